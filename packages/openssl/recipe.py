@@ -1,0 +1,22 @@
+"""OpenSSL: libraries and command; the legacy provider inside, no engines, no documents."""
+
+
+def build(b):
+    """Builds and installs what programs need of OpenSSL."""
+    b.run(
+        "./config",
+        f"--prefix={b.prefix}",
+        f"--openssldir={b.prefix}/ssl",
+        "--libdir=lib",
+        "shared",
+        "no-tests",
+        "enable-ec_nistp_64_gcc_128",
+        # Modules are looked for in a folder fixed at build time; there is none after a move. So the
+        # legacy provider goes into libcrypto (3.0 on), and engines cannot be loaded from files.
+        "no-dynamic-engine" if b.series < (3, 0) else "no-module",
+        "-Wl,-z,relro,-z,now,-z,noexecstack",
+    )
+    b.make("build_sw")
+    b.install("install_sw", "install_ssldirs")
+    b.remove("lib/*.a", "lib/engines-*", "lib/ossl-modules", "bin/c_rehash", "ssl/*.dist")
+    b.remove("ssl/misc")

@@ -1,0 +1,52 @@
+name = "python"
+description = "CPython, independent of the host and of the place it stands in."
+uuid = "9bc77775-9d41-535c-b1fb-a6e06678cc2c"
+tools = ["python", "python3"]
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from
+
+
+def commands():
+    env.PATH.prepend("{root}/bin")
+    # What a DCC leaves behind for its own Python makes any other one fail at start. Its PYTHONPATH
+    # goes with it, unless a package of this environment has set that already.
+    if defined("PYTHONHOME"):
+        import os
+
+        unsetenv("PYTHONHOME")
+        if defined("PYTHONPATH") and getenv("PYTHONPATH") == os.environ.get("PYTHONPATH"):
+            unsetenv("PYTHONPATH")

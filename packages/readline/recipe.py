@@ -1,0 +1,21 @@
+"""GNU Readline as a shared library that brings its own terminfo library along."""
+
+
+def build(b):
+    """Builds and installs the shared libraries, without documents and examples."""
+    b.search_dependencies()
+    b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.run(
+        "./configure",
+        f"--prefix={b.prefix}",
+        "--disable-static",
+        "--disable-install-examples",
+        "--enable-multibyte",
+        "--with-curses",
+        # The terminfo part of wide curses; configure's own probe may settle on old termcap.
+        "bash_cv_termcap_lib=libtinfo",
+    )
+    # Without SHLIB_LIBS the shared library leaves its terminfo functions to whoever loads it.
+    b.make("SHLIB_LIBS=-ltinfo")
+    b.install("SHLIB_LIBS=-ltinfo", "install")
+    b.remove("share", "bin")

@@ -1,0 +1,10 @@
+"""zlib has its own small configure: no autotools, no dependencies."""
+
+
+def build(b):
+    """Builds and installs the shared library."""
+    b.flags(CFLAGS="-O3 -fPIC", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.run("./configure", f"--prefix={b.prefix}")
+    b.make()
+    b.install()
+    b.remove("lib/*.a")

@@ -1,0 +1,103 @@
+"""rezbuild: CPython and its native dependencies as Rez packages that can be moved.
+
+This is what ``package.py`` files call. Rez evaluates those several times per command, so nothing
+heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rezbuild.catalogue import Recipe
+
+__version__ = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Package:
+    """What the ``package.py`` of one recipe says to Rez, for the version that is asked for."""
+
+    recipe: Recipe
+    version: str
+
+    @property
+    def variants(self) -> list[list[str]]:
+        """The host's variant; one of another platform would fail to build here."""
+        from rez.system import system  # noqa: PLC0415 (only inside Rez)
+
+        return [[f"platform-{system.platform}", f"arch-{system.arch}"]]
+
+    @property
+    def requires(self) -> list[str]:
+        """What it is built against, exactly where REZBUILD_<NAME>_VERSION is set."""
+        from rezbuild.settings import version_variable  # noqa: PLC0415 (see above)
+
+        requests = self.recipe.release(self.version).requires
+        names = [request.partition("-")[0] for request in requests]
+        exact = [os.environ.get(version_variable(name)) for name in names]
+        return [
+            f"{name}-{version}" if version else request
+            for name, version, request in zip(names, exact, requests)
+        ]
+
+    @property
+    def build_command(self) -> list[str]:
+        """Rez's own interpreter runs the hook: the build environment's PATH has no venv on it."""
+        return [sys.executable, "-I", "-m", "rezbuild.hook"]
+
+    @property
+    def built_from(self) -> dict[str, str]:
+        """What the installed package records: source, sums, recipe and profile."""
+        from rezbuild import manifest  # noqa: PLC0415 (see above)
+
+        release = self.recipe.release(self.version)
+        source = release.archives[0]
+        return {
+            "url": source.urls[0],
+            "sha256": source.sha256,
+            "license": release.license,
+            "recipe": manifest.recipe_revision(self.recipe, release),
+            "profile": profile(os.environ.get("REZBUILD_PROFILE"), central=_releasing()),
+        }
+
+
+def package() -> Package:
+    """The package whose ``package.py`` calls this.
+
+    Raises:
+        rez.exceptions.InvalidPackageError: The catalogue or the version asked for is wrong. Rez
+            prints this one and stops; of others it shows a trace.
+    """
+    from rez.exceptions import InvalidPackageError  # noqa: PLC0415 (only inside Rez)
+
+    from rezbuild import catalogue  # noqa: PLC0415 (see above)
+    from rezbuild.errors import RezbuildError  # noqa: PLC0415 (see above)
+    from rezbuild.settings import version_variable  # noqa: PLC0415 (see above)
+
+    # Rez gives package.py no __file__, but compiles it under its path (rez/serialise.py, _load_py).
+    file = sys._getframe(1).f_code.co_filename  # noqa: SLF001
+    try:
+        recipe = catalogue.load(Path(file).parent)
+        version = os.environ.get(version_variable(recipe.name)) or recipe.default
+        recipe.release(version)
+    except RezbuildError as error:
+        raise InvalidPackageError(str(error)) from None
+    return Package(recipe, version)
+
+
+def profile(asked: str | None, *, central: bool) -> str:
+    """The profile of a build: what was asked for, else optimized for releases and fast otherwise.
+
+    So a first Python is there in minutes, and artists never get less than the best.
+    """
+    return asked or ("optimized" if central else "fast")
+
+
+def _releasing() -> bool:
+    """Whether this process is ``rez-release``: package.py is not told (rez/cli/release.py)."""
+    return "rez.cli.release" in sys.modules

@@ -1,0 +1,182 @@
+"""What a recipe sees: the folders, the dependencies and the steps of one build."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rezbuild.errors import BuildError
+
+_TAIL = 30
+
+
+@dataclass(frozen=True)
+class Dependency:
+    """A package that Rez resolved for this build.
+
+    Attributes:
+        root: Its variant's root.
+    """
+
+    name: str
+    version: str
+    root: Path
+
+    @property
+    def include(self) -> Path:
+        """Where its headers are."""
+        return self.root / "include"
+
+    @property
+    def lib(self) -> Path:
+        """Where its libraries are."""
+        return self.root / "lib"
+
+
+@dataclass
+class Build:
+    """One build, as ``recipe.py`` gets it.
+
+    Attributes:
+        source: The unpacked, patched source; steps run here.
+        destdir: What is installed lands below it.
+        logs: Where the numbered logs go.
+        profile: ``fast`` or ``optimized``.
+        jobs: For ``make -j``.
+        env: The whole environment of the steps; a recipe may add to it.
+        dependencies: What Rez resolved, by name.
+    """
+
+    name: str
+    version: str
+    source: Path
+    destdir: Path
+    logs: Path
+    profile: str
+    jobs: int
+    env: dict[str, str]
+    dependencies: Mapping[str, Dependency]
+    commands: list[list[str]] = field(default_factory=list)
+
+    @property
+    def prefix(self) -> str:
+        """The prefix to configure with: the same on each machine, and nowhere there."""
+        return f"/rezbuild/{self.name}-{self.version}"
+
+    @property
+    def payload(self) -> Path:
+        """Where the files of the prefix lie after the installation."""
+        return self.destdir / self.prefix.lstrip("/")
+
+    @property
+    def optimized(self) -> bool:
+        """True in the profile ``optimized``."""
+        return self.profile == "optimized"
+
+    @property
+    def series(self) -> tuple[int, int]:
+        """Major and minor version, for what upstream changed between them."""
+        major, minor = self.version.split(".")[:2]
+        return int(major), int(minor)
+
+    def dependency(self, name: str) -> Dependency:
+        """What Rez resolved for ``name``.
+
+        Raises:
+            BuildError: It is not in the resolve.
+        """
+        try:
+            return self.dependencies[name]
+        except KeyError:
+            raise BuildError(
+                f"{self.name} is built against {name}, which Rez did not resolve",
+                advice=[f"add it to 'requires' in the sources.toml of {self.name}"],
+            ) from None
+
+    def search_dependencies(self) -> None:
+        """Puts the dependencies' headers, libraries and .pc files before the host's."""
+        found = list(self.dependencies.values())
+        self._prepend("CPPFLAGS", " ", [f"-I{d.include}" for d in found if d.include.is_dir()])
+        self._prepend("LDFLAGS", " ", [f"-L{d.lib}" for d in found if d.lib.is_dir()])
+        self._prepend("PKG_CONFIG_PATH", ":", [str(d.lib / "pkgconfig") for d in found])
+        # What runs during the build finds them too. ld(1) reads it; no Makefile records it.
+        self._prepend("LD_RUN_PATH", ":", [str(d.lib) for d in found])
+
+    def flags(self, **values: str) -> None:
+        """Adds to CFLAGS, LDFLAGS and the like."""
+        for name, value in values.items():
+            self.env[name] = f"{self.env.get(name, '')} {value}".strip()
+
+    def run(self, *argv: str, env: Mapping[str, str] | None = None) -> None:
+        """Runs one step in the source folder, with its output in a numbered log.
+
+        Raises:
+            BuildError: It failed; the message holds the last lines and the log's name.
+        """
+        self.commands.append(list(argv))
+        step = f"{len(self.commands):02d}-{_label(argv)}"
+        log = self.logs / f"{step}.log"
+        print(f"  {step} ...", end=" ", flush=True)
+        began = time.monotonic()
+        with log.open("w", encoding="utf-8") as stream:
+            stream.write(f"$ {shlex.join(argv)}\n")
+            stream.flush()
+            status = self._spawn(argv, {**self.env, **(env or {})}, stream.fileno())
+        print(f"{time.monotonic() - began:.0f} s" if status == 0 else "failed")
+        if status != 0:
+            raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", status, log)
+
+    def make(self, *arguments: str) -> None:
+        """``make`` with as many jobs as this build has."""
+        self.run("make", f"-j{self.jobs}", *arguments)
+
+    def install(self, *targets: str) -> None:
+        """``make install`` (or the targets named) into the staging folder."""
+        self.run("make", f"-j{self.jobs}", f"DESTDIR={self.destdir}", *(targets or ("install",)))
+
+    def remove(self, *patterns: str) -> None:
+        """Removes what matches, relative to the payload; a pattern may match nothing."""
+        for pattern in patterns:
+            for path in sorted(self.payload.glob(pattern)):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+    def _prepend(self, name: str, separator: str, values: Sequence[str]) -> None:
+        old = self.env.get(name)
+        self.env[name] = separator.join([*values, *([old] if old else [])])
+
+    def _spawn(self, argv: Sequence[str], env: Mapping[str, str], output: int) -> int:
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=self.source,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        except OSError as error:
+            raise BuildError(f"{argv[0]} does not run: {error.strerror}") from None
+        return done.returncode
+
+
+def _label(argv: Sequence[str]) -> str:
+    words = [Path(argv[0]).name, *(word for word in argv[1:] if word.isidentifier())]
+    return "-".join(words[:2])
+
+
+def _failure(what: str, status: int, log: Path) -> BuildError:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
+    ended = f"exit code {status}" if status >= 0 else f"killed by signal {-status}"
+    return BuildError(
+        f"{what}: {ended}. The last lines of {log}:\n" + "\n".join(f"    {line}" for line in lines),
+        advice=[f"the whole output: {log}"],
+    )

@@ -1,0 +1,290 @@
+"""``packages/<name>/sources.toml`` as frozen dataclasses, validated when read.
+
+The file says which versions exist, where each can be had and what its bytes are:
+
+    default = "1.3.1"                # what a bare rez-build builds
+    license = "Zlib"                 # SPDX expression
+    file = "zlib-{version}.tar.gz"   # upstream's archive
+    urls = ["https://…/{file}"]      # tried in this order
+    requires = ["ncurses-6"]         # Rez requests of what it is built against
+    [versions."1.3.1"]               # each key above but default may stand here too
+    sha256 = "…"
+    size = 1512791                   # bytes, where known
+    debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
+                                                                # the distribution packed it anew
+"""
+
+from __future__ import annotations
+
+import re
+import string
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rezbuild.errors import CatalogueError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "sources.toml"
+
+_VERSION = re.compile(r"\d+(\.\d+)+[a-z]?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
+_REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
+_SHARED = {"license", "file", "urls", "requires", "patches"}
+_TOP = _SHARED | {"default", "profiled", "versions"}
+_ENTRY = _SHARED | {"sha256", "size", "debian"}
+_DEBIAN = {"source", "file", "sha256", "size"}
+
+
+@dataclass(frozen=True)
+class DistributionFile:
+    """A file of a distribution's source package.
+
+    Attributes:
+        source: Name of the source package, e.g. ``python3.11``.
+        file: Name of the file, e.g. ``python3.11_3.11.2.orig.tar.gz``.
+    """
+
+    source: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One sequence of bytes and every place that is known to give it.
+
+    Attributes:
+        file: File name in the cache and in mirrors.
+        sha256: Lower-case hex digits.
+        size: Bytes, or None where it is not known.
+        urls: Upstream's addresses, in the order they are tried.
+        debian: The same bytes in Debian's source archive.
+    """
+
+    file: str
+    sha256: str
+    size: int | None = None
+    urls: tuple[str, ...] = ()
+    debian: DistributionFile | None = None
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of one package.
+
+    Attributes:
+        archives: Alternatives: any of them is this version's source. The first is upstream's.
+        requires: Rez requests of the packages it is built against.
+        patches: File names in the recipe's ``patches`` folder, applied in this order.
+        license: SPDX expression.
+    """
+
+    name: str
+    version: str
+    archives: tuple[Archive, ...]
+    requires: tuple[str, ...]
+    patches: tuple[str, ...]
+    license: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe folder: what ``package.py``, ``sources.toml`` and ``recipe.py`` stand in.
+
+    Attributes:
+        profiled: The profile (fast, optimized) changes what is built.
+        releases: By version, in the order of the file.
+    """
+
+    name: str
+    folder: Path
+    default: str
+    profiled: bool
+    releases: Mapping[str, Release]
+
+    def release(self, version: str) -> Release:
+        """The entry of exactly ``version``.
+
+        Raises:
+            CatalogueError: It is not in the catalogue.
+        """
+        try:
+            return self.releases[version]
+        except KeyError:
+            raise CatalogueError(
+                f"{self.name} {version} is not in {self.folder / FILE_NAME}",
+                advice=[
+                    f"versions: {', '.join(self.releases)}",
+                    "add an entry with its url and sha256 to build another one",
+                ],
+            ) from None
+
+
+def load(folder: Path) -> Recipe:
+    """Reads and validates the catalogue of one recipe folder.
+
+    Raises:
+        CatalogueError: It is missing or wrong; the message names file, key and reason.
+    """
+    path = folder / FILE_NAME
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CatalogueError(
+            f"{folder} is no recipe folder: it has no {FILE_NAME}",
+            advice=["name a folder such as packages/zlib"],
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogueError(f"{path} cannot be read: {error}") from None
+    return _recipe(_Table(path, "", data), folder)
+
+
+class _Table:
+    """A TOML table that knows where it stands, so that each complaint names file and key."""
+
+    def __init__(self, path: Path, key: str, data: object) -> None:
+        self.path, self.key = path, key
+        if not isinstance(data, dict):
+            raise self.wrong("", "is not a table")
+        self.data: dict[str, Any] = data
+
+    def wrong(self, key: str, reason: str) -> CatalogueError:
+        where = ".".join(part for part in (self.key, key) if part)
+        return CatalogueError(
+            f"{self.path}: {where or 'the file'} {reason}",
+            advice=["docs/catalogue.md describes each key"],
+        )
+
+    def only(self, allowed: set[str]) -> None:
+        for key in self.data:
+            if key not in allowed:
+                raise self.wrong(key, f"is unknown; known here: {', '.join(sorted(allowed))}")
+
+    def table(self, key: str) -> _Table:
+        return _Table(self.path, f"{self.key}.{key}" if self.key else key, self.data.get(key, {}))
+
+    def text(self, key: str, pattern: re.Pattern[str] | None = None, what: str = "") -> str:
+        value = self.data.get(key)
+        if value is None:
+            raise self.wrong(key, "is missing")
+        if not isinstance(value, str) or not value:
+            raise self.wrong(key, "is not a text")
+        if pattern is not None and not pattern.fullmatch(value):
+            raise self.wrong(key, f"is not {what}: {value!r}")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.data.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(v, str) and v for v in value):
+            raise self.wrong(key, "is not a list of texts")
+        return tuple(value)
+
+    def size(self) -> int | None:
+        value = self.data.get("size")
+        if value is not None and (type(value) is not int or value <= 0):
+            raise self.wrong("size", f"is not a number of bytes: {value!r}")
+        return value
+
+    def sha256(self) -> str:
+        return self.text("sha256", _SHA256, "64 lower-case hex digits")
+
+
+def _recipe(top: _Table, folder: Path) -> Recipe:
+    top.only(_TOP)
+    profiled = top.data.get("profiled", False)
+    if not isinstance(profiled, bool):
+        raise top.wrong("profiled", "is not true or false")
+    versions = top.table("versions")
+    if not versions.data:
+        raise top.wrong("versions", "is missing: a catalogue has at least one version")
+    name = folder.resolve().name
+    releases = {version: _release(top, versions, name, version) for version in versions.data}
+    default = top.text("default")
+    if default not in releases:
+        raise top.wrong("default", f"is {default!r}, which is not among the versions")
+    return Recipe(name, folder, default, profiled, releases)
+
+
+def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
+    if not _VERSION.fullmatch(version):
+        raise versions.wrong(version, "is not a version such as 1.2.3 or 1.1.1w")
+    own = versions.table(version)
+    own.only(_ENTRY)
+    # What a version does not say itself, the top of the file says for all.
+    entry = _Table(own.path, own.key, {**_shared(top), **own.data})
+    for request in entry.texts("requires"):
+        if not _REQUEST.fullmatch(request):
+            raise entry.wrong("requires", f"holds {request!r}, which is no Rez request")
+    for patch in entry.texts("patches"):
+        _check_patch(entry, top.path.parent, patch)
+    return Release(
+        name=name,
+        version=version,
+        archives=_archives(entry, version),
+        requires=entry.texts("requires"),
+        patches=entry.texts("patches"),
+        license=entry.text("license"),
+    )
+
+
+def _shared(top: _Table) -> dict[str, Any]:
+    return {key: top.data[key] for key in _SHARED if key in top.data}
+
+
+def _check_patch(entry: _Table, folder: Path, patch: str) -> None:
+    if not _PLAIN_NAME.fullmatch(patch):
+        raise entry.wrong("patches", f"holds {patch!r}, which is no plain file name")
+    if not (folder / "patches" / patch).is_file():
+        raise entry.wrong("patches", f"names {patch}, which is not in {folder / 'patches'}")
+
+
+def _archives(entry: _Table, version: str) -> tuple[Archive, ...]:
+    file = _expand(entry, "file", entry.text("file"), version)
+    if not _PLAIN_NAME.fullmatch(file):
+        raise entry.wrong("file", f"is not a plain file name: {file!r}")
+    urls = tuple(_url(entry, url, version, file) for url in entry.texts("urls"))
+    if not urls:
+        raise entry.wrong("urls", "is missing: upstream's address")
+    sha256, size = entry.sha256(), entry.size()
+    if "debian" not in entry.data:
+        return (Archive(file, sha256, size, urls),)
+    debian = entry.table("debian")
+    debian.only(_DEBIAN)
+    source = debian.text("source", _PLAIN_NAME, "a source package's name")
+    there = DistributionFile(source, debian.text("file", _PLAIN_NAME, "a plain file name"))
+    if "sha256" not in debian.data:
+        return (Archive(file, sha256, size, urls, there),)
+    packed_anew = Archive(there.file, debian.sha256(), debian.size(), debian=there)
+    return (Archive(file, sha256, size, urls), packed_anew)
+
+
+def _url(entry: _Table, template: str, version: str, file: str) -> str:
+    url = _expand(entry, "urls", template, version, file)
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or re.search(r"\s", url):
+        raise entry.wrong("urls", f"holds {url!r}, which is no https address")
+    if parts.username or parts.password:
+        raise entry.wrong("urls", "holds a user name or password; use REZBUILD_MIRRORS for that")
+    return url
+
+
+def _expand(entry: _Table, key: str, template: str, version: str, file: str = "") -> str:
+    values = {"version": version, "series": ".".join(version.split(".")[:2])}
+    if file:
+        values["file"] = file
+    try:
+        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise entry.wrong(key, f"holds a bad pattern {template!r}: {error}") from None
+    unknown = [name for name in fields if name not in values]
+    if unknown:
+        raise entry.wrong(key, f"holds {{{unknown[0]}}}; known: {', '.join(values)}")
+    return template.format(**values)

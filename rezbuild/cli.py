@@ -1,0 +1,337 @@
+"""The command line: arguments in, one exit code out. Each command's work is done elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from rezbuild import __version__
+from rezbuild.errors import AuditError, CatalogueError, FetchError, RezbuildError, RezError
+from rezbuild.settings import PROFILES, Settings
+
+_EPILOG = """\
+settings (environment variables; an option goes first where there is one):
+  REZBUILD_PROFILE            fast or optimized; default: fast, and optimized for a release
+  REZBUILD_CACHE              folder for sources; default: the user's cache folder
+  REZBUILD_MIRRORS            folders or URLs, separated by spaces, tried before upstream
+  REZBUILD_OFFLINE=1          the cache and mirror folders only
+  REZBUILD_JOBS               parallel jobs of a build; default: what Rez says
+  REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
+  REZBUILD_CC, REZBUILD_CXX   compilers, where cc and c++ are not meant
+  REZBUILD_RECIPES            folder of recipes; default: packages/ here or above
+  REZBUILD_CONNECT_TIMEOUT, REZBUILD_SILENCE_TIMEOUT (seconds), REZBUILD_RETRIES
+Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAGES_PATH ...).
+
+exit codes:
+  0 done            4 no route gave a source   8 relocation failed
+  1 anything else   5 wrong checksum           9 the audit found something
+  2 wrong usage     6 cannot be unpacked      10 this machine lacks something
+  3 catalogue       7 a build step failed     11 Rez failed
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line.
+
+    Returns:
+        The exit code: 0, or that of the error (`rezbuild.errors`); 130 when interrupted.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except RezbuildError as error:
+        print(f"\nrezbuild: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nrezbuild: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader has gone (as in "| head"); nothing more can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rezbuild",
+        description="Bakes CPython and its native dependencies as Rez packages that can be moved.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"rezbuild {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_build(commands)
+    _add_fetch(commands)
+    _add_versions(commands)
+    _add_audit(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _recipes_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--recipes",
+        metavar="DIR",
+        type=Path,
+        help="folder of recipes; default: REZBUILD_RECIPES, or packages/ here or above",
+    )
+
+
+def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "build",
+        "build packages and what they need, and install them",
+        "examples:\n"
+        "  rezbuild build python-3.11              the newest 3.11 that can be had, and its needs\n"
+        "  rezbuild build python                   the default version\n"
+        "  rezbuild build openssl-3.0.20 python    python against that very OpenSSL\n"
+        "  rezbuild build python --release         by rez-release, optimized\n",
+    )
+    parser.add_argument("requests", nargs="+", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument(
+        "--release", action="store_true", help="rez-release instead of rez-build -i"
+    )
+    parser.add_argument("--message", default="", help="message of the release")
+    parser.add_argument("--force", action="store_true", help="build it again all the same")
+    parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
+    parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")
+    parser.add_argument(
+        "--run",
+        metavar="COMMAND",
+        help="afterwards, run this in the Rez environment of what was asked for",
+    )
+    _recipes_option(parser)
+    parser.set_defaults(command=_build)
+
+
+def _add_fetch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "fetch",
+        "get and verify sources",
+        "examples:\n"
+        "  rezbuild fetch python-3.11            into the cache, with what it is built against\n"
+        "  rezbuild fetch --all --to /mnt/mirror fills a mirror for an air-gapped site, where\n"
+        "                                        REZBUILD_MIRRORS=/mnt/mirror finds it\n",
+    )
+    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument("--all", action="store_true", help="every version of every package")
+    parser.add_argument("--to", metavar="DIR", type=Path, help="a mirror folder to fill as well")
+    _recipes_option(parser)
+    parser.set_defaults(command=_fetch)
+
+
+def _add_versions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "versions",
+        "show the catalogue: versions, where each can be had, what is installed",
+        "",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    _recipes_option(parser)
+    parser.set_defaults(command=_versions)
+
+
+def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "audit",
+        "prove that a payload is relocatable and independent of the host",
+        "Exit code 9 when a rule is broken; notes do not count. docs/audit.md has the rules.\n",
+    )
+    parser.add_argument("what", metavar="PATH or REQUEST", help="a folder, or as in python-3.11")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(command=_audit)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands, "doctor", "say what this machine lacks, and the command that installs it", ""
+    )
+    parser.set_defaults(command=_doctor)
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from rezbuild import graph, toolchain  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.driver import Driver, Options  # noqa: PLC0415 (see above)
+
+    settings = replace(
+        Settings.read(),
+        **({"profile": arguments.profile} if arguments.profile else {}),
+        **({"jobs": arguments.jobs} if arguments.jobs else {}),
+    )
+    if arguments.jobs:
+        os.environ["REZBUILD_JOBS"] = str(arguments.jobs)
+    options = Options(arguments.release, arguments.force, arguments.message)
+    driver = Driver(settings, toolchain.find(settings), options, _say)
+    recipes = graph.recipes(_recipes_folder(arguments))
+    steps = graph.plan(recipes, arguments.requests, driver.available)
+    driver.run(steps)
+    exact = [str(step) for step in steps if step.requested]
+    _say(f"ready: rez-env {' '.join(exact)}")
+    return _run_in(exact, arguments.run) if arguments.run else 0
+
+
+def _run_in(packages: Sequence[str], command: str) -> int:
+    start = "from rez.cli._main import run; run('env')"
+    argv = [sys.executable, "-c", start, *packages, "--", *shlex.split(command)]
+    status = subprocess.run(argv, check=False).returncode
+    if status != 0:
+        raise RezError(
+            f"{command!r} failed in the environment of {' '.join(packages)}: exit code {status}",
+            advice=[f"try it by hand: rez-env {' '.join(packages)}"],
+        )
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.catalogue import Recipe, Release  # noqa: PLC0415 (see above)
+    from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
+
+    fetcher = Fetcher(Settings.read())
+    recipes = graph.recipes(_recipes_folder(arguments))
+    missing: list[Release] = []
+
+    def get(_: Recipe, release: Release) -> bool:
+        try:
+            fetched = fetcher.fetch(release)
+            if arguments.to:
+                fetched = fetcher.mirror(release, arguments.to.absolute())
+        except FetchError as error:
+            _say(str(error))
+            missing.append(release)
+            return False
+        _say(f"{release.name}-{release.version}: {fetched.path}")
+        return True
+
+    if arguments.all:
+        for recipe in recipes.values():
+            for release in recipe.releases.values():
+                get(recipe, release)
+    elif arguments.requests:
+        graph.plan(recipes, arguments.requests, get)
+        missing.clear()  # an older version in the range made up for it, or plan() has raised
+    else:
+        raise CatalogueError("nothing to fetch", advice=["name requests, or --all"])
+    if missing:
+        raise FetchError(
+            f"{len(missing)} sources could not be had: "
+            + ", ".join(f"{release.name}-{release.version}" for release in missing),
+            advice=["the lines above say what was tried for each"],
+        )
+    return 0
+
+
+def _versions(arguments: argparse.Namespace) -> int:
+    from rezbuild import graph, versions  # noqa: PLC0415 (rez is slow to import)
+
+    recipes = graph.recipes(_recipes_folder(arguments))
+    unknown = [name for name in arguments.names if name not in recipes]
+    if unknown:
+        raise CatalogueError(
+            f"there is no recipe for {', '.join(unknown)}",
+            advice=[f"recipes: {', '.join(recipes)}"],
+        )
+    names = arguments.names or list(recipes)
+    rows = versions.rows([recipes[name] for name in names], Settings.read())
+    if arguments.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        Console().print(versions.table(rows))
+    return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from rezbuild import audit  # noqa: PLC0415 (not for every command)
+
+    root = Path(arguments.what)
+    if not root.exists() and "/" not in arguments.what:
+        from rezbuild.repository import resolve_root  # noqa: PLC0415 (rez is slow to import)
+
+        root = resolve_root(arguments.what)
+    findings = audit.audit(root)
+    if arguments.json:
+        rows = [
+            {"rule": f.rule.id, "severity": f.rule.severity, "path": f.path, "message": f.message}
+            for f in findings
+        ]
+        print(json.dumps({"root": str(root), "findings": rows}, indent=2))
+    else:
+        _print_findings(root, findings)
+    return AuditError.exit_code if audit.errors(findings) else 0
+
+
+def _print_findings(root: Path, findings: Sequence[object]) -> None:
+    from rezbuild.audit import ERROR, Finding  # noqa: PLC0415 (see above)
+
+    found = [finding for finding in findings if isinstance(finding, Finding)]
+    for finding in found:
+        print(f"{finding.rule.severity}: {finding.rule.id}: {finding.path}: {finding.message}")
+    for rule in dict.fromkeys(finding.rule for finding in found):
+        print(f"  {rule.id}: {rule.reason}")
+    broken = sum(finding.rule.severity == ERROR for finding in found)
+    print(f"{root}: {broken} errors, {len(found) - broken} notes")
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from rezbuild import doctor  # noqa: PLC0415 (rez is slow to import)
+
+    return doctor.report(doctor.examine(Settings.read()))
+
+
+def _recipes_folder(arguments: argparse.Namespace) -> Path:
+    named = arguments.recipes or os.environ.get("REZBUILD_RECIPES")
+    if named:
+        return Path(named).absolute()
+    here = Path.cwd()
+    beside = Path(__file__).resolve().parents[1]
+    for folder in (here, *here.parents, beside):
+        if next(folder.glob("packages/*/sources.toml"), None):
+            return folder / "packages"
+    raise CatalogueError(
+        "no recipes here or above: no packages/*/sources.toml",
+        advice=["run this in a clone of the project, or name its packages folder: --recipes"],
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a whole number from 1 up")
+    return int(text)
+
+
+def _say(text: str) -> None:
+    # Rez's own output and ours share the terminal; nothing may wait in a buffer.
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""A read-only view of an ELF file: what the dynamic linker would make of it.
+
+Everything is read through the program headers, as ld.so does; section headers may be stripped.
+Sources: the System V gABI, chapters 4 and 5, elf(5), and the LSB for `DT_VERNEED`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from elftools.common.utils import struct_parse
+from elftools.elf.constants import P_FLAGS
+from elftools.elf.enums import ENUM_DT_FLAGS, ENUM_DT_FLAGS_1
+from elftools.elf.structs import ELFStructs
+
+from rezbuild.errors import RezbuildError
+
+MAGIC = b"\x7fELF"
+# Real files hold some dozens of entries and paths of some hundred bytes. The ceilings are there for
+# damaged files, which could keep the reader busy for hours.
+_MAX_ENTRIES = 1 << 14
+_MAX_STRING = 1 << 16
+
+
+class ElfError(RezbuildError):
+    """An ELF file that cannot be read or makes no sense."""
+
+    exit_code = 8
+
+
+@dataclass(frozen=True)
+class Elf:
+    """What an ELF file says about itself; the names follow elf(5)."""
+
+    path: Path
+    type: str  # "ET_EXEC", "ET_DYN", "ET_REL", ...
+    machine: str  # "EM_X86_64", ...
+    bits: int  # 32 or 64
+    dynamic: bool  # it has a PT_DYNAMIC segment
+    interpreter: str | None
+    soname: str | None
+    needed: tuple[str, ...]  # in the file's order
+    rpath: tuple[str, ...]  # an empty element stands for the current folder, see ld.so(8)
+    runpath: tuple[str, ...]
+    textrel: bool
+    executable_stack: bool
+    writable_and_executable: bool  # a PT_LOAD segment that is both
+    relro: bool
+    bind_now: bool
+    versions: tuple[tuple[str, str], ...]  # (needed file, version name), sorted
+
+
+def is_elf(path: Path) -> bool:
+    """Whether `path` is a regular file, not a symlink, that starts as ELF files do.
+
+    What cannot be read is no ELF file.
+    """
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        with open(path, "rb", buffering=0) as stream:
+            return stream.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Every ELF file below `root`, sorted by path; symlinks are not followed.
+
+    Raises:
+        ElfError: A folder cannot be listed.
+    """
+    paths = [
+        Path(folder, name)
+        for folder, _, names in os.walk(root, onerror=_unlistable)
+        for name in names
+    ]
+    return (path for path in sorted(paths) if is_elf(path))
+
+
+def read(path: Path) -> Elf:
+    """What the ELF file at `path` says about itself.
+
+    Raises:
+        ElfError: The file cannot be read, is no ELF file or is damaged.
+    """
+    try:
+        with _open(path) as stream:
+            return _Image(stream).describe(path)
+    except Exception as error:  # pyelftools lets every kind escape on damaged files
+        reason = str(error) or type(error).__name__
+        raise ElfError(
+            f"cannot read {path} as an ELF file: {reason}",
+            advice=["build or install again what this file belongs to"],
+        ) from error
+
+
+def _open(path: Path) -> BinaryIO:
+    # Opening a fifo would wait for its writer.
+    if not path.is_file():
+        raise ElfError("it is not a file")
+    return open(path, "rb")
+
+
+def _unlistable(error: OSError) -> NoReturn:
+    raise ElfError(
+        f"cannot list {error.filename}: {error.strerror}",
+        advice=["make the folder readable, or name another one"],
+    ) from error
+
+
+class _Image:
+    """The file as the dynamic linker maps it: program headers, dynamic table and its strings."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.size = os.fstat(stream.fileno()).st_size
+        self.structs = self._identified()
+        self.bits = int(self.structs.elfclass)
+        self.header = self._parse(self.structs.Elf_Ehdr, 0)
+        self.structs.create_advanced_structs(
+            self.header.e_type, self.header.e_machine, self.header.e_ident.EI_OSABI
+        )
+        self.segments = self._segments()
+        self.dynamic = self._find("PT_DYNAMIC")
+        self.tags = self._tags()
+
+    def _identified(self) -> ELFStructs:
+        """The shapes of this class and byte order.
+
+        pyelftools' own ELFFile is no use here: some releases of it read the section headers.
+        """
+        ident = self._bytes(0, len(MAGIC) + 2)
+        classes, orders = {1: 32, 2: 64}, {1: True, 2: False}  # EI_CLASS, EI_DATA
+        if ident[:4] != MAGIC:
+            raise ElfError("it does not start as ELF files do")
+        if len(ident) < 6 or ident[4] not in classes or ident[5] not in orders:
+            raise ElfError("its word size or byte order is unknown")
+        structs = ELFStructs(little_endian=orders[ident[5]], elfclass=classes[ident[4]])
+        structs.create_basic_structs()
+        return structs
+
+    def describe(self, path: Path) -> Elf:
+        return Elf(
+            path=path,
+            type=str(self.header["e_type"]),
+            machine=str(self.header["e_machine"]),
+            bits=self.bits,
+            dynamic=self.dynamic is not None,
+            interpreter=self._interpreter(),
+            soname=self._text("DT_SONAME"),
+            needed=tuple(self._string(value) for value in self._values("DT_NEEDED")),
+            rpath=_split(self._text("DT_RPATH")),
+            runpath=_split(self._text("DT_RUNPATH")),
+            textrel=bool(self._values("DT_TEXTREL"))
+            or self._flag("DT_FLAGS", ENUM_DT_FLAGS["DF_TEXTREL"]),
+            executable_stack=self._executable_stack(),
+            writable_and_executable=any(
+                segment.p_flags & P_FLAGS.PF_W and segment.p_flags & P_FLAGS.PF_X
+                for segment in self._loads()
+            ),
+            relro=self._find("PT_GNU_RELRO") is not None,
+            bind_now=bool(self._values("DT_BIND_NOW"))
+            or self._flag("DT_FLAGS", ENUM_DT_FLAGS["DF_BIND_NOW"])
+            or self._flag("DT_FLAGS_1", ENUM_DT_FLAGS_1["DF_1_NOW"]),
+            versions=tuple(sorted(set(self._versions()))),
+        )
+
+    def _check(self, what: str, offset: int, size: int) -> None:
+        if offset + size > self.size:
+            raise ElfError(f"its {what} ends at byte {offset + size} of {self.size}")
+
+    def _parse(self, struct: Any, offset: int) -> Any:
+        return struct_parse(struct, self.stream, stream_pos=offset)
+
+    def _bytes(self, offset: int, size: int) -> bytes:
+        self.stream.seek(offset)
+        return self.stream.read(size)
+
+    def _segments(self) -> list[Any]:
+        start, step, count = (self.header[name] for name in ("e_phoff", "e_phentsize", "e_phnum"))
+        if count > _MAX_ENTRIES:
+            raise ElfError(f"it claims to have {count} program headers")
+        self._check("program header table", start, step * count)
+        if count and step < self.structs.Elf_Phdr.sizeof():
+            raise ElfError(f"its program headers are {step} bytes each")
+        return [self._parse(self.structs.Elf_Phdr, start + step * i) for i in range(count)]
+
+    def _find(self, kind: str) -> Any:
+        return next((segment for segment in self.segments if segment.p_type == kind), None)
+
+    def _loads(self) -> list[Any]:
+        return [segment for segment in self.segments if segment.p_type == "PT_LOAD"]
+
+    def _offset(self, what: str, address: int) -> int:
+        """Where the file keeps what is loaded at `address`."""
+        for segment in self._loads():
+            into = address - segment.p_vaddr
+            if 0 <= into < segment.p_filesz:
+                return int(segment.p_offset + into)
+        raise ElfError(f"its {what} lies at address {address:#x}, which is not in the file")
+
+    def _tags(self) -> list[tuple[Any, int]]:
+        """The dynamic table up to its DT_NULL."""
+        if self.dynamic is None:
+            return []
+        start, size = self.dynamic.p_offset, self.dynamic.p_filesz
+        self._check("dynamic table", start, size)
+        step = self.structs.Elf_Dyn.sizeof()
+        tags: list[tuple[Any, int]] = []
+        for offset in range(start, start + size - step + 1, step):
+            entry = self._parse(self.structs.Elf_Dyn, offset)
+            if entry.d_tag == "DT_NULL":
+                return tags
+            tags.append((entry.d_tag, int(entry.d_val)))
+            if len(tags) > _MAX_ENTRIES:
+                raise ElfError(f"its dynamic table has more than {_MAX_ENTRIES} entries")
+        return tags
+
+    def _values(self, tag: str) -> list[int]:
+        return [value for name, value in self.tags if name == tag]
+
+    def _last(self, tag: str) -> int | None:
+        """The value that counts: ld.so keeps the last one of a tag that it expects once."""
+        return next(reversed(self._values(tag)), None)
+
+    def _flag(self, tag: str, bit: int) -> bool:
+        return bool((self._last(tag) or 0) & bit)
+
+    def _text(self, tag: str) -> str | None:
+        value = self._last(tag)
+        return None if value is None else self._string(value)
+
+    def _string(self, index: int) -> str:
+        """The string at `index` of the dynamic string table."""
+        address, size = self._last("DT_STRTAB"), self._last("DT_STRSZ")
+        if address is None or size is None:
+            raise ElfError("its dynamic table names no string table")
+        start = self._offset("string table", address)
+        self._check("string table", start, size)
+        if index >= size:
+            raise ElfError(f"it uses string {index} of a string table of {size} bytes")
+        text, end, _ = self._bytes(start + index, min(size - index, _MAX_STRING)).partition(b"\0")
+        if not end:
+            raise ElfError(f"string {index} of its string table has no end")
+        return os.fsdecode(text)
+
+    def _interpreter(self) -> str | None:
+        segment = self._find("PT_INTERP")
+        # A file of debug symbols (objcopy --only-keep-debug) keeps the header without the bytes.
+        if segment is None or not segment.p_filesz:
+            return None
+        self._check("interpreter's name", segment.p_offset, segment.p_filesz)
+        text = self._bytes(segment.p_offset, min(segment.p_filesz, _MAX_STRING))
+        return os.fsdecode(text.partition(b"\0")[0])
+
+    def _executable_stack(self) -> bool:
+        """Without PT_GNU_STACK, Linux gives a dynamic object the default of x86: executable."""
+        segment = self._find("PT_GNU_STACK")
+        if segment is None:
+            return self.dynamic is not None
+        return bool(segment.p_flags & P_FLAGS.PF_X)
+
+    def _versions(self) -> Iterator[tuple[str, str]]:
+        """The entries of DT_VERNEED; each is a file with a chain of versions needed of it."""
+        address = self._last("DT_VERNEED")
+        if address is None:
+            return
+        offset = self._offset("version table", address)
+        budget = _MAX_ENTRIES
+        for _ in range(self._last("DT_VERNEEDNUM") or 0):
+            entry = self._parse(self.structs.Elf_Verneed, offset)
+            budget -= entry.vn_cnt + 1
+            if budget < 0:
+                raise ElfError(f"its version table has more than {_MAX_ENTRIES} entries")
+            file = self._string(entry.vn_file)
+            yield from ((file, name) for name in self._version_names(offset, entry))
+            if not entry.vn_next:
+                return
+            offset += entry.vn_next
+
+    def _version_names(self, offset: int, entry: Any) -> Iterator[str]:
+        offset += entry.vn_aux
+        for _ in range(entry.vn_cnt):
+            version = self._parse(self.structs.Elf_Vernaux, offset)
+            yield self._string(version.vna_name)
+            if not version.vna_next:
+                return
+            offset += version.vna_next
+
+
+def _split(path: str | None) -> tuple[str, ...]:
+    """The folders of a search path; ld.so ignores one that is empty altogether."""
+    return tuple(path.split(":")) if path else ()

@@ -1,0 +1,116 @@
+"""One tree of errors: what failed, what was tried, what to do next, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Names the file in which a build process leaves its error for whoever started Rez.
+REPORT = "REZBUILD_REPORT"
+
+
+class RezbuildError(Exception):
+    """A failure that a user can act on; the command line prints it without a trace.
+
+    Args:
+        message: What failed, in one sentence.
+        tried: What was tried, one line each.
+        advice: What to do next, one line each.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, tried: Sequence[str] = (), advice: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.tried = tuple(tried)
+        self.advice = tuple(advice)
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        lines += [f"  tried: {line}" for line in self.tried]
+        lines += [f"  next:  {line}" for line in self.advice]
+        return "\n".join(lines)
+
+
+class UsageError(RezbuildError):
+    """A request, option or REZBUILD_* variable that makes no sense."""
+
+    exit_code = 2
+
+
+class CatalogueError(RezbuildError):
+    """A sources.toml that cannot be used, or a package or version that is not in it."""
+
+    exit_code = 3
+
+
+class FetchError(RezbuildError):
+    """No route gave the source archive."""
+
+    exit_code = 4
+
+
+class ChecksumError(RezbuildError):
+    """Bytes arrived that are not the pinned ones. Never retried, never passed over."""
+
+    exit_code = 5
+
+
+class UnpackError(RezbuildError):
+    """An archive that would write outside its folder, or a patch that does not apply exactly."""
+
+    exit_code = 6
+
+
+class BuildError(RezbuildError):
+    """A step of a build failed."""
+
+    exit_code = 7
+
+
+class RelocationError(RezbuildError):
+    """A payload could not be made independent of where it stands."""
+
+    exit_code = 8
+
+
+class AuditError(RezbuildError):
+    """A payload breaks a rule of the audit."""
+
+    exit_code = 9
+
+
+class MachineError(RezbuildError):
+    """Something this machine lacks: a compiler, a tool, a repository that can be written."""
+
+    exit_code = 10
+
+
+class RezError(RezbuildError):
+    """Rez could not resolve, build, install or release."""
+
+    exit_code = 11
+
+
+def to_report(error: RezbuildError) -> dict[str, Any]:
+    """An error as plain data, to hand it from the build process to the one that started Rez."""
+    return {
+        "type": type(error).__name__,
+        "message": error.message,
+        "tried": list(error.tried),
+        "advice": list(error.advice),
+    }
+
+
+def from_report(report: Mapping[str, Any]) -> RezbuildError:
+    """The error that `to_report` was given, with its exit code."""
+    kinds = {kind.__name__: kind for kind in RezbuildError.__subclasses__()}
+    kind = kinds.get(str(report.get("type")), RezbuildError)
+    return kind(
+        str(report.get("message")),
+        tried=list(report.get("tried", [])),
+        advice=list(report.get("advice", [])),
+    )

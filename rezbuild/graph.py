@@ -1,0 +1,156 @@
+"""From requests to an ordered list of builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rez.version import Requirement, Version, VersionError, VersionRange
+
+from rezbuild import catalogue
+from rezbuild.catalogue import Recipe, Release
+from rezbuild.errors import CatalogueError, UsageError
+
+Recipes = Mapping[str, Recipe]
+# Says whether a version can be had here: its source, or an installed build of it.
+Available = Callable[[Recipe, Release], bool]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One build.
+
+    Attributes:
+        built_against: The exact version of each package it needs, by name.
+        requested: The user named it.
+    """
+
+    recipe: Recipe
+    release: Release
+    built_against: Mapping[str, str]
+    requested: bool
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Name and version."""
+        return (self.release.name, self.release.version)
+
+    def __str__(self) -> str:
+        return "-".join(self.key)
+
+
+def recipes(folder: Path) -> Recipes:
+    """Every recipe below ``folder``, by name.
+
+    Raises:
+        CatalogueError: One of them is wrong, or there is none.
+    """
+    found = [
+        catalogue.load(path.parent) for path in sorted(folder.glob(f"*/{catalogue.FILE_NAME}"))
+    ]
+    if not found:
+        raise CatalogueError(
+            f"{folder} holds no recipes",
+            advice=["run this in a clone of the project, or name its packages folder: --recipes"],
+        )
+    return {recipe.name: recipe for recipe in found}
+
+
+def plan(recipes: Recipes, requests: Sequence[str], available: Available) -> list[Step]:
+    """What to build, in order, for Rez requests such as ``python-3.11``.
+
+    A range takes the newest version in it that can be had; a bare name, and what is needed besides,
+    takes the default.
+
+    Raises:
+        UsageError: A request cannot be read.
+        CatalogueError: There is no such package or version, or none of them can be had.
+    """
+    planner = _Planner(recipes, available)
+    wanted = [planner.choose(request, exact=_is_range(request)) for request in requests]
+    for recipe, release in wanted:
+        planner.pins.setdefault(recipe.name, []).append(release.version)
+    for recipe, release in wanted:
+        planner.add(recipe, release, requested=True)
+    return list(planner.steps.values())
+
+
+def versions_in(recipe: Recipe, request: str) -> list[Release]:
+    """The versions of a recipe that a request allows, newest first."""
+    allowed = _requirement(request).range or VersionRange()
+    found = [r for r in recipe.releases.values() if allowed.contains_version(Version(r.version))]
+    return sorted(found, key=lambda release: Version(release.version), reverse=True)
+
+
+def newest(recipe: Recipe) -> Release:
+    """The newest pinned version."""
+    return versions_in(recipe, recipe.name)[0]
+
+
+class _Planner:
+    def __init__(self, recipes: Recipes, available: Available) -> None:
+        self.recipes = recipes
+        self.available = available
+        self.pins: dict[str, list[str]] = {}
+        self.steps: dict[tuple[str, str], Step] = {}
+
+    def add(
+        self, recipe: Recipe, release: Release, *, requested: bool, path: tuple[str, ...] = ()
+    ) -> None:
+        if recipe.name in path:
+            raise CatalogueError(f"packages need each other: {' → '.join((*path, recipe.name))}")
+        against = {}
+        for request in release.requires:
+            needed, version = self.choose(request, exact=False)
+            self.add(needed, version, requested=False, path=(*path, recipe.name))
+            against[needed.name] = version.version
+        step = Step(recipe, release, against, requested)
+        if requested or step.key not in self.steps:
+            self.steps[step.key] = step
+
+    def choose(self, request: str, *, exact: bool) -> tuple[Recipe, Release]:
+        """The version for a request; ``exact``: newest first, the default has no precedence."""
+        recipe = self._recipe(_requirement(request).name)
+        candidates = versions_in(recipe, request)
+        if not candidates:
+            raise CatalogueError(
+                f"no version of {recipe.name} fits {request!r}",
+                advice=[f"versions: {', '.join(recipe.releases)}", "rezbuild versions"],
+            )
+        if not exact:
+            first = [*self.pins.get(recipe.name, []), recipe.default]
+            candidates.sort(key=lambda r: first.index(r.version) if r.version in first else 99)
+        for release in candidates:
+            if self.available(recipe, release):
+                return recipe, release
+        raise CatalogueError(
+            f"no version of {recipe.name} in {request!r} can be had here",
+            tried=[release.version for release in candidates],
+            advice=["the lines above say why", "rezbuild versions shows where each can be had"],
+        )
+
+    def _recipe(self, name: str) -> Recipe:
+        try:
+            return self.recipes[name]
+        except KeyError:
+            raise CatalogueError(
+                f"there is no recipe for {name}", advice=[f"recipes: {', '.join(self.recipes)}"]
+            ) from None
+
+
+def _requirement(request: str) -> Requirement:
+    try:
+        requirement = Requirement(request)
+    except VersionError as error:
+        raise UsageError(
+            f"{request!r} is not a Rez request: {error}", advice=["write it as in python-3.11"]
+        ) from None
+    if requirement.conflict or requirement.weak:
+        raise UsageError(f"{request!r} says what is not wanted; there is nothing to build")
+    return requirement
+
+
+def _is_range(request: str) -> bool:
+    allowed = _requirement(request).range
+    return allowed is not None and not allowed.is_any()

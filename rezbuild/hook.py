@@ -1,0 +1,291 @@
+"""What ``rez-build`` runs: REZ_BUILD_* in; fetch, build, relocate, audit, record, put into place.
+
+Everything happens in a staging folder below the build path. What is installed is touched in the
+last step only, and then in one rename.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from filelock import FileLock
+
+import rezbuild
+from rezbuild import audit, catalogue, manifest, publish, relocate, text, toolchain, unpack
+from rezbuild.build import Build, Dependency
+from rezbuild.catalogue import Recipe, Release
+from rezbuild.errors import (
+    REPORT,
+    AuditError,
+    BuildError,
+    CatalogueError,
+    RezbuildError,
+    UsageError,
+    to_report,
+)
+from rezbuild.fetch import Fetched, Fetcher
+from rezbuild.settings import Settings
+from rezbuild.toolchain import Toolchain
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Rez asks for, from its REZ_BUILD_* variables.
+
+    Attributes:
+        recipe_folder: Where package.py is.
+        build_path: A folder of this variant's own.
+        install_path: Where the variant goes, or None: build only.
+        central: A release.
+    """
+
+    recipe_folder: Path
+    version: str
+    build_path: Path
+    install_path: Path | None
+    central: bool
+    dependencies: Mapping[str, Dependency]
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> Job:
+        """Reads Rez's variables.
+
+        Raises:
+            UsageError: It was not Rez that started this.
+        """
+        try:
+            install = env["REZ_BUILD_INSTALL"] == "1"
+            return cls(
+                recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),
+                version=env["REZ_BUILD_PROJECT_VERSION"],
+                build_path=Path(env["REZ_BUILD_PATH"]),
+                # REZ_BUILD_INSTALL_PATH is set even when nothing is to be installed.
+                install_path=Path(env["REZ_BUILD_INSTALL_PATH"]) if install else None,
+                central=env["REZ_BUILD_TYPE"] == "central",
+                dependencies=_dependencies(env),
+            )
+        except KeyError as missing:
+            raise UsageError(
+                f"{missing.args[0]} is not set: this is the build command of a Rez package",
+                advice=["run rez-build in a folder of packages/, or rezbuild build NAME"],
+            ) from None
+
+
+def main() -> int:
+    """Builds the package that Rez names in the environment; the exit code is the error's."""
+    try:
+        run(Job.read(os.environ), Settings.read())
+    except RezbuildError as error:
+        return _report(error)
+    except KeyboardInterrupt:
+        print("\nrezbuild: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _report(error: RezbuildError) -> int:
+    """Tells the user, or whoever started Rez and will tell the user."""
+    report = os.environ.get(REPORT)
+    if report:
+        Path(report).write_text(json.dumps(to_report(error)), encoding="utf-8")
+    else:
+        print(f"\nrezbuild: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that one build is made from."""
+
+    job: Job
+    settings: Settings
+    recipe: Recipe
+    release: Release
+    profile: str
+    tools: Toolchain
+
+    @classmethod
+    def gather(cls, job: Job, settings: Settings) -> Inputs:
+        """Finds recipe, version, profile and compiler for what Rez asks for."""
+        recipe = catalogue.load(job.recipe_folder)
+        return cls(
+            job=job,
+            settings=settings,
+            recipe=recipe,
+            release=recipe.release(job.version),
+            profile=rezbuild.profile(settings.profile, central=job.central),
+            tools=toolchain.find(settings),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """The hash of it all; see `manifest.fingerprint`."""
+        against = _fingerprints(self.job, self.release)
+        return manifest.fingerprint(
+            self.recipe, self.release, self.profile, self.tools.description, against
+        )
+
+
+def run(job: Job, settings: Settings) -> None:
+    """The whole order of one build."""
+    inputs = Inputs.gather(job, settings)
+    staging = job.build_path / "staging"
+    with FileLock(job.build_path / "rezbuild.lock"):
+        ready = manifest.read(staging)
+        if ready is not None and ready["fingerprint"] == inputs.fingerprint:
+            print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")
+        else:
+            _bake(inputs, staging)
+        if job.install_path is not None:
+            publish.move_into_place(staging, job.install_path)
+
+
+def _bake(inputs: Inputs, staging: Path) -> None:
+    patchelf = toolchain.patchelf()
+    fetched = Fetcher(inputs.settings).fetch(inputs.release)
+    work = _fresh(inputs.job.build_path / "work")
+    build = _prepare(inputs, fetched, work)
+    recipe = _load(inputs.recipe.folder / "recipe.py")
+    print(
+        f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
+    )
+    recipe.build(build)
+    bundled = _relocate(build, patchelf)
+    if hasattr(recipe, "finish"):
+        recipe.finish(build)
+    record = _record(inputs, fetched)
+    record["bundled"] = bundled
+    record["host_libraries"] = sorted({finding.message for finding in _audit(build)})
+    manifest.write(build.payload, record)
+    build.payload.rename(_gone(staging))
+    shutil.rmtree(work)
+
+
+def _prepare(inputs: Inputs, fetched: Fetched, work: Path) -> Build:
+    source = unpack.unpack(fetched.path, work / "source")
+    epoch = _newest(source)
+    patches = inputs.recipe.folder / "patches"
+    unpack.apply_patches(source, [patches / name for name in inputs.release.patches])
+    home = _fresh(work / "home")
+    return Build(
+        name=inputs.recipe.name,
+        version=inputs.release.version,
+        source=source,
+        destdir=work / "dest",
+        logs=_fresh(inputs.job.build_path / "logs"),
+        profile=inputs.profile,
+        jobs=toolchain.jobs(inputs.settings, os.environ),
+        env=toolchain.environment(inputs.tools, home, epoch),
+        dependencies=inputs.job.dependencies,
+    )
+
+
+def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
+    payload = build.payload
+    if not payload.is_dir():
+        raise BuildError(
+            f"{build.name} installed nothing below {payload}",
+            advice=["its recipe must configure with b.prefix and install with b.install()"],
+        )
+    relocate.relative_links(payload, build.prefix)
+    relocate.strip(payload, toolchain.which("strip") or "strip")
+    plan = relocate.plan(payload, build.dependencies.values())
+    relocate.apply(plan, payload, patchelf)
+    text.fix(payload, build.prefix, _places(build))
+    return relocate.bundled_packages(plan)
+
+
+def _places(build: Build) -> dict[Path, str]:
+    """The folders of this machine that a file may name, and what it shall say instead."""
+    places = {build.payload: build.prefix, build.destdir: "", build.source: "/rezbuild/source"}
+    for dependency in build.dependencies.values():
+        places[dependency.root] = f"/rezbuild/{dependency.name}-{dependency.version}"
+    return places
+
+
+def _audit(build: Build) -> list[audit.Finding]:
+    findings = audit.audit(build.payload)
+    broken = audit.errors(findings)
+    if broken:
+        lines = [f"{f.rule.id}: {f.path}: {f.message} ({f.rule.reason})" for f in broken]
+        raise AuditError(
+            f"{build.name} {build.version} breaks {len(broken)} rules of the audit:\n    "
+            + "\n    ".join(lines[:40]),
+            advice=[f"look again with: rezbuild audit {build.payload}", "docs/audit.md"],
+        )
+    return findings
+
+
+def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
+    release = inputs.release
+    return {
+        "name": release.name,
+        "version": release.version,
+        "profile": inputs.profile,
+        "fingerprint": inputs.fingerprint,
+        "recipe": manifest.recipe_revision(inputs.recipe, release),
+        "rezbuild": rezbuild.__version__,
+        "source": {"file": fetched.archive.file, "sha256": fetched.archive.sha256},
+        "patches": list(release.patches),
+        "license": release.license,
+        "compiler": inputs.tools.description,
+        "machine": inputs.tools.machine,
+        "built_against": {d.name: d.version for d in inputs.job.dependencies.values()},
+    }
+
+
+def _dependencies(env: Mapping[str, str]) -> dict[str, Dependency]:
+    """What Rez resolved, less the packages that only say which host this is."""
+    found = {}
+    for item in env.get("REZ_USED_RESOLVE", "").split():
+        name, _, version = item.partition("-")
+        root = env.get(f"REZ_{re.sub(r'[^A-Z0-9]', '_', name.upper())}_ROOT")
+        if root and manifest.read(Path(root)) is not None:
+            found[name] = Dependency(name, version, Path(root))
+    return found
+
+
+def _fingerprints(job: Job, release: Release) -> dict[str, str]:
+    names = [request.partition("-")[0] for request in release.requires]
+    records = {n: manifest.read(job.dependencies[n].root) for n in names if n in job.dependencies}
+    return {name: str((record or {}).get("fingerprint")) for name, record in records.items()}
+
+
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("recipe", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise CatalogueError(f"{path} is missing: a recipe has a function build(b) there")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _newest(folder: Path) -> int:
+    """The time of the newest file, in seconds: upstream's release, the same on each machine."""
+    times = [path.lstat().st_mtime for path in folder.rglob("*") if path.is_file()]
+    return int(max(times, default=0))
+
+
+def _fresh(folder: Path) -> Path:
+    _gone(folder).mkdir(parents=True)
+    return folder
+
+
+def _gone(folder: Path) -> Path:
+    if folder.exists():
+        shutil.rmtree(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

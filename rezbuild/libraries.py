@@ -1,0 +1,35 @@
+"""Which libraries may come from the host: the lists in ``data/libraries.toml``."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class HostLibraries:
+    """What a payload may take from the host.
+
+    Attributes:
+        glibc: Sonames of glibc's own files.
+        known: Other sonames that are tolerated for now, with the reason.
+    """
+
+    glibc: frozenset[str]
+    known: Mapping[str, str]
+
+
+@functools.lru_cache(maxsize=1)
+def host_libraries() -> HostLibraries:
+    """The lists, read once."""
+    path = Path(__file__).parent / "data" / "libraries.toml"
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    return HostLibraries(frozenset(data["glibc"]), data["host"])

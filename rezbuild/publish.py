@@ -1,0 +1,115 @@
+"""Puts a finished payload where the old one was, in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from rezbuild.errors import MachineError
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+
+
+def move_into_place(staging: Path, target: Path) -> None:
+    """Moves ``staging`` to ``target``; what stood there is gone afterwards, never before.
+
+    A staging folder on another file system is first copied beside the target.
+
+    Raises:
+        MachineError: The repository cannot be written; the target is as it was.
+    """
+    try:
+        _move(staging, target)
+    except OSError as error:
+        raise MachineError(
+            f"{target} cannot be written: {error.strerror}",
+            advice=["check the space and the rights of the repository, then run it again"],
+        ) from None
+
+
+@contextlib.contextmanager
+def kept(target: Path) -> Iterator[None]:
+    """Whatever goes wrong inside, ``target`` is afterwards what it was before.
+
+    Rez deletes an installed variant when a build of it fails (rezplugins/build_process/local.py).
+    A tree of hard links stands beside it meanwhile, which costs no space and no reader notices.
+    """
+    copy = _copy_of(target)
+    if target.is_dir():
+        shutil.copytree(target, copy, symlinks=True, copy_function=_link)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        recover(target)
+        raise
+    shutil.rmtree(copy, ignore_errors=True)
+
+
+def _link(source: str, target: str) -> str:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # a file system without hard links
+        shutil.copy2(source, target, follow_symlinks=False)
+    return target
+
+
+def recover(target: Path) -> None:
+    """Puts back what `kept` left behind when its process was killed."""
+    copy = _copy_of(target)
+    if not copy.is_dir():
+        return
+    if target.is_dir() and any(target.iterdir()):
+        shutil.rmtree(copy)
+    else:
+        shutil.rmtree(target, ignore_errors=True)
+        copy.rename(target)
+
+
+def _copy_of(target: Path) -> Path:
+    return target.with_name(f".rezbuild-kept-{target.name}")
+
+
+def _move(staging: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix=".rezbuild-", dir=target.parent))
+    try:
+        arrived = hidden / "payload"
+        try:
+            staging.rename(arrived)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.copytree(staging, arrived, symlinks=True)
+            shutil.rmtree(staging)
+        _swap(arrived, target)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _swap(arrived: Path, target: Path) -> None:
+    """After it, ``target`` is what ``arrived`` was, at no moment nothing where it is possible."""
+    if not target.exists():
+        arrived.rename(target)
+    elif not _exchange(arrived, target):
+        old = arrived.with_name("old")
+        target.rename(old)
+        arrived.rename(target)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """renameat2(2) with RENAME_EXCHANGE; False where kernel, C library or file system lack it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    done = libc.renameat2(
+        _AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE
+    )
+    return bool(done == 0)

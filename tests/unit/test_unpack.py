@@ -1,0 +1,841 @@
+"""Archives and patches, good ones and hostile ones, made by the tests themselves."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import random
+import stat
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rezbuild.errors import UnpackError
+from rezbuild.unpack import apply_patches, unpack
+
+THEN = 1_600_000_000
+
+
+def member(name: str, **fields: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.mtime = THEN
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def folder(name: str, **fields: Any) -> tarfile.TarInfo:
+    return member(name, type=tarfile.DIRTYPE, mode=0o755, **fields)
+
+
+def symlink(name: str, target: str) -> tarfile.TarInfo:
+    return member(name, type=tarfile.SYMTYPE, linkname=target, mode=0o777)
+
+
+def hard_link(name: str, target: str) -> tarfile.TarInfo:
+    return member(name, type=tarfile.LNKTYPE, linkname=target)
+
+
+class Archive:
+    """Writes `tmp_path/archive.tar.*`; the place to unpack to is beside it, in a folder alone."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.place = tmp_path / "place" / "here"
+        self.place.parent.mkdir()
+
+    def make(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> Path:
+        mode = options.pop("mode", "w:gz")
+        path = self.tmp_path / ("archive.tar" + mode[1:].replace(":", "."))
+        with tarfile.open(path, mode, **options) as tar:
+            for each in members:
+                info, data = (member(each[0]), each[1]) if isinstance(each, tuple) else (each, b"")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return path
+
+    def unpack(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> Path:
+        return unpack(self.make(*members, **options), self.place)
+
+    def refused(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> str:
+        return self.refused_file(self.make(*members), **options)
+
+    def refused_file(self, path: Path, **options: Any) -> str:
+        """The message of the refusal; nothing of the archive may be left anywhere."""
+        before = sorted(self.tmp_path.rglob("*"))
+        with pytest.raises(UnpackError) as caught:
+            unpack(path, self.place, **options)
+        assert sorted(self.tmp_path.rglob("*")) == before
+        assert path.name in caught.value.message
+        return caught.value.message
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path)
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
+def test_formats(archive: Archive, mode: str) -> None:
+    root = archive.unpack(("pkg-1.0/file", b"text"), mode=mode)
+    assert root == archive.place / "pkg-1.0"
+    assert (root / "file").read_bytes() == b"text"
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_header_formats(archive: Archive, form: int) -> None:
+    root = archive.unpack(folder("pkg"), ("pkg/file", b"text"), format=form)
+    assert (root / "file").read_bytes() == b"text"
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names(archive: Archive, form: int) -> None:
+    name = "/".join(["pkg", *["long" * 20] * 4, "grün"])
+    link = "/".join(["pkg", *["link" * 20] * 4])
+    root = archive.unpack(
+        (name, b"text"), hard_link(link, name), format=form, pax_headers={"comment": "global"}
+    )
+    assert (root.parent / name).read_bytes() == b"text"
+    assert (root.parent / link).read_bytes() == b"text"
+
+
+def test_several_entries_at_the_top(archive: Archive) -> None:
+    assert archive.unpack(("pkg/file", b""), ("README", b"")) == archive.place
+
+
+def test_single_file_at_the_top(archive: Archive) -> None:
+    assert archive.unpack(("README", b"")) == archive.place
+
+
+def test_symlink_at_the_top_is_no_source_root(archive: Archive) -> None:
+    assert archive.unpack(symlink("link", ".")) == archive.place
+
+
+def test_names_that_start_with_a_dot(archive: Archive) -> None:
+    root = archive.unpack(folder("."), folder("./pkg/"), ("./pkg//a/./file", b"text"))
+    assert root == archive.place / "pkg"
+    assert (root / "a" / "file").read_bytes() == b"text"
+
+
+@pytest.mark.usefixtures("umask")
+def test_modes(archive: Archive) -> None:
+    info = {"plain": 0o600, "group": 0o660, "program": 0o700, "all": 0o777, "none": 0}
+    members = [member(f"pkg/sub/{name}", mode=mode) for name, mode in info.items()]
+    root = archive.unpack(folder("pkg/sub2"), *members)
+    found = {path.name: mode_of(path) for path in (root / "sub").iterdir()}
+    assert found == {
+        "plain": 0o644,
+        "group": 0o644,
+        "program": 0o755,
+        "all": 0o755,
+        "none": 0o644,
+    }
+    folders = [archive.place, root, root / "sub", root / "sub2"]
+    assert [mode_of(path) for path in folders] == [0o755] * 4
+
+
+def test_a_closed_folder_is_opened(archive: Archive) -> None:
+    closed = folder("pkg")
+    closed.mode = 0
+    root = archive.unpack(closed, ("pkg/file", b""))
+    assert mode_of(root) == 0o755
+
+
+def test_owners_are_not_kept(archive: Archive) -> None:
+    root = archive.unpack(member("pkg/file", uid=12345, gid=12345, uname="daemon"))
+    assert (root / "file").stat().st_uid == os.getuid()
+
+
+def test_times(archive: Archive) -> None:
+    root = archive.unpack(
+        folder("pkg", mtime=THEN + 1),
+        folder("pkg/sub", mtime=THEN + 2),
+        member("pkg/sub/configure.ac", mtime=THEN + 3),
+        member("pkg/sub/configure", mtime=THEN + 4),
+        member("pkg/old", mtime=0),
+    )
+    times = {
+        str(path.relative_to(archive.place)): path.stat().st_mtime_ns - THEN * 10**9
+        for path in [root, *root.rglob("*")]
+    }
+    assert times == {
+        "pkg": 1 * 10**9,
+        "pkg/sub": 2 * 10**9,
+        "pkg/sub/configure.ac": 3 * 10**9,
+        "pkg/sub/configure": 4 * 10**9,
+        "pkg/old": -THEN * 10**9,
+    }
+
+
+def test_fractions_of_seconds_keep_their_order(archive: Archive) -> None:
+    parts = [0.25, 0.5, 0.75]
+    members = [member(f"pkg/{part}", mtime=THEN + part) for part in parts]
+    root = archive.unpack(*members, format=tarfile.PAX_FORMAT)
+    assert [(root / str(part)).stat().st_mtime for part in parts] == [THEN + p for p in parts]
+
+
+def test_symlinks_inside(archive: Archive) -> None:
+    root = archive.unpack(
+        ("pkg/lib/file", b"text"),
+        symlink("pkg/lib/near", "file"),
+        symlink("pkg/bin/far", "../lib/file"),
+        symlink("pkg/lib64", "lib"),
+        symlink("pkg/dangling", "missing"),
+        symlink("pkg/itself", "itself"),
+        symlink("pkg/top", "../pkg"),
+    )
+    assert (root / "lib" / "near").read_bytes() == b"text"
+    assert (root / "bin" / "far").read_bytes() == b"text"
+    assert (root / "lib64" / "file").read_bytes() == b"text"
+    assert (root / "dangling").readlink() == Path("missing")
+    assert (root / "bin" / "far").readlink() == Path("../lib/file")
+    assert os.lstat(root / "dangling").st_mtime == THEN
+
+
+def test_hard_links_inside(archive: Archive) -> None:
+    root = archive.unpack(("pkg/one", b"text"), hard_link("pkg/sub/two", "./pkg/one"))
+    assert (root / "one").samefile(root / "sub" / "two")
+
+
+def test_a_folder_may_be_named_twice(archive: Archive) -> None:
+    root = archive.unpack(("pkg/file", b""), folder("pkg", mtime=1), folder("pkg", mtime=THEN))
+    assert root.stat().st_mtime == THEN
+
+
+def test_an_empty_folder_is_used(archive: Archive) -> None:
+    archive.place.mkdir()
+    assert (archive.unpack(("pkg/file", b"text")) / "file").exists()
+
+
+def test_missing_parents_are_made(archive: Archive) -> None:
+    path = archive.make(("pkg/file", b"text"))
+    root = unpack(path, archive.place / "a" / "b")
+    assert root == archive.place / "a" / "b" / "pkg"
+
+
+def test_nothing_but_the_result_is_left(archive: Archive) -> None:
+    archive.unpack(("pkg/file", b"text"))
+    assert os.listdir(archive.place.parent) == ["here"]
+
+
+def test_a_large_file_arrives_whole(archive: Archive) -> None:
+    data = random.Random(1).randbytes(3 << 20)
+    assert (archive.unpack(("pkg/file", data)) / "file").read_bytes() == data
+
+
+def test_a_full_folder_is_refused(archive: Archive) -> None:
+    archive.place.mkdir()
+    (archive.place / "mine").write_text("precious")
+    path = archive.make(("pkg/file", b"text"))
+    with pytest.raises(UnpackError, match="not an empty folder"):
+        unpack(path, archive.place)
+    assert os.listdir(archive.place) == ["mine"]
+
+
+@pytest.mark.parametrize("make", [lambda p: p.touch(), lambda p: p.symlink_to("nowhere")])
+def test_a_place_that_is_no_folder_is_refused(archive: Archive, make: Any) -> None:
+    make(archive.place)
+    with pytest.raises(UnpackError, match="not an empty folder"):
+        archive.unpack(("pkg/file", b"text"))
+    assert os.path.lexists(archive.place)
+
+
+def test_a_missing_archive(archive: Archive) -> None:
+    assert "No such file" in archive.refused_file(archive.tmp_path / "missing.tar.gz")
+
+
+OUTSIDE = [
+    (("/etc/passwd", b"x"), "absolute"),
+    (("//etc/passwd", b"x"), "absolute"),
+    (folder("/tmp"), "absolute"),
+    (("../out", b"x"), "has a .."),
+    (("pkg/../../out", b"x"), "has a .."),
+    (("pkg/..", b"x"), "has a .."),
+    (folder("pkg/../.."), "has a .."),
+    (symlink("pkg/link", "/etc/passwd"), "symlink to '/etc/passwd'"),
+    (symlink("pkg/link", "../../out"), "leaves the folder"),
+    (symlink("pkg/link", ".." + "/x/.." * 3 + "/.."), "leaves the folder"),
+    (symlink("link", ".."), "leaves the folder"),
+    (symlink("pkg/link", ""), "symlink to ''"),
+    (hard_link("pkg/link", "/etc/passwd"), "hard link to '/etc/passwd'"),
+    (hard_link("pkg/link", "../out"), "hard link to '../out'"),
+    (hard_link("pkg/link", "pkg/missing"), "hard link to 'pkg/missing'"),
+    (hard_link("pkg/link", "pkg"), "hard link to 'pkg'"),
+    (hard_link("pkg/link", "pkg/link"), "hard link to 'pkg/link'"),
+    (member("pkg/null", type=tarfile.CHRTYPE, devmajor=1, devminor=3), "device"),
+    (member("pkg/disk", type=tarfile.BLKTYPE, devmajor=8), "device"),
+    (member("pkg/pipe", type=tarfile.FIFOTYPE), "fifo"),
+    (member("pkg/odd", type=b"Q"), "unknown type"),
+    (member("pkg/tool", mode=0o4755), "setuid"),
+    (member("pkg/tool", mode=0o2755), "setgid"),
+    (member("pkg/tool", mode=0o1755), "sticky"),
+    (member("pkg/sub", type=tarfile.DIRTYPE, mode=0o1777), "sticky"),
+    (member(".", mode=0o644), "taken"),
+    (symlink(".", "pkg"), "taken"),
+]
+
+
+@pytest.mark.parametrize(("bad", "reason"), OUTSIDE)
+def test_a_bad_member_is_refused_by_name(archive: Archive, bad: Any, reason: str) -> None:
+    message = archive.refused(("pkg/file", b"good"), bad, ("pkg/later", b"good"))
+    name = bad[0] if isinstance(bad, tuple) else bad.name
+    assert repr(name) in message
+    assert reason in message
+
+
+SEQUENCES = {
+    "through a symlink": ([folder("a"), symlink("b", "a"), ("b/x", b"")], "through 'b'"),
+    "through a dangling symlink": ([symlink("b", "a"), ("b/x", b"")], "through 'b'"),
+    "deep through a symlink": ([symlink("b", "."), ("b/c/d/x", b"")], "through 'b'"),
+    "folder through a symlink": ([symlink("b", "a"), folder("b/x")], "through 'b'"),
+    "link through a symlink": ([symlink("b", "a"), symlink("b/x", "y")], "through 'b'"),
+    "through a file": ([("b", b""), ("b/x", b"")], "through 'b'"),
+    "link, then file": ([symlink("b", "a"), ("b", b"x")], "taken"),
+    "link, then folder": ([folder("a"), symlink("b", "a"), folder("b")], "taken"),
+    "link, then link": ([symlink("b", "a"), symlink("b", "c")], "taken"),
+    "file, then link": ([("b", b"x"), symlink("b", "c")], "taken"),
+    "file, then file": ([("b", b"x"), ("./b", b"y")], "taken"),
+    "file, then folder": ([("b", b"x"), folder("b")], "taken"),
+    "folder, then file": ([folder("b"), ("b", b"x")], "taken"),
+    "hard link, then file": ([("a", b"x"), hard_link("b", "a"), ("b", b"y")], "taken"),
+    "hard link to a symlink": ([symlink("a", "b"), hard_link("c", "a")], "hard link to 'a'"),
+    "hard link to a later file": ([hard_link("b", "a"), ("a", b"")], "hard link to 'a'"),
+    "out over another link": (
+        [folder("d"), symlink("d/up", ".."), symlink("out", "d/up/..")],
+        "'out' is a symlink that leaves",
+    ),
+    "out over a later link": (
+        [folder("d"), symlink("out", "d/up/.."), symlink("d/up", "..")],
+        "'out' is a symlink that leaves",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SEQUENCES)
+def test_members_that_are_bad_together(archive: Archive, case: str) -> None:
+    members, reason = SEQUENCES[case]
+    assert reason in archive.refused(*members)
+
+
+@pytest.mark.parametrize("mtime", ["nan", "inf", "1e300"])
+def test_times_that_are_none(archive: Archive, mtime: str) -> None:
+    info = member("pkg/file")
+    info.pax_headers = {"mtime": mtime}
+    assert "damaged" in archive.refused(info)
+
+
+def test_too_many_bytes(archive: Archive) -> None:
+    assert "more than 50000 bytes" in archive.refused(("pkg/file", bytes(10**6)), max_bytes=50000)
+
+
+def test_too_many_bytes_in_small_files(archive: Archive) -> None:
+    members = [(f"pkg/{number}", bytes(1000)) for number in range(100)]
+    assert "more than 50000 bytes" in archive.refused(*members, max_bytes=50000)
+
+
+def test_too_many_members(archive: Archive) -> None:
+    members = [(f"pkg/{number}", b"") for number in range(11)]
+    assert "more than 10 members" in archive.refused(*members, max_members=10)
+    unpack(archive.make(*members), archive.place, max_members=11)
+
+
+def test_holes_count_as_bytes(archive: Archive) -> None:
+    """A sparse file of a terabyte takes no room in an archive (GNU tar, sparse 1.0)."""
+    info = member("pkg/file")
+    info.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "pkg/holes",
+        "GNU.sparse.realsize": str(10**12),
+    }
+    assert "bytes" in archive.refused((("pkg/first"), b""), info)
+    path = archive.tmp_path / "sparse.tar"
+    data = b"0\n".ljust(512, b"\0")
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    assert "more than" in archive.refused_file(path)
+
+
+def test_a_header_that_claims_gigabytes(archive: Archive) -> None:
+    info = tarfile.TarInfo("././@LongLink")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**33
+    path = archive.tmp_path / "long.tar"
+    path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
+    assert "claims to be" in archive.refused_file(path)
+
+
+@pytest.mark.parametrize("size", [-512, -1, -(2**40)])
+def test_negative_sizes(archive: Archive, size: int) -> None:
+    """They made tarfile run in circles (CVE-2025-8194)."""
+    info = member("pkg/file")
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = (size & (2**96 - 1)).to_bytes(12, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = archive.tmp_path / "negative.tar"
+    path.write_bytes(header + bytes(1024))
+    archive.refused_file(path)
+
+
+def test_zip_is_refused_clearly(archive: Archive) -> None:
+    path = archive.tmp_path / "archive.tar.gz"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("pkg/file", "text")
+    assert "zip" in archive.refused_file(path)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no archive\n" * 200, bytes(10240), gzip.compress(b"no tar"), b"\x1f\x8b", b"BZh9"],
+    ids=["empty", "text", "zeros", "gzip", "gzip magic", "bzip2 magic"],
+)
+def test_unknown_formats(archive: Archive, data: bytes) -> None:
+    path = archive.tmp_path / "archive.tar.gz"
+    path.write_bytes(data)
+    archive.refused_file(path)
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
+def test_truncated_anywhere(archive: Archive, mode: str) -> None:
+    noise = random.Random(2).randbytes(700)
+    members = [(f"pkg/{number}", noise) for number in range(3)]
+    path = archive.make(*members, mode=mode)
+    data = path.read_bytes()
+    # A plain archive ends with zeros, of which one block is enough.
+    length = len(data.rstrip(b"\0")) if mode == "w:" else len(data)
+    for end in range(0, length, 97):
+        path.write_bytes(data[:end])
+        archive.refused_file(path)
+
+
+def test_truncated_between_two_members(archive: Archive) -> None:
+    path = archive.make(("pkg/one", b"x" * 512), ("pkg/two", b"y"), mode="w:")
+    path.write_bytes(path.read_bytes()[:1024])
+    assert "last block" in archive.refused_file(path)
+
+
+def test_a_damaged_header_is_not_the_end(archive: Archive) -> None:
+    path = archive.make(("pkg/one", b"x"), ("pkg/two", b"y"), mode="w:")
+    data = bytearray(path.read_bytes())
+    data[1024] ^= 1
+    path.write_bytes(data)
+    assert "damaged" in archive.refused_file(path)
+
+
+def test_the_compressors_sum_counts(archive: Archive) -> None:
+    path = archive.make(("pkg/file", b"text"))
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1
+    path.write_bytes(data)
+    assert "damaged" in archive.refused_file(path)
+
+
+def test_flipped_bytes_are_refused_or_harmless(archive: Archive) -> None:
+    chance = random.Random(3)
+    path = archive.make(
+        ("pkg/one", b"x" * 600), symlink("pkg/l", "one"), folder("pkg/d"), mode="w:"
+    )
+    data = path.read_bytes()
+    for number in range(300):
+        damaged = bytearray(data)
+        damaged[chance.randrange(3072)] = chance.randrange(256)
+        path.write_bytes(damaged)
+        place = archive.tmp_path / str(number) / "here"
+        try:
+            unpack(path, place)
+        except UnpackError:
+            assert not os.listdir(place.parent)
+
+
+def test_no_warnings_in_any_mode(archive: Archive) -> None:
+    """As a program of its own, with every warning an error from the start."""
+    path = archive.make(folder("pkg"), ("pkg/file", b"text"), symlink("pkg/link", "file"))
+    code = "import sys, pathlib, rezbuild.unpack as u; u.unpack(*map(pathlib.Path, sys.argv[1:]))"
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", code, path, archive.place]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+# Patches
+
+LINES = [f"line {number}\n" for number in range(1, 21)]
+HUNK_AT_5 = """\
+@@ -4,3 +4,3 @@
+ line 4
+-line 5
++LINE 5
+ line 6
+"""
+HUNK_AT_15 = """\
+@@ -14,4 +14,5 @@
+ line 14
+ line 15
++line 15 and a half
+ line 16
+ line 17
+"""
+NAMES = "--- a/file\n+++ b/file\n"
+
+
+class Sources:
+    """A source tree with one file of twenty lines, and patches beside it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.root = tmp_path / "around" / "pkg-1.0"
+        self.root.mkdir(parents=True)
+        self.file = self.root / "file"
+        self.write("".join(LINES))
+
+    def write(self, text: str) -> None:
+        self.file.write_bytes(text.encode())
+        os.utime(self.file, (THEN, THEN))
+
+    def text(self) -> str:
+        return self.file.read_bytes().decode()
+
+    def patch(self, text: str, name: str = "some.patch") -> Path:
+        path = self.tmp_path / name
+        path.write_bytes(text.encode())
+        return path
+
+    def apply(self, *texts: str) -> None:
+        apply_patches(self.root, [self.patch(t, f"{n}.patch") for n, t in enumerate(texts)])
+        assert os.listdir(self.root.parent) == ["pkg-1.0"]
+
+    def state(self) -> dict[str, tuple[int, int, bytes]]:
+        found = {}
+        for path in sorted(self.tmp_path.rglob("*")):
+            status = path.lstat()
+            data = path.read_bytes() if path.is_file() else b""
+            found[str(path)] = (status.st_mode, status.st_mtime_ns if data else 0, data)
+        return found
+
+    def refused(self, *texts: str) -> str:
+        """The message of the refusal; every file must be as it was."""
+        patches = [self.patch(text, f"{number}.patch") for number, text in enumerate(texts)]
+        before = self.state()
+        with pytest.raises(UnpackError) as caught:
+            apply_patches(self.root, patches)
+        assert self.state() == before
+        assert f"{len(texts) - 1}.patch" in caught.value.message
+        return str(caught.value)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Sources:
+    return Sources(tmp_path)
+
+
+def changed(**lines: str) -> str:
+    """The file's text with some of its lines replaced: `l5="LINE 5"`."""
+    new = {int(key[1:]) - 1: value + "\n" for key, value in lines.items()}
+    return "".join(new.get(number, line) for number, line in enumerate(LINES))
+
+
+def test_a_patch_applies(sources: Sources) -> None:
+    sources.apply(NAMES + HUNK_AT_5 + HUNK_AT_15)
+    assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
+
+
+def test_no_patches(sources: Sources) -> None:
+    before = sources.state()
+    apply_patches(sources.root, [])
+    assert sources.state() == before
+
+
+def test_a_relative_root(sources: Sources) -> None:
+    patch = sources.patch(NAMES + HUNK_AT_5)
+    root = Path(os.path.relpath(sources.root))
+    apply_patches(root, [Path(os.path.relpath(patch))])
+    assert sources.text() == changed(l5="LINE 5")
+
+
+def test_header_text_is_tolerated(sources: Sources) -> None:
+    why = "Why: it is broken.\n\n - one\n + two\n---\n file | 2 +-\n\n"
+    git = "diff --git a/file b/file\nindex 123..456 100644\n"
+    sources.apply(why + git + NAMES + HUNK_AT_5 + "-- \n2.39.2\n\n")
+    assert sources.text() == changed(l5="LINE 5")
+
+
+def test_names_with_dates(sources: Sources) -> None:
+    date = "\t2024-01-02 03:04:05.000000000 +0100\n"
+    sources.apply(f"--- pkg.orig/file{date}+++ pkg/file{date}{HUNK_AT_5}")
+    assert sources.text() == changed(l5="LINE 5")
+
+
+def test_what_diff_makes_applies(sources: Sources) -> None:
+    old, new = sources.tmp_path / "old", sources.tmp_path / "new"
+    for path, text in ((old, changed()), (new, changed(l1="one", l12="twelve", l20="end"))):
+        path.mkdir()
+        (path / "file").write_text(text)
+    (old / "gone").write_text("gone\n")
+    (sources.root / "gone").write_text("gone\n")
+    (new / "sub").mkdir()
+    (new / "sub" / "new").write_text("no newline at the end")
+    result = subprocess.run(
+        ["diff", "-ruN", "old", "new"], cwd=sources.tmp_path, capture_output=True, check=False
+    )
+    sources.apply(result.stdout.decode())
+    assert sources.text() == (new / "file").read_text()
+    assert sorted(os.listdir(sources.root)) == ["file", "sub"]
+    assert (sources.root / "sub" / "new").read_text() == "no newline at the end"
+
+
+def test_mode_is_kept_and_times_are_one(sources: Sources) -> None:
+    sources.file.chmod(0o755)
+    other = NAMES.replace("file", "other")
+    (sources.root / "other").write_text(changed())
+    sources.apply(NAMES + HUNK_AT_5 + other + HUNK_AT_5, NAMES + HUNK_AT_15)
+    assert mode_of(sources.file) == 0o755
+    assert sources.file.stat().st_mtime > THEN
+    assert sources.file.stat().st_mtime_ns == (sources.root / "other").stat().st_mtime_ns
+
+
+def test_patches_build_on_each_other(sources: Sources) -> None:
+    second = NAMES + HUNK_AT_5.replace("-line 5", "-LINE 5").replace("+LINE 5", "+Line 5")
+    sources.apply(NAMES + HUNK_AT_5, second)
+    assert sources.text() == changed(l5="Line 5")
+
+
+def test_one_patch_may_name_a_file_twice(sources: Sources) -> None:
+    sources.apply(NAMES + HUNK_AT_5 + NAMES + HUNK_AT_15)
+    assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
+
+
+def test_removed_lines_that_look_like_names(sources: Sources) -> None:
+    sources.write("-- old\n++ old\n")
+    sources.apply(NAMES + "@@ -1,2 +1,2 @@\n--- old\n-++ old\n+-- new\n+++ new\n")
+    assert sources.text() == "-- new\n++ new\n"
+
+
+def test_line_ends_are_kept(sources: Sources) -> None:
+    sources.write("a\r\nb\r\nc\r\n")
+    sources.apply(NAMES + "@@ -1,3 +1,3 @@\n a\r\n-b\r\n+B\r\n c\r\n")
+    assert sources.text() == "a\r\nB\r\nc\r\n"
+
+
+def test_line_ends_must_match(sources: Sources) -> None:
+    sources.write("a\r\nb\r\nc\r\n")
+    sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
+
+
+def test_the_newline_at_the_end_must_match(sources: Sources) -> None:
+    sources.write("a\nb\nc")
+    sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
+    sources.apply(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n\\ No newline at end of file\n")
+    assert sources.text() == "a\nB\nc"
+
+
+def test_an_offset_is_allowed_where_all_context_matches(sources: Sources) -> None:
+    sources.write("new\n" * 3 + changed())
+    sources.apply(NAMES + HUNK_AT_5)
+    assert sources.text() == "new\n" * 3 + changed(l5="LINE 5")
+
+
+@pytest.mark.parametrize("line", [4, 5, 6])
+def test_fuzz_is_refused(sources: Sources, line: int) -> None:
+    sources.write(changed(**{f"l{line}": "other"}))
+    message = sources.refused(NAMES + HUNK_AT_5)
+    assert "file: hunk #1" in message
+
+
+def test_white_space_counts(sources: Sources) -> None:
+    sources.write(changed(l4="line  4"))
+    sources.refused(NAMES + HUNK_AT_5)
+
+
+def test_a_patch_that_fails_half_way_changes_nothing(sources: Sources) -> None:
+    sources.write(changed(l15="other"))
+    assert "file: hunk #2 does not match" in sources.refused(NAMES + HUNK_AT_5 + HUNK_AT_15)
+
+
+def test_a_second_file_that_fails_leaves_the_first(sources: Sources) -> None:
+    (sources.root / "other").write_text("text\n")
+    message = sources.refused(NAMES + HUNK_AT_5 + NAMES.replace("file", "other") + HUNK_AT_15)
+    assert "other: hunk #1" in message
+
+
+def test_a_second_patch_that_fails_leaves_all(sources: Sources) -> None:
+    sources.refused(NAMES + HUNK_AT_5, NAMES + HUNK_AT_15.replace("line 14", "other"))
+
+
+def test_a_patch_that_is_in_already_is_refused(sources: Sources) -> None:
+    sources.apply(NAMES + HUNK_AT_5)
+    assert "previously applied" in sources.refused(NAMES + HUNK_AT_5)
+
+
+NEW = "--- /dev/null\n+++ b/sub/new\n@@ -0,0 +1,2 @@\n+one\n+two\n"
+
+
+def test_new_file(sources: Sources) -> None:
+    sources.apply(NEW)
+    path = sources.root / "sub" / "new"
+    assert (path.read_text(), mode_of(path)) == ("one\ntwo\n", 0o644)
+
+
+def test_new_program(sources: Sources) -> None:
+    git = "diff --git a/sub/new b/sub/new\nnew file mode 100755\nindex 000..123\n"
+    sources.apply(git + NEW + NEW.replace("sub/new", "sub/plain"))
+    modes = [mode_of(sources.root / "sub" / name) for name in ("new", "plain")]
+    assert modes == [0o755, 0o644]
+
+
+def test_a_new_file_replaces_nothing(sources: Sources) -> None:
+    assert "there already" in sources.refused(NEW.replace("sub/new", "file"))
+
+
+def test_an_empty_file_is_filled(sources: Sources) -> None:
+    sources.write("")
+    hunk = "@@ -0,0 +1 @@\n+one\n"
+    sources.apply(NAMES + hunk)
+    assert sources.text() == "one\n"
+    assert "has lines" in sources.refused(NAMES + hunk)
+
+
+def delete(lines: list[str]) -> str:
+    body = "".join("-" + line for line in lines)
+    return f"--- a/file\n+++ /dev/null\n@@ -1,{len(lines)} +0,0 @@\n{body}"
+
+
+def test_deletion(sources: Sources) -> None:
+    sources.apply(delete(LINES))
+    assert not sources.file.exists()
+
+
+def test_deletion_of_something_else(sources: Sources) -> None:
+    sources.refused(delete([*LINES[:10], "other\n", *LINES[11:]]))
+
+
+def test_deletion_of_a_part(sources: Sources) -> None:
+    sources.refused(delete(LINES[:10]))
+
+
+def test_deletion_and_new_again(sources: Sources) -> None:
+    sources.apply(delete(LINES) + NEW.replace("sub/new", "file"))
+    assert sources.text() == "one\ntwo\n"
+
+
+def test_a_missing_file(sources: Sources) -> None:
+    assert "missing is not there" in sources.refused(NAMES.replace("file", "missing") + HUNK_AT_5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "a/../../out",
+        "../out",
+        "a/sub/../../out",
+        "a//etc/passwd",
+        "..",
+        "a/..",
+        "out",
+    ],
+)
+def test_names_outside(sources: Sources, name: str) -> None:
+    (sources.root.parent / "out").write_text(changed())
+    sources.refused(f"--- {name}\n+++ {name}\n{HUNK_AT_5}")
+    sources.refused(f"--- /dev/null\n+++ {name}\n@@ -0,0 +1 @@\n+one\n")
+    sources.refused(f"--- {name}\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n")
+
+
+def test_names_behind_symlinks(sources: Sources) -> None:
+    outside = sources.root.parent / "outside"
+    outside.mkdir()
+    (outside / "file").write_text(changed())
+    (sources.root / "folder").symlink_to("../outside")
+    (sources.root / "link").symlink_to("../outside/file")
+    assert "symlink" in sources.refused(NAMES.replace("file", "folder/file") + HUNK_AT_5)
+    assert "symlink" in sources.refused(NAMES.replace("file", "link") + HUNK_AT_5)
+    assert "symlink" in sources.refused(NEW.replace("sub/new", "folder/new"))
+
+
+def test_a_folder_is_no_file(sources: Sources) -> None:
+    (sources.root / "sub").mkdir()
+    assert "is no file" in sources.refused(NAMES.replace("file", "sub") + HUNK_AT_5)
+
+
+BAD = {
+    "empty": "",
+    "header only": "Why: nobody knows.\n",
+    "no hunks": NAMES,
+    "no names": HUNK_AT_5,
+    "two names": "--- a/file\n+++ b/other\n" + HUNK_AT_5,
+    "no name": "--- /dev/null\n+++ /dev/null\n" + HUNK_AT_5,
+    "quoted name": '--- "a/file"\n+++ "b/file"\n' + HUNK_AT_5,
+    "cut off": NAMES + HUNK_AT_5[:-8],
+    "cut off in the second hunk": NAMES + HUNK_AT_5 + HUNK_AT_15[:40],
+    "longer than it says": NAMES + HUNK_AT_5 + " line 7\n",
+    "shorter than it says": NAMES + HUNK_AT_5.replace("-4,3 +4,3", "-4,4 +4,4"),
+    "other numbers than it says": NAMES + HUNK_AT_5.replace("+4,3", "+4,2"),
+    "damaged first line": NAMES + HUNK_AT_5.replace("-4,3", "-4.3"),
+    "damaged second hunk": NAMES + HUNK_AT_5 + HUNK_AT_15.replace("-14,4", "-x,4"),
+    "foreign line": NAMES + HUNK_AT_5.replace("+LINE", "*LINE"),
+    "no context": NAMES + "@@ -5,0 +6 @@\n+line 5.5\n",
+    "no context later": NAMES + HUNK_AT_5 + "@@ -0,0 +6 @@\n+line 5.5\n",
+    "context diff": "*** a/file\n--- b/file\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n",
+    "ed script": "--- a/file\n+++ b/file\n5d\n",
+    "rename": "diff --git a/file b/x\nrename from file\nrename to x\n" + NAMES + HUNK_AT_5,
+    "mode": "diff --git a/file b/file\nold mode 100644\nnew mode 100755\n" + NAMES + HUNK_AT_5,
+    "symlink": "diff --git a/sub/new b/sub/new\nnew file mode 120000\n" + NEW,
+    "binary": NAMES + HUNK_AT_5 + "Binary files a/x and b/x differ\n",
+    "git binary": "diff --git a/x b/x\nGIT binary patch\nliteral 1\n" + NAMES + HUNK_AT_5,
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_patches(sources: Sources, case: str) -> None:
+    sources.refused(BAD[case])
+
+
+def test_a_missing_patch(sources: Sources) -> None:
+    with pytest.raises(UnpackError, match=r"missing\.patch.*cannot be read"):
+        apply_patches(sources.root, [sources.tmp_path / "missing.patch"])
+
+
+def test_a_machine_without_gnu_patch(sources: Sources) -> None:
+    """In a program of its own, whose PATH is ours to choose."""
+    tools = sources.tmp_path / "tools"
+    tools.mkdir()
+    code = (
+        "import pathlib, sys\n"
+        "from rezbuild.errors import MachineError\n"
+        "from rezbuild.unpack import apply_patches\n"
+        "try: apply_patches(*[pathlib.Path(sys.argv[1]), [pathlib.Path(sys.argv[2])]])\n"
+        "except MachineError as error: print(error)\n"
+    )
+    patch = sources.patch(NAMES + HUNK_AT_5)
+    command = [sys.executable, "-c", code, sources.root, patch]
+
+    def output() -> str:
+        environment = {**os.environ, "PATH": str(tools)}
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "is missing" in output()
+    other = tools / "patch"
+    other.write_text("#!/bin/sh\necho patch 2.0-12u11\n")
+    other.chmod(0o755)
+    assert "not GNU patch" in output()
+    assert sources.text() == changed()
