@@ -265,7 +265,8 @@ def _versions(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        Console().print(versions.table(rows))
+        # In a pipe nothing is folded: other programs read lines.
+        Console(width=None if sys.stdout.isatty() else 500).print(versions.table(rows))
     return 0
 
 

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -114,36 +115,44 @@ def _unlistable(error: OSError) -> NoReturn:
     ) from error
 
 
+@lru_cache(maxsize=16)
+def _structs(
+    little_endian: bool, bits: int, kind: tuple[str | int, str | int, str | int] | None = None
+) -> ELFStructs:
+    """The shapes of a kind of file (type, machine, OS ABI); to make them takes most of a reading.
+
+    pyelftools' own ELFFile is no use here: some releases of it read the section headers.
+    """
+    structs = ELFStructs(little_endian=little_endian, elfclass=bits)
+    structs.create_basic_structs()
+    if kind:
+        structs.create_advanced_structs(*kind)
+    return structs
+
+
 class _Image:
     """The file as the dynamic linker maps it: program headers, dynamic table and its strings."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.size = os.fstat(stream.fileno()).st_size
-        self.structs = self._identified()
-        self.bits = int(self.structs.elfclass)
-        self.header = self._parse(self.structs.Elf_Ehdr, 0)
-        self.structs.create_advanced_structs(
-            self.header.e_type, self.header.e_machine, self.header.e_ident.EI_OSABI
-        )
+        little_endian, self.bits = self._identity()
+        self.header = self._parse(_structs(little_endian, self.bits).Elf_Ehdr, 0)
+        kind = (self.header.e_type, self.header.e_machine, self.header.e_ident.EI_OSABI)
+        self.structs = _structs(little_endian, self.bits, kind)
         self.segments = self._segments()
         self.dynamic = self._find("PT_DYNAMIC")
         self.tags = self._tags()
 
-    def _identified(self) -> ELFStructs:
-        """The shapes of this class and byte order.
-
-        pyelftools' own ELFFile is no use here: some releases of it read the section headers.
-        """
+    def _identity(self) -> tuple[bool, int]:
+        """Whether the file is little-endian, and its word size in bits."""
         ident = self._bytes(0, len(MAGIC) + 2)
         classes, orders = {1: 32, 2: 64}, {1: True, 2: False}  # EI_CLASS, EI_DATA
         if ident[:4] != MAGIC:
             raise ElfError("it does not start as ELF files do")
         if len(ident) < 6 or ident[4] not in classes or ident[5] not in orders:
             raise ElfError("its word size or byte order is unknown")
-        structs = ELFStructs(little_endian=orders[ident[5]], elfclass=classes[ident[4]])
-        structs.create_basic_structs()
-        return structs
+        return orders[ident[5]], classes[ident[4]]
 
     def describe(self, path: Path) -> Elf:
         return Elf(

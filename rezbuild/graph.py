@@ -10,7 +10,7 @@ from rez.version import Requirement, Version, VersionError, VersionRange
 
 from rezbuild import catalogue
 from rezbuild.catalogue import Recipe, Release
-from rezbuild.errors import CatalogueError, UsageError
+from rezbuild.errors import CatalogueError, FetchError, UsageError
 
 Recipes = Mapping[str, Recipe]
 # Says whether a version can be had here: its source, or an installed build of it.
@@ -65,7 +65,8 @@ def plan(recipes: Recipes, requests: Sequence[str], available: Available) -> lis
 
     Raises:
         UsageError: A request cannot be read.
-        CatalogueError: There is no such package or version, or none of them can be had.
+        CatalogueError: There is no such package or version.
+        FetchError: None of the versions can be had.
     """
     planner = _Planner(recipes, available)
     wanted = [planner.choose(request, exact=_is_range(request)) for request in requests]
@@ -124,7 +125,7 @@ class _Planner:
         for release in candidates:
             if self.available(recipe, release):
                 return recipe, release
-        raise CatalogueError(
+        raise FetchError(
             f"no version of {recipe.name} in {request!r} can be had here",
             tried=[release.version for release in candidates],
             advice=["the lines above say why", "rezbuild versions shows where each can be had"],

@@ -1,7 +1,8 @@
 """Makes the ELF files of a payload independent of where it stands: plan, then apply.
 
-Each file gets exactly the rpath that its own DT_NEEDED entries need, relative to ``$ORIGIN``, and
-libraries of other packages are bundled below ``deps/``. docs/relocation.md has the reasons.
+Libraries of other packages are bundled below ``deps/``. A library gets exactly the rpath that its
+own DT_NEEDED entries need, relative to ``$ORIGIN``; in a program those entries become paths where
+they can, which are opened without any search. docs/relocation.md has the reasons and the numbers.
 """
 
 from __future__ import annotations
@@ -40,16 +41,18 @@ class Bundled:
 
 @dataclass(frozen=True)
 class Edit:
-    """What one file's rpath becomes.
+    """What one file is to say.
 
     Attributes:
         path: Relative to the payload.
         rpath: Elements that start with ``$ORIGIN``; empty for none.
+        renamed: DT_NEEDED entries and the paths to put for them.
         changed: The file says something else now.
     """
 
     path: Path
     rpath: tuple[str, ...]
+    renamed: tuple[tuple[str, str], ...]
     changed: bool
 
 
@@ -99,7 +102,7 @@ def apply(plan: Plan, payload: Path, patchelf: str) -> None:
         if edit.changed:
             path = payload / edit.path
             with _writable(path):
-                _run([patchelf, *_patchelf_arguments(edit.rpath), str(path)], path)
+                _run([patchelf, *_patchelf_arguments(edit), str(path)], path)
 
 
 def relative_links(payload: Path, prefix: str) -> None:
@@ -137,15 +140,20 @@ class _Planner:
 
     def _edit(self, place: Path, file: Path) -> Edit:
         data = elf.read(file)
-        rpath = self._rpath(place, data)
+        origins = self._origins(place, data)
+        # The version check of ld.so matches names, so an entry with versions must keep its own
+        # (dl-version.c, find_needed).
+        plain = set(origins) - {file for file, _ in data.versions} if data.interpreter else set()
+        renamed = tuple((name, f"{origins[name]}/{name}") for name in data.needed if name in plain)
+        rpath = tuple(dict.fromkeys(o for name, o in origins.items() if name not in plain))
         # DT_RUNPATH loses to LD_LIBRARY_PATH, so it is never what we want.
-        changed = data.dynamic and (data.rpath != rpath or bool(data.runpath))
-        return Edit(place, rpath, changed)
+        changed = data.dynamic and bool(data.rpath != rpath or data.runpath or renamed)
+        return Edit(place, rpath, renamed, changed)
 
-    def _rpath(self, place: Path, data: Elf) -> tuple[str, ...]:
-        folders = [self._folder(name) for name in data.needed]
-        found = dict.fromkeys(folder for folder in folders if folder is not None)
-        return tuple(_origin(folder, place.parent) for folder in found)
+    def _origins(self, place: Path, data: Elf) -> dict[str, str]:
+        """The folder of each library that is or will be in the payload, from ``$ORIGIN`` on."""
+        folders = {name: self._folder(name) for name in data.needed}
+        return {name: _origin(f, place.parent) for name, f in folders.items() if f is not None}
 
     def _folder(self, name: str) -> Path | None:
         """Where in the payload ``name`` is, or will be; None where it is not to be."""
@@ -190,10 +198,13 @@ def _offers(dependencies: Sequence[Dependency]) -> dict[str, tuple[Path, str, st
     return found
 
 
-def _patchelf_arguments(rpath: Sequence[str]) -> list[str]:
-    if not rpath:
-        return ["--remove-rpath"]
-    return ["--force-rpath", "--set-rpath", ":".join(rpath)]
+def _patchelf_arguments(edit: Edit) -> list[str]:
+    arguments = ["--remove-rpath"]
+    if edit.rpath:
+        arguments = ["--force-rpath", "--set-rpath", ":".join(edit.rpath)]
+    for name, path in edit.renamed:
+        arguments += ["--replace-needed", name, path]
+    return arguments
 
 
 def _run(argv: Sequence[str], path: Path) -> None:

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from rezbuild.errors import MachineError, UnpackError
@@ -24,7 +24,7 @@ from rezbuild.errors import MachineError, UnpackError
 # The first bytes of a compressed file (the formats' own specifications) and the standard library's
 # module that opens it; loaded when needed, as an interpreter may have been built without one.
 _OPENERS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma"}
-_ZIP = b"PK"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, without
 _BLOCK = 512
 _CHUNK = 1 << 20
 # tarfile reads a pax header or a long name in one piece; real ones are some hundred bytes.
@@ -303,10 +303,10 @@ class _Extraction:
 def apply_patches(root: Path, patches: Sequence[Path]) -> None:
     """Apply unified diffs, with one folder stripped from their names (-p1), to the files in `root`.
 
-    GNU patch does it, file by file and without fuzz, and not the library patch-ng: that takes a
-    file that looks patched for success, deletes and overwrites without comparing and follows "..".
+    GNU patch does it, file by file, without fuzz, and not the library patch-ng: that (1.19) takes
+    an already patched file for success and deletes or overwrites files without comparing them.
     A hunk may apply at another line, if its whole context matches there. All patches apply or no
-    file changes. The patched files get one common time, so that make orders them as before.
+    file changes. The patched files get one common time: to make, none is older than another.
 
     Raises:
         UnpackError: A hunk does not apply, or a patch is damaged, holds no diff, reaches outside
@@ -317,12 +317,17 @@ def apply_patches(root: Path, patches: Sequence[Path]) -> None:
         return
     program = _gnu_patch()
     root = root.resolve()
-    with tempfile.TemporaryDirectory(prefix=".patch-", dir=root.parent) as scratch:
-        tree = _PatchedTree(root, Path(scratch), program)
-        for patch in patches:
-            for diff in _read_diffs(patch):
-                tree.apply(diff)
-        tree.commit()
+    try:
+        with tempfile.TemporaryDirectory(prefix=".patch-", dir=root.parent) as scratch:
+            tree = _PatchedTree(root, Path(scratch), program)
+            for patch in patches:
+                for diff in _read_diffs(patch):
+                    tree.apply(diff)
+            tree.commit()
+    except OSError as error:
+        raise UnpackError(
+            f"cannot patch {root}: {error}", advice=["look at its permissions and the free space"]
+        ) from error
 
 
 def _gnu_patch() -> str:
@@ -522,6 +527,9 @@ class _PatchedTree:
         if diff.name in self.files:
             return self.files[diff.name]
         path = self.root / diff.name
+        for parent in map(str, PurePosixPath(diff.name).parents):
+            if self.files.get(parent) or (self.root / parent).is_file():
+                raise _bad_patch(diff.patch, f"{diff.name} lies below {parent}, which is a file")
         if path.is_symlink() or os.path.realpath(path) != str(path):
             raise _bad_patch(diff.patch, f"{diff.name} lies behind a symlink")
         if not path.exists():

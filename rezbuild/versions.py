@@ -47,7 +47,8 @@ def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
 
 def table(rows: Sequence[Row]) -> Table:
     """The rows for a terminal."""
-    shown = Table("package", "version", "", "can be had from", "installed in", box=None)
+    shown = Table("package", "version", "", "can be had from", box=None)
+    shown.add_column("installed in", overflow="fold")
     for row in rows:
         shown.add_row(
             row.name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from urllib.parse import unquote
 
 
@@ -49,31 +49,16 @@ class LyingServer:
         log: Every request, in order.
     """
 
-    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
         self.answers: dict[str, list[Answer]] = {}
         self.log: list[Asked] = []
         self.closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        handler = type("Handler", (_Handler,), {"owner": self})
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+            self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
+        self.address = f"127.0.0.1:{self.http.server_address[1]}"
         self.url = f"{'https' if tls else 'http'}://{self.address}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-
-    def __enter__(self) -> LyingServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.closing.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def at(self, path: str, *answers: Answer) -> str:
         """Tells what is answered at ``path`` and returns its address."""
@@ -88,51 +73,59 @@ class LyingServer:
         return [asked.path for asked in self.log]
 
 
-def _handler(owner: LyingServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+@contextlib.contextmanager
+def lying_server(tls: ssl.SSLContext | None = None) -> Iterator[LyingServer]:
+    server = LyingServer(tls)
+    thread = threading.Thread(target=server.http.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.closing.set()
+        server.http.shutdown()
+        thread.join()
+        server.http.server_close()
 
-        def do_GET(self) -> None:
-            owner.log.append(Asked(self.path, dict(self.headers)))
-            answer = owner.next_answer(unquote(self.path.partition("?")[0]))
-            owner.closing.wait(answer.pause)
-            self.close_connection = True
-            try:
-                self._answer(answer)
-            except OSError:
-                pass  # the client went away, as it may
 
-        def _answer(self, answer: Answer) -> None:
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            begin, status = 0, answer.status
-            if asked and answer.ranges and status == 200:
-                begin, status = int(asked[1]) + answer.shift, 206
-            if begin >= len(answer.body) and status == 206:
-                begin, status = len(answer.body), 416
-            self.send_response(status)
-            if status == 206:
-                last, total = len(answer.body) - 1, len(answer.body)
-                self.send_header("Content-Range", f"bytes {begin}-{last}/{total}")
-            self._send(answer, answer.body[begin:])
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    owner: LyingServer
 
-        def _send(self, answer: Answer, body: bytes) -> None:
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            if answer.framing == "length":
-                self.send_header("Content-Length", str(len(body)))
-            elif answer.framing == "chunked":
-                self.send_header("Transfer-Encoding", "chunked")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            out = body[: answer.sent]
-            if answer.framing == "chunked":
-                out = b"%x\r\n%s\r\n" % (len(out), out)
-                out += b"0\r\n\r\n" if answer.sent is None else b""
-            self.wfile.write(out)
-            if answer.stalls:
-                owner.closing.wait(30)
+    def do_GET(self) -> None:
+        self.owner.log.append(Asked(self.path, dict(self.headers)))
+        answer = self.owner.next_answer(unquote(self.path.partition("?")[0]))
+        self.owner.closing.wait(answer.pause)
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # the client may go away
+            self._send(answer, *self._begin(answer))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-            """Keeps quiet."""
+    def _begin(self, answer: Answer) -> tuple[int, int]:
+        """The status, and the first byte of the body that is sent."""
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if not asked or not answer.ranges or answer.status != 200:
+            return answer.status, 0
+        begin = int(asked[1]) + answer.shift
+        return (206, begin) if begin < len(answer.body) else (416, len(answer.body))
 
-    return Handler
+    def _send(self, answer: Answer, status: int, begin: int) -> None:
+        body, total = answer.body[begin:], len(answer.body)
+        headers = {**answer.headers, "Connection": "close"}
+        if status == 206:
+            headers["Content-Range"] = f"bytes {begin}-{total - 1}/{total}"
+        if answer.framing == "length":
+            headers["Content-Length"] = str(len(body))
+        out = body[: answer.sent]
+        if answer.framing == "chunked":
+            headers["Transfer-Encoding"] = "chunked"
+            out = b"%x\r\n%s\r\n" % (len(out), out)
+            out += b"0\r\n\r\n" if answer.sent is None else b""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(out)
+        if answer.stalls:
+            self.owner.closing.wait(30)
+
+    def log_message(self, *_args: object) -> None:
+        """Keeps quiet."""

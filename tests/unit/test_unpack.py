@@ -117,6 +117,10 @@ def test_long_names(archive: Archive, form: int) -> None:
     assert (root.parent / link).read_bytes() == b"text"
 
 
+def test_a_plain_archive_that_starts_like_a_zip(archive: Archive) -> None:
+    assert archive.unpack(("PKG-INFO", b"text"), mode="w:") == archive.place
+
+
 def test_several_entries_at_the_top(archive: Archive) -> None:
     assert archive.unpack(("pkg/file", b""), ("README", b"")) == archive.place
 
@@ -301,7 +305,7 @@ def test_a_bad_member_is_refused_by_name(archive: Archive, bad: Any, reason: str
     assert reason in message
 
 
-SEQUENCES = {
+SEQUENCES: dict[str, Any] = {
     "through a symlink": ([folder("a"), symlink("b", "a"), ("b/x", b"")], "through 'b'"),
     "through a dangling symlink": ([symlink("b", "a"), ("b/x", b"")], "through 'b'"),
     "deep through a symlink": ([symlink("b", "."), ("b/c/d/x", b"")], "through 'b'"),
@@ -768,6 +772,11 @@ def test_names_behind_symlinks(sources: Sources) -> None:
     assert "symlink" in sources.refused(NAMES.replace("file", "folder/file") + HUNK_AT_5)
     assert "symlink" in sources.refused(NAMES.replace("file", "link") + HUNK_AT_5)
     assert "symlink" in sources.refused(NEW.replace("sub/new", "folder/new"))
+
+
+def test_a_file_is_no_folder(sources: Sources) -> None:
+    assert "lies below file" in sources.refused(NEW.replace("sub/new", "file/new"))
+    assert "lies below sub/new" in sources.refused(NEW + NEW.replace("sub/new", "sub/new/er"))
 
 
 def test_a_folder_is_no_file(sources: Sources) -> None:

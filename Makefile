@@ -1,0 +1,68 @@
+# The two commands of the README, and what developers use besides.
+#
+#   make python [PYTHON=3.13] [PROFILE=optimized]     build a Python and try it
+#   make test                                         everything that a change must pass
+#   make test-all                                     the version matrix and the optimized profile too
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+
+# The interpreter that Rez and rezbuild run in; any from 3.9 on.
+HOST_PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# A Rez version range, as in 3.13; empty: the catalogue's default.
+PYTHON ?=
+PROFILE ?=
+REQUEST := python$(if $(PYTHON),-$(PYTHON))
+
+SMOKE := python3 -c "import ssl, zlib, readline, ctypes, sqlite3, sys; \
+	print(sys.version); print(ssl.OPENSSL_VERSION, '| zlib', zlib.ZLIB_RUNTIME_VERSION)"
+
+.PHONY: help python test test-all lint unit e2e doctor clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+python: $(VENV)/.base
+	@REZ_CONFIG_FILE="$(CURDIR)/rezconfig.py$${REZ_CONFIG_FILE:+:$$REZ_CONFIG_FILE}" \
+	$(BIN)/rezbuild build $(REQUEST) $(if $(PROFILE),--profile $(PROFILE)) --run '$(SMOKE)'
+	@echo
+	@echo 'Use it:'
+	@echo '    . .venv/bin/activate'
+	@echo '    export REZ_CONFIG_FILE="$$PWD/rezconfig.py"'
+	@echo '    rez-env $(REQUEST) -- python3'
+
+test: lint unit e2e
+
+test-all: lint unit $(VENV)/.dev
+	$(BIN)/python -m pytest tests/e2e
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/unit
+
+e2e: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/e2e -m 'not matrix'
+
+doctor: $(VENV)/.base
+	@$(BIN)/rezbuild doctor
+
+clean:
+	rm -rf build packages/*/build .pytest_cache .mypy_cache .ruff_cache
+
+# Named files, not the folder: a venv whose set-up was cut short is made again.
+$(VENV)/.base: pyproject.toml
+	$(HOST_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9) and "make: HOST_PYTHON must be Python 3.9 or newer")'
+	$(HOST_PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

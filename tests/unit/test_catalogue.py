@@ -1,0 +1,161 @@
+"""The catalogue: what it reads, and what it says of a file that is wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rezbuild import catalogue
+from rezbuild.errors import CatalogueError
+
+PACKAGES = Path(__file__).parents[2] / "packages"
+SUM = "0123456789abcdef" * 4
+GOOD = f"""
+default = "1.2.3"
+license = "Zlib"
+file = "thing-{{version}}.tar.gz"
+urls = ["https://example.invalid/{{series}}/{{file}}"]
+requires = ["other-1"]
+[versions."1.2.3"]
+sha256 = "{SUM}"
+size = 10
+[versions."1.1.1w"]
+sha256 = "{SUM}"
+requires = []
+debian = {{ source = "thing", file = "thing_1.1.1w.orig.tar.gz", sha256 = "{SUM[::-1]}" }}
+"""
+
+
+def load(folder: Path, text: str) -> catalogue.Recipe:
+    folder = folder / "thing"
+    folder.mkdir()
+    (folder / "sources.toml").write_text(text, encoding="utf-8")
+    return catalogue.load(folder)
+
+
+def test_entries_inherit_and_override(tmp_path):
+    recipe = load(tmp_path, GOOD)
+    assert (recipe.name, recipe.default, recipe.profiled) == ("thing", "1.2.3", False)
+    release = recipe.release("1.2.3")
+    assert release.requires == ("other-1",)
+    assert release.archives == (
+        catalogue.Archive(
+            "thing-1.2.3.tar.gz", SUM, 10, ("https://example.invalid/1.2/thing-1.2.3.tar.gz",)
+        ),
+    )
+    assert recipe.release("1.1.1w").requires == ()
+
+
+def test_an_archive_packed_anew_is_an_alternative(tmp_path):
+    upstream, anew = load(tmp_path, GOOD).release("1.1.1w").archives
+    assert upstream.debian is None
+    assert (anew.file, anew.sha256, anew.urls) == ("thing_1.1.1w.orig.tar.gz", SUM[::-1], ())
+
+
+def test_the_same_bytes_in_debian_are_one_archive(tmp_path):
+    text = GOOD.replace(f', sha256 = "{SUM[::-1]}"', "")
+    (archive,) = load(tmp_path, text).release("1.1.1w").archives
+    assert archive.sha256 == SUM
+    assert archive.debian == catalogue.DistributionFile("thing", "thing_1.1.1w.orig.tar.gz")
+
+
+WRONG = {
+    "no version": ("default", 'default = "9"', "default"),
+    "not toml": ('license = "Zlib"', "license = ", "cannot be read"),
+    "unknown key": ('license = "Zlib"', 'licence = "Zlib"', "licence is unknown"),
+    "unknown entry key": ("size = 10", "bytes = 10", r"versions\.1\.2\.3\.bytes is unknown"),
+    "size as text": ("size = 10", 'size = "10"', "size is not a number"),
+    "size as truth": ("size = 10", "size = true", "size is not a number"),
+    "size nought": ("size = 10", "size = 0", "size is not a number"),
+    "upper-case sum": (f'sha256 = "{SUM}"', f'sha256 = "{SUM.upper()}"', "64 lower-case"),
+    "short sum": (f'sha256 = "{SUM}"', 'sha256 = "abc"', "64 lower-case"),
+    "no sum": (f'sha256 = "{SUM}"\nsize', "size", "sha256 is missing"),
+    "http": ("https://", "http://", "no https address"),
+    "password": ("https://", "https://user:word@", "user name or password"),
+    "space in url": ("example.invalid/", "example.invalid/a b/", "no https address"),
+    "url is a text": ('urls = ["', 'urls = "', "cannot be read|not a list"),
+    "urls of numbers": (
+        r'urls = ["https://example.invalid/{series}/{file}"]',
+        "urls = [1]",
+        "list",
+    ),
+    "no urls": (r'urls = ["https://example.invalid/{series}/{file}"]', "urls = []", "urls is miss"),
+    "unknown field": ("{series}", "{sires}", r"\{sires\}; known"),
+    "open brace": ("{series}", "{series", "bad pattern"),
+    "path as file": ('file = "thing-', 'file = "../thing-', "not a plain file name"),
+    "bad version": ('versions."1.2.3"', 'versions."latest"', "not a version"),
+    "no versions": (GOOD[GOOD.index("[versions") :], "", "versions is missing"),
+    "version no table": (GOOD[GOOD.index("[versions") :], '[versions]\n"1.2.3" = 1', "not a table"),
+    "bad request": ('requires = ["other-1"]', 'requires = ["Other 1"]', "no Rez request"),
+    "patch not there": ('license = "Zlib"', 'license = "Zlib"\npatches = ["a.patch"]', "not in"),
+    "patch path": ('license = "Zlib"', 'license = "Zlib"\npatches = ["../a"]', "no plain file"),
+    "debian key": ('source = "thing"', 'src = "thing"', r"debian\.src is unknown"),
+    "debian file": ("thing_1.1.1w.orig", "../thing_1.1.1w.orig", r"debian\.file is not"),
+    "profiled": ('license = "Zlib"', 'license = "Zlib"\nprofiled = "yes"', "profiled is not"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_named(tmp_path, case):
+    old, new, message = WRONG[case]
+    assert old in GOOD
+    text = GOOD.replace(old, new) if case != "no version" else GOOD.replace('"1.2.3"', '"9"', 1)
+    with pytest.raises(CatalogueError, match=message) as caught:
+        load(tmp_path, text)
+    assert str(tmp_path / "thing" / "sources.toml") in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_version_twice_is_refused(tmp_path):
+    with pytest.raises(CatalogueError, match="cannot be read"):
+        load(tmp_path, GOOD + f'[versions."1.2.3"]\nsha256 = "{SUM}"\n')
+
+
+def test_no_catalogue_at_all(tmp_path):
+    with pytest.raises(CatalogueError, match="no recipe folder"):
+        catalogue.load(tmp_path)
+
+
+def test_an_unknown_version_names_the_known_ones(tmp_path):
+    with pytest.raises(CatalogueError, match=re.escape("versions: 1.2.3, 1.1.1w")):
+        load(tmp_path, GOOD).release("7")
+
+
+@pytest.mark.parametrize("folder", sorted(PACKAGES.iterdir()), ids=lambda path: path.name)
+def test_our_own_catalogues_are_right(folder):
+    recipe = catalogue.load(folder)
+    assert recipe.name == folder.name
+    assert (folder / "package.py").is_file()
+    assert (folder / "recipe.py").is_file()
+    sums = [archive.sha256 for release in recipe.releases.values() for archive in release.archives]
+    assert len(sums) == len(set(sums))
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "versions"),
+    [
+        ("zlib", "1.3.1", ["1.2.13", "1.3.1", "1.3.2"]),
+        ("readline", "8.2", ["8.2", "8.3"]),
+        ("openssl", "3.5.6", ["1.1.1w", "3.0.0", "3.0.20", "3.0.22", "3.5.6", "3.5.9"]),
+        (
+            "python",
+            "3.11.2",
+            ["3.9.2", "3.9.19", "3.9.25", "3.10.22", "3.11.2", "3.11.17"]
+            + ["3.12.15", "3.13.5", "3.13.18", "3.14.10"],
+        ),
+    ],
+)
+def test_what_the_catalogue_must_hold(name, default, versions):
+    recipe = catalogue.load(PACKAGES / name)
+    assert recipe.default == default
+    assert set(versions) <= set(recipe.releases)
+
+
+def test_defaults_can_be_had_upstream_and_here():
+    for folder in PACKAGES.iterdir():
+        recipe = catalogue.load(folder)
+        archives = recipe.release(recipe.default).archives
+        assert any(archive.urls for archive in archives)
+        assert any(archive.debian for archive in archives)

@@ -1,0 +1,135 @@
+"""From requests to builds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rezbuild import graph
+from rezbuild.catalogue import Recipe, Release
+from rezbuild.errors import CatalogueError, FetchError, UsageError
+
+SUM = "0" * 64
+
+
+def entry(version: str, requires: str) -> str:
+    return f'[versions."{version}"]\nsha256 = "{SUM}"\nrequires = [{requires}]\n'
+
+
+@pytest.fixture
+def recipes(tmp_path) -> graph.Recipes:
+    table = {
+        "base": ("1.2.0", {"1.1.0": "", "1.2.0": "", "1.10.0": "", "2.0.0": ""}),
+        "crypt": (
+            "3.5.6",
+            {"1.1.1w": "", "3.0.20": '"base"', "3.5.6": '"base"', "3.5.9": '"base"'},
+        ),
+        "tool": (
+            "3.11.2",
+            {
+                "3.9.2": '"base-1", "crypt-1.1"',
+                "3.11.2": '"base-1", "crypt-3"',
+                "3.11.17": '"base-1", "crypt-3"',
+                "3.13.5": '"base-2", "crypt-3"',
+            },
+        ),
+    }
+    for name, (default, versions) in table.items():
+        head = (
+            f'default = "{default}"\nlicense = "MIT"\nfile = "{name}-{{version}}.tar.gz"\n'
+            'urls = ["https://example.invalid/{file}"]\n'
+        )
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "sources.toml").write_text(
+            head + "".join(entry(*item) for item in versions.items())
+        )
+    return graph.recipes(tmp_path)
+
+
+def everything(_: Recipe, __: Release) -> bool:
+    return True
+
+
+def steps(recipes: graph.Recipes, *requests: str, without: tuple[str, ...] = ()) -> list[str]:
+    def available(_: Recipe, release: Release) -> bool:
+        return f"{release.name}-{release.version}" not in without
+
+    return [str(step) for step in graph.plan(recipes, requests, available)]
+
+
+def test_a_bare_name_is_the_default_with_its_needs_first(recipes):
+    assert steps(recipes, "tool") == ["base-1.2.0", "crypt-3.5.6", "tool-3.11.2"]
+
+
+def test_a_range_takes_the_newest(recipes):
+    assert steps(recipes, "tool-3.11")[-1] == "tool-3.11.17"
+    assert steps(recipes, "base-1") == ["base-1.10.0"]
+    assert steps(recipes, "base-1.1+<2") == ["base-1.10.0"]
+
+
+def test_a_range_takes_the_newest_that_can_be_had(recipes):
+    assert steps(recipes, "tool-3.11", without=("tool-3.11.17",))[-1] == "tool-3.11.2"
+
+
+def test_needs_take_the_default_unless_it_does_not_fit(recipes):
+    assert steps(recipes, "tool-3.13") == ["base-2.0.0", "base-1.2.0", "crypt-3.5.6", "tool-3.13.5"]
+    assert steps(recipes, "tool-3.9")[:2] == ["base-1.2.0", "crypt-1.1.1w"]
+
+
+def test_needs_fall_back_too(recipes):
+    assert "crypt-3.5.9" in steps(recipes, "tool", without=("crypt-3.5.6",))
+
+
+def test_a_request_decides_what_others_are_built_against(recipes):
+    assert steps(recipes, "crypt-3.0.20", "tool") == ["base-1.2.0", "crypt-3.0.20", "tool-3.11.2"]
+    (tool,) = [s for s in graph.plan(recipes, ["crypt-3.0", "tool"], everything) if s.requested][1:]
+    assert tool.built_against == {"base": "1.2.0", "crypt": "3.0.20"}
+
+
+def test_two_versions_of_one_package_in_one_plan(recipes):
+    assert steps(recipes, "tool-3.9", "tool-3.11") == [
+        "base-1.2.0",
+        "crypt-1.1.1w",
+        "tool-3.9.2",
+        "crypt-3.5.6",
+        "tool-3.11.17",
+    ]
+
+
+def test_what_was_asked_for_is_marked(recipes):
+    plan = graph.plan(recipes, ["tool", "base-1.2.0"], everything)
+    assert {str(step) for step in plan if step.requested} == {"tool-3.11.2", "base-1.2.0"}
+
+
+@pytest.mark.parametrize("request_", ["nothing", "tool-9", "tool-3.12"])
+def test_what_there_is_not(recipes, request_):
+    with pytest.raises(CatalogueError) as caught:
+        steps(recipes, request_)
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("request_", ["tool-<<", "!tool", "~tool-3", "", "a b"])
+def test_what_is_no_request(recipes, request_):
+    with pytest.raises((UsageError, CatalogueError)):
+        steps(recipes, request_)
+
+
+def test_nothing_can_be_had(recipes):
+    with pytest.raises(FetchError, match="can be had here") as caught:
+        steps(recipes, "tool-3.11", without=("tool-3.11.2", "tool-3.11.17"))
+    assert caught.value.tried == ("3.11.17", "3.11.2")
+
+
+def test_a_circle_is_named(recipes, tmp_path):
+    text = (tmp_path / "base/sources.toml").read_text()
+    (tmp_path / "base/sources.toml").write_text(
+        text.replace("requires = []", 'requires = ["tool"]')
+    )
+    with pytest.raises(CatalogueError, match="need each other: tool → base → tool"):
+        steps(graph.recipes(tmp_path), "tool")
+
+
+def test_no_recipes(tmp_path):
+    with pytest.raises(CatalogueError, match="holds no recipes"):
+        graph.recipes(Path(tmp_path / "empty"))

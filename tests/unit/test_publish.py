@@ -1,0 +1,138 @@
+"""Putting a payload into place: in one step, and nothing that was there gets lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rezbuild import publish
+from rezbuild.errors import MachineError
+
+
+def make(folder: Path, content: str) -> Path:
+    (folder / "lib").mkdir(parents=True)
+    (folder / "lib/file").write_text(content)
+    (folder / "link").symlink_to("lib/file")
+    return folder
+
+
+def read(folder: Path) -> str:
+    return (folder / "link").read_text()
+
+
+def test_into_an_empty_place(tmp_path):
+    target = tmp_path / "repo/thing/1.0/variant"
+    publish.move_into_place(make(tmp_path / "staging", "new"), target)
+    assert read(target) == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["variant"]
+    assert not (tmp_path / "staging").exists()
+
+
+def test_the_old_one_is_replaced_whole(tmp_path):
+    target = make(tmp_path / "repo/variant", "old")
+    (target / "only-in-old").write_text("x")
+    publish.move_into_place(make(tmp_path / "staging", "new"), target)
+    assert read(target) == "new"
+    assert not (target / "only-in-old").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["variant"]
+
+
+def test_a_reader_never_finds_nothing(tmp_path):
+    """One process reads all the time while the payload is replaced again and again."""
+    target = make(tmp_path / "repo/variant", "0")
+    code = (
+        "import os, sys\n"
+        "count = 0\n"
+        "while not os.path.exists(sys.argv[2]):\n"
+        "    open(sys.argv[1] + '/lib/file').close()\n"
+        "    count += 1\n"
+        "print(count)\n"
+    )
+    stop = tmp_path / "stop"
+    argv = [sys.executable, "-I", "-S", "-c", code, str(target), str(stop)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
+        time.sleep(0.3)
+        for number in range(200):
+            publish.move_into_place(make(tmp_path / f"staging{number}", str(number)), target)
+        stop.write_text("")
+        out, err = reader.communicate(timeout=60)
+    assert (reader.returncode, err) == (0, b"")
+    assert int(out) > 100
+
+
+def test_from_another_file_system(tmp_path):
+    other = Path("/dev/shm") / f"rezbuild-test-{os.getpid()}"
+    if other.parent.stat().st_dev == tmp_path.stat().st_dev:
+        other = tmp_path / "same"  # nothing else is at hand; the rename is tested then
+    target = make(tmp_path / "repo/variant", "old")
+    publish.move_into_place(make(other, "new"), target)
+    assert read(target) == "new"
+    assert not other.exists()
+
+
+def test_a_repository_that_cannot_be_written(tmp_path):
+    (tmp_path / "repo").write_text("a file where a folder should be")
+    staging = make(tmp_path / "staging", "new")
+    with pytest.raises(MachineError, match="cannot be written") as caught:
+        publish.move_into_place(staging, tmp_path / "repo/variant")
+    assert caught.value.advice
+    assert read(staging) == "new"
+
+
+class Broken(Exception):
+    pass
+
+
+def test_kept_restores_what_was_deleted_or_half_replaced(tmp_path):
+    target = make(tmp_path / "repo/variant", "old")
+    with pytest.raises(Broken), publish.kept(target):
+        (target / "lib/file").unlink()
+        (target / "lib/half").write_text("half made")
+        raise Broken
+    assert read(target) == "old"
+    assert not (target / "lib/half").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["variant"]
+
+
+def test_kept_leaves_the_new_one(tmp_path):
+    target = make(tmp_path / "repo/variant", "old")
+    with publish.kept(target):
+        publish.move_into_place(make(tmp_path / "staging", "new"), target)
+    assert read(target) == "new"
+    assert [path.name for path in target.parent.iterdir()] == ["variant"]
+
+
+def test_kept_of_nothing(tmp_path):
+    target = tmp_path / "repo/variant"
+    with pytest.raises(Broken), publish.kept(target):
+        make(target, "half made")
+        raise Broken
+    assert not target.exists()
+
+
+def test_a_killed_process_is_made_good_by_the_next_one(tmp_path):
+    target = make(tmp_path / "repo/variant", "old")
+    code = (
+        "import pathlib, shutil, sys, time\n"
+        "from rezbuild import publish\n"
+        "target = pathlib.Path(sys.argv[1])\n"
+        "with publish.kept(target):\n"
+        "    shutil.rmtree(target)\n"
+        "    print('gone', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, target], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"gone\n"
+        process.send_signal(signal.SIGKILL)
+    assert not target.exists()
+    publish.recover(target)
+    assert read(target) == "old"
+    publish.recover(target)  # a second time there is nothing to do
+    assert [path.name for path in target.parent.iterdir()] == ["variant"]

@@ -1,0 +1,249 @@
+"""Relocation of small real ELF files: they are moved, and run where they do not belong."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rezbuild import audit, elf, relocate, toolchain
+from rezbuild.build import Dependency
+from rezbuild.errors import RelocationError
+
+CALL = "int {name}(void); int {own}(void) {{ return {name}() + 1; }}\n"
+MAIN = '#include <stdio.h>\nint top(void); int main(void) { printf("%d", top()); return 0; }\n'
+
+
+class Chain:
+    """A program in a payload, over three libraries in three packages: top → middle → base.
+
+    It is linked with absolute rpaths, as a plain build does it.
+    """
+
+    def __init__(self, compile_c, folder: Path) -> None:
+        self.payload = folder / "payload"
+        self.low, self.mid = folder / "low-1.0", folder / "mid-2.0"
+        library = compile_c.library
+        base = library(f"{self.low}/lib/libbase.so.1", source="int base(void) { return 40; }\n")
+        middle = library(
+            f"{self.mid}/lib/libmiddle.so.2",
+            *(str(base), f"-Wl,-rpath,{base.parent}"),
+            source=CALL.format(own="middle", name="base"),
+        )
+        top = library(
+            f"{self.payload}/lib/libtop.so.3",
+            *(str(middle), f"-Wl,-rpath,{middle.parent}", f"-Wl,-rpath-link,{base.parent}"),
+            source=CALL.format(own="top", name="middle"),
+        )
+        self.program = compile_c.program(
+            f"{self.payload}/bin/program",
+            *(str(top), f"-Wl,-rpath,{top.parent}"),
+            f"-Wl,-rpath-link,{middle.parent}:{base.parent}",
+            source=MAIN,
+        )
+        self.dependencies = [
+            Dependency("mid", "2.0", self.mid),
+            Dependency("low", "1.0", self.low),
+        ]
+
+    def relocate(self) -> relocate.Plan:
+        plan = relocate.plan(self.payload, self.dependencies)
+        relocate.apply(plan, self.payload, toolchain.patchelf())
+        return plan
+
+    def move(self, folder: Path) -> Path:
+        """Moves the payload; all that it was built against is gone."""
+        shutil.move(str(self.payload), folder)
+        shutil.rmtree(self.low)
+        shutil.rmtree(self.mid)
+        return folder / "bin/program"
+
+
+@pytest.fixture
+def chain(compile_c, tmp_path) -> Chain:
+    return Chain(compile_c, tmp_path)
+
+
+def run(program: Path, **env: str) -> str:
+    done = subprocess.run([program], env=env, capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else done.stderr
+
+
+def test_a_plain_build_breaks_when_it_is_moved(chain, tmp_path):
+    assert run(chain.program) == "42"
+    assert "cannot open shared object file" in run(chain.move(tmp_path / "moved"))
+
+
+def test_the_closure_is_bundled_and_the_rpaths_are_exact(chain):
+    plan = chain.relocate()
+    assert {str(library.target) for library in plan.bundled} == {
+        "deps/mid/2.0/lib/libmiddle.so.2",
+        "deps/low/1.0/lib/libbase.so.1",
+    }
+    found = {str(p.relative_to(chain.payload)): elf.read(p) for p in elf.walk(chain.payload)}
+    assert {place: data.rpath for place, data in found.items()} == {
+        "bin/program": (),
+        "lib/libtop.so.3": ("$ORIGIN/../deps/mid/2.0/lib",),
+        "deps/mid/2.0/lib/libmiddle.so.2": ("$ORIGIN/../../../low/1.0/lib",),
+        "deps/low/1.0/lib/libbase.so.1": (),
+    }
+    assert not any(data.runpath for data in found.values())
+    assert found["bin/program"].needed[0] == "$ORIGIN/../lib/libtop.so.3"
+    assert found["lib/libtop.so.3"].needed == ("libmiddle.so.2",)
+    assert relocate.bundled_packages(plan) == {
+        "mid-2.0": ["libmiddle.so.2"],
+        "low-1.0": ["libbase.so.1"],
+    }
+
+
+def test_planning_changes_nothing(chain):
+    before = {path: path.read_bytes() for path in elf.walk(chain.payload)}
+    relocate.plan(chain.payload, chain.dependencies)
+    assert {path: path.read_bytes() for path in elf.walk(chain.payload)} == before
+
+
+def test_it_runs_after_a_move_with_a_space_in_the_path(chain, tmp_path):
+    chain.relocate()
+    assert audit.audit(chain.payload) == []
+    program = chain.move(tmp_path / "another place, much longer than the first one was")
+    assert run(program) == "42"
+    link = tmp_path / "link"
+    link.symlink_to(program)
+    assert run(link) == "42"
+
+
+def test_a_leaked_library_path_changes_nothing(chain, compile_c, tmp_path):
+    chain.relocate()
+    program = chain.move(tmp_path / "moved")
+    leaked = tmp_path / "leaked"
+    for name, file in (
+        ("top", "libtop.so.3"),
+        ("middle", "libmiddle.so.2"),
+        ("base", "libbase.so.1"),
+    ):
+        compile_c.library(f"{leaked}/{file}", source=f"int {name}(void) {{ return -1; }}\n")
+    assert run(program, LD_LIBRARY_PATH=str(leaked)) == "42"
+
+
+def test_the_dynamic_linker_searches_no_more_than_it_must(chain, tmp_path):
+    """The program's library is opened without a search; each other one is sought in one folder."""
+    chain.relocate()
+    program = chain.move(tmp_path / "moved")
+    env = {"LD_DEBUG": "libs"}
+    done = subprocess.run([program], env=env, capture_output=True, text=True, check=True)
+    lines = done.stderr.splitlines()
+    sought = [line.split("find library=")[1].split()[0] for line in lines if "find library" in line]
+    tried = [Path(line.split("=")[1]) for line in lines if "trying file=" in line]
+    assert "libtop.so.3" not in sought
+    for name, folder in (("libmiddle.so.2", "mid/2.0/lib"), ("libbase.so.1", "low/1.0/lib")):
+        files = [str(file) for file in tried if file.name == name]
+        assert all(folder in os.path.normpath(file) for file in files)
+        # glibc's subfolders for processor levels may stand in between.
+        assert os.path.normpath(files[-1]).endswith(f"{folder}/{name}")
+
+
+@pytest.mark.parametrize("way", ["program", "library"])
+def test_versioned_symbols_survive(compile_c, tmp_path, way):
+    """A renamed DT_NEEDED entry must keep its version requirements (.gnu.version_r)."""
+    script = tmp_path / "versions"
+    script.write_text("ONE_1.0 { global: base; local: *; };\n")
+    low = tmp_path / "low-1.0"
+    base = compile_c.library(
+        f"{low}/lib/libbase.so.1",
+        f"-Wl,--version-script={script}",
+        source="int base(void) { return 41; }\n",
+    )
+    payload = tmp_path / "payload"
+    if way == "library":
+        top = CALL.format(own="top", name="base")
+        base = compile_c.library(f"{payload}/lib/libtop.so", str(base), source=top)
+        main = MAIN
+    else:
+        main = MAIN.replace("top", "base")
+    link = f"-Wl,-rpath-link,{low}/lib"
+    program = compile_c.program(f"{payload}/bin/program", str(base), link, source=main)
+    plan = relocate.plan(payload, [Dependency("low", "1.0", low)])
+    relocate.apply(plan, payload, toolchain.patchelf())
+    shutil.rmtree(low)
+    assert audit.audit(payload) == []
+    assert run(program) == ("42" if way == "library" else "41")
+
+
+def test_a_second_relocation_finds_nothing_to_do(chain):
+    chain.relocate()
+    assert not any(edit.changed for edit in relocate.plan(chain.payload, []).edits)
+
+
+def test_what_a_dependency_bundled_serves_where_no_package_has_it(chain):
+    carried = chain.mid / "deps/low/1.0/lib"
+    carried.parent.mkdir(parents=True)
+    shutil.move(str(chain.low / "lib"), carried)
+    plan = relocate.plan(chain.payload, chain.dependencies[:1])
+    assert [str(library.target) for library in plan.bundled] == [
+        "deps/mid/2.0/lib/libmiddle.so.2",
+        "deps/low/1.0/lib/libbase.so.1",
+    ]
+
+
+def test_a_library_that_nobody_has_is_left_to_the_audit(chain):
+    plan = relocate.plan(chain.payload, [])
+    assert plan.bundled == ()
+    relocate.apply(plan, chain.payload, toolchain.patchelf())
+    (finding,) = audit.errors(audit.audit(chain.payload))
+    assert (finding.rule.id, finding.path) == ("needed-unresolved", "lib/libtop.so.3")
+    assert "libmiddle.so.2" in finding.message
+
+
+def test_a_rpath_without_need_goes(compile_c, tmp_path):
+    payload = tmp_path / "payload"
+    path = compile_c.library(f"{payload}/lib/libx.so", "-Wl,-rpath,/opt/lib", "-lc")
+    relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
+    assert (elf.read(path).rpath, elf.read(path).runpath) == ((), ())
+
+
+def test_files_anywhere_are_found_and_read_only_ones_edited(chain, tmp_path):
+    hidden = chain.payload / "share/odd folder/.plugin"
+    hidden.parent.mkdir(parents=True)
+    shutil.copy(chain.payload / "lib/libtop.so.3", hidden)
+    hidden.chmod(0o444)
+    chain.relocate()
+    assert elf.read(hidden).rpath == ("$ORIGIN/../../deps/mid/2.0/lib",)
+    assert hidden.stat().st_mode & 0o777 == 0o444
+
+
+def test_strip_drops_debug_data_only(compile_c, tmp_path):
+    payload = tmp_path / "payload"
+    path = compile_c.library(f"{payload}/libdebug.so", "-g3")
+    before = path.stat().st_size
+    relocate.strip(payload, "strip")
+    assert path.stat().st_size < before
+    symbols = subprocess.run(["nm", path], capture_output=True, text=True, check=True).stdout
+    assert "answer" in symbols
+
+
+def test_a_failing_patchelf_is_an_error_with_its_words(chain):
+    plan = relocate.plan(chain.payload, chain.dependencies)
+    with pytest.raises(RelocationError, match="false failed on"):
+        relocate.apply(plan, chain.payload, "/bin/false")
+
+
+def test_links_become_relative(tmp_path):
+    payload = tmp_path / "payload"
+    (payload / "lib").mkdir(parents=True)
+    (payload / "bin").mkdir()
+    (payload / "lib/real").write_text("x")
+    (payload / "bin/prefix").symlink_to("/rezbuild/thing-1/lib/real")
+    (payload / "bin/place").symlink_to(payload / "lib/real")
+    (payload / "bin/folder").symlink_to("/rezbuild/thing-1/lib")
+    (payload / "bin/other").symlink_to("/rezbuild/thing-12/lib/real")
+    relocate.relative_links(payload, "/rezbuild/thing-1")
+    links = {path.name: os.readlink(path) for path in (payload / "bin").iterdir()}
+    assert links == {
+        "prefix": "../lib/real",
+        "place": "../lib/real",
+        "folder": "../lib",
+        "other": "/rezbuild/thing-12/lib/real",
+    }

@@ -1,0 +1,62 @@
+"""REZBUILD_* variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rezbuild.errors import UsageError
+from rezbuild.settings import Settings, version_variable
+
+
+def test_defaults():
+    settings = Settings.read({})
+    assert settings.cache.name == "rezbuild"
+    assert (settings.mirrors, settings.offline, settings.jobs) == ((), False, None)
+    assert settings.profile is None
+
+
+def test_values(tmp_path):
+    settings = Settings.read(
+        {
+            "REZBUILD_CACHE": str(tmp_path),
+            "REZBUILD_MIRRORS": "'/mnt/my mirror' https://mirror.invalid/x",
+            "REZBUILD_OFFLINE": "yes",
+            "REZBUILD_JOBS": "7",
+            "REZBUILD_PROFILE": "optimized",
+            "REZBUILD_RETRIES": "0",
+            "REZBUILD_SILENCE_TIMEOUT": "2.5",
+        }
+    )
+    assert settings.cache == Path(tmp_path)
+    assert settings.mirrors == ("/mnt/my mirror", "https://mirror.invalid/x")
+    assert settings.offline
+    assert (settings.jobs, settings.retries, settings.silence_timeout) == (7, 0, 2.5)
+    assert settings.profile == "optimized"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REZBUILD_OFFLINE", "perhaps"),
+        ("REZBUILD_JOBS", "0"),
+        ("REZBUILD_JOBS", "many"),
+        ("REZBUILD_JOBS", "-2"),
+        ("REZBUILD_RETRIES", "1.5"),
+        ("REZBUILD_CONNECT_TIMEOUT", "0"),
+        ("REZBUILD_CONNECT_TIMEOUT", "nan"),
+        ("REZBUILD_SILENCE_TIMEOUT", "soon"),
+        ("REZBUILD_PROFILE", "fastest"),
+        ("REZBUILD_MIRRORS", "'open quote"),
+    ],
+)
+def test_nonsense_is_named(name, value):
+    with pytest.raises(UsageError, match=name) as caught:
+        Settings.read({name: value})
+    assert caught.value.advice
+    assert caught.value.exit_code == 2
+
+
+def test_version_variable():
+    assert version_variable("lib-x") == "REZBUILD_LIB_X_VERSION"
