@@ -12,13 +12,11 @@ HOST_PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Of the command line only: other tools have variables of these names in the environment.
 # A Rez version range, as in 3.13; empty: the catalogue's default.
-PYTHON ?=
-PROFILE ?=
-REQUEST := python$(if $(PYTHON),-$(PYTHON))
-
-SMOKE := python3 -c "import ssl, zlib, readline, ctypes, sqlite3, sys; \
-	print(sys.version); print(ssl.OPENSSL_VERSION, '| zlib', zlib.ZLIB_RUNTIME_VERSION)"
+PYTHON =
+PROFILE =
+REQUEST = python$(if $(PYTHON),-$(PYTHON))
 
 .PHONY: help python test test-all lint unit e2e doctor clean
 
@@ -27,12 +25,13 @@ help:
 
 python: $(VENV)/.base
 	@REZ_CONFIG_FILE="$(CURDIR)/rezconfig.py$${REZ_CONFIG_FILE:+:$$REZ_CONFIG_FILE}" \
-	$(BIN)/rezbuild build $(REQUEST) $(if $(PROFILE),--profile $(PROFILE)) --run '$(SMOKE)'
+	$(BIN)/rezbuild build '$(REQUEST)' $(if $(PROFILE),--profile '$(PROFILE)') \
+		--run 'python3 tests/smoke.py'
 	@echo
 	@echo 'Use it:'
 	@echo '    . .venv/bin/activate'
 	@echo '    export REZ_CONFIG_FILE="$$PWD/rezconfig.py"'
-	@echo '    rez-env $(REQUEST) -- python3'
+	@echo "    rez-env '$(REQUEST)' -- python3"
 
 test: lint unit e2e
 

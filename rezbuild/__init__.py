@@ -41,7 +41,7 @@ class Package:
         names = [request.partition("-")[0] for request in requests]
         exact = [os.environ.get(version_variable(name)) for name in names]
         return [
-            f"{name}-{version}" if version else request
+            f"{name}=={version}" if version else request
             for name, version, request in zip(names, exact, requests)
         ]
 
@@ -57,12 +57,13 @@ class Package:
 
         release = self.recipe.release(self.version)
         source = release.archives[0]
+        asked = os.environ.get("REZBUILD_PROFILE", "").strip()
         return {
             "url": source.urls[0],
             "sha256": source.sha256,
             "license": release.license,
             "recipe": manifest.recipe_revision(self.recipe, release),
-            "profile": profile(os.environ.get("REZBUILD_PROFILE"), central=_releasing()),
+            **({"profile": profile(asked, central=_releasing())} if self.recipe.profiled else {}),
         }
 
 
@@ -70,10 +71,10 @@ def package() -> Package:
     """The package whose ``package.py`` calls this.
 
     Raises:
-        rez.exceptions.InvalidPackageError: The catalogue or the version asked for is wrong. Rez
-            prints this one and stops; of others it shows a trace.
+        rez.exceptions.PackageMetadataError: The catalogue or the version asked for is wrong. Of
+            other exceptions Rez shows a trace (rez/cli/build.py, setup_parser_common).
     """
-    from rez.exceptions import InvalidPackageError  # noqa: PLC0415 (only inside Rez)
+    from rez.exceptions import PackageMetadataError  # noqa: PLC0415 (only inside Rez)
 
     from rezbuild import catalogue  # noqa: PLC0415 (see above)
     from rezbuild.errors import RezbuildError  # noqa: PLC0415 (see above)
@@ -84,10 +85,11 @@ def package() -> Package:
     try:
         recipe = catalogue.load(Path(file).parent)
         version = os.environ.get(version_variable(recipe.name)) or recipe.default
-        recipe.release(version)
+        found = Package(recipe, version)
+        found.built_from  # noqa: B018 (so that whatever is wrong with the recipe is said here)
     except RezbuildError as error:
-        raise InvalidPackageError(str(error)) from None
-    return Package(recipe, version)
+        raise PackageMetadataError(str(error)) from None
+    return found
 
 
 def profile(asked: str | None, *, central: bool) -> str:

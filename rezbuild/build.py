@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -104,13 +105,35 @@ class Build:
         self._prepend("CPPFLAGS", " ", [f"-I{d.include}" for d in found if d.include.is_dir()])
         self._prepend("LDFLAGS", " ", [f"-L{d.lib}" for d in found if d.lib.is_dir()])
         self._prepend("PKG_CONFIG_PATH", ":", [str(d.lib / "pkgconfig") for d in found])
-        # What runs during the build finds them too. ld(1) reads it; no Makefile records it.
-        self._prepend("LD_RUN_PATH", ":", [str(d.lib) for d in found])
 
     def flags(self, **values: str) -> None:
         """Adds to CFLAGS, LDFLAGS and the like."""
         for name, value in values.items():
             self.env[name] = f"{self.env.get(name, '')} {value}".strip()
+
+    def first_library(self, *names: str) -> str:
+        """The first of the libraries (as in ``-l<name>``) that a program can be linked with.
+
+        Raises:
+            BuildError: There is none of them.
+        """
+        words = [self.env["CC"], "-x", "c", "-", "-o", os.devnull]
+        words += shlex.split(self.env.get("LDFLAGS", ""))
+        for name in names:
+            done = subprocess.run(
+                [*words, f"-l{name}"],
+                input=b"int main(void) { return 0; }",
+                env=self.env,
+                cwd=self.source,
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return name
+        raise BuildError(
+            f"{self.name} needs one of the libraries {', '.join(names)}, and none can be linked",
+            advice=["rezbuild doctor says which system package brings it"],
+        )
 
     def run(self, *argv: str, env: Mapping[str, str] | None = None) -> None:
         """Runs one step in the source folder, with its output in a numbered log.

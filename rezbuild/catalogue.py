@@ -268,7 +268,10 @@ def _archives(entry: _Table, version: str) -> tuple[Archive, ...]:
 
 def _url(entry: _Table, template: str, version: str, file: str) -> str:
     url = _expand(entry, "urls", template, version, file)
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise entry.wrong("urls", f"holds {url!r}: {error}") from None
     if parts.scheme != "https" or not parts.hostname or re.search(r"\s", url):
         raise entry.wrong("urls", f"holds {url!r}, which is no https address")
     if parts.username or parts.password:

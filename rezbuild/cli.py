@@ -6,17 +6,30 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
 from rezbuild import __version__
-from rezbuild.errors import AuditError, CatalogueError, FetchError, RezbuildError, RezError
+from rezbuild.errors import (
+    AuditError,
+    CatalogueError,
+    FetchError,
+    MachineError,
+    RezbuildError,
+    RezError,
+    UsageError,
+)
 from rezbuild.settings import PROFILES, Settings
+
+if TYPE_CHECKING:
+    from rezbuild.graph import Step
 
 _EPILOG = """\
 settings (environment variables; an option goes first where there is one):
@@ -46,11 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or that of the error (`rezbuild.errors`); 130 when interrupted.
     """
     arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _stop)
     try:
         return int(arguments.command(arguments))
     except RezbuildError as error:
-        print(f"\nrezbuild: {error}", file=sys.stderr)
-        return error.exit_code
+        return _complain(error)
     except KeyboardInterrupt:
         print("\nrezbuild: interrupted", file=sys.stderr)
         return 130
@@ -58,6 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (as in "| head"); nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _complain(MachineError.of(error))
+
+
+def _complain(error: RezbuildError) -> int:
+    print(f"\nrezbuild: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    """SIGTERM ends a build as Ctrl-C does: what was there is put back first."""
+    raise KeyboardInterrupt(number)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -123,6 +148,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--run",
         metavar="COMMAND",
+        type=_words,
         help="afterwards, run this in the Rez environment of what was asked for",
     )
     _recipes_option(parser)
@@ -194,21 +220,29 @@ def _build(arguments: argparse.Namespace) -> int:
     recipes = graph.recipes(_recipes_folder(arguments))
     steps = graph.plan(recipes, arguments.requests, driver.available)
     driver.run(steps)
-    exact = [str(step) for step in steps if step.requested]
-    _say(f"ready: rez-env {' '.join(exact)}")
-    return _run_in(exact, arguments.run) if arguments.run else 0
+    for packages in _environments(steps):
+        _say(f"ready: rez-env {' '.join(packages)}")
+        if arguments.run:
+            _run_in(packages, arguments.run)
+    return 0
 
 
-def _run_in(packages: Sequence[str], command: str) -> int:
+def _environments(steps: Sequence[Step]) -> list[list[str]]:
+    """What was asked for, in one environment, or one each where a package is there twice."""
+    keys = [step.key for step in steps if step.requested]
+    exact = [f"{name}=={version}" for name, version in keys]
+    return [exact] if len({name for name, _ in keys}) == len(keys) else [[e] for e in exact]
+
+
+def _run_in(packages: Sequence[str], command: Sequence[str]) -> None:
     start = "from rez.cli._main import run; run('env')"
-    argv = [sys.executable, "-c", start, *packages, "--", *shlex.split(command)]
+    argv = [sys.executable, "-c", start, *packages, "--", *command]
     status = subprocess.run(argv, check=False).returncode
     if status != 0:
         raise RezError(
-            f"{command!r} failed in the environment of {' '.join(packages)}: exit code {status}",
+            f"{shlex.join(command)} failed in rez-env {' '.join(packages)}: exit code {status}",
             advice=[f"try it by hand: rez-env {' '.join(packages)}"],
         )
-    return 0
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
@@ -240,7 +274,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
         graph.plan(recipes, arguments.requests, get)
         missing.clear()  # an older version in the range made up for it, or plan() has raised
     else:
-        raise CatalogueError("nothing to fetch", advice=["name requests, or --all"])
+        raise UsageError("nothing to fetch", advice=["name requests, or --all"])
     if missing:
         raise FetchError(
             f"{len(missing)} sources could not be had: "
@@ -273,6 +307,8 @@ def _versions(arguments: argparse.Namespace) -> int:
 def _audit(arguments: argparse.Namespace) -> int:
     from rezbuild import audit  # noqa: PLC0415 (not for every command)
 
+    if not arguments.what:
+        raise UsageError("nothing to audit", advice=["name a folder or a Rez request"])
     root = Path(arguments.what)
     if not root.exists() and "/" not in arguments.what:
         from rezbuild.repository import resolve_root  # noqa: PLC0415 (rez is slow to import)
@@ -321,6 +357,13 @@ def _recipes_folder(arguments: argparse.Namespace) -> Path:
         "no recipes here or above: no packages/*/sources.toml",
         advice=["run this in a clone of the project, or name its packages folder: --recipes"],
     )
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"cannot be read as a command: {error}") from None
 
 
 def _positive(text: str) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
+
+from filelock import FileLock
 
 import rezbuild
 from rezbuild import manifest, publish, repository
@@ -23,6 +27,9 @@ from rezbuild.settings import Settings, version_variable
 from rezbuild.toolchain import Toolchain
 
 Say = Callable[[str], None]
+
+# A Rez that outlived us could delete what the next build has installed. PR_SET_PDEATHSIG, prctl(2).
+_DIE_WITH_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,10 @@ class Driver:
         self.fetcher = Fetcher(settings)
         self.paths = repository.search_path(release=options.release)
         self.profile = rezbuild.profile(settings.profile, central=options.release)
+        self.repository = repository.target(release=options.release)
         self.fingerprints: dict[tuple[str, str], str] = {}
+        self.reasons: dict[tuple[str, str], str] = {}
+        self.profiles: dict[tuple[str, str], str] = {}
 
     def available(self, recipe: Recipe, release: Release) -> bool:
         """Whether a version is installed as the recipe has it now, or its source can be had.
@@ -82,36 +92,58 @@ class Driver:
         for name in repository.bind_host(release=self.options.release):
             self.say(f"{name}: bound for this host, since no repository had it")
         for step in steps:
-            target = self._target(step)
-            publish.recover(target)
-            current = repository.installed(*step.key, self.paths)
-            reason = self._reason(step, current)
-            if reason is None and current is not None:
-                self.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
-                self.fingerprints[step.key] = current.record["fingerprint"]
+            target = repository.variant_root(self.repository, *step.key)
+            if self._is_done(step):
                 continue
-            self.say(f"{step}: building, {reason}")
-            self._build(step, target)
+            with self._alone(step):
+                publish.recover(target)
+                # Whoever held the lock may have built it.
+                repository.forget()
+                if not self._is_done(step):
+                    self._build(step, target)
+
+    def _is_done(self, step: Step) -> bool:
+        current = repository.installed(*step.key, self.paths)
+        reason, profile = self._reason(step, current)
+        if reason or current is None:
+            self.reasons[step.key] = reason
+            self.profiles[step.key] = profile
+            return False
+        self.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
+        self.fingerprints[step.key] = current.record["fingerprint"]
+        return True
+
+    @contextlib.contextmanager
+    def _alone(self, step: Step) -> Iterator[None]:
+        """Two builds of one version into one repository wait for each other."""
+        # Rez takes no folder with such a name for a package.
+        folder = self.repository / ".rezbuild"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{step}.lock", mode=0o666):
+            yield
 
     def _is_current(self, recipe: Recipe, release: Release) -> bool:
         found = repository.installed(release.name, release.version, self.paths)
         revision = manifest.recipe_revision(recipe, release)
         return found is not None and found.record.get("recipe") == revision
 
-    def _reason(self, step: Step, current: Installed | None) -> str | None:
-        """Why a step must be built; None where what is installed will do."""
+    def _reason(self, step: Step, current: Installed | None) -> tuple[str, str]:
+        """Why a step must be built ("" where what is installed will do), and in which profile."""
+        profile = self.profile
         if current is None:
-            return "it is not installed"
-        if self.options.force and step.requested:
-            return "as --force says"
+            return "it is not installed", profile
         record = current.record
+        had = str(record.get("profile"))
         # Without a word on it, the better profile will do where the faster build was meant.
-        wanted = self.profile if self.settings.profile else record.get("profile", self.profile)
-        if step.recipe.profiled and record.get("profile") != wanted:
-            return f"what is installed is {record.get('profile')}, not {wanted}"
-        if record.get("fingerprint") != self._fingerprint(step, wanted):
-            return self._difference(step, record)
-        return None
+        if not self.settings.profile and (profile, had) == ("fast", "optimized"):
+            profile = had
+        if self.options.force and step.requested:
+            return "as --force says", self.profile
+        if step.recipe.profiled and had != profile:
+            return f"what is installed is {had}, not {profile}", profile
+        if record.get("fingerprint") != self._fingerprint(step, profile):
+            return self._difference(step, record), profile
+        return "", profile
 
     def _difference(self, step: Step, record: Mapping[str, object]) -> str:
         if record.get("recipe") != manifest.recipe_revision(step.recipe, step.release):
@@ -126,24 +158,50 @@ class Driver:
             step.recipe, step.release, profile, self.tools.description, against
         )
 
-    def _target(self, step: Step) -> Path:
-        return repository.variant_root(repository.target(release=self.options.release), *step.key)
-
     def _build(self, step: Step, target: Path) -> None:
+        self.say(f"{step}: building, {self.reasons[step.key]}")
         if self.options.release:
-            # Rez never releases over an existing variant, so nothing can be lost.
+            self._refuse_released(step, target)
             message = self.options.message or f"{step}, by rezbuild"
             self._rez(step, "release", "--no-latest", "--message", message)
         else:
             # Rez deletes what is installed when a build fails. So the build ends in its staging
             # folder first, and only what is ready and audited is installed.
-            self._rez(step, "build")
+            forced = self.options.force and step.requested
+            self._rez(step, "build", *(["--clean"] if forced else []))
             with publish.kept(target):
                 self._rez(step, "build", "--install")
-        record = manifest.read(target)
-        if record is None:
-            raise RezError(f"{step} was built, but {target} is not there")
-        self.fingerprints[step.key] = record["fingerprint"]
+        self._check_installed(step, target)
+
+    def _refuse_released(self, step: Step, target: Path) -> None:
+        """Rez would release over it where the package differs, and delete it when that fails."""
+        if target.is_dir():
+            raise RezError(
+                f"{step} is released already, from other inputs ({self.reasons[step.key]})",
+                tried=[str(target)],
+                advice=[
+                    "a released package is not replaced: artists may be using it",
+                    f"to release it anew, remove it first: rez-rm -p {step} {self.repository}",
+                ],
+            )
+
+    def _check_installed(self, step: Step, target: Path) -> None:
+        """What has been built is what Rez will find, from the inputs that were meant."""
+        repository.forget()
+        found = repository.installed(*step.key, self.paths)
+        if found is None or found.root.resolve() != target.resolve():
+            where = found.root if found else "nowhere"
+            raise RezError(
+                f"{step} was built into {target}, but Rez finds it {where}",
+                advice=["put that repository first in Rez's packages_path (REZ_PACKAGES_PATH)"],
+            )
+        self.fingerprints[step.key] = str(found.record.get("fingerprint"))
+        if self.fingerprints[step.key] != self._fingerprint(step, self.profiles[step.key]):
+            raise RezError(
+                f"{step} was built from other inputs than planned",
+                tried=[f"built against {found.record.get('built_against')}"],
+                advice=["the recipe may have changed meanwhile: run it again"],
+            )
 
     def _rez(self, step: Step, command: str, *arguments: str) -> None:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
@@ -151,7 +209,7 @@ class Driver:
             # Started like this it is found however Rez was installed.
             start = f"from rez.cli._main import run; run({command!r})"
             done = subprocess.run(
-                [sys.executable, "-c", start, *arguments],
+                [sys.executable, "-c", _DIE_WITH_PARENT + start, *arguments],
                 cwd=step.recipe.folder,
                 env={**os.environ, **self._variables(step), REPORT: str(report)},
                 check=False,
@@ -162,9 +220,16 @@ class Driver:
     def _variables(self, step: Step) -> dict[str, str]:
         chosen = dict([step.key, *step.built_against.items()])
         variables = {version_variable(name): version for name, version in chosen.items()}
-        # One folder a version and profile: Rez itself would use one for all.
-        folder = f"build/{step.release.version}-{self.profile}"
-        return {**variables, "REZ_BUILD_DIRECTORY": folder, "REZBUILD_PROFILE": self.profile}
+        profile = self.profiles[step.key]
+        return {
+            **variables,
+            # One folder a version and profile: Rez itself would use one for all.
+            "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
+            "REZBUILD_PROFILE": profile,
+            # The hook runs in another folder, where relative ones would be others.
+            "REZBUILD_CACHE": str(self.settings.cache),
+            "REZBUILD_MIRRORS": shlex.join(self.settings.mirrors),
+        }
 
     def _notice_older(self, steps: Sequence[Step]) -> None:
         for step in steps:

@@ -26,6 +26,8 @@ MAGIC = b"\x7fELF"
 # damaged files, which could keep the reader busy for hours.
 _MAX_ENTRIES = 1 << 14
 _MAX_STRING = 1 << 16
+# Each names a library that is loaded besides those of DT_NEEDED.
+_HELPERS = ("DT_FILTER", "DT_AUXILIARY", "DT_AUDIT", "DT_DEPAUDIT")
 
 
 class ElfError(RezbuildError):
@@ -51,6 +53,8 @@ class Elf:
     textrel: bool
     executable_stack: bool
     writable_and_executable: bool  # a PT_LOAD segment that is both
+    misaligned: bool  # a PT_LOAD segment that glibc before 2.35 refuses to map
+    helpers: tuple[str, ...]  # DT_FILTER, DT_AUXILIARY, DT_AUDIT and DT_DEPAUDIT
     relro: bool
     bind_now: bool
     versions: tuple[tuple[str, str], ...]  # (needed file, version name), sorted
@@ -173,6 +177,11 @@ class _Image:
                 segment.p_flags & P_FLAGS.PF_W and segment.p_flags & P_FLAGS.PF_X
                 for segment in self._loads()
             ),
+            misaligned=any(
+                segment.p_align > 1 and (segment.p_vaddr - segment.p_offset) % segment.p_align
+                for segment in self._loads()
+            ),
+            helpers=tuple(self._string(value) for tag in _HELPERS for value in self._values(tag)),
             relro=self._find("PT_GNU_RELRO") is not None,
             bind_now=bool(self._values("DT_BIND_NOW"))
             or self._flag("DT_FLAGS", ENUM_DT_FLAGS["DF_BIND_NOW"])

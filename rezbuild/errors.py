@@ -88,6 +88,14 @@ class MachineError(RezbuildError):
 
     exit_code = 10
 
+    @classmethod
+    def of(cls, error: OSError) -> MachineError:
+        """What the system said about a file, for the user."""
+        where = f"{error.filename}: " if error.filename else ""
+        return cls(
+            f"{where}{error.strerror or error}", advice=["check the space and the rights there"]
+        )
+
 
 class RezError(RezbuildError):
     """Rez could not resolve, build, install or release."""

@@ -142,11 +142,13 @@ class _Planner:
 
 def _requirement(request: str) -> Requirement:
     try:
-        requirement = Requirement(request)
+        requirement = Requirement(request.strip())
     except VersionError as error:
         raise UsageError(
             f"{request!r} is not a Rez request: {error}", advice=["write it as in python-3.11"]
         ) from None
+    if not requirement.name:
+        raise UsageError("an empty request", advice=["write it as in python-3.11"])
     if requirement.conflict or requirement.weak:
         raise UsageError(f"{request!r} says what is not wanted; there is nothing to build")
     return requirement

@@ -12,8 +12,9 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from filelock import FileLock
 
 import rezbuild
-from rezbuild import audit, catalogue, manifest, publish, relocate, text, toolchain, unpack
+from rezbuild import audit, catalogue, manifest, patches, publish, relocate, text, toolchain, unpack
 from rezbuild.build import Build, Dependency
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import (
@@ -29,7 +30,9 @@ from rezbuild.errors import (
     AuditError,
     BuildError,
     CatalogueError,
+    MachineError,
     RezbuildError,
+    RezError,
     UsageError,
     to_report,
 )
@@ -87,6 +90,8 @@ def main() -> int:
         run(Job.read(os.environ), Settings.read())
     except RezbuildError as error:
         return _report(error)
+    except OSError as error:
+        return _report(MachineError.of(error))
     except KeyboardInterrupt:
         print("\nrezbuild: interrupted", file=sys.stderr)
         return 130
@@ -113,26 +118,29 @@ class Inputs:
     release: Release
     profile: str
     tools: Toolchain
+    revision: str
+    fingerprint: str
 
     @classmethod
     def gather(cls, job: Job, settings: Settings) -> Inputs:
-        """Finds recipe, version, profile and compiler for what Rez asks for."""
+        """Finds recipe, version, profile and compiler for what Rez asks for.
+
+        The hashes are taken now: a recipe may be edited while it is built.
+        """
         recipe = catalogue.load(job.recipe_folder)
+        release = recipe.release(job.version)
+        profile = rezbuild.profile(settings.profile, central=job.central)
+        tools = toolchain.find(settings)
+        against = _fingerprints(job, release)
         return cls(
             job=job,
             settings=settings,
             recipe=recipe,
-            release=recipe.release(job.version),
-            profile=rezbuild.profile(settings.profile, central=job.central),
-            tools=toolchain.find(settings),
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """The hash of it all; see `manifest.fingerprint`."""
-        against = _fingerprints(self.job, self.release)
-        return manifest.fingerprint(
-            self.recipe, self.release, self.profile, self.tools.description, against
+            release=release,
+            profile=profile,
+            tools=tools,
+            revision=manifest.recipe_revision(recipe, release),
+            fingerprint=manifest.fingerprint(recipe, release, profile, tools.description, against),
         )
 
 
@@ -153,7 +161,7 @@ def run(job: Job, settings: Settings) -> None:
 def _bake(inputs: Inputs, staging: Path) -> None:
     patchelf = toolchain.patchelf()
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
-    work = _fresh(inputs.job.build_path / "work")
+    work = _workplace(inputs.job.build_path)
     build = _prepare(inputs, fetched, work)
     recipe = _load(inputs.recipe.folder / "recipe.py")
     print(
@@ -167,15 +175,30 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     record["bundled"] = bundled
     record["host_libraries"] = sorted({finding.message for finding in _audit(build)})
     manifest.write(build.payload, record)
-    build.payload.rename(_gone(staging))
+    shutil.move(build.payload, _gone(staging))
     shutil.rmtree(work)
+
+
+def _workplace(build_path: Path) -> Path:
+    """Where to build: make and configure cannot do it in a folder whose path has a space."""
+    if re.search(r"\s", str(build_path)):
+        return Path(tempfile.mkdtemp(prefix="rezbuild-"))
+    return _fresh(build_path / "work")
+
+
+def _reachable(dependencies: Mapping[str, Dependency], folder: Path) -> dict[str, Dependency]:
+    """The dependencies by links below ``folder``, since their own paths may have spaces too."""
+    folder.mkdir()
+    for name, dependency in dependencies.items():
+        (folder / name).symlink_to(dependency.root)
+    return {name: replace(d, root=folder / name) for name, d in dependencies.items()}
 
 
 def _prepare(inputs: Inputs, fetched: Fetched, work: Path) -> Build:
     source = unpack.unpack(fetched.path, work / "source")
     epoch = _newest(source)
-    patches = inputs.recipe.folder / "patches"
-    unpack.apply_patches(source, [patches / name for name in inputs.release.patches])
+    folder = inputs.recipe.folder / "patches"
+    patches.apply_patches(source, [folder / name for name in inputs.release.patches])
     home = _fresh(work / "home")
     return Build(
         name=inputs.recipe.name,
@@ -186,7 +209,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path) -> Build:
         profile=inputs.profile,
         jobs=toolchain.jobs(inputs.settings, os.environ),
         env=toolchain.environment(inputs.tools, home, epoch),
-        dependencies=inputs.job.dependencies,
+        dependencies=_reachable(inputs.job.dependencies, work / "needs"),
     )
 
 
@@ -231,9 +254,9 @@ def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
     return {
         "name": release.name,
         "version": release.version,
-        "profile": inputs.profile,
+        "profile": inputs.profile if inputs.recipe.profiled else None,
         "fingerprint": inputs.fingerprint,
-        "recipe": manifest.recipe_revision(inputs.recipe, release),
+        "recipe": inputs.revision,
         "rezbuild": rezbuild.__version__,
         "source": {"file": fetched.archive.file, "sha256": fetched.archive.sha256},
         "patches": list(release.patches),
@@ -256,9 +279,21 @@ def _dependencies(env: Mapping[str, str]) -> dict[str, Dependency]:
 
 
 def _fingerprints(job: Job, release: Release) -> dict[str, str]:
-    names = [request.partition("-")[0] for request in release.requires]
-    records = {n: manifest.read(job.dependencies[n].root) for n in names if n in job.dependencies}
-    return {name: str((record or {}).get("fingerprint")) for name, record in records.items()}
+    """Those of the packages it is built against.
+
+    Raises:
+        RezError: Rez resolved another package of that name, whose libraries nobody knows.
+    """
+    found = {}
+    for name in (request.partition("-")[0] for request in release.requires):
+        if name not in job.dependencies:
+            raise RezError(
+                f"{release.name} is built against {name}, and Rez resolved none made by rezbuild",
+                advice=[f"build it first: rezbuild build {name}", "rez-search says what there is"],
+            )
+        record = manifest.read(job.dependencies[name].root) or {}
+        found[name] = str(record.get("fingerprint"))
+    return found
 
 
 def _load(path: Path) -> ModuleType:

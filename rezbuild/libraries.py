@@ -20,10 +20,12 @@ class HostLibraries:
 
     Attributes:
         glibc: Sonames of glibc's own files.
+        loaders: What a program may name as its interpreter.
         known: Other sonames that are tolerated for now, with the reason.
     """
 
     glibc: frozenset[str]
+    loaders: frozenset[str]
     known: Mapping[str, str]
 
 
@@ -32,4 +34,4 @@ def host_libraries() -> HostLibraries:
     """The lists, read once."""
     path = Path(__file__).parent / "data" / "libraries.toml"
     data = tomllib.loads(path.read_text(encoding="utf-8"))
-    return HostLibraries(frozenset(data["glibc"]), data["host"])
+    return HostLibraries(frozenset(data["glibc"]), frozenset(data["loaders"]), data["host"])

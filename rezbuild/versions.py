@@ -74,5 +74,7 @@ def _installed(recipe: Recipe, release: Release, paths: Sequence[str]) -> Iterab
         found = repository.installed(release.name, release.version, [path])
         if found is not None:
             current = found.record.get("recipe") == manifest.recipe_revision(recipe, release)
-            how = str(found.record.get("profile", "by other means"))
-            yield f"{path} ({how if current else how + ', of an older recipe'})"
+            facts = [str(found.record.get("profile") or "")]
+            facts += [] if current else ["of an older recipe" if found.record else "made elsewhere"]
+            note = ", ".join(filter(None, facts))
+            yield f"{path} ({note})" if note else path

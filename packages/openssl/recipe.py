@@ -16,7 +16,8 @@ def build(b):
         "no-dynamic-engine" if b.series < (3, 0) else "no-module",
         "-Wl,-z,relro,-z,now,-z,noexecstack",
     )
-    b.make("build_sw")
-    b.install("install_sw", "install_ssldirs")
-    b.remove("lib/*.a", "lib/engines-*", "lib/ossl-modules", "bin/c_rehash", "ssl/*.dist")
-    b.remove("ssl/misc")
+    # Each file would be compiled twice: the static libraries have objects of their own.
+    no_static = ("LIBS=", "INSTALL_LIBS=")
+    b.make(*no_static, "build_sw")
+    b.install(*no_static, "install_sw", "install_ssldirs")
+    b.remove("lib/engines-*", "lib/ossl-modules", "bin/c_rehash", "ssl/*.dist", "ssl/misc")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import signal
@@ -43,7 +45,7 @@ def root(studio: Studio, name: str, version: str) -> Path:
 def test_builds_in_order_and_bundles(studio, toys):
     out = studio.rezbuild("build", "top").stdout
     assert out.index("low-1.0.0: building, it is not installed") < out.index("top-2.0.0: building")
-    assert "ready: rez-env top-2.0.0" in out
+    assert "ready: rez-env top==2.0.0" in out
     assert answer(studio) == "42"
     shutil.rmtree(studio.local / "low")
     assert answer(studio) == "42"
@@ -89,6 +91,19 @@ def test_the_package_records_where_it_is_from(studio, toys):
     assert sys.executable not in text
 
 
+def test_spaces_anywhere(tmp_path):
+    """In the clone's path and in the repository's; make itself cannot work there."""
+    studio = Studio(tmp_path / "a studio")
+    toys = Toys(tmp_path / "some toys")
+    studio.env |= {
+        "REZBUILD_MIRRORS": f"'{toys.mirror}'",
+        "REZBUILD_CACHE": str(tmp_path / "a cache"),
+        "REZBUILD_OFFLINE": "1",
+    }
+    studio.rezbuild("build", "top", "--recipes", toys.recipes)
+    assert answer(studio) == "42"
+
+
 def test_a_failing_step_leaves_what_was_installed(studio, toys):
     studio.rezbuild("build", "top")
     toys.edit("top/recipe.py", "    b.install", "    b.run('sh', '-c', 'echo broken; exit 3')\n#")
@@ -122,11 +137,23 @@ def test_rez_failing_after_the_installation_leaves_what_was_installed(studio, to
     assert not list(root(studio, "top", "2.0.0").parent.glob(".rezbuild*"))
 
 
-def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path):
+SLOW = 'tests = {{"slow": {{"command": "touch {ready}; sleep 30", "run_on": "pre_install"}}}}\n'
+
+
+@pytest.mark.parametrize("phase", ["build", "install"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("whom", ["all", "rezbuild alone"])
+def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase, number, whom):
     studio.rezbuild("build", "top")
     ready = tmp_path / "ready"
-    slow = f"    b.run('sh', '-c', 'touch {ready}; sleep 60')\n    b.install"
-    toys.edit("top/recipe.py", "    b.install", slow)
+    if phase == "build":
+        old, new = (
+            "    b.install",
+            f"    b.run('sh', '-c', 'touch {ready}; sleep 30')\n    b.install",
+        )
+        toys.edit("top/recipe.py", old, new)
+    else:
+        toys.edit("top/package.py", "relocatable", SLOW.format(ready=ready) + "relocatable")
     argv = [sys.executable, "-m", "rezbuild", "build", "top"]
     with subprocess.Popen(
         argv, env=studio.env, start_new_session=True, stdout=subprocess.DEVNULL
@@ -134,11 +161,24 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path):
         deadline = time.monotonic() + 60
         while not ready.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
+        if whom == "all":
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
     assert ready.exists()
+    if (phase, number) != ("install", signal.SIGKILL):
+        assert answer(studio) == "42"
+    if phase == "build":
+        toys.edit("top/recipe.py", new, old)
+    else:
+        toys.edit("top/package.py", SLOW.format(ready=ready), "")
+    # The next run makes good what a killed one could not.
+    assert "top-2.0.0: " in studio.rezbuild("build", "top").stdout
     assert answer(studio) == "42"
-    toys.edit("top/recipe.py", slow, "    b.install")
-    assert "nothing to do" in studio.rezbuild("build", "top").stdout
+    variant = root(studio, "top", "2.0.0")
+    assert [path.name for path in variant.parent.iterdir()] == [variant.name]
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_wrong_checksum_stops_everything(studio, toys):
@@ -249,17 +289,87 @@ def test_rez_build_takes_the_version_from_the_environment(studio, toys):
 
 
 def test_two_builds_at_once(studio, toys):
-    studio.rezbuild("build", "low")
-    toys.edit("low/recipe.py", "def build", "# changed\ndef build")
+    """The second waits for the first and finds nothing to do, whoever that is."""
+    studio.rez("bind", "platform")
+    studio.rez("bind", "arch")
     argv = [sys.executable, "-m", "rezbuild", "build", "low"]
     both = [
         subprocess.Popen(argv, env=studio.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for _ in range(2)
     ]
-    for process in both:
-        out, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, out.decode()
-    assert (root(studio, "low", "1.0.0") / "lib/liblow.so.1").is_file()
+    outputs = [process.communicate(timeout=120)[0].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert sum("low-1.0.0: building" in out for out in outputs) == 1, outputs
+    assert sum("low-1.0.0: nothing to do" in out for out in outputs) == 1, outputs
+
+
+def test_a_repository_behind_a_link(studio, toys, tmp_path):
+    link = tmp_path / "link"
+    studio.local.mkdir()
+    link.symlink_to(studio.local)
+    studio.env["REZ_LOCAL_PACKAGES_PATH"] = studio.env["REZ_PACKAGES_PATH"] = str(link)
+    studio.rezbuild("build", "top")
+    out = studio.rezbuild("build", "top").stdout
+    assert "top-2.0.0: nothing to do" in out
+    assert "building" not in out
+
+
+def test_a_longer_version_is_another_one(studio, toys):
+    """To Rez, 1.0.0 as a range holds 1.0.0.5 too."""
+    toys.add("low", "1.0.0.5", LOW)
+    toys.add("low", "1.0.0", LOW)
+    studio.rezbuild("build", "low==1.0.0.5")
+    studio.rezbuild("build", "low==1.0.0", "top")
+    record = json.loads((root(studio, "top", "2.0.0") / "rezbuild.json").read_text())
+    assert record["built_against"] == {"low": "1.0.0"}
+    assert "building" not in studio.rezbuild("build", "low==1.0.0", "top").stdout
+
+
+def test_a_recipe_that_changes_while_it_is_built(studio, toys):
+    """What is recorded is what was built; the next run builds the new one."""
+    recipe = toys.recipes / "low/recipe.py"
+    change = f"    b.run('sh', '-c', 'echo \"# changed\" >>{recipe}')\n    b.install"
+    toys.edit("low/recipe.py", "    b.install", change)
+    done = studio.rezbuild("build", "low", ok=False)
+    assert done.returncode == 11
+    assert "run it again" in done.stderr
+
+
+def test_a_repository_that_another_one_hides(studio, toys):
+    studio.rezbuild("build", "low")
+    hiding = studio.folder / "hiding"
+    shutil.copytree(studio.local, hiding)
+    studio.env["REZ_PACKAGES_PATH"] = f"{hiding}:{studio.local}"
+    toys.edit("low/recipe.py", "def build", "# changed\ndef build")
+    done = studio.rezbuild("build", "low", ok=False)
+    assert done.returncode == 11
+    assert str(hiding) in done.stderr
+
+
+def test_a_package_of_that_name_made_by_others(studio, toys):
+    studio.rezbuild("build", "low")
+    (root(studio, "low", "1.0.0") / "rezbuild.json").unlink()
+    done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False)
+    assert "Rez resolved none made by rezbuild" in done.stderr
+
+
+def test_a_broken_package_in_the_way_is_named(studio, toys):
+    studio.rezbuild("build", "low")
+    (studio.local / "low/1.0.0/package.py").write_text("name = 'low'\nthis is not Python\n")
+    done = studio.rezbuild("build", "low", ok=False)
+    assert done.returncode == 11
+    assert "low" in done.stderr
+    assert "Traceback (most" not in done.stderr.partition("rezbuild: ")[0]
+
+
+def test_a_recipe_without_its_file(studio, toys):
+    (toys.recipes / "low/recipe.py").unlink()
+    for done in (
+        studio.rezbuild("build", "low", ok=False),
+        studio.rez("build", cwd=toys.recipes / "low", ok=False),
+    ):
+        assert "recipe.py cannot be read" in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
 
 
 def git(folder: Path, *argv: str) -> None:
@@ -267,27 +377,64 @@ def git(folder: Path, *argv: str) -> None:
     subprocess.run(["git", *identity, *argv], cwd=folder, check=True, capture_output=True)
 
 
-def test_release(studio, toys):
-    """From a repository of many packages: tagged, optimized, and never over what is there."""
+@pytest.fixture
+def release(studio, toys):
+    """Releases from a repository of many packages: commit, push, ``rezbuild build --release``."""
     folder = toys.recipes.parent
     (folder / ".gitignore").write_text("build/\n")
     git(folder, "init", "-q", "-b", "main")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "Recipes")
     git(folder, "init", "-q", "--bare", "remote.git")
     git(folder, "remote", "add", "origin", "./remote.git")
-    git(folder, "push", "-qu", "origin", "main")
-    identity = {
-        f"GIT_{who}_{what}": "t@example.invalid"
-        for who in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
-    studio.rezbuild("build", "top", "--release", "--message", "first", **identity)
+    for who in ("AUTHOR", "COMMITTER"):
+        for what in ("NAME", "EMAIL"):
+            studio.env[f"GIT_{who}_{what}"] = "t@example.invalid"
+
+    def run(*argv: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        git(folder, "add", ".")
+        git(folder, "commit", "-qm", "Recipes", "--allow-empty")
+        git(folder, "push", "-qu", "origin", "main")
+        return studio.rezbuild("build", "top", "--release", *argv, ok=ok)
+
+    return run
+
+
+def test_release(studio, toys, release):
+    """Tagged, optimized, and done only once."""
+    release("--message", "first")
     assert answer(studio, studio.released) == "42"
     assert not (studio.local / "top").exists()
     text = (studio.released / "top/2.0.0/package.py").read_text()
     assert "'profile': 'optimized'" in text
-    tags = subprocess.run(["git", "tag"], cwd=folder, capture_output=True, text=True, check=True)
+    argv = ["git", "tag"]
+    folder = toys.recipes.parent
+    tags = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
     assert tags.stdout.split() == ["low-1.0.0", "top-2.0.0"]
-    again = studio.rezbuild("build", "top", "--release", **identity)
-    assert "top-2.0.0: nothing to do" in again.stdout
+    assert "top-2.0.0: nothing to do" in release().stdout
+
+
+@pytest.mark.parametrize("change", ["recipe", "profile", "force"])
+def test_what_is_released_is_never_replaced(studio, toys, release, change):
+    """Rez would build over it, and delete it when that build fails."""
+    release()
+    payload = studio.released / "top/2.0.0"
+    before = {p: p.lstat().st_mtime_ns for p in payload.rglob("*")}
+    if change == "recipe":
+        toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+        done = release(ok=False)
+    elif change == "profile":
+        done = release("--profile", "fast", ok=False)
+    else:
+        done = release("--force", ok=False)
+    assert done.returncode == 11
+    assert "is released already, from other inputs" in done.stderr
+    assert {p: p.lstat().st_mtime_ns for p in payload.rglob("*")} == before
+    assert answer(studio, studio.released) == "42"
+
+
+def test_a_fast_build_is_no_release(studio, toys, release):
+    """One that was copied into the release repository does not pass for an optimized one."""
+    studio.rezbuild("build", "top")
+    shutil.copytree(studio.local, studio.released, dirs_exist_ok=True)
+    done = release(ok=False)
+    assert done.returncode == 11
+    assert "is fast, not optimized" in done.stderr

@@ -51,7 +51,8 @@ def commands():
     env.PATH.prepend("{{root}}/bin")
 """
 LOW = {
-    "Makefile": "all:\n\t$(CC) $(CFLAGS) -shared -fPIC -Wl,-soname,liblow.so.1 low.c -o liblow.so.1\n"
+    "Makefile": "all:\n\t$(CC) $(CFLAGS) -shared -fPIC -Wl,-soname,liblow.so.1 low.c"
+    " -o liblow.so.1\n"
     "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/lib\n"
     "\tcp liblow.so.1 $(DESTDIR)$(PREFIX)/lib\n"
     "\tln -sf liblow.so.1 $(DESTDIR)$(PREFIX)/lib/liblow.so\n",
@@ -72,7 +73,7 @@ def build(b):
 
 
 class Toys:
-    """Two recipes, ``low`` and ``top`` (which is built against it), and a mirror with their sources.
+    """Two recipes, ``low`` and ``top`` (built against it), and a mirror with their sources.
 
     Attributes:
         recipes: For ``--recipes``.
@@ -83,7 +84,7 @@ class Toys:
         self.recipes = folder / "recipes"
         self.mirror = folder / "mirror"
         self.mirror.mkdir(parents=True)
-        self.entries: dict[str, list[str]] = {}
+        self.entries: dict[str, dict[str, str]] = {}
         self.add("low", "1.0.0", LOW)
         self.add("top", "2.0.0", TOP, requires='"low-1"')
 
@@ -93,15 +94,16 @@ class Toys:
         folder.mkdir(parents=True, exist_ok=True)
         data = _archive(f"{name}-{version}", files)
         (self.mirror / f"{name}-{version}.tar.gz").write_bytes(data)
-        self.entries.setdefault(name, []).append(
+        self.entries.setdefault(name, {})[version] = (
             f'[versions."{version}"]\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
             f"size = {len(data)}\nrequires = [{requires}]\n"
         )
         (folder / "package.py").write_text(PACKAGE.format(name=name))
         (folder / "recipe.py").write_text(RECIPE)
         (folder / "sources.toml").write_text(
-            f'default = "{version}"\nlicense = "MIT"\nfile = "{name}-{{version}}.tar.gz"\n'
-            'urls = ["https://upstream.invalid/{file}"]\n' + "".join(self.entries[name])
+            f'default = "{version}"\nlicense = "MIT"\nprofiled = true\n'
+            f'file = "{name}-{{version}}.tar.gz"\n'
+            'urls = ["https://upstream.invalid/{file}"]\n' + "".join(self.entries[name].values())
         )
 
     def edit(self, path: str, old: str, new: str) -> None:

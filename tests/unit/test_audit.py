@@ -56,6 +56,65 @@ def test_needed_found_by_its_own_rpath(payload, compile_c, origin):
     assert found(payload) == set()
 
 
+def test_needed_as_an_absolute_path_is_refused_even_where_it_is_true(payload, compile_c):
+    bare = compile_c(f"{payload}/lib/libbare.so", "int f(void) { return 1; }\n", "-shared", "-fPIC")
+    compile_c.program(f"{payload}/bin/x", "-Wl,--no-as-needed", str(bare))
+    assert ("needed-absolute", "bin/x") in found(payload)
+
+
+def test_a_library_for_another_machine_does_not_count(payload, compile_c):
+    library = compile_c.library(f"{payload}/lib/libfar.so.1")
+    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
+    data = bytearray(library.read_bytes())
+    data[18:20] = b"\xb7\x00"  # e_machine: AArch64
+    library.write_bytes(data)
+    assert ("needed-unresolved", "lib/libnear.so.1") in found(payload)
+
+
+def test_the_loader_must_be_the_abis(payload, compile_c):
+    compile_c.program(f"{payload}/bin/x", "-Wl,--dynamic-linker=/opt/store/ld.so")
+    assert found(payload) == {("interpreter", "bin/x")}
+
+
+@pytest.mark.parametrize("kind", ["filter", "auxiliary", "audit", "depaudit"])
+def test_libraries_loaded_besides(payload, compile_c, kind):
+    compile_c.library(f"{payload}/lib/libx.so", f"-Wl,--{kind}=libother.so.9")
+    assert found(payload) == {("helper", "lib/libx.so")}
+
+
+def test_a_segment_that_old_loaders_refuse(payload, compile_c):
+    path = compile_c.library(f"{payload}/lib/libx.so")
+    data = bytearray(path.read_bytes())
+    size, count = (int.from_bytes(data[at : at + 2], "little") for at in (54, 56))
+    for number in range(count):
+        start = int.from_bytes(data[32:40], "little") + number * size
+        if data[start] == 1:  # PT_LOAD
+            data[start + 48 : start + 56] = (0x200000).to_bytes(8, "little")  # p_align
+    path.write_bytes(data)
+    assert found(payload) == {("segment-misaligned", "lib/libx.so")}
+
+
+def test_a_linked_library_is_searched_for_from_the_link(payload, compile_c):
+    library = compile_c.library(f"{payload}/deps/libfar.so.1")
+    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../deps"
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
+    assert found(payload) == set()
+    (payload / "lib/beside.so").symlink_to("libnear.so.1")
+    assert found(payload) == set()
+    (payload / "deep/er").mkdir(parents=True)
+    (payload / "deep/er/link.so").symlink_to("../../lib/libnear.so.1")
+    assert found(payload) == {("needed-unresolved", "deep/er/link.so")}
+
+
+def test_a_link_that_leaves_through_another(payload, tmp_path):
+    (tmp_path / "outside").write_text("x")
+    (payload / "deep").mkdir()
+    (payload / "deep/up").symlink_to("..")
+    (payload / "out").symlink_to("deep/up/../outside")
+    assert ("link-outside", "out") in found(payload)
+
+
 def test_runpath_is_refused(payload, compile_c):
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     rpath = "-Wl,--enable-new-dtags,-rpath,$ORIGIN"
@@ -68,6 +127,7 @@ def test_runpath_is_refused(payload, compile_c):
     [
         ("/usr/lib", "rpath-absolute"),
         ("lib", "rpath-absolute"),
+        ("$ORIGINAL/lib", "rpath-absolute"),
         ("$ORIGIN/../../elsewhere", "rpath-outside"),
         ("$ORIGIN/../share", "rpath-unneeded"),
         ("$ORIGIN", "rpath-unneeded"),

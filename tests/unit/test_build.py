@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,9 +80,6 @@ def test_nothing_of_the_callers_environment_arrives(build, tmp_path):
         "import sys, pathlib; sys.path.insert(0, sys.argv[1])\n"
         "from test_build import dump; dump(pathlib.Path(sys.argv[2]))\n"
     )
-    import subprocess
-    import sys
-
     env = {**os.environ, **dict.fromkeys(poison[:3] + poison[4:], "poison")}
     subprocess.run(
         [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")],
@@ -107,13 +106,19 @@ def test_the_dependencies_go_before_the_hosts(build, tmp_path):
     build.search_dependencies()
     assert build.env["CPPFLAGS"] == f"-I{tmp_path}/low/include"
     assert build.env["LDFLAGS"] == f"-L{tmp_path}/low/lib -Wl,-z,now"
-    assert build.env["LD_RUN_PATH"] == f"{tmp_path}/low/lib"
+    assert build.env["PKG_CONFIG_PATH"] == f"{tmp_path}/low/lib/pkgconfig"
 
 
 def test_a_dependency_that_rez_did_not_resolve(build):
     assert build.dependency("low").version == "1.0"
     with pytest.raises(BuildError, match="built against high"):
         build.dependency("high")
+
+
+def test_the_first_library_that_there_is(build):
+    assert build.first_library("no-such-library", "m", "c") == "m"
+    with pytest.raises(BuildError, match="none can be linked"):
+        build.first_library("no-such-library")
 
 
 def test_remove_takes_patterns(build):

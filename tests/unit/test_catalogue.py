@@ -75,6 +75,7 @@ WRONG = {
     "http": ("https://", "http://", "no https address"),
     "password": ("https://", "https://user:word@", "user name or password"),
     "space in url": ("example.invalid/", "example.invalid/a b/", "no https address"),
+    "open bracket in url": ("https://example", "https://[example", "urls holds"),
     "url is a text": ('urls = ["', 'urls = "', "cannot be read|not a list"),
     "urls of numbers": (
         r'urls = ["https://example.invalid/{series}/{file}"]',
@@ -142,8 +143,18 @@ def test_our_own_catalogues_are_right(folder):
         (
             "python",
             "3.11.2",
-            ["3.9.2", "3.9.19", "3.9.25", "3.10.22", "3.11.2", "3.11.17"]
-            + ["3.12.15", "3.13.5", "3.13.18", "3.14.10"],
+            [
+                "3.9.2",
+                "3.9.19",
+                "3.9.25",
+                "3.10.22",
+                "3.11.2",
+                "3.11.17",
+                "3.12.15",
+                "3.13.5",
+                "3.13.18",
+                "3.14.10",
+            ],
         ),
     ],
 )

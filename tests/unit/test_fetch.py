@@ -402,6 +402,13 @@ def test_redirect_is_followed(server: LyingServer, box: Box) -> None:
     assert box.fetch(url).route == url
 
 
+def test_redirect_to_no_address_at_all(server: LyingServer, box: Box) -> None:
+    url = server.at("/" + FILE, Answer(status=302, headers={"Location": "http://["}))
+    with pytest.raises(FetchError) as caught:
+        box.fetch(url)
+    assert "cannot be used (ValueError)" in str(caught.value)
+
+
 def test_redirect_to_another_scheme(server: LyingServer, box: Box) -> None:
     away = {"Location": "ftp://me:secret@127.0.0.1/x?token=secret"}
     url = server.at("/" + FILE, Answer(status=302, headers=away))

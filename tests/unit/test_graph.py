@@ -130,6 +130,14 @@ def test_a_circle_is_named(recipes, tmp_path):
         steps(graph.recipes(tmp_path), "tool")
 
 
+def test_every_version_of_our_own_catalogue_can_be_planned():
+    own = graph.recipes(Path(__file__).parents[2] / "packages")
+    for recipe in own.values():
+        for version in recipe.releases:
+            steps = graph.plan(own, [f"{recipe.name}=={version}"], everything)
+            assert steps[-1].key == (recipe.name, version)
+
+
 def test_no_recipes(tmp_path):
     with pytest.raises(CatalogueError, match="holds no recipes"):
         graph.recipes(Path(tmp_path / "empty"))

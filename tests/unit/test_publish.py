@@ -85,16 +85,16 @@ def test_a_repository_that_cannot_be_written(tmp_path):
     assert read(staging) == "new"
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
 def test_kept_restores_what_was_deleted_or_half_replaced(tmp_path):
     target = make(tmp_path / "repo/variant", "old")
-    with pytest.raises(Broken), publish.kept(target):
+    with pytest.raises(BrokenError), publish.kept(target):
         (target / "lib/file").unlink()
         (target / "lib/half").write_text("half made")
-        raise Broken
+        raise BrokenError
     assert read(target) == "old"
     assert not (target / "lib/half").exists()
     assert [path.name for path in target.parent.iterdir()] == ["variant"]
@@ -110,9 +110,9 @@ def test_kept_leaves_the_new_one(tmp_path):
 
 def test_kept_of_nothing(tmp_path):
     target = tmp_path / "repo/variant"
-    with pytest.raises(Broken), publish.kept(target):
+    with pytest.raises(BrokenError), publish.kept(target):
         make(target, "half made")
-        raise Broken
+        raise BrokenError
     assert not target.exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -77,13 +78,19 @@ def test_a_plain_build_breaks_when_it_is_moved(chain, tmp_path):
     assert "cannot open shared object file" in run(chain.move(tmp_path / "moved"))
 
 
+def plain(name: str) -> str:
+    """The name without what makes it unique."""
+    return re.sub(r"-[0-9a-f]{8}\.so", ".so", name)
+
+
 def test_the_closure_is_bundled_and_the_rpaths_are_exact(chain):
     plan = chain.relocate()
-    assert {str(library.target) for library in plan.bundled} == {
+    assert {plain(str(library.target)) for library in plan.bundled} == {
         "deps/mid/2.0/lib/libmiddle.so.2",
         "deps/low/1.0/lib/libbase.so.1",
     }
-    found = {str(p.relative_to(chain.payload)): elf.read(p) for p in elf.walk(chain.payload)}
+    files = {p: elf.read(p) for p in elf.walk(chain.payload)}
+    found = {plain(str(p.relative_to(chain.payload))): data for p, data in files.items()}
     assert {place: data.rpath for place, data in found.items()} == {
         "bin/program": (),
         "lib/libtop.so.3": ("$ORIGIN/../deps/mid/2.0/lib",),
@@ -92,11 +99,21 @@ def test_the_closure_is_bundled_and_the_rpaths_are_exact(chain):
     }
     assert not any(data.runpath for data in found.values())
     assert found["bin/program"].needed[0] == "$ORIGIN/../lib/libtop.so.3"
-    assert found["lib/libtop.so.3"].needed == ("libmiddle.so.2",)
-    assert relocate.bundled_packages(plan) == {
+    (middle,) = found["lib/libtop.so.3"].needed
+    assert plain(middle) == "libmiddle.so.2"
+    # A bundled library has a name of its own, which is its soname too.
+    for path, data in files.items():
+        if "deps" in path.parts:
+            assert path.name != plain(path.name)
+            assert data.soname == path.name
+    assert {package: [plain(n) for n in names] for package, names in bundled(plan).items()} == {
         "mid-2.0": ["libmiddle.so.2"],
         "low-1.0": ["libbase.so.1"],
     }
+
+
+def bundled(plan: relocate.Plan) -> dict[str, list[str]]:
+    return dict(relocate.bundled_packages(plan))
 
 
 def test_planning_changes_nothing(chain):
@@ -139,10 +156,28 @@ def test_the_dynamic_linker_searches_no_more_than_it_must(chain, tmp_path):
     tried = [Path(line.split("=")[1]) for line in lines if "trying file=" in line]
     assert "libtop.so.3" not in sought
     for name, folder in (("libmiddle.so.2", "mid/2.0/lib"), ("libbase.so.1", "low/1.0/lib")):
-        files = [str(file) for file in tried if file.name == name]
-        assert all(folder in os.path.normpath(file) for file in files)
+        files = [plain(os.path.normpath(file)) for file in tried if plain(file.name) == name]
+        assert files
+        assert all(folder in file for file in files)
         # glibc's subfolders for processor levels may stand in between.
-        assert os.path.normpath(files[-1]).endswith(f"{folder}/{name}")
+        assert files[-1].endswith(f"{folder}/{name}")
+
+
+def test_a_library_that_is_loaded_already_is_not_taken_for_ours(chain, compile_c, tmp_path):
+    """The host's of the same soname, because something of the host needed it first."""
+    chain.relocate()
+    foreign = compile_c.library(f"{tmp_path}/libbase.so.1", source="int base(void) { return 0; }\n")
+    loader = compile_c.program(
+        f"{tmp_path}/loader",
+        source="#include <dlfcn.h>\n#include <stdio.h>\n"
+        "int main(int n, char **v) { int (*top)(void); void *h;\n"
+        "if (!dlopen(v[1], RTLD_NOW)) return 1;\n"
+        "h = dlopen(v[2], RTLD_NOW); if (!h) return 2;\n"
+        '*(void **)&top = dlsym(h, "top"); printf("%d", top()); return 0; }\n',
+    )
+    argv = [loader, foreign, chain.payload / "lib/libtop.so.3"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stdout == "42"
 
 
 @pytest.mark.parametrize("way", ["program", "library"])
@@ -177,15 +212,71 @@ def test_a_second_relocation_finds_nothing_to_do(chain):
     assert not any(edit.changed for edit in relocate.plan(chain.payload, []).edits)
 
 
-def test_what_a_dependency_bundled_serves_where_no_package_has_it(chain):
-    carried = chain.mid / "deps/low/1.0/lib"
-    carried.parent.mkdir(parents=True)
-    shutil.move(str(chain.low / "lib"), carried)
-    plan = relocate.plan(chain.payload, chain.dependencies[:1])
-    assert [str(library.target) for library in plan.bundled] == [
-        "deps/mid/2.0/lib/libmiddle.so.2",
-        "deps/low/1.0/lib/libbase.so.1",
-    ]
+def test_what_a_dependency_bundled_serves_where_no_package_has_it(compile_c, tmp_path):
+    """Middle is a package that bundled base; top bundles middle, and base under the same name."""
+    chain = Chain(compile_c, tmp_path)
+    low = [dependency for dependency in chain.dependencies if dependency.name == "low"]
+    plan = relocate.plan(chain.mid, low)
+    relocate.apply(plan, chain.mid, toolchain.patchelf())
+    (base,) = plan.bundled
+    shutil.rmtree(chain.low)
+    again = relocate.plan(chain.payload, chain.dependencies[:1])
+    assert base.target in {library.target for library in again.bundled}
+    assert len(again.bundled) == 2
+    relocate.apply(again, chain.payload, toolchain.patchelf())
+    chain.low.mkdir()
+    assert run(chain.move(tmp_path / "moved")) == "42"
+
+
+def test_a_library_without_a_soname(compile_c, tmp_path):
+    payload = tmp_path / "payload"
+    source = "int base(void) { return 41; }\n"
+    flags = ("-shared", "-fPIC", "-nostdlib")
+    (payload / "lib").mkdir(parents=True)
+    compile_c(f"{payload}/lib/libbare.so", source, *flags)
+    link = (f"-L{payload}/lib", "-lbare", "-Wl,-rpath,$ORIGIN/../lib")
+    program = compile_c.program(f"{payload}/bin/program", *link, source=MAIN.replace("top", "base"))
+    relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
+    assert audit.audit(payload) == []
+    assert run(program) == "41"
+
+
+@pytest.fixture
+def twice(compile_c, tmp_path):
+    """Two different libraries of one name in a payload, and a program beside the second."""
+    payload = tmp_path / "payload"
+    for folder, answer in (("a", 1), ("b", 2)):
+        source = f"int base(void) {{ return {answer}; }}\n"
+        library = compile_c.library(f"{payload}/{folder}/libd.so.1", source=source)
+
+    def program(name: str, *flags: str) -> Path:
+        main = MAIN.replace("top", "base")
+        return compile_c.program(f"{payload}/{name}", str(library), *flags, source=main)
+
+    return payload, program
+
+
+def test_of_several_the_one_that_is_found_now_is_meant(twice):
+    payload, make = twice
+    beside, above = make("b/beside"), make("c/above", "-Wl,-rpath,$ORIGIN/../a")
+    relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
+    assert (run(beside), run(above)) == ("2", "1")
+
+
+def test_of_several_none_is_guessed(twice):
+    payload, make = twice
+    make("c/lost")
+    with pytest.raises(RelocationError, match="several of that name"):
+        relocate.plan(payload, [])
+
+
+def test_hard_links_get_a_rpath_each(chain):
+    other = chain.payload / "share/deep/libtop.so.3"
+    other.parent.mkdir(parents=True)
+    os.link(chain.payload / "lib/libtop.so.3", other)
+    chain.relocate()
+    assert elf.read(other).rpath == ("$ORIGIN/../../deps/mid/2.0/lib",)
+    assert elf.read(chain.payload / "lib/libtop.so.3").rpath == ("$ORIGIN/../deps/mid/2.0/lib",)
 
 
 def test_a_library_that_nobody_has_is_left_to_the_audit(chain):

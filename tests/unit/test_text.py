@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from rezbuild import text
+from rezbuild.errors import RelocationError
 
 PREFIX = "/rezbuild/thing-1.0"
 SCRIPT = "#!{interpreter}\n# -*- coding: utf-8 -*-\nimport sys\nprint(sys.argv[1:])\n"
@@ -50,6 +51,32 @@ def test_a_script_finds_its_interpreter_after_a_move(payload, tmp_path, interpre
     assert os.access(moved / "bin/tool", os.X_OK)
 
 
+def test_a_script_in_another_encoding(payload):
+    path = script(payload, f"{PREFIX}/bin/python3")
+    source = "# -*- coding: latin-1 -*-\nprint(ascii('\xe4'))\n"
+    path.write_bytes(f"#!{PREFIX}/bin/python3\n{source}".encode("latin-1"))
+    text.fix(payload, PREFIX, {})
+    done = subprocess.run([path], capture_output=True, text=True, check=True)
+    assert done.stdout == "'\\xe4'\n"
+
+
+def test_a_script_that_no_launcher_fits_is_an_error(payload):
+    path = script(payload, f"{PREFIX}/bin/python3")
+    path.write_text(f"#!{PREFIX}/bin/python3\n'''Doc.'''\nfrom __future__ import annotations\n")
+    with pytest.raises(RelocationError, match="cannot be given a launcher"):
+        text.fix(payload, PREFIX, {})
+
+
+@pytest.mark.parametrize("interpreter", [" /usr/local/bin/python", f"{PREFIX}/bin/python3"])
+def test_a_module_that_starts_like_a_script_keeps_its_docstring(payload, interpreter):
+    path = payload / "lib/module.py"
+    path.parent.mkdir()
+    path.write_text(f"#!{interpreter}\n'''Doc.'''\nfrom __future__ import annotations\n")
+    path.chmod(0o755)
+    text.fix(payload, PREFIX, {})
+    assert path.read_text().startswith("#!/usr/bin/env python3\n'''Doc.'''\n")
+
+
 def test_interpreter_options_stay(payload):
     path = script(payload, f"{PREFIX}/bin/python3 -E")
     text.fix(payload, PREFIX, {})
@@ -87,13 +114,12 @@ def test_a_pc_file_computes_from_where_it_stands(payload, tmp_path):
 
 def test_folders_of_the_build_are_replaced(payload):
     path = payload / "config"
-    path.write_text("A=/b/dep/lib B=/b/dep C=/b/dep-2/lib D=/b/dep/deeper/x E=/a/b/dep")
+    path.write_text("A=/b/dep/lib -L/b/dep C=/b/dep-2/lib D=/b/dep/deeper/x")
     path.chmod(0o444)
     places = {Path("/b/dep"): "/rezbuild/dep-1", Path("/b/dep/deeper"): "/rezbuild/deep"}
     text.fix(payload, PREFIX, places)
     assert path.read_text() == (
-        "A=/rezbuild/dep-1/lib B=/rezbuild/dep-1 C=/b/dep-2/lib D=/rezbuild/deep/x "
-        "E=/a/rezbuild/dep-1"
+        "A=/rezbuild/dep-1/lib -L/rezbuild/dep-1 C=/b/dep-2/lib D=/rezbuild/deep/x"
     )
     assert path.stat().st_mode & 0o777 == 0o444
 

@@ -1,0 +1,140 @@
+"""The command line as a TD meets it: help, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from rezbuild import errors
+
+pytestmark = pytest.mark.e2e
+COMMANDS = ("build", "fetch", "versions", "audit", "doctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help(studio, command):
+    out = studio.rezbuild(command, "--help").stdout
+    assert f"usage: rezbuild {command}" in out
+    assert command in studio.rezbuild("--help").stdout
+
+
+def test_the_help_lists_the_exit_codes(studio):
+    out = studio.rezbuild("--help").stdout
+    for kind in errors.RezbuildError.__subclasses__():
+        assert re.search(rf"(^|\s){kind.exit_code}  ?[a-zA-Z]", out, re.MULTILINE), kind
+
+
+def test_every_setting_is_in_the_help_and_in_the_readme(studio):
+    """A variable that the code reads and nobody documents is of no use."""
+    code = "\n".join(path.read_text() for path in (ROOT / "rezbuild").glob("*.py"))
+    names = set(re.findall(r'"(REZBUILD_[A-Z_]+)"', code)) - {errors.REPORT}
+    out = studio.rezbuild("--help").stdout
+    readme = (ROOT / "README.md").read_text()
+    assert len(names) >= 10
+    for name in names:
+        assert name in out, name
+        assert name in readme, name
+
+
+@pytest.mark.parametrize("argv", [(), ("build",), ("nonsense",), ("build", "x", "--jobs", "0")])
+def test_wrong_usage(studio, argv):
+    assert studio.rezbuild(*argv, ok=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "env", "code", "words"),
+    [
+        (("build", "nothing"), {}, 3, "recipes: openssl, python, readline, zlib"),
+        (("build", "python-2"), {}, 3, "versions: 3.9.2"),
+        (("build", "python", "--recipes", "/nowhere"), {}, 3, "holds no recipes"),
+        (("fetch",), {}, 2, "nothing to fetch"),
+        (("audit", ""), {}, 2, "nothing to audit"),
+        (("audit", "zlib-2,3"), {}, 2, "neither a folder nor a Rez request"),
+        (("build", ""), {}, 2, "empty request"),
+        (("build", "zlib", "--run", "'"), {}, 2, "cannot be read as a command"),
+        (("build", "zlib"), {"REZBUILD_CC": "/bin/true"}, 10, "it is no compiler"),
+        (("build", "zlib"), {"REZ_PACKAGES_PATH": "/nowhere"}, 10, "REZ_PACKAGES_PATH"),
+        (("versions", "nothing"), {}, 3, "there is no recipe for nothing"),
+        (("audit", "/nowhere/at/all"), {}, 2, "is not a folder"),
+        (("audit", "no-such-package"), {}, 11, "rez-search"),
+        (("build", "zlib"), {"REZBUILD_JOBS": "many"}, 2, "REZBUILD_JOBS"),
+        (("build", "zlib"), {"REZBUILD_PROFILE": "best"}, 2, "fast or optimized"),
+        (("build", "zlib"), {"REZBUILD_CC": "/no/cc"}, 10, "no compiler '/no/cc'"),
+    ],
+)
+def test_errors_say_what_to_do_next(studio, argv, env, code, words):
+    done = studio.rezbuild(*argv, ok=False, **env)
+    assert done.returncode == code
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_archive_that_cannot_be_had(studio, tmp_path):
+    done = studio.rezbuild(
+        "build", "zlib", ok=False, REZBUILD_OFFLINE="1", REZBUILD_CACHE=str(tmp_path / "empty")
+    )
+    assert done.returncode == 4
+    out = done.stdout + done.stderr
+    assert "zlib-1.3.1.tar.gz" in out
+    assert "REZBUILD_OFFLINE is set" in out
+    assert "REZBUILD_MIRRORS" in out
+
+
+def test_audit_of_a_foreign_tree(studio, tmp_path):
+    (tmp_path / "link").symlink_to("/usr/bin/env")
+    done = studio.rezbuild("audit", tmp_path, ok=False)
+    assert done.returncode == 9
+    assert "error: link-absolute: link: it leads to /usr/bin/env" in done.stdout
+    assert "1 errors, 0 notes" in done.stdout
+    done = studio.rezbuild("audit", "--json", tmp_path, ok=False)
+    (finding,) = json.loads(done.stdout)["findings"]
+    assert finding["rule"] == "link-absolute"
+    (tmp_path / "link").unlink()
+    assert studio.rezbuild("audit", tmp_path).returncode == 0
+
+
+def test_versions_as_json(studio):
+    rows = json.loads(studio.rezbuild("versions", "zlib", "--json").stdout)
+    assert [row["version"] for row in rows] == ["1.3.2", "1.3.1", "1.2.13"]
+    assert [row["default"] for row in rows] == [False, True, False]
+    assert all({"upstream", "debian"} <= set(row["had_from"]) for row in rows)
+
+
+def test_the_doctor_finds_this_machine_fit(studio):
+    out = studio.rezbuild("doctor").stdout
+    assert "MISS" not in out
+    assert re.search(r"ok +patchelf: 0\.\d+", out)
+
+
+def test_the_doctor_says_what_is_missing(studio, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = studio.rezbuild(
+        "doctor",
+        ok=False,
+        REZBUILD_CC="/no/such/cc",
+        REZ_LOCAL_PACKAGES_PATH=str(tmp_path / "file/repository"),
+    )
+    assert done.returncode == 10
+    assert re.search(r"MISS +cc", done.stdout)
+    assert re.search(r"MISS +local repository", done.stdout)
+    assert re.search(r"(apt-get|dnf|zypper) install gcc", done.stdout)
+
+
+def test_what_the_readme_asks_for_is_what_the_doctor_checks():
+    """The line for Debian in the README names every package that the doctor may ask for."""
+    readme = (ROOT / "README.md").read_text()
+    (line,) = [line for line in readme.splitlines() if line.startswith("    apt-get install")]
+    data = (ROOT / "rezbuild/data/system.toml").read_text()
+    wanted = {name for names in re.findall(r'apt = "([^"]+)"', data) for name in names.split()}
+    implied = {"libc6-dev", "binutils"}  # gcc brings them
+    assert wanted - implied <= set(line.split())
+
+
+def test_no_recipes_here(studio, tmp_path):
+    """From anywhere, an editable installation finds the clone's own recipes."""
+    out = studio.run("rezbuild", "versions", "zlib", cwd=Path("/")).stdout
+    assert "1.3.1" in out

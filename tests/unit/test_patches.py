@@ -1,0 +1,387 @@
+"""Patches, good ones and hostile ones, made by the tests themselves."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rezbuild.errors import UnpackError
+from rezbuild.patches import apply_patches
+
+THEN = 1_600_000_000
+LINES = [f"line {number}\n" for number in range(1, 21)]
+HUNK_AT_5 = """\
+@@ -4,3 +4,3 @@
+ line 4
+-line 5
++LINE 5
+ line 6
+"""
+HUNK_AT_15 = """\
+@@ -14,4 +14,5 @@
+ line 14
+ line 15
++line 15 and a half
+ line 16
+ line 17
+"""
+NAMES = "--- a/file\n+++ b/file\n"
+
+
+class Sources:
+    """A source tree with one file of twenty lines, and patches beside it."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.root = tmp_path / "around" / "pkg-1.0"
+        self.root.mkdir(parents=True)
+        self.file = self.root / "file"
+        self.write("".join(LINES))
+
+    def write(self, text: str) -> None:
+        self.file.write_bytes(text.encode())
+        os.utime(self.file, (THEN, THEN))
+
+    def text(self) -> str:
+        return self.file.read_bytes().decode()
+
+    def patch(self, text: str, name: str = "some.patch") -> Path:
+        path = self.tmp_path / name
+        path.write_bytes(text.encode())
+        return path
+
+    def apply(self, *texts: str) -> None:
+        apply_patches(self.root, [self.patch(t, f"{n}.patch") for n, t in enumerate(texts)])
+        assert os.listdir(self.root.parent) == ["pkg-1.0"]
+
+    def state(self) -> dict[str, tuple[int, int, bytes]]:
+        found = {}
+        for path in sorted(self.tmp_path.rglob("*")):
+            status = path.lstat()
+            data = path.read_bytes() if path.is_file() else b""
+            found[str(path)] = (status.st_mode, status.st_mtime_ns if data else 0, data)
+        return found
+
+    def refused(self, *texts: str) -> str:
+        """The message of the refusal; every file must be as it was."""
+        patches = [self.patch(text, f"{number}.patch") for number, text in enumerate(texts)]
+        before = self.state()
+        with pytest.raises(UnpackError) as caught:
+            apply_patches(self.root, patches)
+        assert self.state() == before
+        assert f"{len(texts) - 1}.patch" in caught.value.message
+        return str(caught.value)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Sources:
+    return Sources(tmp_path)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def changed(**lines: str) -> str:
+    """The file's text with some of its lines replaced: `l5="LINE 5"`."""
+    new = {int(key[1:]) - 1: value + "\n" for key, value in lines.items()}
+    return "".join(new.get(number, line) for number, line in enumerate(LINES))
+
+
+def test_a_patch_applies(sources: Sources) -> None:
+    sources.apply(NAMES + HUNK_AT_5 + HUNK_AT_15)
+    assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
+
+
+def test_no_patches(sources: Sources) -> None:
+    before = sources.state()
+    apply_patches(sources.root, [])
+    assert sources.state() == before
+
+
+def test_a_relative_root(sources: Sources) -> None:
+    patch = sources.patch(NAMES + HUNK_AT_5)
+    root = Path(os.path.relpath(sources.root))
+    apply_patches(root, [Path(os.path.relpath(patch))])
+    assert sources.text() == changed(l5="LINE 5")
+
+
+def test_header_text_is_tolerated(sources: Sources) -> None:
+    why = "Why: it is broken.\n\n - one\n + two\n---\n file | 2 +-\n\n"
+    git = "diff --git a/file b/file\nindex 123..456 100644\n"
+    sources.apply(why + git + NAMES + HUNK_AT_5 + "-- \n2.39.2\n\n")
+    assert sources.text() == changed(l5="LINE 5")
+
+
+def test_names_with_dates(sources: Sources) -> None:
+    date = "\t2024-01-02 03:04:05.000000000 +0100\n"
+    sources.apply(f"--- pkg.orig/file{date}+++ pkg/file{date}{HUNK_AT_5}")
+    assert sources.text() == changed(l5="LINE 5")
+
+
+def test_what_diff_makes_applies(sources: Sources) -> None:
+    old, new = sources.tmp_path / "old", sources.tmp_path / "new"
+    for path, text in ((old, changed()), (new, changed(l1="one", l12="twelve", l20="end"))):
+        path.mkdir()
+        (path / "file").write_text(text)
+    (old / "gone").write_text("gone\n")
+    (sources.root / "gone").write_text("gone\n")
+    (new / "sub").mkdir()
+    (new / "sub" / "new").write_text("no newline at the end")
+    result = subprocess.run(
+        ["diff", "-ruN", "old", "new"], cwd=sources.tmp_path, capture_output=True, check=False
+    )
+    sources.apply(result.stdout.decode())
+    assert sources.text() == (new / "file").read_text()
+    assert sorted(os.listdir(sources.root)) == ["file", "sub"]
+    assert (sources.root / "sub" / "new").read_text() == "no newline at the end"
+
+
+def test_mode_is_kept_and_times_are_one(sources: Sources) -> None:
+    sources.file.chmod(0o755)
+    other = NAMES.replace("file", "other")
+    (sources.root / "other").write_text(changed())
+    sources.apply(NAMES + HUNK_AT_5 + other + HUNK_AT_5, NAMES + HUNK_AT_15)
+    assert mode_of(sources.file) == 0o755
+    assert sources.file.stat().st_mtime > THEN
+    assert sources.file.stat().st_mtime_ns == (sources.root / "other").stat().st_mtime_ns
+
+
+def test_patches_build_on_each_other(sources: Sources) -> None:
+    second = NAMES + HUNK_AT_5.replace("-line 5", "-LINE 5").replace("+LINE 5", "+Line 5")
+    sources.apply(NAMES + HUNK_AT_5, second)
+    assert sources.text() == changed(l5="Line 5")
+
+
+def test_one_patch_may_name_a_file_twice(sources: Sources) -> None:
+    sources.apply(NAMES + HUNK_AT_5 + NAMES + HUNK_AT_15)
+    assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
+
+
+def test_removed_lines_that_look_like_names(sources: Sources) -> None:
+    sources.write("-- old\n++ old\n")
+    sources.apply(NAMES + "@@ -1,2 +1,2 @@\n--- old\n-++ old\n+-- new\n+++ new\n")
+    assert sources.text() == "-- new\n++ new\n"
+
+
+def test_line_ends_are_kept(sources: Sources) -> None:
+    sources.write("a\r\nb\r\nc\r\n")
+    sources.apply(NAMES + "@@ -1,3 +1,3 @@\n a\r\n-b\r\n+B\r\n c\r\n")
+    assert sources.text() == "a\r\nB\r\nc\r\n"
+
+
+def test_line_ends_must_match(sources: Sources) -> None:
+    sources.write("a\r\nb\r\nc\r\n")
+    sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
+
+
+def test_the_newline_at_the_end_must_match(sources: Sources) -> None:
+    sources.write("a\nb\nc")
+    sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
+    sources.apply(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n\\ No newline at end of file\n")
+    assert sources.text() == "a\nB\nc"
+
+
+def test_an_offset_is_allowed_where_all_context_matches(sources: Sources) -> None:
+    sources.write("new\n" * 3 + changed())
+    sources.apply(NAMES + HUNK_AT_5)
+    assert sources.text() == "new\n" * 3 + changed(l5="LINE 5")
+
+
+@pytest.mark.parametrize("line", [4, 5, 6])
+def test_fuzz_is_refused(sources: Sources, line: int) -> None:
+    sources.write(changed(**{f"l{line}": "other"}))
+    message = sources.refused(NAMES + HUNK_AT_5)
+    assert "file: hunk #1" in message
+
+
+def test_white_space_counts(sources: Sources) -> None:
+    sources.write(changed(l4="line  4"))
+    sources.refused(NAMES + HUNK_AT_5)
+
+
+def test_a_patch_that_fails_half_way_changes_nothing(sources: Sources) -> None:
+    sources.write(changed(l15="other"))
+    assert "file: hunk #2 does not match" in sources.refused(NAMES + HUNK_AT_5 + HUNK_AT_15)
+
+
+def test_a_second_file_that_fails_leaves_the_first(sources: Sources) -> None:
+    (sources.root / "other").write_text("text\n")
+    message = sources.refused(NAMES + HUNK_AT_5 + NAMES.replace("file", "other") + HUNK_AT_15)
+    assert "other: hunk #1" in message
+
+
+def test_a_second_patch_that_fails_leaves_all(sources: Sources) -> None:
+    sources.refused(NAMES + HUNK_AT_5, NAMES + HUNK_AT_15.replace("line 14", "other"))
+
+
+def test_a_patch_that_is_in_already_is_refused(sources: Sources) -> None:
+    sources.apply(NAMES + HUNK_AT_5)
+    assert "previously applied" in sources.refused(NAMES + HUNK_AT_5)
+
+
+NEW = "--- /dev/null\n+++ b/sub/new\n@@ -0,0 +1,2 @@\n+one\n+two\n"
+
+
+def test_new_file(sources: Sources) -> None:
+    sources.apply(NEW)
+    path = sources.root / "sub" / "new"
+    assert (path.read_text(), mode_of(path)) == ("one\ntwo\n", 0o644)
+
+
+def test_new_program(sources: Sources) -> None:
+    git = "diff --git a/sub/new b/sub/new\nnew file mode 100755\nindex 000..123\n"
+    sources.apply(git + NEW + NEW.replace("sub/new", "sub/plain"))
+    modes = [mode_of(sources.root / "sub" / name) for name in ("new", "plain")]
+    assert modes == [0o755, 0o644]
+
+
+def test_a_new_file_replaces_nothing(sources: Sources) -> None:
+    assert "there already" in sources.refused(NEW.replace("sub/new", "file"))
+
+
+def test_an_empty_file_is_filled(sources: Sources) -> None:
+    sources.write("")
+    hunk = "@@ -0,0 +1 @@\n+one\n"
+    sources.apply(NAMES + hunk)
+    assert sources.text() == "one\n"
+    assert "has lines" in sources.refused(NAMES + hunk)
+
+
+def delete(lines: list[str]) -> str:
+    body = "".join("-" + line for line in lines)
+    return f"--- a/file\n+++ /dev/null\n@@ -1,{len(lines)} +0,0 @@\n{body}"
+
+
+def test_deletion(sources: Sources) -> None:
+    sources.apply(delete(LINES))
+    assert not sources.file.exists()
+
+
+def test_deletion_of_something_else(sources: Sources) -> None:
+    sources.refused(delete([*LINES[:10], "other\n", *LINES[11:]]))
+
+
+def test_deletion_of_a_part(sources: Sources) -> None:
+    sources.refused(delete(LINES[:10]))
+
+
+def test_deletion_and_new_again(sources: Sources) -> None:
+    sources.apply(delete(LINES) + NEW.replace("sub/new", "file"))
+    assert sources.text() == "one\ntwo\n"
+
+
+def test_a_missing_file(sources: Sources) -> None:
+    assert "missing is not there" in sources.refused(NAMES.replace("file", "missing") + HUNK_AT_5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "a/../../out",
+        "../out",
+        "a/sub/../../out",
+        "a//etc/passwd",
+        "..",
+        "a/..",
+        "out",
+    ],
+)
+def test_names_outside(sources: Sources, name: str) -> None:
+    (sources.root.parent / "out").write_text(changed())
+    sources.refused(f"--- {name}\n+++ {name}\n{HUNK_AT_5}")
+    sources.refused(f"--- /dev/null\n+++ {name}\n@@ -0,0 +1 @@\n+one\n")
+    sources.refused(f"--- {name}\n+++ /dev/null\n@@ -1 +0,0 @@\n-one\n")
+
+
+def test_names_behind_symlinks(sources: Sources) -> None:
+    outside = sources.root.parent / "outside"
+    outside.mkdir()
+    (outside / "file").write_text(changed())
+    (sources.root / "folder").symlink_to("../outside")
+    (sources.root / "link").symlink_to("../outside/file")
+    assert "symlink" in sources.refused(NAMES.replace("file", "folder/file") + HUNK_AT_5)
+    assert "symlink" in sources.refused(NAMES.replace("file", "link") + HUNK_AT_5)
+    assert "symlink" in sources.refused(NEW.replace("sub/new", "folder/new"))
+
+
+def test_a_file_is_no_folder(sources: Sources) -> None:
+    assert "lies below file" in sources.refused(NEW.replace("sub/new", "file/new"))
+    assert "lies below sub/new" in sources.refused(NEW + NEW.replace("sub/new", "sub/new/er"))
+
+
+def test_a_folder_is_no_file(sources: Sources) -> None:
+    (sources.root / "sub").mkdir()
+    assert "is no file" in sources.refused(NAMES.replace("file", "sub") + HUNK_AT_5)
+
+
+BAD = {
+    "empty": "",
+    "header only": "Why: nobody knows.\n",
+    "no hunks": NAMES,
+    "no names": HUNK_AT_5,
+    "two names": "--- a/file\n+++ b/other\n" + HUNK_AT_5,
+    "no name": "--- /dev/null\n+++ /dev/null\n" + HUNK_AT_5,
+    "quoted name": '--- "a/file"\n+++ "b/file"\n' + HUNK_AT_5,
+    "cut off": NAMES + HUNK_AT_5[:-8],
+    "cut off in the second hunk": NAMES + HUNK_AT_5 + HUNK_AT_15[:40],
+    "longer than it says": NAMES + HUNK_AT_5 + " line 7\n",
+    "shorter than it says": NAMES + HUNK_AT_5.replace("-4,3 +4,3", "-4,4 +4,4"),
+    "other numbers than it says": NAMES + HUNK_AT_5.replace("+4,3", "+4,2"),
+    "damaged first line": NAMES + HUNK_AT_5.replace("-4,3", "-4.3"),
+    "damaged second hunk": NAMES + HUNK_AT_5 + HUNK_AT_15.replace("-14,4", "-x,4"),
+    "foreign line": NAMES + HUNK_AT_5.replace("+LINE", "*LINE"),
+    "no context": NAMES + "@@ -5,0 +6 @@\n+line 5.5\n",
+    "no context later": NAMES + HUNK_AT_5 + "@@ -0,0 +6 @@\n+line 5.5\n",
+    "context diff": "*** a/file\n--- b/file\n***************\n*** 1 ****\n! a\n--- 1 ----\n! b\n",
+    "ed script": "--- a/file\n+++ b/file\n5d\n",
+    "rename": "diff --git a/file b/x\nrename from file\nrename to x\n" + NAMES + HUNK_AT_5,
+    "mode": "diff --git a/file b/file\nold mode 100644\nnew mode 100755\n" + NAMES + HUNK_AT_5,
+    "symlink": "diff --git a/sub/new b/sub/new\nnew file mode 120000\n" + NEW,
+    "binary": NAMES + HUNK_AT_5 + "Binary files a/x and b/x differ\n",
+    "git binary": "diff --git a/x b/x\nGIT binary patch\nliteral 1\n" + NAMES + HUNK_AT_5,
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_patches(sources: Sources, case: str) -> None:
+    sources.refused(BAD[case])
+
+
+def test_a_missing_patch(sources: Sources) -> None:
+    with pytest.raises(UnpackError, match=r"missing\.patch.*cannot be read"):
+        apply_patches(sources.root, [sources.tmp_path / "missing.patch"])
+
+
+def test_a_machine_without_gnu_patch(sources: Sources) -> None:
+    """In a program of its own, whose PATH is ours to choose."""
+    tools = sources.tmp_path / "tools"
+    tools.mkdir()
+    code = (
+        "import pathlib, sys\n"
+        "from rezbuild.errors import MachineError\n"
+        "from rezbuild.patches import apply_patches\n"
+        "try: apply_patches(*[pathlib.Path(sys.argv[1]), [pathlib.Path(sys.argv[2])]])\n"
+        "except MachineError as error: print(error)\n"
+    )
+    patch = sources.patch(NAMES + HUNK_AT_5)
+    command = [sys.executable, "-c", code, sources.root, patch]
+
+    def output() -> str:
+        environment = {**os.environ, "PATH": str(tools)}
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "is missing" in output()
+    other = tools / "patch"
+    other.write_text("#!/bin/sh\necho patch 2.0-12u11\n")
+    other.chmod(0o755)
+    assert "not GNU patch" in output()
+    assert sources.text() == changed()
