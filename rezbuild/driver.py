@@ -93,7 +93,7 @@ class Driver:
             self.say(f"{name}: bound for this host, since no repository had it")
         for step in steps:
             target = repository.variant_root(self.repository, *step.key)
-            if self._is_done(step):
+            if not publish.interrupted(target) and self._is_done(step):
                 continue
             with self._alone(step):
                 publish.recover(target)

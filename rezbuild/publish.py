@@ -60,15 +60,19 @@ def kept(target: Path) -> Iterator[None]:
     shutil.rmtree(copy, ignore_errors=True)
 
 
+def interrupted(target: Path) -> bool:
+    """Whether a process was killed inside `kept`, and `recover` has something to do."""
+    return _copy_of(target).is_dir()
+
+
 def recover(target: Path) -> None:
     """Puts back what `kept` left behind when its process was killed.
 
     What stands at ``target`` then may be half deleted or half made; the copy is neither.
     """
-    copy = _copy_of(target)
-    if copy.is_dir():
+    if interrupted(target):
         with _hidden(target) as folder:
-            _swap(copy, target, folder)
+            _swap(_copy_of(target), target, folder)
 
 
 def _copy_of(target: Path) -> Path:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from rezbuild import catalogue
+
 ROOT = Path(__file__).parents[2]
 # What a caller may have set and a test must not inherit by chance.
 OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH")
@@ -29,7 +31,7 @@ class Studio:
         self.folder = folder
         self.local = folder / "local"
         self.released = folder / "released"
-        self.released.mkdir(parents=True)
+        self.released.mkdir(parents=True, exist_ok=True)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
         self.env |= {k: v for k, v in os.environ.items() if k.startswith("REZBUILD_CACHE")}
         self.env |= {
@@ -95,3 +97,15 @@ def scratch() -> Iterator[Path]:
 def studio(tmp_path: Path) -> Studio:
     """A studio with empty repositories."""
     return Studio(tmp_path / "studio")
+
+
+@pytest.fixture(scope="session")
+def built(scratch: Path) -> Studio:
+    """The default chain, built by ``rezbuild build python``.
+
+    While tests are written, REZBUILD_TEST_CHAIN names a folder to build it in and find it again.
+    """
+    studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
+    version = catalogue.load(ROOT / "packages/python").default
+    assert f"ready: rez-env python=={version}" in studio.rezbuild("build", "python").stdout
+    return studio

@@ -137,7 +137,10 @@ def test_rez_failing_after_the_installation_leaves_what_was_installed(studio, to
     assert not list(root(studio, "top", "2.0.0").parent.glob(".rezbuild*"))
 
 
-SLOW = 'tests = {{"slow": {{"command": "touch {ready}; sleep 30", "run_on": "pre_install"}}}}\n'
+SLOW = (
+    'tests = {{"slow": {{"command": "touch {ready}; test -e {ready}.quick || sleep 30",'
+    ' "run_on": "pre_install"}}}}\n'
+)
 
 
 @pytest.mark.parametrize("phase", ["build", "install"])
@@ -171,7 +174,8 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
     if phase == "build":
         toys.edit("top/recipe.py", new, old)
     else:
-        toys.edit("top/package.py", SLOW.format(ready=ready), "")
+        # The same inputs again, but Rez's test passes now.
+        ready.with_suffix(".quick").touch()
     # The next run makes good what a killed one could not.
     assert "top-2.0.0: " in studio.rezbuild("build", "top").stdout
     assert answer(studio) == "42"

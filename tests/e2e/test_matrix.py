@@ -32,9 +32,11 @@ CHAINS = {
 
 
 @pytest.fixture(scope="module")
-def studio(scratch: Path) -> Studio:
-    """One for all: what the chains have in common is built once."""
-    return Studio(scratch / "matrix")
+def studio(built: Studio, scratch: Path) -> Studio:
+    """One for all: what the chains have in common is there already."""
+    studio = Studio(scratch / "matrix")
+    shutil.copytree(built.local, studio.local, symlinks=True)
+    return studio
 
 
 @pytest.mark.parametrize("chain", CHAINS)

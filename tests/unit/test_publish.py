@@ -132,7 +132,11 @@ def test_a_killed_process_is_made_good_by_the_next_one(tmp_path):
         assert process.stdout.readline() == b"gone\n"
         process.send_signal(signal.SIGKILL)
     assert not target.exists()
+    assert publish.interrupted(target)
+    # Half of another try may stand there; the copy is what is whole.
+    make(target, "half made")
     publish.recover(target)
+    assert not publish.interrupted(target)
     assert read(target) == "old"
     publish.recover(target)  # a second time there is nothing to do
     assert [path.name for path in target.parent.iterdir()] == ["variant"]
