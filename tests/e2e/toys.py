@@ -4,52 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import tarfile
 from pathlib import Path
 
-PACKAGE = """\
-name = "{name}"
-relocatable = cachable = True
-
-
-@early()
-def version():
-    import rezbuild
-
-    return rezbuild.package().version
-
-
-@early()
-def variants():
-    import rezbuild
-
-    return rezbuild.package().variants
-
-
-@early()
-def private_build_requires():
-    import rezbuild
-
-    return rezbuild.package().requires
-
-
-@early()
-def build_command():
-    import rezbuild
-
-    return rezbuild.package().build_command
-
-
-@early()
-def built_from():
-    import rezbuild
-
-    return rezbuild.package().built_from
-
-
-def commands():
-    env.PATH.prepend("{{root}}/bin")
-"""
+REAL = (Path(__file__).parents[2] / "packages/zlib/package.py").read_text()
+COMMANDS = '\n\ndef commands():\n    env.PATH.prepend("{root}/bin")\n'
 LOW = {
     "Makefile": "all:\n\t$(CC) $(CFLAGS) -shared -fPIC -Wl,-soname,liblow.so.1 low.c"
     " -o liblow.so.1\n"
@@ -98,7 +58,9 @@ class Toys:
             f'[versions."{version}"]\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
             f"size = {len(data)}\nrequires = [{requires}]\n"
         )
-        (folder / "package.py").write_text(PACKAGE.format(name=name))
+        # The very package.py of a real one, so that it is tried too.
+        package = re.sub(r'"zlib"|"[0-9a-f-]{36}"', f'"{name}"', REAL) + COMMANDS
+        (folder / "package.py").write_text(package)
         (folder / "recipe.py").write_text(RECIPE)
         (folder / "sources.toml").write_text(
             f'default = "{version}"\nlicense = "MIT"\nprofiled = true\n'
