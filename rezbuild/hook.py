@@ -162,7 +162,17 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     patchelf = toolchain.patchelf()
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)
-    build = _prepare(inputs, fetched, work)
+    # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).
+    with tempfile.TemporaryDirectory(prefix="rezbuild-") as home:
+        build = _prepare(inputs, fetched, work, Path(home))
+        record = _record(inputs, fetched) | _steps(inputs, build, patchelf)
+    manifest.write(build.payload, record)
+    shutil.move(build.payload, _gone(staging))
+    shutil.rmtree(work)
+
+
+def _steps(inputs: Inputs, build: Build, patchelf: str) -> dict[str, Any]:
+    """Builds and checks the payload; what is to be recorded of it."""
     recipe = _load(inputs.recipe.folder / "recipe.py")
     print(
         f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
@@ -171,12 +181,8 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     bundled = _relocate(build, patchelf)
     if hasattr(recipe, "finish"):
         recipe.finish(build)
-    record = _record(inputs, fetched)
-    record["bundled"] = bundled
-    record["host_libraries"] = sorted({finding.message for finding in _audit(build)})
-    manifest.write(build.payload, record)
-    shutil.move(build.payload, _gone(staging))
-    shutil.rmtree(work)
+    notes = sorted({finding.message for finding in _audit(build)})
+    return {"bundled": bundled, "host_libraries": notes}
 
 
 def _workplace(build_path: Path) -> Path:
@@ -194,12 +200,11 @@ def _reachable(dependencies: Mapping[str, Dependency], folder: Path) -> dict[str
     return {name: replace(d, root=folder / name) for name, d in dependencies.items()}
 
 
-def _prepare(inputs: Inputs, fetched: Fetched, work: Path) -> Build:
+def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
     source = unpack.unpack(fetched.path, work / "source")
     epoch = _newest(source)
     folder = inputs.recipe.folder / "patches"
     patches.apply_patches(source, [folder / name for name in inputs.release.patches])
-    home = _fresh(work / "home")
     return Build(
         name=inputs.recipe.name,
         version=inputs.release.version,

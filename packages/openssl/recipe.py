@@ -18,6 +18,6 @@ def build(b):
     )
     # Each file would be compiled twice: the static libraries have objects of their own.
     no_static = ("LIBS=", "INSTALL_LIBS=")
-    b.make(*no_static, "build_sw")
+    b.make(*no_static, "build_sw" if b.series >= (3, 0) else "all")
     b.install(*no_static, "install_sw", "install_ssldirs")
     b.remove("lib/engines-*", "lib/ossl-modules", "bin/c_rehash", "ssl/*.dist", "ssl/misc")
