@@ -233,9 +233,15 @@ class Driver:
 
     def _notice_older(self, steps: Sequence[Step]) -> None:
         for step in steps:
-            best = newest(step.recipe)
-            if step.requested and best.version != step.release.version:
-                self.say(f"{step}: notice: {best.version} is the newest in the catalogue")
+            if not step.requested:
+                continue
+            series = ".".join(step.release.version.split(".")[:2])
+            for kind, best in (
+                (f" {series}", newest(step.recipe, series)),
+                ("", newest(step.recipe)),
+            ):
+                if best.version != step.release.version:
+                    self.say(f"{step}: notice: {best.version} is the newest{kind} in the catalogue")
 
 
 def _failure(step: Step, command: str, status: int, report: Path) -> Exception:

@@ -84,9 +84,9 @@ def versions_in(recipe: Recipe, request: str) -> list[Release]:
     return sorted(found, key=lambda release: Version(release.version), reverse=True)
 
 
-def newest(recipe: Recipe) -> Release:
-    """The newest pinned version."""
-    return versions_in(recipe, recipe.name)[0]
+def newest(recipe: Recipe, series: str = "") -> Release:
+    """The newest pinned version, of all or of a series such as 3.11."""
+    return versions_in(recipe, f"{recipe.name}-{series}" if series else recipe.name)[0]
 
 
 class _Planner:
