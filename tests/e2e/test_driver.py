@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Studio
+from studio import Studio
 from toys import LOW, Toys
 
 pytestmark = pytest.mark.e2e

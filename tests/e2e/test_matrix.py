@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Studio
+from studio import Studio
 from test_python import check, gone, host_family, probe, variant
 
 from rezbuild import elf, toolchain

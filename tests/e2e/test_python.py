@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import trustme
-from conftest import ROOT, Studio
+from studio import ROOT, Studio
 
 from rezbuild import catalogue, elf
 from rezbuild.libraries import host_libraries

@@ -1,0 +1,78 @@
+"""A studio in a folder: repositories, caches and a shell environment of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# What a caller may have set and a test must not inherit by chance.
+OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH")
+
+
+class Studio:
+    """Runs Rez and rezbuild as a user would, in repositories below one folder.
+
+    Attributes:
+        folder: Everything is below it, but the sources: those are fetched once a machine.
+        local: The repository that ``rez-build -i`` installs into.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.local = folder / "local"
+        self.released = folder / "released"
+        self.released.mkdir(parents=True, exist_ok=True)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
+        self.env |= {k: v for k, v in os.environ.items() if k.startswith("REZBUILD_CACHE")}
+        self.env |= {
+            "REZ_CONFIG_FILE": str(ROOT / "rezconfig.py"),
+            "REZ_DISABLE_HOME_CONFIG": "1",
+            "REZ_LOCAL_PACKAGES_PATH": str(self.local),
+            "REZ_RELEASE_PACKAGES_PATH": str(self.released),
+            "REZ_PACKAGES_PATH": f"{self.local}:{self.released}",
+        }
+
+    def run(
+        self, *argv: str | Path, ok: bool = True, cwd: Path = ROOT, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command; with ``ok`` it must succeed."""
+        done = subprocess.run(
+            [str(word) for word in argv],
+            cwd=cwd,
+            env={**self.env, **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ok and done.returncode != 0:
+            pytest.fail(f"{argv} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def rezbuild(
+        self, *argv: str | Path, ok: bool = True, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "rezbuild", *argv, ok=ok, **env)
+
+    def rez(
+        self, command: str, *argv: str | Path, ok: bool = True, cwd: Path = ROOT, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """``rez-<command>``; with -E, as the launchers of Rez's own installer have it."""
+        start = f"from rez.cli._main import run; run({command!r})"
+        return self.run(sys.executable, "-E", "-c", start, *argv, ok=ok, cwd=cwd, **env)
+
+    def in_env(
+        self, repository: Path, request: str, *argv: str | Path, ok: bool = True, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command in ``rez-env``, with packages from one repository only."""
+        return self.rez(
+            *("env", "--paths", repository, request, "--", *argv),
+            ok=ok,
+            cwd=self.folder,
+            **env,
+        )
