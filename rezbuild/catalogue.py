@@ -18,19 +18,14 @@ from __future__ import annotations
 
 import re
 import string
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from rezbuild import toml
 from rezbuild.errors import CatalogueError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FILE_NAME = "sources.toml"
 
@@ -136,13 +131,13 @@ def load(folder: Path) -> Recipe:
     """
     path = folder / FILE_NAME
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = toml.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CatalogueError(
             f"{folder} is no recipe folder: it has no {FILE_NAME}",
             advice=["name a folder such as packages/zlib"],
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, toml.TOMLDecodeError) as error:
         raise CatalogueError(f"{path} cannot be read: {error}") from None
     return _recipe(_Table(path, "", data), folder)
 

@@ -14,14 +14,9 @@ from typing import Any
 import rez
 from rez.config import config
 
-from rezbuild import repository, toolchain
+from rezbuild import repository, toml, toolchain
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # Where headers stand that a distribution keeps apart, beside the compiler's own folders.
 _HEADER_FOLDERS = ("/usr/include/tcl8.6", "/usr/include/tk8.6", "/usr/include/ncursesw")
@@ -90,7 +85,7 @@ def _python() -> Iterator[Check]:
 
 def _system(settings: Settings) -> Iterator[Check]:
     path = Path(__file__).parent / "data" / "system.toml"
-    for need in tomllib.loads(path.read_text(encoding="utf-8"))["need"]:
+    for need in toml.loads(path.read_text(encoding="utf-8"))["need"]:
         what, found = _probe(need, settings)
         yield Check(what, found, need.get("lost", ""), need["packages"])
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from rezbuild import toml
 
 
 @dataclass(frozen=True)
@@ -33,5 +29,5 @@ class HostLibraries:
 def host_libraries() -> HostLibraries:
     """The lists, read once."""
     path = Path(__file__).parent / "data" / "libraries.toml"
-    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    data = toml.loads(path.read_text(encoding="utf-8"))
     return HostLibraries(frozenset(data["glibc"]), frozenset(data["loaders"]), data["host"])
