@@ -48,8 +48,10 @@ def find(settings: Settings) -> Toolchain:
     Raises:
         MachineError: There is none, or it does not run.
     """
-    cc = _compiler(settings.cc or "cc", "REZBUILD_CC")
-    cxx = _compiler(settings.cxx or "c++", "REZBUILD_CXX")
+    # By their own names where they are known: CPython's configure adds PGO and LTO flags by the
+    # name in CC, and none at all to a plain "cc".
+    cc = _compiler(settings.cc or _first("gcc", "cc"), "REZBUILD_CC")
+    cxx = _compiler(settings.cxx or _first("g++", "c++"), "REZBUILD_CXX")
     return Toolchain(cc, cxx, _say(cc, "--version"), _say(cc, "-dumpmachine"))
 
 
@@ -127,6 +129,10 @@ def patchelf_version(program: str) -> tuple[int, ...]:
         return ()
     match = re.match(r"patchelf (\d+(?:\.\d+)*)", done.stdout)
     return tuple(int(part) for part in match[1].split(".")) if match else ()
+
+
+def _first(*names: str) -> str:
+    return next((name for name in names if which(name)), names[-1])
 
 
 def _compiler(name: str, variable: str) -> str:

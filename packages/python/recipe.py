@@ -7,10 +7,16 @@ NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 
 # without these is none. Then every extension module there is must load.
 CHECK = """\
 import importlib, pathlib, sys
-import ctypes, hashlib, readline, sqlite3, ssl, zlib
-found = {"openssl": ssl.OPENSSL_VERSION.split()[1], "zlib": zlib.ZLIB_RUNTIME_VERSION}
+import ctypes, hashlib, readline, sqlite3, ssl, sysconfig, zlib
+# configure leaves these flags out without a word where it does not know the compiler.
+flags = [sysconfig.get_config_var(n) or "" for n in ("PGO_PROF_USE_FLAG", "PY_CORE_LDFLAGS")]
+found = {
+    "openssl": ssl.OPENSSL_VERSION.split()[1],
+    "zlib": zlib.ZLIB_RUNTIME_VERSION,
+    "profile": "optimized" if "-fprofile" in flags[0] and "-flto" in flags[1] else "fast",
+}
 wanted = dict(item.split("=") for item in sys.argv[1:])
-assert found == wanted, f"built against {wanted}, runs with {found}"
+assert found == wanted, f"this should be {wanted}, and is {found}"
 folder = next(p for p in sys.path if p.endswith("lib-dynload"))
 for path in sorted(pathlib.Path(folder).iterdir()):
     importlib.import_module(path.name.split(".")[0])
@@ -54,7 +60,7 @@ def finish(b):
         *("-s", str(b.payload), str(b.payload / _lib(b))),
     )
     versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
-    b.run(python, "-I", "-B", "-c", CHECK, *versions)
+    b.run(python, "-I", "-B", "-c", CHECK, *versions, f"profile={b.profile}")
 
 
 def _arguments(b):
