@@ -29,6 +29,7 @@ from rezbuild.errors import (
 from rezbuild.settings import PROFILES, Settings
 
 if TYPE_CHECKING:
+    from rezbuild.audit import Finding
     from rezbuild.graph import Step
 
 _EPILOG = """\
@@ -235,8 +236,9 @@ def _environments(steps: Sequence[Step]) -> list[list[str]]:
 
 
 def _run_in(packages: Sequence[str], command: Sequence[str]) -> None:
-    start = "from rez.cli._main import run; run('env')"
-    argv = [sys.executable, "-c", start, *packages, "--", *command]
+    from rezbuild.driver import rez_command  # noqa: PLC0415 (rez is slow to import)
+
+    argv = rez_command("env", *packages, "--", *command)
     status = subprocess.run(argv, check=False).returncode
     if status != 0:
         raise RezError(
@@ -326,15 +328,14 @@ def _audit(arguments: argparse.Namespace) -> int:
     return AuditError.exit_code if audit.errors(findings) else 0
 
 
-def _print_findings(root: Path, findings: Sequence[object]) -> None:
-    from rezbuild.audit import ERROR, Finding  # noqa: PLC0415 (see above)
+def _print_findings(root: Path, found: Sequence[Finding]) -> None:
+    from rezbuild import audit  # noqa: PLC0415 (see above)
 
-    found = [finding for finding in findings if isinstance(finding, Finding)]
     for finding in found:
         print(f"{finding.rule.severity}: {finding.rule.id}: {finding.path}: {finding.message}")
     for rule in dict.fromkeys(finding.rule for finding in found):
         print(f"  {rule.id}: {rule.reason}")
-    broken = sum(finding.rule.severity == ERROR for finding in found)
+    broken = len(audit.errors(found))
     print(f"{root}: {broken} errors, {len(found) - broken} notes")
 
 

@@ -206,10 +206,8 @@ class Driver:
     def _rez(self, step: Step, command: str, *arguments: str) -> None:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
             report = Path(folder, "report.json")
-            # Started like this it is found however Rez was installed.
-            start = f"from rez.cli._main import run; run({command!r})"
             done = subprocess.run(
-                [sys.executable, "-c", _DIE_WITH_PARENT + start, *arguments],
+                rez_command(command, *arguments),
                 cwd=step.recipe.folder,
                 env={**os.environ, **self._variables(step), REPORT: str(report)},
                 check=False,
@@ -242,6 +240,12 @@ class Driver:
             ):
                 if best.version != step.release.version:
                     self.say(f"{step}: notice: {best.version} is the newest{kind} in the catalogue")
+
+
+def rez_command(command: str, *arguments: str) -> list[str]:
+    """``rez-<command>`` as an argument list; like this it is found however Rez was installed."""
+    start = f"{_DIE_WITH_PARENT}from rez.cli._main import run; run({command!r})"
+    return [sys.executable, "-c", start, *arguments]
 
 
 def _failure(step: Step, command: str, status: int, report: Path) -> Exception:
