@@ -44,6 +44,7 @@ class Build:
     """One build, as ``recipe.py`` gets it.
 
     Attributes:
+        recipe: The folder of recipe.py.
         source: The unpacked, patched source; steps run here.
         destdir: What is installed lands below it.
         logs: Where the numbered logs go.
@@ -55,6 +56,7 @@ class Build:
 
     name: str
     version: str
+    recipe: Path
     source: Path
     destdir: Path
     logs: Path

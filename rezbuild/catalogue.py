@@ -7,7 +7,9 @@ The file says which versions exist, where each can be had and what its bytes are
     file = "zlib-{version}.tar.gz"   # upstream's archive
     urls = ["https://…/{file}"]      # tried in this order
     requires = ["ncurses-6"]         # Rez requests of what it is built against
-    [versions."1.3.1"]               # each key above but default may stand here too
+    [series."1.2"]                   # each key above but default may stand here, for the versions
+    patches = ["old.patch"]          # that begin so
+    [versions."1.3.1"]               # … and here, for one
     sha256 = "…"
     size = 1512791                   # bytes, where known
     debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
@@ -30,11 +32,12 @@ from rezbuild.errors import CatalogueError
 FILE_NAME = "sources.toml"
 
 _VERSION = re.compile(r"\d+(\.\d+)+[a-z]?")
+_SERIES = re.compile(r"\d+\.\d+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
 _SHARED = {"license", "file", "urls", "requires", "patches"}
-_TOP = _SHARED | {"default", "profiled", "versions"}
+_TOP = _SHARED | {"default", "profiled", "series", "versions"}
 _ENTRY = _SHARED | {"sha256", "size", "debian"}
 _DEBIAN = {"source", "file", "sha256", "size"}
 
@@ -213,8 +216,8 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
         raise versions.wrong(version, "is not a version such as 1.2.3 or 1.1.1w")
     own = versions.table(version)
     own.only(_ENTRY)
-    # What a version does not say itself, the top of the file says for all.
-    entry = _Table(own.path, own.key, {**_shared(top), **own.data})
+    # What a version does not say itself, its series says, or the top of the file for all.
+    entry = _Table(own.path, own.key, {**_shared(top), **_series(top, version), **own.data})
     for request in entry.texts("requires"):
         if not _REQUEST.fullmatch(request):
             raise entry.wrong("requires", f"holds {request!r}, which is no Rez request")
@@ -232,6 +235,19 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
 
 def _shared(top: _Table) -> dict[str, Any]:
     return {key: top.data[key] for key in _SHARED if key in top.data}
+
+
+def _series(top: _Table, version: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    table = top.table("series")
+    for name in table.data:
+        if not _SERIES.fullmatch(name):
+            raise table.wrong(name, "is not a series such as 3.11")
+        series = table.table(name)
+        series.only(_SHARED)
+        if version.startswith(f"{name}."):
+            found = series.data
+    return found
 
 
 def _check_patch(entry: _Table, folder: Path, patch: str) -> None:

@@ -173,7 +173,7 @@ def _bake(inputs: Inputs, staging: Path) -> None:
 
 def _steps(inputs: Inputs, build: Build, patchelf: str) -> dict[str, Any]:
     """Builds and checks the payload; what is to be recorded of it."""
-    recipe = _load(inputs.recipe.folder / "recipe.py")
+    recipe = _load(inputs.recipe.folder)
     print(
         f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
     )
@@ -208,6 +208,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
     return Build(
         name=inputs.recipe.name,
         version=inputs.release.version,
+        recipe=inputs.recipe.folder,
         source=source,
         destdir=work / "dest",
         logs=_fresh(inputs.job.build_path / "logs"),
@@ -301,11 +302,16 @@ def _fingerprints(job: Job, release: Release) -> dict[str, str]:
     return found
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("recipe", path)
+def _load(folder: Path) -> ModuleType:
+    """recipe.py as a package, so that it may import what stands beside it (``from . import …``)."""
+    path = folder / "recipe.py"
+    spec = importlib.util.spec_from_file_location(
+        "recipe", path, submodule_search_locations=[str(folder)]
+    )
     if spec is None or spec.loader is None or not path.is_file():
         raise CatalogueError(f"{path} is missing: a recipe has a function build(b) there")
     module = importlib.util.module_from_spec(spec)
+    sys.modules["recipe"] = module
     spec.loader.exec_module(module)
     return module
 

@@ -26,7 +26,6 @@ _MODULES = (
     "toolchain.py",
     "unpack.py",
 )
-_RECIPE_FILES = ("package.py", "recipe.py")
 
 
 def recipe_revision(recipe: Recipe, release: Release) -> str:
@@ -38,7 +37,9 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     parts = [f"{name}\0{release.version}" for name in (recipe.name,)]
     parts += [f"{archive.file}\0{archive.sha256}" for archive in release.archives]
     here = Path(__file__).parent
-    files = [recipe.folder / name for name in _RECIPE_FILES]
+    # These two must be there; recipe.py may import others.
+    files = [recipe.folder / name for name in ("package.py", "recipe.py")]
+    files += sorted(set(recipe.folder.glob("*.py")) - set(files))
     files += [recipe.folder / "patches" / name for name in release.patches]
     files += [here / name for name in _MODULES]
     try:

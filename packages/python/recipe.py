@@ -1,26 +1,22 @@
 """CPython with the shared libpython, built against what Rez resolved."""
 
+import re
+import shutil
+
+from rezbuild.errors import BuildError
+
+from . import installed, managed
+
 # Modules that link libraries which no Rez package brings and a studio has no use for.
 NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 3.13"}
 
-# Run by the new interpreter. CPython's own build only mentions what it could not build: a Python
-# without these is none. Then every extension module there is must load.
+# Run by the new interpreter: it is built against what Rez resolved, and not against the host's.
 CHECK = """\
-import importlib, pathlib, sys
-import ctypes, hashlib, readline, sqlite3, ssl, sysconfig, zlib
-# configure leaves these flags out without a word where it does not know the compiler.
-flags = [sysconfig.get_config_var(n) or "" for n in ("PGO_PROF_USE_FLAG", "PY_CORE_LDFLAGS")]
-found = {
-    "openssl": ssl.OPENSSL_VERSION.split()[1],
-    "zlib": zlib.ZLIB_RUNTIME_VERSION,
-    "profile": "optimized" if "-fprofile" in flags[0] and "-flto" in flags[1] else "fast",
-}
+import sys
+import ssl, zlib
+found = {"openssl": ssl.OPENSSL_VERSION.split()[1], "zlib": zlib.ZLIB_RUNTIME_VERSION}
 wanted = dict(item.split("=") for item in sys.argv[1:])
 assert found == wanted, f"this should be {wanted}, and is {found}"
-folder = next(p for p in sys.path if p.endswith("lib-dynload"))
-for path in sorted(pathlib.Path(folder).iterdir()):
-    importlib.import_module(path.name.split(".")[0])
-    print(path.name)
 """
 
 
@@ -32,6 +28,8 @@ def build(b):
         # its file, and setup.py compiles by absolute paths.
         OPT=f"-DNDEBUG -fwrapv {'-O3' if b.optimized else '-O2'} -Wall",
         CFLAGS_NODIST=f"-ffile-prefix-map={b.source}=.",
+        # To 3.10 uuid.h is looked for by that name.
+        CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
         LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack",
     )
     setup_local = b.source / "Modules/Setup.local"
@@ -41,6 +39,7 @@ def build(b):
     libraries = ":".join(str(dependency.lib) for dependency in b.dependencies.values())
     _hide_from_pkg_config(b, "libb2")
     b.run("./configure", *_arguments(b), env={"LD_LIBRARY_PATH": libraries})
+    _check_profile(b)
     b.make()
     b.install()
     _trim(b)
@@ -49,18 +48,23 @@ def build(b):
 
 
 def finish(b):
-    """Compiles every module where it stands now, then tries the new interpreter."""
+    """Makes the text true, compiles every module where it stands now, tries the new interpreter."""
     python = str(b.payload / "bin/python3")
+    lib = b.payload / _lib(b)
+    installed.fix(b)
+    managed.fix(lib)
+    _tcl_scripts(b)
     b.remove("lib/**/__pycache__")
     b.run(
         *(python, "-I", "-B", "-m", "compileall", "-q", "-f", f"-j{b.jobs}"),
         # Valid whatever the files' times are: a copy may not keep them, and a repository that is
         # read-only could not take new ones.
         *("--invalidation-mode", "unchecked-hash"),
-        *("-s", str(b.payload), str(b.payload / _lib(b))),
+        *("-s", str(b.payload), str(lib)),
     )
     versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
-    b.run(python, "-I", "-B", "-c", CHECK, *versions, f"profile={b.profile}")
+    b.run(python, "-I", "-B", "-c", CHECK, *versions)
+    b.run(python, "-I", "-B", str(b.recipe / "stdlib.py"), *NOT_BUILT)
 
 
 def _arguments(b):
@@ -79,6 +83,22 @@ def _arguments(b):
         yield "--with-lto"
 
 
+def _check_profile(b):
+    """Configure leaves these flags out without a word where it does not know the compiler.
+
+    Raises:
+        BuildError: The build would be of another profile than was asked for.
+    """
+    makefile = (b.source / "Makefile").read_text()
+    found = re.search(r"(?m)^PGO_PROF_USE_FLAG=.*-fprofile", makefile)
+    found = found and re.search(r"(?m)^(CONFIGURE_)?LDFLAGS_NODIST=.*-flto", makefile)
+    if b.optimized and not found:
+        raise BuildError(
+            f"CPython's configure knows neither PGO nor LTO for the compiler {b.env['CC']}",
+            advice=["name gcc or clang by REZBUILD_CC", "or build with --profile fast"],
+        )
+
+
 def _hide_from_pkg_config(b, name):
     """CPython takes some libraries of the host where it finds them, and has its own otherwise."""
     folder = b.source / "hidden"
@@ -93,6 +113,15 @@ def _trim(b):
     lib = _lib(b)
     b.remove("lib/*.a", f"{lib}/config-*/*.a", f"{lib}/test", f"{lib}/**/tests", "share/man")
     b.remove(*(f"{lib}/lib-dynload/{name}*" for name in ("_test", "_ctypes_test", "_xx", "xx")))
+
+
+def _tcl_scripts(b):
+    """The scripts of Tcl and Tk beside their libraries, where those look for them."""
+    for name in ("tcl", "tk"):
+        dependency = b.dependency(name)
+        (target,) = b.payload.glob(f"deps/{name}/*/lib")
+        series = ".".join(dependency.version.split(".")[:2])
+        shutil.copytree(dependency.lib / f"{name}{series}", target / f"{name}{series}")
 
 
 def _lib(b):

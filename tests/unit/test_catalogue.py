@@ -48,6 +48,29 @@ def test_entries_inherit_and_override(tmp_path):
     assert recipe.release("1.1.1w").requires == ()
 
 
+def test_a_series_stands_between_the_top_and_a_version(tmp_path):
+    series = (
+        '[series."1.2"]\nrequires = ["third-1"]\npatches = []\n[series."1.1"]\nlicense = "MIT"\n'
+    )
+    recipe = load(tmp_path, GOOD.replace('[versions."1.2.3"]', series + '[versions."1.2.3"]'))
+    assert recipe.release("1.2.3").requires == ("third-1",)
+    assert recipe.release("1.1.1w").requires == ()
+    assert [release.license for release in recipe.releases.values()] == ["Zlib", "MIT"]
+
+
+@pytest.mark.parametrize(
+    ("series", "reason"),
+    [
+        ('[series."1.2.3"]\n', "series.1.2.3 is not a series such as 3.11"),
+        (f'[series."1.2"]\nsha256 = "{SUM}"\n', "series.1.2.sha256 is unknown"),
+        ('[series]\n"1.2" = 3\n', "series.1.2 is not a table"),
+    ],
+)
+def test_a_series_that_is_wrong(tmp_path, series, reason):
+    with pytest.raises(CatalogueError, match=re.escape(reason)):
+        load(tmp_path, GOOD.replace('[versions."1.2.3"]', series + '[versions."1.2.3"]'))
+
+
 def test_an_archive_packed_anew_is_an_alternative(tmp_path):
     upstream, anew = load(tmp_path, GOOD).release("1.1.1w").archives
     assert upstream.debian is None

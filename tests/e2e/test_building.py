@@ -1,0 +1,346 @@
+"""Building against the moved Python: extension modules by each common tool, programs that embed it.
+
+Nothing is left of where it was built, and what is built must not know of it.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from studio import Studio
+from test_python import build_folders, gone, variant
+
+from rezbuild import elf
+
+pytestmark = pytest.mark.e2e
+
+# All that the tests below build with; none of it is needed to use rezbuild.
+TOOLS = ("setuptools", "wheel", "meson", "ninja", "cmake", "pybind11", "cython", "cffi")
+
+MODULE = """\
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+static PyObject *answer(PyObject *self, PyObject *unused) { return PyLong_FromLong(42); }
+static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, NULL}, {NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "NAME", NULL, -1, methods};
+PyMODINIT_FUNC PyInit_NAME(void) { return PyModule_Create(&module); }
+"""
+SETUP = """\
+from setuptools import Extension, setup
+setup(name="by-setuptools", version="1", ext_modules=[Extension("by_setuptools", ["module.c"])])
+"""
+PYBIND11 = """\
+#include <pybind11/pybind11.h>
+PYBIND11_MODULE(by_pybind11, module) { module.def("answer", [] { return 42; }); }
+"""
+SETUP_PYBIND11 = """\
+from pybind11.setup_helpers import Pybind11Extension
+from setuptools import setup
+setup(name="by-pybind11", version="1",
+      ext_modules=[Pybind11Extension("by_pybind11", ["module.cpp"])])
+"""
+SETUP_CYTHON = """\
+from Cython.Build import cythonize
+from setuptools import setup
+setup(name="by-cython", version="1", ext_modules=cythonize("by_cython.pyx"))
+"""
+SETUP_CFFI = """\
+from setuptools import setup
+setup(name="by-cffi", version="1", cffi_modules=["build_it.py:ffi"])
+"""
+BUILD_CFFI = """\
+from cffi import FFI
+ffi = FFI()
+ffi.cdef("int answer(void);")
+ffi.set_source("by_cffi", "int answer(void) { return 42; }")
+"""
+MESON = """\
+project('by-meson', 'c')
+py = import('python').find_installation(get_option('python'))
+py.extension_module('by_meson', 'module.c', install: true)
+executable('embedding', 'embed.c', dependencies: py.dependency(embed: true))
+"""
+CMAKE = """\
+cmake_minimum_required(VERSION 3.18)
+project(by_cmake C CXX)
+find_package(Python 3 REQUIRED COMPONENTS Interpreter Development.Module Development.Embed)
+Python_add_library(by_cmake MODULE WITH_SOABI module.c)
+add_executable(embedding embed.c)
+target_link_libraries(embedding PRIVATE Python::Python)
+message(STATUS "found ${Python_EXECUTABLE};${Python_INCLUDE_DIRS};${Python_LIBRARIES}")
+"""
+# C and C++; what it says is compared.
+EMBED = """\
+#include <Python.h>
+int main(void)
+{
+    Py_Initialize();
+    int failed = PyRun_SimpleString(
+        "import ctypes, json, sqlite3, ssl, sys, sysconfig\\n"
+        "print(json.dumps([sys.prefix, sys.exec_prefix, sys.path, sys.version.split()[0],\\n"
+        "                  sysconfig.get_config_var('LIBDIR')]))\\n");
+    return Py_FinalizeEx() < 0 || failed;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def place(built: Studio, scratch: Path) -> Iterator[Path]:
+    """A folder with a copy of the payload in it, and nothing left of what it was copied from."""
+    folder = scratch / "building"
+    folder.mkdir()
+    shutil.copytree(variant(built.local), folder / "payload", symlinks=True)
+    with gone(built.local, *build_folders()):
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def venv(built: Studio, place: Path) -> Path:
+    """The tools in a virtual environment of the copy; a place that takes some care to quote."""
+    payload = place / "a place with späces" / "payload"
+    shutil.copytree(place / "payload", payload, symlinks=True)
+    folder = place / "venv"
+    built.run(payload / "bin/python3", "-m", "venv", folder)
+    built.run(folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *TOOLS)
+    return folder
+
+
+def project(place: Path, name: str, **files: str) -> Path:
+    folder = place / name
+    folder.mkdir()
+    for file, text in files.items():
+        path = folder / file.replace("__", ".")
+        path.write_text(text.replace("NAME", name), encoding="utf-8")
+    return folder
+
+
+def ours(path: Path) -> elf.Elf:
+    """Extension modules get libpython from the program: on other hosts by other ways."""
+    data = elf.read(path)
+    assert not [name for name in data.needed if "python" in name]
+    assert (data.rpath, data.runpath) == ((), ())
+    return data
+
+
+def import_and_ask(studio: Studio, venv: Path, name: str, cwd: Path, call: str = "answer()") -> str:
+    code = f"import {name}; print({name}.{call}); print({name}.__file__)"
+    answer, file = studio.run(venv / "bin/python", "-c", code, cwd=cwd).stdout.split("\n")[:2]
+    assert answer == "42"
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "call", "files"),
+    [
+        ("by_setuptools", "answer()", {"module__c": MODULE, "setup__py": SETUP}),
+        ("by_pybind11", "answer()", {"module__cpp": PYBIND11, "setup__py": SETUP_PYBIND11}),
+        (
+            "by_cython",
+            "answer()",
+            {"by_cython__pyx": "def answer():\n    return 42\n", "setup__py": SETUP_CYTHON},
+        ),
+        ("by_cffi", "lib.answer()", {"build_it__py": BUILD_CFFI, "setup__py": SETUP_CFFI}),
+    ],
+)
+def test_pip_builds_an_extension(built, place, venv, name, call, files):
+    folder = project(place, name, **files)
+    built.run(
+        *(venv / "bin/pip", "install", "--quiet", "--no-build-isolation", "--no-index", folder),
+        PIP_DISABLE_PIP_VERSION_CHECK="1",
+    )
+    ours(Path(import_and_ask(built, venv, name, place, call)))
+
+
+def test_pip_builds_in_isolation(built, place, venv):
+    """What most users do: pip fetches the build's own tools."""
+    folder = project(place, "isolated", module__c=MODULE, setup__py=SETUP.replace("by_s", "i_s"))
+    (folder / "module.c").write_text(MODULE.replace("NAME", "i_setuptools"))
+    (folder / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\n')
+    built.run(venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", folder)
+    import_and_ask(built, venv, "i_setuptools", place)
+
+
+def test_meson(built, place, venv):
+    folder = project(place, "by_meson", module__c=MODULE, embed__c=EMBED, meson__build=MESON)
+    (folder / "meson_options.txt").write_text("option('python', type: 'string')\n")
+    path = f"{venv / 'bin'}:{built.env['PATH']}"
+    setup = ("meson", "setup", "out", f"-Dpython={venv / 'bin/python'}")
+    built.run(*setup, cwd=folder, PATH=path)
+    built.run("ninja", "-C", "out", cwd=folder, PATH=path)
+    (module,) = (folder / "out").glob("by_meson*.so")
+    ours(module)
+    import_and_ask(built, venv, "by_meson", folder / "out")
+    says(built.run(folder / "out/embedding", cwd="/"), place / "a place with späces" / "payload")
+
+
+def test_cmake(built, place, venv):
+    folder = project(place, "by_cmake", module__c=MODULE, embed__c=EMBED, CMakeLists__txt=CMAKE)
+    path = f"{venv / 'bin'}:{built.env['PATH']}"
+    payload = place / "a place with späces" / "payload"
+    # FindPython's own ways: by the root of an installation, and by the interpreter it is run with.
+    for way, root in {"root": payload, "interpreter": venv}.items():
+        hint = {
+            "root": f"-DPython_ROOT_DIR={payload}",
+            "interpreter": f"-DPython_EXECUTABLE={venv / 'bin/python'}",
+        }[way]
+        out = built.run("cmake", "-S", ".", "-B", way, hint, cwd=folder, PATH=path).stdout
+        (found,) = [line for line in out.splitlines() if line.startswith("-- found ")]
+        assert found.count(str(payload)) >= 2, found
+        assert str(root) in found
+        built.run("cmake", "--build", way, cwd=folder, PATH=path)
+        (module,) = (folder / way).glob("by_cmake*.so")
+        ours(module)
+        import_and_ask(built, venv, "by_cmake", folder / way)
+        says(built.run(folder / way / "embedding", cwd="/"), payload)
+
+
+def says(done: subprocess.CompletedProcess[str], payload: Path) -> None:
+    """An embedding program runs on this payload, and on nothing else."""
+    prefix, exec_prefix, path, _, libdir = json.loads(done.stdout)
+    assert (prefix, exec_prefix) == (str(payload), str(payload))
+    assert [entry for entry in path if entry and not entry.startswith(f"{payload}/")] == []
+    assert libdir == f"{payload}/lib"
+    assert done.stderr == ""
+
+
+def flags(studio: Studio, way: str, payload: Path, *, cflags: bool) -> list[str]:
+    """The words that a Makefile would get."""
+    if way == "python3-config":
+        option = "--cflags" if cflags else "--ldflags"
+        command = [payload / "bin/python3-config", "--embed", option]
+        text = studio.run(*command).stdout
+    else:
+        option = "--cflags" if cflags else "--libs"
+        folder = str(payload / "lib/pkgconfig")
+        text = studio.run("pkg-config", option, "python3-embed", PKG_CONFIG_PATH=folder).stdout
+    return shlex.split(text)
+
+
+@pytest.mark.parametrize("language", ["c", "c++"])
+@pytest.mark.parametrize("way", ["python3-config", "pkg-config"])
+def test_a_program_that_embeds_it(built, place, way, language):
+    payload = place / "payload"
+    compiler, suffix = {"c": ("cc", "c"), "c++": ("c++", "cpp")}[language]
+    folder = place / f"{way}-{suffix}"
+    # A program that lies as the host's own do, beside another Python's library.
+    (folder / "bin").mkdir(parents=True)
+    version = (payload / "lib/pkgconfig/python3.pc").resolve().stem.split("-")[1]
+    decoy = folder / f"lib/python{version}"
+    decoy.mkdir(parents=True)
+    (decoy / "os.py").write_text("raise SystemExit('this is the wrong library')\n")
+    (folder / f"main.{suffix}").write_text(EMBED)
+    program = folder / "bin/program"
+    built.run(
+        *(compiler, *flags(built, way, payload, cflags=True), folder / f"main.{suffix}"),
+        *("-o", program, *flags(built, way, payload, cflags=False)),
+    )
+    assert not elf.read(program).rpath
+    elsewhere = place / f"second-{way}-{suffix}"
+    shutil.copytree(payload, elsewhere, symlinks=True)
+    # Linked once; it finds the library as the user says, and the rest is where that is.
+    says(built.run(program, cwd="/", LD_LIBRARY_PATH=str(payload / "lib")), payload)
+    with gone(payload):
+        says(built.run(program, cwd="/", LD_LIBRARY_PATH=str(elsewhere / "lib")), elsewhere)
+        # By a link to the folder, or to the library alone: as DCCs are installed.
+        link = folder / "link"
+        link.symlink_to(elsewhere)
+        says(built.run(program, cwd="/", LD_LIBRARY_PATH=str(link / "lib")), elsewhere)
+        (library,) = (elsewhere / "lib").glob("libpython3.*.so.1.0")
+        (folder / "bin" / library.name).symlink_to(library)
+        says(built.run(program, cwd=folder / "bin", LD_LIBRARY_PATH="."), elsewhere)
+
+
+def test_pythonhome_still_counts_in_a_program(built, place):
+    """It is what the user says; our own look comes after it."""
+    payload = place / "payload"
+    folder = place / "home"
+    folder.mkdir()
+    (folder / "main.c").write_text(EMBED)
+    words = [*flags(built, "pkg-config", payload, cflags=True), folder / "main.c"]
+    libraries = flags(built, "pkg-config", payload, cflags=False)
+    built.run("cc", *words, "-o", folder / "program", *libraries)
+    home, env = place / "another", {"LD_LIBRARY_PATH": str(payload / "lib")}
+    shutil.copytree(payload, home, symlinks=True)
+    done = built.run(folder / "program", PYTHONHOME=str(home), **env)
+    assert json.loads(done.stdout)[0] == str(home)
+
+
+TRUE = """\
+import json, os, sys, sysconfig
+names = json.loads(sys.argv[1])
+values = sysconfig.get_config_vars()
+print(json.dumps({
+    "missing": [name for name in names if not os.path.exists(values[name])],
+    "values": {name: value for name, value in values.items() if isinstance(value, str)},
+    "paths": sysconfig.get_paths(),
+    "makefile": sysconfig.get_makefile_filename(),
+    "header": sysconfig.get_config_h_filename(),
+}))
+"""
+PLACES = ("LIBDIR", "LIBPL", "INCLUDEPY", "BINDIR", "LIBDEST", "DESTSHARED", "LIBPC", "prefix")
+# What of our build must not reach those who build against it.
+OF_OUR_BUILD = (
+    "-flto",
+    "-fprofile",
+    "/rezbuild/",
+    "-ffile-prefix-map",
+    "gcc-ar",
+    "LD_LIBRARY_PATH",
+)
+
+
+@pytest.mark.parametrize("where", ["payload", "a place with späces/payload"])
+def test_sysconfig_is_true_where_it_stands(built, place, venv, where):
+    payload = place / where
+    done = built.run(payload / "bin/python3", "-I", "-c", TRUE, json.dumps(PLACES))
+    said = json.loads(done.stdout)
+    values = said["values"]
+    assert said["missing"] == []
+    assert values["prefix"] == str(payload)
+    assert Path(values["LIBDIR"], values["INSTSONAME"]).is_file()
+    assert Path(values["LIBDIR"], values["LDLIBRARY"]).is_file()
+    for name in ("makefile", "header"):
+        assert Path(said[name]).is_file()
+        assert said[name].startswith(f"{payload}/")
+    wrong = {n: v for n, v in values.items() if any(word in v for word in OF_OUR_BUILD)}
+    assert wrong == {}
+    assert (values["CC"].split()[0], values["CXX"].split()[0]) == ("cc", "c++")
+    assert values["LDSHARED"].split()[:2] == ["cc", "-shared"]
+    outside = [p for n, p in said["paths"].items() if not p.startswith(f"{payload}/")]
+    assert outside == []
+
+
+def test_python3_config_by_a_link_and_in_a_place_with_spaces(built, place, venv):
+    payload = place / "a place with späces" / "payload"
+    link = place / "my-python3-config"
+    link.symlink_to(payload / "bin/python3-config")
+    for program in (payload / "bin/python3-config", link):
+        assert built.run(program, "--prefix", cwd="/").stdout == f"{payload}\n"
+        assert f"-I{payload}/include/python3" in built.run(program, "--includes").stdout
+    module = place / "payload/bin/python3"
+    suffix = built.run(module, "-c", "import sysconfig as s; print(s.get_config_var('EXT_SUFFIX'))")
+    assert built.run(link, "--extension-suffix").stdout == suffix.stdout
+
+
+def test_the_makefile_computes(built, place):
+    (makefile,) = (place / "payload/lib").glob("python3*/config-*/Makefile")
+    text = makefile.read_text()
+    assert [word for word in OF_OUR_BUILD if word in text] == []
+    rule = "show: ; @echo $(LIBDIR) $(INCLUDEPY) $(CC)"
+    out = built.run("make", "--no-print-directory", "-f", makefile, f"--eval={rule}", "show").stdout
+    libdir, include, compiler = out.split()
+    assert (libdir, compiler) == (f"{place}/payload/lib", "cc")
+    assert Path(include, "Python.h").is_file()
+
+
+def test_sysconfigdata_is_good_for_those_who_execute_its_text(built, place):
+    """Cross-compilers (PyO3's, crossenv) read the file without importing it."""
+    (data,) = (place / "payload/lib").glob("python3*/_sysconfigdata_*.py")
+    code = f"exec(open({str(data)!r}).read()); print(build_time_vars['SOABI'])"
+    assert "cpython" in built.run(place / "payload/bin/python3", "-I", "-c", code).stdout

@@ -1,0 +1,86 @@
+"""What packages/python makes of the texts of an installation, without building one."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+
+import pytest
+
+from rezbuild import hook
+from rezbuild.errors import BuildError
+
+FOLDER = Path(__file__).parents[2] / "packages/python"
+PREFIX = "/rezbuild/python-3.11.2"
+
+
+@pytest.fixture(scope="module")
+def installed():
+    return hook._load(FOLDER).installed
+
+
+@pytest.fixture
+def build(tmp_path):
+    env = {"CC": "/opt/gcc-12/bin/gcc-12", "CXX": "/opt/gcc-12/bin/g++-12"}
+    return types.SimpleNamespace(payload=tmp_path, prefix=PREFIX, series=(3, 11), env=env)
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("/opt/gcc-12/bin/gcc-12 -shared -I/rezbuild/zlib-1.3.1/include -Wall", "cc -shared -Wall"),
+        ("CC=\t/opt/gcc-12/bin/gcc-12 -pthread", "CC= cc -pthread"),
+        (
+            "-fwrapv -flto -fuse-linker-plugin -ffat-lto-objects -flto-partition=none -g",
+            "-fwrapv -g",
+        ),
+        ("-fprofile-use -fprofile-correction -O3", "-O3"),
+        ("X=-L/rezbuild/zlib-1.3.1/lib/pkgconfig/../../lib -lz", "X= -lz"),
+        ("-I/rezbuild/python-3.11.2/include", "-I/rezbuild/python-3.11.2/include"),
+        ("/usr/bin/gcc-ar", "ar"),
+        ("-Wl,-z,relro,-z,now -Wl,--as-needed", "-Wl,--as-needed"),
+        ("-DNDEBUG -DNDEBUG -DNDEBUGGER", "-DNDEBUG -DNDEBUGGER"),
+        ("is gcc-12 here", "is gcc-12 here"),
+    ],
+)
+def test_flags_of_our_build_are_no_one_elses(installed, build, text, clean):
+    assert " ".join(installed.clean(build, text).split()) == clean
+
+
+def test_what_it_does_not_know_stops_the_build(installed, build):
+    folder = build.payload / "lib/python3.11/config-3.11"
+    folder.mkdir(parents=True)
+    makefile = folder / "Makefile"
+    makefile.write_text(f"prefix=\t{PREFIX}\nNEW=\t/rezbuild/thing-1.0/bin/tool\n")
+    with pytest.raises(
+        BuildError, match=r"names folders of the build: /rezbuild/thing-1\.0/bin/tool"
+    ):
+        installed.fix(build)
+    makefile.write_text("prefix=\t/one\nprefix=\t/two\n")
+    with pytest.raises(BuildError, match="sets its prefix 2 times"):
+        installed.fix(build)
+
+
+def test_the_json_files_of_newer_versions_are_relative(installed, build):
+    """PEP 739: base_prefix may be relative to the file, the rest is so to base_prefix."""
+    lib = build.payload / "lib/python3.11"
+    lib.mkdir(parents=True)
+    file = lib / "build-details.json"
+    file.write_text(
+        f'{{"base_prefix": "{PREFIX}", "base_interpreter": "{PREFIX}/bin/python3.14",'
+        f' "libpython": {{"dynamic": "{PREFIX}/lib/libpython3.14.so.1.0", "static": null}},'
+        ' "abi": {"flags": []}}'
+    )
+    variables = lib / "_sysconfig_vars__linux_x86_64-linux-gnu.json"
+    variables.write_text(
+        f'{{"LIBDIR": "{PREFIX}/lib", "LIBPL": "{PREFIX}/lib/python3.14/config", "N": 1,'
+        f' "CC": "/opt/gcc-12/bin/gcc-12", "CONFIG_ARGS": "\'--prefix={PREFIX}\' \'CC=gcc\'",'
+        ' "abs_srcdir": "/rezbuild/source"}'
+    )
+    installed.fix(build)
+    text = file.read_text() + variables.read_text()
+    assert "/rezbuild" not in text
+    assert '"base_prefix": "../.."' in text
+    assert '"dynamic": "./lib/libpython3.14.so.1.0"' in text
+    assert '"LIBDIR": "../../lib"' in text
+    assert '"CC": "cc"' in text
