@@ -4,6 +4,7 @@ Its release archives have a configure, and git's tags, which distributions pack,
 does without: a Linux has everything that it would look for, and the generators are in Perl.
 """
 
+import os
 import platform
 import re
 
@@ -72,12 +73,12 @@ def build(b):
     symbols = (*versions, "lib/libcrypt.map.in")
     _generated(b, "libcrypt.map", "gen-libcrypt-map", *symbols)
     _generated(b, "crypt-symbol-vers.h", "gen-crypt-symbol-vers-h", "yes", *symbols)
-    b.run(
-        b.env["CC"],
-        *("-O2", "-fPIC", "-fno-plt", "-I.", "-Ilib", "-DHAVE_CONFIG_H", "-DIN_LIBCRYPT"),
-        *("-shared", *_sources(b), "-Wl,-soname,libcrypt.so.1"),
-        *("-Wl,--version-script,libcrypt.map", *LINK, "-o", "libcrypt.so.1.1.0"),
-    )
+    objects = [f"{source[:-2]}.o" for source in _sources(b)]
+    flags = "-O2 -fPIC -fno-plt -I. -Ilib -DHAVE_CONFIG_H -DIN_LIBCRYPT"
+    # make knows by itself how to compile.
+    b.make("-f", os.devnull, f"CFLAGS={flags}", *objects)
+    link = ("-shared", "-Wl,-soname,libcrypt.so.1", "-Wl,--version-script,libcrypt.map", *LINK)
+    b.run(b.env["CC"], *objects, *link, "-o", "libcrypt.so.1.1.0")
     _install(b)
 
 
@@ -95,8 +96,8 @@ def _generated(b, target, script, *arguments):
 def _sources(b):
     """Those that the Makefile names for the library."""
     text = (b.source / "Makefile.am").read_text().replace("\\\n", " ")
-    (line,) = re.findall(r"(?m)^libcrypt_la_SOURCES *=(.*)$", text)
-    return line.split()
+    # Those of the obsolete functions are added further below.
+    return " ".join(re.findall(r"(?m)^libcrypt_la_SOURCES *\+?=(.*)$", text)).split()
 
 
 def _install(b):
