@@ -27,7 +27,7 @@ def build(b):
     _private_headers(b)
     _configuration(b)
     (b.payload / "bin/tclsh").symlink_to("tclsh8.6")
-    b.remove("man", "share", "lib/tclooConfig.sh", "lib/tcl8")
+    b.remove("man", "share", "lib/tclooConfig.sh")
     b.remove("lib/tcl8.6/tclAppInit.c")
 
 

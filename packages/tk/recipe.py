@@ -24,9 +24,10 @@ def build(b):
     _configuration(b)
     (b.payload / "bin/wish").symlink_to("wish8.6")
     b.remove("man", "share", "lib/tk8.6/demos", "lib/tk8.6/tkAppInit.c")
-    # Tcl's scripts stand beside its library, also where that library is bundled.
-    scripts = b.payload / "deps/tcl" / tcl.version / "lib/tcl8.6"
-    shutil.copytree(tcl.lib / "tcl8.6", scripts)
+    # Tcl's scripts and modules stand beside its library, also where that library is bundled.
+    for folder in ("tcl8", "tcl8.6"):
+        bundled = b.payload / "deps/tcl" / tcl.version / "lib" / folder
+        shutil.copytree(tcl.lib / folder, bundled)
 
 
 def _configuration(b):
