@@ -169,7 +169,12 @@ class _Planner:
             return None
         kind = (name, data.bits, data.machine)
         if not bundled and kind in self.own:
-            return self._among(self.own[kind], data).relative_to(self.payload)
+            found = self._among(self.own[kind], data).relative_to(self.payload)
+            # By its soname, also where that is a link: in Rez's package cache links become files,
+            # and a library needed by two names would be loaded twice.
+            return (
+                found.with_name(name) if (self.payload / found).with_name(name).exists() else found
+            )
         if kind not in self.offered:
             return None
         source, package, version = self.offered[kind]

@@ -1,14 +1,10 @@
-"""GNU Readline as a shared library that brings its own terminfo library along."""
-
-# Where a host has the terminfo part of wide curses: by itself, or inside.
-TERMINFO = ("tinfo", "tinfow", "ncursesw")
+"""GNU Readline as a shared library that brings the terminfo library of our ncurses along."""
 
 
 def build(b):
     """Builds and installs the shared libraries, without documents and examples."""
     b.search_dependencies()
     b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
-    terminfo = b.first_library(*TERMINFO)
     b.run(
         "./configure",
         f"--prefix={b.prefix}",
@@ -17,9 +13,9 @@ def build(b):
         "--enable-multibyte",
         "--with-curses",
         # configure's own probe may settle on old termcap.
-        f"bash_cv_termcap_lib=lib{terminfo}",
+        "bash_cv_termcap_lib=libtinfo",
     )
     # Without SHLIB_LIBS the shared library leaves its terminfo functions to whoever loads it.
-    b.make(f"SHLIB_LIBS=-l{terminfo}")
-    b.install(f"SHLIB_LIBS=-l{terminfo}", "install")
+    b.make("SHLIB_LIBS=-ltinfo")
+    b.install("SHLIB_LIBS=-ltinfo", "install")
     b.remove("share", "bin")

@@ -7,4 +7,4 @@ def build(b):
     b.run("./configure", f"--prefix={b.prefix}")
     b.make()
     b.install()
-    b.remove("lib/*.a")
+    b.remove("lib/*.a", "share")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from moving import build_folders, gone, host_family
 from studio import ROOT, Studio
 
 from rezbuild import catalogue, elf
@@ -46,32 +47,9 @@ print(json.dumps({
 """
 
 
-def build_folders() -> list[Path]:
-    return [folder for folder in (ROOT / "packages").glob("*/build") if folder.is_dir()]
-
-
-@contextlib.contextmanager
-def gone(*folders: Path) -> Iterator[None]:
-    """Nothing stands at these places meanwhile."""
-    hidden = [(folder, folder.with_name(f".hidden-{folder.name}")) for folder in folders]
-    for folder, place in hidden:
-        folder.rename(place)
-    try:
-        yield
-    finally:
-        for folder, place in hidden:
-            place.rename(folder)
-
-
 def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Path:
     (root,) = (repository / name / version).glob("platform-*/arch-*")
     return root
-
-
-def host_family(studio: Studio, repository: Path) -> None:
-    """A repository of its own needs Rez's platform and arch packages as well."""
-    for name in ("platform", "arch"):
-        shutil.copytree(studio.local / name, repository / name)
 
 
 def by_rez_cp(studio: Studio, folder: Path) -> Path:

@@ -228,6 +228,26 @@ def test_what_a_dependency_bundled_serves_where_no_package_has_it(compile_c, tmp
     assert run(chain.move(tmp_path / "moved")) == "42"
 
 
+def test_a_library_is_needed_by_its_soname_where_that_is_a_link(compile_c, tmp_path):
+    """The link may be a file of its own one day: two names would be two libraries in a process."""
+    payload = tmp_path / "payload"
+    library = compile_c.library
+    base = library(f"{payload}/lib/libbase.so.1.2", "-Wl,-soname,libbase.so.1")
+    (base.parent / "libbase.so.1").symlink_to(base.name)
+    top = library(
+        f"{payload}/lib/libtop.so", str(base), source=CALL.format(own="top", name="answer")
+    )
+    program = compile_c.program(
+        f"{payload}/bin/program", "-Wl,--no-as-needed", str(top), str(base), source=MAIN
+    )
+    relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
+    assert "libbase.so.1" in elf.read(top).needed
+    assert "$ORIGIN/../lib/libbase.so.1" in elf.read(program).needed
+    (base.parent / "libbase.so.1").unlink()
+    shutil.copy(base, base.parent / "libbase.so.1")
+    assert run(program) == "43"
+
+
 def test_a_library_without_a_soname(compile_c, tmp_path):
     payload = tmp_path / "payload"
     source = "int base(void) { return 41; }\n"

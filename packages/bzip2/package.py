@@ -1,0 +1,44 @@
+name = "bzip2"
+description = "Block-sorting data compression."
+uuid = "8e4472d4-37b9-5421-9865-6314db471ae4"
+tools = ["bunzip2", "bzcat", "bzip2", "bzip2recover"]
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from
+
+
+def commands():
+    env.PATH.prepend("{root}/bin")

@@ -1,0 +1,44 @@
+name = "gdbm"
+description = "A key-value database in a file, with an interface of ndbm's."
+uuid = "5f789dee-dc9f-58a5-ae0f-db987d564f25"
+tools = ["gdbm_dump", "gdbm_load", "gdbmtool"]
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from
+
+
+def commands():
+    env.PATH.prepend("{root}/bin")

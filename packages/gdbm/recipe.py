@@ -1,0 +1,39 @@
+"""GNU dbm, with the interface of ndbm that _dbm uses."""
+
+
+def build(b):
+    """Builds and installs the libraries and the commands."""
+    b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.run(
+        "./configure",
+        f"--prefix={b.prefix}",
+        "--disable-static",
+        "--disable-nls",
+        "--disable-rpath",
+        "--enable-libgdbm-compat",
+        "--without-readline",
+    )
+    b.make()
+    b.install()
+    b.remove("lib/*.la", "share")
+    _describe(b)
+
+
+PC = """\
+prefix={prefix}
+libdir=${{prefix}}/lib
+includedir=${{prefix}}/include
+
+Name: gdbm
+Description: GNU database of keys and values
+Version: {version}
+Libs: -L${{libdir}} -lgdbm
+Cflags: -I${{includedir}}
+"""
+
+
+def _describe(b):
+    """Upstream has no file for pkg-config."""
+    folder = b.payload / "lib/pkgconfig"
+    folder.mkdir(exist_ok=True)
+    (folder / "gdbm.pc").write_text(PC.format(prefix=b.prefix, version=b.version))

@@ -1,0 +1,39 @@
+name = "libffi"
+description = "Calls of functions whose types are known at run time only."
+uuid = "1b05cf24-9143-5379-bcad-c1b18ce0a47a"
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from

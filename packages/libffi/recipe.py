@@ -1,0 +1,22 @@
+"""libffi: the library whose calls ctypes makes."""
+
+
+def build(b):
+    """Builds and installs the shared library."""
+    # What configure takes where CFLAGS is not set, but -ffast-math.
+    optimize = "-O3 -fomit-frame-pointer -fstrict-aliasing"
+    b.flags(CFLAGS=optimize, LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.run(
+        "./configure",
+        f"--prefix={b.prefix}",
+        "--disable-static",
+        "--disable-docs",
+        # Else it goes into lib64 where gcc has its own libraries there.
+        "--disable-multi-os-directory",
+        # Callbacks are code of the library itself, mapped again: no memory is writable and
+        # executable, which SELinux refuses.
+        "--enable-exec-static-tramp",
+    )
+    b.make()
+    b.install()
+    b.remove("lib/*.la", "share")

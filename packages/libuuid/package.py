@@ -1,0 +1,39 @@
+name = "libuuid"
+description = "Universally unique identifiers: the library of util-linux."
+uuid = "9f59b599-1d0b-59bf-b08c-3b69da8a5879"
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from

@@ -1,0 +1,22 @@
+"""libuuid, alone of all that util-linux has."""
+
+
+def build(b):
+    """Builds and installs the shared library."""
+    b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.run(
+        "./configure",
+        f"--prefix={b.prefix}",
+        "--disable-static",
+        "--disable-all-programs",
+        "--enable-libuuid",
+        "--disable-nls",
+        "--disable-rpath",
+        "--disable-asciidoc",
+        "--disable-bash-completion",
+        "--without-python",
+        "--without-systemd",
+    )
+    b.make()
+    b.install()
+    b.remove("lib/*.la", "share", "bin", "sbin")

@@ -1,0 +1,44 @@
+name = "ncurses"
+description = "Terminal handling: curses, panels, menus and forms in wide characters, and terminfo."
+uuid = "ee7bf9d2-4cfd-553f-9a42-5df21fc1adb4"
+tools = ["clear", "infocmp", "reset", "tabs", "tic", "toe", "tput", "tset"]
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from
+
+
+def commands():
+    env.PATH.prepend("{root}/bin")

@@ -1,0 +1,77 @@
+"""ncurses in wide characters, its terminfo part by itself as in distributions.
+
+Descriptions of terminals are the host's, where it has any. The most used ones are compiled in for
+hosts without: so no file of this package is looked for, and it may stand anywhere.
+"""
+
+import re
+
+# Where distributions keep descriptions; the first that has the terminal wins, terminfo(5).
+FOLDERS = "/etc/terminfo:/lib/terminfo:/usr/share/terminfo:/usr/lib/terminfo"
+COMPILED_IN = (
+    "alacritty ansi dumb gnome-256color kitty konsole-256color linux putty-256color rxvt"
+    " rxvt-256color screen screen-256color st-256color tmux tmux-256color vt100 vt102 vt220"
+    " xterm xterm-256color xterm-color"
+)
+LIBRARY_ONLY = (
+    "--without-ada",
+    "--without-cxx",
+    "--without-cxx-binding",
+    "--without-debug",
+    "--without-manpages",
+    "--without-tests",
+)
+
+
+def build(b):
+    """Builds and installs the shared libraries and the commands."""
+    b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    _backspace(b)
+    first = _first(b)
+    b.run(
+        "./configure",
+        f"--prefix={b.prefix}",
+        *LIBRARY_ONLY,
+        "--enable-widec",
+        "--with-shared",
+        "--without-normal",
+        "--with-termlib=tinfo",
+        "--enable-pc-files",
+        f"--with-pkg-config-libdir={b.prefix}/lib/pkgconfig",
+        "--disable-db-install",
+        "--with-default-terminfo-dir=/usr/share/terminfo",
+        f"--with-terminfo-dirs={FOLDERS}",
+        f"--with-fallbacks={','.join(COMPILED_IN.split())}",
+        f"--with-tic-path={first}/progs/tic",
+        f"--with-infocmp-path={first}/progs/infocmp",
+    )
+    b.make()
+    b.install("install.libs", "install.includes", "install.progs")
+    # The configuration is in the .pc files; this script knows no place but the prefix.
+    b.remove("bin/*config", "bin/captoinfo", "bin/infotocap", "lib/*.a", "share", "lib/terminfo")
+    # Programs ask for <curses.h> and for <ncursesw/curses.h>.
+    for header in sorted((b.payload / "include/ncursesw").glob("*.h")):
+        (b.payload / "include" / header.name).symlink_to(f"ncursesw/{header.name}")
+
+
+def _backspace(b):
+    """Terminals of today send DEL for backspace: what distributions have in their files."""
+    path = b.source / "misc/terminfo.src"
+    text = path.read_text(encoding="latin-1")
+    text = re.sub(
+        r"(?m)^(xterm\+kbs|screen-base)\|.*\n(\t.*\n)+",
+        lambda entry: entry[0].replace("kbs=^H,", "kbs=^?,"),
+        text,
+    )
+    path.write_text(text, encoding="latin-1")
+
+
+def _first(b):
+    """The tic and infocmp that write the compiled-in table; a host may have none, or others."""
+    configure = " ".join(("../configure", "--enable-widec", *LIBRARY_ONLY))
+    # They run for a second: compiled in a hurry.
+    b.run("sh", "-c", f"mkdir first && cd first && {configure}", env={"CFLAGS": "-O0"})
+    for part in ("include", "ncurses"):
+        b.make("-C", f"first/{part}")
+    b.make("-C", "first/progs", "tic", "infocmp")
+    return b.source / "first"

@@ -1,0 +1,56 @@
+"""SQLite, compiled as upstream advises: from the amalgamation, one file, with its options."""
+
+import os
+
+LINK = ["-Wl,-z,relro,-z,now,-z,noexecstack"]
+# https://www.sqlite.org/compile.html; docs/packages.md has the reasons.
+OPTIONS = """
+ENABLE_COLUMN_METADATA ENABLE_DBPAGE_VTAB ENABLE_DBSTAT_VTAB ENABLE_DESERIALIZE ENABLE_FTS3
+ENABLE_FTS3_PARENTHESIS ENABLE_FTS4 ENABLE_FTS5 ENABLE_GEOPOLY ENABLE_JSON1 ENABLE_MATH_FUNCTIONS
+ENABLE_PREUPDATE_HOOK ENABLE_RTREE ENABLE_SESSION ENABLE_STMTVTAB ENABLE_UNLOCK_NOTIFY
+MAX_VARIABLE_NUMBER=250000 SOUNDEX TEMP_STORE=1 THREADSAFE=1
+"""
+# What upstream's configure finds on every Linux.
+HOST = "FDATASYNC GMTIME_R ISNAN LOCALTIME_R MALLOC_USABLE_SIZE STRCHRNUL USLEEP"
+PC = """\
+prefix={prefix}
+libdir=${{prefix}}/lib
+includedir=${{prefix}}/include
+
+Name: SQLite
+Description: SQL database engine
+Version: {version}
+Libs: -L${{libdir}} -lsqlite3
+Libs.private: -lm -ldl -lpthread
+Cflags: -I${{includedir}}
+"""
+
+
+def build(b):
+    """Compiles and installs the library and its shell."""
+    if not (b.source / "sqlite3.c").exists():
+        _amalgamate(b)
+    options = [f"-DSQLITE_{o}" for o in OPTIONS.split()] + [f"-DHAVE_{h}=1" for h in HOST.split()]
+    # make knows by itself how to compile.
+    flags = " ".join(("CFLAGS=-O2", "-fPIC", *options))
+    b.make("-f", os.devnull, flags, "sqlite3.o", "shell.o")
+    library, lib = f"libsqlite3.so.{b.version}", b.payload / "lib"
+    soname = "-Wl,-soname,libsqlite3.so.0"
+    system = ["-lm", "-ldl", "-lpthread"]
+    compiler = b.env["CC"]
+    b.run(compiler, "-shared", "sqlite3.o", soname, *LINK, *system, "-o", library)
+    b.run(compiler, "shell.o", library, *LINK, *system, "-o", "sqlite3")
+    b.run("install", "-D", "-m", "755", library, str(lib / library))
+    for name in ("libsqlite3.so", "libsqlite3.so.0"):
+        (lib / name).symlink_to(library)
+    b.run("install", "-D", "-m", "755", "sqlite3", str(b.payload / "bin/sqlite3"))
+    for name in ("sqlite3.h", "sqlite3ext.h"):
+        b.run("install", "-D", "-m", "644", name, str(b.payload / "include" / name))
+    (lib / "pkgconfig").mkdir()
+    (lib / "pkgconfig/sqlite3.pc").write_text(PC.format(prefix=b.prefix, version=b.version))
+
+
+def _amalgamate(b):
+    """Makes the one file from the full tree, with the small Tcl that the tree brings."""
+    b.run("./configure", f"--prefix={b.prefix}", "--disable-tcl", "--disable-readline")
+    b.make("sqlite3.c", "shell.c")

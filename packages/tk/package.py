@@ -1,0 +1,44 @@
+name = "tk"
+description = "Tcl's graphical toolkit, on X11."
+uuid = "54fd1f44-2ab1-5877-a3c7-850c48d9b059"
+tools = ["wish", "wish8.6"]
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from
+
+
+def commands():
+    env.PATH.prepend("{root}/bin")

@@ -1,0 +1,49 @@
+"""Tk on X11, with Xft's fonts where the machine has its headers.
+
+The X11 libraries are the host's: they belong to its display, as a graphics driver does.
+"""
+
+import re
+import shutil
+
+# An extension's configure reads tkConfig.sh after it has set TK_BIN_DIR to the file's folder.
+ROOT = '_tk_root=$(cd "${TK_BIN_DIR:?is not set: the folder of tkConfig.sh}/.." && pwd)\n'
+
+
+def build(b):
+    """Builds and installs."""
+    b.search_dependencies()
+    b.flags(LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    tcl = b.dependency("tcl")
+    options = f"--prefix={b.prefix} --with-tcl={tcl.lib} --enable-shared --enable-threads"
+    # The extension for screen savers is one more library, for one seldom used command.
+    b.run("sh", "-c", f"cd unix && ./configure {options} --disable-rpath --disable-xss")
+    b.make("-C", "unix", "binaries", "libraries")
+    install = ("install-binaries", "install-libraries", "install-headers")
+    b.run("make", "-C", "unix", f"DESTDIR={b.destdir}", *install)
+    _configuration(b)
+    (b.payload / "bin/wish").symlink_to("wish8.6")
+    b.remove("man", "share", "lib/tk8.6/demos", "lib/tk8.6/tkAppInit.c")
+    # Tcl's scripts and modules stand beside its library, also where that library is bundled.
+    for folder in ("tcl8", "tcl8.6"):
+        bundled = b.payload / "deps/tcl" / tcl.version / "lib" / folder
+        shutil.copytree(tcl.lib / folder, bundled)
+
+
+def _configuration(b):
+    """tkConfig.sh names folders of the build and the prefix: now it computes them."""
+    path = b.payload / "lib/tkConfig.sh"
+    lines = []
+    for line in path.read_text().splitlines(keepends=True):
+        new = line.replace(f"{b.source}/unix", f"{b.prefix}/lib")
+        new = new.replace(str(b.source), f"{b.prefix}/include/tk-private").replace(_search(b), "")
+        if b.prefix in new:
+            new = re.sub("='(.*)'", r'="\1"', new.replace(b.prefix, "${_tk_root}"))
+        lines.append(new)
+    path.write_text(ROOT + "".join(lines))
+    pc = b.payload / "lib/pkgconfig/tk.pc"
+    pc.write_text(re.sub(r"(?m)^Libs\.private:.*\n", "", pc.read_text()))
+
+
+def _search(b):
+    return " ".join(f"-L{dependency.lib}" for dependency in b.dependencies.values())

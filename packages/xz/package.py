@@ -1,0 +1,44 @@
+name = "xz"
+description = "LZMA data compression: liblzma and the xz command."
+uuid = "43c246a8-7dca-57e9-9f46-d1453510dbcb"
+tools = ["unxz", "xz", "xzcat", "xzdec"]
+relocatable = cachable = True
+
+
+@early()
+def version():
+    import rezbuild
+
+    return rezbuild.package().version
+
+
+@early()
+def variants():
+    import rezbuild
+
+    return rezbuild.package().variants
+
+
+@early()
+def private_build_requires():
+    import rezbuild
+
+    return rezbuild.package().requires
+
+
+@early()
+def build_command():
+    import rezbuild
+
+    return rezbuild.package().build_command
+
+
+@early()
+def built_from():
+    import rezbuild
+
+    return rezbuild.package().built_from
+
+
+def commands():
+    env.PATH.prepend("{root}/bin")

@@ -1,0 +1,363 @@
+"""Each package by itself: moved, without the others and without what it was built from."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from moving import build_folders, gone, host_family
+from studio import ROOT, Studio
+
+from rezbuild import audit, catalogue
+from rezbuild.libraries import host_libraries
+
+pytestmark = pytest.mark.e2e
+# By package: the modules of pkg-config that it has.
+MODULES = {
+    "bzip2": ["bzip2"],
+    "gdbm": ["gdbm"],
+    "libffi": ["libffi"],
+    "libuuid": ["uuid"],
+    "libxcrypt": ["libcrypt", "libxcrypt"],
+    "ncurses": ["formw", "menuw", "ncursesw", "panelw", "tinfo"],
+    "readline": ["history", "readline"],
+    "sqlite": ["sqlite3"],
+    "tcl": ["tcl"],
+    "tk": ["tk"],
+    "xz": ["liblzma"],
+    "zlib": ["zlib"],
+    "zstd": ["libzstd"],
+}
+# Modules of another package that a .pc file names.
+ALSO = {"readline": ["ncurses"], "tk": ["tcl"]}
+DEFAULTS = {name: catalogue.load(ROOT / "packages" / name).default for name in MODULES}
+COPY = """\
+import sys
+from rez.package_copy import copy_package
+from rez.package_repository import package_repository_manager
+from rez.packages import get_package
+source, target, *names = sys.argv[1:]
+repository = package_repository_manager.get_repository(target)
+for name in names:
+    copy_package(get_package(*name.rsplit("-", 1), paths=[source]), repository)
+"""
+X11 = {"libX11.so.6", "libXft.so.2", "libfontconfig.so.1"}
+SOURCES = Path(__file__).parent / "c"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The packages after the move, and a folder for programs that use them."""
+
+    repository: Path
+    folder: Path
+
+    def root(self, name: str) -> Path:
+        found = self.repository.glob(f"{name}/*/platform-*/arch-*")
+        (root,) = (path for path in found if path.parts[-3] == self.version(name))
+        return root
+
+    def version(self, name: str) -> str:
+        """The newest there is: where the default cannot be had, another one was built."""
+        versions = sorted(p.name for p in (self.repository / name).iterdir() if p.is_dir())
+        return DEFAULTS[name] if DEFAULTS[name] in versions else versions[-1]
+
+    def pkg_config(self, name: str, *arguments: str) -> str:
+        """Of the host's modules it sees none."""
+        names = (name, *ALSO.get(name, ()))
+        path = ":".join(str(self.root(n) / "lib/pkgconfig") for n in names)
+        env = {"PATH": os.environ["PATH"], "PKG_CONFIG_LIBDIR": path}
+        done = subprocess.run(
+            ["pkg-config", *arguments], env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def compile(self, name: str, *extra: str) -> Path:
+        """The program of ``c/<name>.c``; it finds its library by a rpath, and no other."""
+        module = {"libxcrypt": "libcrypt", "ncurses": "ncursesw"}.get(name, MODULES[name][-1])
+        flags = shlex.split(self.pkg_config(name, "--cflags", "--libs", module))
+        names = (name, *ALSO.get(name, ()))
+        paths = [f"-Wl,-rpath,{self.root(n) / 'lib'}" for n in names]
+        program = self.folder / name
+        words = ["cc", SOURCES / f"{name}.c", "-o", program, *flags, *extra, *paths]
+        subprocess.run(words, check=True, cwd=self.folder)
+        self.check_libraries(program)
+        return program
+
+    def check_libraries(self, program: Path) -> None:
+        """Whatever ld.so loads is glibc's or a moved package's."""
+        env = {"LD_TRACE_LOADED_OBJECTS": "1"}
+        lines = subprocess.run([program], env=env, capture_output=True, text=True, check=True)
+        for line in lines.stdout.splitlines():
+            name, _, where = line.strip().partition(" => ")
+            if Path(name.split()[0]).name not in host_libraries().glibc | {"linux-vdso.so.1"}:
+                assert str(self.repository) in where or str(self.repository) in name, line
+
+    def run(self, *argv: str | Path, **env: str) -> str:
+        done = subprocess.run(
+            argv,
+            env={"PATH": "/nowhere", **env},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{argv}: {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def moved(scratch: Path) -> Iterator[Moved]:
+    """Built in the studio that Python's chain is built in, copied, and the originals hidden."""
+    studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
+    studio.rezbuild("build", *MODULES)
+    repository = scratch / "moved packages"
+    (scratch / "programs").mkdir()
+    repository.mkdir()
+    host_family(studio, repository)
+    names = [
+        f"{name}-{version.name}"
+        for name in MODULES
+        for version in (studio.local / name).iterdir()
+        if version.is_dir()
+    ]
+    studio.run(sys.executable, "-c", COPY, studio.local, repository, *names)
+    with gone(studio.local, *build_folders()):
+        yield Moved(repository, scratch / "programs")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_audit_passes(moved, name):
+    """Nothing is the host's but glibc, and X11 in Tk."""
+    findings = audit.audit(moved.root(name))
+    assert not audit.errors(findings)
+    notes = {finding.message.split()[0] for finding in findings}
+    assert notes <= (X11 if name == "tk" else set())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_pkg_config_gives_the_place_where_it_is_now(moved, name):
+    root = moved.root(name)
+    for module in MODULES[name]:
+        words = shlex.split(moved.pkg_config(name, "--cflags", "--libs", module))
+        places = [Path(word[2:]).resolve() for word in words if word[:2] in ("-I", "-L")]
+        assert root.resolve() / "lib" in places, (module, words)
+        assert all(place.is_dir() for place in places), words
+        assert moved.pkg_config(name, "--modversion", module)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_what_a_package_needs_is_in_it(moved, name):
+    """No static libraries (but the stubs that Tcl's extensions link), no pages, no build paths."""
+    root = moved.root(name)
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert not [path for path in files if path.suffix == ".la"]
+    static = {path.name for path in files if path.suffix == ".a"}
+    assert static <= {"libtclstub8.6.a", "libtkstub8.6.a"}
+    assert not [path for path in root.rglob("*") if path.name in ("man", "info", "doc", "locale")]
+    for path in files:
+        if path.name != "build.rxt":
+            data = path.read_bytes()
+            places = (os.fsencode(ROOT), b"rezbuild-e2e-", b"/needs/")
+            assert not [place for place in places if place in data], path
+
+
+PROGRAMS = {
+    "bzip2": (),
+    "gdbm": ("-lgdbm_compat",),
+    "libffi": (),
+    "libuuid": (),
+    "libxcrypt": (),
+    "sqlite": (),
+    "readline": (),
+    "xz": (),
+    "zstd": (),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_that_uses_it(moved, name):
+    out = moved.run(moved.compile(name, *PROGRAMS[name]))
+    assert out in ("ok", moved.version(name)), out
+
+
+# Terminals.
+
+
+def test_the_hosts_terminals_and_those_compiled_in(moved):
+    """In a host without any description the most used terminals are known, and the others not."""
+    program = moved.compile("ncurses", "-lpanelw")
+    known = ["xterm-256color", "screen-256color", "tmux", "linux", "vt220", "alacritty", "kitty"]
+    env = {"TERMINFO": "/nowhere", "HOME": "/nowhere"}
+    hide = "for d in /etc /lib /usr/share /usr/lib; do"
+    hide += " [ ! -d $d/terminfo ] || mount -t tmpfs none $d/terminfo; done"
+    unshare = ("/usr/bin/unshare", "--map-root-user", "--mount", "/bin/sh", "-c")
+    try:
+        moved.run(*unshare, hide, PATH="/usr/bin:/bin")
+    except AssertionError as error:
+        pytest.skip(f"no mount namespace for this user: {error}")
+    rule = f'{hide}; exec "$@"'
+    words = (*unshare, rule, "sh", program, *known, "sun")
+    lines = moved.run(*words, **env, PATH="/usr/bin:/bin").splitlines()
+    assert lines[0] == "xterm-256color: 256 127"
+    assert lines[1] == "screen-256color: 256 127"
+    assert [line.split(":")[0] for line in lines] == [*known, "sun"]
+    assert [line for line in lines if "unknown" in line] == ["sun: unknown"]
+    if any(Path(f, "s/sun").exists() for f in ("/lib/terminfo", "/usr/share/terminfo")):
+        assert "unknown" not in moved.run(program, *known, "sun", **env)
+
+
+def test_the_configured_prefix_is_not_looked_for(moved):
+    for path in (moved.root("ncurses") / "lib").glob("*.so*"):
+        assert b"/rezbuild/" not in path.read_bytes(), path
+
+
+# Tcl and Tk.
+
+TCL = """\
+set found {}
+lappend found [encoding convertfrom shiftjis \\x82\\xa0]
+lappend found [clock format 0 -timezone :UTC -format %Y]
+lappend found [clock format 0 -timezone :UTC -format %B -locale de]
+lappend found [zlib crc32 rez]
+package require msgcat
+package require http
+lappend found [llength [encoding names]] $tcl_library $tcl_patchLevel
+"""
+
+
+def check_tcl(out: str, library: Path, version: str) -> None:
+    text, year, month, crc, *_ = out.split()
+    assert (text, year, month, crc) == ("\u3042", "1970", "Januar", "7234284")
+    # A list quotes what has a space with braces.
+    assert f"{{{library}}}" in out
+    assert out.endswith(f" {version}")
+
+
+@pytest.mark.parametrize("layout", ["lib", "deps/tcl/8.6.0/lib"])
+def test_tcl_finds_its_scripts_beside_its_library(moved, tmp_path, layout):
+    """In a program that stands elsewhere, and where only the library and its scripts are copied."""
+    program = moved.compile("tcl")
+    folder = tmp_path / "b\u00fcndel one" / layout
+    folder.mkdir(parents=True)
+    lib = moved.root("tcl") / "lib"
+    shutil.copy(lib / "libtcl8.6.so", folder)
+    # Its zlib is where its rpath says.
+    shutil.copytree(moved.root("tcl") / "deps", folder.parent / "deps")
+    for scripts in ("tcl8", "tcl8.6"):
+        shutil.copytree(lib / scripts, folder / scripts)
+    where = {"LD_LIBRARY_PATH": str(folder), "LC_ALL": "C.UTF-8"}
+    check_tcl(moved.run(program, TCL, **where), folder / "tcl8.6", moved.version("tcl"))
+    # A DCC's scripts of another patch level are passed over.
+    foreign = tmp_path / "tcl8.6"
+    foreign.mkdir()
+    (foreign / "init.tcl").write_text("package require -exact Tcl 8.6.1\n")
+    out = moved.run(program, TCL, **where, TCL_LIBRARY=str(foreign))
+    check_tcl(out, folder / "tcl8.6", moved.version("tcl"))
+
+
+def test_the_configuration_of_tcl_and_tk_computes_its_places(moved):
+    for name in ("tcl", "tk"):
+        root = moved.root(name)
+        variable = name.upper()
+        show = f'. "$1"; echo "${variable}_PREFIX"; echo "${variable}_LIB_SPEC"'
+        out = moved.run(
+            *("/bin/sh", "-c", show, "sh", root / f"lib/{name}Config.sh"),
+            **{f"{variable}_BIN_DIR": str(root / "lib")},
+        )
+        assert out.splitlines()[0] == str(root)
+        assert f"-L{root}/lib -l{name}8.6" in out
+        assert "/rezbuild/" not in (root / f"lib/{name}Config.sh").read_text()
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    server = shutil.which("Xvfb")
+    if server is None:
+        pytest.skip("no Xvfb: Tk needs a display")
+    read, write = os.pipe()
+    words = [server, "-displayfd", str(write), "-nolisten", "tcp", "-screen", "0", "640x480x24"]
+    process = subprocess.Popen(words, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    number = os.read(read, 20).decode().strip()
+    yield f":{number}"
+    process.terminate()
+    process.wait()
+
+
+def test_tk_draws(moved, display):
+    program = moved.compile("tk")
+    script = "ttk::button .b -text x; pack .b; update; list [winfo width .b] $tk_library"
+    out = moved.run(program, script, DISPLAY=display)
+    assert int(out.split()[0]) > 10
+    assert str(moved.root("tk") / "lib/tk8.6") in out
+    wish = moved.root("tk") / "bin/wish"
+    code = "puts [list $tcl_library $tk_library]; exit"
+    (moved.folder / "code.tcl").write_text(code)
+    assert str(moved.root("tk") / "deps/tcl") in moved.run(wish, "code.tcl", DISPLAY=display)
+
+
+# Commands.
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "words"),
+    [
+        ("bzip2", ("bzip2", "--help"), ""),
+        ("gdbm", ("gdbmtool", "--version"), "gdbmtool"),
+        ("ncurses", ("infocmp", "-1", "xterm"), "xterm"),
+        ("ncurses", ("tic", "-V"), "ncurses"),
+        ("ncurses", ("tput", "-T", "xterm-256color", "colors"), "256"),
+        ("sqlite", ("sqlite3", ":memory:", "select fts5(1) is null"), "0"),
+        ("tcl", ("tclsh8.6",), ""),
+        ("xz", ("xz", "--version"), "liblzma"),
+        ("zstd", ("zstd", "--version"), "Zstandard"),
+    ],
+)
+def test_the_commands_run(moved, name, argv, words):
+    program = moved.root(name) / "bin" / argv[0]
+    moved.check_libraries(program)
+    if name == "sqlite":
+        assert moved.run(program, ":memory:", "select 6 * 7") == "42"
+    else:
+        assert words in moved.run(program, *argv[1:])
+
+
+# Speed.
+
+HOST = {
+    "bzip2": ("libbz2.so.1.0", "libbz2.so.1"),
+    "xz": ("liblzma.so.5",),
+    "zlib": ("libz.so.1",),
+    "sqlite": ("libsqlite3.so.0",),
+}
+
+
+@pytest.mark.parametrize("name", HOST)
+def test_it_is_as_fast_as_the_distributions(moved, name):
+    """CPU time against the host's library, in one process; the best of paired rounds."""
+    program = moved.folder / "speed"
+    if not program.exists():
+        words = ["cc", "-O2", SOURCES / "speed.c", "-o", program, "-ldl"]
+        subprocess.run(words, check=True)
+    (own,) = (moved.root(name) / "lib").glob("*.so")
+    for soname in HOST[name]:
+        theirs = subprocess.run(
+            [program, name, own, soname, "6"], capture_output=True, text=True, check=False
+        )
+        if theirs.returncode == 0:
+            break
+    else:
+        pytest.skip(f"the host has no {HOST[name][0]}: {theirs.stderr.strip()}")
+    ratios = [float(line) for line in theirs.stdout.split()]
+    print(name, ratios)
+    assert min(ratios) <= 1.1, ratios
