@@ -19,8 +19,8 @@ def link(path: Path, root: Path) -> Iterator[tuple[str, str]]:
     target = os.readlink(path)
     if target.startswith("/"):
         yield "link-absolute", f"it leads to {target}"
-    elif not inside(Path(os.path.realpath(path)), root):
-        yield "link-outside", f"it leads to {target}"
+    elif not inside(Path(real := os.path.realpath(path)), root):
+        yield "link-outside", f"it leads to {target}, which is {real}"
     if not path.exists():
         yield "link-dangling", f"{target} is not there"
 

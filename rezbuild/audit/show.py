@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rezbuild.audit import Finding, Needs, Report
+from rezbuild.audit import ERROR, NOTE, Finding, Needs, Report
 from rezbuild.errors import AuditError
 
 # Of a rule that thousands of files break, the first few say it all.
-SHOWN = 10
+SHOWN = {ERROR: 10, NOTE: 3}
 
 
 def lines(root: Path, report: Report) -> Iterator[str]:
@@ -32,10 +32,16 @@ def findings(found: Iterable[Finding]) -> Iterator[str]:
     for finding in found:
         groups.setdefault((finding.severity, finding.rule.id), []).append(finding)
     for (severity, rule), group in groups.items():
-        for finding in group[:SHOWN]:
+        shown = sorted(group, key=_interest)[: SHOWN[severity]]
+        for finding in shown:
             yield f"{severity}: {rule}: {finding.path}: {finding.message}"
-        if len(group) > SHOWN:
-            yield f"{severity}: {rule}: … and {len(group) - SHOWN} more (--json has them all)"
+        if len(group) > len(shown):
+            yield f"{severity}: {rule}: … and {len(group) - len(shown)} more (--json has them all)"
+
+
+def _interest(finding: Finding) -> tuple[bool, int]:
+    """What someone wrote, and what stands near the top, says more than the compiled rest."""
+    return finding.path.endswith(".pyc"), finding.path.count("/")
 
 
 def needs(told: Needs) -> str:
