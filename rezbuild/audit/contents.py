@@ -26,12 +26,14 @@ def check(
     """
     if "elf" not in record:
         return  # a payload from before there were lists
+    listed = manifest.read_contents(root)
     there, built = set(elves), set(record["elf"])
-    for path in sorted(there - built):
+    # Where links are followed by a copy, as in Rez's package cache, files come of them.
+    links = {path for path, was in (listed or {}).items() if isinstance(was, str)}
+    for path in sorted(there - built - links):
         yield path, "elf-set", "it came after the build"
     for path in sorted((built & set(files)) - there):
         yield path, "elf-set", "it was a program or library when it was built"
-    listed = manifest.read_contents(root)
     if listed is None:
         yield manifest.CONTENTS, "file-missing", "it is the list of the payload's files"
     else:
@@ -55,6 +57,5 @@ def _changed(path: Path, was: int | str | None) -> Iterator[str]:
         yield "it was built, and is not there"
     elif isinstance(was, int) and path.lstat().st_size != was:
         yield f"it has {path.lstat().st_size} bytes; {was} were built"
-    # Where links are followed by a copy, as in Rez's package cache, files come of them.
     elif isinstance(was, str) and path.is_symlink() and os.readlink(path) != was:
         yield f"it leads to {os.readlink(path)}; it was built to lead to {was}"

@@ -48,7 +48,7 @@ def needs(files: Mapping[str, Elf]) -> Needs:
     for data in files.values():
         for library, version in data.versions:
             family, value = _parse(version)
-            if family in ("GLIBC", *_OTHERS) and library not in own:
+            if family == "GLIBC" or (family in _OTHERS and library not in own):
                 highest[family] = max(highest.get(family, value), value, key=number)
     glibc = highest.pop("GLIBC", None)
     because = {

@@ -46,13 +46,13 @@ def _interest(finding: Finding) -> tuple[bool, int]:
 
 def needs(told: Needs) -> str:
     """Which glibc is needed, and what for."""
-    if told.glibc is None:
-        return "needs no particular glibc"
     others = "".join(f", {name} {version}" for name, version in told.others.items())
+    if told.glibc is None:
+        return f"needs no particular glibc{others}"
     files = list(told.because)
-    because = f"{files[0]} ({', '.join(told.because[files[0]][:3])})" if files else ""
-    more = f" and {len(files) - 1} more files" if len(files) > 1 else ""
-    return f"needs glibc {told.glibc}{others}, because of {because}{more}"
+    symbols = ", ".join(told.because[files[0]][:3])
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"needs glibc {told.glibc}, because of {files[0]} ({symbols}){more}{others}"
 
 
 def as_data(root: Path, report: Report) -> dict[str, Any]:

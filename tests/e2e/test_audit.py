@@ -130,23 +130,24 @@ def test_audit_says_which_glibc_and_keeps_to_a_ceiling(studio, toys):
     assert studio.rezbuild("audit", "top", "--glibc-max", "2.1", ok=False).returncode == 9
 
 
-LEAKS = {
-    "source": "b.source",
-    "staging": "b.payload",
-    "temporary": "b.env['HOME']",
-    "dependency": "b.dependency('low').root",
-    "dependency itself": "b.dependency('low').root.resolve()",
-}
+LEAKS = (
+    "b.source",
+    "b.payload",
+    "b.env['HOME']",
+    "b.dependency('low').root",
+    "b.dependency('low').root.resolve()",
+)
 
 
-@pytest.mark.parametrize("leak", LEAKS)
-def test_a_build_that_leaves_a_path_behind(studio, toys, leak):
-    """In a compiled file, which nothing rewrites."""
-    data = f"b'\\0' + str({LEAKS[leak]}).encode() + b'/x'"
-    step(toys, f"(b.payload / 'data').write_bytes({data})")
+def test_a_build_that_leaves_paths_behind(studio, toys):
+    """In compiled files, which nothing rewrites."""
+    for number, leak in enumerate(LEAKS):
+        data = f"b'\\0' + str({leak}).encode() + b'/x'"
+        step(toys, f"(b.payload / 'data{number}').write_bytes({data})")
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 9
-    assert "build-path: data: it names /" in done.stderr
+    for number in range(len(LEAKS)):
+        assert f"build-path: data{number}: it names /" in done.stderr
 
 
 def test_a_build_that_leaves_its_target_behind(studio, toys):
@@ -158,12 +159,15 @@ def test_a_build_that_leaves_its_target_behind(studio, toys):
     assert f"build-path: data: it names {place}" in done.stderr
 
 
-def test_a_record_that_names_a_path(studio, toys):
-    """The list of files is in the payload too: here by a link's target."""
-    step(toys, "(b.payload / 'x').symlink_to(f'bin/../..{b.payload}/bin')")
-    done = studio.rezbuild("build", "top", ok=False)
+def test_a_record_that_names_a_path(studio, toys, tmp_path):
+    """What the compiler says of itself goes into the record."""
+    compiler = tmp_path / "cc"
+    says = f"cc for {toys.recipes / 'low'}"
+    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo {says}\nexec cc "$@"\n')
+    compiler.chmod(0o755)
+    done = studio.rezbuild("build", "low", ok=False, REZBUILD_CC=str(compiler))
     assert done.returncode == 9
-    assert "build-path: x: it leads to" in done.stderr
+    assert f"rezbuild.json of the payload names {toys.recipes / 'low'}" in done.stderr
 
 
 def test_whoever_builds_everyone_can_use_it(studio, toys):
@@ -222,7 +226,7 @@ def test_a_virtual_environment(studio, tmp_path):
     assert "bin/pip" in found["shebang"]
     assert "bin/python3" in found["link-absolute"] | found["link-outside"]
     out = studio.rezbuild("audit", folder, ok=False).stdout
-    assert "error: build-path: pyvenv.cfg: it names " in out or "pyvenv.cfg" not in out
+    assert f"error: build-path: bin/activate: it names {folder}" in out
     assert f"{folder}: named in {len(found['build-path'])} files" in out
     assert len([line for line in out.splitlines() if line.startswith("error: build-path")]) <= 11
     for line in out.splitlines():
