@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ _STV_DEFAULT, _STV_PROTECTED = 0, 3
 _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
 # The highest bit of an entry of DT_VERSYM hides it from those who link; ld.so ignores it.
 _VERSION_MASK = 0x7FFF
+_DT_REL = 17
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def exported(path: Path) -> frozenset[str]:
         rezbuild.elf.ElfError: The file cannot be read or is damaged.
     """
     with reading(path) as image:
-        table = _Table(image)
+        table = _Table(image, _hashed(image))
         return frozenset(table.name(symbol) for symbol in table.symbols() if symbol.is_exported)
 
 
@@ -50,7 +50,7 @@ def taken(path: Path) -> tuple[Taken, ...]:
         rezbuild.elf.ElfError: The file cannot be read or is damaged.
     """
     with reading(path) as image:
-        table = _Table(image)
+        table = _Table(image, max(_hashed(image), _relocated(image)))
         found = set()
         for symbol, wanted in zip(table.symbols(), table.wanted()):
             if wanted is not None and symbol.section == _SHN_UNDEF:
@@ -74,16 +74,21 @@ class _Symbol(NamedTuple):
 
 
 class _Table:
-    def __init__(self, image: Image) -> None:
+    """The dynamic symbol table.
+
+    Args:
+        count: Its entries. The dynamic table does not say it: a hash table covers what is exported,
+            and what is taken has relocations.
+    """
+
+    def __init__(self, image: Image, count: int) -> None:
         self.image = image
-        self.order = "<" if image.little_endian else ">"
-        self.count = self._count()
+        self.order = _order(image)
+        self.count = 0 if image.last("DT_SYMTAB") is None else count
         self.strings = self._read("DT_STRTAB", "string table", image.last("DT_STRSZ") or 0)
 
     def symbols(self) -> list[_Symbol]:
-        """The dynamic symbol table, as far as it can be told; the first entry is empty."""
-        if not self.count:
-            return []
+        """The entries; the first one is empty."""
         wide = self.image.bits == 64
         data = self._read("DT_SYMTAB", "symbol table", self.count * (24 if wide else 16))
         if wide:  # name, info, other, section, value, size
@@ -99,7 +104,7 @@ class _Table:
 
     def wanted(self) -> list[tuple[str, str] | None]:
         """For each symbol, the library and the version that it is needed of."""
-        if self.image.last("DT_VERSYM") is None or not self.count:
+        if self.image.last("DT_VERSYM") is None:
             return []
         names = {number: (file, name) for file, name, number in self.image.versions()}
         data = self._read("DT_VERSYM", "table of symbol versions", self.count * 2)
@@ -109,61 +114,55 @@ class _Table:
     def _read(self, tag: str, what: str, size: int) -> bytes:
         return self.image.loaded(what, self.image.last(tag) or 0, size)
 
-    def _count(self) -> int:
-        """The dynamic table does not say it.
 
-        A hash table covers what is exported, and what is taken has relocations.
-        """
-        if self.image.last("DT_SYMTAB") is None:
-            return 0
-        return max(self._hashed(), self._gnu_hashed(), self._relocated())
+def _order(image: Image) -> str:
+    return "<" if image.little_endian else ">"
 
-    def _hashed(self) -> int:
-        if self.image.last("DT_HASH") is None:
-            return 0
-        _, chains = struct.unpack(f"{self.order}2I", self._read("DT_HASH", "hash table", 8))
-        return int(chains)
 
-    def _gnu_hashed(self) -> int:
-        address = self.image.last("DT_GNU_HASH")
-        if address is None:
-            return 0
-        what = "hash table"
-        head = struct.unpack(f"{self.order}4I", self.image.loaded(what, address, 16))
-        buckets, first, words = head[:3]
-        address += 16 + words * self.image.bits // 8
-        data = self.image.loaded(what, address, buckets * 4)
-        last = max(struct.unpack(f"{self.order}{buckets}I", data), default=0)
-        if last < first:
-            return int(first)
-        # Chains lie one behind the other; the last one's end is marked by its lowest bit.
-        address += buckets * 4 + (last - first) * 4
-        while not self._word(address) & 1:
-            last, address = last + 1, address + 4
-        return int(last) + 1
+def _hashed(image: Image) -> int:
+    """How many symbols the hash tables cover."""
+    count = _gnu_hashed(image)
+    address = image.last("DT_HASH")
+    if address is not None:
+        _, chains = struct.unpack(f"{_order(image)}2I", image.loaded("hash table", address, 8))
+        count = max(count, chains)
+    return count
 
-    def _word(self, address: int) -> int:
-        return int(struct.unpack(f"{self.order}I", self.image.loaded("hash table", address, 4))[0])
 
-    def _relocated(self) -> int:
-        wide = self.image.bits == 64
-        shift = 32 if wide else 8
-        highest = 0
-        for info in self._relocations(wide):
-            highest = max(highest, info >> shift)
-        return highest + 1 if highest else 0
+def _gnu_hashed(image: Image) -> int:
+    address = image.last("DT_GNU_HASH")
+    if address is None:
+        return 0
 
-    def _relocations(self, wide: bool) -> Iterator[int]:
-        word = "Q" if wide else "I"
-        with_addend = self.image.last("DT_PLTREL") != 17  # DT_REL
-        for table, size, addend in (
-            ("DT_RELA", "DT_RELASZ", True),
-            ("DT_REL", "DT_RELSZ", False),
-            ("DT_JMPREL", "DT_PLTRELSZ", with_addend),
-        ):
-            if self.image.last(table) is not None:
-                layout = f"{self.order}{word * (3 if addend else 2)}"
-                step = struct.calcsize(layout)
-                length = (self.image.last(size) or 0) // step * step
-                data = self._read(table, "relocations", length)
-                yield from (row[1] for row in struct.iter_unpack(layout, data))
+    def numbers(place: int, count: int) -> tuple[int, ...]:
+        data = image.loaded("hash table", place, count * 4)
+        return struct.unpack(f"{_order(image)}{count}I", data)
+
+    buckets, first, words, _ = numbers(address, 4)
+    address += 16 + words * image.bits // 8
+    last = max(numbers(address, buckets), default=0)
+    if last < first:
+        return first
+    # Chains lie one behind the other; the last one's end is marked by its lowest bit.
+    address += buckets * 4 + (last - first) * 4
+    while not numbers(address, 1)[0] & 1:
+        last, address = last + 1, address + 4
+    return last + 1
+
+
+def _relocated(image: Image) -> int:
+    """One more than the highest number of a symbol in the relocations."""
+    shift, word = (32, "Q") if image.bits == 64 else (8, "I")
+    highest = -1
+    for table, size, addend in (
+        ("DT_RELA", "DT_RELASZ", True),
+        ("DT_REL", "DT_RELSZ", False),
+        ("DT_JMPREL", "DT_PLTRELSZ", image.last("DT_PLTREL") != _DT_REL),
+    ):
+        address = image.last(table)
+        if address is not None:
+            layout = struct.Struct(f"{_order(image)}{word * (3 if addend else 2)}")
+            length = (image.last(size) or 0) // layout.size * layout.size
+            data = image.loaded("relocations", address, length)
+            highest = max((highest, *(row[1] >> shift for row in layout.iter_unpack(data))))
+    return highest + 1

@@ -169,7 +169,7 @@ class _Tree:
 
 
 def _bytes(path: Path, size: int) -> Data:
-    with open(path, "rb") as stream:
+    with open(path, "rb", buffering=0) as stream:
         if size < _LARGE:
             return stream.read()
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import audit
+from rezbuild import audit, manifest
 from rezbuild.audit import RULES
 from rezbuild.errors import UsageError
 from rezbuild.libraries import host_libraries
@@ -233,3 +233,9 @@ def test_each_rule_is_documented():
     for rule in RULES.values():
         assert f"`{rule.id}`" in text, rule.id
         assert rule.reason
+
+
+def test_a_change_of_the_audit_builds_anew():
+    """It decides what is installed, and writes a part of the record."""
+    folder = Path(audit.__file__).parent
+    assert {f"audit/{path.name}" for path in folder.glob("*.py")} <= set(manifest._MODULES)
