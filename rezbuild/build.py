@@ -13,6 +13,8 @@ from pathlib import Path
 
 from rezbuild.errors import BuildError
 
+# Below it is every prefix that is configured with: the same on each machine, and nowhere there.
+NEUTRAL = "/rezbuild/"
 _TAIL = 30
 
 
@@ -69,7 +71,7 @@ class Build:
     @property
     def prefix(self) -> str:
         """The prefix to configure with: the same on each machine, and nowhere there."""
-        return f"/rezbuild/{self.name}-{self.version}"
+        return f"{NEUTRAL}{self.name}-{self.version}"
 
     @property
     def payload(self) -> Path:

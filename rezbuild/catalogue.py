@@ -12,6 +12,7 @@ The file says which versions exist, where each can be had and what its bytes are
     [versions."1.3.1"]               # … and here, for one
     sha256 = "…"
     size = 1512791                   # bytes, where known
+    tested = true                    # the project's own tests build it
     debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
                                                                 # the distribution packed it anew
 """
@@ -38,7 +39,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
 _SHARED = {"license", "file", "urls", "requires", "patches"}
 _TOP = _SHARED | {"default", "profiled", "series", "versions"}
-_ENTRY = _SHARED | {"sha256", "size", "debian"}
+_ENTRY = _SHARED | {"sha256", "size", "debian", "tested"}
 _DEBIAN = {"source", "file", "sha256", "size"}
 
 
@@ -83,6 +84,7 @@ class Release:
         requires: Rez requests of the packages it is built against.
         patches: File names in the recipe's ``patches`` folder, applied in this order.
         license: SPDX expression.
+        tested: The project's own tests build it; of the others only the sums are known.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Release:
     requires: tuple[str, ...]
     patches: tuple[str, ...]
     license: str
+    tested: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,15 +194,19 @@ class _Table:
             raise self.wrong("size", f"is not a number of bytes: {value!r}")
         return value
 
+    def switch(self, key: str) -> bool:
+        value = self.data.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "is not true or false")
+        return value
+
     def sha256(self) -> str:
         return self.text("sha256", _SHA256, "64 lower-case hex digits")
 
 
 def _recipe(top: _Table, folder: Path) -> Recipe:
     top.only(_TOP)
-    profiled = top.data.get("profiled", False)
-    if not isinstance(profiled, bool):
-        raise top.wrong("profiled", "is not true or false")
+    profiled = top.switch("profiled")
     versions = top.table("versions")
     if not versions.data:
         raise top.wrong("versions", "is missing: a catalogue has at least one version")
@@ -230,6 +237,7 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
         requires=entry.texts("requires"),
         patches=entry.texts("patches"),
         license=entry.text("license"),
+        tested=entry.switch("tested"),
     )
 
 

@@ -26,10 +26,9 @@ from rezbuild.errors import (
     RezError,
     UsageError,
 )
-from rezbuild.settings import PROFILES, Settings
+from rezbuild.settings import PROFILES, Settings, glibc_version
 
 if TYPE_CHECKING:
-    from rezbuild.audit import Finding
     from rezbuild.graph import Step
 
 _EPILOG = """\
@@ -39,6 +38,7 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_MIRRORS            folders or URLs, separated by spaces, tried before upstream
   REZBUILD_OFFLINE=1          the cache and mirror folders only
   REZBUILD_JOBS               parallel jobs of a build; default: what Rez says
+  REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
   REZBUILD_CC, REZBUILD_CXX   compilers, where cc and c++ are not meant
   REZBUILD_RECIPES            folder of recipes; default: packages/ here or above
@@ -127,6 +127,22 @@ def _recipes_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _glibc_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--glibc-max",
+        metavar="VERSION",
+        default="",
+        help="newest glibc that a payload may need; goes before REZBUILD_GLIBC_MAX",
+    )
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """The settings, with the options that go before them."""
+    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs")}
+    options["glibc_max"] = glibc_version(arguments.glibc_max, "--glibc-max")
+    return replace(Settings.read(), **{name: v for name, v in options.items() if v})
+
+
 def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         commands,
@@ -146,6 +162,7 @@ def _add_build(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--force", action="store_true", help="build it again all the same")
     parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
     parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")
+    _glibc_option(parser)
     parser.add_argument(
         "--run",
         metavar="COMMAND",
@@ -195,6 +212,7 @@ def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("what", metavar="PATH or REQUEST", help="a folder, or as in python-3.11")
     parser.add_argument("--json", action="store_true", help="for programs")
+    _glibc_option(parser)
     parser.set_defaults(command=_audit)
 
 
@@ -209,11 +227,7 @@ def _build(arguments: argparse.Namespace) -> int:
     from rezbuild import graph, toolchain  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.driver import Driver, Options  # noqa: PLC0415 (see above)
 
-    settings = replace(
-        Settings.read(),
-        **({"profile": arguments.profile} if arguments.profile else {}),
-        **({"jobs": arguments.jobs} if arguments.jobs else {}),
-    )
+    settings = _settings(arguments)
     if arguments.jobs:
         os.environ["REZBUILD_JOBS"] = str(arguments.jobs)
     options = Options(arguments.release, arguments.force, arguments.message)
@@ -307,7 +321,7 @@ def _versions(arguments: argparse.Namespace) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    from rezbuild import audit  # noqa: PLC0415 (not for every command)
+    from rezbuild.audit import audit, show  # noqa: PLC0415 (not for every command)
 
     if not arguments.what:
         raise UsageError("nothing to audit", advice=["name a folder or a Rez request"])
@@ -316,27 +330,13 @@ def _audit(arguments: argparse.Namespace) -> int:
         from rezbuild.repository import resolve_root  # noqa: PLC0415 (rez is slow to import)
 
         root = resolve_root(arguments.what)
-    findings = audit.audit(root)
+    report = audit(root, ceiling=_settings(arguments).glibc_max)
     if arguments.json:
-        rows = [
-            {"rule": f.rule.id, "severity": f.rule.severity, "path": f.path, "message": f.message}
-            for f in findings
-        ]
-        print(json.dumps({"root": str(root), "findings": rows}, indent=2))
+        print(json.dumps(show.as_data(root, report), indent=2))
     else:
-        _print_findings(root, findings)
-    return AuditError.exit_code if audit.errors(findings) else 0
-
-
-def _print_findings(root: Path, found: Sequence[Finding]) -> None:
-    from rezbuild import audit  # noqa: PLC0415 (see above)
-
-    for finding in found:
-        print(f"{finding.rule.severity}: {finding.rule.id}: {finding.path}: {finding.message}")
-    for rule in dict.fromkeys(finding.rule for finding in found):
-        print(f"  {rule.id}: {rule.reason}")
-    broken = len(audit.errors(found))
-    print(f"{root}: {broken} errors, {len(found) - broken} notes")
+        for line in show.lines(root, report):
+            print(line)
+    return AuditError.exit_code if report.errors else 0
 
 
 def _doctor(_: argparse.Namespace) -> int:

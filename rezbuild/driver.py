@@ -18,6 +18,7 @@ from filelock import FileLock
 
 import rezbuild
 from rezbuild import manifest, publish, repository
+from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, FetchError, RezError, from_report
 from rezbuild.fetch import Fetcher
@@ -109,6 +110,9 @@ class Driver:
             self.reasons[step.key] = reason
             self.profiles[step.key] = profile
             return False
+        # No input of the build, so it may have changed since.
+        what = f"{step}, installed in {current.root},"
+        glibc.check_record(what, current.record, self.settings.glibc_max)
         self.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
         self.fingerprints[step.key] = current.record["fingerprint"]
         return True
@@ -224,6 +228,7 @@ class Driver:
             # One folder a version and profile: Rez itself would use one for all.
             "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
             "REZBUILD_PROFILE": profile,
+            "REZBUILD_GLIBC_MAX": self.settings.glibc_max or "",
             # The hook runs in another folder, where relative ones would be others.
             "REZBUILD_CACHE": str(self.settings.cache),
             "REZBUILD_MIRRORS": shlex.join(self.settings.mirrors),

@@ -6,6 +6,7 @@ Sources: the System V gABI, chapters 4 and 5, elf(5), and the LSB for `DT_VERNEE
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterator
@@ -94,9 +95,16 @@ def read(path: Path) -> Elf:
     Raises:
         ElfError: The file cannot be read, is no ELF file or is damaged.
     """
+    with reading(path) as image:
+        return image.describe(path)
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[Image]:
+    """The opened file; whatever is wrong with it is an `ElfError`."""
     try:
         with _open(path) as stream:
-            return _Image(stream).describe(path)
+            yield Image(stream)
     except Exception as error:  # pyelftools lets every kind escape on damaged files
         reason = str(error) or type(error).__name__
         raise ElfError(
@@ -134,16 +142,16 @@ def _structs(
     return structs
 
 
-class _Image:
+class Image:
     """The file as the dynamic linker maps it: program headers, dynamic table and its strings."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.size = os.fstat(stream.fileno()).st_size
-        little_endian, self.bits = self._identity()
-        self.header = self._parse(_structs(little_endian, self.bits).Elf_Ehdr, 0)
+        self.little_endian, self.bits = self._identity()
+        self.header = self._parse(_structs(self.little_endian, self.bits).Elf_Ehdr, 0)
         kind = (self.header.e_type, self.header.e_machine, self.header.e_ident.EI_OSABI)
-        self.structs = _structs(little_endian, self.bits, kind)
+        self.structs = _structs(self.little_endian, self.bits, kind)
         self.segments = self._segments()
         self.dynamic = self._find("PT_DYNAMIC")
         self.tags = self._tags()
@@ -167,7 +175,7 @@ class _Image:
             dynamic=self.dynamic is not None,
             interpreter=self._interpreter(),
             soname=self._text("DT_SONAME"),
-            needed=tuple(self._string(value) for value in self._values("DT_NEEDED")),
+            needed=tuple(self.string(value) for value in self._values("DT_NEEDED")),
             rpath=_split(self._text("DT_RPATH")),
             runpath=_split(self._text("DT_RUNPATH")),
             textrel=bool(self._values("DT_TEXTREL"))
@@ -181,12 +189,12 @@ class _Image:
                 segment.p_align > 1 and (segment.p_vaddr - segment.p_offset) % segment.p_align
                 for segment in self._loads()
             ),
-            helpers=tuple(self._string(value) for tag in _HELPERS for value in self._values(tag)),
+            helpers=tuple(self.string(value) for tag in _HELPERS for value in self._values(tag)),
             relro=self._find("PT_GNU_RELRO") is not None,
             bind_now=bool(self._values("DT_BIND_NOW"))
             or self._flag("DT_FLAGS", ENUM_DT_FLAGS["DF_BIND_NOW"])
             or self._flag("DT_FLAGS_1", ENUM_DT_FLAGS_1["DF_1_NOW"]),
-            versions=tuple(sorted(set(self._versions()))),
+            versions=tuple(sorted({(file, name) for file, name, _ in self.versions()})),
         )
 
     def _check(self, what: str, offset: int, size: int) -> None:
@@ -223,6 +231,14 @@ class _Image:
                 return int(segment.p_offset + into)
         raise ElfError(f"its {what} lies at address {address:#x}, which is not in the file")
 
+    def loaded(self, what: str, address: int, size: int) -> bytes:
+        """The bytes that are loaded at `address`; `what` they are is for the error."""
+        if not size:
+            return b""
+        start = self._offset(what, address)
+        self._check(what, start, size)
+        return self._bytes(start, size)
+
     def _tags(self) -> list[tuple[Any, int]]:
         """The dynamic table up to its DT_NULL."""
         if self.dynamic is None:
@@ -243,20 +259,20 @@ class _Image:
     def _values(self, tag: str) -> list[int]:
         return [value for name, value in self.tags if name == tag]
 
-    def _last(self, tag: str) -> int | None:
+    def last(self, tag: str) -> int | None:
         """The value that counts: ld.so keeps the last one of a tag that it expects once."""
         return next(reversed(self._values(tag)), None)
 
     def _flag(self, tag: str, bit: int) -> bool:
-        return bool((self._last(tag) or 0) & bit)
+        return bool((self.last(tag) or 0) & bit)
 
     def _text(self, tag: str) -> str | None:
-        value = self._last(tag)
-        return None if value is None else self._string(value)
+        value = self.last(tag)
+        return None if value is None else self.string(value)
 
-    def _string(self, index: int) -> str:
+    def string(self, index: int) -> str:
         """The string at `index` of the dynamic string table."""
-        address, size = self._last("DT_STRTAB"), self._last("DT_STRSZ")
+        address, size = self.last("DT_STRTAB"), self.last("DT_STRSZ")
         if address is None or size is None:
             raise ElfError("its dynamic table names no string table")
         start = self._offset("string table", address)
@@ -284,29 +300,32 @@ class _Image:
             return self.dynamic is not None
         return bool(segment.p_flags & P_FLAGS.PF_X)
 
-    def _versions(self) -> Iterator[tuple[str, str]]:
-        """The entries of DT_VERNEED; each is a file with a chain of versions needed of it."""
-        address = self._last("DT_VERNEED")
+    def versions(self) -> Iterator[tuple[str, str, int]]:
+        """File, version and the version's number here: the entries of DT_VERNEED.
+
+        Each is a file with a chain of versions needed of it.
+        """
+        address = self.last("DT_VERNEED")
         if address is None:
             return
         offset = self._offset("version table", address)
         budget = _MAX_ENTRIES
-        for _ in range(self._last("DT_VERNEEDNUM") or 0):
+        for _ in range(self.last("DT_VERNEEDNUM") or 0):
             entry = self._parse(self.structs.Elf_Verneed, offset)
             budget -= entry.vn_cnt + 1
             if budget < 0:
                 raise ElfError(f"its version table has more than {_MAX_ENTRIES} entries")
-            file = self._string(entry.vn_file)
-            yield from ((file, name) for name in self._version_names(offset, entry))
+            file = self.string(entry.vn_file)
+            yield from ((file, *version) for version in self._version_names(offset, entry))
             if not entry.vn_next:
                 return
             offset += entry.vn_next
 
-    def _version_names(self, offset: int, entry: Any) -> Iterator[str]:
+    def _version_names(self, offset: int, entry: Any) -> Iterator[tuple[str, int]]:
         offset += entry.vn_aux
         for _ in range(entry.vn_cnt):
             version = self._parse(self.structs.Elf_Vernaux, offset)
-            yield self._string(version.vna_name)
+            yield self.string(version.vna_name), int(version.vna_other)
             if not version.vna_next:
                 return
             offset += version.vna_next

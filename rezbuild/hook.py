@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +22,9 @@ from typing import Any
 from filelock import FileLock
 
 import rezbuild
-from rezbuild import audit, catalogue, manifest, patches, publish, relocate, text, toolchain, unpack
+from rezbuild import catalogue, manifest, patches, publish, relocate, text, toolchain, unpack
+from rezbuild.audit import audit, glibc, show
+from rezbuild.audit.places import Places
 from rezbuild.build import Build, Dependency
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import (
@@ -152,6 +154,7 @@ def run(job: Job, settings: Settings) -> None:
         ready = manifest.read(staging)
         if ready is not None and ready["fingerprint"] == inputs.fingerprint:
             print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")
+            glibc.check_record(f"{inputs.recipe.name} {job.version}", ready, settings.glibc_max)
         else:
             _bake(inputs, staging)
         if job.install_path is not None:
@@ -159,19 +162,22 @@ def run(job: Job, settings: Settings) -> None:
 
 
 def _bake(inputs: Inputs, staging: Path) -> None:
+    # Whoever builds: what is installed is for everyone, see the audit's rule on modes.
+    os.umask(0o022)
     patchelf = toolchain.patchelf()
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)
     # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).
     with tempfile.TemporaryDirectory(prefix="rezbuild-") as home:
         build = _prepare(inputs, fetched, work, Path(home))
-        record = _record(inputs, fetched) | _steps(inputs, build, patchelf)
-    manifest.write(build.payload, record)
+        places = _machine(inputs, build)
+        record = _record(inputs, fetched) | _steps(inputs, build, patchelf, places)
+    _write(build.payload, record, places)
     shutil.move(build.payload, _gone(staging))
     shutil.rmtree(work)
 
 
-def _steps(inputs: Inputs, build: Build, patchelf: str) -> dict[str, Any]:
+def _steps(inputs: Inputs, build: Build, patchelf: str, places: Sequence[Path]) -> dict[str, Any]:
     """Builds and checks the payload; what is to be recorded of it."""
     recipe = _load(inputs.recipe.folder)
     print(
@@ -181,8 +187,7 @@ def _steps(inputs: Inputs, build: Build, patchelf: str) -> dict[str, Any]:
     bundled = _relocate(build, patchelf)
     if hasattr(recipe, "finish"):
         recipe.finish(build)
-    notes = sorted({finding.message for finding in _audit(build)})
-    return {"bundled": bundled, "host_libraries": notes}
+    return {"bundled": bundled, **_audit(build, places, inputs.settings.glibc_max)}
 
 
 def _workplace(build_path: Path) -> Path:
@@ -242,17 +247,50 @@ def _places(build: Build) -> dict[Path, str]:
     return places
 
 
-def _audit(build: Build) -> list[audit.Finding]:
-    findings = audit.audit(build.payload)
-    broken = audit.errors(findings)
-    if broken:
-        lines = [f"{f.rule.id}: {f.path}: {f.message} ({f.rule.reason})" for f in broken]
-        raise AuditError(
-            f"{build.name} {build.version} breaks {len(broken)} rules of the audit:\n    "
-            + "\n    ".join(lines[:40]),
-            advice=[f"look again with: rezbuild audit {build.payload}", "docs/audit.md"],
-        )
-    return findings
+def _machine(inputs: Inputs, build: Build) -> list[Path]:
+    """The folders of this machine that no file of the payload may name."""
+    job = inputs.job
+    dependencies = [d.root for d in (*job.dependencies.values(), *build.dependencies.values())]
+    installed = [job.install_path] if job.install_path else []
+    own = [job.build_path, job.recipe_folder, build.source, build.destdir, build.payload]
+    return [*own, Path(build.env["HOME"]), *installed, *dependencies]
+
+
+def _audit(build: Build, places: Sequence[Path], ceiling: str | None) -> dict[str, Any]:
+    """What is to be recorded of the payload's needs.
+
+    Raises:
+        AuditError: It breaks a rule.
+    """
+    report = audit(build.payload, places=places, own=True, ceiling=ceiling)
+    if report.errors:
+        raise show.refusal(f"{build.name} {build.version}", report, look=build.payload)
+    host = {note.message for note in report.notes if note.rule.id == "needed-host"}
+    others = {note.rule.id for note in report.notes} - {"needed-host"}
+    for note in others:
+        print(f"  audit: note: {note}: rezbuild audit {build.name} says more")
+    return {
+        "host_libraries": sorted(host),
+        "elf": sorted(report.elf),
+        **show.needs_as_data(report.needs),
+    }
+
+
+def _write(payload: Path, record: Mapping[str, Any], places: Sequence[Path]) -> None:
+    """Writes the records, which are held to the same promise as the files they speak of.
+
+    Raises:
+        AuditError: One names a path of this machine.
+    """
+    manifest.write(payload, record)
+    manifest.write_contents(payload)
+    for name in (manifest.MANIFEST, manifest.CONTENTS):
+        named = Places(places).in_data((payload / name).read_bytes(), text=True)
+        if named:
+            raise AuditError(
+                f"{name} of the payload names {', '.join(named)}",
+                advice=["what a recipe or a setting puts into the record must be no path"],
+            )
 
 
 def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:

@@ -17,11 +17,13 @@ class HostLibraries:
     Attributes:
         glibc: Sonames of glibc's own files.
         loaders: What a program may name as its interpreter.
+        interpreters: What the first line of a script may name.
         known: Other sonames that are tolerated for now, with the reason.
     """
 
     glibc: frozenset[str]
     loaders: frozenset[str]
+    interpreters: frozenset[str]
     known: Mapping[str, str]
 
 
@@ -30,4 +32,9 @@ def host_libraries() -> HostLibraries:
     """The lists, read once."""
     path = Path(__file__).parent / "data" / "libraries.toml"
     data = toml.loads(path.read_text(encoding="utf-8"))
-    return HostLibraries(frozenset(data["glibc"]), frozenset(data["loaders"]), data["host"])
+    return HostLibraries(
+        glibc=frozenset(data["glibc"]),
+        loaders=frozenset(data["loaders"]),
+        interpreters=frozenset(data["interpreters"]),
+        known=data["host"],
+    )

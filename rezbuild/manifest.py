@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,26 @@ from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import CatalogueError
 
 MANIFEST = "rezbuild.json"
+CONTENTS = "rezbuild-files.json"
 # What a change of can change a payload; the command line and its like cannot.
 _MODULES = (
-    "audit.py",
+    "audit/__init__.py",
+    "audit/binary.py",
+    "audit/contents.py",
+    "audit/files.py",
+    "audit/glibc.py",
+    "audit/places.py",
+    "audit/rules.py",
+    "audit/show.py",
     "build.py",
     "data/libraries.toml",
     "elf.py",
     "hook.py",
     "manifest.py",
+    "libraries.py",
     "patches.py",
     "relocate.py",
+    "symbols.py",
     "text.py",
     "toolchain.py",
     "unpack.py",
@@ -78,11 +89,38 @@ def write(payload: Path, record: Mapping[str, Any]) -> None:
 
 def read(payload: Path) -> dict[str, Any] | None:
     """The record of a payload, or None where there is none that can be read."""
+    return _read(payload / MANIFEST)
+
+
+def write_contents(payload: Path) -> None:
+    """Writes the list of the payload's files beside the record: sizes in bytes, links' targets.
+
+    A file of its own: the record is read at each build and resolve, this one by the audit only.
+    """
+    listed: dict[str, int | str] = {}
+    for folder, folders, names in os.walk(payload):
+        for name in (*folders, *names):
+            path = Path(folder, name)
+            place = path.relative_to(payload).as_posix()
+            if path.is_symlink():
+                listed[place] = os.readlink(path)
+            elif name in names and place not in (MANIFEST, CONTENTS):
+                listed[place] = path.stat().st_size
+    text = json.dumps(listed, indent=0, sort_keys=True) + "\n"
+    (payload / CONTENTS).write_text(text, encoding="utf-8")
+
+
+def read_contents(payload: Path) -> dict[str, int | str] | None:
+    """The list of a payload's files, or None where there is none that can be read."""
+    return _read(payload / CONTENTS)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        record = json.loads((payload / MANIFEST).read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return data if isinstance(data, dict) else None
 
 
 def _digest(parts: Iterable[str]) -> str:

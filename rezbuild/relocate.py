@@ -106,6 +106,10 @@ def apply(plan: Plan, payload: Path, patchelf: str) -> None:
         if edit.changed:
             path = payload / edit.path
             with _writable(path):
+                if not edit.rpath:
+                    # --remove-rpath alone leaves the old text in the file, and with it the path of
+                    # a folder of this machine.
+                    _run([patchelf, "--set-rpath", "", str(path)], path)
                 _run([patchelf, *_patchelf_arguments(edit), str(path)], path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ class Settings:
         connect_timeout: Seconds until a server must have answered a connection.
         silence_timeout: Seconds a transfer may be silent.
         retries: How often a connection error, a 429 or a 5xx is tried again.
+        glibc_max: The newest glibc that a payload may need, as ``2.28``, or None for any.
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
     """
 
@@ -41,6 +43,7 @@ class Settings:
     connect_timeout: float = 10.0
     silence_timeout: float = 60.0
     retries: int = 3
+    glibc_max: str | None = None
     cc: str | None = None
     cxx: str | None = None
 
@@ -62,6 +65,7 @@ class Settings:
             connect_timeout=_seconds(env, "REZBUILD_CONNECT_TIMEOUT", cls.connect_timeout),
             silence_timeout=_seconds(env, "REZBUILD_SILENCE_TIMEOUT", cls.silence_timeout),
             retries=_count(env, "REZBUILD_RETRIES", least=0, default=cls.retries) or 0,
+            glibc_max=glibc_version(env.get("REZBUILD_GLIBC_MAX", ""), "REZBUILD_GLIBC_MAX"),
             cc=env.get("REZBUILD_CC") or None,
             cxx=env.get("REZBUILD_CXX") or None,
         )
@@ -70,6 +74,21 @@ class Settings:
 def version_variable(name: str) -> str:
     """The variable that picks the exact version of package ``name`` for a bare ``rez-build``."""
     return f"REZBUILD_{name.upper().replace('-', '_')}_VERSION"
+
+
+def glibc_version(text: str, source: str) -> str | None:
+    """A version of glibc, such as 2.28; None for an empty text.
+
+    Raises:
+        UsageError: It is none; the message names ``source``.
+    """
+    value = text.strip()
+    if value and not re.fullmatch(r"2\.\d{1,3}", value):
+        raise UsageError(
+            f"{source}={value!r} is no version of glibc",
+            advice=[f"set {source} to a version such as 2.28, or leave it out"],
+        )
+    return value or None
 
 
 def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:

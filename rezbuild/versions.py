@@ -18,6 +18,7 @@ class Row:
     """One version.
 
     Attributes:
+        tested: The project's own tests build it.
         had_from: ``cache``, ``upstream``, ``debian``: what is known of it, nothing is asked.
         installed: Repositories that have it, with its profile; a stale one says so.
     """
@@ -25,6 +26,7 @@ class Row:
     name: str
     version: str
     default: bool
+    tested: bool
     had_from: tuple[str, ...]
     installed: tuple[str, ...]
 
@@ -37,6 +39,7 @@ def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
             name=recipe.name,
             version=release.version,
             default=release.version == recipe.default,
+            tested=release.tested,
             had_from=tuple(_had_from(release, settings.cache / "sources")),
             installed=tuple(_installed(recipe, release, paths)),
         )
@@ -53,7 +56,7 @@ def table(rows: Sequence[Row]) -> Table:
         shown.add_row(
             row.name,
             row.version,
-            "default" if row.default else "",
+            ", ".join(filter(None, ("default" * row.default, "tested" * row.tested))),
             ", ".join(row.had_from),
             "\n".join(row.installed),
         )

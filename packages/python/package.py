@@ -40,6 +40,20 @@ def built_from():
     return rezbuild.package().built_from
 
 
+@late()
+def glibc():
+    import json
+    import os
+
+    # The oldest glibc that the payload runs on, as its build recorded it.
+    try:
+        variant = this if this.is_variant else next(this.iter_variants())
+        with open(os.path.join(variant.root, "rezbuild.json"), encoding="utf-8") as record:
+            return json.load(record)["glibc"]
+    except (KeyError, OSError, TypeError, ValueError):
+        return None
+
+
 def commands():
     env.PATH.prepend("{root}/bin")
     # What a DCC leaves behind for its own Python makes any other one fail at start. Its PYTHONPATH

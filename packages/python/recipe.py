@@ -44,7 +44,11 @@ def build(b):
     # thread of their own for minutes in each of the links, and are of no use here.
     parallel = f"-flto={b.jobs} -flto-partition=balanced"
     b.make(
-        *([f"LDFLAGS_NODIST={parallel}", "CFLAGS_NODIST=-fno-fat-lto-objects"] if b.optimized else [])
+        *(
+            [f"LDFLAGS_NODIST={parallel}", "CFLAGS_NODIST=-fno-fat-lto-objects"]
+            if b.optimized
+            else []
+        )
     )
     b.install()
     _trim(b)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from studio import ROOT, Studio
+from toys import Toys
 
 from rezbuild import catalogue
 
@@ -29,6 +30,20 @@ def scratch() -> Iterator[Path]:
 def studio(tmp_path: Path) -> Studio:
     """A studio with empty repositories."""
     return Studio(tmp_path / "studio")
+
+
+@pytest.fixture
+def toys(studio: Studio, tmp_path: Path) -> Toys:
+    """Small packages for that studio, whose sources lie in a mirror folder."""
+    toys = Toys(tmp_path / "toys")
+    studio.env |= {
+        "REZBUILD_MIRRORS": str(toys.mirror),
+        "REZBUILD_RECIPES": str(toys.recipes),
+        "REZBUILD_CACHE": str(tmp_path / "cache"),
+        # Nothing here may depend on a network.
+        "REZBUILD_OFFLINE": "1",
+    }
+    return toys
 
 
 @pytest.fixture(scope="session")

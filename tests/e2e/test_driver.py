@@ -19,19 +19,6 @@ from toys import LOW, Toys
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def toys(studio: Studio, tmp_path: Path) -> Toys:
-    toys = Toys(tmp_path / "toys")
-    studio.env |= {
-        "REZBUILD_MIRRORS": str(toys.mirror),
-        "REZBUILD_RECIPES": str(toys.recipes),
-        "REZBUILD_CACHE": str(tmp_path / "cache"),
-        # Nothing here may depend on a network.
-        "REZBUILD_OFFLINE": "1",
-    }
-    return toys
-
-
 def answer(studio: Studio, repository: Path | None = None) -> str:
     """What the program of the installed package ``top`` says."""
     return studio.in_env(repository or studio.local, "top", "top").stdout.strip()

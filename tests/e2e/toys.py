@@ -11,7 +11,7 @@ from pathlib import Path
 REAL = (Path(__file__).parents[2] / "packages/zlib/package.py").read_text()
 COMMANDS = '\n\ndef commands():\n    env.PATH.prepend("{root}/bin")\n'
 LOW = {
-    "Makefile": "all:\n\t$(CC) $(CFLAGS) -shared -fPIC -Wl,-soname,liblow.so.1 low.c"
+    "Makefile": "all:\n\t$(CC) $(CFLAGS) -Wl,-z,now -shared -fPIC -Wl,-soname,liblow.so.1 low.c"
     " -o liblow.so.1\n"
     "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/lib\n"
     "\tcp liblow.so.1 $(DESTDIR)$(PREFIX)/lib\n"
@@ -19,7 +19,7 @@ LOW = {
     "low.c": "int low(void) { return 42; }\n",
 }
 TOP = {
-    "Makefile": "all:\n\t$(CC) $(CFLAGS) top.c -o top $(LDFLAGS) -llow\n"
+    "Makefile": "all:\n\t$(CC) $(CFLAGS) -Wl,-z,now top.c -o top $(LDFLAGS) -llow\n"
     "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/bin\n\tcp top $(DESTDIR)$(PREFIX)/bin\n",
     "top.c": "#include <stdio.h>\nint low(void);\n"
     'int main(void) { printf("%d\\n", low()); return 0; }\n',

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 FUNCTION = "int answer(void) { return 42; }\n"
+# As the recipes link; what comes later goes before it.
+HARDENED = ("-Wl,-z,relro,-z,now",)
 MAIN = "int main(void) { return 0; }\n"
 
 
@@ -32,10 +34,10 @@ class Compiler:
     def library(self, name: str, *flags: str, source: str = FUNCTION) -> Path:
         """A shared library; its soname is its file's name."""
         soname = f"-Wl,-soname,{Path(name).name}"
-        return self(name, source, "-shared", "-fPIC", "-nostdlib", soname, *flags)
+        return self(name, source, "-shared", "-fPIC", "-nostdlib", soname, *HARDENED, *flags)
 
     def program(self, name: str, *flags: str, source: str = MAIN) -> Path:
-        return self(name, source, *flags)
+        return self(name, source, *HARDENED, *flags)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import audit
+from rezbuild import audit, manifest
 from rezbuild.audit import RULES
 from rezbuild.errors import UsageError
 from rezbuild.libraries import host_libraries
@@ -16,7 +16,7 @@ START = "void _start(void) { for (;;) ; }\n"
 
 
 def found(payload: Path) -> set[tuple[str, str]]:
-    return {(finding.rule.id, finding.path) for finding in audit.audit(payload)}
+    return {(finding.rule.id, finding.path) for finding in audit.audit(payload).findings}
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_a_segment_that_old_loaders_refuse(payload, compile_c):
 
 
 def test_a_linked_library_is_searched_for_from_the_link(payload, compile_c):
-    library = compile_c.library(f"{payload}/deps/libfar.so.1")
-    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../deps"
+    library = compile_c.library(f"{payload}/far/libfar.so.1")
+    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../far"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
     assert found(payload) == set()
     (payload / "lib/beside.so").symlink_to("libnear.so.1")
@@ -144,7 +144,7 @@ def test_a_second_folder_with_the_same_library_is_unneeded(payload, compile_c):
     shutil.copy(library, payload / "other")
     rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN:$ORIGIN/../other"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
-    (finding,) = audit.audit(payload)
+    (finding,) = audit.audit(payload).findings
     assert finding.rule.id == "rpath-unneeded"
     assert "$ORIGIN/../other" in finding.message
 
@@ -153,10 +153,10 @@ def test_a_known_host_library_is_a_note_with_its_reason(payload, compile_c):
     soname = next(iter(host_libraries().known))
     library = compile_c.library(f"{payload}/../{soname}")
     compile_c.library(f"{payload}/lib/libx.so", "-Wl,--no-as-needed", str(library))
-    (finding,) = audit.audit(payload)
-    assert (finding.rule.id, finding.rule.severity) == ("needed-host", "note")
+    (finding,) = audit.audit(payload).findings
+    assert (finding.rule.id, finding.severity) == ("needed-host", "note")
     assert host_libraries().known[soname] in finding.message
-    assert audit.errors([finding]) == []
+    assert audit.audit(payload).errors == ()
 
 
 def test_an_executable_stack(payload, compile_c):
@@ -220,7 +220,7 @@ def test_errors_come_first(payload, compile_c):
     library = compile_c.library(f"{payload}/../{soname}")
     compile_c.library(f"{payload}/a.so", "-Wl,--no-as-needed", str(library))
     (payload / "z").symlink_to("nowhere")
-    assert [finding.rule.severity for finding in audit.audit(payload)] == ["error", "note"]
+    assert [finding.severity for finding in audit.audit(payload).findings] == ["error", "note"]
 
 
 def test_no_folder():
@@ -233,3 +233,9 @@ def test_each_rule_is_documented():
     for rule in RULES.values():
         assert f"`{rule.id}`" in text, rule.id
         assert rule.reason
+
+
+def test_a_change_of_the_audit_builds_anew():
+    """It decides what is installed, and writes a part of the record."""
+    folder = Path(audit.__file__).parent
+    assert {f"audit/{path.name}" for path in folder.glob("*.py")} <= set(manifest._MODULES)

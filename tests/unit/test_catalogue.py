@@ -71,6 +71,11 @@ def test_a_series_that_is_wrong(tmp_path, series, reason):
         load(tmp_path, GOOD.replace('[versions."1.2.3"]', series + '[versions."1.2.3"]'))
 
 
+def test_what_is_tested_says_so_itself(tmp_path):
+    recipe = load(tmp_path, GOOD.replace("size = 10", "size = 10\ntested = true"))
+    assert [release.tested for release in recipe.releases.values()] == [True, False]
+
+
 def test_an_archive_packed_anew_is_an_alternative(tmp_path):
     upstream, anew = load(tmp_path, GOOD).release("1.1.1w").archives
     assert upstream.debian is None
@@ -117,6 +122,8 @@ WRONG = {
     "patch path": ('license = "Zlib"', 'license = "Zlib"\npatches = ["../a"]', "no plain file"),
     "debian key": ('source = "thing"', 'src = "thing"', r"debian\.src is unknown"),
     "debian file": ("thing_1.1.1w.orig", "../thing_1.1.1w.orig", r"debian\.file is not"),
+    "tested": ("size = 10", 'size = 10\ntested = "yes"', "tested is not true or false"),
+    "tested for all": ('license = "Zlib"', 'license = "Zlib"\ntested = true', "tested is unknown"),
     "profiled": ('license = "Zlib"', 'license = "Zlib"\nprofiled = "yes"', "profiled is not"),
 }
 

@@ -124,7 +124,7 @@ def test_planning_changes_nothing(chain):
 
 def test_it_runs_after_a_move_with_a_space_in_the_path(chain, tmp_path):
     chain.relocate()
-    assert audit.audit(chain.payload) == []
+    assert audit.audit(chain.payload).findings == ()
     program = chain.move(tmp_path / "another place, much longer than the first one was")
     assert run(program) == "42"
     link = tmp_path / "link"
@@ -203,7 +203,7 @@ def test_versioned_symbols_survive(compile_c, tmp_path, way):
     plan = relocate.plan(payload, [Dependency("low", "1.0", low)])
     relocate.apply(plan, payload, toolchain.patchelf())
     shutil.rmtree(low)
-    assert audit.audit(payload) == []
+    assert audit.audit(payload).findings == ()
     assert run(program) == ("42" if way == "library" else "41")
 
 
@@ -257,7 +257,7 @@ def test_a_library_without_a_soname(compile_c, tmp_path):
     link = (f"-L{payload}/lib", "-lbare", "-Wl,-rpath,$ORIGIN/../lib")
     program = compile_c.program(f"{payload}/bin/program", *link, source=MAIN.replace("top", "base"))
     relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
-    assert audit.audit(payload) == []
+    assert audit.audit(payload).errors == ()
     assert run(program) == "41"
 
 
@@ -303,7 +303,7 @@ def test_a_library_that_nobody_has_is_left_to_the_audit(chain):
     plan = relocate.plan(chain.payload, [])
     assert plan.bundled == ()
     relocate.apply(plan, chain.payload, toolchain.patchelf())
-    (finding,) = audit.errors(audit.audit(chain.payload))
+    (finding,) = audit.audit(chain.payload).errors
     assert (finding.rule.id, finding.path) == ("needed-unresolved", "lib/libtop.so.3")
     assert "libmiddle.so.2" in finding.message
 

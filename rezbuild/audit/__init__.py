@@ -1,0 +1,175 @@
+"""Rules over a payload: is it relocatable, and independent of the host?
+
+The rules are data; docs/audit.md lists them. Nothing is run and nothing is changed. One pass over
+the tree reads each file once.
+"""
+
+from __future__ import annotations
+
+import collections
+import mmap
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rezbuild import manifest
+from rezbuild.audit import contents, files, glibc
+from rezbuild.audit.binary import Binaries
+from rezbuild.audit.glibc import Needs
+from rezbuild.audit.places import Data, Places, neutral
+from rezbuild.audit.rules import ERROR, NOTE, RULES, Finding, Rule
+from rezbuild.elf import MAGIC
+from rezbuild.errors import UsageError
+
+__all__ = ["ERROR", "NOTE", "RULES", "Finding", "Needs", "Report", "Rule", "audit"]
+
+# Larger files are mapped, not read into memory.
+_LARGE = 64 << 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit has found.
+
+    Attributes:
+        findings: Errors first, then by rule and path.
+        own: The tree is a payload that rezbuild made.
+        elf: The ELF files.
+        needs: What they need of the host's glibc.
+        places: In how many files each path of a machine is named.
+    """
+
+    findings: tuple[Finding, ...]
+    own: bool
+    elf: tuple[str, ...]
+    needs: Needs
+    places: Mapping[str, int]
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Those that forbid an installation."""
+        return tuple(finding for finding in self.findings if finding.severity == ERROR)
+
+    @property
+    def notes(self) -> tuple[Finding, ...]:
+        """The others."""
+        return tuple(finding for finding in self.findings if finding.severity != ERROR)
+
+
+def audit(
+    root: Path,
+    *,
+    places: Iterable[str | Path] = (),
+    own: bool | None = None,
+    ceiling: str | None = None,
+) -> Report:
+    """Everything that is to be said of a folder.
+
+    Args:
+        root: A payload, or any other tree.
+        places: Absolute paths that no file may name, besides the tree's own.
+        own: It is a payload of ours; None: where it has a ``rezbuild.json``.
+        ceiling: The newest glibc it may need, as ``2.28``.
+
+    Raises:
+        UsageError: It is no folder that can be read.
+    """
+    if not root.is_dir():
+        raise UsageError(
+            f"{root} is not a folder",
+            advice=["name a payload (a variant's root) or a Rez request such as python-3.11"],
+        )
+    record = manifest.read(root)
+    ours = record is not None if own is None else own
+    # Given first: its path as the user knows it, links and all.
+    names = Places([root, root.absolute(), *places])
+    tree = _Tree(root.resolve(), ours, names, ceiling)
+    found = list(tree.findings())
+    if record is not None:
+        found += contents.check(tree.root, record, tree.sizes, tree.elves)
+    findings = [Finding(RULES[r], path, text, RULES[r].weight(ours)) for path, r, text in found]
+    order = {rule: number for number, rule in enumerate(RULES)}
+    findings.sort(key=lambda f: (f.severity != ERROR, order[f.rule.id], f.path, f.message))
+    needs = glibc.needs(tree.binaries.files)
+    named = dict(tree.named.most_common())
+    return Report(tuple(findings), ours, tuple(tree.elves), needs, named)
+
+
+@dataclass
+class _Tree:
+    """One pass over a tree. Findings are path, rule and message."""
+
+    root: Path
+    own: bool
+    places: Places
+    ceiling: str | None
+    sizes: dict[str, int] = field(default_factory=dict)
+    elves: list[str] = field(default_factory=list)
+    named: collections.Counter[str] = field(default_factory=collections.Counter)
+
+    def __post_init__(self) -> None:
+        self.binaries = Binaries(self.root)
+
+    def findings(self) -> Iterator[tuple[str, str, str]]:
+        """Every finding, in the tree's order."""
+        yield from ((".", *found) for found in files.mode(self.root.stat().st_mode))
+        for folder, folders, names in os.walk(self.root, onerror=self._refuse_root):
+            for name in sorted((*folders, *names)):
+                path = os.path.join(folder, name)
+                place = os.path.relpath(path, self.root)
+                if place not in contents.REZS_OWN:  # those say where the variant was installed
+                    yield from ((place, *found) for found in self._entry(Path(path), place))
+        yield from self.binaries.exported()
+
+    def _refuse_root(self, error: OSError) -> None:
+        if Path(error.filename) == self.root:
+            raise UsageError(f"{error.filename} cannot be read: {error.strerror}")
+
+    def _entry(self, path: Path, place: str) -> Iterator[tuple[str, str]]:
+        yield from self._naming(self.places.in_name(place), "its own name repeats")
+        status = path.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            yield from self._naming(self.places.in_name(os.readlink(path)), "it leads to")
+            yield from files.link(path, self.root)
+            yield from self.binaries.link(place)
+            return
+        yield from files.mode(status.st_mode)
+        if stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
+            yield "unreadable", f"its mode is {stat.S_IMODE(status.st_mode):o}"
+        if stat.S_ISREG(status.st_mode):
+            self.sizes[place] = status.st_size
+            yield from self._file(path, place, status)
+
+    def _file(self, path: Path, place: str, status: os.stat_result) -> Iterator[tuple[str, str]]:
+        try:
+            data = _bytes(path, status.st_size)
+        except OSError as error:
+            yield "unreadable", f"its mode is {stat.S_IMODE(status.st_mode):o}: {error.strerror}"
+            return
+        text = data.find(b"\0") < 0
+        yield from self._naming(self.places.in_data(data, text=text), "it names")
+        if text and self.own and (prefix := neutral(data)):
+            yield "text-prefix", f"it names {prefix}"
+        if status.st_mode & 0o111:
+            yield from files.script(data)
+        if path.suffix == ".la":
+            yield "libtool-archive", "programs link without it"
+        if data[: len(MAGIC)] == MAGIC:
+            self.elves.append(place)
+            yield from self.binaries.check(place)
+            if place in self.binaries.files:
+                yield from glibc.check(self.binaries.files[place], self.ceiling)
+
+    def _naming(self, named: list[str], how: str) -> Iterator[tuple[str, str]]:
+        for name in named:
+            self.named[name] += 1
+            yield "build-path", f"{how} {name}"
+
+
+def _bytes(path: Path, size: int) -> Data:
+    with open(path, "rb", buffering=0) as stream:
+        if size < _LARGE:
+            return stream.read()
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)

@@ -1,0 +1,61 @@
+"""Whether a payload still holds what was built: its own lists against what is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rezbuild import manifest
+
+# Rez puts these into a variant's root after the build (rezplugins/build_process/local.py).
+REZS_OWN = ("build.rxt", "variant.json")
+
+
+def check(
+    root: Path, record: Mapping[str, Any], files: Mapping[str, int], elves: Iterable[str]
+) -> Iterator[tuple[str, str, str]]:
+    """What is missing, has another size or came later: path, rule and message.
+
+    Args:
+        root: The payload.
+        record: Its ``rezbuild.json``.
+        files: The regular files that are there, with their sizes in bytes.
+        elves: Those of them that are ELF files.
+    """
+    if "elf" not in record:
+        return  # a payload from before there were lists
+    listed = manifest.read_contents(root)
+    there, built = set(elves), set(record["elf"])
+    # Where links are followed by a copy, as in Rez's package cache, files come of them.
+    links = {path for path, was in (listed or {}).items() if isinstance(was, str)}
+    for path in sorted(there - built - links):
+        yield path, "elf-set", "it came after the build"
+    for path in sorted((built & set(files)) - there):
+        yield path, "elf-set", "it was a program or library when it was built"
+    if listed is None:
+        yield manifest.CONTENTS, "file-missing", "it is the list of the payload's files"
+    else:
+        later = (path for path in _new(files, listed) if path not in there)
+        yield from ((path, "file-added", "it came after the build") for path in later)
+    for path, was in (listed or dict.fromkeys(built)).items():
+        yield from ((path, "file-missing", text) for text in _changed(root / path, was))
+
+
+def _new(files: Mapping[str, int], listed: Mapping[str, Any]) -> Iterator[str]:
+    known = {*listed, *REZS_OWN, manifest.MANIFEST, manifest.CONTENTS}
+    for path in files:
+        # Python keeps what it has compiled wherever it may write.
+        if path not in known and "__pycache__" not in PurePosixPath(path).parts:
+            yield path
+
+
+def _changed(path: Path, was: int | str | None) -> Iterator[str]:
+    """What has become of a file (its size was listed) or a link (its target)."""
+    if not os.path.lexists(path):
+        yield "it was built, and is not there"
+    elif isinstance(was, int) and path.lstat().st_size != was:
+        yield f"it has {path.lstat().st_size} bytes; {was} were built"
+    elif isinstance(was, str) and path.is_symlink() and os.readlink(path) != was:
+        yield f"it leads to {os.readlink(path)}; it was built to lead to {was}"

@@ -1,0 +1,234 @@
+"""The audit in a build, of installed packages, and of trees that others made."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from studio import Studio
+from toys import Toys
+
+pytestmark = pytest.mark.e2e
+
+# The attribute as Rez's API gives it: of the package, its variant, and in a resolve.
+ASK = """\
+import json, sys
+from rez.packages import get_package_from_repository
+from rez.resolved_context import ResolvedContext
+package = get_package_from_repository("top", "2.0.0", sys.argv[1])
+(variant,) = package.iter_variants()
+resolved = ResolvedContext(["top"], package_paths=[sys.argv[1]]).get_resolved_package("top")
+print(json.dumps([package.glibc, variant.glibc, resolved.glibc]))
+"""
+# A recipe of a toy ends so.
+END = '    b.install(f"PREFIX={b.prefix}", "install")\n'
+
+
+def root(repository: Path, name: str = "top", version: str = "2.0.0") -> Path:
+    (found,) = (repository / name / version).glob("platform-*/arch-*")
+    return found
+
+
+def record(payload: Path) -> dict:
+    return json.loads((payload / "rezbuild.json").read_text())
+
+
+def ask(studio: Studio, repository: Path) -> list:
+    return json.loads(studio.run(sys.executable, "-c", ASK, repository).stdout)
+
+
+def step(toys: Toys, text: str) -> None:
+    """One more step at the end of the recipe of ``top``."""
+    toys.edit("top/recipe.py", END, f"{END}    {text}\n")
+
+
+def rules(studio: Studio, what: Path | str, **env: str) -> dict[str, set[str]]:
+    """The paths that break each rule."""
+    done = studio.rezbuild("audit", "--json", what, ok=False, **env)
+    found: dict[str, set[str]] = {}
+    for finding in json.loads(done.stdout)["findings"]:
+        found.setdefault(finding["rule"], set()).add(finding["path"])
+    return found
+
+
+def test_rez_knows_the_glibc_that_a_package_needs(studio, toys, tmp_path):
+    studio.rezbuild("build", "top")
+    payload = root(studio.local)
+    needed = record(payload)["glibc"]
+    assert needed.startswith("2.")
+    assert record(payload)["glibc_because"]["bin/top"]
+    assert ask(studio, studio.local) == [needed] * 3
+    # A library that calls nothing needs no particular one.
+    assert record(root(studio.local, "low", "1.0.0"))["glibc"] is None
+
+    # A copy tells its own, wherever it lies; the recipe and rezbuild are not asked.
+    copy = tmp_path / "a copy"
+    copy.mkdir()
+    for name in ("platform", "arch"):
+        shutil.copytree(studio.local / name, copy / name)
+    studio.rez("cp", "--dest-path", copy, "top-2.0.0")
+    shutil.rmtree(studio.local / "top")
+    changed = {**record(root(copy)), "glibc": "2.99"}
+    (root(copy) / "rezbuild.json").write_text(json.dumps(changed))
+    assert ask(studio, copy) == ["2.99"] * 3
+    for broken in ("[]", "nonsense", "{}"):
+        (root(copy) / "rezbuild.json").write_text(broken)
+        assert ask(studio, copy) == [None] * 3
+    shutil.rmtree(root(copy))
+    assert ask(studio, copy) == [None] * 3
+
+
+def test_a_ceiling_for_glibc(studio, toys):
+    done = studio.rezbuild("build", "top", "--glibc-max", "2.1", ok=False)
+    assert done.returncode == 9
+    assert "glibc-ceiling: bin/top: more than 2.1: " in done.stderr
+    assert "__libc_start_main" in done.stderr
+    assert not (studio.local / "top").exists()
+
+    # No input of a build: what is there is held against it all the same.
+    studio.rezbuild("build", "top")
+    done = studio.rezbuild("build", "top", ok=False, REZBUILD_GLIBC_MAX="2.1")
+    assert done.returncode == 9
+    assert f"top-2.0.0, installed in {root(studio.local)}, needs glibc " in done.stderr
+    assert "bin/top: " in done.stderr
+    assert root(studio.local).is_dir()
+    out = studio.rezbuild("build", "top", "--glibc-max", "2.99").stdout
+    assert "top-2.0.0: nothing to do" in out
+
+
+def test_a_ceiling_by_hand(studio, toys):
+    """Also where the build is ready and only to be installed."""
+    studio.rezbuild("build", "low")
+    studio.rez("build", cwd=toys.recipes / "top")
+    done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False, REZBUILD_GLIBC_MAX="2.1")
+    assert "already built" in done.stdout
+    assert "top 2.0.0 needs glibc " in done.stderr
+    assert not (studio.local / "top").exists() or not list(studio.local.glob("top/*/*/*/bin"))
+
+
+@pytest.mark.parametrize("value", ["2", "two", "3.1", "2.28.1"])
+def test_a_ceiling_that_makes_no_sense(studio, value, tmp_path):
+    for done in (
+        studio.rezbuild("audit", tmp_path, "--glibc-max", value, ok=False),
+        studio.rezbuild("audit", tmp_path, ok=False, REZBUILD_GLIBC_MAX=value),
+    ):
+        assert done.returncode == 2
+        assert "is no version of glibc" in done.stderr
+
+
+def test_audit_says_which_glibc_and_keeps_to_a_ceiling(studio, toys):
+    studio.rezbuild("build", "top")
+    needed = record(root(studio.local))["glibc"]
+    done = studio.rezbuild("audit", "top")
+    assert f"needs glibc {needed}, because of bin/top" in done.stdout
+    assert rules(studio, "top") == {}
+    assert rules(studio, "top", REZBUILD_GLIBC_MAX="2.1") == {"glibc-ceiling": {"bin/top"}}
+    assert studio.rezbuild("audit", "top", "--glibc-max", "2.1", ok=False).returncode == 9
+
+
+LEAKS = (
+    "b.source",
+    "b.payload",
+    "b.env['HOME']",
+    "b.dependency('low').root",
+    "b.dependency('low').root.resolve()",
+)
+
+
+def test_a_build_that_leaves_paths_behind(studio, toys):
+    """In compiled files, which nothing rewrites."""
+    for number, leak in enumerate(LEAKS):
+        data = f"b'\\0' + str({leak}).encode() + b'/x'"
+        step(toys, f"(b.payload / 'data{number}').write_bytes({data})")
+    done = studio.rezbuild("build", "top", ok=False)
+    assert done.returncode == 9
+    for number in range(len(LEAKS)):
+        assert f"build-path: data{number}: it names /" in done.stderr
+
+
+def test_a_build_that_leaves_its_target_behind(studio, toys):
+    """The folder that it is installed into is known when it is installed at once."""
+    studio.rezbuild("build", "low")
+    place = studio.local / "top/2.0.0"
+    step(toys, f"(b.payload / 'data').write_bytes(b'\\0{place}/platform-linux/arch-x86_64')")
+    done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False)
+    assert f"build-path: data: it names {place}" in done.stderr
+
+
+def test_a_record_that_names_a_path(studio, toys, tmp_path):
+    """What the compiler says of itself goes into the record."""
+    compiler = tmp_path / "cc"
+    says = f"cc for {toys.recipes / 'low'}"
+    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo {says}\nexec cc "$@"\n')
+    compiler.chmod(0o755)
+    done = studio.rezbuild("build", "low", ok=False, REZBUILD_CC=str(compiler))
+    assert done.returncode == 9
+    assert f"rezbuild.json of the payload names {toys.recipes / 'low'}" in done.stderr
+
+
+def test_whoever_builds_everyone_can_use_it(studio, toys):
+    """A private umask is the builder's own affair."""
+    argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", sys.executable, "-m", "rezbuild"]
+    studio.run(*argv, "build", "top")
+    assert rules(studio, root(studio.local)) == {}
+    assert root(studio.local).stat().st_mode & 0o777 == 0o755
+    (root(studio.local) / "bin/top").chmod(0o700)
+    (root(studio.local) / "bin").chmod(0o777)
+    assert rules(studio, root(studio.local)) == {"mode": {"bin/top", "bin"}}
+
+
+def test_what_came_later_and_what_is_gone(studio, toys):
+    studio.rezbuild("build", "top")
+    payload = root(studio.local)
+    listed = record(payload)["elf"]
+    assert "bin/top" in listed
+    (library,) = (path for path in listed if path.startswith("deps/"))
+    assert rules(studio, "top") == {}
+
+    (payload / "__pycache__").mkdir()
+    (payload / "__pycache__/x.cpython-311.pyc").write_bytes(b"x")
+    assert rules(studio, "top") == {}
+    (payload / "module.py").write_text("x = 1\n")
+    assert rules(studio, "top") == {"file-added": {"module.py"}}
+    assert studio.rezbuild("audit", "top").returncode == 0
+
+    shutil.copy(payload / library, payload / "module.so")
+    (payload / "bin/top").write_text("#!/bin/sh\n")
+    found = rules(studio, "top")
+    assert found["elf-set"] == {"module.so", "bin/top"}
+    assert found["file-missing"] == {"bin/top"}
+    (payload / library).unlink()
+    assert library in rules(studio, "top")["file-missing"]
+    assert studio.rezbuild("audit", "top", ok=False).returncode == 9
+    (payload / "rezbuild-files.json").unlink()
+    assert rules(studio, "top")["file-missing"] == {"rezbuild-files.json", library}
+
+
+def test_a_copy_that_follows_links_is_whole(studio, toys, tmp_path):
+    """As Rez's package cache makes them."""
+    studio.rezbuild("build", "low")
+    copy = tmp_path / "copy"
+    shutil.copytree(root(studio.local, "low", "1.0.0"), copy)
+    assert not (copy / "lib/liblow.so").is_symlink()
+    assert rules(studio, copy) == {}
+
+
+def test_a_virtual_environment(studio, tmp_path):
+    """It is bound to its place by what it says of itself, and to another Python by a link."""
+    folder = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    found = rules(studio, folder)
+    assert {"bin/activate", "bin/activate.fish", "bin/pip"} <= found["build-path"]
+    assert "bin/pip" in found["shebang"]
+    assert "bin/python3" in found["link-absolute"] | found["link-outside"]
+    out = studio.rezbuild("audit", folder, ok=False).stdout
+    assert f"error: build-path: bin/activate: it names {folder}" in out
+    assert f"{folder}: named in {len(found['build-path'])} files" in out
+    assert len([line for line in out.splitlines() if line.startswith("error: build-path")]) <= 11
+    for line in out.splitlines():
+        if "… and" in line:
+            assert "--json has them all" in line

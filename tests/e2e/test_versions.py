@@ -1,0 +1,39 @@
+"""``rezbuild versions`` and the marks in the catalogue."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from studio import ROOT
+from test_matrix import CHAINS
+
+from rezbuild import graph
+
+pytestmark = pytest.mark.e2e
+
+
+def test_what_is_marked_as_tested_is_what_the_tests_build():
+    """The default chain and those of the matrix, no more and no less."""
+    recipes = graph.recipes(ROOT / "packages")
+    built = set()
+    for requests in (["python"], *(requests for requests, _ in CHAINS.values())):
+        # As the driver does where each source can be had.
+        built |= {step.key for step in graph.plan(recipes, requests, lambda *_: True)}
+    marked = {
+        (recipe.name, release.version)
+        for recipe in recipes.values()
+        for release in recipe.releases.values()
+        if release.tested
+    }
+    assert marked == built
+
+
+def test_the_marks_are_shown(studio):
+    rows = json.loads(studio.rezbuild("versions", "zlib", "--json").stdout)
+    assert {row["version"] for row in rows if row["tested"]} == {"1.3.1"}
+    lines = studio.rezbuild("versions", "openssl").stdout.splitlines()
+    (default,) = (line for line in lines if "default, tested" in line)
+    assert "3.5.6" in default
+    assert any("3.0.20 tested" in " ".join(line.split()) for line in lines)
+    assert not any("3.5.7 tested" in " ".join(line.split()) for line in lines)

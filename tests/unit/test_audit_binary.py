@@ -1,0 +1,173 @@
+"""The audit's rules on hardening, exported symbols and glibc, broken by real files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rezbuild import audit, elf
+from rezbuild.audit import glibc, show
+from rezbuild.errors import AuditError
+
+GETPID = "#include <unistd.h>\nint f(void) { return getpid(); }\n"
+
+
+@pytest.fixture
+def payload(tmp_path) -> Path:
+    folder = tmp_path / "payload"
+    (folder / "lib").mkdir(parents=True)
+    return folder
+
+
+def found(payload: Path, **options) -> set[tuple[str, str, str]]:
+    report = audit.audit(payload, **options)
+    return {(one.rule.id, one.path, one.severity) for one in report.findings}
+
+
+@pytest.mark.parametrize(("own", "severity"), [(True, "error"), (False, "note")])
+@pytest.mark.parametrize(("flag", "rule"), [("norelro", "relro"), ("lazy", "bind-now")])
+def test_hardening_is_our_promise_and_elsewhere_news(payload, compile_c, flag, rule, own, severity):
+    compile_c.library(f"{payload}/lib/libx.so", f"-Wl,-z,{flag}")
+    compile_c.program(f"{payload}/bin/x", f"-Wl,-z,{flag}")
+    wanted = {(rule, path, severity) for path in ("lib/libx.so", "bin/x")}
+    assert found(payload, own=own) >= wanted
+    assert {path for r, path, _ in found(payload, own=own) if r == rule} == {"lib/libx.so", "bin/x"}
+
+
+def test_a_record_makes_a_tree_ours(payload, compile_c):
+    compile_c.library(f"{payload}/lib/libx.so", "-Wl,-z,lazy")
+    assert found(payload) == {("bind-now", "lib/libx.so", "note")}
+    (payload / "rezbuild.json").write_text("{}")
+    assert found(payload) == {("bind-now", "lib/libx.so", "error")}
+
+
+def test_what_a_bundled_library_has_is_not_ours_to_export(payload, compile_c):
+    both = "int far(void) { return 1; }\n"
+    compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source=both)
+    compile_c.library(
+        f"{payload}/lib/libx.so", source=f"{both}int near(void) {{ return far(); }}\n"
+    )
+    (finding,) = audit.audit(payload).findings
+    assert (finding.rule.id, finding.path) == ("symbol-exported", "lib/libx.so")
+    assert "1 symbols of deps/far/1/lib/libfar.so.1: far" in finding.message
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "static int far(void) { return 1; }\nint near(void) { return far(); }\n",
+        """int far(void) __attribute__((visibility("hidden")));
+        int far(void) { return 1; }
+        int near(void) { return far(); }""",
+        "int near(void) { return 1; }\nvoid _init(void) {}\nint _edata, __bss_start;\n",
+    ],
+)
+def test_hidden_and_the_linkers_own_symbols_are_no_exports(payload, compile_c, source):
+    theirs = "int far(void) { return 1; }\nvoid _init(void) {}\nint _edata, __bss_start;\n"
+    compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source=theirs)
+    compile_c.library(f"{payload}/lib/libx.so", source=source)
+    assert found(payload) == set()
+
+
+def version_of(path: Path) -> str:
+    (version,) = {name for _, name in elf.read(path).versions}
+    return version.partition("_")[2]
+
+
+def test_the_glibc_that_is_needed_and_who_says_so(payload, compile_c):
+    compile_c.library(f"{payload}/lib/libold.so", "-lc", source=GETPID)
+    compile_c.library(f"{payload}/lib/libplain.so")
+    old = version_of(payload / "lib/libold.so")
+    needs = audit.audit(payload).needs
+    assert (needs.glibc, needs.because) == (old, {"lib/libold.so": ("getpid",)})
+    assert show.needs(needs) == f"needs glibc {old}, because of lib/libold.so (getpid)"
+
+
+def test_without_any_glibc(payload, compile_c):
+    compile_c.library(f"{payload}/lib/libx.so")
+    report = audit.audit(payload, ceiling="2.0")
+    assert (report.needs.glibc, report.findings) == (None, ())
+    assert show.needs(report.needs) == "needs no particular glibc"
+
+
+def with_version(compile_c, path: Path, name: str, version: str) -> None:
+    """A library that needs ``name`` of libc.so.6 in any version: the libc is one made for it."""
+    folder = path.parents[2] / "made"
+    folder.mkdir(exist_ok=True)
+    (folder / "map").write_text(f"{version} {{ global: *; }};\n")
+    source = f"int {name}(void) {{ return 1; }}\n"
+    flags = (f"-Wl,--version-script={folder}/map", "-Wl,-soname,libc.so.6")
+    libc = compile_c(f"{folder}/libc.so.6", source, "-shared", "-fPIC", "-nostdlib", *flags)
+    calls = f"int {name}(void);\nint f(void) {{ return {name}(); }}\n"
+    compile_c.library(str(path), str(libc), source=calls)
+
+
+@pytest.mark.parametrize(
+    ("version", "ceiling", "over"),
+    [
+        ("GLIBC_2.34", "2.28", True),
+        ("GLIBC_2.34", "2.34", False),
+        ("GLIBC_2.9", "2.28", False),
+        ("GLIBC_2.28.1", "2.28", True),
+        ("GLIBC_2.100", "2.28", True),
+        ("GLIBC_ABI_DT_RELR", "2.35", True),
+        ("GLIBC_ABI_DT_RELR", "2.36", False),
+    ],
+)
+def test_the_ceiling(payload, compile_c, version, ceiling, over):
+    with_version(compile_c, payload / "lib/libx.so", "new", version)
+    with_version(compile_c, payload / "lib/libz.so", "old", "GLIBC_2.2.5")
+    report = audit.audit(payload, ceiling=ceiling)
+    assert [(one.rule.id, one.path) for one in report.errors] == (
+        [("glibc-ceiling", "lib/libx.so")] if over else []
+    )
+    assert all(f"more than {ceiling}: {version} (new)" == one.message for one in report.errors)
+    assert report.needs.over(ceiling) == over
+    assert audit.audit(payload).errors == ()
+
+
+def test_what_glibc_keeps_for_itself(payload, compile_c):
+    with_version(compile_c, payload / "lib/libx.so", "secret", "GLIBC_PRIVATE")
+    (finding,) = audit.audit(payload).findings
+    assert (finding.rule.id, finding.message) == ("glibc-private", "GLIBC_PRIVATE (secret)")
+    # It is no number: it says nothing of how old a glibc may be.
+    assert audit.audit(payload).needs.glibc is None
+
+
+def test_the_versions_of_the_runtime_of_cxx(payload, compile_c):
+    source = '#include <string>\nstd::string f(int x) { return std::to_string(x) + "!"; }\n'
+    compile_c(f"{payload}/lib/libx.so", source, "-shared", "-fPIC", "-lstdc++", language="c++")
+    needs = audit.audit(payload).needs
+    assert needs.others["GLIBCXX"].startswith("3.4.")
+    assert f"GLIBCXX {needs.others['GLIBCXX']}" in show.needs(needs)
+    # What the payload brings itself is no need.
+    compile_c.library(f"{payload}/lib/libstdc++.so.6")
+    assert "GLIBCXX" not in audit.audit(payload).needs.others
+
+
+def test_the_record_alone_is_held_against_a_ceiling():
+    record = {"glibc": "2.34", "glibc_because": {"lib/libx.so": ["pthread_create"]}}
+    glibc.check_record("x-1", record, "2.34")
+    glibc.check_record("x-1", record, None)
+    glibc.check_record("x-1", {}, "2.1")
+    with pytest.raises(AuditError, match=r"x-1 needs glibc 2\.34.* is 2\.28") as caught:
+        glibc.check_record("x-1", record, "2.28")
+    assert caught.value.tried == ("lib/libx.so: pthread_create",)
+
+
+def test_json_has_all_of_it(payload, compile_c):
+    compile_c.library(f"{payload}/lib/libold.so", "-lc", source=GETPID)
+    for number in range(30):
+        (payload / f"link{number}").symlink_to("/nowhere")
+    report = audit.audit(payload)
+    data = json.loads(json.dumps(show.as_data(payload, report)))
+    assert len(data["findings"]) == 60
+    assert data["glibc"] == report.needs.glibc
+    assert data["glibc_because"] == {"lib/libold.so": ["getpid"]}
+    lines = list(show.lines(payload, report))
+    assert len([line for line in lines if line.startswith("error: link-absolute: link")]) == 10
+    assert "error: link-absolute: … and 20 more (--json has them all)" in lines
+    assert "  link-absolute (30): it leads back to where the payload was" in lines
+    assert lines[-1] == f"{payload}: 60 errors, 0 notes"

@@ -1,0 +1,303 @@
+"""The audit's rules on paths, prefixes, modes, scripts and later changes, broken by real files."""
+
+from __future__ import annotations
+
+import py_compile
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from rezbuild import audit, manifest
+from rezbuild.audit import RULES
+from rezbuild.audit.places import Places
+
+
+@pytest.fixture
+def payload(tmp_path) -> Path:
+    folder = tmp_path / "payload"
+    (folder / "lib").mkdir(parents=True)
+    return folder
+
+
+def found(payload: Path, **options) -> set[tuple[str, str]]:
+    return {(one.rule.id, one.path) for one in audit.audit(payload, **options).findings}
+
+
+PLACE = "/mnt/build box/work"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        f"prefix={PLACE}\n",
+        f"-I{PLACE}/include",
+        f"The folder is {PLACE}.",
+        "x = 'file:///mnt/build%20box/work/x'",
+        f"{'x' * 100_000}{PLACE}",
+        f"\0A{PLACE}B\0",  # compiled: what is beside it is no part of it
+    ],
+)
+def test_a_path_anywhere_in_a_file(payload, data):
+    (payload / "lib/x").write_text(data)
+    assert found(payload, places=[PLACE]) == {("build-path", "lib/x")}
+    assert found(payload) == set()
+
+
+@pytest.mark.parametrize("more", ["2", "-old", "_x", ".bak", "é"])
+def test_another_path_that_begins_alike(payload, more):
+    (payload / "lib/x").write_text(f"prefix={PLACE}{more}\n", encoding="utf-8")
+    assert found(payload, places=[PLACE]) == set()
+
+
+def test_a_path_in_a_library_and_in_compiled_python(payload, compile_c):
+    compile_c.library(f"{payload}/lib/libx.so", source=f'const char *home = "{PLACE}/etc";\n')
+    (payload / "x.py").write_text("x = 1\n")
+    py_compile.compile(str(payload / "x.py"), str(payload / "lib/x.pyc"), dfile=f"{PLACE}/x.py")
+    assert found(payload, places=[PLACE]) == {
+        ("build-path", "lib/libx.so"),
+        ("build-path", "lib/x.pyc"),
+    }
+
+
+def test_a_path_in_a_name_and_in_a_links_target(payload):
+    """A DESTDIR that was given twice; a link into it."""
+    (payload / PLACE.lstrip("/")).mkdir(parents=True)
+    (payload / "link").symlink_to(f".{PLACE}")
+    paths = {path for rule, path in found(payload, places=[PLACE]) if rule == "build-path"}
+    assert paths == {"link", "mnt/build box/work"}
+
+
+def test_the_trees_own_path_real_and_as_it_is_given(payload, tmp_path):
+    link = tmp_path / "a link"
+    link.symlink_to(payload)
+    for number, text in enumerate((str(payload), str(link), str(link).replace(" ", "%20"))):
+        (payload / f"file{number}").write_text(f"home = {text}\n")
+    assert found(payload) == {("build-path", "file0")}
+    report = audit.audit(link)
+    assert {one.path for one in report.findings} == {"file0", "file1", "file2"}
+    assert report.places == {str(payload): 1, str(link): 1, str(link).replace(" ", "%20"): 1}
+
+
+def test_files_are_counted_by_place(payload):
+    for number in range(3):
+        (payload / f"file{number}").write_text(f"{PLACE} and {PLACE} again\n")
+    (payload / "other").write_text("/mnt/other\n")
+    report = audit.audit(payload, places=[PLACE, "/mnt/other"])
+    assert report.places == {PLACE: 3, "/mnt/other": 1}
+
+
+def test_the_root_is_no_place():
+    assert Places(["/"]).names == ()
+    assert Places(["relative", "."]).names == ()
+    assert Places(["/"]).in_data(b"/ and /x", text=True) == []
+
+
+def test_a_large_file_is_not_read_into_memory(payload):
+    size = 96 << 20
+    with (payload / "large").open("wb") as stream:
+        stream.seek(size)
+        stream.write(PLACE.encode())
+    tracemalloc.start()
+    try:
+        assert found(payload, places=[PLACE]) == {("build-path", "large")}
+        assert tracemalloc.get_traced_memory()[1] < size // 4
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_records_of_rez_are_its_own(payload):
+    for name in ("build.rxt", "variant.json"):
+        (payload / name).write_text(f"{payload}\n")
+        (payload / "lib" / name).write_text(f"{payload}\n")
+    assert found(payload) == {("build-path", "lib/build.rxt"), ("build-path", "lib/variant.json")}
+
+
+@pytest.mark.parametrize("name", ["python-3.11.2", "libx11-1.8", "source"])
+def test_the_neutral_prefix_in_a_text_of_ours(payload, name):
+    (payload / "lib/x.txt").write_text(f"prefix=/rezbuild/{name}/lib\n")
+    (payload / "lib/x.pyc").write_bytes(f"\0/rezbuild/{name}/lib".encode())
+    report = audit.audit(payload, own=True)
+    assert [(one.rule.id, one.path) for one in report.findings] == [("text-prefix", "lib/x.txt")]
+    assert report.findings[0].message == f"it names /rezbuild/{name}"
+    assert found(payload) == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        *(("file", mode) for mode in (0o666, 0o600, 0o640, 0o744)),
+        *(("folder", mode) for mode in (0o777, 0o700, 0o750, 0o1777)),
+    ],
+)
+def test_modes_that_are_not_for_everyone(payload, kind, mode):
+    path = payload / "x"
+    path.mkdir() if kind == "folder" else path.write_text("x")
+    path.chmod(mode)
+    assert found(payload) == {("mode", "x")}
+    (finding,) = audit.audit(payload, own=True).findings
+    assert finding.severity == "error"
+    assert audit.audit(payload, own=False).errors == ()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o755, 0o444, 0o555, 0o664, 0o775])
+def test_modes_that_are(payload, mode):
+    (payload / "x").write_text("x")
+    (payload / "x").chmod(mode)
+    assert found(payload) == set()
+
+
+def test_the_mode_of_the_root(payload):
+    payload.chmod(0o777)
+    assert found(payload) == {("mode", ".")}
+
+
+def test_a_program_that_nobody_can_run(payload, compile_c):
+    compile_c.program(f"{payload}/bin/x").chmod(0o644)
+    compile_c.library(f"{payload}/lib/libx.so").chmod(0o644)
+    assert found(payload) == {("mode", "bin/x")}
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("#!/bin/sh", ""),
+        ("#!/bin/sh -e", ""),
+        ("#! /usr/bin/env python3", ""),
+        ("#!/usr/bin/env -S python3 -I", ""),
+        ("#!/usr/bin/perl -w", ""),
+        ("#!/usr/bin/python3", "/usr/bin/python3"),
+        ("#! /mnt/venv/bin/python", "/mnt/venv/bin/python"),
+        ("#!/usr/bin/env /mnt/venv/bin/python", "/mnt/venv/bin/python"),
+        ("#!python", "python"),
+        ("#!../bin/python3", "../bin/python3"),
+        ("text", ""),
+    ],
+)
+def test_the_first_line_of_a_script(payload, line, wrong):
+    path = payload / "script"
+    path.write_text(f"{line}\nx\n")
+    assert found(payload) == set()
+    path.chmod(0o755)
+    findings = audit.audit(payload).findings
+    assert [(one.rule.id, one.message) for one in findings] == (
+        [("shebang", f"its interpreter is {wrong}")] if wrong else []
+    )
+
+
+def test_libtools_archives(payload):
+    (payload / "lib/libx.la").write_text("libdir='/usr/lib'\n")
+    assert found(payload) == {("libtool-archive", "lib/libx.la")}
+    assert audit.audit(payload).errors == ()
+    assert len(audit.audit(payload, own=True).errors) == 1
+
+
+def test_what_is_no_file_is_left_alone(payload):
+    """Opening a pipe would wait for its writer."""
+    subprocess.run(["mkfifo", payload / "pipe"], check=True)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(payload / "s"))
+        assert found(payload) <= {("mode", "s")}
+
+
+def lists(payload: Path) -> None:
+    """As the hook writes them."""
+    elves = audit.audit(payload, own=True).elf
+    manifest.write(payload, {"elf": list(elves)})
+    manifest.write_contents(payload)
+
+
+@pytest.fixture
+def listed(payload, compile_c) -> Path:
+    compile_c.library(f"{payload}/lib/libx.so.1")
+    (payload / "lib/libx.so").symlink_to("libx.so.1")
+    (payload / "text").write_text("text\n")
+    lists(payload)
+    assert found(payload) == set()
+    return payload
+
+
+def test_a_module_that_came_later(listed, compile_c):
+    compile_c.library(f"{listed}/lib/later.so")
+    assert found(listed) == {("elf-set", "lib/later.so")}
+    assert RULES["elf-set"].severity == "error"
+
+
+def test_a_file_that_came_later_is_a_note(listed):
+    (listed / "lib/later.py").write_text("x")
+    assert found(listed) == {("file-added", "lib/later.py")}
+    assert audit.audit(listed).errors == ()
+
+
+def test_what_python_keeps_for_itself_is_no_news(listed):
+    (listed / "lib/__pycache__").mkdir()
+    (listed / "lib/__pycache__/x.cpython-311.pyc").write_text("x")
+    assert found(listed) == set()
+
+
+@pytest.mark.parametrize("path", ["text", "lib/libx.so.1", "lib/libx.so"])
+def test_a_file_that_is_gone(listed, path):
+    (listed / path).unlink()
+    assert ("file-missing", path) in found(listed)
+
+
+def test_a_copy_that_was_cut_short(listed):
+    (listed / "text").write_text("te")
+    (finding,) = audit.audit(listed).findings
+    assert (finding.rule.id, finding.path) == ("file-missing", "text")
+    assert finding.message == "it has 2 bytes; 5 were built"
+
+
+def test_a_link_that_leads_elsewhere(listed):
+    (listed / "lib/libx.so").unlink()
+    (listed / "lib/libx.so").symlink_to("../text")
+    assert found(listed) == {("file-missing", "lib/libx.so")}
+
+
+def test_a_copy_that_follows_links(listed, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(listed, copy)
+    assert not (copy / "lib/libx.so").is_symlink()
+    assert found(copy) == set()
+
+
+def test_without_the_list_the_record_still_knows_the_libraries(listed):
+    (listed / manifest.CONTENTS).unlink()
+    assert found(listed) == {("file-missing", manifest.CONTENTS)}
+    (listed / "lib/libx.so.1").unlink()
+    assert ("file-missing", "lib/libx.so.1") in found(listed)
+
+
+def test_a_payload_from_before_there_were_lists(payload):
+    manifest.write(payload, {"name": "x"})
+    (payload / "text").write_text("x")
+    assert found(payload) == set()
+
+
+# As another user where this one is root, who reads everything.
+UNREADABLE = """\
+import os, sys
+from pathlib import Path
+from rezbuild import audit
+if os.getuid() == 0:
+    os.setuid(65534)
+print(sorted((f.rule.id, f.path) for f in audit.audit(Path(sys.argv[1])).findings))
+"""
+
+
+def test_an_unreadable_folder_is_named():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "closed").mkdir(mode=0)
+        (folder / "secret").write_text("x")
+        (folder / "secret").chmod(0)
+        argv = [sys.executable, "-c", UNREADABLE, name]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    wanted = [(rule, path) for rule in ("mode", "unreadable") for path in ("closed", "secret")]
+    assert done.stdout == f"{wanted}\n", done.stderr
