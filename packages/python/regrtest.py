@@ -1,0 +1,218 @@
+"""CPython's own test suite, run by a payload that has been made whole again in a scratch folder.
+
+A payload has no tests and none of the C modules that only tests use (``_trim`` in recipe.py). A copy
+of it gets both back: the one from the pinned source, the other compiled against the copy's own
+headers. So no test is skipped for want of them, the payload is not touched, and what runs is a copy
+that was moved.
+"""
+
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rez.version import Version, VersionRange
+
+from rezbuild import toml
+from rezbuild.check import Result
+from rezbuild.errors import CatalogueError, CheckError
+
+KNOWN = "known-failures.toml"
+# Seconds a file of tests may take: the slowest one takes three minutes on two cores.
+TIMEOUT = 1200
+# Names of C modules that only tests use, by what their source files are called.
+HELPERS = ("_test*.c", "_xx*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c")
+# One line of regrtest's own report, as 3.9 to 3.14 write it.
+_LINE = re.compile(r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+(?:/\d+)+\] (\S+) ([a-z][^()\n]*?)"
+                   r"(?: \(([^)]*)\))?(?: -- running: .*| in .*)?")
+_SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
+
+
+@dataclass
+class Results:
+    """What one run of the suite gave.
+
+    Attributes:
+        files: The outcome of each file of tests: ``passed``, ``failed``, ``skipped`` ...
+        denied: Files that are skipped because they want a resource, of which there are none.
+        skipped: Why, for each other file that is.
+        failures: The tests that failed, with the last line of each one's trace.
+        tests: How many tests were run, with the skipped ones among them.
+    """
+
+    files: dict = field(default_factory=dict)
+    denied: set = field(default_factory=set)
+    skipped: dict = field(default_factory=dict)
+    failures: dict = field(default_factory=dict)
+    tests: int = 0
+    tests_skipped: int = 0
+
+
+def suite(c, tests):
+    """Runs it; what fails once is run again, alone, so that a busy machine is not blamed on Python."""
+    python = assemble(c)
+    known = load_known(c)
+    results = run(c, python, tests, "regrtest")
+    again = sorted({file_of(name) for name in unknown(results, known)} & set(results.files))
+    flaky = []
+    if again:
+        second = run(c, python, again, "again", jobs=1)
+        flaky = [name for name in results.failures if name not in second.failures]
+        for name in set(results.failures) & set(flaky):
+            del results.failures[name]
+        results.failures |= second.failures
+        results.files |= second.files
+    yield from judge(results, known, flaky)
+
+
+def judge(results, known, flaky):
+    """The run against what is known: only what nobody has explained is a problem."""
+    bad = unknown(results, known)
+    yield Result(
+        "test suite",
+        f"{len(results.files)} files, {results.tests} tests; {results.tests_skipped} skipped, "
+        f"{len(results.failures) - len(set(bad) & set(results.failures))} known failures",
+        tuple(f"{name}: {reason}" for name, reason in bad.items()),
+    )
+    if flaky:
+        yield Result("only alone", f"failed beside others, passed alone: {', '.join(flaky)}")
+    ran = {name for name in known["failure"] if file_of(name) in results.files}
+    now = sorted(ran - set(results.failures) - {n for n, s in results.files.items() if s != "passed"})
+    now += sorted(n for n in known["skip"] if results.files.get(n) == "passed")
+    if now:
+        yield Result("known, and passes now", f"take it out of {KNOWN}: {', '.join(now)}")
+
+
+def unknown(results, known):
+    """What failed or was skipped and is not in the file of known ones; each with what was said."""
+    bad = {n: why for n, why in results.failures.items() if n not in known["failure"]}
+    explained = {file_of(name) for name in results.failures} | set(known["failure"])
+    for name, state in results.files.items():
+        if state == "skipped" and name not in results.denied and name not in known["skip"]:
+            bad[name] = f"skipped: {results.skipped.get(name, 'no reason given')}"
+        elif state not in ("passed", "skipped") and name not in explained:
+            bad[name] = state
+    return bad
+
+
+def file_of(name):
+    """The file of tests, as regrtest names it: ``test_x`` of ``test.test_x.Class.test_y``."""
+    return next((word for word in name.split(".") if word.startswith("test_")), name)
+
+
+def load_known(c):
+    """What is expected of this version: names and reasons, of failures and of files skipped."""
+    path = c.recipe / KNOWN
+    tables = toml.loads(path.read_text(encoding="utf-8"))
+    found = {"failure": {}, "skip": {}}
+    for kind, entries in tables.items():
+        for entry in entries:
+            if kind not in found or set(entry) != {"test", "python", "reason"}:
+                raise CatalogueError(f"{path}: [[failure]] and [[skip]] have test, python, reason")
+            if Version(c.version) in VersionRange(entry["python"]):
+                found[kind][entry["test"]] = entry["reason"]
+    return found
+
+
+# The interpreter with its tests.
+
+
+def assemble(c):
+    """A copy of the payload with the tests and their helpers; its interpreter."""
+    copy = c.scratch / "python"
+    shutil.copytree(c.root, copy, symlinks=True)
+    python = copy / "bin/python3"
+    lib = next(copy.glob("lib/python3*/os.py")).parent
+    source = c.source()
+    for folder in sorted((source / "Lib").rglob("*")):
+        if folder.is_dir() and folder.name in ("test", "tests", "idle_test"):
+            target = lib / folder.relative_to(source / "Lib")
+            if not target.exists():
+                shutil.copytree(folder, target)
+    modules = source / "Modules"
+    for path in sorted(found for pattern in HELPERS for found in modules.glob(pattern)):
+        _compile(c, path, copy, lib / "lib-dynload")
+    for folder in modules.glob("_xxtestfuzz"):
+        _compile(c, folder / "_xxtestfuzz.c", copy, lib / "lib-dynload")
+    return python
+
+
+def _compile(c, path, copy, target):
+    """One C module, unless the payload has it."""
+    name = path.stem[: -len("module")] if path.stem.endswith("module") else path.stem
+    if next(target.glob(f"{name}.*"), None):
+        return
+    include = next(copy.glob("include/python3*"))
+    more = sorted((path.parent / name).glob("*.c"))
+    if path.parent.name == name:
+        more = sorted(p for p in path.parent.glob("*.c") if p != path)
+    modules = c.source() / "Modules"
+    done = c.run(
+        *(c.compiler, "-shared", "-fPIC", "-O1", "-w"),
+        *(f"-I{include}", f"-I{include / 'internal'}", f"-I{modules}"),
+        *(path, *more, "-lm", "-o", target / f"{name}.{_suffix(target)}"),
+    )
+    if done.returncode != 0:
+        raise CheckError(
+            f"{name}, which tests need, cannot be compiled:\n{done.stderr[-2000:]}",
+            advice=["the payload's headers are used: are they whole?"],
+        )
+
+
+def _suffix(folder):
+    """As in ``cpython-311-x86_64-linux-gnu.so``."""
+    return next(folder.glob("*.so")).name.partition(".")[2]
+
+
+# The run.
+
+
+def run(c, python, tests, name, jobs=None):
+    """Runs the suite, or the files of it that are named."""
+    log, xml = c.scratch / f"{name}.log", c.scratch / f"{name}.xml"
+    c.run(
+        *(python, "-m", "test", f"-j{jobs or c.jobs}", "--timeout", str(TIMEOUT), "-W"),
+        *("--junit-xml", xml, *tests),
+        log=log,
+    )
+    results = read(log.read_text(errors="replace"), xml)
+    if not results.files:
+        raise CheckError(
+            f"the suite did not run:\n{log.read_text(errors='replace')[-2000:]}",
+            advice=["are the names of the tests right, as in test_ssl?"],
+        )
+    for test in tests:
+        results.files.setdefault(test, "did not run")
+    return results
+
+
+def read(text, xml):
+    """What regrtest said in its lines, and in JUnit's XML of each test."""
+    results = Results()
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        if match:
+            name, state, more = match.groups()
+            results.files[name] = "failed" if state.startswith("failed") else state.strip()
+            if more == "env changed":
+                results.files[name] = "passed"
+            if state.startswith("skipped") and more == "resource denied":
+                results.denied.add(name)
+        match = _SKIPPED.fullmatch(line)
+        if match:
+            results.skipped.setdefault(*match.groups())
+    if xml.is_file():
+        for case in ET.parse(xml).getroot().iter("testcase"):
+            _add(results, case)
+    return results
+
+
+def _add(results, case):
+    results.tests += 1
+    results.tests_skipped += case.find("skipped") is not None
+    for kind in ("failure", "error"):
+        trouble = case.find(kind)
+        if trouble is not None:
+            lines = ["".join(trouble.itertext()).strip(), kind]
+            results.failures[case.get("name")] = lines[not lines[0]].splitlines()[-1]
