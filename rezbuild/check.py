@@ -95,17 +95,17 @@ class Check:
         """
         words = [str(word) for word in argv]
         with (log or Path(os.devnull)).open("w", encoding="utf-8") as stream:
-            output = {"stdout": stream, "stderr": subprocess.STDOUT}
             try:
                 return subprocess.run(
                     words,
                     cwd=self.scratch,
                     env={**self.env, **env},
                     stdin=subprocess.DEVNULL,
+                    stdout=stream if log else subprocess.PIPE,
+                    stderr=subprocess.STDOUT if log else subprocess.PIPE,
                     text=True,
                     errors="replace",
                     check=False,
-                    **(output if log else {"capture_output": True}),  # type: ignore[call-overload]
                 )
             except OSError as error:
                 raise CheckError(f"{words[0]} does not run: {error.strerror}") from None

@@ -384,9 +384,7 @@ def _check(arguments: argparse.Namespace) -> int:
     root = _payload(arguments.what).resolve()
     folder = _recipes_folder(arguments)
     failed = []
-    for result in check.check(
-        root, folder, settings, suite=arguments.suite, keep=arguments.keep
-    ):
+    for result in check.check(root, folder, settings, suite=arguments.suite, keep=arguments.keep):
         _say(str(result))
         if result.problems:
             failed.append(result.name)

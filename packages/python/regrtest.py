@@ -1,16 +1,15 @@
 """CPython's own test suite, run by a payload that has been made whole again in a scratch folder.
 
-A payload has no tests and none of the C modules that only tests use (``_trim`` in recipe.py). A copy
-of it gets both back: the one from the pinned source, the other compiled against the copy's own
-headers. So no test is skipped for want of them, the payload is not touched, and what runs is a copy
-that was moved.
+A payload has no tests and none of the C modules that only tests use (``_trim`` in recipe.py). A
+copy of it gets both back: the one from the pinned source, the other compiled against the copy's own
+headers. So no test is skipped for want of them, the payload is not touched, and what runs is a
+copy that was moved.
 """
 
 import re
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from rez.version import Version, VersionRange
 
@@ -19,13 +18,22 @@ from rezbuild.check import Result
 from rezbuild.errors import CatalogueError, CheckError
 
 KNOWN = "known-failures.toml"
+# A shell starts what runs in the background with SIGINT ignored, and that is inherited: test_signal
+# and its like then wait for what never comes.
+START = """\
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 # Seconds a file of tests may take: the slowest one takes three minutes on two cores.
 TIMEOUT = 1200
 # Names of C modules that only tests use, by what their source files are called.
 HELPERS = ("_test*.c", "_xx*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c")
 # One line of regrtest's own report, as 3.9 to 3.14 write it.
-_LINE = re.compile(r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+(?:/\d+)+\] (\S+) ([a-z][^()\n]*?)"
-                   r"(?: \(([^)]*)\))?(?: -- running: .*| in .*)?")
+_LINE = re.compile(
+    r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+(?:/\d+)+\] (\S+) ([a-z][^()\n]*?)"
+    r"(?: \(([^)]*)\))?(?: -- running: .*| in .*)?"
+)
 _SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
 
 
@@ -50,7 +58,7 @@ class Results:
 
 
 def suite(c, tests):
-    """Runs it; what fails once is run again, alone, so that a busy machine is not blamed on Python."""
+    """Runs it; what fails is run again, alone, so that a busy machine is not blamed on Python."""
     python = assemble(c)
     known = load_known(c)
     results = run(c, python, tests, "regrtest")
@@ -78,7 +86,9 @@ def judge(results, known, flaky):
     if flaky:
         yield Result("only alone", f"failed beside others, passed alone: {', '.join(flaky)}")
     ran = {name for name in known["failure"] if file_of(name) in results.files}
-    now = sorted(ran - set(results.failures) - {n for n, s in results.files.items() if s != "passed"})
+    now = sorted(
+        ran - set(results.failures) - {n for n, s in results.files.items() if s != "passed"}
+    )
     now += sorted(n for n in known["skip"] if results.files.get(n) == "passed")
     if now:
         yield Result("known, and passes now", f"take it out of {KNOWN}: {', '.join(now)}")
@@ -140,7 +150,7 @@ def assemble(c):
 
 def _compile(c, path, copy, target):
     """One C module, unless the payload has it."""
-    name = path.stem[: -len("module")] if path.stem.endswith("module") else path.stem
+    name = path.stem.removesuffix("module")
     if next(target.glob(f"{name}.*"), None):
         return
     include = next(copy.glob("include/python3*"))
@@ -172,7 +182,8 @@ def run(c, python, tests, name, jobs=None):
     """Runs the suite, or the files of it that are named."""
     log, xml = c.scratch / f"{name}.log", c.scratch / f"{name}.xml"
     c.run(
-        *(python, "-m", "test", f"-j{jobs or c.jobs}", "--timeout", str(TIMEOUT), "-W"),
+        *(python, "-I", "-c", START, python),
+        *("-m", "test", f"-j{jobs or c.jobs}", "--timeout", str(TIMEOUT), "-W"),
         *("--junit-xml", xml, *tests),
         log=log,
     )
@@ -203,7 +214,7 @@ def read(text, xml):
         if match:
             results.skipped.setdefault(*match.groups())
     if xml.is_file():
-        for case in ET.parse(xml).getroot().iter("testcase"):
+        for case in ET.parse(xml).getroot().iter("testcase"):  # noqa: S314 (our own)
             _add(results, case)
     return results
 

@@ -91,8 +91,8 @@ def modules():
         folders[:] = [name for name in folders if name.isidentifier() and name not in _NO_MODULES]
         package = pathlib.Path(folder).relative_to(top).parts
         for name in files:
-            stem, suffix = os.path.splitext(name)
-            if suffix == ".py" and stem.isidentifier() and stem != "__main__":
+            stem, _, suffix = name.partition(".")
+            if suffix == "py" and stem.isidentifier() and stem != "__main__":
                 found.add(".".join([*package, stem]).replace(".__init__", ""))
     return sorted(found - set(NOT_IMPORTED) - {"__init__"})
 
@@ -106,7 +106,7 @@ def broken():
             try:
                 importlib.import_module(name)
             # Whatever a module does when it is imported, the others are tried as well.
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:  # noqa: BLE001, PERF203
                 problems[name] = f"{type(error).__name__}: {error}"
     return problems
 
