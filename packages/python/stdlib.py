@@ -15,6 +15,7 @@ import os
 import pathlib
 import sys
 import sysconfig
+import tempfile
 import warnings
 
 _WINDOWS = "Windows has it"
@@ -101,7 +102,7 @@ def broken():
     """What cannot be imported, and why."""
     problems = {}
     warnings.simplefilter("ignore")
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), _home():
         for name in modules():
             try:
                 importlib.import_module(name)
@@ -109,6 +110,14 @@ def broken():
             except BaseException as error:  # noqa: BLE001, PERF203
                 problems[name] = f"{type(error).__name__}: {error}"
     return problems
+
+
+@contextlib.contextmanager
+def _home():
+    """A folder for what IDLE makes in the user's own as soon as it is imported."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder
+        yield
 
 
 def main():
