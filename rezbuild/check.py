@@ -194,7 +194,7 @@ def check(
 
 
 def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
-    before = _snapshot(c.root)
+    before = snapshot(c.root)
     known = c.module(FILE_NAME) if (c.recipe / FILE_NAME).is_file() else None
     if known is not None:
         yield from known.quick(c)
@@ -202,12 +202,13 @@ def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
         if not hasattr(known, "suite"):
             raise UsageError(f"{c.name} has no test suite of its own: no suite() in {FILE_NAME}")
         yield from known.suite(c, suite)  # type: ignore[union-attr]
-    changed = sorted(path for path, _ in before ^ _snapshot(c.root))
+    changed = sorted(path for path, _ in before ^ snapshot(c.root))
     problems = tuple(dict.fromkeys(f"{path} was written" for path in changed))
     yield Result("read-only", "nothing is written into the payload by using it", problems)
 
 
-def _snapshot(root: Path) -> set[tuple[str, tuple[int, int]]]:
+def snapshot(root: Path) -> set[tuple[str, tuple[int, int]]]:
+    """All there is below a folder: relative paths, each with its size and its time in ns."""
     facts = ((str(path.relative_to(root)), path.lstat()) for path in root.rglob("*"))
     return {(path, (stat.st_size, stat.st_mtime_ns)) for path, stat in facts}
 
