@@ -31,7 +31,7 @@ TIMEOUT = 1200
 HELPERS = ("_test*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c", "_xxtestfuzz/_xxtestfuzz.c")
 # One line of regrtest's own report, as 3.9 to 3.14 write it.
 _LINE = re.compile(
-    r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+(?:/\d+)+\] "
+    r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+/(\d+)(?:/\d+)*\] "
     r"(\S+) ([a-z][^()\n]*?)((?: \([^)]*\))*)(?: -- running: .*)?"
 )
 _SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
@@ -211,11 +211,13 @@ def run(c, python, tests, name, jobs=None):
 
 def read(text, xml):
     """What regrtest said in its lines, and in JUnit's XML of each test."""
-    results = Results()
+    results, total = Results(), None
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
-        if match:
-            name, state, more = match.groups()
+        # Tests of regrtest itself show the lines of small runs of their own.
+        total = total or (match and match[1])
+        if match and match[1] == total:
+            _, name, state, more = match.groups()
             results.files[name] = "failed" if state.startswith("failed") else state.strip()
             if "(env changed)" in more:
                 results.files[name] = "passed"

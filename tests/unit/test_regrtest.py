@@ -19,6 +19,7 @@ test_asdl skipped -- test irrelevant for an installed Python
 0:03:37 load avg: 5.43 [6/7/2] test_env failed (env changed)
 0:11:05 load avg: 10.77 [7/7/3] test_multi failed (2 failures) (2 min 40 sec) -- running: test_ssl
 test test_cppext failed
+0:00:00 load avg: 18.22 [1/1] test_regrtest_sigint ran no tests
 """
 XML = """<testsuites><testsuite>
 <testcase name="test.test_cppext.T.test_one"><error>Trace
@@ -33,7 +34,8 @@ ValueError: one</error></testcase>
 def regrtest() -> ModuleType:
     path = Path(__file__).parents[2] / "packages/python/regrtest.py"
     spec = importlib.util.spec_from_file_location("regrtest", path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
