@@ -63,17 +63,25 @@ def suite(c, tests):
     python = assemble(c)
     before = snapshot(python.parents[1])
     results = run(c, python, tests, "regrtest")
-    again = sorted({file_of(name) for name in unknown(results, known)} & set(results.files))
-    flaky = []
-    if again:
-        second = run(c, python, again, "again", jobs=1)
-        flaky = [name for name in results.failures if name not in second.failures]
-        for name in set(results.failures) & set(flaky):
-            del results.failures[name]
-        results.failures |= second.failures
-        results.files |= second.files
+    flaky = again(c, python, results, known)
     yield from judge(results, known, flaky)
     yield Result("suite, read-only", "it wrote nothing but .pyc files", written(python, before))
+
+
+def again(c, python, results, known):
+    """Runs what failed unexpectedly once more, alone; the names of what passes now."""
+    bad = {file_of(name) for name in unknown(results, known)}
+    files = sorted(name for name in bad if results.files.get(name, "skipped") != "skipped")
+    if not files:
+        return []
+    second = run(c, python, files, "again", jobs=1)
+    first = {name for name in results.failures if file_of(name) in files}
+    flaky = [name for name in first if name not in second.failures]
+    flaky += [name for name in files if second.files[name] == "passed"]
+    results.failures = {n: why for n, why in results.failures.items() if n not in first}
+    results.failures |= second.failures
+    results.files |= second.files
+    return sorted(flaky)
 
 
 def written(python, before):
