@@ -34,6 +34,9 @@ _LINE = re.compile(
     r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+/(\d+)(?:/\d+)*\] "
     r"(\S+) ([a-z][^()\n]*?)((?: \([^)]*\))*)(?: -- running: .*)?"
 )
+# unittest's own report of what failed; JUnit's XML lacks tests that fail in their subtests only.
+_FAILURE = re.compile(r"(?:FAIL|ERROR): (\S+) \(([\w.]+)\).*")
+_ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Exit|Expired|Interrupt|Failed)\b.*")
 _SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
 
 
@@ -241,17 +244,24 @@ def read(text, xml):
         match = _SKIPPED.fullmatch(line)
         if match:
             results.skipped.setdefault(*match.groups())
+    results.failures = dict(failures(text))
     if xml.is_file():
-        for case in ET.parse(xml).getroot().iter("testcase"):  # noqa: S314 (our own)
-            _add(results, case)
+        cases = list(ET.parse(xml).getroot().iter("testcase"))  # noqa: S314 (our own)
+        results.tests = len(cases)
+        results.tests_skipped = sum(case.find("skipped") is not None for case in cases)
     return results
 
 
-def _add(results, case):
-    results.tests += 1
-    results.tests_skipped += case.find("skipped") is not None
-    for kind in ("failure", "error"):
-        trouble = case.find(kind)
-        if trouble is not None:
-            lines = ["".join(trouble.itertext()).strip(), kind]
-            results.failures[case.get("name")] = lines[not lines[0]].splitlines()[-1]
+def failures(text):
+    """Names of the tests that failed, as ``test.test_x.Class.test_y``, each with its error."""
+    name = None
+    for line in text.splitlines():
+        match = _FAILURE.fullmatch(line)
+        if match:
+            # Before 3.11 the method's name is not repeated in the brackets.
+            name = match[2] if match[2].endswith(f".{match[1]}") else f"{match[2]}.{match[1]}"
+            yield name, "failed"
+        elif line == "Stdout:" or line.startswith("Ran "):
+            name = None
+        elif name and _ERROR.fullmatch(line):
+            yield name, line

@@ -49,7 +49,7 @@ TELLING = (
 
 
 def test_the_payload_passes_its_checks(built, payload):
-    out = built.rezbuild("check", payload, cwd="/").stdout
+    out = built.rezbuild("check", payload).stdout
     assert "FAILED" not in out
     assert "read-only: nothing is written" in out
 

@@ -18,15 +18,31 @@ test_asdl skipped -- test irrelevant for an installed Python
 0:03:36 load avg: 5.43 [5/7/2] test_dead crashed (Exit code -11)
 0:03:37 load avg: 5.43 [6/7/2] test_env failed (env changed)
 0:11:05 load avg: 10.77 [7/7/3] test_multi failed (2 failures) (2 min 40 sec) -- running: test_ssl
+FAIL: test_one (test.test_cppext.T.test_one) (subtest=1)
+Doc.
+----------------------------------------------------------------------
+Traceback (most recent call last):
+KeyError: 1
+
+During handling of the above exception, another exception occurred:
+
+ValueError: one
+
+Stdout:
+OSError: not this one
+======================================================================
+ERROR: test_two (test.test_multi.T)
+----------------------------------------------------------------------
+subprocess.CalledProcessError: two
+Ran 2 tests in 0.1s
+RuntimeError: nor this one
 test test_cppext failed
 0:00:00 load avg: 18.22 [1/1] test_regrtest_sigint ran no tests
 """
 XML = """<testsuites><testsuite>
-<testcase name="test.test_cppext.T.test_one"><error>Trace
-ValueError: one</error></testcase>
-<testcase name="test.test_multi.T.test_two"><failure>AssertionError: 1</failure></testcase>
 <testcase name="test.test_bz2.T.test_three"><skipped>no</skipped></testcase>
 <testcase name="test.test_bz2.T.test_four"></testcase>
+<testcase></testcase>
 </testsuite></testsuites>"""
 
 
@@ -59,14 +75,14 @@ def test_every_outcome_is_read(results):
         "test_multi": "failed",
     }
     assert results.denied == {"test_curses"}
-    assert (results.tests, results.tests_skipped) == (4, 1)
+    assert (results.tests, results.tests_skipped) == (3, 1)
     assert results.failures["test.test_cppext.T.test_one"] == "ValueError: one"
 
 
 def test_what_nobody_explained_is_a_problem(regrtest, results):
     assert regrtest.unknown(results, {"failure": {}, "skip": {}}) == {
         "test.test_cppext.T.test_one": "ValueError: one",
-        "test.test_multi.T.test_two": "AssertionError: 1",
+        "test.test_multi.T.test_two": "subprocess.CalledProcessError: two",
         "test_asdl": "skipped: test irrelevant for an installed Python",
         "test_dead": "crashed",
     }
@@ -78,5 +94,5 @@ def test_what_is_known_is_none_and_what_passes_now_is_said(regrtest, results):
         "skip": {"test_asdl": "why", "test_other": "why"},
     }
     suite, now = regrtest.judge(results, known, [])
-    assert suite.problems == ("test.test_multi.T.test_two: AssertionError: 1",)
+    assert suite.problems == ("test.test_multi.T.test_two: subprocess.CalledProcessError: two",)
     assert now.detail.endswith(": test_bz2")
