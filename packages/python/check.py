@@ -2,8 +2,8 @@
 
 import json
 
-# By package: how its library says its version from inside Python. Where a library does not, the
-# folder that it was bundled into says it.
+# By package: how its library says its version from inside Python. Of others the folder that they
+# were bundled into says it.
 VERSIONS = {
     "openssl": "__import__('ssl').OPENSSL_VERSION.split()[1]",
     "readline": "__import__('readline')._READLINE_LIBRARY_VERSION",
@@ -142,13 +142,12 @@ def _versions(c, python):
     if done.returncode != 0:
         return c.result("versions", "", done.stderr.splitlines()[-1:])
     found = json.loads(done.stdout)
+    for folder in (c.root / "deps").glob("*/*"):
+        if folder.parent.name in built:
+            found.setdefault(folder.parent.name, folder.name)
     wrong = [
-        f"{name} is {found[name]}, and rezbuild.json says {built[name]}"
-        for name in found
-        if not f"{built[name]}.".startswith(f"{found[name]}.")
+        f"{name} is {version}, and rezbuild.json says {built[name]}"
+        for name, version in sorted(found.items())
+        if not f"{built[name]}.".startswith(f"{version}.")
     ]
-    for name in sorted(set(built) - set(found)):
-        found[name] = built[name]
-        if c.record.get("bundled") and not (c.root / "deps" / name / built[name]).is_dir():
-            wrong.append(f"{name} {built[name]} is not in deps")
     return c.result("versions", ", ".join(f"{n} {v}" for n, v in sorted(found.items())), wrong)
