@@ -20,6 +20,7 @@ from rezbuild import __version__
 from rezbuild.errors import (
     AuditError,
     CatalogueError,
+    CheckError,
     FetchError,
     MachineError,
     RezbuildError,
@@ -50,6 +51,7 @@ exit codes:
   1 anything else   5 wrong checksum           9 the audit found something
   2 wrong usage     6 cannot be unpacked      10 this machine lacks something
   3 catalogue       7 a build step failed     11 Rez failed
+                                              12 a check of a payload failed
 """
 
 
@@ -99,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fetch(commands)
     _add_versions(commands)
     _add_audit(commands)
+    _add_check(commands)
     _add_doctor(commands)
     return parser
 
@@ -216,6 +219,33 @@ def _add_audit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(command=_audit)
 
 
+def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        commands,
+        "check",
+        "try a payload: the audit, what its package has to do, upstream's own tests",
+        "examples:\n"
+        "  rezbuild check python-3.11                            in seconds\n"
+        "  rezbuild check python-3.11 --regrtest                 CPython's whole test suite\n"
+        "  rezbuild check python-3.11 --regrtest test_ssl        some of it\n"
+        "Exit code 12 when a check fails. docs/check.md says what is checked.\n",
+    )
+    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or as in python-3.11")
+    parser.add_argument(
+        "--regrtest",
+        dest="suite",
+        nargs="*",
+        metavar="TEST",
+        help="upstream's own tests as well: those named, or all",
+    )
+    parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")
+    parser.add_argument(
+        "--keep", metavar="DIR", type=Path, help="work in this folder and leave it, with all logs"
+    )
+    _recipes_option(parser)
+    parser.set_defaults(command=_check)
+
+
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         commands, "doctor", "say what this machine lacks, and the command that installs it", ""
@@ -325,11 +355,7 @@ def _audit(arguments: argparse.Namespace) -> int:
 
     if not arguments.what:
         raise UsageError("nothing to audit", advice=["name a folder or a Rez request"])
-    root = Path(arguments.what)
-    if not root.exists() and "/" not in arguments.what:
-        from rezbuild.repository import resolve_root  # noqa: PLC0415 (rez is slow to import)
-
-        root = resolve_root(arguments.what)
+    root = _payload(arguments.what)
     report = audit(root, ceiling=_settings(arguments).glibc_max)
     if arguments.json:
         print(json.dumps(show.as_data(root, report), indent=2))
@@ -337,6 +363,37 @@ def _audit(arguments: argparse.Namespace) -> int:
         for line in show.lines(root, report):
             print(line)
     return AuditError.exit_code if report.errors else 0
+
+
+def _payload(what: str) -> Path:
+    """The folder that a user names, or the payload that Rez resolves for it."""
+    root = Path(what)
+    if not root.exists() and "/" not in what:
+        from rezbuild.repository import resolve_root  # noqa: PLC0415 (rez is slow to import)
+
+        root = resolve_root(what)
+    return root
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from rezbuild import check  # noqa: PLC0415 (not for every command)
+
+    settings = Settings.read()
+    if arguments.jobs:
+        settings = replace(settings, jobs=arguments.jobs)
+    root = _payload(arguments.what).resolve()
+    folder = _recipes_folder(arguments)
+    failed = []
+    for result in check.check(root, folder, settings, suite=arguments.suite, keep=arguments.keep):
+        _say(str(result))
+        if result.problems:
+            failed.append(result.name)
+    if failed:
+        raise CheckError(
+            f"{root} failed: {', '.join(failed)}",
+            advice=["the lines above say what is wrong; --keep DIR leaves the logs"],
+        )
+    return 0
 
 
 def _doctor(_: argparse.Namespace) -> int:

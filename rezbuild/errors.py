@@ -103,6 +103,12 @@ class RezError(RezbuildError):
     exit_code = 11
 
 
+class CheckError(RezbuildError):
+    """A payload does not do what it should."""
+
+    exit_code = 12
+
+
 def to_report(error: RezbuildError) -> dict[str, Any]:
     """An error as plain data, to hand it from the build process to the one that started Rez."""
     return {

@@ -56,3 +56,21 @@ def built(scratch: Path) -> Studio:
     version = catalogue.load(ROOT / "packages/python").default
     assert f"ready: rez-env python=={version}" in studio.rezbuild("build", "python").stdout
     return studio
+
+
+@pytest.fixture(scope="session")
+def copied_payload(built: Studio, scratch: Path) -> Path:
+    from test_python import by_rez_cp, variant
+
+    folder = scratch / "elsewhere"
+    folder.mkdir()
+    return variant(by_rez_cp(built, folder))
+
+
+@pytest.fixture
+def payload(built: Studio, copied_payload: Path) -> Iterator[Path]:
+    """The variant's root of a python moved by rez-cp; the original and its build are gone."""
+    from test_python import build_folders, gone
+
+    with gone(built.local, *build_folders()):
+        yield copied_payload

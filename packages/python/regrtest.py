@@ -1,0 +1,267 @@
+"""CPython's own test suite, run by a payload that has been made whole again in a scratch folder.
+
+A payload has no tests and none of the C modules that only tests use (``_trim`` in recipe.py). A
+copy of it gets both back: the one from the pinned source, the other compiled against the copy's own
+headers. So no test is skipped for want of them, the payload is not touched, and what runs is a
+copy that was moved.
+"""
+
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
+
+from rez.version import Version, VersionRange
+
+from rezbuild import toml
+from rezbuild.check import Result, snapshot
+from rezbuild.errors import CatalogueError, CheckError
+
+KNOWN = "known-failures.toml"
+# A shell starts what runs in the background with SIGINT ignored, and that is inherited: test_signal
+# and its like then wait for what never comes.
+START = """\
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+# Seconds a file of tests may take: the slowest one takes three minutes on two cores.
+TIMEOUT = 1200
+# Names of C modules that only tests use, by what their source files are called.
+HELPERS = ("_test*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c", "_xxtestfuzz/_xxtestfuzz.c")
+# One line of regrtest's own report, as 3.9 to 3.14 write it.
+_LINE = re.compile(
+    r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+/(\d+)(?:/\d+)*\] "
+    r"(\S+) ([a-z][^()\n]*?)((?: \([^)]*\))*)(?: -- running: .*)?"
+)
+# unittest's own report of what failed; JUnit's XML lacks tests that fail in their subtests only.
+_FAILURE = re.compile(r"(?:FAIL|ERROR): (\S+) \(([\w.]+)\).*")
+_ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Exit|Expired|Interrupt|Failed)\b.*")
+_SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
+
+
+@dataclass
+class Results:
+    """What one run of the suite gave.
+
+    Attributes:
+        files: The outcome of each file of tests: ``passed``, ``failed``, ``skipped`` ...
+        denied: Files that are skipped because they want a resource, of which there are none.
+        skipped: Why, for each other file that is.
+        failures: The tests that failed, with the last line of each one's trace.
+        tests: How many tests were run, with the skipped ones among them.
+    """
+
+    files: dict = field(default_factory=dict)
+    denied: set = field(default_factory=set)
+    skipped: dict = field(default_factory=dict)
+    failures: dict = field(default_factory=dict)
+    tests: int = 0
+    tests_skipped: int = 0
+
+
+def suite(c, tests):
+    """Runs it; what fails is run again, alone, so that a busy machine is not blamed on Python."""
+    known = load_known(c)
+    python = assemble(c)
+    before = snapshot(python.parents[1])
+    ignored = [word for name in known["ignore"] for word in ("-i", name)]
+    if ignored:
+        yield Result("not run", ", ".join(known["ignore"]))
+    results = run(c, python, [*ignored, *tests], "regrtest")
+    for test in tests:
+        results.files.setdefault(test, "did not run")
+    flaky = again(c, python, results, known)
+    yield from judge(results, known, flaky)
+    yield Result("suite, read-only", "it wrote nothing but .pyc files", written(python, before))
+
+
+def again(c, python, results, known):
+    """Runs what failed unexpectedly once more, alone; the names of what passes now."""
+    bad = {file_of(name) for name in unknown(results, known)}
+    files = sorted(name for name in bad if results.files.get(name, "skipped") != "skipped")
+    if not files:
+        return []
+    second = run(c, python, files, "again", jobs=1)
+    first = {name for name in results.failures if file_of(name) in files}
+    flaky = [name for name in first if name not in second.failures]
+    flaky += [name for name in files if second.files.get(name) == "passed"]
+    results.failures = {n: why for n, why in results.failures.items() if n not in first}
+    results.failures |= second.failures
+    results.files |= second.files
+    return sorted(flaky)
+
+
+def written(python, before):
+    """What the suite has changed in the payload's copy; with -O, Python does write .pyc files."""
+    top = python.parents[1]
+    changed = {path for path, _ in before ^ snapshot(top)}
+    return tuple(
+        f"{path} was written"
+        for path in sorted(changed)
+        if "__pycache__" not in path and not (top / path).is_dir()
+    )
+
+
+def judge(results, known, flaky):
+    """The run against what is known: only what nobody has explained is a problem."""
+    bad = unknown(results, known)
+    yield Result(
+        "test suite",
+        f"{len(results.files)} files, {results.tests} tests; {results.tests_skipped} skipped, "
+        f"{len(results.failures) - len(set(bad) & set(results.failures))} known failures",
+        tuple(f"{name}: {reason}" for name, reason in bad.items()),
+    )
+    if flaky:
+        yield Result("only alone", f"failed beside others, passed alone: {', '.join(flaky)}")
+    ran = {name for name in known["failure"] if file_of(name) in results.files}
+    now = sorted(
+        ran - set(results.failures) - {n for n, s in results.files.items() if s != "passed"}
+    )
+    now += sorted(n for n in known["skip"] if results.files.get(n) == "passed")
+    if now:
+        yield Result("known, and passes now", f"take it out of {KNOWN}: {', '.join(now)}")
+
+
+def unknown(results, known):
+    """What failed or was skipped and is not in the file of known ones; each with what was said."""
+    bad = {n: why for n, why in results.failures.items() if n not in known["failure"]}
+    explained = {file_of(name) for name in results.failures} | set(known["failure"])
+    for name, state in results.files.items():
+        if state == "skipped" and name not in results.denied and name not in known["skip"]:
+            bad[name] = f"skipped: {results.skipped.get(name, 'no reason given')}"
+        elif state not in ("passed", "skipped") and name not in explained:
+            bad[name] = state
+    return bad
+
+
+def file_of(name):
+    """The file of tests, as regrtest names it: ``test_x`` of ``test.test_x.Class.test_y``."""
+    return next((word for word in name.split(".") if word.startswith("test_")), name)
+
+
+def load_known(c):
+    """What is expected of this version, by kind of table: names with their reasons."""
+    path = c.recipe / KNOWN
+    tables = toml.loads(path.read_text(encoding="utf-8"))
+    found = {"failure": {}, "skip": {}, "ignore": {}}
+    for kind, entries in tables.items():
+        for entry in entries:
+            if kind not in found or set(entry) != {"test", "python", "reason"}:
+                raise CatalogueError(
+                    f"{path}: a table is failure, skip or ignore, and has test, python, reason",
+                )
+            if Version(c.version) in VersionRange(entry["python"]):
+                found[kind][entry["test"]] = entry["reason"]
+    return found
+
+
+# The interpreter with its tests.
+
+
+def assemble(c):
+    """A copy of the payload with the tests and their helpers; its interpreter."""
+    copy = c.scratch / "python"
+    shutil.copytree(c.root, copy, symlinks=True)
+    python = copy / "bin/python3"
+    lib = next(copy.glob("lib/python3*/os.py")).parent
+    source = c.source()
+    for folder in sorted((source / "Lib").rglob("*")):
+        if folder.is_dir() and folder.name in ("test", "tests", "idle_test"):
+            target = lib / folder.relative_to(source / "Lib")
+            if not target.exists():
+                shutil.copytree(folder, target)
+    modules = source / "Modules"
+    for path in sorted(found for pattern in HELPERS for found in modules.glob(pattern)):
+        _compile(c, path, copy, lib / "lib-dynload")
+    return python
+
+
+def _compile(c, path, copy, target):
+    """One C module, unless the payload has it."""
+    name = path.stem.removesuffix("module")
+    if next(target.glob(f"{name}.*"), None):
+        return
+    include = next(copy.glob("include/python3*"))
+    more = sorted((path.parent / name).glob("*.c"))
+    if path.parent.name == name:
+        more = sorted(p for p in path.parent.glob("*.c") if p != path)
+    modules = c.source() / "Modules"
+    # As setup.py of 3.9 has it; later sources say it themselves.
+    core = ["-DPy_BUILD_CORE_MODULE"] if name == "_testinternalcapi" else []
+    done = c.run(
+        *(c.compiler, "-shared", "-fPIC", "-O1", "-w", *core),
+        *(f"-I{include}", f"-I{include / 'internal'}", f"-I{modules}"),
+        *(path, *more, "-lm", "-o", target / f"{name}.{_suffix(target)}"),
+    )
+    if done.returncode != 0:
+        raise CheckError(
+            f"{name}, which tests need, cannot be compiled:\n{done.stderr[-2000:]}",
+            advice=["the payload's headers are used: are they whole?"],
+        )
+
+
+def _suffix(folder):
+    """As in ``cpython-311-x86_64-linux-gnu.so``."""
+    return next(folder.glob("*.so")).name.partition(".")[2]
+
+
+# The run.
+
+
+def run(c, python, arguments, name, jobs=None):
+    """Runs the suite, or what the arguments make of it."""
+    log, xml = c.scratch / f"{name}.log", c.scratch / f"{name}.xml"
+    c.run(
+        *(python, "-I", "-c", START, python),
+        *("-m", "test", f"-j{jobs or c.jobs}", "--timeout", str(TIMEOUT), "-W"),
+        *("--junit-xml", xml, *arguments),
+        log=log,
+    )
+    results = read(log.read_text(errors="replace"), xml)
+    if not results.files:
+        raise CheckError(
+            f"the suite did not run:\n{log.read_text(errors='replace')[-2000:]}",
+            advice=["are the names of the tests right, as in test_ssl?"],
+        )
+    return results
+
+
+def read(text, xml):
+    """What regrtest said in its lines, and in JUnit's XML of each test."""
+    results, total = Results(), None
+    for line in text.splitlines():
+        match = _LINE.fullmatch(line)
+        # Tests of regrtest itself show the lines of small runs of their own.
+        total = total or (match and match[1])
+        if match and match[1] == total:
+            _, name, state, more = match.groups()
+            results.files[name] = "failed" if state.startswith("failed") else state.strip()
+            if "(env changed)" in more:
+                results.files[name] = "passed"
+            if state.startswith("skipped") and "(resource denied)" in more:
+                results.denied.add(name)
+        match = _SKIPPED.fullmatch(line)
+        if match:
+            results.skipped.setdefault(*match.groups())
+    results.failures = dict(failures(text))
+    if xml.is_file():
+        cases = list(ET.parse(xml).getroot().iter("testcase"))  # noqa: S314 (our own)
+        results.tests = len(cases)
+        results.tests_skipped = sum(case.find("skipped") is not None for case in cases)
+    return results
+
+
+def failures(text):
+    """Names of the tests that failed, as ``test.test_x.Class.test_y``, each with its error."""
+    name = None
+    for line in text.splitlines():
+        match = _FAILURE.fullmatch(line)
+        if match:
+            # Before 3.11 the method's name is not repeated in the brackets.
+            name = match[2] if match[2].endswith(f".{match[1]}") else f"{match[2]}.{match[1]}"
+            yield name, "failed"
+        elif line == "Stdout:" or line.startswith("Ran "):
+            name = None
+        elif name and _ERROR.fullmatch(line):
+            yield name, line

@@ -1,0 +1,105 @@
+"""CPython's own tests on the moved copy, as ``rezbuild check --regrtest`` runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+# What stands closest to the libraries, to the folders and to the system; a minute on two cores.
+TELLING = (
+    "test_bz2",
+    "test_cppext",
+    "test_crypt",
+    "test_ctypes",
+    "test_curses",
+    "test_dbm",
+    "test_dbm_gnu",
+    "test_dbm_ndbm",
+    "test_decimal",
+    "test_ensurepip",
+    "test_getpath",
+    "test_hashlib",
+    "test_importlib",
+    "test_locale",
+    "test_lzma",
+    "test_multibytecodec",
+    "test_platform",
+    "test_posix",
+    "test_pyexpat",
+    "test_readline",
+    "test_site",
+    "test_socket",
+    "test_sqlite3",
+    "test_ssl",
+    "test_struct",
+    "test_sysconfig",
+    "test_tcl",
+    "test_unicodedata",
+    "test_uuid",
+    "test_venv",
+    "test_zlib",
+    "test_zoneinfo",
+)
+
+
+def test_the_payload_passes_its_checks(built, payload):
+    out = built.rezbuild("check", payload).stdout
+    assert "FAILED" not in out
+    assert "read-only: nothing is written" in out
+
+
+def test_the_telling_part_of_the_suite(built, payload):
+    out = built.rezbuild("check", payload, "--regrtest", *TELLING).stdout
+    assert f"test suite: {len(TELLING)} files, " in out
+
+
+@pytest.mark.matrix
+def test_the_whole_suite(built, payload):
+    """Twenty minutes on two cores; nothing is left out but what known-failures.toml explains."""
+    done = built.rezbuild("check", payload, "--regrtest")
+    assert "test suite: 4" in done.stdout, "about 430 files of tests"
+
+
+def broken(payload: Path, folder: Path) -> Path:
+    root = folder / "broken"
+    shutil.copytree(payload, root, symlinks=True)
+    return root
+
+
+def test_a_library_of_another_version_is_found_out(built, payload, scratch):
+    root = broken(payload, scratch / "other version")
+    record = json.loads((root / "rezbuild.json").read_text())
+    record["built_against"]["zlib"] = "1.2.99"
+    (root / "rezbuild.json").write_text(json.dumps(record))
+    done = built.rezbuild("check", root, ok=False)
+    assert done.returncode == 12
+    assert "zlib is 1.3.1, and rezbuild.json says 1.2.99" in done.stdout
+
+
+def test_a_lost_module_is_found_out(built, payload, scratch):
+    """By the quick checks, and by the suite: a file that is skipped for it is no success."""
+    root = broken(payload, scratch / "lost module")
+    (module,) = root.glob("lib/python3*/lib-dynload/_lzma.*")
+    module.unlink()
+    done = built.rezbuild("check", root, "--regrtest", "test_lzma", ok=False)
+    assert done.returncode == 12
+    assert "missing: _lzma" in done.stdout
+    assert "test_lzma: skipped: No module named '_lzma'" in done.stdout
+
+
+def test_a_test_that_fails_is_named(built, payload, scratch):
+    root = broken(payload, scratch / "wrong result")
+    (module,) = root.glob("lib/python3*/colorsys.py")
+    module.write_text(module.read_text().replace("0.30*r", "0.31*r"))
+    for cached in module.parent.glob("__pycache__/colorsys.*"):
+        cached.unlink()
+    done = built.rezbuild("check", root, "--regrtest", "test_colorsys", ok=False)
+    assert done.returncode == 12
+    assert "test.test_colorsys.ColorsysTest.test_yiq_values: " in done.stdout
+    assert os.fspath(root) in done.stderr

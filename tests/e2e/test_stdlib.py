@@ -1,0 +1,146 @@
+"""The moved Python has the whole standard library: each module, and what is in the compiled ones.
+
+What CPython's build does not find it leaves out without a word: a module, a function, an option of
+a library. The distribution's Python of the very same version shows what there could be.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from studio import ROOT
+from test_python import PYTHON
+
+pytestmark = pytest.mark.e2e
+LIBRARY = ROOT / "packages/python/stdlib.py"
+
+# Run by either interpreter, with the path of stdlib.py: sets of names, by what they are names of.
+PROBE = """\
+import hashlib, json, runpy, sqlite3, sys, sysconfig
+library = runpy.run_path(sys.argv[1])
+broken = library["broken"]()
+names = [name for name in library["modules"]() if name not in broken]
+found = {"modules": names, "hash algorithms": hashlib.algorithms_available}
+for name in names:
+    module = sys.modules[name]
+    if not getattr(module, "__file__", None) or module.__file__.endswith(".so"):
+        found[name] = [attribute for attribute in dir(module) if attribute[:2] != "__"]
+base = sqlite3.connect(":memory:")
+for pragma in ("compile_options", "function_list", "module_list"):
+    found["sqlite " + pragma] = [row[0].split("=")[0] for row in base.execute("pragma " + pragma)]
+for name in ("flags", "float_info", "hash_info", "int_info", "thread_info"):
+    found["sys." + name] = [str(getattr(sys, name))]
+config = sysconfig.get_config_vars().items()
+switches = ("HAVE_", "WITH_", "USE_", "SIZEOF_", "Py_")
+found["pyconfig.h"] = [f"{n}={v}" for n, v in config if n.startswith(switches) and v != 0]
+print(json.dumps({name: sorted(set(values)) for name, values in found.items()}))
+"""
+
+TESTS = "only the tests of CPython use it; rezbuild check compiles it for them"
+DEBIAN = "a patch of Debian's"
+BLUETOOTH = "needs the headers of BlueZ; a workstation's Python drives no Bluetooth device"
+BERKELEY = "Berkeley DB is AGPL; dbm.ndbm is built on gdbm"
+# What the reference has and a payload has not, on purpose.
+LESS = {
+    "modules": {
+        "_ctypes_test": TESTS,
+        "_distutils_system_mod": DEBIAN,
+        "_testbuffer": TESTS,
+        "_testcapi": TESTS,
+        "_testclinic": TESTS,
+        "_testimportmultiple": TESTS,
+        "_testinternalcapi": TESTS,
+        "_testmultiphase": TESTS,
+        "_xxtestfuzz": TESTS,
+        "nis": "see NOT_BUILT in the recipe",
+        "sitecustomize": DEBIAN,
+        "xxlimited": TESTS,
+        "xxlimited_35": TESTS,
+    },
+    "_socket": {
+        "AF_BLUETOOTH": BLUETOOTH,
+        "BDADDR_ANY": BLUETOOTH,
+        "BDADDR_LOCAL": BLUETOOTH,
+        "BTPROTO_HCI": BLUETOOTH,
+        "BTPROTO_L2CAP": BLUETOOTH,
+        "BTPROTO_RFCOMM": BLUETOOTH,
+        "BTPROTO_SCO": BLUETOOTH,
+        "HCI_DATA_DIR": BLUETOOTH,
+        "HCI_FILTER": BLUETOOTH,
+        "HCI_TIME_STAMP": BLUETOOTH,
+        "SOL_HCI": BLUETOOTH,
+    },
+    "pyconfig.h": {
+        "HAVE_BLUETOOTH_BLUETOOTH_H=1": BLUETOOTH,
+        "HAVE_DB_H=1": BERKELEY,
+        "HAVE_LIBDB=1": BERKELEY,
+        "USE_COMPUTED_GOTOS=1": "an option of configure; without it HAVE_COMPUTED_GOTOS=1 decides",
+        "WITH_DTRACE=1": "probes need SystemTap's headers",
+    },
+    "sqlite compile_options": {
+        "COMPILER": "names the compiler",
+        "ENABLE_FTS3_TOKENIZER": "lets SQL run code at any address; SQLite's documentation warns",
+        "LIKE_DOESNT_MATCH_BLOBS": "faster, and differs from what SQLite documents",
+        "SECURE_DELETE": "slower: deleted content is overwritten with zeros; a pragma sets it",
+        "SOUNDEX": "SQL's soundex(), off in SQLite's own build",
+        "USE_URI": "URIs are a matter of sqlite3.connect(uri=True)",
+    },
+}
+
+
+def ask(python: Path, *argv: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, "-I", "-B", *argv], env={}, cwd="/", capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def python(payload):
+    return payload / "bin/python3"
+
+
+def test_each_module_is_there_and_loads(python):
+    done = ask(python, LIBRARY)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_module_that_is_lost_or_broken_is_named(python, tmp_path):
+    """The test above could pass because nothing is looked at."""
+    root = tmp_path / "broken"
+    shutil.copytree(python.parents[1], root, symlinks=True)
+    (modules,) = root.glob("lib/python3*/lib-dynload")
+    next(modules.glob("_lzma.*")).unlink()
+    shutil.rmtree(modules.parent / "wsgiref")
+    next(modules.glob("_bz2.*")).write_text("damaged")
+    done = ask(root / "bin/python3", LIBRARY)
+    assert done.returncode == 1
+    assert {"missing: _lzma", "missing: wsgiref"} < set(done.stdout.splitlines())
+    assert "broken: lzma: ModuleNotFoundError: No module named '_lzma'" in done.stdout
+    assert "broken: _bz2: ImportError: " in done.stdout
+
+
+def reference() -> Path | None:
+    """The distribution's Python, where it is of the same version."""
+    name = "/usr/bin/python" + ".".join(PYTHON.split(".")[:2])
+    if not Path(name).is_file():
+        return None
+    said = ask(Path(name), "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])").stdout
+    return Path(name) if said.strip() == PYTHON else None
+
+
+def test_nothing_is_less_than_in_the_distributions_python(python):
+    """Only what is on the list above, with its reason."""
+    other = reference()
+    if other is None:
+        pytest.skip(f"the distribution has no Python {PYTHON} in /usr/bin to compare with")
+    ours, theirs = (json.loads(ask(p, "-c", PROBE, LIBRARY).stdout) for p in (python, other))
+    less = {
+        what: sorted(set(names) - set(ours[what]) - set(LESS.get(what, ())))
+        for what, names in theirs.items()
+        if what in ours  # a module that is not is missing in "modules"
+    }
+    assert {what: names for what, names in less.items() if names} == {}

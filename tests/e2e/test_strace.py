@@ -1,0 +1,167 @@
+"""What the moved Python opens on the host, seen by strace while it imports its whole library."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from studio import ROOT
+
+from rezbuild import elf
+from rezbuild.libraries import host_libraries
+
+pytestmark = pytest.mark.e2e
+LIBRARY = ROOT / "packages/python/stdlib.py"
+
+# What each program of the host reads: no library and no data of another package's.
+HOST = {
+    r"/dev/(null|tty|u?random)": "devices",
+    r"/proc/|/sys/": "the kernel",
+    r"/etc/ld\.so\.(cache|preload)": "glibc's loader",
+    r"/etc/(nsswitch\.conf|passwd|group|host\.conf|resolv\.conf|hosts|services)": "glibc's nss",
+    r"/usr/(lib/locale|share/locale)/": "glibc's locales",
+    r"(/usr)?/lib(64)?(/[^/]+)?/gconv/": "glibc's character sets",
+    r"(/etc|/lib|/usr/lib|/usr/share)/terminfo(/|$)": "the terminal's description",
+    r"/etc/inputrc": "the host's key bindings; readline reads them in each program",
+    r"/usr/share/zoneinfo|/etc/localtime": "the time zone",
+    r"/etc/mime\.types": "mimetypes reads the host's, where it is asked for",
+    r"/etc/(ssl|pki)/|/var/lib/ca-certificates": "the host's certificates",
+}
+# Tk draws through the host's X11: a client library has to fit the server's fonts and extensions.
+X11 = {
+    "libX11.so.6",
+    "libXext.so.6",
+    "libXft.so.2",
+    "libXrender.so.1",
+    "libXss.so.1",
+    "libfontconfig.so.1",
+}
+# Loaded by glibc itself where a thread is cancelled (pthread_cancel(3)).
+UNWINDER = {"libgcc_s.so.1"}
+_CALL = re.compile(r'(?:\d+ +)?(\w+)\((?:AT_FDCWD, )?"([^"]+)".* = (-?\d+).*')
+_OPENS = ("open", "openat", "openat2", "execve")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A system call that names a file; the name is made absolute."""
+
+    name: str
+    path: str
+    worked: bool
+
+
+@pytest.fixture
+def trace(payload, tmp_path) -> list[Call]:
+    return list(traced(payload, tmp_path, LIBRARY.read_text()))
+
+
+def traced(payload: Path, folder: Path, code: str) -> Iterator[Call]:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed: apt-get install strace")
+    home = folder / "home"
+    home.mkdir()
+    record = folder / "trace"
+    subprocess.run(
+        [
+            *(strace, "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o", record),
+            *(payload / "bin/python3", "-I", "-B", "-c", code),
+        ],
+        env={"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm"},
+        cwd=home,
+        capture_output=True,
+        check=False,  # what a module lacks is another test's business
+    )
+    for line in record.read_text().splitlines():
+        match = _CALL.fullmatch(re.sub(r" \([^()]*\)$", "", line))
+        # An empty name, an open file's, does not match.
+        if match:
+            yield Call(match[1], os.path.join(home, match[2]), not match[3].startswith("-"))
+
+
+def outside(trace: list[Call], payload: Path, folder: Path) -> Iterator[Call]:
+    """The calls about files that are the host's."""
+    own = (str(payload.resolve()), str(payload), str(folder))
+    for call in trace:
+        if not os.path.normpath(call.path).startswith(own) and not is_above(call.path, own):
+            yield call
+
+
+def is_above(path: str, own: tuple[str, ...]) -> bool:
+    """A folder on the way, which realpath(3) looks at."""
+    return any(place.startswith(path.rstrip("/") + "/") for place in own)
+
+
+def is_the_hosts_own(path: str) -> bool:
+    return any(re.match(pattern, path) for pattern in HOST)
+
+
+def allowed_libraries(paths: list[str]) -> set[str]:
+    """glibc's, and X11's with all that those need: by soname."""
+    needs = {}
+    for path in (Path(path).resolve() for path in paths):
+        if elf.is_elf(path):
+            data = elf.read(path)
+            needs[data.soname] = set(data.needed)
+    reached, todo = set(), set(X11)
+    while todo:
+        name = todo.pop()
+        reached.add(name)
+        todo |= needs.get(name, set()) - reached
+    return reached | host_libraries().glibc | UNWINDER
+
+
+def foreign(trace: list[Call], payload: Path, folder: Path) -> list[str]:
+    """The host's files that are opened and are neither glibc's, the kernel's nor X11's."""
+    opened = [
+        call.path
+        for call in outside(trace, payload, folder)
+        if call.worked and call.name in _OPENS and not is_the_hosts_own(call.path)
+    ]
+    files = [path for path in dict.fromkeys(opened) if not Path(path).is_dir()]
+    allowed = allowed_libraries(files)
+    return [path for path in files if Path(path).name not in allowed]
+
+
+def test_it_imports_everything_from_the_payload(payload, tmp_path, trace):
+    assert len([call for call in trace if call.path.endswith((".pyc", ".so"))]) > 500
+    assert foreign(trace, payload, tmp_path) == []
+
+
+# CPython's getpath.py walks up from the executable (search_up of ZIP_LANDMARK) before it looks for
+# the library itself.
+ZIP = re.compile(r"(.*)/lib/python3\d+\.zip")
+
+
+def missed(trace: list[Call], payload: Path, folder: Path) -> set[str]:
+    """What was looked for on the host in vain."""
+    failed = {call.path for call in outside(trace, payload, folder) if not call.worked}
+    failed = {path for path in failed if not is_the_hosts_own(path)}
+    places = ((path, ZIP.fullmatch(path)) for path in failed)
+    above = {path for path, zipped in places if zipped and is_above(zipped[1], (str(payload),))}
+    # readlink(2) of what is no link fails, too.
+    return {path for path in failed - above if not Path(path).exists()}
+
+
+def test_it_looks_for_nothing_elsewhere(payload, tmp_path, trace):
+    """Neither in the prefix that it was configured with, nor in the host's own Python folders."""
+    assert missed(trace, payload, tmp_path) == set()
+
+
+def test_what_the_host_has_is_seen(payload, tmp_path, scratch):
+    """The tests above could pass because nothing is traced."""
+    library = scratch / "libforeign.so.1"
+    words = ["cc", "-shared", "-x", "c", "-", "-o", library]
+    subprocess.run(words, input=b"int none;", check=True)
+    code = f"import ctypes; ctypes.CDLL({str(library)!r}); open('/etc/hostname')\n"
+    code += "open('/rezbuild/python/lib')"
+    found = list(traced(payload, tmp_path, code))
+    assert {str(library), "/etc/hostname"} <= set(foreign(found, payload, tmp_path))
+    assert missed(found, payload, tmp_path) == {"/rezbuild/python/lib"}

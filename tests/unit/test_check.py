@@ -1,0 +1,103 @@
+"""`rezbuild check` on a payload of one file, with a recipe that asks for little."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from rezbuild.check import Result, check
+from rezbuild.errors import CatalogueError, CheckError, UsageError
+from rezbuild.settings import Settings
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "payload"
+    folder.mkdir()
+    (folder / "rezbuild.json").write_text(json.dumps({"name": "tool", "version": "1.0"}))
+    return folder
+
+
+def results(root: Path, code: str = "", **options) -> list[Result]:
+    recipe = root.parent / "recipes/tool"
+    recipe.mkdir(parents=True)
+    if code:
+        (recipe / "check.py").write_text(code)
+    settings = Settings(cache=root.parent / "cache", jobs=3)
+    return list(check(root, recipe.parent, settings, **options))
+
+
+def names(found: list[Result], *, failed: bool) -> list[str]:
+    return [result.name for result in found if bool(result.problems) is failed]
+
+
+def test_without_a_check_of_its_own_the_audit_decides(root):
+    (root / "link").symlink_to("/outside")
+    found = results(root)
+    assert names(found, failed=True) == ["audit"]
+    assert "link-absolute: link: " in str(found[0])
+
+
+def test_what_the_recipe_asks_is_reported(root):
+    found = results(root, "def quick(c):\n    yield c.result('a', 'fine')\n"
+                          "    yield c.result('b', c.version, ['wrong'])\n")  # fmt: skip
+    assert [str(result) for result in found[1:3]] == [
+        "ok      a: fine",
+        "FAILED  b: 1.0\n        wrong",
+    ]
+
+
+def test_nothing_of_the_callers_environment_is_seen(root, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/leaked")
+    monkeypatch.setenv("PYTHONHOME", "/leaked")
+    code = f"def quick(c):\n    yield c.result('env', c.run({sys.executable!r}, '-I', '-c', "
+    code += "'import os; print(sorted(os.environ))').stdout)\n"
+    (_, seen, _) = results(root, code)
+    assert seen.detail.strip() == "['HOME', 'LANG', 'PATH', 'TERM', 'TMPDIR']"
+
+
+def test_a_payload_that_is_written_into_is_named(root):
+    (root / "old").write_text("old")
+    code = "def quick(c):\n    (c.root / 'old').write_text('newer')\n"
+    code += "    (c.root / 'new').touch()\n    yield c.result('a', '')\n"
+    found = results(root, code)
+    assert found[-1].problems == ("new was written", "old was written")
+
+
+def test_the_suite_gets_the_names_and_the_jobs(root):
+    code = "def quick(c):\n    return []\n"
+    code += "def suite(c, tests):\n    yield c.result('suite', f'{tests} {c.jobs}')\n"
+    assert [r.detail for r in results(root, code, suite=["one"])][1:-1] == ["['one'] 3"]
+
+
+@pytest.mark.parametrize("code", ["", "def quick(c):\n    return []\n"])
+def test_a_package_without_a_suite(root, code):
+    with pytest.raises(UsageError, match="tool has no test suite"):
+        results(root, code, suite=[])
+
+
+def test_a_folder_that_is_no_payload(tmp_path):
+    with pytest.raises(UsageError, match="no payload of rezbuild"):
+        list(check(tmp_path, tmp_path, Settings(cache=tmp_path)))
+
+
+def test_the_scratch_folder_is_kept_on_demand(root):
+    keep = root.parent / "kept"
+    code = "def quick(c):\n    c.run('sh', '-c', 'echo said', log=c.scratch / 'log')\n"
+    results(root, code + "    return []\n", keep=keep)
+    assert (keep / "log").read_text() == "said\n"
+    with pytest.raises(UsageError, match="is not empty"):
+        list(check(root, root.parent / "recipes", Settings(cache=keep), keep=keep))
+
+
+def test_errors_of_the_recipe_are_ours(root):
+    with pytest.raises(CheckError, match="/not/there does not run"):
+        results(root, "def quick(c):\n    yield c.run('/not/there')\n")
+    (root.parent / "recipes/tool/check.py").write_text(
+        "def quick(c):\n    yield c.module('x.py')\n"
+    )
+    with pytest.raises(CatalogueError, match=r"x\.py is missing"):
+        list(check(root, root.parent / "recipes", Settings(cache=root)))

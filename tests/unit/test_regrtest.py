@@ -1,0 +1,98 @@
+"""How the outcome of CPython's own test suite is read and judged."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+# As regrtest of 3.11 and 3.13 writes them.
+LOG = """\
+0:00:26 load avg: 3.39 [ 1/7] test_bz2 passed
+0:00:26 load avg: 3.39 [ 2/7] test_asdl skipped
+test_asdl skipped -- test irrelevant for an installed Python
+0:03:26 load avg: 4.60 [ 3/7/1] test_cppext failed (2 errors) -- running: test_ssl (1 min 2 sec)
+0:03:35 load avg: 5.43 [4/7/1] test_curses skipped (resource denied)
+0:03:36 load avg: 5.43 [5/7/2] test_dead crashed (Exit code -11)
+0:03:37 load avg: 5.43 [6/7/2] test_env failed (env changed)
+0:11:05 load avg: 10.77 [7/7/3] test_multi failed (2 failures) (2 min 40 sec) -- running: test_ssl
+FAIL: test_one (test.test_cppext.T.test_one) (subtest=1)
+Doc.
+----------------------------------------------------------------------
+Traceback (most recent call last):
+KeyError: 1
+
+During handling of the above exception, another exception occurred:
+
+ValueError: one
+
+Stdout:
+OSError: not this one
+======================================================================
+ERROR: test_two (test.test_multi.T)
+----------------------------------------------------------------------
+subprocess.CalledProcessError: two
+Ran 2 tests in 0.1s
+RuntimeError: nor this one
+test test_cppext failed
+0:00:00 load avg: 18.22 [1/1] test_regrtest_sigint ran no tests
+"""
+XML = """<testsuites><testsuite>
+<testcase name="test.test_bz2.T.test_three"><skipped>no</skipped></testcase>
+<testcase name="test.test_bz2.T.test_four"></testcase>
+<testcase></testcase>
+</testsuite></testsuites>"""
+
+
+@pytest.fixture(scope="module")
+def regrtest() -> ModuleType:
+    path = Path(__file__).parents[2] / "packages/python/regrtest.py"
+    spec = importlib.util.spec_from_file_location("regrtest", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def results(regrtest, tmp_path):
+    xml = tmp_path / "junit.xml"
+    xml.write_text(XML)
+    return regrtest.read(LOG, xml)
+
+
+def test_every_outcome_is_read(results):
+    assert results.files == {
+        "test_bz2": "passed",
+        "test_asdl": "skipped",
+        "test_cppext": "failed",
+        "test_curses": "skipped",
+        "test_dead": "crashed",
+        "test_env": "passed",
+        "test_multi": "failed",
+    }
+    assert results.denied == {"test_curses"}
+    assert (results.tests, results.tests_skipped) == (3, 1)
+    assert results.failures["test.test_cppext.T.test_one"] == "ValueError: one"
+
+
+def test_what_nobody_explained_is_a_problem(regrtest, results):
+    assert regrtest.unknown(results, {"failure": {}, "skip": {}}) == {
+        "test.test_cppext.T.test_one": "ValueError: one",
+        "test.test_multi.T.test_two": "subprocess.CalledProcessError: two",
+        "test_asdl": "skipped: test irrelevant for an installed Python",
+        "test_dead": "crashed",
+    }
+
+
+def test_what_is_known_is_none_and_what_passes_now_is_said(regrtest, results):
+    known = {
+        "failure": {"test.test_cppext.T.test_one": "why", "test_dead": "why", "test_bz2": "why"},
+        "skip": {"test_asdl": "why", "test_other": "why"},
+    }
+    suite, now = regrtest.judge(results, known, [])
+    assert suite.problems == ("test.test_multi.T.test_two: subprocess.CalledProcessError: two",)
+    assert now.detail.endswith(": test_bz2")
