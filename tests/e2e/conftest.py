@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a scratch folder, an empty studio, one with the built chain."""
+"""What the end-to-end tests share: an empty studio, the built chain, and copies of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moving import build_folders, by_rez_cp, gone
 from studio import ROOT, Studio
 
 from rezbuild import catalogue
@@ -41,3 +42,38 @@ def built(scratch: Path) -> Studio:
     version = catalogue.load(ROOT / "packages/python").default
     assert f"ready: rez-env python=={version}" in studio.rezbuild("build", "python").stdout
     return studio
+
+
+@pytest.fixture(scope="session")
+def copied(built: Studio, scratch: Path) -> Path:
+    """A repository that python was copied to by rez-cp."""
+    folder = scratch / "moved"
+    folder.mkdir()
+    return by_rez_cp(built, folder)
+
+
+@pytest.fixture(scope="session")
+def copied_openssl(built: Studio, scratch: Path) -> Path:
+    """The same for openssl."""
+    folder = scratch / "moved openssl"
+    folder.mkdir()
+    return by_rez_cp(built, folder, "openssl")
+
+
+@pytest.fixture
+def original_gone(built: Studio, copied: Path, copied_openssl: Path) -> Iterator[None]:
+    """Nothing is left of what was built, or of its build."""
+    with gone(built.local, *build_folders()):
+        yield
+
+
+@pytest.fixture
+def moved(original_gone: None, copied: Path) -> Path:
+    """A copy by rez-cp; the original is gone."""
+    return copied
+
+
+@pytest.fixture
+def moved_openssl(original_gone: None, copied_openssl: Path) -> Path:
+    """The same for openssl."""
+    return copied_openssl

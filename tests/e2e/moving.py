@@ -1,0 +1,52 @@
+"""The ways to move a payload, and to be sure that nothing is left where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from studio import ROOT, Studio
+
+from rezbuild import catalogue
+
+NAMES = ("zlib", "openssl", "readline", "python")
+DEFAULTS = {name: catalogue.load(ROOT / "packages" / name).default for name in NAMES}
+PYTHON = DEFAULTS["python"]
+
+
+def build_folders() -> list[Path]:
+    return [folder for folder in (ROOT / "packages").glob("*/build") if folder.is_dir()]
+
+
+@contextlib.contextmanager
+def gone(*folders: Path) -> Iterator[None]:
+    """Nothing stands at these places meanwhile."""
+    hidden = [(folder, folder.with_name(f".hidden-{folder.name}")) for folder in folders]
+    for folder, place in hidden:
+        folder.rename(place)
+    try:
+        yield
+    finally:
+        for folder, place in hidden:
+            place.rename(folder)
+
+
+def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Path:
+    (root,) = (repository / name / version).glob("platform-*/arch-*")
+    return root
+
+
+def host_family(studio: Studio, repository: Path) -> None:
+    """A repository of its own needs Rez's platform and arch packages as well."""
+    for name in ("platform", "arch"):
+        shutil.copytree(studio.local / name, repository / name)
+
+
+def by_rez_cp(studio: Studio, folder: Path, name: str = "python") -> Path:
+    repository = folder / "second repository"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("cp", "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
+    return repository
