@@ -17,7 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rezbuild import audit, catalogue, manifest, patches, toolchain, unpack
+from rezbuild import catalogue, manifest, patches, toolchain, unpack
+from rezbuild.audit import audit
 from rezbuild.errors import CatalogueError, CheckError, UsageError
 from rezbuild.fetch import Fetcher
 from rezbuild.settings import Settings
@@ -179,7 +180,7 @@ def check(
             f"{root} is no payload of rezbuild: it has no {manifest.MANIFEST} that can be read",
             advice=["name a variant's root or a Rez request", "rezbuild audit takes any folder"],
         )
-    broken = audit.errors(audit.audit(root))
+    broken = audit(root).errors
     problems = tuple(f"{f.rule.id}: {f.path}: {f.message}" for f in broken)
     yield Result("audit", f"{len(broken)} rules broken", problems)
     # A short path: multiprocessing makes sockets in it, which may use 107 bytes, unix(7).

@@ -73,7 +73,7 @@ def finish(b):
     )
     versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
     b.run(python, "-I", "-B", "-c", CHECK, *versions)
-    b.run(python, "-I", "-B", str(b.recipe / "stdlib.py"), *NOT_BUILT)
+    b.run(python, "-I", "-B", str(b.recipe / "stdlib.py"))
 
 
 def _arguments(b):
@@ -126,11 +126,11 @@ def _trim(b):
 
 def _tcl_scripts(b):
     """The scripts of Tcl and Tk beside their libraries, where those look for them."""
-    for name in ("tcl", "tk"):
+    for name, folders in {"tcl": ("tcl8", "tcl8.6"), "tk": ("tk8.6",)}.items():
         dependency = b.dependency(name)
-        (target,) = b.payload.glob(f"deps/{name}/*/lib")
-        series = ".".join(dependency.version.split(".")[:2])
-        shutil.copytree(dependency.lib / f"{name}{series}", target / f"{name}{series}")
+        for folder in folders:
+            bundled = b.payload / "deps" / name / dependency.version / "lib" / folder
+            shutil.copytree(dependency.lib / folder, bundled)
 
 
 def _lib(b):

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a scratch folder, an empty studio, one with the built chain."""
+"""What the end-to-end tests share: an empty studio, the built chain, and copies of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from studio import ROOT, Studio
+from moving import PYTHON, REQUEST, build_folders, by_rez_cp, gone, variant
+from studio import Studio
 from toys import Toys
-
-from rezbuild import catalogue
 
 
 @pytest.fixture(scope="session")
@@ -48,29 +47,51 @@ def toys(studio: Studio, tmp_path: Path) -> Toys:
 
 @pytest.fixture(scope="session")
 def built(scratch: Path) -> Studio:
-    """The default chain, built by ``rezbuild build python``.
+    """The chain under test, built by ``rezbuild build``.
 
     While tests are written, REZBUILD_TEST_CHAIN names a folder to build it in and find it again.
     """
     studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
-    version = catalogue.load(ROOT / "packages/python").default
-    assert f"ready: rez-env python=={version}" in studio.rezbuild("build", "python").stdout
+    assert f"ready: rez-env python=={PYTHON}" in studio.rezbuild("build", REQUEST).stdout
     return studio
 
 
 @pytest.fixture(scope="session")
-def copied_payload(built: Studio, scratch: Path) -> Path:
-    from test_python import by_rez_cp, variant
-
-    folder = scratch / "elsewhere"
+def copied(built: Studio, scratch: Path) -> Path:
+    """A repository that python was copied to by rez-cp."""
+    folder = scratch / "moved"
     folder.mkdir()
-    return variant(by_rez_cp(built, folder))
+    return by_rez_cp(built, folder)
+
+
+@pytest.fixture(scope="session")
+def copied_openssl(built: Studio, scratch: Path) -> Path:
+    """The same for openssl."""
+    folder = scratch / "moved openssl"
+    folder.mkdir()
+    return by_rez_cp(built, folder, "openssl")
 
 
 @pytest.fixture
-def payload(built: Studio, copied_payload: Path) -> Iterator[Path]:
-    """The variant's root of a python moved by rez-cp; the original and its build are gone."""
-    from test_python import build_folders, gone
-
+def original_gone(built: Studio, copied: Path, copied_openssl: Path) -> Iterator[None]:
+    """Nothing is left of what was built, or of its build."""
     with gone(built.local, *build_folders()):
-        yield copied_payload
+        yield
+
+
+@pytest.fixture
+def moved(original_gone: None, copied: Path) -> Path:
+    """A copy by rez-cp; the original is gone."""
+    return copied
+
+
+@pytest.fixture
+def moved_openssl(original_gone: None, copied_openssl: Path) -> Path:
+    """The same for openssl."""
+    return copied_openssl
+
+
+@pytest.fixture
+def payload(moved: Path) -> Path:
+    """The variant's root of the moved python."""
+    return variant(moved)

@@ -1,13 +1,25 @@
-"""What the tests of moved packages share: where things are, and how they vanish for a while."""
+"""The ways to move a payload, and to be sure that nothing is left where it was."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from studio import ROOT, Studio
+
+from rezbuild import graph
+
+# The chain under test: the default one, or that of the version which test_matrix.py names.
+REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
+DEFAULTS = {
+    step.release.name: step.release.version
+    for step in graph.plan(graph.recipes(ROOT / "packages"), [REQUEST], lambda *_: True)
+}
+NAMES = tuple(DEFAULTS)
+PYTHON = DEFAULTS["python"]
 
 
 def build_folders() -> list[Path]:
@@ -28,7 +40,20 @@ def gone(*folders: Path) -> Iterator[None]:
             place.rename(folder)
 
 
+def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Path:
+    (root,) = (repository / name / version).glob("platform-*/arch-*")
+    return root
+
+
 def host_family(studio: Studio, repository: Path) -> None:
     """A repository of its own needs Rez's platform and arch packages as well."""
     for name in ("platform", "arch"):
         shutil.copytree(studio.local / name, repository / name)
+
+
+def by_rez_cp(studio: Studio, folder: Path, name: str = "python") -> Path:
+    repository = folder / "second repository"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("cp", "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
+    return repository

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moving import build_folders, gone, variant
 from studio import Studio
-from test_python import build_folders, gone, variant
 
 from rezbuild import elf
 

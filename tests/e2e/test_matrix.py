@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from moving import gone, host_family, variant
 from studio import Studio
-from test_python import check, gone, host_family, probe, variant
+from test_python import check, probe
 
 from rezbuild import elf, toolchain
 

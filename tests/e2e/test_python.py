@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import socket
-import ssl
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import trustme
-from moving import build_folders, gone, host_family
+from loopback import TlsServer, serving
+from moving import (
+    DEFAULTS,
+    NAMES,
+    PYTHON,
+    build_folders,
+    by_rez_cp,
+    gone,
+    host_family,
+    variant,
+)
 from studio import ROOT, Studio
 
-from rezbuild import catalogue, elf
+from rezbuild import elf
 from rezbuild.libraries import host_libraries
 
 pytestmark = pytest.mark.e2e
-NAMES = ("zlib", "openssl", "readline", "python")
-DEFAULTS = {name: catalogue.load(ROOT / "packages" / name).default for name in NAMES}
-PYTHON = DEFAULTS["python"]
 
 # What the interpreter says of itself; run inside rez-env.
 PROBE = """\
@@ -45,19 +47,6 @@ print(json.dumps({
     "maps": sorted(maps),
 }))
 """
-
-
-def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Path:
-    (root,) = (repository / name / version).glob("platform-*/arch-*")
-    return root
-
-
-def by_rez_cp(studio: Studio, folder: Path) -> Path:
-    repository = folder / "second repository"
-    repository.mkdir()
-    host_family(studio, repository)
-    studio.rez("cp", "--dest-path", repository, f"python-{PYTHON}")
-    return repository
 
 
 def by_rez_mv(studio: Studio, folder: Path) -> Path:
@@ -98,20 +87,6 @@ MOVES: dict[str, Callable[[Studio, Path], Path]] = {
     "symlinked": by_a_link,
     "read-only": read_only,
 }
-
-
-@pytest.fixture(scope="session")
-def copied(built: Studio, scratch: Path) -> Path:
-    folder = scratch / "moved"
-    folder.mkdir()
-    return by_rez_cp(built, folder)
-
-
-@pytest.fixture
-def moved(built: Studio, copied: Path) -> Iterator[Path]:
-    """A copy by rez-cp; nothing is left of what it was copied from, or of its build."""
-    with gone(built.local, *build_folders()):
-        yield copied
 
 
 def probe(studio: Studio, repository: Path, **env: str) -> dict:
@@ -221,39 +196,10 @@ def test_a_locale_that_the_host_lacks(built, moved):
 # TLS.
 
 
-class Server:
-    """A TLS 1.3 server on loopback, with a certificate of an authority of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        authority = trustme.CA()
-        self.authority = folder / "authority.pem"
-        authority.cert_pem.write_to_path(str(self.authority))
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
-        authority.issue_cert("localhost").configure_cert(self.context)
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            tls = self.context.wrap_socket(
-                connection, server_side=True, do_handshake_on_connect=False
-            )
-            with contextlib.suppress(OSError), tls:
-                tls.do_handshake()
-                tls.recv(1000)
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path)
-    yield server
-    server.socket.close()
+def server(tmp_path: Path) -> Iterator[TlsServer]:
+    with serving(tmp_path) as server:
+        yield server
 
 
 TLS = """\
@@ -285,21 +231,16 @@ def test_the_hosts_authorities_are_found_without_a_variable(built, moved):
     assert (int(out) > 10) == any(Path(path).exists() for path in known)
 
 
-def test_the_openssl_command_and_its_configuration(built, scratch):
+def test_the_openssl_command_and_its_configuration(built, moved_openssl):
     """openssl.cnf is read from beside the library; the host's, wherever it is, is not."""
-    repository = scratch / "openssl repository"
-    repository.mkdir()
-    host_family(built, repository)
-    built.rez("cp", "--dest-path", repository, f"openssl-{DEFAULTS['openssl']}")
-    with gone(built.local):
-        out = built.in_env(repository, "openssl", "openssl", "version").stdout
-        assert f"OpenSSL {DEFAULTS['openssl']}" in out
-        arguments = "req -new -nodes -newkey rsa:2048 -keyout /dev/null -subj /CN=x -out /dev/null"
-        built.in_env(repository, "openssl", "openssl", *arguments.split())
-        digest = built.in_env(
-            repository, "openssl", "openssl", "dgst", "-md4", "-provider", "legacy", "/dev/null"
-        )
-        assert "31d6cfe0d16ae931b73c59d7e0c089c0" in digest.stdout
+    out = built.in_env(moved_openssl, "openssl", "openssl", "version").stdout
+    assert f"OpenSSL {DEFAULTS['openssl']}" in out
+    arguments = "req -new -nodes -newkey rsa:2048 -keyout /dev/null -subj /CN=x -out /dev/null"
+    built.in_env(moved_openssl, "openssl", "openssl", *arguments.split())
+    digest = built.in_env(
+        moved_openssl, "openssl", "openssl", "dgst", "-md4", "-provider", "legacy", "/dev/null"
+    )
+    assert "31d6cfe0d16ae931b73c59d7e0c089c0" in digest.stdout
 
 
 # The host is the enemy.

@@ -12,8 +12,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from moving import PYTHON
 from studio import ROOT
-from test_python import PYTHON
 
 pytestmark = pytest.mark.e2e
 LIBRARY = ROOT / "packages/python/stdlib.py"

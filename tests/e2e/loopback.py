@@ -1,0 +1,85 @@
+"""A web server on loopback, with a certificate of an authority that no host knows."""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+
+class Authority:
+    """An authority of our own, with one certificate for ``localhost``.
+
+    Attributes:
+        file: Its own certificate (PEM).
+        issued: The one for ``localhost``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self.file = folder / "authority.pem"
+        self.issued = folder / "localhost.pem"
+        authority.cert_pem.write_to_path(str(self.file))
+        self._leaf = authority.issue_cert("localhost")
+        self._leaf.cert_chain_pems[0].write_to_path(str(self.issued))
+
+    def context(self) -> ssl.SSLContext:
+        """For a server that speaks TLS 1.3 only."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self._leaf.configure_cert(context)
+        return context
+
+
+class _Hello(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that refuses the certificate is what some tests want."""
+
+
+class TlsServer:
+    """Where the server is, and whose certificate it has."""
+
+    def __init__(self, authority: Authority, port: int) -> None:
+        self.authority = authority.file
+        self.issued = authority.issued
+        self.port = port
+
+    @property
+    def url(self) -> str:
+        return f"https://localhost:{self.port}/"
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[TlsServer]:
+    """Serves ``hello`` meanwhile; the certificates lie in ``folder``."""
+    authority = Authority(folder)
+    with _Server(("127.0.0.1", 0), _Hello) as server:
+        server.socket = authority.context().wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield TlsServer(authority, server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,107 @@
+"""Another host: this one, but for a few folders. A mount namespace shows it to one command only.
+
+As a program: ``other_host.py TREE PATH... -- COMMAND...`` in a mount namespace of its own. TREE
+looks like the root of the other host and holds what stands at the PATHs there; what it lacks is
+nowhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+# <linux/mount.h>
+MS_BIND, MS_REC = 4096, 16384
+
+
+def on_host(tree: Path, replaced: Sequence[str]) -> list[str]:
+    """What to put before a command, so that it runs on the host with ``tree`` at these places.
+
+    Args:
+        tree: As its root, as far as it is not like here.
+        replaced: Absolute paths whose parents exist here. They themselves need not.
+
+    Skips the test where no mount namespace can be had.
+    """
+    import pytest  # the program below does without
+
+    start = _unshare()
+    if start is None:
+        pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")
+    program = [sys.executable, "-I", "-S", __file__]
+    return [*start, "--mount", "--", *program, str(tree), *replaced, "--"]
+
+
+@functools.cache
+def _unshare() -> list[str] | None:
+    """As root, else as the root of a user namespace."""
+    for start in (["unshare"], ["unshare", "--user", "--map-root-user"]):
+        attempt = [*start, "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        try:
+            if subprocess.run(attempt, capture_output=True, check=False).returncode == 0:
+                return start
+        except FileNotFoundError:
+            return None
+    return None
+
+
+def become(tree: Path, replaced: Sequence[str]) -> None:
+    """Makes this process's mount namespace that of the other host."""
+    parents: dict[Path, set[str]] = {}
+    for path in map(Path, replaced):
+        parents.setdefault(path.parent.resolve(), set()).add(path.name)
+    aside = Path(tempfile.mkdtemp(dir=tree.parent))
+    _mount("tmpfs", aside, "tmpfs")
+    for number, (parent, names) in enumerate(parents.items()):
+        here = aside / str(number)
+        here.mkdir()
+        _mount(parent, here, flags=MS_BIND | MS_REC)
+        _mount("tmpfs", parent, "tmpfs")
+        parent.chmod(0o755)
+        for entry in os.scandir(here):
+            if entry.name not in names:
+                _keep(entry, parent / entry.name)
+    for path in replaced:
+        source, target = tree / path[1:], Path(path)
+        if source.is_symlink():
+            target.symlink_to(os.readlink(source))
+        elif source.is_dir():
+            shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+
+
+def _keep(entry: os.DirEntry[str], place: Path) -> None:
+    if entry.is_symlink():
+        place.symlink_to(os.readlink(entry.path))
+        return
+    if entry.is_dir():
+        place.mkdir()
+    else:
+        place.touch()
+    _mount(entry.path, place, flags=MS_BIND | MS_REC)
+
+
+def _mount(source: str | Path, target: Path, kind: str | None = None, flags: int = 0) -> None:
+    """mount(2): hundreds of them, so not by the program."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [os.fsencode(word) if word else None for word in (source, target, kind)]
+    if libc.mount(*words, flags, None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mount: {os.strerror(number)}", str(target))
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    end = words.index("--")
+    become(Path(words[0]), words[1:end])
+    os.execvp(words[end + 1], words[end + 1 :])
+
+
+if __name__ == "__main__":
+    main()

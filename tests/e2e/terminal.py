@@ -1,0 +1,79 @@
+"""A terminal with a user at it: a pty, and pyte, which draws what a terminal would show."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+import pyte
+import pytest
+
+ROWS, COLUMNS = 24, 80
+PATIENCE = 30  # seconds
+
+
+class Terminal:
+    """Runs a program, shows its screen, and types."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self._stream = pyte.ByteStream(self.screen)
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self._process = subprocess.Popen(
+            argv, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+        )
+        os.close(theirs)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._ours)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)  # the terminal is gone
+        self._process.kill()
+        self._process.wait()
+
+    def type(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    def lines(self) -> list[str]:
+        """What the screen shows, without the empty lines at its end."""
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip().split("\n")
+
+    def until(self, seen: Callable[[list[str]], bool], wanted: str) -> None:
+        """Waits until the screen shows what is wanted; shows the screen where it never does."""
+        end = time.monotonic() + PATIENCE
+        while not seen(self.lines()):
+            if not self._more(end):
+                pytest.fail(f"{wanted} does not come; the screen:\n" + "\n".join(self.lines()))
+
+    def until_last(self, line: str) -> None:
+        """Waits until that is the last line on the screen."""
+        self.until(lambda lines: lines[-1] == line, repr(line))
+
+    def _more(self, end: float) -> bool:
+        ready, _, _ = select.select([self._ours], [], [], max(0, end - time.monotonic()))
+        if not ready:
+            return False
+        try:
+            data = os.read(self._ours, 65536)
+        except OSError:  # EIO: nobody has the other end open
+            return False
+        self._stream.feed(data)
+        return bool(data)

@@ -1,0 +1,275 @@
+"""Whose certificates are trusted, on hosts laid out as each distribution lays them out."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from loopback import Authority, TlsServer, serving
+from moving import DEFAULTS, variant
+from other_host import on_host
+
+pytestmark = pytest.mark.e2e
+REFUSED = "CERTIFICATE_VERIFY_FAILED"
+Done = subprocess.CompletedProcess[str]
+# All that an OpenSSL of any distribution reads; a host of these tests has in them what it says.
+TRUST = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/var/lib/ca-certificates", "/usr/lib/ssl")
+
+# A file with the authority, and a folder in which `openssl rehash` has been; else a link.
+BUNDLE, HASHED = "a bundle", "a hashed folder"
+RED_HAT = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"
+DISTRIBUTIONS: dict[str, Mapping[str, str]] = {
+    "Debian": {"/etc/ssl/certs": HASHED, "/etc/ssl/certs/ca-certificates.crt": BUNDLE},
+    "Alpine": {
+        "/etc/ssl/certs/ca-certificates.crt": BUNDLE,
+        "/etc/ssl/cert.pem": "certs/ca-certificates.crt",
+    },
+    "Arch": {
+        "/etc/ca-certificates/extracted/tls-ca-bundle.pem": BUNDLE,
+        "/etc/ssl/certs/ca-certificates.crt": "../../ca-certificates/extracted/tls-ca-bundle.pem",
+    },
+    "Rocky 8 and 9": {
+        RED_HAT: BUNDLE,
+        "/etc/pki/tls/certs/ca-bundle.crt": RED_HAT,
+        "/etc/pki/tls/cert.pem": RED_HAT,
+        "/etc/ssl/certs": "../pki/tls/certs",
+    },
+    # https://fedoraproject.org/wiki/Changes/droppingOfCertPemFile
+    "Fedora 44": {
+        RED_HAT: BUNDLE,
+        "/etc/pki/tls/certs": HASHED,
+        "/etc/ssl/certs": "../pki/tls/certs",
+    },
+    "SUSE": {
+        "/var/lib/ca-certificates/ca-bundle.pem": BUNDLE,
+        "/var/lib/ca-certificates/pem": HASHED,
+        "/etc/ssl/ca-bundle.pem": "../../var/lib/ca-certificates/ca-bundle.pem",
+        "/etc/ssl/certs": "../../var/lib/ca-certificates/pem",
+    },
+}
+# Each place alone: a host may have lost the others, and none may hide behind another here.
+FILES = (
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    RED_HAT,
+    "/etc/pki/tls/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/var/lib/ca-certificates/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+)
+FOLDERS = ("/etc/ssl/certs", "/etc/pki/tls/certs")
+LAYOUTS = {
+    **DISTRIBUTIONS,
+    **{path: {path: BUNDLE} for path in FILES},
+    **{f"{path}/HASH.0": {path: HASHED} for path in FOLDERS},
+}
+
+# To this server it is: TLS 1.3 is all that it speaks.
+NONSENSE = """\
+openssl_conf = nonsense
+[nonsense]
+ssl_conf = ssl
+[ssl]
+system_default = old
+[old]
+MaxProtocol = TLSv1.2
+"""
+
+URLOPEN = """\
+import json, os, ssl, subprocess, sys, urllib.request
+before = dict(os.environ)
+with urllib.request.urlopen(sys.argv[1], timeout=20) as answer:
+    said = answer.read().decode()
+# What C code sets is not in os.environ, but a child has it.
+after = subprocess.run(["env", "-0"], stdout=-1, check=True, text=True).stdout
+after = dict(item.split("=", 1) for item in after.split("\\0") if item)
+print(json.dumps([said, os.environ == before, sorted(set(after.items()) ^ set(before.items()))]))
+"""
+
+
+class Client:
+    """Our python and our openssl, on a host that may be another one."""
+
+    def __init__(self, python: Path, openssl: Path, server: TlsServer, folder: Path) -> None:
+        self.python = python / "bin/python3"
+        self.openssl = openssl / "bin/openssl"
+        self.server = server
+        self.tree = folder / "host"
+        self.tree.mkdir()
+        self.env = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+
+    def lay_out(self, layout: Mapping[str, str]) -> None:
+        """Puts the authority where this distribution would have it."""
+        for path, what in sorted(layout.items()):
+            place = self.tree / path[1:]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if what is HASHED:
+                self.hashed(place)
+            elif what is BUNDLE:
+                place.write_bytes(self.server.authority.read_bytes())
+            else:
+                place.symlink_to(what)
+
+    def hashed(self, folder: Path) -> Path:
+        """A folder as ``openssl rehash`` leaves it."""
+        folder.mkdir(parents=True)
+        (folder / "authority.pem").write_bytes(self.server.authority.read_bytes())
+        subprocess.run([self.openssl, "rehash", folder], check=True, capture_output=True)
+        assert [path for path in folder.iterdir() if re.fullmatch(r"[0-9a-f]{8}\.0", path.name)]
+        return folder
+
+    def run(self, *argv: str | Path, text: str = "", **env: str) -> Done:
+        return subprocess.run(
+            [*on_host(self.tree, TRUST), *map(str, argv)],
+            env=self.env | env,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def urlopen(self, **env: str) -> Done:
+        return self.run(self.python, "-c", URLOPEN, self.server.url, **env)
+
+    def verify(self, **env: str) -> Done:
+        return self.run(self.openssl, "verify", self.server.issued, **env)
+
+    def s_client(self, **env: str) -> Done:
+        place = f"localhost:{self.server.port}"
+        options = ("-verify_return_error", "-verify_hostname", "localhost", "-brief")
+        return self.run(self.openssl, "s_client", "-connect", place, *options, **env)
+
+    def trusts(self, **env: str) -> dict[str, bool]:
+        """Who takes the server's certificate; who does not must say why."""
+        answers = {"urlopen": self.urlopen(**env)}
+        answers |= {"verify": self.verify(**env), "s_client": self.s_client(**env)}
+        reasons = {"urlopen": REFUSED, "verify": "unable to get local issuer", "s_client": "verify"}
+        for who, done in answers.items():
+            said = done.stdout + done.stderr
+            assert done.returncode == 0 or reasons[who] in said, f"{who}: {said}"
+        return {who: done.returncode == 0 for who, done in answers.items()}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    with serving(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def client(moved: Path, moved_openssl: Path, server: TlsServer, tmp_path: Path) -> Client:
+    openssl = variant(moved_openssl, "openssl", DEFAULTS["openssl"])
+    return Client(variant(moved), openssl, server, tmp_path)
+
+
+ALL = {"urlopen": True, "verify": True, "s_client": True}
+NONE = dict.fromkeys(ALL, False)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_hosts_authorities_are_trusted(client, layout):
+    client.lay_out(LAYOUTS[layout])
+    assert client.trusts() == ALL
+
+
+def test_a_host_without_authorities_trusts_nobody(client):
+    assert client.trusts() == NONE
+    done = client.urlopen()
+    assert REFUSED in done.stderr
+
+
+def test_an_authority_that_only_the_hashed_folder_has(client, tmp_path):
+    """An administrator's own, beside the distribution's bundle."""
+    client.lay_out({"/etc/ssl/certs": HASHED})
+    other = Authority(tmp_path).file
+    (client.tree / "etc/ssl/certs/ca-certificates.crt").write_bytes(other.read_bytes())
+    assert client.trusts() == ALL
+
+
+def test_a_link_to_nothing_is_passed_over(client):
+    """As a removed ca-certificates package leaves it."""
+    client.lay_out({"/etc/ssl/certs/ca-certificates.crt": "nothing", RED_HAT: BUNDLE})
+    assert client.trusts() == ALL
+
+
+def test_no_variable_is_set(client, built, moved):
+    """Neither by the process for its children nor by rez-env."""
+    client.lay_out(DISTRIBUTIONS["Debian"])
+    done = client.urlopen()
+    assert json.loads(done.stdout) == ["hello", True, []], done.stderr
+    out = built.in_env(moved, "python", "env").stdout
+    names = {line.partition("=")[0] for line in out.splitlines()} - set(built.env)
+    assert not [name for name in names if re.match("(SSL|OPENSSL|REQUESTS|CURL)_", name)]
+
+
+def test_ssl_cert_file_goes_in_place_of_the_hosts(client, tmp_path):
+    ours, other = str(client.server.authority), str(Authority(tmp_path).file)
+    assert client.trusts(SSL_CERT_FILE=ours) == ALL
+    client.lay_out({"/etc/ssl/certs/ca-certificates.crt": BUNDLE})
+    assert client.trusts() == ALL
+    assert client.trusts(SSL_CERT_FILE=other) == NONE
+
+
+def test_ssl_cert_dir_goes_in_place_of_the_hosts(client, tmp_path):
+    ours, other = client.hashed(tmp_path / "hashed"), tmp_path / "empty"
+    other.mkdir()
+    assert client.trusts(SSL_CERT_DIR=str(ours)) == ALL
+    client.lay_out({"/etc/ssl/certs": HASHED})
+    assert client.trusts() == ALL
+    assert client.trusts(SSL_CERT_DIR=str(other)) == NONE
+
+
+def test_the_hosts_openssl_cnf_is_not_read(client):
+    client.lay_out(DISTRIBUTIONS["Debian"])
+    for folder in ("etc/ssl", "etc/pki/tls", "usr/lib/ssl"):
+        (client.tree / folder).mkdir(parents=True, exist_ok=True)
+        (client.tree / folder / "openssl.cnf").write_text(NONSENSE)
+    assert client.trusts() == ALL
+    # Whoever reads it cannot connect.
+    nonsense = str(client.tree / "etc/ssl/openssl.cnf")
+    for done in (client.urlopen(OPENSSL_CONF=nonsense), client.s_client(OPENSSL_CONF=nonsense)):
+        assert done.returncode != 0
+        assert "alert protocol version" in done.stderr
+
+
+# The legacy provider.
+
+MD4_OF_NOTHING = "31d6cfe0d16ae931b73c59d7e0c089c0"
+LEGACY = """\
+openssl_conf = all
+[all]
+providers = both
+[both]
+default = on
+legacy = on
+[on]
+activate = 1
+"""
+
+
+def test_the_legacy_provider_of_the_command(client):
+    listed = client.run(client.openssl, "list", "-providers", "-provider", "legacy")
+    assert re.search(r"legacy\n(.*\n)*?.*status: active", listed.stdout), listed
+    md4 = client.run(client.openssl, "dgst", "-provider", "legacy", "-md4", "/dev/null")
+    assert MD4_OF_NOTHING in md4.stdout, md4.stderr
+    both = ("-provider", "legacy", "-provider", "default")
+    rc4 = ("enc", "-rc4", *both, "-K", b"Key".hex().ljust(32, "0"), "-a")
+    there = client.run(client.openssl, *rc4, text="Plaintext")
+    back = client.run(client.openssl, *rc4, "-d", text=there.stdout)
+    assert back.stdout == "Plaintext", there.stderr + back.stderr
+
+
+def test_the_legacy_provider_in_python(client, tmp_path):
+    """It is off, as in any OpenSSL 3, and there for who asks for it by a configuration."""
+    code = "import hashlib; print(hashlib.new('md4').hexdigest())"
+    refused = client.run(client.python, "-c", code)
+    assert "unsupported hash type" in refused.stderr or "ValueError" in refused.stderr
+    configuration = tmp_path / "legacy.cnf"
+    configuration.write_text(LEGACY)
+    done = client.run(client.python, "-c", code, OPENSSL_CONF=str(configuration))
+    assert done.stdout.strip() == MD4_OF_NOTHING, done.stderr

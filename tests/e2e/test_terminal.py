@@ -1,0 +1,191 @@
+"""The interpreter and curses at a terminal, wherever the host has its terminal descriptions."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from moving import variant
+from other_host import on_host
+from terminal import Terminal
+
+pytestmark = pytest.mark.e2e
+# Debian has them in the first three; others in the third; the fourth is an old link to it.
+FOLDERS = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo")
+TERMS = ("xterm-256color", "screen", "screen-256color", "tmux-256color")
+# No program has a description of this one built in.
+FOREIGN = "other-256color"
+COLORS = {**dict.fromkeys((*TERMS, FOREIGN), 256), "screen": 8}
+
+BACKSPACE, DELETE, TAB, ENTER, END_OF_FILE = "\x7f", "\x1b[3~", "\t", "\r", "\x04"
+UP, DOWN, RIGHT, LEFT = (f"\x1b[{letter}" for letter in "ABCD")
+
+
+def home_and_end(term: str) -> tuple[str, str]:
+    """What the keys send: to screen and tmux something else than to xterm."""
+    return ("\x1b[H", "\x1b[F") if term.startswith("xterm") else ("\x1b[1~", "\x1b[4~")
+
+
+class Seat:
+    """Our python, and a host that has descriptions in some folders or in none.
+
+    Attributes:
+        entries: Compiled descriptions of this machine's, from any of its folders.
+    """
+
+    def __init__(self, python: Path, folder: Path) -> None:
+        self.python = python
+        self.tree = folder / "host"
+        self.tree.mkdir()
+        self.home = folder
+
+    def describe(self, folder: str) -> None:
+        """Puts descriptions of all the terminals into one folder of the host."""
+        entries = {term: host_entry(term) for term in TERMS}
+        # The name in the file has to be right, too; the offsets behind it stay if its length does.
+        entries[FOREIGN] = entries["xterm-256color"].replace(b"xterm-256color", FOREIGN.encode())
+        for term, data in entries.items():
+            place = self.tree / folder[1:] / term[0] / term
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(data)
+
+    def env(self, term: str) -> dict[str, str]:
+        return {"TERM": term, "HOME": str(self.home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+    def command(self, *words: str) -> list[str]:
+        return [*on_host(self.tree, FOLDERS), str(self.python), *words]
+
+    def run(self, code: str, term: str) -> subprocess.CompletedProcess[str]:
+        argv, env = self.command("-c", code), self.env(term)
+        return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+
+    def sit_down(self, term: str, *words: str) -> Terminal:
+        return Terminal(self.command(*words), self.env(term))
+
+
+def host_entry(term: str) -> bytes:
+    for folder in FOLDERS:
+        path = Path(folder, term[0], term)
+        if path.is_file():
+            return path.read_bytes()
+    pytest.skip(f"this host has no description of {term} to lend: install ncurses-base or ncurses")
+
+
+@pytest.fixture
+def seat(moved: Path, tmp_path: Path) -> Seat:
+    return Seat(variant(moved) / "bin/python3", tmp_path)
+
+
+def usual(seat: Seat) -> None:
+    seat.describe("/usr/share/terminfo")
+
+
+def nowhere(seat: Seat) -> None:
+    pass
+
+
+HOSTS: dict[str, Callable[[Seat], None]] = {"usual": usual, "nowhere": nowhere}
+on_each = pytest.mark.parametrize("host", HOSTS)
+for_each = pytest.mark.parametrize("term", TERMS)
+
+SETUP = "import curses; curses.setupterm(); print(curses.tigetnum('colors'))"
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_folder_of_descriptions_is_searched(seat, folder):
+    """On a host whose /lib is a link to /usr/lib two of these are one."""
+    seat.describe(folder)
+    done = seat.run(SETUP, FOREIGN)
+    assert done.stdout == f"{COLORS[FOREIGN]}\n", done.stderr
+
+
+@for_each
+def test_a_host_without_descriptions(seat, term):
+    done = seat.run(SETUP, term)
+    assert done.stdout == f"{COLORS[term]}\n", done.stderr
+
+
+def test_nobody_knows_the_foreign_terminal_without_the_host(seat):
+    """Else the test of the folders would prove nothing."""
+    code = SETUP.replace(
+        "curses.setupterm()", "\ntry: curses.setupterm()\nexcept curses.error: 1/0"
+    )
+    argv = seat.command("-c", code)
+    done = subprocess.run(argv, env=seat.env(FOREIGN), capture_output=True, text=True, check=False)
+    assert "ZeroDivisionError" in done.stderr
+
+
+@on_each
+@for_each
+def test_the_keys_in_the_interpreter(seat, host, term):
+    HOSTS[host](seat)
+    home, end = home_and_end(term)
+    with seat.sit_down(term, "-q") as terminal:
+        # What is typed, what the line then shows, what it answers.
+        for typed, line, answer in (
+            ("6*78" + BACKSPACE, "6*7", "42"),
+            ("max(1, 2)" + LEFT + BACKSPACE + "5" + RIGHT, "max(1, 5)", "5"),
+            (UP * 2 + BACKSPACE + "3", "6*3", "18"),
+            (UP * 3 + DOWN, "max(1, 5)", "5"),
+            ("x'" + home + "'" + end + "*2", "'x'*2", "'xx'"),
+            ("abs(-17)" + LEFT * 3 + DELETE, "abs(-7)", "7"),
+            ("len.__na" + TAB, "len.__name__", "'len'"),
+        ):
+            terminal.until_last(">>>")
+            terminal.type(typed)
+            terminal.until_last(f">>> {line}")
+            terminal.type(ENTER)
+            terminal.until(lambda lines, answer=answer: lines[-2:] == [answer, ">>>"], answer)
+        # A line that does not fit, and back: the worst of a wrong description.
+        terminal.type("y" * 100)
+        terminal.until(lambda lines: lines[-2:] == [">>> " + "y" * 76, "y" * 24], "a wrapped line")
+        terminal.type(BACKSPACE * 98)
+        terminal.until_last(">>> yy")
+
+
+DRAW = """\
+import curses
+
+def main(screen):
+    screen.addstr(3, 10, "plain")
+    screen.addstr(3, 20, "bold", curses.A_BOLD)
+    if curses.has_colors():
+        curses.init_pair(1, curses.COLOR_RED, curses.COLOR_BLACK)
+        screen.addstr(3, 30, "red", curses.color_pair(1))
+    screen.addstr(curses.LINES - 1, 0, "last line")
+    for row in range(5, 11):
+        screen.addstr(row, 10, screen.getkey())
+    screen.getkey()
+
+curses.wrapper(main)
+print("after")
+"""
+
+
+@on_each
+@for_each
+def test_curses_draws(seat, host, term):
+    HOSTS[host](seat)
+    with seat.sit_down(term, "-c", DRAW) as terminal:
+        terminal.until(lambda lines: lines[-1] == "last line", "the first picture")
+        assert terminal.lines()[3] == " " * 10 + "plain     bold      red"
+        assert not terminal.screen.buffer[3][10].bold
+        assert terminal.screen.buffer[3][20].bold
+        assert terminal.screen.buffer[3][30].fg == "red"
+        # curses has asked for the application's keys (smkx): arrows send these then.
+        home, end = ("\x1bOH", "\x1bOF") if term.startswith("xterm") else home_and_end(term)
+        keys = {
+            "KEY_UP": "\x1bOA",
+            "KEY_LEFT": "\x1bOD",
+            "KEY_HOME": home,
+            "KEY_END": end,
+            "KEY_BACKSPACE": BACKSPACE,
+            "KEY_DC": DELETE,
+        }
+        for row, (name, key) in enumerate(keys.items(), 5):
+            terminal.type(key)
+            terminal.until(lambda lines, row=row, name=name: lines[row].strip() == name, name)
+        terminal.type(ENTER)
+        terminal.until(lambda lines: "after" in lines[-1], "the end")

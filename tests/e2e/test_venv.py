@@ -1,0 +1,369 @@
+"""Virtual environments on the moved copy: what docs/venv.md says of them, and pip's refusal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moving import variant
+from studio import Studio
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("original_gone")]
+WAYS: dict[str, tuple[str, ...]] = {"links": (), "copies": ("--copies",)}
+each_way = pytest.mark.parametrize("way", WAYS)
+
+PROBE = """\
+import bz2, ctypes, json, sqlite3, ssl, sys, sysconfig, zlib
+maps = {line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if "/" in line}
+print(json.dumps({
+    "prefix": sys.prefix,
+    "base": sys.base_prefix,
+    "purelib": sysconfig.get_path("purelib"),
+    "libpython": sorted(name for name in maps if "/libpython" in name),
+}))
+"""
+
+
+class Bench:
+    """Makes and uses virtual environments of one Python."""
+
+    def __init__(self, studio: Studio, root: Path, folder: Path) -> None:
+        self.studio = studio
+        self.root = root
+        self.folder = folder
+
+    @property
+    def python(self) -> Path:
+        return self.root / "bin/python3"
+
+    def run(
+        self, *argv: str | Path, ok: bool = True, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        env = {"HOME": str(self.folder), "VIRTUALENV_OVERRIDE_APP_DATA": str(self.folder), **env}
+        return self.studio.run(*argv, ok=ok, cwd=self.folder, **env)
+
+    def venv(self, name: str, *options: str, python: Path | None = None) -> Path:
+        self.run(python or self.python, "-m", "venv", *options, self.folder / name)
+        return self.folder / name
+
+    def check(self, venv: Path) -> None:
+        """It is a venv of this Python, from the first byte of it."""
+        for command in ("python", "python3"):
+            seen = json.loads(self.run(venv / "bin" / command, "-c", PROBE).stdout)
+            assert Path(seen["prefix"]) == venv
+            assert Path(seen["base"]).resolve() == self.root.resolve()
+            assert Path(seen["purelib"]).is_relative_to(venv)
+            (libpython,) = (Path(name) for name in seen["libpython"])
+            assert libpython.parent in (self.root.resolve() / "lib", venv.resolve() / "lib")
+
+    def install(self, venv: Path, *what: str | Path) -> None:
+        self.run(venv / "bin/pip", "install", "--quiet", "--no-index", *what)
+
+
+@pytest.fixture
+def bench(built: Studio, moved: Path, tmp_path: Path) -> Bench:
+    return Bench(built, variant(moved), tmp_path)
+
+
+# What gets installed.
+
+PYPROJECT = """\
+[build-system]
+requires = ["setuptools>=70.1"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "{name}"
+version = "1.0"
+"""
+SCRIPT = """\
+[project.scripts]
+greet = "greeting:main"
+[tool.setuptools]
+py-modules = ["greeting"]
+"""
+EXTENSION = """\
+[tool.setuptools]
+ext-modules = [{ name = "native", sources = ["native.c"] }]
+"""
+NATIVE = """\
+#include <Python.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "native", NULL, -1, NULL};
+PyMODINIT_FUNC PyInit_native(void)
+{
+    PyObject *made = PyModule_Create(&module);
+    PyModule_AddIntConstant(made, "answer", 42);
+    return made;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
+    """A bench for all, with a venv ``env`` whose pip has fetched what the tests install."""
+    folder = scratch / "shop"
+    folder.mkdir()
+    bench = Bench(built, variant(copied), folder)
+    env = bench.venv("env")
+    # The one step that needs the machine's package index, so with the user's configuration.
+    home = os.environ.get("HOME", "/")
+    fetch = ("download", "--quiet", "--dest", folder / "wheels", "setuptools>=70.1", "virtualenv")
+    bench.run(env / "bin/pip", *fetch, HOME=home)
+    yield bench
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def wheel(shop: Bench) -> Path:
+    """A pure wheel with a command."""
+    source = shop.folder / "greeting"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(PYPROJECT.format(name="greeting") + SCRIPT)
+    (source / "greeting.py").write_text("def main():\n    print('hello')\n")
+    options = ("--quiet", "--no-index", "--find-links", shop.folder / "wheels")
+    shop.run(shop.folder / "env/bin/pip", "wheel", *options, "--wheel-dir", shop.folder, source)
+    return shop.folder / "greeting-1.0-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def sdist(shop: Bench) -> Path:
+    """The source of a C extension."""
+    source = shop.folder / "native"
+    source.mkdir()
+    (source / "pyproject.toml").write_text(PYPROJECT.format(name="native") + EXTENSION)
+    (source / "native.c").write_text(NATIVE)
+    path = shop.folder / "native-1.0.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(source, "native-1.0")
+    return path
+
+
+# What works.
+
+
+def directly(bench: Bench) -> list[str | Path]:
+    return [bench.python]
+
+
+def resolved(bench: Bench) -> list[str | Path]:
+    """By the file itself, as bin/python3.11."""
+    return [bench.python.resolve()]
+
+
+def by_a_link(bench: Bench) -> list[str | Path]:
+    (bench.folder / "somewhere").mkdir()
+    link = bench.folder / "somewhere/python3"
+    link.symlink_to(bench.python)
+    return [link]
+
+
+def by_another_name(bench: Bench) -> list[str | Path]:
+    link = bench.folder / "our-python"
+    link.symlink_to(bench.python)
+    return [link]
+
+
+def by_path(bench: Bench) -> list[str | Path]:
+    (link,) = by_a_link(bench)
+    return ["env", f"PATH={Path(link).parent}:/usr/bin:/bin", "python3"]
+
+
+def by_a_link_to_all(bench: Bench) -> list[str | Path]:
+    link = bench.folder / "package"
+    link.symlink_to(bench.root)
+    return [link / "bin/python3"]
+
+
+def called(name: str, bench: Bench) -> list[str | Path]:
+    return ["bash", "-c", f'exec -a {name} "$0" "$@"', bench.python]
+
+
+def called_otherwise(bench: Bench) -> list[str | Path]:
+    return called("maya", bench)
+
+
+def called_elsewhere(bench: Bench) -> list[str | Path]:
+    return called("/nowhere/bin/python3", bench)
+
+
+STARTS = (
+    directly,
+    resolved,
+    by_a_link,
+    by_another_name,
+    by_path,
+    by_a_link_to_all,
+    called_otherwise,
+    called_elsewhere,
+)
+
+
+@each_way
+@pytest.mark.parametrize("start", STARTS)
+def test_a_venv_from_each_name_of_the_interpreter(bench, start, way):
+    venv = bench.folder / "env"
+    bench.run(*start(bench), "-m", "venv", "--without-pip", *WAYS[way], venv)
+    bench.check(venv)
+
+
+def test_a_venv_in_a_rez_environment(bench, moved):
+    venv = bench.folder / "env"
+    make = ("python3", "-m", "venv", "--without-pip", venv)
+    bench.studio.in_env(moved, "python", *make)
+    bench.check(venv)
+
+
+@each_way
+def test_pip_in_a_venv(bench, shop, wheel, sdist, way):
+    venv = bench.venv("env", *WAYS[way])
+    bench.check(venv)
+    bench.install(venv, wheel)
+    bench.install(venv, "--find-links", shop.folder / "wheels", sdist)
+    assert bench.run(venv / "bin/greet").stdout == "hello\n"
+    link = bench.folder / "greet"
+    link.symlink_to(venv / "bin/greet")
+    assert bench.run(link).stdout == "hello\n"
+    code = "import native; print(native.answer)"
+    assert bench.run(venv / "bin/python", "-c", code).stdout == "42\n"
+
+
+@each_way
+def test_a_venv_of_a_venv(bench, way):
+    first = bench.venv("first", "--without-pip", *WAYS[way])
+    second = bench.venv("second", "--without-pip", *WAYS[way], python=first / "bin/python")
+    bench.check(second)
+    shutil.rmtree(first)
+    bench.check(second)
+
+
+@each_way
+@pytest.mark.parametrize("start", [directly, by_a_link])
+def test_virtualenv(bench, shop, wheel, start, way):
+    maker = shop.folder / "env"
+    shop.install(maker, "--find-links", shop.folder / "wheels", "virtualenv")
+    venv = bench.folder / "env"
+    (python,) = start(bench)
+    bench.run(maker / "bin/virtualenv", "--no-download", "--python", python, *WAYS[way], venv)
+    bench.check(venv)
+    bench.install(venv, wheel)
+    assert bench.run(venv / "bin/greet").stdout == "hello\n"
+
+
+# After a second move.
+
+
+@pytest.fixture
+def movable(bench: Bench) -> Bench:
+    """A bench on a copy that a test may move: hard links, so it is quick."""
+    shutil.copytree(bench.root, bench.folder / "old", symlinks=True, copy_function=os.link)
+    bench.root = bench.folder / "old"
+    return bench
+
+
+def move_on(bench: Bench) -> None:
+    bench.root = bench.root.rename(bench.folder / "a new place")
+
+
+def starts(bench: Bench, venv: Path) -> bool:
+    try:
+        return bench.run(venv / "bin/python", "-c", "pass", ok=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@each_way
+def test_a_venv_does_not_survive_a_move_but_can_be_made_anew(movable, wheel, way):
+    venv = movable.venv("env", *WAYS[way])
+    movable.install(venv, wheel)
+    move_on(movable)
+    assert not starts(movable, venv)
+    movable.venv("env", "--clear", *WAYS[way])
+    movable.check(venv)
+    assert not (venv / "bin/greet").exists()
+    movable.install(venv, wheel)
+    assert movable.run(venv / "bin/greet").stdout == "hello\n"
+
+
+@each_way
+def test_a_venv_is_mended_after_a_move(movable, wheel, way):
+    venv = movable.venv("env", *WAYS[way])
+    movable.install(venv, wheel)
+    move_on(movable)
+    assert not starts(movable, venv)
+    mend = (movable.python, "-m", "venv", "--upgrade", *WAYS[way], venv)
+    if way == "links":
+        assert movable.run(*mend, ok=False).returncode != 0
+        assert not starts(movable, venv)
+        for link in (venv / "bin").glob("python*"):
+            link.unlink()
+    movable.run(*mend)
+    movable.check(venv)
+    assert movable.run(venv / "bin/greet").stdout == "hello\n"
+    assert "greeting" in movable.run(venv / "bin/pip", "list").stdout
+
+
+def test_a_venv_by_a_link_that_stays_survives_a_move(movable):
+    link = movable.folder / "packages"
+    link.symlink_to(movable.root)
+    venv = movable.venv("env", "--without-pip", python=link / "bin/python3")
+    movable.check(venv)
+    move_on(movable)
+    assert not starts(movable, venv)
+    link.unlink()
+    link.symlink_to(movable.root)
+    movable.check(venv)
+
+
+# pip and the package itself. Never without --dry-run: a pip that does not refuse would do it.
+
+
+@pytest.mark.parametrize("options", [(), ("--user",), ("--upgrade", "--force-reinstall")])
+def test_pip_does_not_install_into_the_package(bench, wheel, options):
+    install = ("install", "--dry-run", "--no-index", *options, wheel)
+    for command in ((bench.python, "-m", "pip"), (bench.root / "bin/pip",)):
+        refuses(bench.run(*command, *install, ok=False))
+
+
+def refuses(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode != 0, done.stdout
+    for word in ("externally-managed-environment", "rez-pip", "-m venv"):
+        assert word in done.stderr
+
+
+def test_pip_does_not_uninstall_from_the_package(bench):
+    # Of a package that is not there, so that no harm is done where it does not refuse.
+    refuses(bench.run(bench.python, "-m", "pip", "uninstall", "-y", "greeting", ok=False))
+
+
+def test_pip_refuses_those_who_may_not_write_as_well(bench, wheel):
+    """Pip would take --user for them by itself."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    install = ("install", "--dry-run", "--no-index", wheel)
+    done = subprocess.run(
+        [*other, bench.python, "-m", "pip", *install],
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    refuses(done)
+
+
+def test_pip_installs_where_rez_pip_wants_it(bench, wheel):
+    target = bench.folder / "target"
+    bench.run(bench.python, "-m", "pip", "install", "--no-index", "--target", target, wheel)
+    assert (target / "greeting.py").is_file()
+
+
+def test_a_venv_that_sees_the_package_may_be_installed_into(bench, wheel):
+    venv = bench.venv("env", "--system-site-packages", "--without-pip")
+    bench.run(venv / "bin/python", "-m", "pip", "install", "--quiet", "--no-index", wheel)
+    assert bench.run(venv / "bin/greet").stdout == "hello\n"
