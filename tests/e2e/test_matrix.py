@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from moving import gone, host_family, variant
-from studio import Studio
+from studio import ROOT, Studio
 from test_python import check, probe
 
 from rezbuild import elf, toolchain
@@ -40,11 +40,26 @@ def studio(built: Studio, scratch: Path) -> Studio:
     return studio
 
 
+# What the default chain is tried with, and what the others have to pass as well.
+SAME = ("python", "building", "certificates", "terminal", "venv", "stdlib", "strace")
+
+
 @pytest.mark.parametrize("chain", CHAINS)
 def test_a_chain_builds_and_moves(studio, scratch, chain):
     requests, versions = CHAINS[chain]
     studio.rezbuild("build", *requests)
     move_and_check(studio, scratch / chain, **versions)
+
+
+@pytest.mark.parametrize("request_", [r for rs, _ in CHAINS.values() if len(rs) == 1 for r in rs])
+def test_the_same_tests_pass(studio, request_):
+    """In a process of its own: which chain is under test is known when the tests are read."""
+    files = [ROOT / f"tests/e2e/test_{name}.py" for name in SAME]
+    environ = {"REZBUILD_TEST_REQUEST": request_, "REZBUILD_TEST_CHAIN": str(studio.folder)}
+    # By hand and with a failing build: what is said there holds for one version as for another.
+    others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
+    done = studio.run(sys.executable, "-m", "pytest", "-q", *others, *files, ok=False, **environ)
+    assert done.returncode == 0, done.stdout[-20000:]
 
 
 def test_the_optimized_profile(studio, scratch):
