@@ -114,6 +114,7 @@ def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
     home = os.environ.get("HOME", "/")
     fetch = ("download", "--quiet", "--dest", folder / "wheels", "setuptools>=70.1", "virtualenv")
     bench.run(env / "bin/pip", *fetch, HOME=home)
+    bench.install(env, "--find-links", folder / "wheels", "virtualenv")
     yield bench
     shutil.rmtree(folder)
 
@@ -241,14 +242,12 @@ def test_a_venv_of_a_venv(bench, way):
     bench.check(second)
 
 
-@each_way
-@pytest.mark.parametrize("start", [directly, by_a_link])
+@pytest.mark.parametrize(("start", "way"), [(by_a_link, "links"), (directly, "copies")])
 def test_virtualenv(bench, shop, wheel, start, way):
-    maker = shop.folder / "env"
-    shop.install(maker, "--find-links", shop.folder / "wheels", "virtualenv")
     venv = bench.folder / "env"
     (python,) = start(bench)
-    bench.run(maker / "bin/virtualenv", "--no-download", "--python", python, *WAYS[way], venv)
+    maker = shop.folder / "env/bin/virtualenv"
+    bench.run(maker, "--no-download", "--python", python, *WAYS[way], venv)
     bench.check(venv)
     bench.install(venv, wheel)
     assert bench.run(venv / "bin/greet").stdout == "hello\n"
@@ -277,16 +276,15 @@ def starts(bench: Bench, venv: Path) -> bool:
 
 
 @each_way
-def test_a_venv_does_not_survive_a_move_but_can_be_made_anew(movable, wheel, way):
-    venv = movable.venv("env", *WAYS[way])
-    movable.install(venv, wheel)
+def test_a_venv_does_not_survive_a_move_but_can_be_made_anew(movable, way):
+    venv = movable.venv("env", "--without-pip", *WAYS[way])
+    (site,) = venv.glob("lib/python*/site-packages")
+    (site / "installed.py").touch()
     move_on(movable)
     assert not starts(movable, venv)
-    movable.venv("env", "--clear", *WAYS[way])
+    movable.venv("env", "--without-pip", "--clear", *WAYS[way])
     movable.check(venv)
-    assert not (venv / "bin/greet").exists()
-    movable.install(venv, wheel)
-    assert movable.run(venv / "bin/greet").stdout == "hello\n"
+    assert not (site / "installed.py").exists()
 
 
 @each_way
