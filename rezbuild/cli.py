@@ -361,7 +361,9 @@ def _audit(arguments: argparse.Namespace) -> int:
         print(json.dumps(show.as_data(root, report), indent=2))
     else:
         for line in show.lines(root, report):
-            print(line)
+            # Names of files are bytes; not all of them are text on this terminal.
+            encoding = sys.stdout.encoding
+            print(line.encode(encoding, "backslashreplace").decode(encoding))
     return AuditError.exit_code if report.errors else 0
 
 

@@ -50,13 +50,15 @@ class Job:
     Attributes:
         recipe_folder: Where package.py is.
         build_path: A folder of this variant's own.
-        install_path: Where the variant goes, or None: build only.
+        place: Where the variant is meant to go.
+        install_path: The same, or None: build only.
         central: A release.
     """
 
     recipe_folder: Path
     version: str
     build_path: Path
+    place: Path
     install_path: Path | None
     central: bool
     dependencies: Mapping[str, Dependency]
@@ -74,6 +76,7 @@ class Job:
                 recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),
                 version=env["REZ_BUILD_PROJECT_VERSION"],
                 build_path=Path(env["REZ_BUILD_PATH"]),
+                place=Path(env["REZ_BUILD_INSTALL_PATH"]),
                 # REZ_BUILD_INSTALL_PATH is set even when nothing is to be installed.
                 install_path=Path(env["REZ_BUILD_INSTALL_PATH"]) if install else None,
                 central=env["REZ_BUILD_TYPE"] == "central",
@@ -251,9 +254,9 @@ def _machine(inputs: Inputs, build: Build) -> list[Path]:
     """The folders of this machine that no file of the payload may name."""
     job = inputs.job
     dependencies = [d.root for d in (*job.dependencies.values(), *build.dependencies.values())]
-    installed = [job.install_path] if job.install_path else []
-    own = [job.build_path, job.recipe_folder, build.source, build.destdir, build.payload]
-    return [*own, Path(build.env["HOME"]), *installed, *dependencies]
+    # The work folder stands elsewhere where the build path has a space.
+    work = [build.source, build.destdir, Path(build.env["HOME"])]
+    return [job.build_path, job.recipe_folder, job.place, *work, *dependencies]
 
 
 def _audit(build: Build, places: Sequence[Path], ceiling: str | None) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Binaries:
             if path not in bundled and data.type == "ET_DYN" and not data.interpreter:
                 common = sorted(_exports(data) & set(theirs))
                 if common:
-                    shown = ", ".join(common[:_SHOWN]) + (", …" if len(common) > _SHOWN else "")
+                    shown = ", ".join(common[:_SHOWN]) + (", ..." if len(common) > _SHOWN else "")
                     whose = ", ".join(sorted({theirs[name] for name in common}))
                     yield path, "symbol-exported", f"{len(common)} symbols of {whose}: {shown}"
 

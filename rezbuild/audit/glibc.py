@@ -70,7 +70,7 @@ def check(data: Elf, ceiling: str | None) -> Iterator[tuple[str, str]]:
     if PRIVATE in needed:
         yield "glibc-private", _say(data, [PRIVATE])
     if ceiling is not None:
-        over = [v for v in needed if _parse(v)[0] and number(_parse(v)[1]) > number(ceiling)]
+        over = [v for v in needed if _is_over(v, ceiling)]
         if over:
             yield "glibc-ceiling", f"more than {ceiling}: {_say(data, over)}"
 
@@ -94,6 +94,12 @@ def check_record(what: str, record: Mapping[str, Any], ceiling: str | None) -> N
 def number(version: str) -> tuple[int, ...]:
     """A version to compare with others."""
     return tuple(map(int, version.split(".")))
+
+
+def _is_over(version: str, ceiling: str) -> bool:
+    family, value = _parse(version)
+    # Of a feature that is not known here, no old glibc has heard either.
+    return number(value) > number(ceiling) if family else version.startswith("GLIBC_ABI_")
 
 
 def _of_glibc(data: Elf) -> Iterable[str]:

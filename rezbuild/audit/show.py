@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rezbuild.audit import ERROR, NOTE, Finding, Needs, Report
+from rezbuild.audit import Finding, Needs, Report
 from rezbuild.errors import AuditError
 
 # Of a rule that thousands of files break, the first few say it all.
-SHOWN = {ERROR: 10, NOTE: 3}
+SHOWN = 10
+_EXAMPLES = 3
 
 
 def lines(root: Path, report: Report) -> Iterator[str]:
@@ -27,16 +28,32 @@ def lines(root: Path, report: Report) -> Iterator[str]:
 
 
 def findings(found: Iterable[Finding]) -> Iterator[str]:
-    """One line each, of each rule and severity no more than the first few."""
+    """One line each; where there are many of a rule, one line for each thing that is said."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in found:
         groups.setdefault((finding.severity, finding.rule.id), []).append(finding)
     for (severity, rule), group in groups.items():
-        shown = sorted(group, key=_interest)[: SHOWN[severity]]
-        for finding in shown:
-            yield f"{severity}: {rule}: {finding.path}: {finding.message}"
-        if len(group) > len(shown):
-            yield f"{severity}: {rule}: … and {len(group) - len(shown)} more (--json has them all)"
+        said = [(f"{one.path}: {one.message}", 1) for one in group]
+        if len(group) > SHOWN:
+            said = list(_together(group))
+        yield from (f"{severity}: {rule}: {text}" for text, _ in said[:SHOWN])
+        left = sum(count for _, count in said[SHOWN:])
+        if left:
+            yield f"{severity}: {rule}: ... and {left} more (--json has them all)"
+
+
+def _together(group: Iterable[Finding]) -> Iterator[tuple[str, int]]:
+    """What is said of several files, the most frequent first, and of how many."""
+    messages: dict[str, list[str]] = {}
+    for finding in sorted(group, key=_interest):
+        messages.setdefault(finding.message, []).append(finding.path)
+    for message, paths in sorted(messages.items(), key=lambda item: -len(item[1])):
+        if len(paths) == 1:
+            yield f"{paths[0]}: {message}", 1
+        else:
+            more = ", ..." if len(paths) > _EXAMPLES else ""
+            shown = ", ".join(paths[:_EXAMPLES]) + more
+            yield f"{len(paths)} files: {message}: {shown}", len(paths)
 
 
 def _interest(finding: Finding) -> tuple[bool, int]:

@@ -86,16 +86,18 @@ def test_an_archive_that_cannot_be_had(studio, tmp_path):
 
 
 def test_audit_of_a_foreign_tree(studio, tmp_path):
-    (tmp_path / "link").symlink_to("/usr/bin/env")
-    done = studio.rezbuild("audit", tmp_path, ok=False)
+    tree = tmp_path / "tree"  # tmp_path itself is closed to others
+    tree.mkdir()
+    (tree / "link").symlink_to("/usr/bin/env")
+    done = studio.rezbuild("audit", tree, ok=False)
     assert done.returncode == 9
     assert "error: link-absolute: link: it leads to /usr/bin/env" in done.stdout
     assert "1 errors, 0 notes" in done.stdout
-    done = studio.rezbuild("audit", "--json", tmp_path, ok=False)
+    done = studio.rezbuild("audit", "--json", tree, ok=False)
     (finding,) = json.loads(done.stdout)["findings"]
     assert finding["rule"] == "link-absolute"
-    (tmp_path / "link").unlink()
-    assert studio.rezbuild("audit", tmp_path).returncode == 0
+    (tree / "link").unlink()
+    assert studio.rezbuild("audit", tree).returncode == 0
 
 
 def test_versions_as_json(studio):
