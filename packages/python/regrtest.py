@@ -120,7 +120,7 @@ def judge(results, known, flaky):
     )
     now += sorted(n for n in known["skip"] if results.files.get(n) == "passed")
     if now:
-        yield Result("known, and passes now", f"take it out of {KNOWN}: {', '.join(now)}")
+        yield Result("known, and passes now", f"see {KNOWN}: {', '.join(now)}")
 
 
 def unknown(results, known):
