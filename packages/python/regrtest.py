@@ -71,18 +71,18 @@ def suite(c, tests):
     results = run(c, python, [*ignored, *tests], "regrtest")
     for test in tests:
         results.files.setdefault(test, "did not run")
-    flaky = again(c, python, results, known)
+    flaky = again(c, python, results, known, ignored)
     yield from judge(results, known, flaky)
     yield Result("suite, read-only", "it wrote nothing but .pyc files", written(python, before))
 
 
-def again(c, python, results, known):
+def again(c, python, results, known, ignored):
     """Runs what failed unexpectedly once more, alone; the names of what passes now."""
     bad = {file_of(name) for name in unknown(results, known)}
     files = sorted(name for name in bad if results.files.get(name, "skipped") != "skipped")
     if not files:
         return []
-    second = run(c, python, files, "again", jobs=1)
+    second = run(c, python, [*ignored, *files], "again", jobs=1)
     first = {name for name in results.failures if file_of(name) in files}
     flaky = [name for name in first if name not in second.failures]
     flaky += [name for name in files if second.files.get(name) == "passed"]
@@ -120,17 +120,19 @@ def judge(results, known, flaky):
     )
     now += sorted(n for n in known["skip"] if results.files.get(n) == "passed")
     if now:
-        yield Result("known, and passes now", f"take it out of {KNOWN}: {', '.join(now)}")
+        yield Result("known, and passes now", f"see {KNOWN}: {', '.join(now)}")
 
 
 def unknown(results, known):
     """What failed or was skipped and is not in the file of known ones; each with what was said."""
     bad = {n: why for n, why in results.failures.items() if n not in known["failure"]}
-    explained = {file_of(name) for name in results.failures} | set(known["failure"])
+    with_failures = {file_of(name) for name in results.failures}
     for name, state in results.files.items():
         if state == "skipped" and name not in results.denied and name not in known["skip"]:
             bad[name] = f"skipped: {results.skipped.get(name, 'no reason given')}"
-        elif state not in ("passed", "skipped") and name not in explained:
+        elif state == "failed" and name in with_failures:
+            continue  # each of them has been looked at
+        elif state not in ("passed", "skipped") and name not in known["failure"]:
             bad[name] = state
     return bad
 

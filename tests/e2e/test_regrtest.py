@@ -61,7 +61,7 @@ def test_the_telling_part_of_the_suite(built, payload):
 
 @pytest.mark.matrix
 def test_the_whole_suite(built, payload):
-    """Twenty minutes on two cores; nothing is left out but what known-failures.toml explains."""
+    """Half an hour on two cores; nothing is left out but what known-failures.toml explains."""
     done = built.rezbuild("check", payload, "--regrtest")
     assert "test suite: 4" in done.stdout, "about 430 files of tests"
 

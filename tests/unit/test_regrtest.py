@@ -88,6 +88,12 @@ def test_what_nobody_explained_is_a_problem(regrtest, results):
     }
 
 
+def test_a_file_that_dies_is_not_explained_by_a_known_failure_in_it(regrtest, results):
+    results.files["test_multi"] = "crashed"
+    known = {"failure": {"test.test_multi.T.test_two": "why"}, "skip": {}}
+    assert regrtest.unknown(results, known)["test_multi"] == "crashed"
+
+
 def test_what_is_known_is_none_and_what_passes_now_is_said(regrtest, results):
     known = {
         "failure": {"test.test_cppext.T.test_one": "why", "test_dead": "why", "test_bz2": "why"},
