@@ -19,7 +19,7 @@ from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
 
 # Where headers stand that a distribution keeps apart, beside the compiler's own folders.
-_HEADER_FOLDERS = ("/usr/include/tcl8.6", "/usr/include/tk8.6", "/usr/include/ncursesw")
+_HEADER_FOLDERS = ("/usr/include/freetype2",)
 _INSTALLERS = {
     "apt-get": ("apt", "apt-get install"),
     "dnf": ("dnf", "dnf install"),
