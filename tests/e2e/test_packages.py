@@ -354,10 +354,11 @@ def test_it_is_as_fast_as_the_distributions(moved, name):
         theirs = subprocess.run(
             [program, name, own, soname, "6"], capture_output=True, text=True, check=False
         )
-        if theirs.returncode == 0:
+        if theirs.returncode != 3:
             break
     else:
-        pytest.skip(f"the host has no {HOST[name][0]}: {theirs.stderr.strip()}")
+        pytest.skip(f"the host has no {HOST[name][0]}")
+    assert theirs.returncode == 0, theirs.stderr
     ratios = [float(line) for line in theirs.stdout.split()]
     print(name, ratios)
     assert min(ratios) <= 1.1, ratios
