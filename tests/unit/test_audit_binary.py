@@ -71,6 +71,14 @@ def test_hidden_and_the_linkers_own_symbols_are_no_exports(payload, compile_c, s
     assert found(payload) == set()
 
 
+def test_a_program_is_no_library(payload, compile_c):
+    """Nobody loads it; and the data of a library that it uses is copied into it, under its name."""
+    compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source="int far = 1;\n")
+    source = "int far = 2;\nint main(void) { return far; }\n"
+    compile_c.program(f"{payload}/bin/x", "-rdynamic", source=source)
+    assert found(payload) == set()
+
+
 def version_of(path: Path) -> str:
     (version,) = {name for _, name in elf.read(path).versions}
     return version.partition("_")[2]

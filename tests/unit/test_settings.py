@@ -49,6 +49,8 @@ def test_values(tmp_path):
         ("REZBUILD_SILENCE_TIMEOUT", "soon"),
         ("REZBUILD_PROFILE", "fastest"),
         ("REZBUILD_MIRRORS", "'open quote"),
+        ("REZBUILD_GLIBC_MAX", "two"),
+        ("REZBUILD_GLIBC_MAX", "2.28.1"),
     ],
 )
 def test_nonsense_is_named(name, value):

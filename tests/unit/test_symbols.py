@@ -65,10 +65,19 @@ def test_what_a_library_gives_and_takes(compile_c, style, stripped):
 
 
 def test_a_program_that_exports_nothing(compile_c):
-    """Its hash table is empty: what it takes is known from its relocations alone."""
     path = compile_c("x", '#include <stdio.h>\nint main(void) { return puts("x"); }\n')
     assert {(one.name, one.version) for one in symbols.taken(path)} == readelf(path)[1]
     assert "puts" in {one.name for one in symbols.taken(path)}
+
+
+def test_a_library_that_exports_nothing(compile_c):
+    """Its hash table covers nothing: only its relocations say what it takes."""
+    source = 'int puts(const char *);\nstatic int f(void) { return puts("x"); }\n'
+    source += '__attribute__((visibility("hidden"))) int (*p)(void) = f;\n'
+    flags = ("-shared", "-fPIC", "-nostdlib", "-lc", "-Wl,--hash-style=gnu")
+    path = compile_c("libx.so", source, *flags)
+    assert symbols.exported(path) == frozenset()
+    assert [one.name for one in symbols.taken(path)] == ["puts"]
 
 
 def test_the_name_of_a_version_is_no_symbol(compile_c, tmp_path):
