@@ -86,7 +86,8 @@ LESS = {
         "ENABLE_FTS3_TOKENIZER": "lets SQL run code at any address; SQLite's documentation warns",
         "LIKE_DOESNT_MATCH_BLOBS": "faster, and differs from what SQLite documents",
         "SECURE_DELETE": "slower: deleted content is overwritten with zeros; a pragma sets it",
-        "SOUNDEX": "SQL's soundex(), off in SQLite's own build",
+        "ENABLE_UPDATE_DELETE_LIMIT": "needs a parser that the amalgamation does not have",
+        "OMIT_LOOKASIDE": "Debian goes without a cache of small allocations",
         "USE_URI": "URIs are a matter of sqlite3.connect(uri=True)",
     },
 }
