@@ -42,3 +42,17 @@ def built_from():
 
 def commands():
     env.PATH.prepend("{root}/bin")
+
+
+@late()
+def glibc():
+    import json
+    import os
+
+    # The oldest glibc that the payload runs on, as its build recorded it.
+    try:
+        variant = this if this.is_variant else next(this.iter_variants())
+        with open(os.path.join(variant.root, "rezbuild.json"), encoding="utf-8") as record:
+            return json.load(record)["glibc"]
+    except (KeyError, OSError, TypeError, ValueError):
+        return None

@@ -65,7 +65,7 @@ _ALL = (
     Rule("glibc-ceiling", ERROR, "it does not start on the oldest hosts of this studio"),
     Rule("build-path", ERROR, "the file says where it was built or put, which a move makes untrue"),
     # ERROR as soon as no payload breaks it.
-    Rule("text-prefix", NOTE, "it names the prefix of the build, which is nowhere"),
+    Rule("text-prefix", ERROR, "it names the prefix of the build, which is nowhere"),
     Rule("libtool-archive", ERROR, "libtool links by the absolute paths that are in it", NOTE),
     Rule("shebang", ERROR, "the interpreter is the host's or another machine's"),
     Rule("mode", ERROR, "others cannot use it, or can change it", NOTE),
