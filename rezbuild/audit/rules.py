@@ -47,7 +47,7 @@ _ALL = (
     Rule("elf-damaged", ERROR, "a file that cannot be read cannot be loaded"),
     Rule("needed-unresolved", ERROR, "the library comes from the host, or from nowhere"),
     Rule("needed-absolute", ERROR, "it names a place, which is another one after a move"),
-    Rule("needed-host", NOTE, "a known host library, until a package of ours brings it"),
+    Rule("needed-host", NOTE, "a library that is taken from the host on purpose"),
     Rule("rpath-absolute", ERROR, "it names a folder of the machine that built it"),
     Rule("rpath-outside", ERROR, "it breaks when the package is copied without its neighbours"),
     Rule("rpath-unneeded", ERROR, "each folder in vain costs a look-up per library", NOTE),

@@ -7,6 +7,7 @@ import json
 import pytest
 from studio import ROOT
 from test_matrix import CHAINS
+from test_packages import MODULES
 
 from rezbuild import graph
 
@@ -14,10 +15,11 @@ pytestmark = pytest.mark.e2e
 
 
 def test_what_is_marked_as_tested_is_what_the_tests_build():
-    """The default chain and those of the matrix, no more and no less."""
+    """The default chain, each package by itself, and the matrix: no more and no less."""
     recipes = graph.recipes(ROOT / "packages")
     built = set()
-    for requests in (["python"], *(requests for requests, _ in CHAINS.values())):
+    chains = [requests for requests, _ in CHAINS.values()]
+    for requests in (["python"], list(MODULES), *chains):
         # As the driver does where each source can be had.
         built |= {step.key for step in graph.plan(recipes, requests, lambda *_: True)}
     marked = {

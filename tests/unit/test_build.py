@@ -23,6 +23,7 @@ def build(tmp_path) -> Build:
     return Build(
         name="thing",
         version="1.2.3",
+        recipe=tmp_path,
         source=tmp_path / "source",
         destdir=tmp_path / "dest",
         logs=tmp_path / "logs",
@@ -96,7 +97,9 @@ def dump(folder: Path) -> None:
     folder.mkdir()
     tools = toolchain.find(Settings.read())
     env = toolchain.environment(tools, folder, 7)
-    Build("x", "1.0", folder, folder, folder, "fast", 1, env, {}).run("sh", "-c", "env >env.txt")
+    Build("x", "1.0", folder, folder, folder, folder, "fast", 1, env, {}).run(
+        "sh", "-c", "env >env.txt"
+    )
 
 
 def test_the_dependencies_go_before_the_hosts(build, tmp_path):
