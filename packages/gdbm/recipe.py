@@ -16,6 +16,10 @@ def build(b):
     b.make()
     b.install()
     b.remove("lib/*.la", "share")
+    # Programs ask for <ndbm.h>, and for <gdbm/ndbm.h> so as not to get another library's.
+    (b.payload / "include/gdbm").mkdir()
+    for header in ("dbm.h", "gdbm.h", "ndbm.h"):
+        (b.payload / "include/gdbm" / header).symlink_to(f"../{header}")
     _describe(b)
 
 

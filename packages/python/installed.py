@@ -16,6 +16,7 @@ from rezbuild.errors import BuildError
 OURS = re.compile(
     r"""(?<![^\s='"])(
         -[IL]/rezbuild/(?!python-)[^\s'"]*               # the packages that this was built against
+      | /rezbuild/(?!python-|source)[^\s'"]*/(include|lib)
       | -f(file|macro|debug)-prefix-map=\S*
       | -f(no-)?lto\S* | -fuse-linker-plugin | -ffat-lto-objects
       | -fprofile-\S* | -Wno-missing-profile | -fno-reorder-blocks-and-partition
