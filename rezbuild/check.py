@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +25,7 @@ from rezbuild.fetch import Fetcher
 from rezbuild.settings import Settings
 
 FILE_NAME = "check.py"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,9 @@ def check(
             f"{root} is no payload of rezbuild: it has no {manifest.MANIFEST} that can be read",
             advice=["name a variant's root or a Rez request", "rezbuild audit takes any folder"],
         )
+    name, version = record.get("name"), record.get("version")
+    if not (isinstance(name, str) and _NAME.fullmatch(name) and isinstance(version, str)):
+        raise UsageError(f"{root / manifest.MANIFEST} names no package and version")
     broken = audit(root).errors
     problems = tuple(f"{f.rule.id}: {f.path}: {f.message}" for f in broken)
     yield Result("audit", f"{len(broken)} rules broken", problems)

@@ -89,6 +89,8 @@ class Driver:
         Raises:
             RezbuildError: A build failed; what was installed before is as it was.
         """
+        # What Rez makes here is for everyone, whoever builds.
+        os.umask(0o022)
         self._notice_older(steps)
         for name in repository.bind_host(release=self.options.release):
             self.say(f"{name}: bound for this host, since no repository had it")

@@ -91,6 +91,8 @@ class Job:
 
 def main() -> int:
     """Builds the package that Rez names in the environment; the exit code is the error's."""
+    # Whoever builds: what is installed is for everyone, see the audit's rule on modes.
+    os.umask(0o022)
     try:
         run(Job.read(os.environ), Settings.read())
     except RezbuildError as error:
@@ -165,8 +167,6 @@ def run(job: Job, settings: Settings) -> None:
 
 
 def _bake(inputs: Inputs, staging: Path) -> None:
-    # Whoever builds: what is installed is for everyone, see the audit's rule on modes.
-    os.umask(0o022)
     patchelf = toolchain.patchelf()
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)

@@ -48,9 +48,10 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     parts = [f"{name}\0{release.version}" for name in (recipe.name,)]
     parts += [f"{archive.file}\0{archive.sha256}" for archive in release.archives]
     here = Path(__file__).parent
-    # These two must be there; recipe.py may import others.
+    # These two must be there; recipe.py may import others. What checks a payload shapes none.
     files = [recipe.folder / name for name in ("package.py", "recipe.py")]
-    files += sorted(set(recipe.folder.glob("*.py")) - set(files))
+    helpers = set(recipe.folder.glob("*.py")) - set(recipe.folder.glob("check*.py")) - set(files)
+    files += sorted(helpers)
     files += [recipe.folder / "patches" / name for name in release.patches]
     files += [here / name for name in _MODULES]
     try:

@@ -123,13 +123,13 @@ def quick(c):
 
 def suite(c, tests):
     """CPython's own test suite: all of it, or the files named."""
-    return c.module("regrtest.py").suite(c, tests)
+    return c.module("check_regrtest.py").suite(c, tests)
 
 
 def _run(c, name, *argv):
     done = c.run(*argv)
     lines = done.stdout.splitlines()
-    if done.returncode == 0:
+    if done.returncode == 0 and lines:
         return c.result(name, lines[-1])
     return c.result(name, "", [*lines, *done.stderr.splitlines()[-1:]] or ["it crashed"])
 
@@ -140,7 +140,7 @@ def _versions(c, python):
     ask = {name: code for name, code in VERSIONS.items() if name in built}
     done = c.run(python, "-I", "-B", "-c", ASK, json.dumps(ask))
     if done.returncode != 0:
-        return c.result("versions", "", done.stderr.splitlines()[-1:])
+        return c.result("versions", "", done.stderr.splitlines()[-1:] or ["it crashed"])
     found = json.loads(done.stdout)
     for folder in (c.root / "deps").glob("*/*"):
         if folder.parent.name in built:

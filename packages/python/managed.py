@@ -17,76 +17,99 @@ Error=This Python is a Rez package: whoever resolves it shares these files, so n
      python3 -m venv DIR
      DIR/bin/pip install NAME
 """
-# What pip does itself from 23.0.1 on.
+# For pip before 23.0.1, which does not heed the marker, and for setup.py, which never does.
 GUARD = '''\
-"""Refuses what PEP 668 forbids; pip does so itself from 23.0.1 on."""
+"""Refuses what PEP 668 forbids: to install into the files of a managed environment."""
 
 import configparser
 import os
+import sys
 import sysconfig
-
-from pip._internal.exceptions import CommandError
-from pip._internal.utils.virtualenv import running_under_virtualenv
 
 
 def check():
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
-    if running_under_virtualenv() or not os.path.isfile(marker):
+    if sys.prefix != sys.base_prefix or not os.path.isfile(marker):
         return
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(marker, encoding="utf-8")
     message = parser.get("externally-managed", "Error", fallback="it is managed by other means")
-    raise CommandError("externally-managed-environment: " + message)
+    sys.exit("error: externally-managed-environment\\n" + message)
 '''
-IMPORT = "from pip._internal.utils.externally_managed import check as _check_externally_managed\n"
-# The line of each command before which it may refuse, and when it does.
+# By folder: the file, the line before which it may refuse, and when it does.
+_DISTUTILS = (
+    "install.py",
+    "        # Obviously have to build before we can install\n",
+    "not (self.root or self.home)",
+)
 COMMANDS = {
-    "install": (
-        "        if options.use_user_site and options.target_dir is not None:\n",
-        """\
-        if not (options.target_dir or options.prefix_path or options.root_path):
-            _check_externally_managed()
-""",
-    ),
-    "uninstall": (
-        "        session = self.get_default_session(options)\n",
-        "        _check_externally_managed()\n",
-    ),
+    "site-packages/pip/_internal/commands": [
+        (
+            "install.py",
+            "        if options.use_user_site and options.target_dir is not None:\n",
+            "not (options.target_dir or options.prefix_path or options.root_path)",
+        ),
+        ("uninstall.py", "        session = self.get_default_session(options)\n", "True"),
+    ],
+    "distutils/command": [_DISTUTILS],
+    "site-packages/setuptools/_distutils/command": [_DISTUTILS],
+    # What easy_install, develop and the install of an egg have in common.
+    "site-packages/setuptools/command": [
+        (
+            "easy_install.py",
+            "        instdir = normalize_path(self.install_dir)\n",
+            "os.path.realpath(self.install_dir).startswith(os.path.realpath(sys.prefix) + os.sep)",
+        ),
+    ],
 }
 
 
 def fix(lib):
-    """Writes the marker, and teaches the installed pip to heed it.
+    """Writes the marker, and teaches those that install to heed it.
+
+    Args:
+        lib: The folder of the standard library.
 
     Raises:
-        BuildError: The installed pip is not as it is known.
+        BuildError: One of them is not as it is known.
     """
     (lib / "EXTERNALLY-MANAGED").write_text(MARKER)
-    site = lib / "site-packages"
-    if "check_externally_managed" in (site / "pip/_internal/utils/misc.py").read_text():
-        return
-    changed = {site / "pip/_internal/utils/externally_managed.py": GUARD}
-    for command, (line, guard) in COMMANDS.items():
-        path = site / f"pip/_internal/commands/{command}.py"
-        text = path.read_text()
-        imports = text.find("from pip.")
-        if text.count(line) != 1 or imports < 0:
-            raise BuildError(f"{path} is not as it is known: PEP 668 cannot be put into it")
-        text = text.replace(line, guard + line)
-        changed[path] = text[:imports] + IMPORT + text[imports:]
-    for path, text in changed.items():
-        path.write_text(text)
-    _record(site, changed)
+    pip = (lib / "site-packages/pip/_internal/utils/misc.py").read_text()
+    changed = []
+    for folder, edits in COMMANDS.items():
+        knows = "/pip/" in folder and "check_externally_managed" in pip
+        if knows or not (lib / folder).is_dir():
+            continue
+        guard = lib / folder / "_externally_managed.py"
+        guard.write_text(GUARD)
+        changed += [guard, *(_edit(lib / folder / name, *edit) for name, *edit in edits)]
+    for name in ("pip", "setuptools"):
+        _record(lib / "site-packages", name, changed)
 
 
-def _record(site, changed):
-    """The sums of the changed files in pip's list of its files."""
-    (record,) = site.glob("pip-*.dist-info/RECORD")
-    with record.open(newline="") as stream:
-        rows = {row[0]: row for row in csv.reader(stream)}
-    for path in changed:
-        name, data = str(path.relative_to(site)), path.read_bytes()
-        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
-        rows[name] = [name, f"sha256={digest}", str(len(data))]
-    with record.open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows.values())
+def _edit(path, line, condition):
+    text = path.read_text()
+    if text.count(line) != 1:
+        raise BuildError(f"{path} is not as it is known: PEP 668 cannot be put into it")
+    guard = f"""\
+        if {condition}:
+            from ._externally_managed import check
+
+            check()
+"""
+    path.write_text(text.replace(line, guard + line))
+    return path
+
+
+def _record(site, name, changed):
+    """The sums of the changed files in the package's list of its files."""
+    ours = [path for path in changed if site / name in path.parents]
+    for record in site.glob(f"{name}-*.dist-info/RECORD") if ours else ():
+        with record.open(newline="") as stream:
+            rows = {row[0]: row for row in csv.reader(stream)}
+        for path in ours:
+            file, data = str(path.relative_to(site)), path.read_bytes()
+            digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+            rows[file] = [file, f"sha256={digest}", str(len(data))]
+        with record.open("w", newline="") as stream:
+            csv.writer(stream, lineterminator="\n").writerows(rows.values())

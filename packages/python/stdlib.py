@@ -52,6 +52,9 @@ NOT_IMPORTED = {
     "encodings.oem": _WINDOWS,
     "multiprocessing.popen_spawn_win32": _WINDOWS,
 }
+# Tk draws through these, the one exception to "nothing but glibc comes from the host". Where they
+# are missing, as on a render node, so is tkinter: the loader's message begins with the name.
+ON_THE_HOST = ("libX11.so.", "libXft.so.", "libfontconfig.so.")
 # Below lib/pythonX.Y, and no part of the library; tests are for the developers of CPython.
 _NO_MODULES = {"__pycache__", "_bundled", "idle_test", "lib-dynload", "site-packages", "test"}
 _NO_MODULES |= {"tests", "turtledemo"}
@@ -99,7 +102,7 @@ def modules():
 
 
 def broken():
-    """What cannot be imported, and why."""
+    """What cannot be imported, and why; see `ON_THE_HOST` for what does not count."""
     problems = {}
     warnings.simplefilter("ignore")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), _home():
@@ -108,7 +111,8 @@ def broken():
                 importlib.import_module(name)
             # Whatever a module does when it is imported, the others are tried as well.
             except BaseException as error:  # noqa: BLE001, PERF203
-                problems[name] = f"{type(error).__name__}: {error}"
+                if not (isinstance(error, ImportError) and str(error).startswith(ON_THE_HOST)):
+                    problems[name] = f"{type(error).__name__}: {error}"
     return problems
 
 

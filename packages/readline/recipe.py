@@ -1,5 +1,7 @@
 """GNU Readline as a shared library that brings the terminfo library of our ncurses along."""
 
+import re
+
 
 def build(b):
     """Builds and installs the shared libraries, without documents and examples."""
@@ -19,3 +21,6 @@ def build(b):
     b.make("SHLIB_LIBS=-ltinfo")
     b.install("SHLIB_LIBS=-ltinfo", "install")
     b.remove("share", "bin")
+    # terminfo is inside the package; its own .pc file need not be there.
+    pc = b.payload / "lib/pkgconfig/readline.pc"
+    pc.write_text(re.sub(r"(?m)^Requires\.private:.*\n", "", pc.read_text()))

@@ -10,7 +10,7 @@ import collections
 import mmap
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,7 +85,8 @@ def audit(
     ours = record is not None if own is None else own
     # Given first: its path as the user knows it, links and all.
     names = Places([root, root.absolute(), *places])
-    tree = _Tree(root.resolve(), ours, names, ceiling)
+    listed = manifest.read_contents(root) if record is not None else None
+    tree = _Tree(root.resolve(), ours, names, ceiling, listed)
     found = list(tree.findings())
     if record is not None:
         found += contents.check(tree.root, record, tree.sizes, tree.elves)
@@ -105,6 +106,7 @@ class _Tree:
     own: bool
     places: Places
     ceiling: str | None
+    listed: Container[str] | None
     sizes: dict[str, int] = field(default_factory=dict)
     elves: list[str] = field(default_factory=list)
     named: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -149,7 +151,10 @@ class _Tree:
             yield "unreadable", f"its mode is {stat.S_IMODE(status.st_mode):o}: {error.strerror}"
             return
         text = data.find(b"\0") < 0
-        yield from self._naming(self.places.in_data(data, text=text), "it names")
+        # What an interpreter compiled later names its source; it is no part of the payload.
+        later = "__pycache__" in path.parts and self.listed is not None
+        if not later or place in (self.listed or ()):
+            yield from self._naming(self.places.in_data(data, text=text), "it names")
         if text and self.own and (prefix := neutral(data)):
             yield "text-prefix", f"it names {prefix}"
         if status.st_mode & 0o111:

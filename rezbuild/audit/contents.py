@@ -26,6 +26,9 @@ def check(
     """
     if "elf" not in record:
         return  # a payload from before there were lists
+    if not (isinstance(record["elf"], list) and all(isinstance(p, str) for p in record["elf"])):
+        yield manifest.MANIFEST, "file-missing", "its list of programs and libraries is damaged"
+        return
     listed = manifest.read_contents(root)
     there, built = set(elves), set(record["elf"])
     # Where links are followed by a copy, as in Rez's package cache, files come of them.

@@ -48,7 +48,7 @@ XML = """<testsuites><testsuite>
 
 @pytest.fixture(scope="module")
 def regrtest() -> ModuleType:
-    path = Path(__file__).parents[2] / "packages/python/regrtest.py"
+    path = Path(__file__).parents[2] / "packages/python/check_regrtest.py"
     spec = importlib.util.spec_from_file_location("regrtest", path)
     assert spec is not None
     assert spec.loader is not None

@@ -32,10 +32,10 @@ HELPERS = ("_test*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c", "_xxtestfuzz/_x
 # One line of regrtest's own report, as 3.9 to 3.14 write it.
 _LINE = re.compile(
     r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+/(\d+)(?:/\d+)*\] "
-    r"(\S+) ([a-z][^()\n]*?)((?: \([^)]*\))*)(?: -- running: .*)?"
+    r"(\S+) ([a-z][^()\n]*?)((?: \((?:[^()]|\([^()]*\))*\))*)(?: -- running: .*)?"
 )
 # unittest's own report of what failed; JUnit's XML lacks tests that fail in their subtests only.
-_FAILURE = re.compile(r"(?:FAIL|ERROR): (\S+) \(([\w.]+)\).*")
+_FAILURE = re.compile(r"(?:FAIL|ERROR): (\S+) \(([\w.<>]+)\).*")
 _ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Exit|Expired|Interrupt|Failed)\b.*")
 _SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
 
@@ -49,6 +49,7 @@ class Results:
         denied: Files that are skipped because they want a resource, of which there are none.
         skipped: Why, for each other file that is.
         failures: The tests that failed, with the last line of each one's trace.
+        total: How many files there were to be.
         tests: How many tests were run, with the skipped ones among them.
     """
 
@@ -56,6 +57,7 @@ class Results:
     denied: set = field(default_factory=set)
     skipped: dict = field(default_factory=dict)
     failures: dict = field(default_factory=dict)
+    total: int = 0
     tests: int = 0
     tests_skipped: int = 0
 
@@ -166,7 +168,7 @@ def assemble(c):
     copy = c.scratch / "python"
     shutil.copytree(c.root, copy, symlinks=True)
     python = copy / "bin/python3"
-    lib = next(copy.glob("lib/python3*/os.py")).parent
+    lib = copy / f"lib/python{'.'.join(c.version.split('.')[:2])}"
     source = c.source()
     for folder in sorted((source / "Lib").rglob("*")):
         if folder.is_dir() and folder.name in ("test", "tests", "idle_test"):
@@ -226,6 +228,11 @@ def run(c, python, arguments, name, jobs=None):
             f"the suite did not run:\n{log.read_text(errors='replace')[-2000:]}",
             advice=["are the names of the tests right, as in test_ssl?"],
         )
+    if len(results.files) < results.total:
+        raise CheckError(
+            f"the suite ended after {len(results.files)} of {results.total} files",
+            advice=["was it killed? --keep DIR leaves its log"],
+        )
     return results
 
 
@@ -246,6 +253,7 @@ def read(text, xml):
         match = _SKIPPED.fullmatch(line)
         if match:
             results.skipped.setdefault(*match.groups())
+    results.total = int(total or 0)
     results.failures = dict(failures(text))
     if xml.is_file():
         cases = list(ET.parse(xml).getroot().iter("testcase"))  # noqa: S314 (our own)
