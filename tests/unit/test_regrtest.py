@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from rezbuild.errors import CheckError
+
 # As regrtest of 3.11 and 3.13 writes them.
 LOG = """\
 0:00:26 load avg: 3.39 [ 1/7] test_bz2 passed
@@ -77,6 +79,48 @@ def test_every_outcome_is_read(results):
     assert results.denied == {"test_curses"}
     assert (results.tests, results.tests_skipped) == (3, 1)
     assert results.failures["test.test_cppext.T.test_one"] == "ValueError: one"
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "state"),
+    [
+        (
+            "worker non-zero exit code (Exit code -11 (SIGSEGV))",
+            "test_x",
+            "worker non-zero exit code",
+        ),
+        ("failed (1 error, 2 failures) (1 min 2 sec)", "test_x", "failed"),
+        ("timed out (20 min)", "test_x", "timed out"),
+    ],
+)
+def test_lines_of_newer_versions(regrtest, tmp_path, line, name, state):
+    found = regrtest.read(f"0:00:01 load avg: 1.00 [1/1/1] {name} {line}\n", tmp_path / "none.xml")
+    assert found.files == {name: state}
+
+
+def test_a_test_in_a_function_is_a_test_by_its_own_name(regrtest, tmp_path):
+    line = "0:00:01 load avg: 1.00 [1/1/1] test_x failed (1 error)\n"
+    text = line + "ERROR: test_b (test.test_x.f.<locals>.U.test_b)\n---\nValueError: one\n"
+    found = regrtest.read(text, tmp_path / "none.xml")
+    assert found.failures == {"test.test_x.f.<locals>.U.test_b": "ValueError: one"}
+
+
+class Killed:
+    """What a recipe gets, with a program that writes a log and ends too early."""
+
+    jobs = 1
+
+    def __init__(self, scratch: Path, text: str) -> None:
+        self.scratch, self.text = scratch, text
+
+    def run(self, *argv: object, log: Path) -> None:
+        log.write_text(self.text)
+
+
+def test_a_suite_that_is_killed_has_not_passed(regrtest, tmp_path):
+    text = "".join(LOG.splitlines(keepends=True)[:2]) + "Killed\n"
+    with pytest.raises(CheckError, match="ended after 2 of 7 files"):
+        regrtest.run(Killed(tmp_path, text), "python3", [], "suite")
 
 
 def test_what_nobody_explained_is_a_problem(regrtest, results):
