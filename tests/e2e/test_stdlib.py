@@ -76,13 +76,20 @@ LESS = {
     },
     "pyconfig.h": {
         "HAVE_BLUETOOTH_BLUETOOTH_H=1": BLUETOOTH,
+        "HAVE_BZLIB_H=1": "configure looks for it where pkg-config knows no bzip2",
         "HAVE_DB_H=1": BERKELEY,
         "HAVE_LIBDB=1": BERKELEY,
         "USE_COMPUTED_GOTOS=1": "an option of configure; without it HAVE_COMPUTED_GOTOS=1 decides",
         "WITH_DTRACE=1": "probes need SystemTap's headers",
     },
+    "sqlite module_list": {
+        "json_each": "a newer SQLite registers it when it is used",
+        "json_tree": "a newer SQLite registers it when it is used",
+    },
     "sqlite compile_options": {
         "COMPILER": "names the compiler",
+        "ENABLE_LOAD_EXTENSION": "allows it before Python's enable_load_extension(True) does",
+        "MAX_SCHEMA_RETRY": "Debian's own number",
         "ENABLE_FTS3_TOKENIZER": "lets SQL run code at any address; SQLite's documentation warns",
         "LIKE_DOESNT_MATCH_BLOBS": "faster, and differs from what SQLite documents",
         "SECURE_DELETE": "slower: deleted content is overwritten with zeros; a pragma sets it",
