@@ -40,16 +40,8 @@ def build(b):
     _hide_from_pkg_config(b, "libb2")
     b.run("./configure", *_arguments(b), env={"LD_LIBRARY_PATH": libraries})
     _check_profile(b)
-    # After configure's own: its one partition and its second, plain code in each object take a
-    # thread of their own for minutes in each of the links, and are of no use here.
-    parallel = f"-flto={b.jobs} -flto-partition=balanced"
-    b.make(
-        *(
-            [f"LDFLAGS_NODIST={parallel}", "CFLAGS_NODIST=-fno-fat-lto-objects"]
-            if b.optimized
-            else []
-        )
-    )
+    # After configure's own: its one partition takes one thread minutes for each of the links.
+    b.make(*([f"LDFLAGS_NODIST=-flto={b.jobs} -flto-partition=balanced"] if b.optimized else []))
     b.install()
     _trim(b)
     for name in ("python", "pip"):
