@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,3 +58,12 @@ def by_rez_cp(studio: Studio, folder: Path, name: str = "python") -> Path:
     host_family(studio, repository)
     studio.rez("cp", "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
     return repository
+
+
+def find_on_host(soname: str) -> Path | None:
+    """Where the host's loader finds a library."""
+    out = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
+    for line in out.stdout.splitlines():
+        if line.split(" ")[0].strip() == soname:
+            return Path(line.rpartition("=> ")[2])
+    return None

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from moving import build_folders, gone, host_family
+from moving import build_folders, find_on_host, gone, host_family
 from studio import ROOT, Studio
 
-from rezbuild import audit, catalogue
+from rezbuild import audit, catalogue, elf
 from rezbuild.libraries import host_libraries
 
 pytestmark = pytest.mark.e2e
@@ -93,12 +93,14 @@ class Moved:
         return program
 
     def check_libraries(self, program: Path) -> None:
-        """Whatever ld.so loads is glibc's or a moved package's."""
+        """Whatever ld.so loads is glibc's or a moved package's; and X11's, with all it needs."""
         env = {"LD_TRACE_LOADED_OBJECTS": "1"}
+        host = _closure(X11) if program.name == "tk" else set()
         lines = subprocess.run([program], env=env, capture_output=True, text=True, check=True)
         for line in lines.stdout.splitlines():
             name, _, where = line.strip().partition(" => ")
-            if Path(name.split()[0]).name not in host_libraries().glibc | {"linux-vdso.so.1"}:
+            soname = Path(name.split()[0]).name
+            if soname not in host_libraries().glibc | {"linux-vdso.so.1"} | host:
                 assert str(self.repository) in where or str(self.repository) in name, line
 
     def run(self, *argv: str | Path, **env: str) -> str:
@@ -113,6 +115,16 @@ class Moved:
         )
         assert done.returncode == 0, f"{argv}: {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+
+def _closure(sonames: set[str]) -> set[str]:
+    """Libraries of the host with all that they need in turn."""
+    found: set[str] = set()
+    while sonames:
+        found |= sonames
+        paths = [path for name in sonames if (path := find_on_host(name))]
+        sonames = {needed for path in paths for needed in elf.read(path).needed} - found
+    return found
 
 
 @pytest.fixture(scope="module")

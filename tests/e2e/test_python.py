@@ -19,6 +19,7 @@ from moving import (
     PYTHON,
     build_folders,
     by_rez_cp,
+    find_on_host,
     gone,
     host_family,
     variant,
@@ -254,14 +255,6 @@ def library_of_the_host(soname: str, folder: Path) -> None:
         return
     argv = ["cc", "-shared", "-fPIC", "-nostdlib", "-x", "c", "-", f"-Wl,-soname,{soname}"]
     subprocess.run([*argv, "-o", folder / soname], input=b"int none;\n", check=True)
-
-
-def find_on_host(soname: str) -> Path | None:
-    out = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
-    for line in out.stdout.splitlines():
-        if line.split(" ")[0].strip() == soname:
-            return Path(line.rpartition("=> ")[2])
-    return None
 
 
 FOREIGN = ("libssl.so.3", "libcrypto.so.3", "libz.so.1", "libreadline.so.8")

@@ -1,3 +1,6 @@
+/* The header shows these to those who ask. */
+#define SQLITE_ENABLE_PREUPDATE_HOOK 1
+#define SQLITE_ENABLE_SESSION 1
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
