@@ -31,14 +31,12 @@ def build_folders() -> list[Path]:
 @contextlib.contextmanager
 def gone(*folders: Path) -> Iterator[None]:
     """Nothing stands at these places meanwhile."""
-    hidden = [(folder, folder.with_name(f".hidden-{folder.name}")) for folder in folders]
-    for folder, place in hidden:
-        folder.rename(place)
-    try:
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            place = folder.with_name(f".hidden-{folder.name}")
+            folder.rename(place)
+            stack.callback(place.rename, folder)
         yield
-    finally:
-        for folder, place in hidden:
-            place.rename(folder)
 
 
 def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Path:
