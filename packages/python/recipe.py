@@ -40,8 +40,10 @@ def build(b):
     _hide_from_pkg_config(b, "libb2")
     b.run("./configure", *_arguments(b), env={"LD_LIBRARY_PATH": libraries})
     _check_profile(b)
-    # After configure's own: its one partition takes one thread minutes for each of the links.
-    b.make(*([f"LDFLAGS_NODIST=-flto={b.jobs} -flto-partition=balanced"] if b.optimized else []))
+    # After configure's own: its one partition takes one thread minutes for each of the links, and
+    # its -g writes debug data that is stripped.
+    parallel = f"LDFLAGS_NODIST=-flto={b.jobs} -flto-partition=balanced -g0"
+    b.make(*([parallel] if b.optimized else []))
     b.install()
     _trim(b)
     for name in ("python", "pip"):
