@@ -77,8 +77,8 @@ def _arguments(b):
     yield f"--with-openssl={b.dependency('openssl').root}"
     yield "--with-ensurepip=install"
     yield "--with-dbmliborder=gdbm"
-    # From 3.13 on the host's is the default; CPython's own serves everywhere. (setup.py of 3.9 takes
-    # the option's mere name for a yes.)
+    # From 3.13 on the host's is the default; CPython's own serves everywhere. To 3.9 setup.py takes
+    # the option's mere name for a yes.
     if b.series >= (3, 13):
         yield "--with-system-libmpdec=no"
     if b.series >= (3, 10):
