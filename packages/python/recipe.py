@@ -40,10 +40,9 @@ def build(b):
     _hide_from_pkg_config(b, "libb2")
     b.run("./configure", *_arguments(b), env={"LD_LIBRARY_PATH": libraries})
     _check_profile(b)
-    # After configure's own: its one partition takes one thread minutes for each of the links, and
-    # its -g writes debug data that is stripped.
-    parallel = f"LDFLAGS_NODIST=-flto={b.jobs} -flto-partition=balanced -g0"
-    b.make(*([parallel] if b.optimized else []))
+    if b.optimized:
+        _link_in_parallel(b)
+    b.make()
     b.install()
     _trim(b)
     for name in ("python", "pip"):
@@ -102,6 +101,16 @@ def _check_profile(b):
             f"CPython's configure knows neither PGO nor LTO for the compiler {b.env['CC']}",
             advice=["name gcc or clang by REZBUILD_CC", "or build with --profile fast"],
         )
+
+
+def _link_in_parallel(b):
+    """CPython's configure gives each link one partition, which takes one thread minutes.
+
+    A later option cannot mend that: gcc's lto-wrapper heeds "none" wherever it stands.
+    """
+    makefile = b.source / "Makefile"
+    text = makefile.read_text()
+    makefile.write_text(text.replace("-flto-partition=none", f"-flto={b.jobs}"))
 
 
 def _hide_from_pkg_config(b, name):
