@@ -142,7 +142,7 @@ def _glibc_option(parser: argparse.ArgumentParser) -> None:
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings, with the options that go before them."""
     options = {name: getattr(arguments, name, None) for name in ("profile", "jobs")}
-    options["glibc_max"] = glibc_version(arguments.glibc_max, "--glibc-max")
+    options["glibc_max"] = glibc_version(getattr(arguments, "glibc_max", ""), "--glibc-max")
     return replace(Settings.read(), **{name: v for name, v in options.items() if v})
 
 
@@ -380,9 +380,7 @@ def _payload(what: str) -> Path:
 def _check(arguments: argparse.Namespace) -> int:
     from rezbuild import check  # noqa: PLC0415 (not for every command)
 
-    settings = Settings.read()
-    if arguments.jobs:
-        settings = replace(settings, jobs=arguments.jobs)
+    settings = _settings(arguments)
     root = _payload(arguments.what).resolve()
     folder = _recipes_folder(arguments)
     failed = []

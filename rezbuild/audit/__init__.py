@@ -89,7 +89,7 @@ def audit(
     tree = _Tree(root.resolve(), ours, names, ceiling, listed)
     found = list(tree.findings())
     if record is not None:
-        found += contents.check(tree.root, record, tree.sizes, tree.elves)
+        found += contents.check(tree.root, record, listed, tree.sizes, tree.elves)
     findings = [Finding(RULES[r], path, text, RULES[r].weight(ours)) for path, r, text in found]
     order = {rule: number for number, rule in enumerate(RULES)}
     findings.sort(key=lambda f: (f.severity != ERROR, order[f.rule.id], f.path, f.message))

@@ -14,13 +14,18 @@ REZS_OWN = ("build.rxt", "variant.json")
 
 
 def check(
-    root: Path, record: Mapping[str, Any], files: Mapping[str, int], elves: Iterable[str]
+    root: Path,
+    record: Mapping[str, Any],
+    listed: Mapping[str, int | str] | None,
+    files: Mapping[str, int],
+    elves: Iterable[str],
 ) -> Iterator[tuple[str, str, str]]:
     """What is missing, has another size or came later: path, rule and message.
 
     Args:
         root: The payload.
         record: Its ``rezbuild.json``.
+        listed: Its ``rezbuild-files.json``, or None where there is none.
         files: The regular files that are there, with their sizes in bytes.
         elves: Those of them that are ELF files.
     """
@@ -29,7 +34,6 @@ def check(
     if not (isinstance(record["elf"], list) and all(isinstance(p, str) for p in record["elf"])):
         yield manifest.MANIFEST, "file-missing", "its list of programs and libraries is damaged"
         return
-    listed = manifest.read_contents(root)
     there, built = set(elves), set(record["elf"])
     # Where links are followed by a copy, as in Rez's package cache, files come of them.
     links = {path for path, was in (listed or {}).items() if isinstance(was, str)}
