@@ -166,6 +166,31 @@ class Build:
         """``make install`` (or the targets named) into the staging folder."""
         self.run("make", f"-j{self.jobs}", f"DESTDIR={self.destdir}", *(targets or ("install",)))
 
+    def describe(self, name: str, libs: str, description: str, *, private: str = "") -> None:
+        """Writes a file for pkg-config where upstream has none.
+
+        Args:
+            name: Of the file and in it.
+            libs: What links a program, such as ``-lbz2``.
+            description: One line.
+            private: What links a program statically.
+        """
+        folder = self.payload / "lib/pkgconfig"
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [
+            f"prefix={self.prefix}",
+            "libdir=${prefix}/lib",
+            "includedir=${prefix}/include",
+            "",
+            f"Name: {name}",
+            f"Description: {description}",
+            f"Version: {self.version}",
+            f"Libs: -L${{libdir}} {libs}",
+            *([f"Libs.private: {private}"] if private else []),
+            "Cflags: -I${includedir}",
+        ]
+        (folder / f"{name}.pc").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
     def remove(self, *patterns: str) -> None:
         """Removes what matches, relative to the payload; a pattern may match nothing."""
         for pattern in patterns:

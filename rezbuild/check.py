@@ -6,7 +6,6 @@ upstream's own tests. Both get a `Check` and yield a `Result` for each thing the
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shutil
@@ -15,12 +14,11 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from rezbuild import catalogue, manifest, patches, toolchain, unpack
+from rezbuild import catalogue, loading, manifest, patches, toolchain, unpack
 from rezbuild.audit import audit
-from rezbuild.errors import CatalogueError, CheckError, UsageError
+from rezbuild.errors import CheckError, UsageError
 from rezbuild.fetch import Fetcher
 from rezbuild.settings import Settings
 
@@ -140,20 +138,6 @@ class Check:
         """
         return toolchain.find(self.settings).cc
 
-    def module(self, name: str) -> ModuleType:
-        """A module that stands in the recipe's folder.
-
-        Raises:
-            CatalogueError: It does not.
-        """
-        path = self.recipe / name
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if spec is None or spec.loader is None or not path.is_file():
-            raise CatalogueError(f"{path} is missing")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
 
 def check(
     root: Path,
@@ -201,7 +185,7 @@ def check(
 
 def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
     before = snapshot(c.root)
-    known = c.module(FILE_NAME) if (c.recipe / FILE_NAME).is_file() else None
+    known = loading.load(c.recipe, FILE_NAME) if (c.recipe / FILE_NAME).is_file() else None
     if known is not None:
         yield from known.quick(c)
     if suite is not None:

@@ -1,87 +1,58 @@
-"""What ``rez-build`` runs: REZ_BUILD_* in; fetch, build, relocate, audit, record, put into place.
+"""What ``rez-build`` runs: REZ_BUILD_* in, a baked payload out, put where Rez wants it.
 
-Everything happens in a staging folder below the build path. What is installed is touched in the
-last step only, and then in one rename.
+What is installed is touched in the last step only, and then in one rename.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
-import shutil
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-
-from filelock import FileLock
 
 import rezbuild
-from rezbuild import catalogue, manifest, patches, publish, relocate, text, toolchain, unpack
-from rezbuild.audit import audit, glibc, show
-from rezbuild.audit.places import Places
-from rezbuild.build import Build, Dependency
-from rezbuild.catalogue import Recipe, Release
-from rezbuild.errors import (
-    REPORT,
-    AuditError,
-    BuildError,
-    CatalogueError,
-    MachineError,
-    RezbuildError,
-    RezError,
-    UsageError,
-    to_report,
-)
-from rezbuild.fetch import Fetched, Fetcher
+from rezbuild import manifest, publish
+from rezbuild.bake import Job, baked
+from rezbuild.build import Dependency
+from rezbuild.errors import REPORT, MachineError, RezbuildError, UsageError, to_report
 from rezbuild.settings import Settings
-from rezbuild.toolchain import Toolchain
 
 
 @dataclass(frozen=True)
-class Job:
-    """What Rez asks for, from its REZ_BUILD_* variables.
+class Request:
+    """What Rez asks for.
 
     Attributes:
-        recipe_folder: Where package.py is.
-        build_path: A folder of this variant's own.
-        place: Where the variant is meant to go.
-        install_path: The same, or None: build only.
-        central: A release.
+        job: What is to be baked.
+        install_path: Where to put it, or None: build only.
     """
 
-    recipe_folder: Path
-    version: str
-    build_path: Path
-    place: Path
+    job: Job
     install_path: Path | None
-    central: bool
-    dependencies: Mapping[str, Dependency]
 
     @classmethod
-    def read(cls, env: Mapping[str, str]) -> Job:
-        """Reads Rez's variables.
+    def read(cls, env: Mapping[str, str], settings: Settings) -> Request:
+        """Reads Rez's REZ_BUILD_* variables.
 
         Raises:
             UsageError: It was not Rez that started this.
         """
         try:
-            install = env["REZ_BUILD_INSTALL"] == "1"
-            return cls(
+            place = Path(env["REZ_BUILD_INSTALL_PATH"])
+            central = env["REZ_BUILD_TYPE"] == "central"
+            job = Job(
                 recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),
                 version=env["REZ_BUILD_PROJECT_VERSION"],
                 build_path=Path(env["REZ_BUILD_PATH"]),
-                place=Path(env["REZ_BUILD_INSTALL_PATH"]),
-                # REZ_BUILD_INSTALL_PATH is set even when nothing is to be installed.
-                install_path=Path(env["REZ_BUILD_INSTALL_PATH"]) if install else None,
-                central=env["REZ_BUILD_TYPE"] == "central",
+                place=place,
+                profile=rezbuild.profile(settings.profile, central=central),
                 dependencies=_dependencies(env),
             )
+            # REZ_BUILD_INSTALL_PATH is set even when nothing is to be installed.
+            return cls(job, place if env["REZ_BUILD_INSTALL"] == "1" else None)
         except KeyError as missing:
             raise UsageError(
                 f"{missing.args[0]} is not set: this is the build command of a Rez package",
@@ -94,7 +65,11 @@ def main() -> int:
     # Whoever builds: what is installed is for everyone, see the audit's rule on modes.
     os.umask(0o022)
     try:
-        run(Job.read(os.environ), Settings.read())
+        settings = Settings.read()
+        request = Request.read(os.environ, settings)
+        with baked(request.job, settings) as payload:
+            if request.install_path is not None:
+                publish.move_into_place(payload, request.install_path)
     except RezbuildError as error:
         return _report(error)
     except OSError as error:
@@ -115,205 +90,6 @@ def _report(error: RezbuildError) -> int:
     return error.exit_code
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Everything that one build is made from."""
-
-    job: Job
-    settings: Settings
-    recipe: Recipe
-    release: Release
-    profile: str
-    tools: Toolchain
-    revision: str
-    fingerprint: str
-
-    @classmethod
-    def gather(cls, job: Job, settings: Settings) -> Inputs:
-        """Finds recipe, version, profile and compiler for what Rez asks for.
-
-        The hashes are taken now: a recipe may be edited while it is built.
-        """
-        recipe = catalogue.load(job.recipe_folder)
-        release = recipe.release(job.version)
-        profile = rezbuild.profile(settings.profile, central=job.central)
-        tools = toolchain.find(settings)
-        against = _fingerprints(job, release)
-        return cls(
-            job=job,
-            settings=settings,
-            recipe=recipe,
-            release=release,
-            profile=profile,
-            tools=tools,
-            revision=manifest.recipe_revision(recipe, release),
-            fingerprint=manifest.fingerprint(recipe, release, profile, tools.description, against),
-        )
-
-
-def run(job: Job, settings: Settings) -> None:
-    """The whole order of one build."""
-    inputs = Inputs.gather(job, settings)
-    staging = job.build_path / "staging"
-    with FileLock(job.build_path / "rezbuild.lock"):
-        ready = manifest.read(staging)
-        if ready is not None and ready["fingerprint"] == inputs.fingerprint:
-            print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")
-            glibc.check_record(f"{inputs.recipe.name} {job.version}", ready, settings.glibc_max)
-        else:
-            _bake(inputs, staging)
-        if job.install_path is not None:
-            publish.move_into_place(staging, job.install_path)
-
-
-def _bake(inputs: Inputs, staging: Path) -> None:
-    patchelf = toolchain.patchelf()
-    fetched = Fetcher(inputs.settings).fetch(inputs.release)
-    work = _workplace(inputs.job.build_path)
-    # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).
-    with tempfile.TemporaryDirectory(prefix="rezbuild-") as home:
-        build = _prepare(inputs, fetched, work, Path(home))
-        places = _machine(inputs, build)
-        record = _record(inputs, fetched) | _steps(inputs, build, patchelf, places)
-    _write(build.payload, record, places)
-    shutil.move(build.payload, _gone(staging))
-    shutil.rmtree(work)
-
-
-def _steps(inputs: Inputs, build: Build, patchelf: str, places: Sequence[Path]) -> dict[str, Any]:
-    """Builds and checks the payload; what is to be recorded of it."""
-    recipe = _load(inputs.recipe.folder)
-    print(
-        f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
-    )
-    recipe.build(build)
-    bundled = _relocate(build, patchelf)
-    if hasattr(recipe, "finish"):
-        recipe.finish(build)
-    return {"bundled": bundled, **_audit(build, places, inputs.settings.glibc_max)}
-
-
-def _workplace(build_path: Path) -> Path:
-    """Where to build: make and configure cannot do it in a folder whose path has a space."""
-    if re.search(r"\s", str(build_path)):
-        return Path(tempfile.mkdtemp(prefix="rezbuild-"))
-    return _fresh(build_path / "work")
-
-
-def _reachable(dependencies: Mapping[str, Dependency], folder: Path) -> dict[str, Dependency]:
-    """The dependencies by links below ``folder``, since their own paths may have spaces too."""
-    folder.mkdir()
-    for name, dependency in dependencies.items():
-        (folder / name).symlink_to(dependency.root)
-    return {name: replace(d, root=folder / name) for name, d in dependencies.items()}
-
-
-def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
-    source = unpack.unpack(fetched.path, work / "source")
-    epoch = _newest(source)
-    folder = inputs.recipe.folder / "patches"
-    patches.apply_patches(source, [folder / name for name in inputs.release.patches])
-    return Build(
-        name=inputs.recipe.name,
-        version=inputs.release.version,
-        recipe=inputs.recipe.folder,
-        source=source,
-        destdir=work / "dest",
-        logs=_fresh(inputs.job.build_path / "logs"),
-        profile=inputs.profile,
-        jobs=toolchain.jobs(inputs.settings, os.environ),
-        env=toolchain.environment(inputs.tools, home, epoch),
-        dependencies=_reachable(inputs.job.dependencies, work / "needs"),
-    )
-
-
-def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
-    payload = build.payload
-    if not payload.is_dir():
-        raise BuildError(
-            f"{build.name} installed nothing below {payload}",
-            advice=["its recipe must configure with b.prefix and install with b.install()"],
-        )
-    relocate.relative_links(payload, build.prefix)
-    relocate.strip(payload, toolchain.which("strip") or "strip")
-    plan = relocate.plan(payload, build.dependencies.values())
-    relocate.apply(plan, payload, patchelf)
-    text.fix(payload, build.prefix, _places(build))
-    return relocate.bundled_packages(plan)
-
-
-def _places(build: Build) -> dict[Path, str]:
-    """The folders of this machine that a file may name, and what it shall say instead."""
-    places = {build.payload: build.prefix, build.destdir: "", build.source: "/rezbuild/source"}
-    for dependency in build.dependencies.values():
-        places[dependency.root] = f"/rezbuild/{dependency.name}-{dependency.version}"
-    return places
-
-
-def _machine(inputs: Inputs, build: Build) -> list[Path]:
-    """The folders of this machine that no file of the payload may name."""
-    job = inputs.job
-    dependencies = [d.root for d in (*job.dependencies.values(), *build.dependencies.values())]
-    # The work folder stands elsewhere where the build path has a space.
-    work = [build.source, build.destdir, Path(build.env["HOME"])]
-    return [job.build_path, job.recipe_folder, job.place, *work, *dependencies]
-
-
-def _audit(build: Build, places: Sequence[Path], ceiling: str | None) -> dict[str, Any]:
-    """What is to be recorded of the payload's needs.
-
-    Raises:
-        AuditError: It breaks a rule.
-    """
-    report = audit(build.payload, places=places, own=True, ceiling=ceiling)
-    if report.errors:
-        raise show.refusal(f"{build.name} {build.version}", report, look=build.payload)
-    host = {note.message for note in report.notes if note.rule.id == "needed-host"}
-    others = {note.rule.id for note in report.notes} - {"needed-host"}
-    for note in others:
-        print(f"  audit: note: {note}: rezbuild audit {build.name} says more")
-    return {
-        "host_libraries": sorted(host),
-        "elf": sorted(report.elf),
-        **show.needs_as_data(report.needs),
-    }
-
-
-def _write(payload: Path, record: Mapping[str, Any], places: Sequence[Path]) -> None:
-    """Writes the records, which are held to the same promise as the files they speak of.
-
-    Raises:
-        AuditError: One names a path of this machine.
-    """
-    manifest.write(payload, record)
-    manifest.write_contents(payload)
-    for name in (manifest.MANIFEST, manifest.CONTENTS):
-        named = Places(places).in_data((payload / name).read_bytes(), text=True)
-        if named:
-            raise AuditError(
-                f"{name} of the payload names {', '.join(named)}",
-                advice=["what a recipe or a setting puts into the record must be no path"],
-            )
-
-
-def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
-    release = inputs.release
-    return {
-        "name": release.name,
-        "version": release.version,
-        "profile": inputs.profile if inputs.recipe.profiled else None,
-        "fingerprint": inputs.fingerprint,
-        "recipe": inputs.revision,
-        "rezbuild": rezbuild.__version__,
-        "source": {"file": fetched.archive.file, "sha256": fetched.archive.sha256},
-        "patches": list(release.patches),
-        "license": release.license,
-        "compiler": inputs.tools.description,
-        "machine": inputs.tools.machine,
-        "built_against": {d.name: d.version for d in inputs.job.dependencies.values()},
-    }
-
-
 def _dependencies(env: Mapping[str, str]) -> dict[str, Dependency]:
     """What Rez resolved, less the packages that only say which host this is."""
     found = {}
@@ -323,55 +99,6 @@ def _dependencies(env: Mapping[str, str]) -> dict[str, Dependency]:
         if root and manifest.read(Path(root)) is not None:
             found[name] = Dependency(name, version, Path(root))
     return found
-
-
-def _fingerprints(job: Job, release: Release) -> dict[str, str]:
-    """Those of the packages it is built against.
-
-    Raises:
-        RezError: Rez resolved another package of that name, whose libraries nobody knows.
-    """
-    found = {}
-    for name in (request.partition("-")[0] for request in release.requires):
-        if name not in job.dependencies:
-            raise RezError(
-                f"{release.name} is built against {name}, and Rez resolved none made by rezbuild",
-                advice=[f"build it first: rezbuild build {name}", "rez-search says what there is"],
-            )
-        record = manifest.read(job.dependencies[name].root) or {}
-        found[name] = str(record.get("fingerprint"))
-    return found
-
-
-def _load(folder: Path) -> ModuleType:
-    """recipe.py as a package, so that it may import what stands beside it (``from . import …``)."""
-    path = folder / "recipe.py"
-    spec = importlib.util.spec_from_file_location(
-        "recipe", path, submodule_search_locations=[str(folder)]
-    )
-    if spec is None or spec.loader is None or not path.is_file():
-        raise CatalogueError(f"{path} is missing: a recipe has a function build(b) there")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["recipe"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def _newest(folder: Path) -> int:
-    """The time of the newest file, in seconds: upstream's release, the same on each machine."""
-    times = [path.lstat().st_mtime for path in folder.rglob("*") if path.is_file()]
-    return int(max(times, default=0))
-
-
-def _fresh(folder: Path) -> Path:
-    _gone(folder).mkdir(parents=True)
-    return folder
-
-
-def _gone(folder: Path) -> Path:
-    if folder.exists():
-        shutil.rmtree(folder)
-    return folder
 
 
 if __name__ == "__main__":

@@ -1,24 +1,12 @@
 """bzip2 has Makefiles only, and none of them installs the shared library."""
 
-LINK = "-Wl,-z,relro,-z,now,-z,noexecstack"
 LIBRARY = "libbz2.so.1.0.8"
-PC = """\
-prefix={prefix}
-libdir=${{prefix}}/lib
-includedir=${{prefix}}/include
-
-Name: bzip2
-Description: Lossless, block-sorting data compression
-Version: {version}
-Libs: -L${{libdir}} -lbz2
-Cflags: -I${{includedir}}
-"""
 
 
 def build(b):
     """Builds the shared library and the command that uses it."""
     # These Makefiles have no variable for the linker's flags.
-    compiler = f"CC={b.env['CC']} {LINK}"
+    compiler = f"CC={b.env['CC']} {b.env['LDFLAGS']}"
     b.make("-f", "Makefile-libbz2_so", compiler, "CFLAGS=-O3 -fPIC -D_FILE_OFFSET_BITS=64")
     b.make(compiler, "CFLAGS=-O2 -D_FILE_OFFSET_BITS=64", "bzip2recover")
     _install(b)
@@ -35,5 +23,4 @@ def _install(b):
     for name in ("libbz2.so", "libbz2.so.1", "libbz2.so.1.0"):
         (lib / name).symlink_to(LIBRARY)
     b.run("install", "-D", "-m", "644", "bzlib.h", str(b.payload / "include/bzlib.h"))
-    (lib / "pkgconfig").mkdir()
-    (lib / "pkgconfig/bzip2.pc").write_text(PC.format(prefix=b.prefix, version=b.version))
+    b.describe("bzip2", "-lbz2", "Lossless, block-sorting data compression")

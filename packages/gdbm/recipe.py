@@ -3,7 +3,7 @@
 
 def build(b):
     """Builds and installs the libraries and the commands."""
-    b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.flags(CFLAGS="-O2")
     b.run(
         "./configure",
         f"--prefix={b.prefix}",
@@ -20,24 +20,4 @@ def build(b):
     (b.payload / "include/gdbm").mkdir()
     for header in ("dbm.h", "gdbm.h", "ndbm.h"):
         (b.payload / "include/gdbm" / header).symlink_to(f"../{header}")
-    _describe(b)
-
-
-PC = """\
-prefix={prefix}
-libdir=${{prefix}}/lib
-includedir=${{prefix}}/include
-
-Name: gdbm
-Description: GNU database of keys and values
-Version: {version}
-Libs: -L${{libdir}} -lgdbm
-Cflags: -I${{includedir}}
-"""
-
-
-def _describe(b):
-    """Upstream has no file for pkg-config."""
-    folder = b.payload / "lib/pkgconfig"
-    folder.mkdir(exist_ok=True)
-    (folder / "gdbm.pc").write_text(PC.format(prefix=b.prefix, version=b.version))
+    b.describe("gdbm", "-lgdbm", "GNU database of keys and values")

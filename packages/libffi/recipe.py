@@ -5,7 +5,7 @@ def build(b):
     """Builds and installs the shared library."""
     # What configure takes where CFLAGS is not set, but -ffast-math.
     optimize = "-O3 -fomit-frame-pointer -fstrict-aliasing"
-    b.flags(CFLAGS=optimize, LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.flags(CFLAGS=optimize)
     b.run(
         "./configure",
         f"--prefix={b.prefix}",

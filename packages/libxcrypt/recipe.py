@@ -8,7 +8,6 @@ import os
 import platform
 import re
 
-LINK = ["-Wl,-z,relro,-z,now,-z,noexecstack,-z,defs,-z,text"]
 GENERATORS = "build-aux/scripts"
 # What configure writes.
 CONFIG = """\
@@ -48,17 +47,6 @@ CONFIG = """\
 #define ENABLE_FAILURE_TOKENS 1
 #endif
 """
-PC = """\
-prefix={prefix}
-libdir=${{prefix}}/lib
-includedir=${{prefix}}/include
-
-Name: libxcrypt
-Description: One-way hashing of passwords
-Version: {version}
-Libs: -L${{libdir}} -lcrypt
-Cflags: -I${{includedir}}
-"""
 
 
 def build(b):
@@ -78,8 +66,12 @@ def build(b):
     flags = "-O2 -fPIC -DPIC -fno-plt -I. -Ilib -DHAVE_CONFIG_H -DIN_LIBCRYPT"
     # make knows by itself how to compile.
     b.make("-f", os.devnull, f"CFLAGS={flags}", *objects)
-    link = ("-shared", "-Wl,-soname,libcrypt.so.1", "-Wl,--version-script,libcrypt.map", *LINK)
-    b.run(b.env["CC"], *objects, *link, "-o", "libcrypt.so.1.1.0")
+    link = (
+        "-shared",
+        "-Wl,-soname,libcrypt.so.1,-z,defs,-z,text",
+        "-Wl,--version-script,libcrypt.map",
+    )
+    b.run(b.env["CC"], *objects, *link, *b.env["LDFLAGS"].split(), "-o", "libcrypt.so.1.1.0")
     _install(b)
 
 
@@ -107,7 +99,5 @@ def _install(b):
     for name in ("libcrypt.so", "libcrypt.so.1"):
         (lib / name).symlink_to("libcrypt.so.1.1.0")
     b.run("install", "-D", "-m", "644", "crypt.h", str(include / "crypt.h"))
-    (lib / "pkgconfig").mkdir()
-    text = PC.format(prefix=b.prefix, version=b.version)
-    for name in ("libxcrypt.pc", "libcrypt.pc"):
-        (lib / "pkgconfig" / name).write_text(text)
+    for name in ("libxcrypt", "libcrypt"):
+        b.describe(name, "-lcrypt", "One-way hashing of passwords")

@@ -25,7 +25,7 @@ LIBRARY_ONLY = (
 
 def build(b):
     """Builds and installs the shared libraries and the commands."""
-    b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.flags(CFLAGS="-O2")
     _backspace(b)
     first = _first(b)
     b.run(

@@ -14,7 +14,6 @@ def build(b):
         # Modules are looked for in a folder fixed at build time; there is none after a move. So the
         # legacy provider goes into libcrypto (3.0 on), and engines cannot be loaded from files.
         "no-dynamic-engine" if b.series < (3, 0) else "no-module",
-        "-Wl,-z,relro,-z,now,-z,noexecstack",
     )
     # Each file would be compiled twice: the static libraries have objects of their own.
     no_static = ("LIBS=", "INSTALL_LIBS=")

@@ -123,7 +123,9 @@ def quick(c):
 
 def suite(c, tests):
     """CPython's own test suite: all of it, or the files named."""
-    return c.module("check_regrtest.py").suite(c, tests)
+    from . import check_regrtest
+
+    return check_regrtest.suite(c, tests)
 
 
 def _run(c, name, *argv):

@@ -30,7 +30,6 @@ def build(b):
         CFLAGS_NODIST=f"-ffile-prefix-map={b.source}=.",
         # To 3.10 uuid.h is looked for by that name.
         CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
-        LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack",
     )
     setup_local = b.source / "Modules/Setup.local"
     setup_local.write_text("*disabled*\n" + "\n".join(NOT_BUILT) + "\n")

@@ -6,7 +6,7 @@ import re
 def build(b):
     """Builds and installs the shared libraries, without documents and examples."""
     b.search_dependencies()
-    b.flags(CFLAGS="-O2", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.flags(CFLAGS="-O2")
     b.run(
         "./configure",
         f"--prefix={b.prefix}",

@@ -2,7 +2,6 @@
 
 import os
 
-LINK = ["-Wl,-z,relro,-z,now,-z,noexecstack"]
 # https://www.sqlite.org/compile.html; docs/packages.md has the reasons.
 OPTIONS = """
 ENABLE_COLUMN_METADATA ENABLE_DBPAGE_VTAB ENABLE_DBSTAT_VTAB ENABLE_DESERIALIZE ENABLE_FTS3
@@ -12,18 +11,7 @@ MAX_VARIABLE_NUMBER=250000 SOUNDEX TEMP_STORE=1 THREADSAFE=1
 """
 # What upstream's configure finds on every Linux.
 HOST = "FDATASYNC GMTIME_R ISNAN LOCALTIME_R MALLOC_USABLE_SIZE STRCHRNUL USLEEP"
-PC = """\
-prefix={prefix}
-libdir=${{prefix}}/lib
-includedir=${{prefix}}/include
-
-Name: SQLite
-Description: SQL database engine
-Version: {version}
-Libs: -L${{libdir}} -lsqlite3
-Libs.private: -lm -ldl -lpthread
-Cflags: -I${{includedir}}
-"""
+SYSTEM = "-lm -ldl -lpthread"
 
 
 def build(b):
@@ -36,18 +24,17 @@ def build(b):
     b.make("-f", os.devnull, flags, "sqlite3.o", "shell.o")
     library, lib = f"libsqlite3.so.{b.version}", b.payload / "lib"
     soname = "-Wl,-soname,libsqlite3.so.0"
-    system = ["-lm", "-ldl", "-lpthread"]
-    compiler = b.env["CC"]
-    b.run(compiler, "-shared", "sqlite3.o", soname, *LINK, *system, "-o", library)
-    b.run(compiler, "shell.o", library, *LINK, *system, "-o", "sqlite3")
+    system = SYSTEM.split()
+    link = [b.env["CC"], *b.env["LDFLAGS"].split()]
+    b.run(*link, "-shared", "sqlite3.o", soname, *system, "-o", library)
+    b.run(*link, "shell.o", library, *system, "-o", "sqlite3")
     b.run("install", "-D", "-m", "755", library, str(lib / library))
     for name in ("libsqlite3.so", "libsqlite3.so.0"):
         (lib / name).symlink_to(library)
     b.run("install", "-D", "-m", "755", "sqlite3", str(b.payload / "bin/sqlite3"))
     for name in ("sqlite3.h", "sqlite3ext.h"):
         b.run("install", "-D", "-m", "644", name, str(b.payload / "include" / name))
-    (lib / "pkgconfig").mkdir()
-    (lib / "pkgconfig/sqlite3.pc").write_text(PC.format(prefix=b.prefix, version=b.version))
+    b.describe("sqlite3", "-lsqlite3", "SQL database engine", private=SYSTEM)
 
 
 def _amalgamate(b):

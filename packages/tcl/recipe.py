@@ -10,7 +10,6 @@ ROOT = '_tcl_root=$(cd "${TCL_BIN_DIR:?is not set: the folder of tclConfig.sh}/.
 def build(b):
     """Builds and installs."""
     b.search_dependencies()
-    b.flags(LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
     # Its Makefile knows no CPPFLAGS.
     b.flags(CFLAGS=b.env["CPPFLAGS"])
     shutil.rmtree(b.source / "pkgs")

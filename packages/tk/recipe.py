@@ -13,7 +13,6 @@ ROOT = '_tk_root=$(cd "${TK_BIN_DIR:?is not set: the folder of tkConfig.sh}/.." 
 def build(b):
     """Builds and installs."""
     b.search_dependencies()
-    b.flags(LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
     tcl = b.dependency("tcl")
     options = f"--prefix={b.prefix} --with-tcl={tcl.lib} --enable-shared --enable-threads"
     # The extension for screen savers is one more library, for one seldom used command.

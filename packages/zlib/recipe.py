@@ -3,7 +3,7 @@
 
 def build(b):
     """Builds and installs the shared library."""
-    b.flags(CFLAGS="-O3 -fPIC", LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.flags(CFLAGS="-O3 -fPIC")
     b.run("./configure", f"--prefix={b.prefix}")
     b.make()
     b.install()

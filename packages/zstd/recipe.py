@@ -6,7 +6,7 @@ def build(b):
     # -O3 is upstream's own, which setting CFLAGS drops.
     # Its assertions name their file, which make calls by an absolute path.
     optimize = f"-O3 -ffile-prefix-map={b.source}=."
-    b.flags(CFLAGS=optimize, LDFLAGS="-Wl,-z,relro,-z,now,-z,noexecstack")
+    b.flags(CFLAGS=optimize)
     prefix = f"PREFIX={b.prefix}"
     b.make("-C", "lib", prefix, "libzstd", "libzstd.pc")
     # Other formats would bring other libraries; the command reads and writes its own.

@@ -105,10 +105,11 @@ def dump(folder: Path) -> None:
 def test_the_dependencies_go_before_the_hosts(build, tmp_path):
     (tmp_path / "low/include").mkdir(parents=True)
     (tmp_path / "low/lib").mkdir()
-    build.flags(LDFLAGS="-Wl,-z,now")
+    build.flags(LDFLAGS="-Wl,-z,defs")
     build.search_dependencies()
     assert build.env["CPPFLAGS"] == f"-I{tmp_path}/low/include"
-    assert build.env["LDFLAGS"] == f"-L{tmp_path}/low/lib -Wl,-z,now"
+    flags = f"-L{tmp_path}/low/lib {toolchain.HARDENED} -Wl,-z,defs"
+    assert build.env["LDFLAGS"] == flags
     assert build.env["PKG_CONFIG_PATH"] == f"{tmp_path}/low/lib/pkgconfig"
 
 
@@ -157,3 +158,12 @@ def test_our_patchelf_is_new_enough_and_others_are_not():
     assert version >= toolchain.PATCHELF_MINIMUM
     assert toolchain.patchelf_version("/bin/true") == ()
     assert toolchain.patchelf_version("/no/such/patchelf") == ()
+
+
+def test_a_file_for_pkg_config(build, tmp_path):
+    build.describe("low", "-llow", "Nothing much", private="-lm")
+    folder = build.payload / "lib/pkgconfig"
+    env = {"PKG_CONFIG_PATH": str(folder), "PATH": toolchain.SYSTEM_PATH}
+    ask = ["pkg-config", "--define-prefix", "--static", "--libs", f"low = {build.version}"]
+    said = subprocess.run(ask, env=env, capture_output=True, text=True, check=True).stdout
+    assert said.split() == [f"-L{build.payload}/lib", "-llow", "-lm"]

@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 def results(root: Path, code: str = "", **options) -> list[Result]:
     recipe = root.parent / "recipes/tool"
-    recipe.mkdir(parents=True)
+    recipe.mkdir(parents=True, exist_ok=True)
     if code:
         (recipe / "check.py").write_text(code)
     settings = Settings(cache=root.parent / "cache", jobs=3)
@@ -113,8 +113,7 @@ def test_the_scratch_folder_is_kept_on_demand(root):
 def test_errors_of_the_recipe_are_ours(root):
     with pytest.raises(CheckError, match="/not/there does not run"):
         results(root, "def quick(c):\n    yield c.run('/not/there')\n")
-    (root.parent / "recipes/tool/check.py").write_text(
-        "def quick(c):\n    yield c.module('x.py')\n"
-    )
-    with pytest.raises(CatalogueError, match=r"x\.py is missing"):
-        list(check(root, root.parent / "recipes", Settings(cache=root)))
+    with pytest.raises(CatalogueError, match=r"check\.py cannot be loaded: cannot import name 'x'"):
+        results(root, "from . import x\n")
+    with pytest.raises(CatalogueError, match=r"check\.py cannot be loaded: .*syntax"):
+        results(root, "def\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import hook
+from rezbuild import loading
 from rezbuild.errors import BuildError
 
 FOLDER = Path(__file__).parents[2] / "packages/python"
@@ -16,7 +16,7 @@ PREFIX = "/rezbuild/python-3.11.2"
 
 @pytest.fixture(scope="module")
 def installed():
-    return hook._load(FOLDER).installed
+    return loading.load(FOLDER, "recipe.py").installed
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from rezbuild import loading
 from rezbuild.errors import CheckError
 
 # As regrtest of 3.11 and 3.13 writes them.
@@ -50,13 +50,7 @@ XML = """<testsuites><testsuite>
 
 @pytest.fixture(scope="module")
 def regrtest() -> ModuleType:
-    path = Path(__file__).parents[2] / "packages/python/check_regrtest.py"
-    spec = importlib.util.spec_from_file_location("regrtest", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loading.load(Path(__file__).parents[2] / "packages/python", "check_regrtest.py")
 
 
 @pytest.fixture

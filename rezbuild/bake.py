@@ -1,0 +1,290 @@
+"""Bakes one payload: fetch, unpack, build, relocate, audit, record. It knows nothing of Rez.
+
+Everything happens in a staging folder below the build path, and the payload waits there, ready and
+audited, for whoever puts it into its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+import rezbuild
+from rezbuild import catalogue, loading, manifest, patches, relocate, text, toolchain, unpack
+from rezbuild.audit import audit, glibc, show
+from rezbuild.audit.places import Places
+from rezbuild.build import Build, Dependency
+from rezbuild.catalogue import Recipe, Release
+from rezbuild.errors import AuditError, BuildError
+from rezbuild.fetch import Fetched, Fetcher
+from rezbuild.settings import Settings
+from rezbuild.toolchain import Toolchain
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be baked, and from what.
+
+    Attributes:
+        recipe_folder: Where sources.toml and recipe.py are.
+        build_path: A folder of this job's own.
+        place: Where the payload is meant to go; no file of it may say so.
+        profile: ``fast`` or ``optimized``.
+        dependencies: The payloads that it is built against, by name.
+    """
+
+    recipe_folder: Path
+    version: str
+    build_path: Path
+    place: Path
+    profile: str
+    dependencies: Mapping[str, Dependency]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that one build is made from."""
+
+    job: Job
+    settings: Settings
+    recipe: Recipe
+    release: Release
+    tools: Toolchain
+    revision: str
+    fingerprint: str
+
+    @classmethod
+    def gather(cls, job: Job, settings: Settings) -> Inputs:
+        """Finds the recipe, the version and the compiler.
+
+        The hashes are taken now: a recipe may be edited while it is built.
+        """
+        recipe = catalogue.load(job.recipe_folder)
+        release = recipe.release(job.version)
+        tools = toolchain.find(settings)
+        against = _fingerprints(job, release)
+        return cls(
+            job=job,
+            settings=settings,
+            recipe=recipe,
+            release=release,
+            tools=tools,
+            revision=manifest.recipe_revision(recipe, release),
+            fingerprint=manifest.fingerprint(
+                recipe, release, job.profile, tools.description, against
+            ),
+        )
+
+
+@contextlib.contextmanager
+def baked(job: Job, settings: Settings) -> Iterator[Path]:
+    """The finished payload, in the job's build path; what is ready from the same inputs is kept.
+
+    The build path is locked meanwhile, so that the payload can be moved away.
+
+    Raises:
+        RezbuildError: It cannot be made; the errors' classes say at which step.
+    """
+    inputs = Inputs.gather(job, settings)
+    staging = job.build_path / "staging"
+    job.build_path.mkdir(parents=True, exist_ok=True)
+    with FileLock(job.build_path / "rezbuild.lock"):
+        ready = manifest.read(staging)
+        if ready is not None and ready["fingerprint"] == inputs.fingerprint:
+            print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")
+            glibc.check_record(f"{inputs.recipe.name} {job.version}", ready, settings.glibc_max)
+        else:
+            _bake(inputs, staging)
+        yield staging
+
+
+def _bake(inputs: Inputs, staging: Path) -> None:
+    patchelf = toolchain.patchelf()
+    fetched = Fetcher(inputs.settings).fetch(inputs.release)
+    work = _workplace(inputs.job.build_path)
+    # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).
+    with tempfile.TemporaryDirectory(prefix="rezbuild-") as home:
+        build = _prepare(inputs, fetched, work, Path(home))
+        places = _machine(inputs, build)
+        record = _record(inputs, fetched) | _steps(inputs, build, patchelf, places)
+    _write(build.payload, record, places)
+    shutil.move(build.payload, _gone(staging))
+    shutil.rmtree(work)
+
+
+def _steps(inputs: Inputs, build: Build, patchelf: str, places: Sequence[Path]) -> dict[str, Any]:
+    """Builds and checks the payload; what is to be recorded of it."""
+    recipe = loading.load(inputs.recipe.folder, "recipe.py")
+    print(
+        f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
+    )
+    recipe.build(build)
+    bundled = _relocate(build, patchelf)
+    if hasattr(recipe, "finish"):
+        recipe.finish(build)
+    return {"bundled": bundled, **_audit(build, places, inputs.settings.glibc_max)}
+
+
+def _workplace(build_path: Path) -> Path:
+    """Where to build: make and configure cannot do it in a folder whose path has a space."""
+    if re.search(r"\s", str(build_path)):
+        return Path(tempfile.mkdtemp(prefix="rezbuild-"))
+    return _fresh(build_path / "work")
+
+
+def _reachable(dependencies: Mapping[str, Dependency], folder: Path) -> dict[str, Dependency]:
+    """The dependencies by links below ``folder``, since their own paths may have spaces too."""
+    folder.mkdir()
+    for name, dependency in dependencies.items():
+        (folder / name).symlink_to(dependency.root)
+    return {name: replace(d, root=folder / name) for name, d in dependencies.items()}
+
+
+def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
+    source = unpack.unpack(fetched.path, work / "source")
+    epoch = _newest(source)
+    folder = inputs.recipe.folder / "patches"
+    patches.apply_patches(source, [folder / name for name in inputs.release.patches])
+    return Build(
+        name=inputs.recipe.name,
+        version=inputs.release.version,
+        recipe=inputs.recipe.folder,
+        source=source,
+        destdir=work / "dest",
+        logs=_fresh(inputs.job.build_path / "logs"),
+        profile=inputs.job.profile,
+        jobs=toolchain.jobs(inputs.settings, os.environ),
+        env=toolchain.environment(inputs.tools, home, epoch),
+        dependencies=_reachable(inputs.job.dependencies, work / "needs"),
+    )
+
+
+def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
+    payload = build.payload
+    if not payload.is_dir():
+        raise BuildError(
+            f"{build.name} installed nothing below {payload}",
+            advice=["its recipe must configure with b.prefix and install with b.install()"],
+        )
+    relocate.relative_links(payload, build.prefix)
+    relocate.strip(payload, toolchain.which("strip") or "strip")
+    plan = relocate.plan(payload, build.dependencies.values())
+    relocate.apply(plan, payload, patchelf)
+    text.fix(payload, build.prefix, _places(build))
+    return relocate.bundled_packages(plan)
+
+
+def _places(build: Build) -> dict[Path, str]:
+    """The folders of this machine that a file may name, and what it shall say instead."""
+    places = {build.payload: build.prefix, build.destdir: "", build.source: "/rezbuild/source"}
+    for dependency in build.dependencies.values():
+        places[dependency.root] = f"/rezbuild/{dependency.name}-{dependency.version}"
+    return places
+
+
+def _machine(inputs: Inputs, build: Build) -> list[Path]:
+    """The folders of this machine that no file of the payload may name."""
+    job = inputs.job
+    dependencies = [d.root for d in (*job.dependencies.values(), *build.dependencies.values())]
+    # The work folder stands elsewhere where the build path has a space.
+    work = [build.source, build.destdir, Path(build.env["HOME"])]
+    return [job.build_path, job.recipe_folder, job.place, *work, *dependencies]
+
+
+def _audit(build: Build, places: Sequence[Path], ceiling: str | None) -> dict[str, Any]:
+    """What is to be recorded of the payload's needs.
+
+    Raises:
+        AuditError: It breaks a rule.
+    """
+    report = audit(build.payload, places=places, own=True, ceiling=ceiling)
+    if report.errors:
+        raise show.refusal(f"{build.name} {build.version}", report, look=build.payload)
+    host = {note.message for note in report.notes if note.rule.id == "needed-host"}
+    others = {note.rule.id for note in report.notes} - {"needed-host"}
+    for note in others:
+        print(f"  audit: note: {note}: rezbuild audit {build.name} says more")
+    return {
+        "host_libraries": sorted(host),
+        "elf": sorted(report.elf),
+        **show.needs_as_data(report.needs),
+    }
+
+
+def _write(payload: Path, record: Mapping[str, Any], places: Sequence[Path]) -> None:
+    """Writes the records, which are held to the same promise as the files they speak of.
+
+    Raises:
+        AuditError: One names a path of this machine.
+    """
+    manifest.write(payload, record)
+    manifest.write_contents(payload)
+    for name in (manifest.MANIFEST, manifest.CONTENTS):
+        named = Places(places).in_data((payload / name).read_bytes(), text=True)
+        if named:
+            raise AuditError(
+                f"{name} of the payload names {', '.join(named)}",
+                advice=["what a recipe or a setting puts into the record must be no path"],
+            )
+
+
+def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
+    release = inputs.release
+    return {
+        "name": release.name,
+        "version": release.version,
+        "profile": inputs.job.profile if inputs.recipe.profiled else None,
+        "fingerprint": inputs.fingerprint,
+        "recipe": inputs.revision,
+        "rezbuild": rezbuild.__version__,
+        "source": {"file": fetched.archive.file, "sha256": fetched.archive.sha256},
+        "patches": list(release.patches),
+        "license": release.license,
+        "compiler": inputs.tools.description,
+        "machine": inputs.tools.machine,
+        "built_against": {d.name: d.version for d in inputs.job.dependencies.values()},
+    }
+
+
+def _fingerprints(job: Job, release: Release) -> dict[str, str]:
+    """Those of the packages it is built against.
+
+    Raises:
+        BuildError: One is not there, or is not ours, and nobody knows its libraries.
+    """
+    found = {}
+    for name in (request.partition("-")[0] for request in release.requires):
+        if name not in job.dependencies:
+            raise BuildError(
+                f"{release.name} is built against {name}, and no payload of it was given",
+                advice=[f"build it first: rezbuild build {name}", "rez-search says what there is"],
+            )
+        record = manifest.read(job.dependencies[name].root) or {}
+        found[name] = str(record.get("fingerprint"))
+    return found
+
+
+def _newest(folder: Path) -> int:
+    """The time of the newest file, in seconds: upstream's release, the same on each machine."""
+    times = [path.lstat().st_mtime for path in folder.rglob("*") if path.is_file()]
+    return int(max(times, default=0))
+
+
+def _fresh(folder: Path) -> Path:
+    _gone(folder).mkdir(parents=True)
+    return folder
+
+
+def _gone(folder: Path) -> Path:
+    if folder.exists():
+        shutil.rmtree(folder)
+    return folder

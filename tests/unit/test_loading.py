@@ -1,0 +1,16 @@
+"""A recipe's files import one another, and not those of the recipe before."""
+
+from __future__ import annotations
+
+from rezbuild import loading
+
+
+def test_each_recipe_has_its_own_helpers(tmp_path):
+    found = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "recipe.py").write_text("from . import helper\n")
+        (folder / "helper.py").write_text(f"NUMBER = {number}\n")
+        found.append(loading.load(folder, "recipe.py").helper.NUMBER)
+    assert found == [1, 2]
