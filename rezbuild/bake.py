@@ -19,7 +19,17 @@ from typing import Any
 from filelock import FileLock
 
 import rezbuild
-from rezbuild import catalogue, loading, manifest, patches, relocate, text, toolchain, unpack
+from rezbuild import (
+    catalogue,
+    host_test,
+    loading,
+    manifest,
+    patches,
+    relocate,
+    text,
+    toolchain,
+    unpack,
+)
 from rezbuild.audit import audit, glibc, show
 from rezbuild.audit.places import Places
 from rezbuild.build import Build, Dependency
@@ -131,6 +141,7 @@ def _steps(inputs: Inputs, build: Build, patchelf: str, places: Sequence[Path]) 
     bundled = _relocate(build, patchelf)
     if hasattr(recipe, "finish"):
         recipe.finish(build)
+    host_test.write(build.payload, inputs.recipe.folder)
     return {"bundled": bundled, **_audit(build, places, inputs.settings.glibc_max)}
 
 
@@ -176,6 +187,7 @@ def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
             advice=["its recipe must configure with b.prefix and install with b.install()"],
         )
     relocate.relative_links(payload, build.prefix)
+    relocate.fewer_names(payload)
     relocate.strip(payload, toolchain.which("strip") or "strip")
     plan = relocate.plan(payload, build.dependencies.values())
     relocate.apply(plan, payload, patchelf)
@@ -265,7 +277,7 @@ def _fingerprints(job: Job, release: Release) -> dict[str, str]:
     for name in (request.partition("-")[0] for request in release.requires):
         if name not in job.dependencies:
             raise BuildError(
-                f"{release.name} is built against {name}, and no payload of it was given",
+                f"{release.name} is built against {name}, and none made by rezbuild is at hand",
                 advice=[f"build it first: rezbuild build {name}", "rez-search says what there is"],
             )
         record = manifest.read(job.dependencies[name].root) or {}

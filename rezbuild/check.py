@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rezbuild import catalogue, loading, manifest, patches, toolchain, unpack
+from rezbuild import catalogue, host_test, loading, manifest, patches, toolchain, unpack
 from rezbuild.audit import audit
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.fetch import Fetcher
@@ -139,13 +139,14 @@ class Check:
         return toolchain.find(self.settings).cc
 
 
-def check(
+def check(  # noqa: PLR0913 (by keyword)
     root: Path,
     recipes: Path,
     settings: Settings,
     *,
     suite: Sequence[str] | None = None,
     keep: Path | None = None,
+    moved: bool = False,
 ) -> Iterator[Result]:
     """Tries the payload; the results come as they are had.
 
@@ -155,6 +156,7 @@ def check(
         settings: For the jobs, and for the source's routes.
         suite: Run upstream's own tests too: those named, or all where it is empty.
         keep: Work in this folder and leave it there; by default a temporary one.
+        moved: Try a copy that stands elsewhere.
 
     Raises:
         UsageError: It is no payload of ours, or its package has no such suite.
@@ -175,6 +177,8 @@ def check(
     # A short path: multiprocessing makes sockets in it, which may use 107 bytes, unix(7).
     scratch = Path(tempfile.mkdtemp(prefix="rezbuild-")) if keep is None else _empty(keep)
     try:
+        if moved:
+            root = Path(shutil.copytree(root, scratch / "moved", symlinks=True))
         jobs = toolchain.jobs(settings, os.environ)
         folder = recipes / str(record["name"])
         yield from _tried(Check(root, record, folder, scratch, settings, jobs), suite)
@@ -186,6 +190,7 @@ def check(
 def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
     before = snapshot(c.root)
     known = loading.load(c.recipe, FILE_NAME) if (c.recipe / FILE_NAME).is_file() else None
+    yield from _on_this_host(c)
     if known is not None:
         yield from known.quick(c)
     if suite is not None:
@@ -195,6 +200,23 @@ def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
     changed = sorted(path for path, _ in before ^ snapshot(c.root))
     problems = tuple(dict.fromkeys(f"{path} was written" for path in changed))
     yield Result("read-only", "nothing is written into the payload by using it", problems)
+
+
+def _on_this_host(c: Check) -> Iterator[Result]:
+    """The test that the payload carries, all of it."""
+    script = c.root / host_test.FOLDER / host_test.RUN
+    if not script.is_file():
+        return
+    done = c.run("sh", script, "long")
+    lines = [line.partition(" ")[::2] for line in done.stdout.splitlines()]
+    for word, said in lines:
+        name, _, detail = said.strip().partition(": ")
+        if word == "FAILED":
+            yield Result(name, "", (detail or name,))
+        elif word == "ok":
+            yield Result(name, detail)
+    if done.returncode != 0 and not any(word == "FAILED" for word, _ in lines):
+        yield Result("on this host", "", tuple(done.stderr.splitlines()[-1:] or ["it crashed"]))
 
 
 def snapshot(root: Path) -> set[tuple[str, tuple[int, int]]]:

@@ -240,6 +240,9 @@ def _add_check(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")
     parser.add_argument(
+        "--moved", action="store_true", help="try a copy of it that stands elsewhere"
+    )
+    parser.add_argument(
         "--keep", metavar="DIR", type=Path, help="work in this folder and leave it, with all logs"
     )
     _recipes_option(parser)
@@ -384,7 +387,10 @@ def _check(arguments: argparse.Namespace) -> int:
     root = _payload(arguments.what).resolve()
     folder = _recipes_folder(arguments)
     failed = []
-    for result in check.check(root, folder, settings, suite=arguments.suite, keep=arguments.keep):
+    results = check.check(
+        root, folder, settings, suite=arguments.suite, keep=arguments.keep, moved=arguments.moved
+    )
+    for result in results:
         _say(str(result))
         if result.problems:
             failed.append(result.name)

@@ -17,7 +17,7 @@ from typing import Callable
 from filelock import FileLock
 
 import rezbuild
-from rezbuild import manifest, publish, repository
+from rezbuild import manifest, repository
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, FetchError, RezError, from_report
@@ -28,6 +28,9 @@ from rezbuild.settings import Settings, version_variable
 from rezbuild.toolchain import Toolchain
 
 Say = Callable[[str], None]
+
+# Rez's own would delete what is installed when a build fails: see process.py.
+PROCESS = "staged"
 
 # A Rez that outlived us could delete what the next build has installed. PR_SET_PDEATHSIG, prctl(2).
 _DIE_WITH_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
@@ -96,10 +99,9 @@ class Driver:
             self.say(f"{name}: bound for this host, since no repository had it")
         for step in steps:
             target = repository.variant_root(self.repository, *step.key)
-            if not publish.interrupted(target) and self._is_done(step):
+            if self._is_done(step):
                 continue
             with self._alone(step):
-                publish.recover(target)
                 # Whoever held the lock may have built it.
                 repository.forget()
                 if not self._is_done(step):
@@ -171,12 +173,8 @@ class Driver:
             message = self.options.message or f"{step}, by rezbuild"
             self._rez(step, "release", "--no-latest", "--message", message)
         else:
-            # Rez deletes what is installed when a build fails. So the build ends in its staging
-            # folder first, and only what is ready and audited is installed.
             forced = self.options.force and step.requested
-            self._rez(step, "build", *(["--clean"] if forced else []))
-            with publish.kept(target):
-                self._rez(step, "build", "--install")
+            self._rez(step, "build", "--install", *(["--clean"] if forced else []))
         self._check_installed(step, target)
 
     def _refuse_released(self, step: Step, target: Path) -> None:
@@ -213,7 +211,7 @@ class Driver:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
             report = Path(folder, "report.json")
             done = subprocess.run(
-                rez_command(command, *arguments),
+                rez_command(command, "--process", PROCESS, *arguments),
                 cwd=step.recipe.folder,
                 env={**os.environ, **self._variables(step), REPORT: str(report)},
                 check=False,
@@ -230,6 +228,8 @@ class Driver:
             # One folder a version and profile: Rez itself would use one for all.
             "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
             "REZBUILD_PROFILE": profile,
+            # For the gate of a release, which is `rezbuild check`.
+            "REZBUILD_RECIPES": str(step.recipe.folder.parent),
             "REZBUILD_GLIBC_MAX": self.settings.glibc_max or "",
             # The hook runs in another folder, where relative ones would be others.
             "REZBUILD_CACHE": str(self.settings.cache),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from rezbuild import host_test
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import CatalogueError
 
@@ -27,8 +28,10 @@ _MODULES = (
     "bake.py",
     "build.py",
     "data/libraries.toml",
+    "data/run.sh",
     "elf.py",
     "manifest.py",
+    "host_test.py",
     "libraries.py",
     "loading.py",
     "patches.py",
@@ -52,7 +55,7 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     # These two must be there; recipe.py may import others. What checks a payload shapes none.
     files = [recipe.folder / name for name in ("package.py", "recipe.py")]
     helpers = set(recipe.folder.glob("*.py")) - set(recipe.folder.glob("check*.py")) - set(files)
-    files += sorted(helpers)
+    files += sorted(helpers) + host_test.sources(recipe.folder)
     files += [recipe.folder / "patches" / name for name in release.patches]
     files += [here / name for name in _MODULES]
     try:

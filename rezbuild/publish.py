@@ -35,51 +35,6 @@ def move_into_place(staging: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def kept(target: Path) -> Iterator[None]:
-    """Whatever goes wrong inside, ``target`` is afterwards what it was before.
-
-    Rez deletes an installed variant when a build of it fails (rezplugins/build_process/local.py).
-    A tree of hard links stands beside it meanwhile, which costs no space and no reader notices.
-    """
-    recover(target)
-    copy = _copy_of(target)
-    existed = target.is_dir()
-    if existed:
-        with _hidden(target) as folder:
-            tree = folder / "copy"
-            shutil.copytree(target, tree, symlinks=True, copy_function=_link)
-            # Where a copy stands under its name, it is whole: see `recover`.
-            tree.rename(copy)
-    try:
-        yield
-    except BaseException:
-        if not existed:
-            shutil.rmtree(target, ignore_errors=True)
-        recover(target)
-        raise
-    shutil.rmtree(copy, ignore_errors=True)
-
-
-def interrupted(target: Path) -> bool:
-    """Whether a process was killed inside `kept`, and `recover` has something to do."""
-    return _copy_of(target).is_dir()
-
-
-def recover(target: Path) -> None:
-    """Puts back what `kept` left behind when its process was killed.
-
-    What stands at ``target`` then may be half deleted or half made; the copy is neither.
-    """
-    if interrupted(target):
-        with _hidden(target) as folder:
-            _swap(_copy_of(target), target, folder)
-
-
-def _copy_of(target: Path) -> Path:
-    return target.with_name(f".rezbuild-kept-{target.name}")
-
-
-@contextlib.contextmanager
 def _hidden(target: Path) -> Iterator[Path]:
     """A folder beside the target that is gone afterwards, with all that is left in it."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,14 +43,6 @@ def _hidden(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _link(source: str, target: str) -> str:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target, follow_symlinks=False)
-    return target
 
 
 def _move(staging: Path, target: Path) -> None:
@@ -127,8 +74,6 @@ def _swap(arrived: Path, target: Path, folder: Path) -> None:
         except OSError:
             old.rename(target)
             raise
-    elif arrived.parent != folder:
-        arrived.rename(folder / "old")
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -125,6 +125,25 @@ def relative_links(payload: Path, prefix: str) -> None:
                 break
 
 
+def fewer_names(payload: Path) -> None:
+    """Gives each library two names at most: its soname, and the one that programs link by.
+
+    Rez's package cache makes a file of every link (rez/package_cache.py), so each name costs the
+    library's size there. Nothing asks for the name with the whole version.
+    """
+    for path in list(elf.walk(payload)):
+        soname = elf.read(path).soname
+        links = [link for link in path.parent.iterdir() if link.is_symlink()]
+        names = [link for link in links if link.resolve() == path.resolve()]
+        if soname is None or soname == path.name or path.with_name(soname) not in names:
+            continue
+        for link in names:
+            link.unlink()
+            if link.suffix == ".so":
+                link.symlink_to(soname)
+        path.rename(path.with_name(soname))
+
+
 # Libraries by the name that DT_NEEDED may say and the kind of file that may need them.
 _Kind = tuple[str, int, str]
 _Index = dict[_Kind, list[tuple[Path, Elf]]]

@@ -19,8 +19,8 @@ def _install(b):
     for name in ("bunzip2", "bzcat"):
         (tools / name).symlink_to("bzip2")
     b.run("install", "-D", "-m", "755", LIBRARY, str(lib / LIBRARY))
-    # The soname is upstream's and Debian's, libbz2.so.1.0; Red Hat's is libbz2.so.1.
-    for name in ("libbz2.so", "libbz2.so.1", "libbz2.so.1.0"):
+    # The soname is upstream's and Debian's; Red Hat's is libbz2.so.1.
+    for name in ("libbz2.so", "libbz2.so.1.0"):
         (lib / name).symlink_to(LIBRARY)
     b.run("install", "-D", "-m", "644", "bzlib.h", str(b.payload / "include/bzlib.h"))
     b.describe("bzip2", "-lbz2", "Lossless, block-sorting data compression")

@@ -65,7 +65,7 @@ def finish(b):
     )
     versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
     b.run(python, "-I", "-B", "-c", CHECK, *versions)
-    b.run(python, "-I", "-B", str(b.recipe / "stdlib.py"))
+    b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
 
 
 def _arguments(b):

@@ -40,6 +40,23 @@ def built_from():
 
 
 @late()
+def tests():
+    import sys
+    from importlib.util import find_spec
+
+    # What the payload carries proves any host; on a build box the gate of a release is rezbuild's.
+    run = ["sh", "{root}/rezbuild-test/run.sh"]
+    check = [sys.executable, "-I", "-m", "rezbuild", "check", "--moved", "{root}"]
+    found = {
+        "host": {"command": run, "on_variants": True},
+        "host-long": {"command": [*run, "long"], "run_on": "explicit", "on_variants": True},
+    }
+    if find_spec("rezbuild"):
+        found["release"] = {"command": check, "run_on": "pre_release", "on_variants": True}
+    return found
+
+
+@late()
 def glibc():
     import json
     import os

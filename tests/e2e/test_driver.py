@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from studio import Studio
-from toys import LOW, Toys
+from toys import LOW, TOP, Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -27,6 +27,11 @@ def answer(studio: Studio, repository: Path | None = None) -> str:
 def root(studio: Studio, name: str, version: str) -> Path:
     (found,) = (studio.local / name / version).glob("platform-*/arch-*")
     return found
+
+
+def staged(studio: Studio) -> list[Path]:
+    """What unfinished builds have left in the repository: Rez's marks, and stages of ours."""
+    return [*studio.local.glob("*/.building*"), *studio.local.glob(".rezbuild/staged/*")]
 
 
 def test_builds_in_order_and_bundles(studio, toys):
@@ -115,19 +120,18 @@ def test_a_payload_that_fails_the_audit_is_not_installed(studio, toys):
 def test_rez_failing_after_the_installation_leaves_what_was_installed(studio, toys):
     """Rez deletes the variant when a pre_install test fails."""
     studio.rezbuild("build", "top")
-    test = 'tests = {"no": {"command": "false", "run_on": "pre_install"}}\n'
-    toys.edit("top/package.py", "relocatable", test + "relocatable")
+    add_test(toys, "false")
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 11
     assert "Rez's own words are above" in done.stderr
     assert answer(studio) == "42"
-    assert not list(root(studio, "top", "2.0.0").parent.glob(".rezbuild*"))
+    assert not staged(studio)
 
 
-SLOW = (
-    'tests = {{"slow": {{"command": "touch {ready}; test -e {ready}.quick || sleep 30",'
-    ' "run_on": "pre_install"}}}}\n'
-)
+def add_test(toys: Toys, command: str) -> None:
+    """A test of ``top`` that Rez runs before it installs the package."""
+    test = {"command": command, "run_on": "pre_install"}
+    toys.edit("top/package.py", "    return found\n", f"    return {{**found, 'one': {test}}}\n")
 
 
 @pytest.mark.parametrize("phase", ["build", "install"])
@@ -143,7 +147,7 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
         )
         toys.edit("top/recipe.py", old, new)
     else:
-        toys.edit("top/package.py", "relocatable", SLOW.format(ready=ready) + "relocatable")
+        add_test(toys, f"touch {ready}; test -e {ready}.quick || sleep 30")
     argv = [sys.executable, "-m", "rezbuild", "build", "top"]
     with subprocess.Popen(
         argv, env=studio.env, start_new_session=True, stdout=subprocess.DEVNULL
@@ -156,8 +160,7 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
         else:
             process.send_signal(number)
     assert ready.exists()
-    if (phase, number) != ("install", signal.SIGKILL):
-        assert answer(studio) == "42"
+    assert answer(studio) == "42"
     if phase == "build":
         toys.edit("top/recipe.py", new, old)
     else:
@@ -170,6 +173,70 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
     assert [path.name for path in variant.parent.iterdir()] == [variant.name]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_by_hand_a_failing_build_leaves_what_was_installed(studio, toys):
+    """Rez's own build process would have deleted it."""
+    studio.rezbuild("build", "top")
+    before = contents(studio)
+    add_test(toys, "false")
+    assert studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False).returncode != 0
+    toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+    assert studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False).returncode != 0
+    assert contents(studio) == before
+    assert not staged(studio)
+    # And this is what it is good for.
+    local = ("--process", "local")
+    assert studio.rez("build", "-i", *local, cwd=toys.recipes / "top", ok=False).returncode != 0
+    assert contents(studio) != before
+
+
+def contents(studio: Studio) -> dict[str, int]:
+    """The files of ``top``, each with its time."""
+    folder = studio.local / "top"
+    return {str(p.relative_to(folder)): p.lstat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def test_killed_at_any_moment_nothing_is_lost(studio, toys):
+    """``rez-build -i`` by hand, killed again and again, a little later each time."""
+    studio.rezbuild("build", "top")
+    start = "from rez.cli._main import run; run('build')"
+    argv = [sys.executable, "-c", start, "-i", "--clean"]
+    folder = toys.recipes / "top"
+    began = time.monotonic()
+    studio.run(*argv, cwd=folder)
+    whole = time.monotonic() - began
+    moments = 16
+    for number in range(moments):
+        with subprocess.Popen(
+            argv, env=studio.env, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
+        ) as process:
+            # More densely towards the end, when it is put into place.
+            time.sleep(whole * (1 - (1 - (number + 1) / moments) ** 2))
+            os.killpg(process.pid, signal.SIGKILL)
+        assert answer(studio) == "42", f"killed at moment {number}"
+        assert not list(studio.local.glob("*/.building*"))
+    studio.run(*argv, cwd=folder)
+    assert answer(studio) == "42"
+    assert not staged(studio)
+
+
+def test_a_package_that_is_not_ours_goes_rezs_own_way(studio, tmp_path):
+    """Its build may well write down where it is installed."""
+    code = "name = 'other'\nversion = '1'\nbuild_command = 'echo $REZ_BUILD_INSTALL_PATH >where; "
+    code += "cp where $REZ_BUILD_INSTALL_PATH'\n"
+    (tmp_path / "package.py").write_text(code)
+    studio.rez("build", "-i", cwd=tmp_path)
+    assert (studio.local / "other/1/where").read_text().strip() == str(studio.local / "other/1")
+
+
+def test_what_an_unfinished_installation_left_is_no_obstacle(studio, toys):
+    """A folder without package.py and Rez's mark, as its own process leaves them."""
+    (studio.local / "low/1.0.0/platform-linux").mkdir(parents=True)
+    (studio.local / "low/.building1.0.0").touch()
+    studio.rezbuild("build", "top")
+    assert answer(studio) == "42"
+    assert not staged(studio)
 
 
 def test_a_wrong_checksum_stops_everything(studio, toys):
@@ -341,7 +408,7 @@ def test_a_package_of_that_name_made_by_others(studio, toys):
     studio.rezbuild("build", "low")
     (root(studio, "low", "1.0.0") / "rezbuild.json").unlink()
     done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False)
-    assert "Rez resolved none made by rezbuild" in done.stderr
+    assert "none made by rezbuild is at hand" in done.stderr
 
 
 def test_a_broken_package_in_the_way_is_named(studio, toys):
@@ -368,11 +435,26 @@ def git(folder: Path, *argv: str) -> None:
     subprocess.run(["git", *identity, *argv], cwd=folder, check=True, capture_output=True)
 
 
+def tags(toys: Toys) -> list[str]:
+    argv = ["git", "tag"]
+    folder = toys.recipes.parent
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def commit(toys: Toys, message: str) -> None:
+    """Commits everything, and pushes it."""
+    folder = toys.recipes.parent
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", message, "--allow-empty")
+    git(folder, "push", "-qu", "origin", "main")
+
+
 @pytest.fixture
 def release(studio, toys):
     """Releases from a repository of many packages: commit, push, ``rezbuild build --release``."""
     folder = toys.recipes.parent
-    (folder / ".gitignore").write_text("build/\n")
+    (folder / ".gitignore").write_text("build/\nremote.git/\n")
     git(folder, "init", "-q", "-b", "main")
     git(folder, "init", "-q", "--bare", "remote.git")
     git(folder, "remote", "add", "origin", "./remote.git")
@@ -381,10 +463,9 @@ def release(studio, toys):
             studio.env[f"GIT_{who}_{what}"] = "t@example.invalid"
 
     def run(*argv: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        git(folder, "add", ".")
-        git(folder, "commit", "-qm", "Recipes", "--allow-empty")
-        git(folder, "push", "-qu", "origin", "main")
-        return studio.rezbuild("build", "top", "--release", *argv, ok=ok)
+        commit(toys, "Recipes")
+        requests = () if argv and argv[0].startswith("top-") else ("top",)
+        return studio.rezbuild("build", *requests, *argv, "--release", ok=ok)
 
     return run
 
@@ -396,11 +477,72 @@ def test_release(studio, toys, release):
     assert not (studio.local / "top").exists()
     text = (studio.released / "top/2.0.0/package.py").read_text()
     assert "'profile': 'optimized'" in text
-    argv = ["git", "tag"]
-    folder = toys.recipes.parent
-    tags = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
-    assert tags.stdout.split() == ["low-1.0.0", "top-2.0.0"]
+    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
     assert "top-2.0.0: nothing to do" in release().stdout
+
+
+CHECK = """\
+def quick(c):
+    said = c.run(c.root / "bin/top").stdout.strip()
+    yield c.result("answer", said, [] if said == "{answer}" else ["it is wrong"])
+"""
+
+
+@pytest.mark.parametrize("way", ["rezbuild build --release", "rez-release"])
+def test_a_failing_gate_leaves_nothing_released(studio, toys, release, way):
+    """The gate is `rezbuild check` on a copy of the payload, a test of the package for Rez."""
+    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=43))
+    done = release(ok=False)
+    if way == "rez-release":
+        folder, env = toys.recipes / "top", {"REZBUILD_RECIPES": str(toys.recipes)}
+        options = ("--message", "by hand")
+        done = studio.rez("release", *options, cwd=folder, ok=False, **env)
+    assert done.returncode != 0
+    assert "FAILED  answer: 42" in done.stdout
+    assert not (studio.released / "top/2.0.0").exists()
+    assert tags(toys) == ["low-1.0.0"]
+    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=42))
+    assert "ok      answer: 42" in release().stdout
+    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+    assert not [*studio.released.glob(".rezbuild/staged/*"), *studio.released.glob("*/.building*")]
+
+
+def test_an_older_version_is_released_after_a_newer_one(studio, toys, release):
+    release()
+    toys.add("top", "1.9.0", TOP, requires='"low-1"')
+    release("top-1.9")
+    by_hand = ("--no-latest", "--message", "backport")
+    toys.add("top", "1.8.0", TOP, requires='"low-1"')
+    commit(toys, "top 1.8.0")
+    env = {"REZBUILD_RECIPES": str(toys.recipes), "REZBUILD_TOP_VERSION": "1.8.0"}
+    studio.rez("release", *by_hand, cwd=toys.recipes / "top", **env)
+    found = sorted(path.name for path in (studio.released / "top").iterdir())
+    assert found == ["1.8.0", "1.9.0", "2.0.0"]
+    assert tags(toys) == ["low-1.0.0", "top-1.8.0", "top-1.9.0", "top-2.0.0"]
+
+
+def test_what_is_released_says_where_it_is_from(studio, toys, release):
+    """The changelog is this package's own, and no longer than was set."""
+    release()
+    for number in range(15):
+        toys.edit("top/recipe.py", "def build", f"# change {number}\ndef build")
+        commit(toys, f"top, change {number}")
+        (toys.recipes / "other").write_text(str(number))
+        commit(toys, f"other, change {number}")
+    toys.add("top", "2.1.0", TOP, requires='"low-1"')
+    release("--message", "the new one")
+    code = "from rez.packages import get_package_from_repository as get; import json, sys\n"
+    code += "p = get('top', '2.1.0', sys.argv[1])\n"
+    code += "print(json.dumps([p.built_from, p.changelog, p.release_message]))"
+    found = studio.run(sys.executable, "-c", code, studio.released).stdout
+    built_from, changelog, message = json.loads(found.splitlines()[-1])
+    assert built_from["url"] == "https://upstream.invalid/top-2.1.0.tar.gz"
+    assert len(built_from["sha256"]) == 64
+    assert len(built_from["recipe"]) == 16
+    assert message == "the new one"
+    assert "top, change 14" in changelog
+    assert "other, change" not in changelog
+    assert changelog.count("commit ") == 10
 
 
 @pytest.mark.parametrize("change", ["recipe", "profile", "force"])

@@ -16,7 +16,7 @@ from moving import PYTHON
 from studio import ROOT
 
 pytestmark = pytest.mark.e2e
-LIBRARY = ROOT / "packages/python/stdlib.py"
+LIBRARY = ROOT / "packages/python/host/stdlib.py"
 
 # Run by either interpreter, with the path of stdlib.py: sets of names, by what they are names of.
 PROBE = """\

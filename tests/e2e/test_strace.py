@@ -17,7 +17,7 @@ from rezbuild import elf
 from rezbuild.libraries import host_libraries
 
 pytestmark = pytest.mark.e2e
-LIBRARY = ROOT / "packages/python/stdlib.py"
+LIBRARY = ROOT / "packages/python/host/stdlib.py"
 
 # What each program of the host reads: no library and no data of another package's.
 HOST = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -83,60 +82,3 @@ def test_a_repository_that_cannot_be_written(tmp_path):
         publish.move_into_place(staging, tmp_path / "repo/variant")
     assert caught.value.advice
     assert read(staging) == "new"
-
-
-class BrokenError(Exception):
-    pass
-
-
-def test_kept_restores_what_was_deleted_or_half_replaced(tmp_path):
-    target = make(tmp_path / "repo/variant", "old")
-    with pytest.raises(BrokenError), publish.kept(target):
-        (target / "lib/file").unlink()
-        (target / "lib/half").write_text("half made")
-        raise BrokenError
-    assert read(target) == "old"
-    assert not (target / "lib/half").exists()
-    assert [path.name for path in target.parent.iterdir()] == ["variant"]
-
-
-def test_kept_leaves_the_new_one(tmp_path):
-    target = make(tmp_path / "repo/variant", "old")
-    with publish.kept(target):
-        publish.move_into_place(make(tmp_path / "staging", "new"), target)
-    assert read(target) == "new"
-    assert [path.name for path in target.parent.iterdir()] == ["variant"]
-
-
-def test_kept_of_nothing(tmp_path):
-    target = tmp_path / "repo/variant"
-    with pytest.raises(BrokenError), publish.kept(target):
-        make(target, "half made")
-        raise BrokenError
-    assert not target.exists()
-
-
-def test_a_killed_process_is_made_good_by_the_next_one(tmp_path):
-    target = make(tmp_path / "repo/variant", "old")
-    code = (
-        "import pathlib, shutil, sys, time\n"
-        "from rezbuild import publish\n"
-        "target = pathlib.Path(sys.argv[1])\n"
-        "with publish.kept(target):\n"
-        "    shutil.rmtree(target)\n"
-        "    print('gone', flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code, target], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"gone\n"
-        process.send_signal(signal.SIGKILL)
-    assert not target.exists()
-    assert publish.interrupted(target)
-    # Half of another try may stand there; the copy is what is whole.
-    make(target, "half made")
-    publish.recover(target)
-    assert not publish.interrupted(target)
-    assert read(target) == "old"
-    publish.recover(target)  # a second time there is nothing to do
-    assert [path.name for path in target.parent.iterdir()] == ["variant"]

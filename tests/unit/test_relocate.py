@@ -341,6 +341,22 @@ def test_a_failing_patchelf_is_an_error_with_its_words(chain):
         relocate.apply(plan, chain.payload, "/bin/false")
 
 
+def test_a_library_has_two_names_at_most(compile_c, tmp_path):
+    """Rez's package cache makes a file of each link."""
+    lib = tmp_path / "lib"
+    compile_c.library(f"{lib}/libx.so.1.2.3", "-Wl,-soname,libx.so.1", source="int x;\n")
+    compile_c.library(f"{lib}/libalone.so.2.0", "-Wl,-soname,libalone.so.2", source="int y;\n")
+    (lib / "libx.so.1").symlink_to("libx.so.1.2.3")
+    (lib / "libx.so").symlink_to("libx.so.1")
+    (lib / "libother.so").symlink_to("libalone.so.2.0")
+    relocate.fewer_names(tmp_path)
+    assert not (lib / "libx.so.1").is_symlink()
+    assert os.readlink(lib / "libx.so") == "libx.so.1"
+    # No link has this one's soname: whoever made it means the file's name.
+    found = sorted(path.name for path in lib.iterdir())
+    assert found == ["libalone.so.2.0", "libother.so", "libx.so", "libx.so.1"]
+
+
 def test_links_become_relative(tmp_path):
     payload = tmp_path / "payload"
     (payload / "lib").mkdir(parents=True)

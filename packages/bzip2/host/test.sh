@@ -1,0 +1,6 @@
+# A part of run.sh. shellcheck shell=sh
+if [ "$(printf studio | "$root/bin/bzip2" -c | "$root/bin/bzip2" -dc)" = studio ]; then
+    ok "bzip2"
+else
+    bad "bzip2: what was packed cannot be unpacked"
+fi

@@ -1,0 +1,2 @@
+# A part of run.sh: tries the interpreter. shellcheck shell=sh
+"$root/bin/python3" -I -B "$here/trials.py" "$mode" || failed=1

@@ -1,0 +1,6 @@
+# A part of run.sh. shellcheck shell=sh
+if [ "$(printf studio | "$root/bin/xz" -c | "$root/bin/xz" -dc)" = studio ]; then
+    ok "xz"
+else
+    bad "xz: what was packed cannot be unpacked"
+fi

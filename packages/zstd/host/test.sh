@@ -1,0 +1,6 @@
+# A part of run.sh. shellcheck shell=sh
+if [ "$(printf studio | "$root/bin/zstd" -c | "$root/bin/zstd" -dc)" = studio ]; then
+    ok "zstd"
+else
+    bad "zstd: what was packed cannot be unpacked"
+fi
