@@ -1,6 +1,7 @@
 # The two commands of the README, and what developers use besides.
 #
-#   make python [PYTHON=3.13] [PROFILE=optimized]     build a Python and try it
+#   make python [PYTHON=3.13] [CY=2026] [PROFILE=optimized]     build a Python, or a platform
+#                                                     year's, and try it
 #   make test                                         everything that a change must pass
 #   make test-all                                     the version matrix and the optimized profile too
 
@@ -16,7 +17,10 @@ BIN := $(VENV)/bin
 # A Rez version range, as in 3.13; empty: the catalogue's default.
 PYTHON =
 PROFILE =
-REQUEST = python$(if $(PYTHON),-$(PYTHON))
+# A year of the VFX Reference Platform.
+CY =
+REQUEST = $(if $(CY),'vfxplatform-$(CY)') 'python$(if $(PYTHON),-$(PYTHON))'
+WANTED = $(if $(CY),$(if $(PYTHON),$(REQUEST),'vfxplatform-$(CY)'),$(REQUEST))
 
 .PHONY: help python test test-all lint unit e2e doctor clean
 
@@ -25,13 +29,13 @@ help:
 
 python: $(VENV)/.base
 	@REZ_CONFIG_FILE="$(CURDIR)/rezconfig.py$${REZ_CONFIG_FILE:+:$$REZ_CONFIG_FILE}" \
-	$(BIN)/rezbuild build '$(REQUEST)' $(if $(PROFILE),--profile '$(PROFILE)') \
+	$(BIN)/rezbuild build $(WANTED) $(if $(PROFILE),--profile '$(PROFILE)') \
 		--run 'python3 tests/smoke.py'
 	@echo
 	@echo 'Use it:'
 	@echo '    . .venv/bin/activate'
 	@echo '    export REZ_CONFIG_FILE="$$PWD/rezconfig.py"'
-	@echo "    rez-env '$(REQUEST)' -- python3"
+	@echo "    rez-env $(strip $(REQUEST)) -- python3"
 
 test: lint unit e2e
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rezbuild.catalogue import Recipe
+    from rezbuild.platforms import Platform
 
 __version__ = "0.1.0"
 
@@ -90,6 +91,26 @@ def package() -> Package:
     except RezbuildError as error:
         raise PackageMetadataError(str(error)) from None
     return found
+
+
+def platform() -> Platform:
+    """The version that is meant, of the package of requests whose ``package.py`` calls this.
+
+    Raises:
+        rez.exceptions.PackageMetadataError: platform.toml or the version asked for is wrong.
+    """
+    from rez.exceptions import PackageMetadataError  # noqa: PLC0415 (only inside Rez)
+
+    from rezbuild import platforms  # noqa: PLC0415 (see above)
+    from rezbuild.errors import RezbuildError  # noqa: PLC0415 (see above)
+    from rezbuild.settings import version_variable  # noqa: PLC0415 (see above)
+
+    folder = Path(sys._getframe(1).f_code.co_filename).parent  # noqa: SLF001 (see above)
+    try:
+        version = os.environ.get(version_variable(folder.name))
+        return platforms.choose(platforms.load(folder), version or None)
+    except RezbuildError as error:
+        raise PackageMetadataError(str(error)) from None
 
 
 def profile(asked: str | None, *, central: bool) -> str:

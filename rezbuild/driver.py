@@ -23,6 +23,7 @@ from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, FetchError, RezError, from_report
 from rezbuild.fetch import Fetcher
 from rezbuild.graph import Step, newest
+from rezbuild.platforms import Platform
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
 from rezbuild.toolchain import Toolchain
@@ -107,6 +108,32 @@ class Driver:
                 if not self._is_done(step):
                     self._build(step, target)
 
+    def install(self, platform: Platform) -> None:
+        """Installs or releases a package of requests.
+
+        Raises:
+            RezError: It is released already, with other requests; or Rez failed.
+        """
+        wanted = {"requires": list(platform.requires), "glibc": platform.glibc}
+        found = repository.attributes(platform.name, platform.version, self.paths, list(wanted))
+        if found == wanted:
+            self.say(f"{platform}: nothing to do, installed with the same requests")
+            return
+        if found and self.options.release:
+            raise RezError(
+                f"{platform} is released already, with other requests: {found['requires']}",
+                advice=[f"to release it anew, remove it first: rez-rm -p {platform}"],
+            )
+        variables = {version_variable(platform.name): platform.version}
+        self.say(f"{platform}: {', '.join(platform.requires)}")
+        if self.options.release:
+            message = self.options.message or f"{platform}, by rezbuild"
+            release = ("release", "--no-latest", "--message", message)
+            self._rez(str(platform), platform.folder, variables, *release)
+        else:
+            self._rez(str(platform), platform.folder, variables, "build", "--install")
+        repository.forget()
+
     def _is_done(self, step: Step) -> bool:
         current = repository.installed(*step.key, self.paths)
         reason, profile = self._reason(step, current)
@@ -167,14 +194,16 @@ class Driver:
         )
 
     def _build(self, step: Step, target: Path) -> None:
+        command: tuple[str, ...]
         self.say(f"{step}: building, {self.reasons[step.key]}")
         if self.options.release:
             self._refuse_released(step, target)
             message = self.options.message or f"{step}, by rezbuild"
-            self._rez(step, "release", "--no-latest", "--message", message)
+            command = ("release", "--no-latest", "--message", message)
         else:
             forced = self.options.force and step.requested
-            self._rez(step, "build", "--install", *(["--clean"] if forced else []))
+            command = ("build", "--install", *(["--clean"] if forced else []))
+        self._rez(str(step), step.recipe.folder, self._variables(step), *command)
         self._check_installed(step, target)
 
     def _refuse_released(self, step: Step, target: Path) -> None:
@@ -207,17 +236,19 @@ class Driver:
                 advice=["the recipe may have changed meanwhile: run it again"],
             )
 
-    def _rez(self, step: Step, command: str, *arguments: str) -> None:
+    def _rez(
+        self, what: str, recipe: Path, variables: Mapping[str, str], command: str, *arguments: str
+    ) -> None:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
             report = Path(folder, "report.json")
             done = subprocess.run(
                 rez_command(command, "--process", PROCESS, *arguments),
-                cwd=step.recipe.folder,
-                env={**os.environ, **self._variables(step), REPORT: str(report)},
+                cwd=recipe,
+                env={**os.environ, **variables, REPORT: str(report)},
                 check=False,
             )
             if done.returncode != 0:
-                raise _failure(step, command, done.returncode, report)
+                raise _failure(what, recipe, command, done.returncode, report)
 
     def _variables(self, step: Step) -> dict[str, str]:
         chosen = dict([step.key, *step.built_against.items()])
@@ -255,11 +286,11 @@ def rez_command(command: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", start, *arguments]
 
 
-def _failure(step: Step, command: str, status: int, report: Path) -> Exception:
+def _failure(what: str, recipe: Path, command: str, status: int, report: Path) -> Exception:
     try:
         return from_report(json.loads(report.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return RezError(
-            f"rez-{command} of {step} ended with exit code {status}; Rez's own words are above",
-            advice=[f"try it by hand: cd {step.recipe.folder} && rez-{command}"],
+            f"rez-{command} of {what} ended with exit code {status}; Rez's own words are above",
+            advice=[f"try it by hand: cd {recipe} && rez-{command}"],
         )

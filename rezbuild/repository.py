@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +83,27 @@ def versions(name: str, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         for path in paths:
             for package in iter_packages(name, paths=[path]):
                 yield str(package.version), path
+
+
+def attributes(
+    name: str, version: str, paths: Iterable[str], wanted: Sequence[str]
+) -> dict[str, Any]:
+    """Attributes of exactly this version in the first repository that has it; {} without one.
+
+    Lists hold strings, as they are written.
+
+    Raises:
+        RezError: A package in the way cannot be read.
+    """
+    with _rez(f"{name}-{version}"):
+        for path in paths:
+            package = get_package_from_repository(name, version, path)
+            if package:
+                found = {key: getattr(package, key, None) for key in wanted}
+                return {
+                    k: list(map(str, v)) if isinstance(v, list) else v for k, v in found.items()
+                }
+    return {}
 
 
 def forget() -> None:

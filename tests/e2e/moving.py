@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from studio import ROOT, Studio
 
-from rezbuild import graph
+from rezbuild import elf, graph
+from rezbuild.libraries import host_libraries
 
 # The chain under test: the default one, or that of the version which test_matrix.py names.
 REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
@@ -21,6 +23,25 @@ DEFAULTS = {
 }
 NAMES = tuple(DEFAULTS)
 PYTHON = DEFAULTS["python"]
+
+
+# What the interpreter says of itself; run inside rez-env.
+PROBE = """\
+import ctypes, json, os, readline, sqlite3, ssl, sys, zlib
+maps = {line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if "/" in line}
+print(json.dumps({
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "prefix": sys.prefix,
+    "executable": sys.executable,
+    "openssl": ssl.OPENSSL_VERSION.split()[1],
+    "zlib": zlib.ZLIB_RUNTIME_VERSION,
+    "readline": readline._READLINE_LIBRARY_VERSION,
+    "sqlite": sqlite3.connect(":memory:").execute("select 6*7").fetchone()[0],
+    "ctypes": ctypes.CDLL(None).getpid() == os.getpid(),
+    "path": sys.path,
+    "maps": sorted(maps),
+}))
+"""
 
 
 def build_folders() -> list[Path]:
@@ -50,11 +71,13 @@ def host_family(studio: Studio, repository: Path) -> None:
         shutil.copytree(studio.local / name, repository / name)
 
 
-def by_rez_cp(studio: Studio, folder: Path, name: str = "python") -> Path:
+def by_rez_cp(
+    studio: Studio, folder: Path, name: str = "python", options: tuple[str, ...] = ()
+) -> Path:
     repository = folder / "second repository"
     repository.mkdir()
     host_family(studio, repository)
-    studio.rez("cp", "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
+    studio.rez("cp", *options, "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
     return repository
 
 
@@ -65,3 +88,33 @@ def find_on_host(soname: str) -> Path | None:
         if line.split(" ")[0].strip() == soname:
             return Path(line.rpartition("=> ")[2])
     return None
+
+
+def probe(studio: Studio, repository: Path, **env: str) -> dict:
+    done = studio.in_env(repository, "python", "python3", "-c", PROBE, **env)
+    return json.loads(done.stdout)
+
+
+def check(seen: dict, root: Path, **versions: str) -> None:
+    """The versions are the packages', and nothing but glibc and the listed ones is the host's."""
+    expected = {**DEFAULTS, **versions}
+    assert {name: seen[name] for name in ("openssl", "zlib", "readline")} == {
+        name: expected[name] for name in ("openssl", "zlib", "readline")
+    }
+    assert seen["version"] == expected["python"]
+    assert Path(seen["prefix"]).resolve() == root.resolve()
+    assert (seen["sqlite"], seen["ctypes"]) == (42, True)
+    allowed = host_libraries().glibc | set(host_libraries().known)
+    top = str(root.resolve())
+    for name in seen["maps"]:
+        if name.startswith((top + "/", "/usr/lib/locale/")):
+            continue
+        if "/gconv/" in name:
+            continue  # glibc's own character sets
+        soname = elf.read(Path(name)).soname
+        assert soname in allowed, f"{name} ({soname}) is neither ours nor glibc's"
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    facts = {path: path.lstat() for path in root.rglob("*")}
+    return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in facts.items()}

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from moving import gone, host_family, variant
+from moving import check, gone, host_family, probe, variant
 from studio import ROOT, Studio
-from test_python import check, probe
 
 from rezbuild import elf, toolchain
 
@@ -41,7 +40,16 @@ def studio(built: Studio, scratch: Path) -> Studio:
 
 
 # What the default chain is tried with, and what the others have to pass as well.
-SAME = ("python", "building", "certificates", "terminal", "venv", "stdlib", "strace")
+SAME = (
+    "python",
+    "moves",
+    "building",
+    "certificates",
+    "terminal",
+    "venv",
+    "stdlib",
+    "strace",
+)
 
 
 @pytest.mark.parametrize("chain", CHAINS)

@@ -8,134 +8,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from loopback import TlsServer, serving
-from moving import (
-    DEFAULTS,
-    NAMES,
-    PYTHON,
-    build_folders,
-    by_rez_cp,
-    find_on_host,
-    gone,
-    host_family,
-    variant,
-)
+from moving import DEFAULTS, NAMES, PROBE, PYTHON, check, find_on_host, probe, variant
 from studio import ROOT, Studio
 
-from rezbuild import elf
-from rezbuild.libraries import host_libraries
-
 pytestmark = pytest.mark.e2e
-
-# What the interpreter says of itself; run inside rez-env.
-PROBE = """\
-import ctypes, json, os, readline, sqlite3, ssl, sys, zlib
-maps = {line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if "/" in line}
-print(json.dumps({
-    "version": "%d.%d.%d" % sys.version_info[:3],
-    "prefix": sys.prefix,
-    "executable": sys.executable,
-    "openssl": ssl.OPENSSL_VERSION.split()[1],
-    "zlib": zlib.ZLIB_RUNTIME_VERSION,
-    "readline": readline._READLINE_LIBRARY_VERSION,
-    "sqlite": sqlite3.connect(":memory:").execute("select 6*7").fetchone()[0],
-    "ctypes": ctypes.CDLL(None).getpid() == os.getpid(),
-    "path": sys.path,
-    "maps": sorted(maps),
-}))
-"""
-
-
-def by_rez_mv(studio: Studio, folder: Path) -> Path:
-    first = by_rez_cp(studio, folder)
-    repository = folder / "moved"
-    repository.mkdir()
-    host_family(studio, repository)
-    studio.rez("mv", "--dest-path", repository, f"python-{PYTHON}", first)
-    shutil.rmtree(first)
-    return repository
-
-
-def by_hand(studio: Studio, folder: Path) -> Path:
-    first = by_rez_cp(studio, folder)
-    repository = folder / "a much longer path than before" / ("x" * 100) / "repository"
-    repository.parent.mkdir(parents=True)
-    first.rename(repository)
-    return repository
-
-
-def by_a_link(studio: Studio, folder: Path) -> Path:
-    first = by_rez_cp(studio, folder)
-    repository = folder / "link"
-    repository.symlink_to(first)
-    return repository
-
-
-def read_only(studio: Studio, folder: Path) -> Path:
-    repository = by_rez_cp(studio, folder)
-    subprocess.run(["chmod", "-R", "a-w", repository], check=True)
-    return repository
-
-
-MOVES: dict[str, Callable[[Studio, Path], Path]] = {
-    "rez-cp": by_rez_cp,
-    "rez-mv": by_rez_mv,
-    "by hand": by_hand,
-    "symlinked": by_a_link,
-    "read-only": read_only,
-}
-
-
-def probe(studio: Studio, repository: Path, **env: str) -> dict:
-    done = studio.in_env(repository, "python", "python3", "-c", PROBE, **env)
-    return json.loads(done.stdout)
-
-
-def check(seen: dict, root: Path, **versions: str) -> None:
-    """The versions are the packages', and nothing but glibc and the listed ones is the host's."""
-    expected = {**DEFAULTS, **versions}
-    assert {name: seen[name] for name in ("openssl", "zlib", "readline")} == {
-        name: expected[name] for name in ("openssl", "zlib", "readline")
-    }
-    assert seen["version"] == expected["python"]
-    assert Path(seen["prefix"]).resolve() == root.resolve()
-    assert (seen["sqlite"], seen["ctypes"]) == (42, True)
-    allowed = host_libraries().glibc | set(host_libraries().known)
-    top = str(root.resolve())
-    for name in seen["maps"]:
-        if name.startswith((top + "/", "/usr/lib/locale/")):
-            continue
-        if "/gconv/" in name:
-            continue  # glibc's own character sets
-        soname = elf.read(Path(name)).soname
-        assert soname in allowed, f"{name} ({soname}) is neither ours nor glibc's"
 
 
 def test_it_works_where_it_was_built(built):
     check(probe(built, built.local), variant(built.local))
-
-
-@pytest.mark.parametrize("way", MOVES)
-def test_it_works_after_a_move(built, scratch, way):
-    folder = scratch / f"way {way}"
-    folder.mkdir()
-    repository = MOVES[way](built, folder)
-    root = variant(repository)
-    before = snapshot(root)
-    with gone(built.local, *build_folders()):
-        check(probe(built, repository), root)
-        built.rezbuild("audit", root)
-    # Nothing was written by using it.
-    assert snapshot(root) == before
-
-
-def snapshot(root: Path) -> dict[str, tuple[int, int]]:
-    facts = {path: path.lstat() for path in root.rglob("*")}
-    return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in facts.items()}
 
 
 def test_another_user_may_use_it_read_only(built, moved):

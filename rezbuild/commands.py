@@ -1,0 +1,257 @@
+"""What each command of the command line does, once its arguments are read."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from rezbuild import platforms
+from rezbuild.errors import (
+    AuditError,
+    CatalogueError,
+    CheckError,
+    FetchError,
+    RezError,
+    UsageError,
+)
+from rezbuild.settings import Settings, glibc_version
+
+if TYPE_CHECKING:
+    from rezbuild.catalogue import Recipe, Release
+    from rezbuild.graph import Step
+    from rezbuild.platforms import Platform
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    """The settings, with the options that go before them."""
+    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs")}
+    options["glibc_max"] = _ceiling(arguments)
+    return replace(Settings.read(), **{name: v for name, v in options.items() if v})
+
+
+def _ceiling(arguments: argparse.Namespace) -> str | None:
+    """What --glibc-max says: a version, or a year of the platform as in CY2026."""
+    text = getattr(arguments, "glibc_max", "")
+    if not text.upper().startswith("CY"):
+        return glibc_version(text, "--glibc-max")
+    years = [p for found in platforms.find(recipes_folder(arguments)).values() for p in found]
+    for year in years:
+        if year.version == text[2:]:
+            return year.glibc
+    raise UsageError(
+        f"--glibc-max {text} names no year that is known",
+        advice=[f"known: {', '.join('CY' + year.version for year in years)}"],
+    )
+
+
+def build(arguments: argparse.Namespace) -> int:
+    from rezbuild import graph, toolchain  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.driver import Driver, Options  # noqa: PLC0415 (see above)
+
+    settings = _settings(arguments)
+    if arguments.jobs:
+        os.environ["REZBUILD_JOBS"] = str(arguments.jobs)
+    options = Options(arguments.release, arguments.force, arguments.message)
+    driver = Driver(settings, toolchain.find(settings), options, say)
+    folder = recipes_folder(arguments)
+    years, requests = platforms.expand(platforms.find(folder), arguments.requests)
+    steps = graph.plan(graph.recipes(folder), requests, driver.available)
+    driver.run(steps)
+    for year in years:
+        driver.install(year)
+    for packages in _environments(steps, years):
+        say(f"ready: rez-env {' '.join(packages)}")
+        if arguments.run:
+            _run_in(packages, arguments.run)
+    return 0
+
+
+def _environments(steps: Sequence[Step], years: Sequence[Platform]) -> list[list[str]]:
+    """What was asked for, in one environment, or one each where a package is there twice."""
+    keys = [(year.name, year.version) for year in years]
+    keys += [step.key for step in steps if step.requested]
+    exact = [f"{name}=={version}" for name, version in keys]
+    return [exact] if len({name for name, _ in keys}) == len(keys) else [[e] for e in exact]
+
+
+def _run_in(packages: Sequence[str], command: Sequence[str]) -> None:
+    from rezbuild.driver import rez_command  # noqa: PLC0415 (rez is slow to import)
+
+    argv = rez_command("env", *packages, "--", *command)
+    status = subprocess.run(argv, check=False).returncode
+    if status != 0:
+        raise RezError(
+            f"{shlex.join(command)} failed in rez-env {' '.join(packages)}: exit code {status}",
+            advice=[f"try it by hand: rez-env {' '.join(packages)}"],
+        )
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
+
+    fetcher = Fetcher(Settings.read())
+    recipes = graph.recipes(recipes_folder(arguments))
+    missing: list[Release] = []
+
+    def get(_: Recipe, release: Release) -> bool:
+        try:
+            fetched = fetcher.fetch(release)
+            if arguments.to:
+                fetched = fetcher.mirror(release, arguments.to.absolute())
+        except FetchError as error:
+            say(str(error))
+            missing.append(release)
+            return False
+        say(f"{release.name}-{release.version}: {fetched.path}")
+        return True
+
+    if arguments.all:
+        for recipe in recipes.values():
+            for release in recipe.releases.values():
+                get(recipe, release)
+    elif arguments.requests:
+        graph.plan(recipes, arguments.requests, get)
+        missing.clear()  # an older version in the range made up for it, or plan() has raised
+    else:
+        raise UsageError("nothing to fetch", advice=["name requests, or --all"])
+    if missing:
+        raise FetchError(
+            f"{len(missing)} sources could not be had: "
+            + ", ".join(f"{release.name}-{release.version}" for release in missing),
+            advice=["the lines above say what was tried for each"],
+        )
+    return 0
+
+
+def versions(arguments: argparse.Namespace) -> int:
+    from rezbuild import graph, versions  # noqa: PLC0415 (rez is slow to import)
+
+    recipes = graph.recipes(recipes_folder(arguments))
+    unknown = [name for name in arguments.names if name not in recipes]
+    if unknown:
+        raise CatalogueError(
+            f"there is no recipe for {', '.join(unknown)}",
+            advice=[f"recipes: {', '.join(recipes)}"],
+        )
+    names = arguments.names or list(recipes)
+    rows = versions.rows([recipes[name] for name in names], Settings.read())
+    if arguments.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        # In a pipe nothing is folded: other programs read lines.
+        Console(width=None if sys.stdout.isatty() else 500).print(versions.table(rows))
+    return 0
+
+
+def audit(arguments: argparse.Namespace) -> int:
+    from rezbuild.audit import audit, show  # noqa: PLC0415 (not for every command)
+
+    if not arguments.what:
+        raise UsageError("nothing to audit", advice=["name a folder or a Rez request"])
+    root = _payload(arguments.what)
+    report = audit(root, ceiling=_settings(arguments).glibc_max)
+    if arguments.json:
+        print(json.dumps(show.as_data(root, report), indent=2))
+    else:
+        for line in show.lines(root, report):
+            # Names of files are bytes; not all of them are text on this terminal.
+            encoding = sys.stdout.encoding
+            print(line.encode(encoding, "backslashreplace").decode(encoding))
+    return AuditError.exit_code if report.errors else 0
+
+
+def _payload(what: str) -> Path:
+    """The folder that a user names, or the payload that Rez resolves for it."""
+    root = Path(what)
+    if not root.exists() and "/" not in what:
+        from rezbuild.repository import resolve_root  # noqa: PLC0415 (rez is slow to import)
+
+        root = resolve_root(what)
+    return root
+
+
+def check(arguments: argparse.Namespace) -> int:
+    from rezbuild import check  # noqa: PLC0415 (not for every command)
+
+    settings = _settings(arguments)
+    root = _payload(arguments.what).resolve()
+    folder = recipes_folder(arguments)
+    failed = []
+    results = check.check(
+        root, folder, settings, suite=arguments.suite, keep=arguments.keep, moved=arguments.moved
+    )
+    for result in results:
+        say(str(result))
+        if result.problems:
+            failed.append(result.name)
+    if failed:
+        raise CheckError(
+            f"{root} failed: {', '.join(failed)}",
+            advice=["the lines above say what is wrong; --keep DIR leaves the logs"],
+        )
+    return 0
+
+
+def stage(arguments: argparse.Namespace) -> int:
+    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild import stage as staging  # noqa: PLC0415 (not for every command)
+    from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
+
+    settings = _settings(arguments)
+    fetcher = Fetcher(settings)
+
+    def available(_: Recipe, release: Release) -> bool:
+        try:
+            fetcher.fetch(release)
+        except FetchError as error:
+            say(str(error))
+            return False
+        return True
+
+    recipes = graph.recipes(recipes_folder(arguments))
+    target = arguments.folder.absolute()
+    # Before anything is fetched.
+    name = arguments.request.partition("-")[0].partition("=")[0]
+    staging.check_target(target, name)
+    steps = graph.plan(recipes, [arguments.request], available)
+    work = (arguments.work or settings.cache / "stage").absolute()
+    staging.stage(steps, target, work, settings)
+    say(f"ready: {target} is the payload of {steps[-1]}")
+    return 0
+
+
+def doctor(_: argparse.Namespace) -> int:
+    from rezbuild import doctor  # noqa: PLC0415 (rez is slow to import)
+
+    return doctor.report(doctor.examine(Settings.read()))
+
+
+def recipes_folder(arguments: argparse.Namespace) -> Path:
+    named = arguments.recipes or os.environ.get("REZBUILD_RECIPES")
+    if named:
+        return Path(named).absolute()
+    here = Path.cwd()
+    beside = Path(__file__).resolve().parents[1]
+    for folder in (here, *here.parents, beside):
+        if next(folder.glob("packages/*/sources.toml"), None):
+            return folder / "packages"
+    raise CatalogueError(
+        "no recipes here or above: no packages/*/sources.toml",
+        advice=["run this in a clone of the project, or name its packages folder: --recipes"],
+    )
+
+
+def say(text: str) -> None:
+    # Rez's own output and ours share the terminal; nothing may wait in a buffer.
+    print(text, flush=True)

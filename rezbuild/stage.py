@@ -1,0 +1,87 @@
+"""Payloads without a package manager: for a tar file, a container or another packager.
+
+What Rez installs is the same tree, with Rez's own files besides.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import rezbuild
+from rezbuild import manifest, publish
+from rezbuild.bake import Job, baked
+from rezbuild.build import Dependency
+from rezbuild.errors import UsageError
+from rezbuild.graph import Step
+from rezbuild.settings import Settings
+
+
+def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -> None:
+    """Bakes the steps in order, and puts the last one's payload at ``target``.
+
+    Args:
+        steps: What is needed first, and the one that is wanted last.
+        target: A folder that is not there, is empty, or holds an older payload of that package.
+        work: Where it is built. What is ready there from the same inputs is used again.
+        settings: Profile, jobs and the sources' routes.
+
+    Raises:
+        UsageError: There is something else at ``target``.
+        RezbuildError: A build failed; what stood at ``target`` is as it was.
+    """
+    wanted = steps[-1]
+    check_target(target, wanted.release.name)
+    # As in the hook: what is made is for everyone.
+    os.umask(0o022)
+    profile = rezbuild.profile(settings.profile, central=False)
+    ready: dict[tuple[str, str], Path] = {}
+    for step in steps:
+        job = _job(step, ready, work, target, profile)
+        with baked(job, settings) as payload:
+            ready[step.key] = payload
+            if step is wanted:
+                _copy_into_place(payload, target)
+
+
+def check_target(target: Path, name: str) -> None:
+    """Sees that nothing of the user's is at ``target``.
+
+    Raises:
+        UsageError: There is.
+    """
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise UsageError(f"{target} is no folder", advice=["name a folder to make"])
+    had = (manifest.read(target) or {}).get("name")
+    if any(target.iterdir()) and had != name:
+        raise UsageError(
+            f"{target} is not empty, and holds no payload of {name}",
+            advice=["name another folder, or remove what is in it"],
+        )
+
+
+def _job(
+    step: Step, ready: dict[tuple[str, str], Path], work: Path, target: Path, profile: str
+) -> Job:
+    against = step.built_against.items()
+    return Job(
+        recipe_folder=step.recipe.folder,
+        version=step.release.version,
+        build_path=work / step.release.name / f"{step.release.version}-{profile}",
+        place=target,
+        profile=profile,
+        dependencies={n: Dependency(n, v, ready[n, v]) for n, v in against},
+    )
+
+
+def _copy_into_place(payload: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it, so that it arrives by a rename.
+    with tempfile.TemporaryDirectory(prefix=".rezbuild-", dir=target.parent) as folder:
+        copy = shutil.copytree(payload, Path(folder, "payload"), symlinks=True)
+        publish.move_into_place(copy, target)

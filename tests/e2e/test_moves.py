@@ -1,0 +1,249 @@
+"""Every way that Rez has to move or to serve a payload; the original is gone when it is used.
+
+docs/relocation.md has the table of these.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from moving import (
+    DEFAULTS,
+    NAMES,
+    PROBE,
+    PYTHON,
+    build_folders,
+    by_rez_cp,
+    check,
+    gone,
+    host_family,
+    probe,
+    snapshot,
+    variant,
+)
+from studio import Studio
+
+pytestmark = pytest.mark.e2e
+
+
+def by_rez_mv(studio: Studio, folder: Path) -> Path:
+    first = by_rez_cp(studio, folder)
+    repository = folder / "moved"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("mv", "--dest-path", repository, f"python-{PYTHON}", first)
+    shutil.rmtree(first)
+    return repository
+
+
+def by_hand(studio: Studio, folder: Path) -> Path:
+    first = by_rez_cp(studio, folder)
+    repository = folder / "a much longer path than before" / ("x" * 100) / "repository"
+    repository.parent.mkdir(parents=True)
+    first.rename(repository)
+    return repository
+
+
+def by_a_link(studio: Studio, folder: Path) -> Path:
+    first = by_rez_cp(studio, folder)
+    repository = folder / "link"
+    repository.symlink_to(first)
+    return repository
+
+
+def read_only(studio: Studio, folder: Path) -> Path:
+    repository = by_rez_cp(studio, folder)
+    subprocess.run(["chmod", "-R", "a-w", repository], check=True)
+    return repository
+
+
+def following_links(studio: Studio, folder: Path) -> Path:
+    return by_rez_cp(studio, folder, options=("--follow-symlinks",))
+
+
+MOVES: dict[str, Callable[[Studio, Path], Path]] = {
+    "rez-cp": by_rez_cp,
+    "rez-cp --follow-symlinks": following_links,
+    "rez-mv": by_rez_mv,
+    "by hand": by_hand,
+    "symlinked": by_a_link,
+    "read-only": read_only,
+}
+
+
+@pytest.mark.parametrize("way", MOVES)
+def test_it_works_after_a_move(built, scratch, way):
+    folder = scratch / f"way {way}"
+    folder.mkdir()
+    repository = MOVES[way](built, folder)
+    root = variant(repository)
+    before = snapshot(root)
+    with gone(built.local, *build_folders()):
+        check(probe(built, repository), root)
+        built.rezbuild("audit", root)
+    # Nothing was written by using it.
+    assert snapshot(root) == before
+
+
+def test_a_shallow_copy_is_the_original_itself(built, tmp_path):
+    """rez-cp --shallow makes links: it works as long as the original is there."""
+    repository = by_rez_cp(built, tmp_path, options=("--shallow",))
+    assert any(path.is_symlink() for path in (repository / "python" / PYTHON).rglob("*"))
+    check(probe(built, repository), variant(built.local))
+
+
+def test_removed_and_copied_again(built, tmp_path):
+    repository = by_rez_cp(built, tmp_path)
+    built.rez("rm", "-p", f"python-{PYTHON}", repository)
+    assert not (repository / "python" / PYTHON).exists()
+    done = built.in_env(repository, "python", "true", ok=False)
+    assert done.returncode != 0
+    built.rez("rm", "-f", "python", repository)
+    assert sorted(path.name for path in repository.iterdir()) == ["arch", "platform"]
+    built.rez("cp", "--dest-path", repository, f"python-{PYTHON}")
+    check(probe(built, repository), variant(repository))
+
+
+def test_two_versions_in_one_repository(built, moved, tmp_path):
+    """The same payload under another version: neither finds anything of the other."""
+    repository = tmp_path / "two"
+    shutil.copytree(moved, repository, symlinks=True)
+    other = f"{PYTHON}.1"
+    paths = ("--paths", repository, "--dest-path", repository, "--reversion", other)
+    built.rez("cp", *paths, f"python-{PYTHON}")
+    for version in (PYTHON, other):
+        done = built.in_env(repository, f"python=={version}", "python3", "-c", PROBE)
+        check(json.loads(done.stdout), variant(repository, version=version))
+
+
+def test_several_repositories_at_once(built, moved, tmp_path):
+    """Python is in one, what says which host this is in another, a tool in a third."""
+    (tmp_path / "python").mkdir()
+    shutil.copytree(moved / "python", tmp_path / "python/python", symlinks=True)
+    (tmp_path / "host").mkdir()
+    host_family(built, tmp_path / "host")
+    tool = tmp_path / "tools/tool/1.0"
+    tool.mkdir(parents=True)
+    (tool / "package.py").write_text('name = "tool"\nversion = "1.0"\nrequires = ["python-3"]\n')
+    paths = os.pathsep.join(str(tmp_path / name) for name in ("tools", "host", "python"))
+    done = built.rez("env", "--paths", paths, "tool", "--", "python3", "-c", PROBE)
+    check(json.loads(done.stdout), variant(tmp_path / "python"))
+
+
+def context(studio: Studio, repository: Path, file: Path) -> Path:
+    """A saved context of python in that repository."""
+    studio.rez("env", "--paths", repository, "python", "--output", file)
+    return file
+
+
+def test_a_saved_context(built, moved, tmp_path):
+    file = context(built, moved, tmp_path / "python.rxt")
+    done = built.rez("env", "--input", file, "--", "python3", "-c", PROBE)
+    check(json.loads(done.stdout), variant(moved))
+
+
+@pytest.mark.parametrize("options", [(), ("--no-lib-patch",)], ids=["patched", "as it is"])
+def test_a_bundle(built, copied, tmp_path, options):
+    """rez-bundle edits rpaths by itself, and must find nothing of ours to edit."""
+    file = context(built, copied, tmp_path / "python.rxt")
+    bundle = tmp_path / "a bundle"
+    built.rez("bundle", *options, file, bundle)
+    moved_bundle = tmp_path / "moved"
+    bundle.rename(moved_bundle)
+    root = variant(moved_bundle / "packages")
+    with gone(built.local, copied, *build_folders()):
+        done = built.rez("env", "-i", moved_bundle / "context.rxt", "--", "python3", "-c", PROBE)
+        check(json.loads(done.stdout), root)
+        built.rezbuild("audit", root)
+
+
+def test_a_suite(built, moved, tmp_path):
+    """Its tools are wrappers that enter the context."""
+    file = context(built, moved, tmp_path / "python.rxt")
+    suite = tmp_path / "suite"
+    built.rez("suite", "--create", suite)
+    built.rez("suite", "--add", file, "--context", "python", suite)
+    tools = {path.name for path in (suite / "bin").iterdir()}
+    assert {"python", "python3"} <= tools
+    done = built.run(suite / "bin/python3", "-c", PROBE, cwd=tmp_path)
+    check(json.loads(done.stdout), variant(moved))
+
+
+# The package cache: copies on the host's own disk, where repositories are NFS shares.
+
+
+def caching(folder: Path) -> dict[str, str]:
+    """Rez caches local packages, and from the same disk, only when it is told to."""
+    return {
+        "REZ_CACHE_PACKAGES_PATH": str(folder),
+        "REZ_PACKAGE_CACHE_LOCAL": "1",
+        "REZ_PACKAGE_CACHE_SAME_DEVICE": "1",
+        "REZ_READ_PACKAGE_CACHE": "1",
+        "REZ_WRITE_PACKAGE_CACHE": "1",
+    }
+
+
+def uri(repository: Path, name: str) -> str:
+    return f"{repository}/{name}/{DEFAULTS[name]}/package.py[0]"
+
+
+@pytest.mark.parametrize("way", ["by hand", "automatic"])
+def test_the_package_cache(built, copied, tmp_path, way):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    env = caching(cache)
+    start = ("env", "--paths", copied)
+    if way == "by hand":
+        built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
+    else:
+        built.rez(*start, "--pkg-cache-mode", "sync", "python", "--", "true", **env)
+    done = built.rez(*start, "python", "--", "python3", "-c", PROBE, **env)
+    seen = json.loads(done.stdout)
+    root = Path(seen["prefix"])
+    assert cache in root.parents
+    check(seen, root)
+    built.rezbuild("audit", root)
+    # What is in the cache serves alone.
+    with gone(built.local, copied / "python", *build_folders()):
+        done = subprocess.run(
+            [root / "bin/python3", "-I", "-c", PROBE], capture_output=True, text=True, check=True
+        )
+    check(json.loads(done.stdout), root)
+
+
+def test_a_cached_start_equals_an_uncached_one(built, copied, tmp_path):
+    """In what is looked for and opened, and in what is not found."""
+    if not shutil.which("strace"):
+        pytest.skip("no strace")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **caching(cache))
+    (cached,) = cache.glob("python/*/*/*")
+    counts = []
+    for root in (variant(copied), cached):
+        log = tmp_path / "log"
+        code = "import ssl, sqlite3, ctypes, lzma, bz2"
+        trace = ["strace", "-f", "-e", "trace=file", "-o", log]
+        subprocess.run([*trace, root / "bin/python3", "-I", "-c", code], env={}, check=True)
+        lines = [line for line in log.read_text().splitlines() if "(" in line]
+        counts.append((len(lines), sum(" = -1 " in line for line in lines)))
+    # Links are files there: readlink, which walks a path, may have fewer steps.
+    assert counts[1] <= counts[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_library_is_three_times_in_the_cache(built, tmp_path, name):
+    """Rez's cache makes a file of every link."""
+    env = caching(tmp_path)
+    built.rez("pkg-cache", "--add-variants", uri(built.local, name), **env)
+    files = [path for path in tmp_path.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    sums = collections.Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    assert not sums or max(sums.values()) <= 2

@@ -1,0 +1,98 @@
+"""The years of the VFX Reference Platform, with small packages in Python's place."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+from studio import ROOT
+from toys import TOP
+
+pytestmark = pytest.mark.e2e
+
+YEARS = (
+    '[versions."2025"]\nrequires = ["~top-2"]\nglibc = "2.28"\n'
+    '[versions."2026"]\nrequires = ["~top-3"]\nglibc = "2.99"\n'
+    '[versions."2027"]\nrequires = ["~top-3"]\nglibc = "2.4"\ndraft = true\n'
+)
+
+
+@pytest.fixture
+def years(toys):
+    """A package ``years``, with the very package.py of vfxplatform."""
+    toys.add("top", "3.1.0", TOP, requires='"low-1"')
+    toys.add("top", "2.0.0", TOP, requires='"low-1"')
+    folder = toys.recipes / "years"
+    folder.mkdir()
+    text = (ROOT / "packages/vfxplatform/package.py").read_text()
+    (folder / "package.py").write_text(re.sub(r'"vfxplatform"|"[0-9a-f-]{36}"', '"years"', text))
+    (folder / "platform.toml").write_text(YEARS)
+    return folder
+
+
+def resolved(studio, *request: str) -> str:
+    code = "import os; print(os.environ['REZ_USED_RESOLVE'])"
+    argv = ("env", *request, "--", "python3", "-c", code)
+    return studio.rez(*argv, cwd=studio.folder).stdout.strip()
+
+
+def test_a_year_is_built_with_what_it_names(studio, years):
+    for year in ("2025", "2026"):
+        out = studio.rezbuild("build", f"years-{year}").stdout
+        assert f"ready: rez-env years=={year} top==" in out
+    assert "top-2.0.0" in resolved(studio, "years-2025", "top")
+    assert "top-3.1.0" in resolved(studio, "years-2026", "top")
+    # Weak: it brings nothing by itself, and allows nothing else.
+    assert "top" not in resolved(studio, "years-2026")
+    assert studio.rez("env", "years-2026", "top-2", "--", "true", ok=False).returncode != 0
+    out = studio.rezbuild("build", "years-2026").stdout
+    assert "years-2026: nothing to do" in out
+    assert "building" not in out
+
+
+def test_a_draft_is_taken_only_by_its_name(studio, years):
+    assert "rez-env years==2026" in studio.rezbuild("build", "years").stdout
+    assert "rez-env years==2027" in studio.rezbuild("build", "years-2027").stdout
+    done = studio.rezbuild("build", "years-1999", ok=False)
+    assert done.returncode == 3
+    assert "years has no version 1999" in done.stderr
+
+
+def test_a_year_that_changes_is_installed_anew(studio, years):
+    studio.rezbuild("build", "years-2025")
+    (years / "platform.toml").write_text(YEARS.replace("~top-2", "~top-3"))
+    studio.rezbuild("build", "years-2025")
+    assert "top-3.1.0" in resolved(studio, "years-2025", "top")
+
+
+def test_its_glibc_becomes_the_limit_when_asked_for(studio, toys, years):
+    """Programs of this machine's glibc are newer than what the draft allows."""
+    studio.rezbuild("build", "years-2027")
+    done = studio.rezbuild("build", "years-2027", "--glibc-max", "CY2027", "--force", ok=False)
+    assert done.returncode == 9
+    assert "2.4" in done.stderr
+    studio.rezbuild("build", "years-2026", "--glibc-max", "cy2026")
+    done = studio.rezbuild("audit", "top-3", "--glibc-max", "CY2027", ok=False)
+    assert done.returncode == 9
+    done = studio.rezbuild("audit", "top-3", "--glibc-max", "CY1999", ok=False)
+    assert done.returncode == 2
+    assert "known: CY2025, CY2026, CY2027" in done.stderr
+
+
+def test_by_hand(studio, years):
+    for command in ("platform", "arch"):
+        studio.rez("bind", command)
+    studio.rez("build", "-i", cwd=years, REZBUILD_YEARS_VERSION="2025")
+    studio.rez("build", "-i", cwd=years)
+    assert sorted(path.name for path in (studio.local / "years").iterdir()) == ["2025", "2026"]
+    done = studio.rez("build", "-i", cwd=years, ok=False, REZBUILD_YEARS_VERSION="1999")
+    assert "years has no version 1999" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_readmes_command():
+    said = subprocess.run(
+        ["make", "-n", "python", "CY=2026"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "rezbuild build 'vfxplatform-2026'" in said

@@ -1,0 +1,84 @@
+"""``rezbuild stage``: the payload that Rez installs, without Rez."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+# Rez's own files in a variant.
+OF_REZ = {"build.rxt", "variant.json"}
+
+
+def tree(root: Path) -> dict[str, object]:
+    """Everything below a folder: bytes and modes of files, targets of links."""
+    found: dict[str, object] = {}
+    for path in root.rglob("*"):
+        place = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            found[place] = os.readlink(path)
+        elif path.is_file():
+            found[place] = (stat.S_IMODE(path.stat().st_mode), path.read_bytes())
+    return found
+
+
+def test_it_is_what_rez_installs_less_rezs_own_files(studio, toys, tmp_path):
+    folder = tmp_path / "a folder/top"
+    out = studio.rezbuild("stage", "top", folder, "--work", tmp_path / "work").stdout
+    assert f"ready: {folder} is the payload of top-2.0.0" in out
+    # No repository was touched.
+    assert not studio.local.exists()
+    studio.rezbuild("build", "top")
+    (installed,) = (studio.local / "top/2.0.0").glob("platform-*/arch-*")
+    by_rez = tree(installed)
+    assert by_rez.keys() >= OF_REZ
+    assert tree(folder) == {name: v for name, v in by_rez.items() if name not in OF_REZ}
+    said = subprocess.run([folder / "bin/top"], capture_output=True, text=True, check=True)
+    assert said.stdout == "42\n"
+    studio.rezbuild("audit", folder)
+
+
+def test_what_is_ready_is_used_again(studio, toys, tmp_path):
+    work = ("--work", tmp_path / "work")
+    studio.rezbuild("stage", "top", tmp_path / "one", *work)
+    out = studio.rezbuild("stage", "top", tmp_path / "two", *work).stdout
+    assert "low 1.0.0: already built from the same inputs" in out
+    assert "top 2.0.0: already built from the same inputs" in out
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+
+def test_an_older_payload_is_replaced_and_nothing_else(studio, toys, tmp_path):
+    folder, work = tmp_path / "top", ("--work", tmp_path / "work")
+    studio.rezbuild("stage", "top", folder, *work)
+    (folder / "only-in-the-old-one").touch()
+    studio.rezbuild("stage", "top", folder, *work)
+    assert not (folder / "only-in-the-old-one").exists()
+    before = tree(folder)
+    toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+    assert studio.rezbuild("stage", "top", folder, *work, ok=False).returncode == 7
+    assert tree(folder) == before
+    done = studio.rezbuild("stage", "low", folder, *work, ok=False)
+    assert done.returncode == 2
+    assert "is not empty, and holds no payload of low" in done.stderr
+    (tmp_path / "file").touch()
+    done = studio.rezbuild("stage", "low", tmp_path / "file", *work, ok=False)
+    assert done.returncode == 2
+    assert tree(folder) == before
+
+
+def test_what_builds_knows_nothing_of_rez():
+    code = (
+        "import sys\n"
+        "class Refused:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        assert name.partition('.')[0] not in ('rez', 'rezplugins'), name\n"
+        "sys.meta_path.insert(0, Refused())\n"
+        "import rezbuild.bake, rezbuild.build, rezbuild.relocate, rezbuild.check\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
