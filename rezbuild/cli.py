@@ -134,13 +134,18 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "  rezbuild build python                   the default version\n"
         "  rezbuild build openssl-3.0.20 python    python against that very OpenSSL\n"
         "  rezbuild build vfxplatform-2026         what that year names\n"
-        "  rezbuild build python --release         by rez-release, optimized\n",
+        "  rezbuild build python --release         by rez-release, optimized\n"
+        "  rezbuild build openssl-3.5 python-3.11 --release --replace\n"
+        "                                          a repaired OpenSSL under the same Python\n",
     )
     parser.add_argument("requests", nargs="+", metavar="REQUEST", help="as in python-3.11")
     parser.add_argument(
         "--release", action="store_true", help="rez-release instead of rez-build -i"
     )
     parser.add_argument("--message", default="", help="message of the release")
+    parser.add_argument(
+        "--replace", action="store_true", help="release in the place of what is released already"
+    )
     parser.add_argument("--force", action="store_true", help="build it again all the same")
     parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
     parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")

@@ -61,7 +61,9 @@ def build(arguments: argparse.Namespace) -> int:
     settings = _settings(arguments)
     if arguments.jobs:
         os.environ["REZBUILD_JOBS"] = str(arguments.jobs)
-    options = Options(arguments.release, arguments.force, arguments.message)
+    if arguments.replace and not arguments.release:
+        raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
+    options = Options(arguments.release, arguments.force, arguments.message, arguments.replace)
     driver = Driver(settings, toolchain.find(settings), options, say)
     folder = recipes_folder(arguments)
     years, requests = platforms.expand(platforms.find(folder), arguments.requests)

@@ -24,14 +24,12 @@ from rezbuild.errors import REPORT, FetchError, RezError, from_report
 from rezbuild.fetch import Fetcher
 from rezbuild.graph import Step, newest
 from rezbuild.platforms import Platform
+from rezbuild.process import NAME, REPLACE
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
 from rezbuild.toolchain import Toolchain
 
 Say = Callable[[str], None]
-
-# Rez's own would delete what is installed when a build fails: see process.py.
-PROCESS = "staged"
 
 # A Rez that outlived us could delete what the next build has installed. PR_SET_PDEATHSIG, prctl(2).
 _DIE_WITH_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
@@ -45,11 +43,13 @@ class Options:
         release: ``rez-release`` into the studio's repository instead of ``rez-build -i``.
         force: Builds what was asked for even where it is installed from the same inputs.
         message: For the release.
+        replace: A release goes in the place of what is released, in one step.
     """
 
     release: bool = False
     force: bool = False
     message: str = ""
+    replace: bool = False
 
 
 class Driver:
@@ -197,9 +197,11 @@ class Driver:
         command: tuple[str, ...]
         self.say(f"{step}: building, {self.reasons[step.key]}")
         if self.options.release:
-            self._refuse_released(step, target)
+            if not self.options.replace:
+                self._refuse_released(step, target)
             message = self.options.message or f"{step}, by rezbuild"
-            command = ("release", "--no-latest", "--message", message)
+            again = ["--ignore-existing-tag"] if target.is_dir() else []
+            command = ("release", "--no-latest", *again, "--message", message)
         else:
             forced = self.options.force and step.requested
             command = ("build", "--install", *(["--clean"] if forced else []))
@@ -214,7 +216,7 @@ class Driver:
                 tried=[str(target)],
                 advice=[
                     "a released package is not replaced: artists may be using it",
-                    f"to release it anew, remove it first: rez-rm -p {step} {self.repository}",
+                    "--replace puts the new one in its place, once it has passed its tests",
                 ],
             )
 
@@ -242,7 +244,7 @@ class Driver:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
             report = Path(folder, "report.json")
             done = subprocess.run(
-                rez_command(command, "--process", PROCESS, *arguments),
+                rez_command(command, "--process", NAME, *arguments),
                 cwd=recipe,
                 env={**os.environ, **variables, REPORT: str(report)},
                 check=False,
@@ -259,6 +261,7 @@ class Driver:
             # One folder a version and profile: Rez itself would use one for all.
             "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
             "REZBUILD_PROFILE": profile,
+            REPLACE: "1" if self.options.replace else "",
             # For the gate of a release, which is `rezbuild check`.
             "REZBUILD_RECIPES": str(step.recipe.folder.parent),
             "REZBUILD_GLIBC_MAX": self.settings.glibc_max or "",

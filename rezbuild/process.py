@@ -21,6 +21,7 @@ from rez.config import config
 from rez.package_repository import package_repository_manager
 from rez.packages import get_package_from_repository
 from rez.utils.filesystem import get_existing_path, make_path_writable
+from rez.utils.logging_ import print_warning
 from rezplugins.build_process.local import LocalBuildProcess
 
 from rezbuild import publish
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rez.packages import Package, Variant
 
 NAME = "staged"
+# Set to 1, a release puts the variant in the place of the released one; `rezbuild build --replace`.
+REPLACE = "REZBUILD_REPLACE"
 
 
 class StagedBuildProcess(LocalBuildProcess):
@@ -59,10 +62,13 @@ class StagedBuildProcess(LocalBuildProcess):
         self, variant: Variant, release_message: str | None = None, **kwargs: Any
     ) -> Variant | None:
         repository = self.package.config.release_packages_path
-        released = variant.install(repository, dry_run=True) is not None
-        if released or not _is_ours(self.package):
-            # Of what is released already Rez says that it is skipped.
+        if not _is_ours(self.package):
             return super()._release_variant(variant, release_message, **kwargs)
+        there = _package(variant, Path(repository))
+        if there and _same(variant, there) and os.environ.get(REPLACE) != "1":
+            # Rez would build over it where package.py says something else now.
+            print_warning("%s is released already: skipped", variant.qualified_name)
+            return None
         with staged(repository, self.package) as stage:
             built = self._build_variant_base(
                 variant, BuildType.central, install_path=stage, clean=True, install=True
@@ -122,6 +128,9 @@ def _into_place(variant: Variant, stage: Path, repository: Path, facts: dict[str
     """
     place = Path(variant.name, str(variant.version))
     there = _package(variant, repository)
+    if there and there.num_variants == 1 and _same(variant, there):
+        # Nothing of the old one stays, its package.py included.
+        there = None
     target = repository / place
     with make_path_writable(get_existing_path(str(target))):
         if there is None:
@@ -141,10 +150,14 @@ def _into_place(variant: Variant, stage: Path, repository: Path, facts: dict[str
     _forget(repository)
     # A build that was killed in Rez's own process left its mark.
     _repository(repository).on_variant_install_cancelled(variant.resource)
-    arrived = _package(variant, repository)
+    return _same(variant, _package(variant, repository))
+
+
+def _same(variant: Variant, package: Package) -> Variant | None:
+    """The variant of an installed package that stands for the same requirements."""
     own = list(map(str, variant.variant_requires))
-    variants = arrived.iter_variants() if arrived else ()
-    return next(found for found in variants if list(map(str, found.variant_requires)) == own)
+    found = (v for v in package.iter_variants() if list(map(str, v.variant_requires)) == own)
+    return next(found, None)
 
 
 def _package(variant: Variant, repository: Path) -> Package | None:

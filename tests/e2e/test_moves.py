@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,7 +130,8 @@ def test_several_repositories_at_once(built, moved, tmp_path):
     (tmp_path / "python").mkdir()
     shutil.copytree(moved / "python", tmp_path / "python/python", symlinks=True)
     (tmp_path / "host").mkdir()
-    host_family(built, tmp_path / "host")
+    for name in ("platform", "arch"):
+        shutil.copytree(moved / name, tmp_path / "host" / name)
     tool = tmp_path / "tools/tool/1.0"
     tool.mkdir(parents=True)
     (tool / "package.py").write_text('name = "tool"\nversion = "1.0"\nrequires = ["python-3"]\n')
@@ -173,17 +175,23 @@ def test_a_suite(built, moved, tmp_path):
     built.rez("suite", "--add", file, "--context", "python", suite)
     tools = {path.name for path in (suite / "bin").iterdir()}
     assert {"python", "python3"} <= tools
-    done = built.run(suite / "bin/python3", "-c", PROBE, cwd=tmp_path)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.defpath))
+    done = built.run(suite / "bin/python3", "-c", PROBE, cwd=tmp_path, PATH=path)
     check(json.loads(done.stdout), variant(moved))
 
 
 # The package cache: copies on the host's own disk, where repositories are NFS shares.
 
 
-def caching(folder: Path) -> dict[str, str]:
-    """Rez caches local packages, and from the same disk, only when it is told to."""
+def caching(folder: Path, repository: Path) -> dict[str, str]:
+    """Rez caches local packages, from the same disk, or from /tmp, only when it is told to."""
+    cache, temporary = folder / "cache", folder / "tmp"
+    cache.mkdir()
+    temporary.mkdir()
     return {
-        "REZ_CACHE_PACKAGES_PATH": str(folder),
+        "REZ_CACHE_PACKAGES_PATH": str(cache),
+        "REZ_TMPDIR": str(temporary),
+        "REZ_PACKAGES_PATH": str(repository),
         "REZ_PACKAGE_CACHE_LOCAL": "1",
         "REZ_PACKAGE_CACHE_SAME_DEVICE": "1",
         "REZ_READ_PACKAGE_CACHE": "1",
@@ -197,9 +205,7 @@ def uri(repository: Path, name: str) -> str:
 
 @pytest.mark.parametrize("way", ["by hand", "automatic"])
 def test_the_package_cache(built, copied, tmp_path, way):
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    env = caching(cache)
+    env = caching(tmp_path, copied)
     start = ("env", "--paths", copied)
     if way == "by hand":
         built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
@@ -208,7 +214,7 @@ def test_the_package_cache(built, copied, tmp_path, way):
     done = built.rez(*start, "python", "--", "python3", "-c", PROBE, **env)
     seen = json.loads(done.stdout)
     root = Path(seen["prefix"])
-    assert cache in root.parents
+    assert tmp_path / "cache" in root.parents
     check(seen, root)
     built.rezbuild("audit", root)
     # What is in the cache serves alone.
@@ -223,10 +229,9 @@ def test_a_cached_start_equals_an_uncached_one(built, copied, tmp_path):
     """In what is looked for and opened, and in what is not found."""
     if not shutil.which("strace"):
         pytest.skip("no strace")
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **caching(cache))
-    (cached,) = cache.glob("python/*/*/*")
+    env = caching(tmp_path, copied)
+    built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
+    (cached,) = (path.parent for path in (tmp_path / "cache").glob("python/*/*/*/rezbuild.json"))
     counts = []
     for root in (variant(copied), cached):
         log = tmp_path / "log"
@@ -242,8 +247,13 @@ def test_a_cached_start_equals_an_uncached_one(built, copied, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_library_is_three_times_in_the_cache(built, tmp_path, name):
     """Rez's cache makes a file of every link."""
-    env = caching(tmp_path)
+    env = caching(tmp_path, built.local)
     built.rez("pkg-cache", "--add-variants", uri(built.local, name), **env)
-    files = [path for path in tmp_path.rglob("*.so*") if path.is_file() and not path.is_symlink()]
+    assert list(tmp_path.glob(f"cache/{name}/*/*/*/rezbuild.json"))
+    files = [
+        path
+        for path in (tmp_path / "cache").rglob("*.so*")
+        if path.is_file() and not path.is_symlink()
+    ]
     sums = collections.Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
     assert not sums or max(sums.values()) <= 2
