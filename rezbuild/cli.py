@@ -24,6 +24,7 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_JOBS               parallel jobs of a build; default: what Rez says
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
+  REZBUILD_REPLACE=1          a rez-release by hand may replace what is released
   REZBUILD_CC, REZBUILD_CXX   compilers, where cc and c++ are not meant
   REZBUILD_RECIPES            folder of recipes; default: packages/ here or above
   REZBUILD_CONNECT_TIMEOUT, REZBUILD_SILENCE_TIMEOUT (seconds), REZBUILD_RETRIES

@@ -35,13 +35,7 @@ def studio(tmp_path: Path) -> Studio:
 def toys(studio: Studio, tmp_path: Path) -> Toys:
     """Small packages for that studio, whose sources lie in a mirror folder."""
     toys = Toys(tmp_path / "toys")
-    studio.env |= {
-        "REZBUILD_MIRRORS": str(toys.mirror),
-        "REZBUILD_RECIPES": str(toys.recipes),
-        "REZBUILD_CACHE": str(tmp_path / "cache"),
-        # Nothing here may depend on a network.
-        "REZBUILD_OFFLINE": "1",
-    }
+    studio.env |= toys.environ
     return toys
 
 

@@ -275,7 +275,7 @@ def test_run_in_the_environment(studio, toys):
 def test_fetch_fills_a_mirror_that_serves_alone(studio, toys, tmp_path):
     studio.rezbuild("fetch", "--all", "--to", tmp_path / "mirror 2")
     shutil.rmtree(toys.mirror)
-    shutil.rmtree(tmp_path / "cache")
+    shutil.rmtree(toys.environ["REZBUILD_CACHE"])
     studio.rezbuild("build", "top", REZBUILD_MIRRORS=f"'{tmp_path / 'mirror 2'}'")
     assert answer(studio) == "42"
 

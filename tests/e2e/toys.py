@@ -38,6 +38,7 @@ class Toys:
     Attributes:
         recipes: For ``--recipes``.
         mirror: For REZBUILD_MIRRORS.
+        environ: What makes rezbuild use them, and a cache of their own.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,6 +46,13 @@ class Toys:
         self.mirror = folder / "mirror"
         self.mirror.mkdir(parents=True)
         self.entries: dict[str, dict[str, str]] = {}
+        self.environ = {
+            "REZBUILD_MIRRORS": str(self.mirror),
+            "REZBUILD_RECIPES": str(self.recipes),
+            "REZBUILD_CACHE": str(folder / "cache"),
+            # Nothing here may depend on a network.
+            "REZBUILD_OFFLINE": "1",
+        }
         self.add("low", "1.0.0", LOW)
         self.add("top", "2.0.0", TOP, requires='"low-1"')
 

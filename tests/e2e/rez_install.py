@@ -1,0 +1,40 @@
+"""Rez as its own installer (install.py) lays it out, in an environment of its own.
+
+The source distribution has no install.py, so this makes what it makes: launchers in ``bin/rez``
+that start Python with -E, and the mark by which Rez knows a production install (rez/system.py,
+``rez_bin_path``). Only there does Rez cache packages by itself and put its tools into environments.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+_LAUNCHERS = """\
+import pathlib, sys
+from rez.cli._entry_points import get_specifications
+folder = pathlib.Path(sys.argv[1])
+for name, entry in get_specifications().items():
+    module, function = entry.partition("=")[2].strip().split(":")
+    text = f"#!{sys.executable} -E\\nfrom {module} import {function}\\n{function}()\\n"
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+(folder / ".rez_production_install").touch()
+"""
+
+
+def install(folder: Path, *requirements: str | Path) -> Path:
+    """Installs the version of Rez that runs here, and what is named; the folder of its commands."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python = folder / "bin/python"
+    rez = f"rez=={importlib.metadata.version('rez')}"
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, rez, *requirements], check=True)
+    commands = folder / "bin/rez"
+    # pip's own launcher of that name.
+    commands.unlink()
+    commands.mkdir()
+    subprocess.run([python, "-c", _LAUNCHERS, commands], check=True)
+    return commands

@@ -1,0 +1,182 @@
+"""Rez on other hosts: as its own installer makes it, with and without rezbuild; rez-test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import rez_install
+from moving import NAMES, PROBE, PYTHON, build_folders, check, gone, variant
+from studio import ROOT, Studio
+from test_moves import caching
+
+pytestmark = pytest.mark.e2e
+
+
+class Host(Studio):
+    """A host with a Rez of its own.
+
+    Attributes:
+        commands: The folder of rez-env and its like.
+    """
+
+    commands: Path
+
+    def rez(self, command, *argv, ok=True, cwd=ROOT, **env):
+        return self.run(self.commands / f"rez-{command}", *argv, ok=ok, cwd=cwd, **env)
+
+
+def host(folder: Path, commands: Path) -> Host:
+    made = Host(folder)
+    made.commands = commands
+    # Nothing of this project, and nothing of the Rez that the tests run in.
+    made.env = {k: v for k, v in made.env.items() if k not in ("REZ_CONFIG_FILE", "VIRTUAL_ENV")}
+    made.env["PATH"] = os.pathsep.join((str(commands), os.defpath))
+    return made
+
+
+@pytest.fixture(scope="session")
+def artists_rez(scratch: Path) -> Path:
+    return rez_install.install(scratch / "artists-rez")
+
+
+@pytest.fixture(scope="session")
+def build_box_rez(scratch: Path) -> Path:
+    return rez_install.install(scratch / "build-box-rez", ROOT)
+
+
+@pytest.fixture
+def artist(artists_rez: Path, copied: Path, tmp_path: Path) -> Host:
+    """A host that has Rez and the studio's repository, and nothing of rezbuild."""
+    made = host(tmp_path / "artist", artists_rez)
+    made.env["REZ_PACKAGES_PATH"] = str(copied)
+    return made
+
+
+def test_an_artist_uses_it(built, artist, copied):
+    with gone(built.local, *build_folders()):
+        done = artist.rez("env", "python", "--", "python3", "-c", PROBE)
+    check(json.loads(done.stdout), variant(copied))
+
+
+def test_rez_caches_it_by_itself(built, artist, copied, tmp_path):
+    """As it is used; where Rez was installed by its own installer."""
+    env = caching(tmp_path, copied)
+    artist.rez("env", "--pkg-cache-mode", "sync", "python", "--", "true", **env)
+    done = artist.rez("env", "python", "--", "python3", "-c", PROBE, **env)
+    seen = json.loads(done.stdout)
+    assert tmp_path / "cache" in Path(seen["prefix"]).parents
+    check(seen, Path(seen["prefix"]))
+
+
+def test_rez_test_proves_a_host(built, artist):
+    """Without rezbuild, which only the gate of a release needs."""
+    with gone(built.local, *build_folders()):
+        out = artist.rez("test", f"python-{PYTHON}").stdout
+    assert "programs and libraries load with this host's glibc" in out
+    assert "ok      TLS: OpenSSL" in out
+    assert "handshake" not in out
+    assert artist.rez("test", "--list", f"python-{PYTHON}").stdout.split()[-2:] == [
+        "host",
+        "host-long",
+    ]
+
+
+def test_the_long_one_by_its_name(built, artist):
+    out = artist.rez("test", f"python-{PYTHON}", "host-long").stdout
+    for name in ("handshake: TLSv1.3", "venv: pip ", "files: ", "standard library: "):
+        assert f"ok      {name}" in out
+
+
+@pytest.mark.parametrize("damage", ["library lost", "library cut", "file cut"])
+def test_rez_test_finds_a_damaged_copy(built, artist, copied, tmp_path, damage):
+    repository = tmp_path / "damaged"
+    shutil.copytree(copied, repository, symlinks=True)
+    artist.env["REZ_PACKAGES_PATH"] = str(repository)
+    root = variant(repository)
+    test = "host"
+    (library,) = root.glob("deps/zlib/*/lib/*")
+    if damage == "library lost":
+        library.unlink()
+    elif damage == "library cut":
+        os.truncate(library, 5000)
+    else:
+        test = "host-long"
+        (root / "lib" / f"python{'.'.join(PYTHON.split('.')[:2])}" / "this.py").write_text("")
+    done = artist.rez("test", f"python-{PYTHON}", test, ok=False)
+    assert done.returncode != 0
+    assert "FAILED  " in done.stdout
+    place = library.relative_to(root).as_posix() if test == "host" else "this.py"
+    assert place in done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_payload_carries_its_test(built, name):
+    (root,) = (built.local / name).glob("*/platform-*/arch-*")
+    script = root / "rezbuild-test/run.sh"
+    done = subprocess.run(["sh", script], capture_output=True, text=True, env={}, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "load with this host's glibc" in done.stdout
+    assert done.stderr == ""
+
+
+def test_what_a_headless_host_lacks_is_a_note(built, tmp_path):
+    """X11 is the documented exception: Tk does not work there, and that is no failure."""
+    (root,) = (built.local / "tk").glob("*/platform-*/arch-*")
+    copy = tmp_path / "tk"
+    shutil.copytree(root, copy, symlinks=True)
+    script = copy / "rezbuild-test/run.sh"
+    # A library of that name which is not there stands for libX11.so.6 on another host.
+    loader = tmp_path / "loader"
+    loader.write_text('#!/bin/sh\necho "	libX11.so.6 => not found"\n')
+    loader.chmod(0o755)
+    text = script.read_text()
+    script.write_text(text.replace("loader=/lib64/ld-linux-x86-64.so.2", f"loader={loader}"))
+    done = subprocess.run(["sh", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "note    lib/libtk8.6.so does not load here: this host has no libX11.so.6" in done.stdout
+
+
+# A build box: Rez by its own installer, rezbuild beside it.
+
+
+@pytest.fixture
+def build_box(build_box_rez: Path, toys, tmp_path: Path) -> Host:
+    made = host(tmp_path / "build box", build_box_rez)
+    made.env |= {k: v for k, v in toys.environ.items() if k.startswith("REZBUILD")}
+    for command in ("platform", "arch"):
+        made.rez("bind", command)
+    return made
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["with our rezconfig.py", "without"])
+def test_a_build_box(build_box, toys, ours):
+    """Beside a studio's own configuration, which goes first."""
+    studios = build_box.folder / "studio.py"
+    studios.write_text("max_package_changelog_revisions = 3\n")
+    files = [str(ROOT / "rezconfig.py"), str(studios)] if ours else [str(studios)]
+    env = {"REZ_CONFIG_FILE": os.pathsep.join(files)}
+    said = build_box.rez("config", "max_package_changelog_revisions", **env).stdout
+    assert said.strip() == "3"
+    for name in ("low", "top"):
+        build_box.rez("build", "-i", cwd=toys.recipes / name, **env)
+    assert build_box.rez("env", "top", "--", "top", **env).stdout.strip() == "42"
+    toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+    assert build_box.rez("build", "-i", cwd=toys.recipes / "top", ok=False, **env).returncode != 0
+    done = build_box.rez("env", "top", "--", "top", ok=False, **env)
+    # What the build process of our rezconfig.py is for.
+    assert (done.stdout.strip() == "42") is ours
+
+
+def test_our_rezconfig_where_rezbuild_is_not(artist):
+    """It chooses nothing there that Rez does not know."""
+    env = {"REZ_CONFIG_FILE": str(ROOT / "rezconfig.py")}
+    assert artist.rez("config", "default_build_process", **env).stdout.strip() == "local"
+    folder = artist.folder / "other"
+    folder.mkdir()
+    (folder / "package.py").write_text("name = 'other'\nversion = '1'\nbuild_command = 'true'\n")
+    artist.rez("build", "-i", cwd=folder, **env)
