@@ -1,0 +1,102 @@
+"""Packages from PyPI by either rez-pip, for our Python; used before and after both are moved."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import rez_install
+from moving import PYTHON, build_folders, gone
+from studio import Studio
+
+pytestmark = pytest.mark.e2e
+
+SERIES = ".".join(PYTHON.split(".")[:2])
+# Pure; with a compiled extension; with scripts.
+WANTED = ("requests", "numpy", "black")
+USES = {
+    "requests": "import requests; print(requests.Session().get_adapter('https://a') is not None)",
+    "numpy": "import numpy; print(numpy.linalg.solve([[2.0, 0], [0, 4]], [2, 4]).tolist())",
+    "black": "import black; print(black.format_str('x=1', mode=black.Mode()).strip())",
+}
+SAID = {"requests": "True", "numpy": "[1.0, 1.0]", "black": "x = 1"}
+
+
+@pytest.fixture(scope="session")
+def rez_pip(scratch: Path) -> Path:
+    """The rez-pip of PyPI, beside a Rez of its own: its command."""
+    rez_install.install(scratch / "rez-pip", "rez-pip")
+    return scratch / "rez-pip/bin/rez-pip2"
+
+
+def built_in(studio: Studio, _: Path, *names: str) -> None:
+    for name in names:
+        studio.rez("pip", "--install", name, "--python-version", SERIES)
+
+
+def from_pypi(studio: Studio, program: Path, *names: str) -> None:
+    studio.run(program, *names, "--python-version", SERIES)
+
+
+WAYS: dict[str, Callable[..., None]] = {"built in": built_in, "from PyPI": from_pypi}
+
+
+def studio_of(folder: Path, python: Path) -> Studio:
+    """One whose Python is in one repository, and what rez-pip makes in another."""
+    studio = Studio(folder)
+    shutil.copytree(python, studio.released, symlinks=True, dirs_exist_ok=True)
+    return studio
+
+
+def use(studio: Studio, *repositories: Path) -> None:
+    paths = ":".join(map(str, repositories))
+    for name, code in USES.items():
+        argv = ("env", "--paths", paths, name, "python", "--", "python3", "-c", code)
+        assert studio.rez(*argv, cwd=studio.folder).stdout.splitlines()[-1] == SAID[name]
+    script = ("env", "--paths", paths, "black", "python", "--", "black", "--version")
+    assert f"Python (CPython) {PYTHON}" in studio.rez(*script, cwd=studio.folder).stdout
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_both_are_moved(built, copied, rez_pip, tmp_path, way):
+    studio = studio_of(tmp_path / "studio", copied)
+    WAYS[way](studio, rez_pip, *WANTED)
+    use(studio, studio.local, studio.released)
+    moved = [folder.rename(tmp_path / folder.name) for folder in (studio.local, studio.released)]
+    with gone(built.local, copied, *build_folders()):
+        use(studio, *moved)
+    # rez-pip may not write into the package of Python.
+    (root,) = (moved[1] / "python").glob("*/platform-*/arch-*")
+    studio.rezbuild("audit", root)
+
+
+OFFSCREEN = """\
+from PySide6 import QtCore, QtGui, QtWidgets
+from pxr import Usd, UsdGeom
+app = QtWidgets.QApplication([])
+stage = Usd.Stage.CreateInMemory()
+UsdGeom.Sphere.Define(stage, "/ball")
+assert stage.GetPrimAtPath("/ball").IsValid()
+print(app.platformName(), QtCore.qVersion(), Usd.GetVersion())
+"""
+# Qt's own needs of a host with a display; they are no part of its wheels.
+QT_NEEDS = ("libEGL.so.1", "libGL.so.1", "libxkbcommon.so.0", "libdbus-1.so.3")
+
+
+@pytest.mark.matrix
+def test_usd_and_qt(built, copied, rez_pip, tmp_path):
+    said = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
+    lost = [name for name in QT_NEEDS if name not in said.stdout]
+    if lost:
+        pytest.skip(f"Qt needs of this host: {', '.join(lost)}")
+    studio = studio_of(tmp_path / "studio", copied)
+    built_in(studio, rez_pip, "PySide6-Essentials", "usd-core")
+    request = ("usd_core", "PySide6_Essentials", "python")
+    with gone(built.local, copied, *build_folders()):
+        done = studio.rez(
+            *("env", *request, "--", "python3", "-c", OFFSCREEN), QT_QPA_PLATFORM="offscreen"
+        )
+    assert done.stdout.splitlines()[-1].startswith("offscreen 6.")
