@@ -207,19 +207,6 @@ def test_a_users_own_pythonpath_stays(built, moved):
     assert out.strip() == "/my/modules None"
 
 
-def test_only_path_is_set(built, moved):
-    """What commands() changes is PATH; Rez's own variables apart."""
-    ignored = ("REZ_", "SHLVL", "_", "PWD", "OLDPWD", "PS1")
-    out = built.in_env(moved, "python", "env", "-0").stdout
-    inside = dict(item.split("=", 1) for item in out.split("\0") if "=" in item)
-    changed = {
-        name
-        for name in set(inside) | set(built.env)
-        if inside.get(name) != built.env.get(name) and not name.startswith(ignored)
-    }
-    assert changed == {"PATH"}
-
-
 # Building.
 
 

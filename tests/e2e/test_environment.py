@@ -1,0 +1,134 @@
+"""An environment with our Python is good for everything else that is started in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from moving import PYTHON, find_on_host, variant
+
+pytestmark = pytest.mark.e2e
+
+SERIES = ".".join(PYTHON.split(".")[:2])
+# Rez's own, and the shell's.
+IGNORED = ("REZ_", "SHLVL", "_", "PWD", "OLDPWD", "PS1")
+
+
+def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+    """By variable: added, removed or changed."""
+    found = {}
+    for name in before.keys() | after.keys():
+        if before.get(name) != after.get(name) and not name.startswith(IGNORED):
+            kind = "added" if name not in before else "changed"
+            found[name] = "removed" if name not in after else kind
+    return found
+
+
+def inside(built, moved: Path, **env: str) -> dict[str, str]:
+    out = built.in_env(moved, "python", "env", "-0", **env).stdout
+    return dict(item.split("=", 1) for item in out.split("\0") if "=" in item)
+
+
+def test_before_and_after(built, moved):
+    """PATH; and of a DCC that it was started from, what that has set for its own Python."""
+    assert difference(built.env, inside(built, moved)) == {"PATH": "changed"}
+    dcc = {
+        "PYTHONHOME": "/dcc/python",
+        "PYTHONPATH": "/dcc/scripts",
+        "LD_LIBRARY_PATH": "/dcc/lib",
+        "SSL_CERT_FILE": "/dcc/cert.pem",
+        "QT_PLUGIN_PATH": "/dcc/plugins",
+    }
+    after = difference({**built.env, **dcc}, inside(built, moved, **dcc))
+    assert after == {"PATH": "changed", "PYTHONHOME": "removed", "PYTHONPATH": "removed"}
+    path = inside(built, moved)["PATH"].split(os.pathsep)
+    assert path[0] == str(variant(moved) / "bin")
+    assert not [folder for folder in path[1:] if str(moved) in folder]
+
+
+SYSTEM = {
+    "git": ("git", "--version"),
+    "ssh": ("ssh", "-V"),
+    "curl": ("curl", "--version"),
+    "python": ("/usr/bin/python3", "-c", "import ssl, sys; print(sys.prefix, ssl.OPENSSL_VERSION)"),
+}
+
+
+@pytest.mark.parametrize("tool", SYSTEM)
+def test_the_systems_tools_run_as_ever(built, moved, tool):
+    argv = SYSTEM[tool]
+    if shutil.which(argv[0]) is None:
+        pytest.skip(f"no {argv[0]}")
+    outside = built.run(*argv)
+    there = built.in_env(moved, "python", *argv)
+    assert there.stdout == outside.stdout
+    if tool != "curl":  # which says more where a variable of Rez's is set
+        assert there.stderr.splitlines()[-1:] == outside.stderr.splitlines()[-1:]
+
+
+# A DCC: a program with a Python and an OpenSSL of its own beside it, found by LD_LIBRARY_PATH.
+DCC = """\
+#include <Python.h>
+int main(void)
+{
+    Py_Initialize();
+    int failed = PyRun_SimpleString(
+        "import os, ssl, sys, subprocess\\n"
+        "maps = open('/proc/self/maps').read()\\n"
+        "names = ('libpython', 'libssl', 'libcrypto')\\n"
+        "print(sorted({l.split()[-1] for l in maps.splitlines() if any(n in l for n in names)}))\\n"
+        "print(sys.prefix)\\n"
+    );
+    return Py_FinalizeEx() || failed;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def dcc(copied: Path, scratch: Path) -> Path:
+    """A whole Python of the same version in another place, and a program over it."""
+    folder = scratch / "dcc"
+    shutil.copytree(variant(copied), folder / "python", symlinks=True)
+    source = scratch / "dcc.c"
+    source.write_text(DCC)
+    include = folder / f"python/include/python{SERIES}"
+    words = ["cc", source, f"-I{include}", f"-L{folder}/python/lib", f"-lpython{SERIES}"]
+    subprocess.run([*words, "-o", folder / "dcc"], check=True)
+    return folder
+
+
+def test_a_dcc_keeps_its_own_libraries(built, moved, dcc):
+    """Started inside rez-env, as a studio's launcher does it."""
+    leak = {"LD_LIBRARY_PATH": str(dcc / "python/lib"), "PYTHONHOME": str(dcc / "python")}
+    argv = ["env", *(f"{name}={value}" for name, value in leak.items()), dcc / "dcc"]
+    out = built.in_env(moved, "python", *argv).stdout
+    assert str(moved) not in out
+    assert out.splitlines()[-1] == str(dcc / "python")
+    for name in ("libpython", "libssl", "libcrypto"):
+        assert name in out
+
+
+def test_ours_started_from_a_dcc_keeps_its_own(built, moved, dcc):
+    leak = {"LD_LIBRARY_PATH": str(dcc / "python/lib"), "PYTHONHOME": str(dcc / "python")}
+    code = "import ssl, sys; print(open('/proc/self/maps').read()); print(sys.prefix)"
+    out = built.in_env(moved, "python", "python3", "-c", code, **leak).stdout
+    assert str(dcc) not in out
+    assert out.splitlines()[-1] == str(variant(moved))
+
+
+def test_the_hosts_own_python_library(built, moved, tmp_path):
+    """A program of the distribution that embeds its Python of the same series, if it has one."""
+    soname = f"libpython{SERIES}.so.1.0"
+    library = find_on_host(soname)
+    if library is None:
+        pytest.skip(f"the host has no {soname}")
+    source = tmp_path / "embeds.c"
+    source.write_text(DCC)
+    include = variant(moved) / f"include/python{SERIES}"
+    subprocess.run(["cc", source, f"-I{include}", library, "-o", tmp_path / "embeds"], check=True)
+    out = built.in_env(moved, "python", tmp_path / "embeds").stdout
+    assert str(moved) not in out.splitlines()[0]
+    assert str(library.resolve()) in out
