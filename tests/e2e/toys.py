@@ -41,8 +41,8 @@ class Toys:
         environ: What makes rezbuild use them, and a cache of their own.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.recipes = folder / "recipes"
+    def __init__(self, folder: Path, recipes: str = "recipes", *, empty: bool = False) -> None:
+        self.recipes = folder / recipes
         self.mirror = folder / "mirror"
         self.mirror.mkdir(parents=True)
         self.entries: dict[str, dict[str, str]] = {}
@@ -53,8 +53,9 @@ class Toys:
             # Nothing here may depend on a network.
             "REZBUILD_OFFLINE": "1",
         }
-        self.add("low", "1.0.0", LOW)
-        self.add("top", "2.0.0", TOP, requires='"low-1"')
+        if not empty:
+            self.add("low", "1.0.0", LOW)
+            self.add("top", "2.0.0", TOP, requires='"low-1"')
 
     def add(self, name: str, version: str, files: dict[str, str], requires: str = "") -> None:
         """Adds a version; the newest one added is the default."""

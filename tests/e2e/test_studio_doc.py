@@ -1,0 +1,138 @@
+"""Every command of docs/studio.md, in order, in a clone whose packages build in a second."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import rez_install
+from studio import ROOT
+from toys import LOW, TOP, Toys
+
+pytestmark = pytest.mark.e2e
+
+PAGE = (ROOT / "docs/studio.md").read_text()
+BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```$", PAGE)
+COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
+# A "python" that links a "libssl", and says 42 whatever it is asked.
+PYTHON = {name: text.replace("top", "python3") for name, text in TOP.items()}
+PYTHON["python3.c"] = PYTHON.pop("top.c")
+
+
+@pytest.fixture(scope="module")
+def commands(scratch: Path) -> Path:
+    """Rez as its own installer makes it, with rezbuild beside it."""
+    return rez_install.install(scratch / "doc-rez", ROOT)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone with its remote: packages by our names, each a toy; nothing needs a network."""
+    folder = tmp_path / "clone"
+    toys = Toys(folder, recipes="packages", empty=True)
+    toys.add("zlib", "1.3.1", LOW)
+    toys.add("zlib", "1.2.13", LOW)
+    toys.add("openssl", "3.5.6", LOW)
+    toys.add("python", "3.11.2", PYTHON, requires='"openssl-3"')
+    # The new version of the page is not known yet.
+    sources = folder / "packages/python/sources.toml"
+    known = sources.read_text()
+    toys.add("python", "3.11.9", PYTHON, requires='"openssl-3"')
+    (tmp_path / "new.toml").write_text(sources.read_text())
+    sources.write_text(known)
+    # What a mirror is filled from.
+    toys.mirror.rename(tmp_path / "upstream")
+    year = folder / "packages/vfxplatform"
+    year.mkdir()
+    for name in ("package.py", "platform.toml"):
+        (year / name).write_text((ROOT / "packages/vfxplatform" / name).read_text())
+    (folder / "rezconfig.py").write_text((ROOT / "rezconfig.py").read_text())
+    (folder / ".gitignore").write_text("build/\nremote.git/\n")
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.invalid"]
+    for words in (
+        "init -q -b main",
+        "init -q --bare remote.git",
+        "remote add origin ./remote.git",
+        "add .",
+        "commit -qm Packages",
+        "push -qu origin main",
+    ):
+        subprocess.run([*git, *words.split()], cwd=folder, check=True)
+    return folder
+
+
+def test_the_page(commands, clone, tmp_path):
+    share = tmp_path / "share"
+    for name in ("packages", "cache", "stage", "archive"):
+        (share / name).mkdir(parents=True)
+    (share / "rezconfig.py").write_text("# The studio's own.\n")
+    home, temporary = tmp_path / "home", tmp_path / "tmp"
+    for folder in (home, temporary):
+        folder.mkdir()
+    identity = {
+        f"GIT_{who}_{what}": "t@example.invalid"
+        for who in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    env = {
+        **identity,
+        "HOME": str(home),
+        "PATH": os.pathsep.join((str(commands), str(commands.parent), os.defpath)),
+        "REZ_DISABLE_HOME_CONFIG": "1",
+        "REZBUILD_CACHE": str(home / "cache"),
+        # The first command fills the studio's mirror, from what stands for upstream.
+        "REZBUILD_MIRRORS": str(tmp_path / "upstream"),
+        # The repository is on this very disk, and below /tmp: Rez would not cache from there.
+        "REZ_PACKAGE_CACHE_SAME_DEVICE": "1",
+        "REZ_TMPDIR": str(temporary),
+        "REZ_RELEASE_PACKAGES_PATH": str(share / "packages"),
+    }
+    for family in ("platform", "arch"):
+        argv = [commands / "rez-bind", "-r", family]
+        subprocess.run(argv, env=env, check=True, capture_output=True)
+    lines = [f"{line} || {{ echo FAILED: {line!r}; exit 1; }}" for line in COMMANDS]
+    # What the page asks for in words: the new version's entry, and a mirror that has it.
+    entry = (
+        f"cp {tmp_path}/new.toml packages/python/sources.toml && git commit -qam New && git push"
+    )
+    mirror = f"cp -r {tmp_path}/upstream/. $REZBUILD_MIRRORS"
+    before = next(n for n, line in enumerate(COMMANDS) if line.startswith("rezbuild versions"))
+    lines[before:before] = [entry, mirror]
+    script = "\n".join(lines).replace("/mnt/studio", str(share))
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=clone, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+    assert (
+        done.stdout.splitlines().count("42") == COMMANDS.count("rez-env python-3.11 -- python3") + 2
+    )
+    check_what_is_left(share, clone)
+
+
+def check_what_is_left(share: Path, clone: Path) -> None:
+    packages = share / "packages"
+    assert [path.name for path in (packages / "python").iterdir() if path.name[0] != "."] == [
+        "3.11.2"
+    ]
+    assert sorted(path.name for path in (packages / "zlib").iterdir()) == ["1.2.13"]
+    assert (packages / "vfxplatform/2025/package.py").is_file()
+    assert (share / "archive/python/3.11.2/package.py").is_file()
+    assert (share / "stage/python.tar.gz").stat().st_size > 1000
+    assert list(share.glob("cache/python/3.11.2/*/*/bin/python3"))
+    tags = subprocess.run(["git", "tag"], cwd=clone, capture_output=True, text=True, check=True)
+    assert tags.stdout.split() == [
+        "openssl-3.5.6",
+        "python-3.11.2",
+        "python-3.11.9",
+        "vfxplatform-2025",
+        "zlib-1.2.13",
+    ]
+
+
+def test_no_command_of_the_page_is_left_out():
+    """What a reader would type stands in blocks, and each block is run."""
+    assert len(BLOCKS) >= 10
+    assert PAGE.count("```") == 2 * len(BLOCKS)
