@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -505,6 +506,37 @@ def test_a_failing_gate_leaves_nothing_released(studio, toys, release, way):
     assert "ok      answer: 42" in release().stdout
     assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
     assert not [*studio.released.glob(".rezbuild/staged/*"), *studio.released.glob("*/.building*")]
+
+
+def test_a_release_in_the_place_of_another(studio, toys, release):
+    """As for a repaired library; whoever starts it meanwhile gets the one or the other."""
+    release()
+    toys.edit(
+        "low/recipe.py", "    b.make", "    b.run('sed', '-i', 's/42/43/', 'low.c')\n    b.make"
+    )
+    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=44))
+    assert release("--replace", ok=False).returncode != 0
+    assert answer(studio, studio.released) == "42"
+    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=43))
+    (variant,) = (studio.released / "top/2.0.0").glob("platform-*/arch-*")
+    heard: list[str] = []
+    over = threading.Event()
+
+    def listen() -> None:
+        while not over.is_set():
+            done = subprocess.run(variant / "bin/top", capture_output=True, text=True, check=False)
+            heard.append(done.stdout.strip() or done.stderr)
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    release("--replace", "--message", "repaired")
+    over.set()
+    listener.join()
+    assert set(heard) <= {"42", "43"}
+    assert answer(studio, studio.released) == "43"
+    assert "repaired" in (studio.released / "top/2.0.0/package.py").read_text()
+    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+    assert studio.rezbuild("build", "top", "--replace", ok=False).returncode == 2
 
 
 def test_an_older_version_is_released_after_a_newer_one(studio, toys, release):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -35,14 +36,17 @@ def clone(tmp_path: Path) -> Path:
     toys = Toys(folder, recipes="packages", empty=True)
     toys.add("zlib", "1.3.1", LOW)
     toys.add("zlib", "1.2.13", LOW)
-    toys.add("openssl", "3.5.6", LOW)
-    toys.add("python", "3.11.2", PYTHON, requires='"openssl-3"')
-    # The new version of the page is not known yet.
-    sources = folder / "packages/python/sources.toml"
-    known = sources.read_text()
-    toys.add("python", "3.11.9", PYTHON, requires='"openssl-3"')
-    (tmp_path / "new.toml").write_text(sources.read_text())
-    sources.write_text(known)
+    for name, known, new, files, requires in (
+        ("openssl", "3.5.5", "3.5.6", LOW, ""),
+        ("python", "3.11.2", "3.11.9", PYTHON, '"openssl-3"'),
+    ):
+        toys.add(name, known, files, requires=requires)
+        # The new version of the page is not known yet.
+        sources = folder / "packages" / name / "sources.toml"
+        text = sources.read_text()
+        toys.add(name, new, files, requires=requires)
+        sources.rename(tmp_path / f"{name}.toml")
+        sources.write_text(text)
     # What a mirror is filled from.
     toys.mirror.rename(tmp_path / "upstream")
     year = folder / "packages/vfxplatform"
@@ -95,12 +99,12 @@ def test_the_page(commands, clone, tmp_path):
         subprocess.run(argv, env=env, check=True, capture_output=True)
     lines = [f"{line} || {{ echo FAILED: {line!r}; exit 1; }}" for line in COMMANDS]
     # What the page asks for in words: the new version's entry, and a mirror that has it.
-    entry = (
-        f"cp {tmp_path}/new.toml packages/python/sources.toml && git commit -qam New && git push"
-    )
-    mirror = f"cp -r {tmp_path}/upstream/. $REZBUILD_MIRRORS"
-    before = next(n for n, line in enumerate(COMMANDS) if line.startswith("rezbuild versions"))
-    lines[before:before] = [entry, mirror]
+    for name, start in (("python", "rezbuild versions"), ("openssl", "rez-cp")):
+        entry = f"cp {tmp_path}/{name}.toml packages/{name}/sources.toml"
+        commit = "git commit -qam New && git push -q"
+        mirror = f"cp -r {tmp_path}/upstream/. $REZBUILD_MIRRORS"
+        before = next(n for n, line in enumerate(COMMANDS) if line.startswith(start))
+        lines[before] = f"{entry} && {commit} && {mirror} && {lines[before]}"
     script = "\n".join(lines).replace("/mnt/studio", str(share))
     done = subprocess.run(
         ["bash", "-c", script], cwd=clone, env=env, capture_output=True, text=True, check=False
@@ -119,11 +123,14 @@ def check_what_is_left(share: Path, clone: Path) -> None:
     ]
     assert sorted(path.name for path in (packages / "zlib").iterdir()) == ["1.2.13"]
     assert (packages / "vfxplatform/2025/package.py").is_file()
-    assert (share / "archive/python/3.11.2/package.py").is_file()
+    for place, openssl in (("archive", "3.5.5"), ("packages", "3.5.6")):
+        (record,) = (share / place / "python/3.11.2").glob("*/*/rezbuild.json")
+        assert json.loads(record.read_text())["built_against"] == {"openssl": openssl}
     assert (share / "stage/python.tar.gz").stat().st_size > 1000
     assert list(share.glob("cache/python/3.11.2/*/*/bin/python3"))
     tags = subprocess.run(["git", "tag"], cwd=clone, capture_output=True, text=True, check=True)
     assert tags.stdout.split() == [
+        "openssl-3.5.5",
         "openssl-3.5.6",
         "python-3.11.2",
         "python-3.11.9",
