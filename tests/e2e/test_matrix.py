@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from moving import check, gone, host_family, probe, variant
+from moving import PROBE, check, gone, host_family, probe, variant
 from studio import ROOT, Studio
 
 from rezbuild import elf, toolchain
@@ -43,6 +44,10 @@ def studio(built: Studio, scratch: Path) -> Studio:
 SAME = (
     "python",
     "moves",
+    "rez",
+    "rez_pip",
+    "tools",
+    "environment",
     "building",
     "certificates",
     "terminal",
@@ -68,6 +73,30 @@ def test_the_same_tests_pass(studio, request_):
     others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
     done = studio.run(sys.executable, "-m", "pytest", "-q", *others, *files, ok=False, **environ)
     assert done.returncode == 0, done.stdout[-20000:]
+
+
+def test_the_years_of_the_platform(studio):
+    """With the versions of Python that are there already."""
+    for year, series in (("2025", "3.11"), ("2026", "3.13")):
+        out = studio.rezbuild("build", f"vfxplatform-{year}").stdout
+        assert f"ready: rez-env vfxplatform=={year} python=={series}." in out
+        code = "import sys; print('%d.%d' % sys.version_info[:2])"
+        request = ("env", f"vfxplatform-{year}", "python", "--", "python3", "-c", code)
+        assert studio.rez(*request).stdout.strip() == series
+
+
+def test_two_pythons_in_one_repository(studio, scratch):
+    """Each finds its own library and its own modules."""
+    repository = scratch / "two pythons"
+    repository.mkdir()
+    host_family(studio, repository)
+    versions = ("3.11.2", "3.13.5")
+    for version in versions:
+        studio.rez("cp", "--dest-path", repository, f"python=={version}")
+    with gone(studio.local):
+        for version in versions:
+            done = studio.in_env(repository, f"python=={version}", "python3", "-c", PROBE)
+            check(json.loads(done.stdout), variant(repository, version=version), python=version)
 
 
 def test_the_optimized_profile(studio, scratch):

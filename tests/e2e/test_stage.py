@@ -44,6 +44,17 @@ def test_it_is_what_rez_installs_less_rezs_own_files(studio, toys, tmp_path):
     studio.rezbuild("audit", folder)
 
 
+@pytest.mark.parametrize("name", ["bzip2", pytest.param("python", marks=pytest.mark.matrix)])
+def test_a_real_payload_is_the_one_that_rez_has(built, tmp_path, name):
+    """Built twice, in different folders: Rez's own files apart, each byte is the same."""
+    built.rezbuild("stage", name, tmp_path / name, "--work", tmp_path / "work")
+    (installed,) = (built.local / name).glob("*/platform-*/arch-*")
+    by_rez = {place: v for place, v in tree(installed).items() if place not in OF_REZ}
+    staged = tree(tmp_path / name)
+    assert staged.keys() == by_rez.keys()
+    assert [place for place, what in staged.items() if what != by_rez[place]] == []
+
+
 def test_what_is_ready_is_used_again(studio, toys, tmp_path):
     work = ("--work", tmp_path / "work")
     studio.rezbuild("stage", "top", tmp_path / "one", *work)

@@ -1,0 +1,75 @@
+"""rez-release by hand, from a clone of this very repository: the real recipe, Rez and git."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from moving import gone
+from studio import ROOT, Studio
+
+pytestmark = pytest.mark.e2e
+
+
+def git(folder: Path, *argv: str | Path) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
+    words = ["git", *identity, *map(str, argv)]
+    return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone with what is not committed yet, and a remote of its own."""
+    folder = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", ROOT, folder)
+    changed = git(ROOT, "ls-files", "--modified", "--others", "--exclude-standard").splitlines()
+    for name in changed:
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(folder, "remote", "set-url", "origin", tmp_path / "remote.git")
+    git(folder, "checkout", "-q", "-B", "main")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "As it is", "--allow-empty")
+    git(folder, "push", "-qu", "origin", "main")
+    return folder
+
+
+@pytest.fixture
+def releasing(studio: Studio) -> Studio:
+    for who in ("AUTHOR", "COMMITTER"):
+        for what in ("NAME", "EMAIL"):
+            studio.env[f"GIT_{who}_{what}"] = "t@example.invalid"
+    for family in ("platform", "arch"):
+        studio.rez("bind", "-r", family)
+    return studio
+
+
+def test_a_real_package(releasing, clone, tmp_path):
+    out = releasing.rez("release", "-m", "first", cwd=clone / "packages/xz").stdout
+    for line in ("ok      audit", "ok      xz", "ok      read-only"):
+        assert line in out
+    assert git(clone, "tag").split() == ["xz-5.8.1"]
+    (root,) = (releasing.released / "xz/5.8.1").glob("platform-*/arch-*")
+    record = json.loads((root / "rezbuild.json").read_text())
+    text = (root.parents[1] / "package.py").read_text()
+    for fact in (record["recipe"], record["source"]["sha256"], "first", "'profile'"):
+        assert (fact in text) is (fact != "'profile'"), fact
+    with gone(clone):
+        said = releasing.in_env(releasing.released, "xz", "xz", "--version").stdout
+        assert "liblzma 5.8.1" in said
+        releasing.rez("test", "xz-5.8.1", cwd=tmp_path)
+    # A second time there is nothing to release.
+    done = releasing.rez("release", "-m", "again", cwd=clone / "packages/xz")
+    assert "is released already: skipped" in done.stdout + done.stderr
+    assert json.loads((root / "rezbuild.json").read_text()) == record
+
+
+def test_a_real_year(releasing, clone):
+    releasing.rez("release", "-m", "the year", cwd=clone / "packages/vfxplatform")
+    assert git(clone, "tag").split() == ["vfxplatform-2026"]
+    found = releasing.released / "vfxplatform/2026/package.py"
+    assert "~python-3.13" in found.read_text()
