@@ -47,7 +47,7 @@ class Job:
     Attributes:
         recipe_folder: Where sources.toml and recipe.py are.
         build_path: A folder of this job's own.
-        place: Where the payload is meant to go; no file of it may say so.
+        places: Where the payload is meant to go; no file of it may say so.
         profile: ``fast`` or ``optimized``.
         dependencies: The payloads that it is built against, by name.
     """
@@ -55,7 +55,7 @@ class Job:
     recipe_folder: Path
     version: str
     build_path: Path
-    place: Path
+    places: tuple[Path, ...]
     profile: str
     dependencies: Mapping[str, Dependency]
 
@@ -209,7 +209,7 @@ def _machine(inputs: Inputs, build: Build) -> list[Path]:
     dependencies = [d.root for d in (*job.dependencies.values(), *build.dependencies.values())]
     # The work folder stands elsewhere where the build path has a space.
     work = [build.source, build.destdir, Path(build.env["HOME"])]
-    return [job.build_path, job.recipe_folder, job.place, *work, *dependencies]
+    return [job.build_path, job.recipe_folder, *job.places, *work, *dependencies]
 
 
 def _audit(build: Build, places: Sequence[Path], ceiling: str | None) -> dict[str, Any]:

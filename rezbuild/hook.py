@@ -47,7 +47,7 @@ class Request:
                 recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),
                 version=env["REZ_BUILD_PROJECT_VERSION"],
                 build_path=Path(env["REZ_BUILD_PATH"]),
-                place=place,
+                places=(place, publish.final(place)),
                 profile=rezbuild.profile(settings.profile, central=central),
                 dependencies=_dependencies(env),
             )

@@ -106,11 +106,11 @@ def staged(repository: str, package: Package) -> Iterator[str]:
     Whatever is left in it afterwards is gone, and so is what a killed build left there.
     """
     # Rez takes no folder with such a name for a package.
-    folder = Path(repository, ".rezbuild")
+    folder = Path(repository, publish.STAGED[0])
     with make_path_writable(get_existing_path(str(folder))):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / f"{package.qualified_name}.staged.lock", mode=0o666)
-        stage = folder / "staged" / package.qualified_name
+        stage = Path(repository, *publish.STAGED) / package.qualified_name
         with lock:
             shutil.rmtree(stage, ignore_errors=True)
             stage.mkdir(parents=True)

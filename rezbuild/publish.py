@@ -13,8 +13,20 @@ from pathlib import Path
 
 from rezbuild.errors import MachineError
 
+# In a repository: where packages are made, out of Rez's sight.
+STAGED = (".rezbuild", "staged")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+
+
+def final(place: Path) -> Path:
+    """Where a variant will stand that is staged at ``place`` (process.py); else the same."""
+    parts = place.parts
+    for number in range(len(parts)):
+        if parts[number : number + 2] == STAGED:
+            # What follows is the stage's name, and then the place in a repository.
+            return Path(*parts[:number], *parts[number + 3 :])
+    return place
 
 
 def move_into_place(staging: Path, target: Path) -> None:

@@ -73,7 +73,7 @@ def _job(
         recipe_folder=step.recipe.folder,
         version=step.release.version,
         build_path=work / step.release.name / f"{step.release.version}-{profile}",
-        place=target,
+        places=(target,),
         profile=profile,
         dependencies={n: Dependency(n, v, ready[n, v]) for n, v in against},
     )

@@ -24,7 +24,11 @@ libraries() {
             continue
         fi
         said=$(LC_ALL=C "$loader" --list "$root/$file" 2>&1)
-        lost=$(printf '%s\n' "$said" | grep 'not found') || continue
+        status=$?
+        if ! lost=$(printf '%s\n' "$said" | grep 'not found'); then
+            [ "$status" -eq 0 ] || bad "$file cannot be loaded ($status): copy the payload again"
+            continue
+        fi
         for name in @HOST@; do
             if printf '%s\n' "$lost" | grep -q "^[[:space:]]*$name => not found"; then
                 note "$file does not load here: this host has no $name"
