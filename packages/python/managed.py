@@ -1,4 +1,8 @@
-"""Keeps pip's hands off a payload that many share: PEP 668, for old versions of pip too."""
+"""What pip may not do to a payload that many share, and what its scripts may not say.
+
+PEP 668 keeps its hands off the payload, in old versions of pip too. What it installs elsewhere, as
+rez-pip has it do, is moved later, and so is this Python: scripts look for theirs on PATH.
+"""
 
 import base64
 import csv
@@ -62,6 +66,26 @@ COMMANDS = {
         ),
     ],
 }
+# In pip's module that installs wheels.
+WHEEL = "site-packages/pip/_internal/operations/install/wheel.py"
+SCRIPTS = {
+    "sys.executable.encode(sys.getfilesystemencoding())": (
+        "_interpreter().encode(sys.getfilesystemencoding())"
+    ),
+    "    maker = PipScriptMaker(None, scheme.scripts)\n": (
+        "    maker = PipScriptMaker(None, scheme.scripts)\n"
+        "    if sys.prefix == sys.base_prefix:\n"
+        "        maker.executable = _interpreter()\n"
+    ),
+}
+INTERPRETER = '''
+
+def _interpreter() -> str:
+    """What a script starts with: this Python may be moved, one of a venv stays."""
+    if sys.prefix != sys.base_prefix:
+        return sys.executable
+    return "/usr/bin/env python{}.{}".format(*sys.version_info[:2])
+'''
 
 
 def fix(lib):
@@ -83,6 +107,7 @@ def fix(lib):
         guard = lib / folder / "_externally_managed.py"
         guard.write_text(GUARD)
         changed += [guard, *(_edit(lib / folder / name, *edit) for name, *edit in edits)]
+    changed.append(_movable_scripts(lib / WHEEL))
     for name in ("pip", "setuptools"):
         _record(lib / "site-packages", name, changed)
 
@@ -98,6 +123,16 @@ def _edit(path, line, condition):
             check()
 """
     path.write_text(text.replace(line, guard + line))
+    return path
+
+
+def _movable_scripts(path):
+    text = path.read_text()
+    for old, new in SCRIPTS.items():
+        if text.count(old) != 1:
+            raise BuildError(f"{path} is not as it is known: {old.strip()} is not there once")
+        text = text.replace(old, new)
+    path.write_text(text + INTERPRETER)
     return path
 
 
