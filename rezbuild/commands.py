@@ -103,7 +103,9 @@ def fetch(arguments: argparse.Namespace) -> int:
     from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
     fetcher = Fetcher(Settings.read())
-    recipes = graph.recipes(recipes_folder(arguments))
+    folder = recipes_folder(arguments)
+    recipes = graph.recipes(folder)
+    _, requests = platforms.expand(platforms.find(folder), arguments.requests)
     missing: list[Release] = []
 
     def get(_: Recipe, release: Release) -> bool:
@@ -122,8 +124,8 @@ def fetch(arguments: argparse.Namespace) -> int:
         for recipe in recipes.values():
             for release in recipe.releases.values():
                 get(recipe, release)
-    elif arguments.requests:
-        graph.plan(recipes, arguments.requests, get)
+    elif requests:
+        graph.plan(recipes, requests, get)
         missing.clear()  # an older version in the range made up for it, or plan() has raised
     else:
         raise UsageError("nothing to fetch", advice=["name requests, or --all"])
@@ -139,20 +141,27 @@ def fetch(arguments: argparse.Namespace) -> int:
 def versions(arguments: argparse.Namespace) -> int:
     from rezbuild import graph, versions  # noqa: PLC0415 (rez is slow to import)
 
-    recipes = graph.recipes(recipes_folder(arguments))
-    unknown = [name for name in arguments.names if name not in recipes]
+    folder = recipes_folder(arguments)
+    recipes, years = graph.recipes(folder), platforms.find(folder)
+    unknown = [name for name in arguments.names if name not in {*recipes, *years}]
     if unknown:
         raise CatalogueError(
             f"there is no recipe for {', '.join(unknown)}",
-            advice=[f"recipes: {', '.join(recipes)}"],
+            advice=[f"recipes: {', '.join([*recipes, *years])}"],
         )
-    names = arguments.names or list(recipes)
-    rows = versions.rows([recipes[name] for name in names], Settings.read())
+    names = arguments.names or [*recipes, *years]
+    wanted = [recipe for name, recipe in recipes.items() if name in names]
+    rows = versions.rows(wanted, Settings.read())
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         # In a pipe nothing is folded: other programs read lines.
-        Console(width=None if sys.stdout.isatty() else 500).print(versions.table(rows))
+        console = Console(width=None if sys.stdout.isatty() else 500)
+        if rows:
+            console.print(versions.table(rows))
+        for year in (year for name in names for year in years.get(name, ())):
+            pins = ", ".join(year.builds)
+            say(f"{year}{' (draft)' * year.draft}: {pins}; glibc up to {year.glibc}")
     return 0
 
 

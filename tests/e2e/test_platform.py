@@ -59,6 +59,15 @@ def test_a_draft_is_taken_only_by_its_name(studio, years):
     assert "years has no version 1999" in done.stderr
 
 
+def test_what_a_year_names_is_shown_and_fetched(studio, years, tmp_path):
+    out = studio.rezbuild("versions", "years").stdout
+    assert "years-2025: top-2; glibc up to 2.28" in out
+    assert "years-2027 (draft): top-3; glibc up to 2.4" in out
+    assert "years-2026: " in studio.rezbuild("versions").stdout
+    studio.rezbuild("fetch", "years-2026", "--to", tmp_path / "to")
+    assert [path.name for path in tmp_path.glob("to/top/*")] == ["top-3.1.0.tar.gz"]
+
+
 def test_a_year_that_changes_is_installed_anew(studio, years):
     studio.rezbuild("build", "years-2025")
     (years / "platform.toml").write_text(YEARS.replace("~top-2", "~top-3"))
