@@ -127,7 +127,10 @@ def _bake(inputs: Inputs, staging: Path) -> None:
         places = _machine(inputs, build)
         record = _record(inputs, fetched) | _steps(inputs, build, patchelf, places)
     _write(build.payload, record, places)
-    shutil.move(build.payload, _gone(staging))
+    # It may come from another file system; where there is a staging folder, it is whole.
+    arriving = _gone(staging.with_name("staging.partial"))
+    shutil.move(build.payload, arriving)
+    arriving.rename(_gone(staging))
     shutil.rmtree(work)
 
 

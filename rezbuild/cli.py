@@ -68,7 +68,7 @@ def _complain(error: RezbuildError) -> int:
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    """SIGTERM ends a build as Ctrl-C does: what was there is put back first."""
+    """SIGTERM ends a build as Ctrl-C does: what it has started ends too."""
     raise KeyboardInterrupt(number)
 
 

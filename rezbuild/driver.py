@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Callable
 from filelock import FileLock
 
 import rezbuild
-from rezbuild import manifest, repository
+from rezbuild import manifest, repository, staged
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, FetchError, RezError, from_report
@@ -114,7 +115,11 @@ class Driver:
         Raises:
             RezError: It is released already, with other requests; or Rez failed.
         """
-        wanted = {"requires": list(platform.requires), "glibc": platform.glibc}
+        wanted = {
+            "requires": list(platform.requires),
+            "glibc": platform.glibc,
+            "draft": platform.draft,
+        }
         found = repository.attributes(platform.name, platform.version, self.paths, list(wanted))
         if found == wanted:
             self.say(f"{platform}: nothing to do, installed with the same requests")
@@ -122,7 +127,9 @@ class Driver:
         if found and self.options.release:
             raise RezError(
                 f"{platform} is released already, with other requests: {found['requires']}",
-                advice=[f"to release it anew, remove it first: rez-rm -p {platform}"],
+                advice=[
+                    f"to release it anew, remove it first: rez-rm -p {platform} {self.repository}"
+                ],
             )
         variables = {version_variable(platform.name): platform.version}
         self.say(f"{platform}: {', '.join(platform.requires)}")
@@ -151,9 +158,8 @@ class Driver:
     @contextlib.contextmanager
     def _alone(self, step: Step) -> Iterator[None]:
         """Two builds of one version into one repository wait for each other."""
-        # Rez takes no folder with such a name for a package.
-        folder = self.repository / ".rezbuild"
-        folder.mkdir(parents=True, exist_ok=True)
+        self.repository.mkdir(parents=True, exist_ok=True)
+        folder = staged.share(self.repository / staged.FOLDER, self.repository)
         with FileLock(folder / f"{step}.lock", mode=0o666):
             yield
 
@@ -197,7 +203,7 @@ class Driver:
         command: tuple[str, ...]
         self.say(f"{step}: building, {self.reasons[step.key]}")
         if self.options.release:
-            if not self.options.replace:
+            if not (self.options.replace and step.requested):
                 self._refuse_released(step, target)
             message = self.options.message or f"{step}, by rezbuild"
             again = ["--ignore-existing-tag"] if target.is_dir() else []
@@ -212,7 +218,7 @@ class Driver:
         """Rez would release over it where the package differs, and delete it when that fails."""
         if target.is_dir():
             raise RezError(
-                f"{step} is released already, from other inputs ({self.reasons[step.key]})",
+                f"{step} is released already, and is to be built: {self.reasons[step.key]}",
                 tried=[str(target)],
                 advice=[
                     "a released package is not replaced: artists may be using it",
@@ -243,14 +249,11 @@ class Driver:
     ) -> None:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
             report = Path(folder, "report.json")
-            done = subprocess.run(
-                rez_command(command, "--process", NAME, *arguments),
-                cwd=recipe,
-                env={**os.environ, **variables, REPORT: str(report)},
-                check=False,
-            )
-            if done.returncode != 0:
-                raise _failure(what, recipe, command, done.returncode, report)
+            env = {**os.environ, **variables, REPORT: str(report)}
+            argv = rez_command(command, "--process", NAME, *arguments)
+            status = _wait(subprocess.Popen(argv, cwd=recipe, env=env))
+            if status != 0:
+                raise _failure(what, recipe, command, status, report)
 
     def _variables(self, step: Step) -> dict[str, str]:
         chosen = dict([step.key, *step.built_against.items()])
@@ -261,7 +264,7 @@ class Driver:
             # One folder a version and profile: Rez itself would use one for all.
             "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
             "REZBUILD_PROFILE": profile,
-            REPLACE: "1" if self.options.replace else "",
+            REPLACE: "1" if self.options.replace and step.requested else "",
             # For the gate of a release, which is `rezbuild check`.
             "REZBUILD_RECIPES": str(step.recipe.folder.parent),
             "REZBUILD_GLIBC_MAX": self.settings.glibc_max or "",
@@ -281,6 +284,31 @@ class Driver:
             ):
                 if best.version != step.release.version:
                     self.say(f"{step}: notice: {best.version} is the newest{kind} in the catalogue")
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The exit code; who is interrupted meanwhile takes Rez along, and all that Rez has started."""
+    try:
+        return process.wait()
+    except BaseException:
+        for pid in (*_descendants(process.pid), process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        raise
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes below one, from the fourth field of /proc/<pid>/stat, proc(5)."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name in parentheses may hold anything.
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for parent in found:
+        found += [child for child, above in parents.items() if above == parent]
+    return found[1:]
 
 
 def rez_command(command: str, *arguments: str) -> list[str]:

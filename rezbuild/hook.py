@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rezbuild
-from rezbuild import manifest, publish
+from rezbuild import manifest, publish, staged
 from rezbuild.bake import Job, baked
 from rezbuild.build import Dependency
-from rezbuild.errors import REPORT, MachineError, RezbuildError, UsageError, to_report
+from rezbuild.errors import REPORT, BuildError, MachineError, RezbuildError, UsageError, to_report
 from rezbuild.settings import Settings
 
 
@@ -47,7 +47,7 @@ class Request:
                 recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),
                 version=env["REZ_BUILD_PROJECT_VERSION"],
                 build_path=Path(env["REZ_BUILD_PATH"]),
-                places=(place, publish.final(place)),
+                places=(place, staged.final(place)),
                 profile=rezbuild.profile(settings.profile, central=central),
                 dependencies=_dependencies(env),
             )
@@ -69,6 +69,7 @@ def main() -> int:
         request = Request.read(os.environ, settings)
         with baked(request.job, settings) as payload:
             if request.install_path is not None:
+                _check_stage(request.install_path)
                 publish.move_into_place(payload, request.install_path)
     except RezbuildError as error:
         return _report(error)
@@ -78,6 +79,13 @@ def main() -> int:
         print("\nrezbuild: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _check_stage(place: Path) -> None:
+    """A Rez that was killed does not take this process along; nobody waits for the payload then."""
+    stage = staged.root(place)
+    if stage is not None and not stage.is_dir():
+        raise BuildError("the build that this belongs to has ended", advice=["run it again"])
 
 
 def _report(error: RezbuildError) -> int:

@@ -7,6 +7,7 @@ whose ``test.sh`` is read by the script after it has loaded each library.
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from rezbuild import elf
@@ -31,8 +32,8 @@ def write(payload: Path, recipe: Path) -> None:
     for path in sources(recipe):
         shutil.copyfile(path, folder / path.name)
     (folder / "files").write_text("".join(f"{name}\n" for name in files), encoding="utf-8")
-    machine = _LOADERS[elf.read(payload / files[0]).machine] if files else ""
-    loader = next(path for path in sorted(host_libraries().loaders) if machine in path)
+    machine = _LOADERS[elf.read(payload / files[0] if files else Path(sys.executable)).machine]
+    loader = next(path for path in host_libraries().loaders if machine in path)
     text = (Path(__file__).parent / "data" / RUN).read_text(encoding="utf-8")
     text = text.replace("@LOADER@", loader)
     text = text.replace("@HOST@", " ".join(sorted(host_libraries().known)))

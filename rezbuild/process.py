@@ -1,30 +1,32 @@
 """A build process for Rez: what is installed stays as it is until its successor is complete.
 
 Rez's own (rezplugins/build_process/local.py) builds in the repository itself and deletes the
-variant when the build or a test of it fails. This one builds and tests in a repository in the
-repository, ``.rezbuild/staged``, and puts the result into place by a rename. rezconfig.py chooses
-it (``default_build_process = "staged"``); packages that are not made by rezbuild go Rez's own way.
+variant when the build or a test of it fails. This one builds and tests in a stage, and puts the
+result into place by a rename. rezconfig.py chooses it (``default_build_process = "staged"``);
+packages that are not made by rezbuild go Rez's own way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from rez.build_process import BuildType
 from rez.config import config
+from rez.exceptions import BuildError
 from rez.package_repository import package_repository_manager
 from rez.packages import get_package_from_repository
 from rez.utils.filesystem import get_existing_path, make_path_writable
 from rez.utils.logging_ import print_warning
 from rezplugins.build_process.local import LocalBuildProcess
 
-from rezbuild import publish
+from rezbuild import platforms, staged
+from rezbuild.errors import REPORT, MachineError, RezbuildError, to_report
 
 if TYPE_CHECKING:
     from rez.packages import Package, Variant
@@ -50,91 +52,108 @@ class StagedBuildProcess(LocalBuildProcess):
         install: bool = False,
         **kwargs: Any,
     ) -> str | None:
-        if not (install and _is_ours(self.package)):
+        # With scripts, the user builds later, and Rez leaves what is installed alone.
+        scripts = getattr(self.build_system, "write_build_scripts", False)
+        if not install or scripts or not _is_ours(self.package):
             return super()._build_variant(variant, install_path, clean, install, **kwargs)
-        repository = install_path or self.package.config.local_packages_path
-        with staged(repository, self.package) as stage:
-            result = super()._build_variant(variant, stage, clean, install, **kwargs)
-            _into_place(variant, Path(stage), Path(repository), {})
+        repository = Path(install_path or self.package.config.local_packages_path)
+        with _stage(repository, variant) as stage:
+            result = super()._build_variant(variant, str(stage), clean, install, **kwargs)
+            _into_place(variant, stage, repository, {}, keep=False)
         return result
 
     def _release_variant(
         self, variant: Variant, release_message: str | None = None, **kwargs: Any
     ) -> Variant | None:
-        repository = self.package.config.release_packages_path
         if not _is_ours(self.package):
             return super()._release_variant(variant, release_message, **kwargs)
-        there = _package(variant, Path(repository))
-        if there and _same(variant, there) and os.environ.get(REPLACE) != "1":
-            # Rez would build over it where package.py says something else now.
-            print_warning("%s is released already: skipped", variant.qualified_name)
-            return None
-        with staged(repository, self.package) as stage:
+        repository = Path(self.package.config.release_packages_path)
+        with _stage(repository, variant) as stage:
+            # Under the lock: whoever held it may have released it.
+            if _installed(variant, repository) and os.environ.get(REPLACE) != "1":
+                # Rez would build over it where package.py says something else now.
+                print_warning("%s is released already: skipped", variant.qualified_name)
+                return None
             built = self._build_variant_base(
-                variant, BuildType.central, install_path=stage, clean=True, install=True
+                variant, BuildType.central, install_path=str(stage), clean=True, install=True
             )
             folder = built["package_install_path"]
             self._run_tests(  # type: ignore[no-untyped-call]
                 variant, run_on=["pre_release"], package_install_path=folder
             )
             facts = {**self.get_release_data(), "release_message": release_message}
-            variant.install(stage, overrides=facts)
-            return _into_place(variant, Path(stage), Path(repository), facts)
+            variant.install(str(stage), overrides=facts)
+            staged.prune(repository)
+            return _into_place(variant, stage, repository, facts, keep=True)
 
     def get_changelog(self) -> str | None:
         """What has changed in this recipe and in rezbuild: git's repository holds many packages."""
-        if not (_is_ours(self.package) and self.vcs and self.vcs.name() == "git"):
+        git = self.vcs is not None and self.vcs.name() == "git"
+        if not (git and _is_recipe(self.package, self.working_dir)):
             return super().get_changelog()  # type: ignore[no-any-return]
         previous = self.get_previous_release()
         commit = (previous.revision or {}).get("commit") if previous else None
-        root = Path(self.vcs.vcs_root)
-        shared = Path(__file__).resolve().parent
-        places = [self.working_dir, *([str(shared)] if root.resolve() in shared.parents else [])]
+        most = config.max_package_changelog_revisions
+        shared = Path(self.vcs.vcs_root, "rezbuild")
+        places = [self.working_dir, *([str(shared)] if shared.is_dir() else [])]
+        lines: list[str] = []
+        # Where errors of git are to be passed over, it does that.
         with self.repo_operation():
             lines = self.vcs.git(
-                *("log", "-n", str(config.max_package_changelog_revisions)),
+                *("log", *(["-n", str(most)] if most else [])),
                 *([f"{commit}..HEAD"] if commit else []),
                 *("--", *places),
             )
-        return "\n".join(map(str, lines))
+        return "\n".join(lines)
 
 
 @contextlib.contextmanager
-def staged(repository: str, package: Package) -> Iterator[str]:
-    """A repository for this package alone, in ``repository`` and so on its file system.
+def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
+    """A repository for this build alone; what goes wrong with it is said in Rez's way.
 
-    Whatever is left in it afterwards is gone, and so is what a killed build left there.
+    Raises:
+        rez.exceptions.BuildError: Of other exceptions Rez shows a trace (rez/cli/_main.py).
     """
-    # Rez takes no folder with such a name for a package.
-    folder = Path(repository, publish.STAGED[0])
-    with make_path_writable(get_existing_path(str(folder))):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f"{package.qualified_name}.staged.lock", mode=0o666)
-        stage = Path(repository, *publish.STAGED) / package.qualified_name
-        with lock:
-            shutil.rmtree(stage, ignore_errors=True)
-            stage.mkdir(parents=True)
-            try:
-                yield str(stage)
-            finally:
-                shutil.rmtree(stage, ignore_errors=True)
+    package = variant.parent.qualified_name
+    try:
+        _refuse_ignored(repository, variant)
+        with _writable(repository), staged.locked(repository, package, print):
+            _forget(repository)
+            with staged.stage(repository, package) as stage:
+                yield stage
+    except (RezbuildError, OSError) as error:
+        ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
+        if os.environ.get(REPORT):
+            Path(os.environ[REPORT]).write_text(json.dumps(to_report(ours)), encoding="utf-8")
+        raise BuildError(str(ours)) from None
 
 
-def _into_place(variant: Variant, stage: Path, repository: Path, facts: dict[str, Any]) -> Variant:
-    """Moves the variant where it belongs: with its package.py where there is none, else alone.
+def _refuse_ignored(repository: Path, variant: Variant) -> None:
+    """Sees that the package is not one that was hidden, and that saved contexts may still use."""
+    mark = repository / variant.name / f".ignore{variant.version}"
+    if mark.exists():
+        raise BuildError(
+            f"{variant.parent.qualified_name} is ignored in {repository}: show it again by "
+            f"rez-pkg-ignore --unignore, or remove it by rez-rm, and then build it"
+        )
+
+
+def _into_place(
+    variant: Variant, stage: Path, repository: Path, facts: dict[str, Any], *, keep: bool
+) -> Variant:
+    """Moves the variant where it belongs: with its package.py where it is the only one, else alone.
 
     Rez's lock of a repository stays for ever when its holder is killed, so it is not taken: what is
     to be said of other variants is put together in the stage, and both arrive by a rename.
     """
-    place = Path(variant.name, str(variant.version))
+    # Rez remembers what it has read, and another host may have released another variant since.
+    _forget(repository)
+    name, place = variant.parent.qualified_name, Path(variant.name, str(variant.version))
     there = _package(variant, repository)
-    if there and there.num_variants == 1 and _same(variant, there):
-        # Nothing of the old one stays, its package.py included.
-        there = None
-    target = repository / place
-    with make_path_writable(get_existing_path(str(target))):
-        if there is None:
-            publish.move_into_place(stage / place, target)
+    subpath = variant._non_shortlinked_subpath or ""  # noqa: SLF001
+    with _writable(repository / place / subpath):
+        if there is None or (there.num_variants <= 1 and _same(variant, there)):
+            staged.put(stage / place, place, repository, name, keep=keep)
         else:
             definition = Path(there.resource.filepath)
             for old in (stage / place).glob("package.*"):
@@ -142,19 +161,31 @@ def _into_place(variant: Variant, stage: Path, repository: Path, facts: dict[str
             shutil.copy(definition, stage / place)
             _forget(stage)
             variant.install(str(stage), overrides=facts)
-            subpath = variant._non_shortlinked_subpath or ""  # noqa: SLF001
-            publish.move_into_place(stage / place / subpath, target / subpath)
+            staged.put(stage / place / subpath, place / subpath, repository, name, keep=keep)
             (stage / place / definition.name).replace(definition)
     # Rez's caches look at this folder's time.
-    os.utime(target.parent)
+    os.utime(repository / variant.name)
     _forget(repository)
     # A build that was killed in Rez's own process left its mark.
     _repository(repository).on_variant_install_cancelled(variant.resource)
-    return _same(variant, _package(variant, repository))
+    return _installed(variant, repository)
+
+
+def _installed(variant: Variant, repository: Path) -> Variant | None:
+    """The variant in a repository that stands for the same requirements.
+
+    Raises:
+        rez.exceptions.BuildError: There is another package of that name.
+    """
+    there = _package(variant, repository)
+    if there is None:
+        return None
+    if there.uuid and variant.parent.uuid and there.uuid != variant.parent.uuid:
+        raise BuildError(f"{there.uri} is another package of that name: their uuid differ")
+    return _same(variant, there)
 
 
 def _same(variant: Variant, package: Package) -> Variant | None:
-    """The variant of an installed package that stands for the same requirements."""
     own = list(map(str, variant.variant_requires))
     found = (v for v in package.iter_variants() if list(map(str, v.variant_requires)) == own)
     return next(found, None)
@@ -173,10 +204,22 @@ def _forget(folder: Path) -> None:
     _repository(folder).clear_caches()
 
 
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Makes the deepest folder that is there writable meanwhile, where Rez is told to do so."""
+    there = get_existing_path(str(path)) if config.make_package_temporarily_writable else None
+    with make_path_writable(there) if there else contextlib.nullcontext():
+        yield
+
+
 def _is_ours(package: Package) -> bool:
     """Whether the hook builds it, which does not care where it is installed."""
     command = package.build_command
     return isinstance(command, list) and "rezbuild.hook" in command
+
+
+def _is_recipe(package: Package, folder: str) -> bool:
+    return _is_ours(package) or Path(folder, platforms.FILE_NAME).is_file()
 
 
 def register_plugin() -> type[StagedBuildProcess]:

@@ -13,20 +13,8 @@ from pathlib import Path
 
 from rezbuild.errors import MachineError
 
-# In a repository: where packages are made, out of Rez's sight.
-STAGED = (".rezbuild", "staged")
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-
-
-def final(place: Path) -> Path:
-    """Where a variant will stand that is staged at ``place`` (process.py); else the same."""
-    parts = place.parts
-    for number in range(len(parts)):
-        if parts[number : number + 2] == STAGED:
-            # What follows is the stage's name, and then the place in a repository.
-            return Path(*parts[:number], *parts[number + 3 :])
-    return place
 
 
 def move_into_place(staging: Path, target: Path) -> None:
@@ -78,7 +66,7 @@ def _swap(arrived: Path, target: Path, folder: Path) -> None:
     if not target.exists():
         arrived.rename(target)
         return
-    if not _exchange(arrived, target):
+    if not exchange(arrived, target):
         old = folder / "old"
         target.rename(old)
         try:
@@ -88,7 +76,7 @@ def _swap(arrived: Path, target: Path, folder: Path) -> None:
             raise
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def exchange(one: Path, other: Path) -> bool:
     """renameat2(2) with RENAME_EXCHANGE; False where kernel, C library or file system lack it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):

@@ -23,6 +23,29 @@ DEFAULTS = {
 }
 NAMES = tuple(DEFAULTS)
 PYTHON = DEFAULTS["python"]
+PYTHON_SERIES = tuple(int(part) for part in PYTHON.split(".")[:2])
+# The last versions that know Python 3.9: its old pip takes newer ones where an index does not say
+# which Python they are for.
+_FOR_3_9 = {
+    "cmake": "<4.2",
+    "cython": "<3.2",
+    "meson": "<1.9",
+    "pybind11": "<3",
+    "setuptools": "<81",
+    "virtualenv": "<20.30",
+}
+
+
+def from_pypi(*names: str) -> list[str]:
+    """Requirements for the Python under test."""
+    if PYTHON_SERIES >= (3, 10):
+        return list(names)
+    found = []
+    for name in names:
+        bare = name.partition(">")[0]
+        joint = "," if bare != name else ""
+        found.append(f"{name}{joint}{_FOR_3_9[bare]}" if bare in _FOR_3_9 else name)
+    return found
 
 
 # What the interpreter says of itself; run inside rez-env.
@@ -90,8 +113,8 @@ def find_on_host(soname: str) -> Path | None:
     return None
 
 
-def probe(studio: Studio, repository: Path, **env: str) -> dict:
-    done = studio.in_env(repository, "python", "python3", "-c", PROBE, **env)
+def probe(studio: Studio, repository: Path, request: str = "python", **env: str) -> dict:
+    done = studio.in_env(repository, request, "python3", "-c", PROBE, **env)
     return json.loads(done.stdout)
 
 

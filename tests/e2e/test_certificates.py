@@ -252,6 +252,11 @@ activate = 1
 """
 
 
+# OpenSSL 1.1.1 has no providers: what is legacy is simply there.
+providers = pytest.mark.skipif(DEFAULTS["openssl"] < "3", reason="OpenSSL 1.1.1 has no providers")
+
+
+@providers
 def test_the_legacy_provider_of_the_command(client):
     listed = client.run(client.openssl, "list", "-providers", "-provider", "legacy")
     assert re.search(r"legacy\n(.*\n)*?.*status: active", listed.stdout), listed
@@ -264,6 +269,7 @@ def test_the_legacy_provider_of_the_command(client):
     assert back.stdout == "Plaintext", there.stderr + back.stderr
 
 
+@providers
 def test_the_legacy_provider_in_python(client, tmp_path):
     """It is off, as in any OpenSSL 3, and there for who asks for it by a configuration."""
     code = "import hashlib; print(hashlib.new('md4').hexdigest())"

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 from loopback import TlsServer, serving
-from moving import DEFAULTS, NAMES, PROBE, PYTHON, check, find_on_host, probe, variant
+from moving import DEFAULTS, NAMES, PROBE, PYTHON, REQUEST, check, find_on_host, probe, variant
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
 
 
 def test_it_works_where_it_was_built(built):
-    check(probe(built, built.local), variant(built.local))
+    check(probe(built, built.local, f"python=={PYTHON}"), variant(built.local))
 
 
 def test_another_user_may_use_it_read_only(built, moved):
@@ -212,7 +212,7 @@ def test_a_users_own_pythonpath_stays(built, moved):
 
 def test_nothing_to_do_is_quick_and_says_why(built):
     began = time.monotonic()
-    out = built.rezbuild("build", "python").stdout
+    out = built.rezbuild("build", REQUEST).stdout
     assert time.monotonic() - began < 20
     for name in NAMES:
         assert f"{name}-{DEFAULTS[name]}: nothing to do, installed from the same inputs" in out

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from moving import PYTHON
+from moving import PYTHON, PYTHON_SERIES
 from studio import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -126,7 +126,9 @@ def test_a_module_that_is_lost_or_broken_is_named(python, tmp_path):
     next(modules.glob("_bz2.*")).write_text("damaged")
     done = ask(root / "bin/python3", LIBRARY)
     assert done.returncode == 1
-    assert {"missing: _lzma", "missing: wsgiref"} < set(done.stdout.splitlines())
+    # To 3.9 there is no list of the modules in Python (sys.stdlib_module_names).
+    lost = {"missing: _lzma"} | ({"missing: wsgiref"} if PYTHON_SERIES >= (3, 10) else set())
+    assert lost < set(done.stdout.splitlines())
     assert "broken: lzma: ModuleNotFoundError: No module named '_lzma'" in done.stdout
     assert "broken: _bz2: ImportError: " in done.stdout
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from moving import variant
+from moving import PYTHON_SERIES, variant
 from other_host import on_host
 from terminal import Terminal
 
@@ -61,8 +61,8 @@ class Seat:
         argv, env = self.command("-c", code), self.env(term)
         return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
 
-    def sit_down(self, term: str, *words: str) -> Terminal:
-        return Terminal(self.command(*words), self.env(term))
+    def sit_down(self, term: str, *words: str, **env: str) -> Terminal:
+        return Terminal(self.command(*words), {**self.env(term), **env})
 
 
 def host_entry(term: str) -> bytes:
@@ -122,7 +122,8 @@ def test_nobody_knows_the_foreign_terminal_without_the_host(seat):
 def test_the_keys_in_the_interpreter(seat, host, term):
     HOSTS[host](seat)
     home, end = home_and_end(term)
-    with seat.sit_down(term, "-q") as terminal:
+    # From 3.13 on there is another prompt, without readline; see below.
+    with seat.sit_down(term, "-q", PYTHON_BASIC_REPL="1") as terminal:
         # What is typed, what the line then shows, what it answers.
         for typed, line, answer in (
             ("6*78" + BACKSPACE, "6*7", "42"),
@@ -143,6 +144,18 @@ def test_the_keys_in_the_interpreter(seat, host, term):
         terminal.until(lambda lines: lines[-2:] == [">>> " + "y" * 76, "y" * 24], "a wrapped line")
         terminal.type(BACKSPACE * 98)
         terminal.until_last(">>> yy")
+
+
+@pytest.mark.skipif(PYTHON_SERIES < (3, 13), reason="CPython 3.13 brought it")
+@on_each
+def test_the_new_prompt(seat, host):
+    HOSTS[host](seat)
+    with seat.sit_down("xterm-256color", "-q") as terminal:
+        terminal.until_last(">>>")
+        terminal.type("6*78" + BACKSPACE + ENTER)
+        terminal.until(lambda lines: "42" in lines, "42")
+        terminal.type(UP)
+        terminal.until_last(">>> 6*7")
 
 
 DRAW = """\

@@ -65,12 +65,6 @@ def test_a_reader_never_finds_nothing(tmp_path):
     assert int(out) > 100
 
 
-def test_where_a_staged_variant_will_stand():
-    staged = Path("/a/repo", *publish.STAGED, "thing-1.0", "thing/1.0/platform-linux")
-    assert publish.final(staged) == Path("/a/repo/thing/1.0/platform-linux")
-    assert publish.final(Path("/a/repo/thing/1.0")) == Path("/a/repo/thing/1.0")
-
-
 def test_from_another_file_system(tmp_path):
     other = Path("/dev/shm") / f"rezbuild-test-{os.getpid()}"
     if other.parent.stat().st_dev == tmp_path.stat().st_dev:
