@@ -32,7 +32,8 @@ def root(studio: Studio, name: str, version: str) -> Path:
 
 def staged(studio: Studio) -> list[Path]:
     """What unfinished builds have left in the repository: Rez's marks, and stages of ours."""
-    return [*studio.local.glob("*/.building*"), *studio.local.glob(".rezbuild/staged/*")]
+    hidden = (".building*", ".rezbuild-*", "staged/*/*", "swapping/*")
+    return [path for pattern in hidden for path in studio.local.glob(f"*/{pattern}")]
 
 
 def test_builds_in_order_and_bundles(studio, toys):
@@ -465,7 +466,7 @@ def release(studio, toys):
 
     def run(*argv: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         commit(toys, "Recipes")
-        requests = () if argv and argv[0].startswith("top-") else ("top",)
+        requests = () if argv and argv[0].startswith("top") else ("top",)
         return studio.rezbuild("build", *requests, *argv, "--release", ok=ok)
 
     return run
@@ -505,7 +506,10 @@ def test_a_failing_gate_leaves_nothing_released(studio, toys, release, way):
     (toys.recipes / "top/check.py").write_text(CHECK.format(answer=42))
     assert "ok      answer: 42" in release().stdout
     assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
-    assert not [*studio.released.glob(".rezbuild/staged/*"), *studio.released.glob("*/.building*")]
+    assert not [
+        *studio.released.glob(".rezbuild/staged/*/*"),
+        *studio.released.glob("*/.building*"),
+    ]
 
 
 def test_a_release_in_the_place_of_another(studio, toys, release):
@@ -515,7 +519,12 @@ def test_a_release_in_the_place_of_another(studio, toys, release):
         "low/recipe.py", "    b.make", "    b.run('sed', '-i', 's/42/43/', 'low.c')\n    b.make"
     )
     (toys.recipes / "top/check.py").write_text(CHECK.format(answer=44))
-    assert release("--replace", ok=False).returncode != 0
+    # What is not named is not replaced.
+    done = release("--replace", ok=False)
+    assert done.returncode == 11
+    assert "low-1.0.0 is released already" in done.stderr
+    both = ("top-2", "low-1", "--replace")
+    assert release(*both, ok=False).returncode != 0
     assert answer(studio, studio.released) == "42"
     (toys.recipes / "top/check.py").write_text(CHECK.format(answer=43))
     (variant,) = (studio.released / "top/2.0.0").glob("platform-*/arch-*")
@@ -529,7 +538,7 @@ def test_a_release_in_the_place_of_another(studio, toys, release):
 
     listener = threading.Thread(target=listen)
     listener.start()
-    release("--replace", "--message", "repaired")
+    release(*both, "--message", "repaired")
     over.set()
     listener.join()
     assert set(heard) <= {"42", "43"}
@@ -591,7 +600,7 @@ def test_what_is_released_is_never_replaced(studio, toys, release, change):
     else:
         done = release("--force", ok=False)
     assert done.returncode == 11
-    assert "is released already, from other inputs" in done.stderr
+    assert "is released already, and is to be built" in done.stderr
     assert {p: p.lstat().st_mtime_ns for p in payload.rglob("*")} == before
     assert answer(studio, studio.released) == "42"
 

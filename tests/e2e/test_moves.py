@@ -241,7 +241,7 @@ def test_a_cached_start_equals_an_uncached_one(built, copied, tmp_path):
         lines = [line for line in log.read_text().splitlines() if "(" in line]
         counts.append((len(lines), sum(" = -1 " in line for line in lines)))
     # Links are files there: readlink, which walks a path, may have fewer steps.
-    assert counts[1] <= counts[0]
+    assert all(cached <= uncached for cached, uncached in zip(counts[1], counts[0]))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -18,9 +18,10 @@ pytestmark = pytest.mark.e2e
 PAGE = (ROOT / "docs/studio.md").read_text()
 BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```$", PAGE)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-# A "python" that links a "libssl", and says 42 whatever it is asked.
+# A "python" that links a "libssl", and says 42 whatever it is asked; 43 with a repaired one.
 PYTHON = {name: text.replace("top", "python3") for name, text in TOP.items()}
 PYTHON["python3.c"] = PYTHON.pop("top.c")
+REPAIRED = {**LOW, "low.c": LOW["low.c"].replace("42", "43")}
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,10 @@ def clone(tmp_path: Path) -> Path:
     toys.add("zlib", "1.3.1", LOW)
     toys.add("zlib", "1.2.13", LOW)
     for name, known, new, files, requires in (
-        ("openssl", "3.5.5", "3.5.6", LOW, ""),
+        ("openssl", "3.5.5", "3.5.6", REPAIRED, ""),
         ("python", "3.11.2", "3.11.9", PYTHON, '"openssl-3"'),
     ):
-        toys.add(name, known, files, requires=requires)
+        toys.add(name, known, LOW if files is REPAIRED else files, requires=requires)
         # The new version of the page is not known yet.
         sources = folder / "packages" / name / "sources.toml"
         text = sources.read_text()
@@ -110,9 +111,9 @@ def test_the_page(commands, clone, tmp_path):
         ["bash", "-c", script], cwd=clone, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
-    assert (
-        done.stdout.splitlines().count("42") == COMMANDS.count("rez-env python-3.11 -- python3") + 2
-    )
+    said = [line for line in done.stdout.splitlines() if line in ("42", "43")]
+    starts = [line for line in COMMANDS if line.startswith("rez-env") and "python3" in line]
+    assert said == ["42"] * (len(starts) - 1) + ["43"]
     check_what_is_left(share, clone)
 
 
@@ -127,7 +128,7 @@ def check_what_is_left(share: Path, clone: Path) -> None:
         (record,) = (share / place / "python/3.11.2").glob("*/*/rezbuild.json")
         assert json.loads(record.read_text())["built_against"] == {"openssl": openssl}
     assert (share / "stage/python.tar.gz").stat().st_size > 1000
-    assert list(share.glob("cache/python/3.11.2/*/*/bin/python3"))
+    assert not list(share.glob("cache/python/3.11.2/*/*/bin/python3"))
     tags = subprocess.run(["git", "tag"], cwd=clone, capture_output=True, text=True, check=True)
     assert tags.stdout.split() == [
         "openssl-3.5.5",

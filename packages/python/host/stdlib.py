@@ -39,6 +39,7 @@ NOT_IMPORTED = {
     "idlelib.idle": "starts IDLE",
     "lib2to3.pgen2.conv": "nothing imports it: it names a module as Python 2 did",
     "_ios_support": "iOS uses it",
+    "_pyrepl._minimal_curses": "a substitute for curses: it loads a library of the host at once",
     "_pyrepl.windows_console": _WINDOWS,
     "_pyrepl.windows_eventqueue": _WINDOWS,
     "asyncio.windows_events": _WINDOWS,

@@ -1,0 +1,158 @@
+"""The folder in a repository where variants are made: who may write there, what survives a kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rezbuild import publish, staged
+
+NAME = "thing-1.0"
+PLACE = Path("thing/1.0")
+
+
+def make(folder: Path, content: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "file").write_text(content)
+    return folder
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    return folder
+
+
+def left(repository: Path) -> list[str]:
+    """All that is below .rezbuild, less the locks."""
+    folder = repository / staged.FOLDER
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    return sorted(
+        name for name in found if not name.endswith(".lock") and name not in ("staged", "swapping")
+    )
+
+
+def replace(repository: Path, content: str, *, keep: bool = False) -> None:
+    with staged.locked(repository, NAME, print), staged.stage(repository, NAME) as stage:
+        staged.put(make(stage / PLACE, content), PLACE, repository, NAME, keep=keep)
+
+
+def test_a_stage_is_cleared_and_knows_where_its_variants_go(repository):
+    with staged.stage(repository, NAME) as stage:
+        (stage / "left").mkdir()
+        inside = stage / PLACE / "platform-linux"
+        assert staged.root(inside) == stage
+        assert staged.final(inside) == repository / PLACE / "platform-linux"
+    assert left(repository) == []
+    assert staged.root(repository / PLACE) is None
+    assert staged.final(repository / PLACE) == repository / PLACE
+
+
+def test_what_a_killed_build_left_is_cleared_by_the_next(repository):
+    old = make(repository / staged.FOLDER / "staged" / NAME / "killed", "half made")
+    old.chmod(0o555)
+    with staged.stage(repository, NAME) as stage:
+        assert not old.exists()
+        assert list(stage.iterdir()) == []
+
+
+@pytest.mark.parametrize("exchange", [True, False], ids=["in one step", "as on NFS"])
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "gone"])
+def test_the_old_one_is_replaced(repository, monkeypatch, exchange, keep):
+    """NFS has no exchange of two names (rename(2)): it is switched off here."""
+    if not exchange:
+        monkeypatch.setattr(publish, "exchange", lambda *_: False)
+    replace(repository, "first")
+    (repository / PLACE).chmod(0o555)
+    replace(repository, "second", keep=keep)
+    assert (repository / PLACE / "file").read_text() == "second"
+    kept = list((repository / staged.FOLDER / "old").glob("*"))
+    assert [(path / "file").read_text() for path in kept] == (["first"] if keep else [])
+    assert not (repository / staged.FOLDER / "swapping" / NAME).exists()
+
+
+def test_what_was_replaced_goes_after_a_week(repository):
+    replace(repository, "first")
+    replace(repository, "second", keep=True)
+    staged.prune(repository)
+    (kept,) = (repository / staged.FOLDER / "old").iterdir()
+    long_ago = time.time_ns() - int((staged.KEPT + 60) * 1e9)
+    kept.rename(kept.with_name(f"{NAME}-{long_ago}"))
+    staged.prune(repository)
+    assert not list((repository / staged.FOLDER / "old").iterdir())
+
+
+def test_killed_between_two_renames(repository):
+    """Where names cannot be exchanged there is a moment without any: the next run mends it."""
+    replace(repository, "first")
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from rezbuild import publish, staged\n"
+        "repository, place = pathlib.Path(sys.argv[1]), pathlib.Path('thing/1.0')\n"
+        "publish.exchange = lambda *_: False\n"
+        "rename = pathlib.Path.rename\n"
+        "def killed(path, target):\n"
+        "    if pathlib.Path(target) == repository / place:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return rename(path, target)\n"
+        "pathlib.Path.rename = killed\n"
+        "name = 'thing-1.0'\n"
+        "with staged.locked(repository, name, print), staged.stage(repository, name) as stage:\n"
+        "    (stage / place).mkdir(parents=True)\n"
+        "    staged.put(stage / place, place, repository, name, keep=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, repository], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not (repository / PLACE).exists()
+    with staged.locked(repository, NAME, print):
+        assert (repository / PLACE / "file").read_text() == "first"
+    replace(repository, "second")
+    assert (repository / PLACE / "file").read_text() == "second"
+    assert left(repository) == []
+
+
+def test_what_was_removed_meanwhile_does_not_come_back(repository):
+    replace(repository, "first")
+    replace(repository, "second", keep=True)
+    staged._remove(repository / PLACE)
+    with staged.locked(repository, NAME, print):
+        assert not (repository / PLACE).exists()
+
+
+def test_whoever_may_write_into_the_repository_may_build_there(repository):
+    repository.chmod(0o2775)
+    umask = os.umask(0o077)
+    try:
+        replace(repository, "first")
+    finally:
+        os.umask(umask)
+    for folder in (repository / staged.FOLDER, repository / "thing"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o2775
+    (lock,) = (repository / staged.FOLDER).glob("*.lock")
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o666
+
+
+def test_who_waits_says_so(repository):
+    said: list[str] = []
+    code = (
+        "import pathlib, sys, time\n"
+        "from rezbuild import staged\n"
+        f"with staged.locked(pathlib.Path(sys.argv[1]), {NAME!r}, print):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(1.5)\n"
+    )
+    argv = [sys.executable, "-c", code, str(repository)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with staged.locked(repository, NAME, said.append):
+            pass
+    assert said == [f"{NAME}: waiting for another build of it into {repository}"]
