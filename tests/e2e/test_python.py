@@ -230,7 +230,7 @@ def test_a_failed_build_leaves_the_installed_python(built, scratch):
 
 
 # What takes a minute, with one that is built against another.
-QUICK = ("zlib", "ncurses", "readline", "bzip2", "libffi", "gdbm")
+QUICK = ("zlib", "bzip2", "tcl")
 
 
 @pytest.mark.parametrize("names", [QUICK, pytest.param(NAMES, marks=pytest.mark.matrix)], ids=len)
