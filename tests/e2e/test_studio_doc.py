@@ -128,7 +128,6 @@ def check_what_is_left(share: Path, clone: Path) -> None:
         (record,) = (share / place / "python/3.11.2").glob("*/*/rezbuild.json")
         assert json.loads(record.read_text())["built_against"] == {"openssl": openssl}
     assert (share / "stage/python.tar.gz").stat().st_size > 1000
-    assert not list(share.glob("cache/python/3.11.2/*/*/bin/python3"))
     tags = subprocess.run(["git", "tag"], cwd=clone, capture_output=True, text=True, check=True)
     assert tags.stdout.split() == [
         "openssl-3.5.5",
