@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -21,19 +22,17 @@ def git(folder: Path, *argv: str | Path) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone with what is not committed yet, and a remote of its own."""
+    """A repository of git with our recipes and our rezbuild, and a remote of its own."""
     folder = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", ROOT, folder)
-    changed = git(ROOT, "ls-files", "--modified", "--others", "--exclude-standard").splitlines()
-    for name in changed:
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
+    for name in ("packages", "rezbuild"):
+        ignored = shutil.ignore_patterns("build", "__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    (folder / ".gitignore").write_text("build/\n__pycache__/\n")
     git(tmp_path, "init", "-q", "--bare", "remote.git")
-    git(folder, "remote", "set-url", "origin", tmp_path / "remote.git")
-    git(folder, "checkout", "-q", "-B", "main")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "remote", "add", "origin", tmp_path / "remote.git")
     git(folder, "add", ".")
-    git(folder, "commit", "-qm", "As it is", "--allow-empty")
+    git(folder, "commit", "-qm", "As it is")
     git(folder, "push", "-qu", "origin", "main")
     return folder
 
