@@ -136,6 +136,16 @@ def add_test(toys: Toys, command: str) -> None:
     toys.edit("top/package.py", "    return found\n", f"    return {{**found, 'one': {test}}}\n")
 
 
+def at_work(folder: Path) -> list[str]:
+    """The processes whose current folder is below ``folder``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(path)).is_relative_to(folder):
+                found.append(path.with_name("cmdline").read_text().replace("\0", " "))
+    return found
+
+
 @pytest.mark.parametrize("phase", ["build", "install"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("whom", ["all", "rezbuild alone"])
@@ -162,6 +172,9 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
         else:
             process.send_signal(number)
     assert ready.exists()
+    if number == signal.SIGTERM:
+        # What it has started has ended with it.
+        assert at_work(tmp_path) == []
     assert answer(studio) == "42"
     if phase == "build":
         toys.edit("top/recipe.py", new, old)
