@@ -158,7 +158,6 @@ class Driver:
     @contextlib.contextmanager
     def _alone(self, step: Step) -> Iterator[None]:
         """Two builds of one version into one repository wait for each other."""
-        self.repository.mkdir(parents=True, exist_ok=True)
         folder = staged.share(self.repository / staged.FOLDER, self.repository)
         with FileLock(folder / f"{step}.lock", mode=0o666):
             yield

@@ -58,6 +58,8 @@ class StagedBuildProcess(LocalBuildProcess):
             return super()._build_variant(variant, install_path, clean, install, **kwargs)
         repository = Path(install_path or self.package.config.local_packages_path)
         with _stage(repository, variant) as stage:
+            # Before the build: it may be another package of that name.
+            _installed(variant, repository)
             result = super()._build_variant(variant, str(stage), clean, install, **kwargs)
             _into_place(variant, stage, repository, {}, keep=False)
         return result
@@ -156,13 +158,14 @@ def _into_place(
             staged.put(stage / place, place, repository, name, keep=keep)
         else:
             definition = Path(there.resource.filepath)
-            for old in (stage / place).glob("package.*"):
-                old.unlink()
-            shutil.copy(definition, stage / place)
-            _forget(stage)
-            variant.install(str(stage), overrides=facts)
+            # Elsewhere: of a file that it has written, Rez does not look at the disk again
+            # (rez/serialise.py, file_cache).
+            both = stage / "both"
+            (both / place).mkdir(parents=True)
+            shutil.copy(definition, both / place)
+            variant.install(str(both), overrides=facts)
             staged.put(stage / place / subpath, place / subpath, repository, name, keep=keep)
-            (stage / place / definition.name).replace(definition)
+            (both / place / definition.name).replace(definition)
     # Rez's caches look at this folder's time.
     os.utime(repository / variant.name)
     _forget(repository)

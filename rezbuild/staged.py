@@ -121,6 +121,7 @@ def prune(repository: Path) -> None:
 
 def share(folder: Path, repository: Path) -> Path:
     """Makes a folder in a repository for all who may write there, as the repository is."""
+    repository.mkdir(parents=True, exist_ok=True)
     mode = stat.S_IMODE(repository.stat().st_mode)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -243,6 +244,56 @@ def test_a_package_that_is_not_ours_goes_rezs_own_way(studio, tmp_path):
     (tmp_path / "package.py").write_text(code)
     studio.rez("build", "-i", cwd=tmp_path)
     assert (studio.local / "other/1/where").read_text().strip() == str(studio.local / "other/1")
+
+
+def test_scripts_leave_what_is_installed_alone(studio, toys):
+    """rez-build -s builds nothing: the user does, in the environment that it makes."""
+    studio.rezbuild("build", "top")
+    studio.rez("build", "-i", "-s", cwd=toys.recipes / "top")
+    assert answer(studio) == "42"
+
+
+def test_into_a_folder_that_is_not_there_yet(studio, toys, tmp_path):
+    """rez-build -p, and a package that has been hidden there."""
+    studio.rezbuild("build", "low")
+    new = tmp_path / "a new/repository"
+    for _ in range(2):
+        studio.rez("build", "-i", "-p", new, cwd=toys.recipes / "low")
+        assert list(new.glob("low/1.0.0/*/*/lib/liblow.so.1"))
+    studio.rez("pkg-ignore", "low-1.0.0", new)
+    done = studio.rez("build", "-i", "-p", new, cwd=toys.recipes / "low", ok=False)
+    assert done.returncode != 0
+    assert "low-1.0.0 is ignored in" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_another_package_of_that_name(studio, toys):
+    """Rez knows packages apart by their uuid."""
+    studio.rezbuild("build", "low")
+    definition = studio.local / "low/1.0.0/package.py"
+    definition.write_text(definition.read_text().replace("uuid = 'low'", "uuid = 'theirs'"))
+    assert "theirs" in definition.read_text()
+    done = studio.rez("build", "-i", cwd=toys.recipes / "low", ok=False)
+    assert done.returncode != 0
+    assert "another package of that name" in done.stdout + done.stderr
+    assert "theirs" in definition.read_text()
+
+
+def test_a_variant_of_another_host_stays(studio, toys):
+    """Its place and its line in package.py, when this host's variant is built anew."""
+    studio.rezbuild("build", "low")
+    definition = studio.local / "low/1.0.0/package.py"
+    text = definition.read_text()
+    other = studio.local / "low/1.0.0/platform-linux/arch-other"
+    shutil.copytree(root(studio, "low", "1.0.0"), other)
+    both = re.sub(r"(?m)^variants = (\\\n *)?\[", r"\g<0>['platform-linux', 'arch-other'], ", text)
+    assert both != text
+    definition.write_text(both)
+    toys.edit("low/recipe.py", "def build", "# changed\ndef build")
+    studio.rezbuild("build", "top")
+    assert (other / "lib/liblow.so.1").is_file()
+    assert "arch-other" in definition.read_text()
+    assert answer(studio) == "42"
 
 
 def test_what_an_unfinished_installation_left_is_no_obstacle(studio, toys):
