@@ -24,30 +24,9 @@ DEFAULTS = {
 NAMES = tuple(DEFAULTS)
 PYTHON = DEFAULTS["python"]
 PYTHON_SERIES = tuple(int(part) for part in PYTHON.split(".")[:2])
-# The last versions that know Python 3.9: its old pip takes newer ones where an index does not say
-# which Python they are for.
-_FOR_3_9 = {
-    "cmake": "<4.2",
-    "cython": "<3.2",
-    "meson": "<1.9",
-    "pybind11": "<3",
-    "setuptools": "<81",
-    "virtualenv": "<20.30",
-}
-
-
-def from_pypi(*names: str) -> list[str]:
-    """Requirements for the Python under test."""
-    if PYTHON_SERIES >= (3, 10):
-        return list(names)
-    found = []
-    for name in names:
-        bare = name.partition(">")[0]
-        joint = "," if bare != name else ""
-        found.append(f"{name}{joint}{_FOR_3_9[bare]}" if bare in _FOR_3_9 else name)
-    return found
-
-
+# The pip of CPython 3.9.2 takes what is newest where an index does not say which Python it is for;
+# its new resolver, off by default, then looks for an older one.
+RESOLVER = {"PIP_USE_FEATURE": "2020-resolver"} if PYTHON_SERIES < (3, 10) else {}
 # What the interpreter says of itself; run inside rez-env.
 PROBE = """\
 import ctypes, json, os, readline, sqlite3, ssl, sys, zlib

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moving import build_folders, from_pypi, gone, variant
+from moving import RESOLVER, build_folders, gone, variant
 from studio import Studio
 
 from rezbuild import elf, toolchain
@@ -110,9 +110,8 @@ def venv(built: Studio, place: Path) -> Path:
     shutil.copytree(place / "payload", payload, symlinks=True)
     folder = place / "venv"
     built.run(payload / "bin/python3", "-m", "venv", folder)
-    built.run(
-        folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *from_pypi(*TOOLS)
-    )
+    install = ("install", "--quiet", "--disable-pip-version-check", *TOOLS)
+    built.run(folder / "bin/pip", *install, **RESOLVER)
     return folder
 
 
@@ -166,10 +165,9 @@ def test_pip_builds_in_isolation(built, place, venv):
     """What most users do: pip fetches the build's own tools."""
     folder = project(place, "isolated", module__c=MODULE, setup__py=SETUP.replace("by_s", "i_s"))
     (folder / "module.c").write_text(MODULE.replace("NAME", "i_setuptools"))
-    (folder / "pyproject.toml").write_text(
-        "[build-system]\nrequires = " + str(from_pypi("setuptools")) + "\n"
-    )
-    built.run(venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", folder)
+    (folder / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\n')
+    install = ("install", "--quiet", "--disable-pip-version-check", folder)
+    built.run(venv / "bin/pip", *install, **RESOLVER)
     import_and_ask(built, venv, "i_setuptools", place)
 
 

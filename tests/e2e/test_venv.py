@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moving import from_pypi, variant
+from moving import RESOLVER, variant
 from studio import Studio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("original_gone")]
@@ -112,14 +112,8 @@ def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
     env = bench.venv("env")
     # The one step that needs the machine's package index, so with the user's configuration.
     home = os.environ.get("HOME", "/")
-    fetch = (
-        "download",
-        "--quiet",
-        "--dest",
-        folder / "wheels",
-        *from_pypi("setuptools>=70.1", "virtualenv"),
-    )
-    bench.run(env / "bin/pip", *fetch, HOME=home)
+    fetch = ("download", "--quiet", "--dest", folder / "wheels", "setuptools>=70.1", "virtualenv")
+    bench.run(env / "bin/pip", *fetch, HOME=home, **RESOLVER)
     bench.install(env, "--find-links", folder / "wheels", "virtualenv")
     yield bench
     shutil.rmtree(folder)
