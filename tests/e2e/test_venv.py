@@ -63,7 +63,7 @@ class Bench:
             assert libpython.parent in (self.root.resolve() / "lib", venv.resolve() / "lib")
 
     def install(self, venv: Path, *what: str | Path) -> None:
-        self.run(venv / "bin/pip", "install", "--quiet", "--no-index", *what)
+        self.run(venv / "bin/pip", "install", "--quiet", "--no-index", *what, **RESOLVER)
 
 
 @pytest.fixture
