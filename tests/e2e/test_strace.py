@@ -30,6 +30,7 @@ HOST = {
     r"(/etc|/lib|/usr/lib|/usr/share)/terminfo(/|$)": "the terminal's description",
     r"/etc/inputrc": "the host's key bindings; readline reads them in each program",
     r"/usr/share/zoneinfo|/etc/localtime": "the time zone",
+    r"/nowhere/bin/": "programs; none is found in these tests",
     r"/etc/mime\.types": "mimetypes reads the host's, where it is asked for",
     r"/etc/(ssl|pki)/|/var/lib/ca-certificates": "the host's certificates",
 }
@@ -74,7 +75,8 @@ def traced(payload: Path, folder: Path, code: str) -> Iterator[Call]:
             *(strace, "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o", record),
             *(payload / "bin/python3", "-I", "-B", "-c", code),
         ],
-        env={"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm"},
+        # IDLE asks file(1) about the interpreter as soon as it is imported: no program is found.
+        env={"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm", "PATH": "/nowhere/bin"},
         cwd=home,
         capture_output=True,
         check=False,  # what a module lacks is another test's business
