@@ -45,8 +45,8 @@ class Bench:
     def run(
         self, *argv: str | Path, ok: bool = True, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        env = {"HOME": str(self.folder), "VIRTUALENV_OVERRIDE_APP_DATA": str(self.folder), **env}
-        return self.studio.run(*argv, ok=ok, cwd=self.folder, **env)
+        own = {"HOME": str(self.folder), "VIRTUALENV_OVERRIDE_APP_DATA": str(self.folder)}
+        return self.studio.run(*argv, ok=ok, cwd=self.folder, **{**RESOLVER, **own, **env})
 
     def venv(self, name: str, *options: str, python: Path | None = None) -> Path:
         self.run(python or self.python, "-m", "venv", *options, self.folder / name)
@@ -63,7 +63,7 @@ class Bench:
             assert libpython.parent in (self.root.resolve() / "lib", venv.resolve() / "lib")
 
     def install(self, venv: Path, *what: str | Path) -> None:
-        self.run(venv / "bin/pip", "install", "--quiet", "--no-index", *what, **RESOLVER)
+        self.run(venv / "bin/pip", "install", "--quiet", "--no-index", *what)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
     # The one step that needs the machine's package index, so with the user's configuration.
     home = os.environ.get("HOME", "/")
     fetch = ("download", "--quiet", "--dest", folder / "wheels", "setuptools>=70.1", "virtualenv")
-    bench.run(env / "bin/pip", *fetch, HOME=home, **RESOLVER)
+    bench.run(env / "bin/pip", *fetch, HOME=home)
     bench.install(env, "--find-links", folder / "wheels", "virtualenv")
     yield bench
     shutil.rmtree(folder)
