@@ -32,7 +32,7 @@ HELPERS = ("_test*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c", "_xxtestfuzz/_x
 # One line of regrtest's own report, as 3.9 to 3.14 write it.
 _LINE = re.compile(
     r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+/(\d+)(?:/\d+)*\] "
-    r"(\S+) ([a-z][^()\n]*?)((?: \((?:[^()]|\([^()]*\))*\))*)(?: -- running: .*)?"
+    r"(\S+) ([a-z][^()\n]*?)((?: \((?:[^()]|\([^()]*\))*\))*)(?: -- running(?: \(\d+\))?: .*)?"
 )
 # unittest's own report of what failed; JUnit's XML lacks tests that fail in their subtests only.
 _FAILURE = re.compile(r"(?:FAIL|ERROR): (\S+) \(([\w.<>]+)\).*")

@@ -62,8 +62,8 @@ class Bench:
             (libpython,) = (Path(name) for name in seen["libpython"])
             assert libpython.parent in (self.root.resolve() / "lib", venv.resolve() / "lib")
 
-    def install(self, venv: Path, *what: str | Path) -> None:
-        self.run(venv / "bin/pip", "install", "--quiet", "--no-index", *what)
+    def install(self, venv: Path, *what: str | Path, **env: str) -> None:
+        self.run(venv / "bin/pip", "install", "--quiet", "--no-index", *what, **env)
 
 
 @pytest.fixture
@@ -249,7 +249,8 @@ def test_virtualenv(bench, shop, wheel, start, way):
     maker = shop.folder / "env/bin/virtualenv"
     bench.run(maker, "--no-download", "--python", python, *WAYS[way], venv)
     bench.check(venv)
-    bench.install(venv, wheel)
+    # It brings a pip of its own, which knows no old resolver.
+    bench.install(venv, wheel, PIP_USE_FEATURE="")
     assert bench.run(venv / "bin/greet").stdout == "hello\n"
 
 
