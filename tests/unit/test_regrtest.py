@@ -19,7 +19,7 @@ test_asdl skipped -- test irrelevant for an installed Python
 0:03:35 load avg: 5.43 [4/7/1] test_curses skipped (resource denied)
 0:03:36 load avg: 5.43 [5/7/2] test_dead crashed (Exit code -11)
 0:03:37 load avg: 5.43 [6/7/2] test_env failed (env changed)
-0:11:05 load avg: 10.77 [7/7/3] test_multi failed (2 failures) (2 min 40 sec) -- running (1): test_ssl
+0:11:05 load avg: 10.77 [7/7/3] test_multi failed (2 failures) (2 min 40 sec) -- running (1): test_x
 FAIL: test_one (test.test_cppext.T.test_one) (subtest=1)
 Doc.
 ----------------------------------------------------------------------
