@@ -55,6 +55,7 @@ def _ceiling(arguments: argparse.Namespace) -> str | None:
 
 
 def build(arguments: argparse.Namespace) -> int:
+    """``rezbuild build``; the exit code, as for each of these."""
     from rezbuild import graph, toolchain  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.driver import Driver, Options  # noqa: PLC0415 (see above)
 
@@ -99,6 +100,7 @@ def _run_in(packages: Sequence[str], command: Sequence[str]) -> None:
 
 
 def fetch(arguments: argparse.Namespace) -> int:
+    """``rezbuild fetch``."""
     from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
@@ -139,6 +141,7 @@ def fetch(arguments: argparse.Namespace) -> int:
 
 
 def versions(arguments: argparse.Namespace) -> int:
+    """``rezbuild versions``."""
     from rezbuild import graph, versions  # noqa: PLC0415 (rez is slow to import)
 
     folder = recipes_folder(arguments)
@@ -166,6 +169,7 @@ def versions(arguments: argparse.Namespace) -> int:
 
 
 def audit(arguments: argparse.Namespace) -> int:
+    """``rezbuild audit``."""
     from rezbuild.audit import audit, show  # noqa: PLC0415 (not for every command)
 
     if not arguments.what:
@@ -193,6 +197,7 @@ def _payload(what: str) -> Path:
 
 
 def check(arguments: argparse.Namespace) -> int:
+    """``rezbuild check``."""
     from rezbuild import check  # noqa: PLC0415 (not for every command)
 
     settings = _settings(arguments)
@@ -215,27 +220,20 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def stage(arguments: argparse.Namespace) -> int:
+    """``rezbuild stage``."""
     from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
     from rezbuild import stage as staging  # noqa: PLC0415 (not for every command)
     from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
     settings = _settings(arguments)
     fetcher = Fetcher(settings)
-
-    def available(_: Recipe, release: Release) -> bool:
-        try:
-            fetcher.fetch(release)
-        except FetchError as error:
-            say(str(error))
-            return False
-        return True
-
     recipes = graph.recipes(recipes_folder(arguments))
     target = arguments.folder.absolute()
     # Before anything is fetched.
-    name = arguments.request.partition("-")[0].partition("=")[0]
-    staging.check_target(target, name)
-    steps = graph.plan(recipes, [arguments.request], available)
+    staging.check_target(target, graph.requirement(arguments.request).name)
+    steps = graph.plan(
+        recipes, [arguments.request], lambda _, release: fetcher.available(release, say)
+    )
     work = (arguments.work or settings.cache / "stage").absolute()
     staging.stage(steps, target, work, settings)
     say(f"ready: {target} is the payload of {steps[-1]}")
@@ -243,12 +241,18 @@ def stage(arguments: argparse.Namespace) -> int:
 
 
 def doctor(_: argparse.Namespace) -> int:
+    """``rezbuild doctor``."""
     from rezbuild import doctor  # noqa: PLC0415 (rez is slow to import)
 
     return doctor.report(doctor.examine(Settings.read()))
 
 
 def recipes_folder(arguments: argparse.Namespace) -> Path:
+    """What is named, or the clone's that this runs in, or the one it was installed from.
+
+    Raises:
+        CatalogueError: There is none.
+    """
     named = arguments.recipes or os.environ.get("REZBUILD_RECIPES")
     if named:
         return Path(named).absolute()
@@ -264,5 +268,6 @@ def recipes_folder(arguments: argparse.Namespace) -> Path:
 
 
 def say(text: str) -> None:
+    """Tells the user."""
     # Rez's own output and ours share the terminal; nothing may wait in a buffer.
     print(text, flush=True)

@@ -21,7 +21,7 @@ import rezbuild
 from rezbuild import manifest, repository, staged
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
-from rezbuild.errors import REPORT, FetchError, RezError, from_report
+from rezbuild.errors import REPORT, RezError, from_report
 from rezbuild.fetch import Fetcher
 from rezbuild.graph import Step, newest
 from rezbuild.platforms import Platform
@@ -79,14 +79,8 @@ class Driver:
         Raises:
             ChecksumError: Its source is not the pinned one; no other version makes up for that.
         """
-        if not self.options.force and self._is_current(recipe, release):
-            return True
-        try:
-            self.fetcher.fetch(release)
-        except FetchError as error:
-            self.say(str(error))
-            return False
-        return True
+        current = not self.options.force and self._is_current(recipe, release)
+        return current or self.fetcher.available(release, self.say)
 
     def run(self, steps: Sequence[Step]) -> None:
         """Builds what has to be built, in order.

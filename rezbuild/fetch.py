@@ -77,6 +77,19 @@ class Fetcher:
         self._web = Web(settings, self._say, backoff)
         self._distribution = SourceArchive(settings, self._say)
 
+    def available(self, release: Release, say: Callable[[str], None]) -> bool:
+        """Whether a source can be had; ``say`` takes the reason where it cannot.
+
+        Raises:
+            ChecksumError: It is not the pinned one; no other version makes up for that.
+        """
+        try:
+            self.fetch(release)
+        except FetchError as error:
+            say(str(error))
+            return False
+        return True
+
     def fetch(self, release: Release) -> Fetched:
         """Any of the archives of ``release``, from the cache or else by the first route that works.
 

@@ -79,7 +79,7 @@ def plan(recipes: Recipes, requests: Sequence[str], available: Available) -> lis
 
 def versions_in(recipe: Recipe, request: str) -> list[Release]:
     """The versions of a recipe that a request allows, newest first."""
-    allowed = _requirement(request).range or VersionRange()
+    allowed = requirement(request).range or VersionRange()
     found = [r for r in recipe.releases.values() if allowed.contains_version(Version(r.version))]
     return sorted(found, key=lambda release: Version(release.version), reverse=True)
 
@@ -112,7 +112,7 @@ class _Planner:
 
     def choose(self, request: str, *, exact: bool) -> tuple[Recipe, Release]:
         """The version for a request; ``exact``: newest first, the default has no precedence."""
-        recipe = self._recipe(_requirement(request).name)
+        recipe = self._recipe(requirement(request).name)
         candidates = versions_in(recipe, request)
         if not candidates:
             raise CatalogueError(
@@ -140,7 +140,12 @@ class _Planner:
             ) from None
 
 
-def _requirement(request: str) -> Requirement:
+def requirement(request: str) -> Requirement:
+    """What a request says.
+
+    Raises:
+        UsageError: It cannot be read, or there is nothing to build in it.
+    """
     try:
         requirement = Requirement(request.strip())
     except VersionError as error:
@@ -155,5 +160,5 @@ def _requirement(request: str) -> Requirement:
 
 
 def _is_range(request: str) -> bool:
-    allowed = _requirement(request).range
+    allowed = requirement(request).range
     return allowed is not None and not allowed.is_any()

@@ -18,11 +18,11 @@ from typing import Any
 
 from rezbuild import toml
 from rezbuild.errors import CatalogueError
+from rezbuild.settings import GLIBC
 
 FILE_NAME = "platform.toml"
 _VERSION = re.compile(r"\d+(\.\d+)*")
 _REQUEST = re.compile(r"~?[a-z][a-z0-9_]*-[0-9A-Za-z.+<>=,|]+")
-_GLIBC = re.compile(r"2\.\d{1,3}")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def _platform(folder: Path, version: str, entry: Any) -> Platform:
         isinstance(request, str) and _REQUEST.fullmatch(request) for request in requires
     ):
         raise CatalogueError(f"{where}.requires: a list of requests such as '~python-3.11'")
-    if not isinstance(glibc, str) or not _GLIBC.fullmatch(glibc):
+    if not isinstance(glibc, str) or not GLIBC.fullmatch(glibc):
         raise CatalogueError(f"{where}.glibc: a version such as '2.28'")
     if not isinstance(draft, bool):
         raise CatalogueError(f"{where}.draft: true or false")

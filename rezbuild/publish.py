@@ -55,25 +55,28 @@ def _move(staging: Path, target: Path) -> None:
                 raise
             shutil.copytree(staging, arrived, symlinks=True)
             shutil.rmtree(staging)
-        _swap(arrived, target, folder)
+        swap(arrived, target, folder / "old")
 
 
-def _swap(arrived: Path, target: Path, folder: Path) -> None:
+def swap(arrived: Path, target: Path, aside: Path) -> Path | None:
     """Puts ``arrived`` at ``target``, at no moment nothing where that is possible.
 
-    What was there before ends up in ``folder``.
+    Returns:
+        Where that is now what stood there: at ``arrived``, or at ``aside`` where the file system
+        cannot exchange two names; None where nothing did.
     """
     if not target.exists():
         arrived.rename(target)
-        return
-    if not exchange(arrived, target):
-        old = folder / "old"
-        target.rename(old)
-        try:
-            arrived.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
+        return None
+    if exchange(arrived, target):
+        return arrived
+    target.rename(aside)
+    try:
+        arrived.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    return aside
 
 
 def exchange(one: Path, other: Path) -> bool:

@@ -76,6 +76,9 @@ def version_variable(name: str) -> str:
     return f"REZBUILD_{name.upper().replace('-', '_')}_VERSION"
 
 
+GLIBC = re.compile(r"2\.\d{1,3}")
+
+
 def glibc_version(text: str, source: str) -> str | None:
     """A version of glibc, such as 2.28; None for an empty text.
 
@@ -83,7 +86,7 @@ def glibc_version(text: str, source: str) -> str | None:
         UsageError: It is none; the message names ``source``.
     """
     value = text.strip()
-    if value and not re.fullmatch(r"2\.\d{1,3}", value):
+    if value and not GLIBC.fullmatch(value):
         raise UsageError(
             f"{source}={value!r} is no version of glibc",
             advice=[f"set {source} to a version such as 2.28, or leave it out"],

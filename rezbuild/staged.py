@@ -90,25 +90,16 @@ def put(arrived: Path, place: Path, repository: Path, package: str, *, keep: boo
     """
     target = repository / place
     share(target.parent, repository)
-    if not target.exists():
-        arrived.rename(target)
-        return
-    old = arrived
-    if not publish.exchange(arrived, target):
-        swapping = share(repository / FOLDER / "swapping" / package, repository)
-        (swapping / "place").write_text(str(place), encoding="utf-8")
-        old = swapping / "payload"
-        target.rename(old)
-        try:
-            arrived.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
-    if keep:
+    # For `_recover`, should this be killed where two renames are needed.
+    swapping = share(repository / FOLDER / "swapping" / package, repository)
+    (swapping / "place").write_text(str(place), encoding="utf-8")
+    old = publish.swap(arrived, target, swapping / "payload")
+    if old and keep:
         folder = share(repository / FOLDER / "old", repository)
         old.rename(folder / f"{package}-{time.time_ns()}")
-    _remove(old)
-    _remove(repository / FOLDER / "swapping" / package)
+    elif old:
+        _remove(old)
+    _remove(swapping)
 
 
 def prune(repository: Path) -> None:
