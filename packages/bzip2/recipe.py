@@ -1,13 +1,15 @@
 """bzip2 has Makefiles only, and none of them installs the shared library."""
 
 LIBRARY = "libbz2.so.1.0.8"
+OBJECTS = "blocksort huffman crctable randtable compress decompress bzlib"
 
 
 def build(b):
-    """Builds the shared library and the command that uses it."""
+    """Builds the libraries and the command that uses the shared one."""
     # These Makefiles have no variable for the linker's flags.
     compiler = f"CC={b.env['CC']} {b.env['LDFLAGS']}"
     b.make("-f", "Makefile-libbz2_so", compiler, "CFLAGS=-O3 -fPIC -D_FILE_OFFSET_BITS=64")
+    b.run("ar", "rcs", "libbz2.a", *(f"{name}.o" for name in OBJECTS.split()))
     b.make(compiler, "CFLAGS=-O2 -D_FILE_OFFSET_BITS=64", "bzip2recover")
     _install(b)
 
@@ -19,6 +21,7 @@ def _install(b):
     for name in ("bunzip2", "bzcat"):
         (tools / name).symlink_to("bzip2")
     b.run("install", "-D", "-m", "755", LIBRARY, str(lib / LIBRARY))
+    b.run("install", "-m", "644", "libbz2.a", str(lib))
     # The soname is upstream's and Debian's; Red Hat's is libbz2.so.1.
     for name in ("libbz2.so", "libbz2.so.1.0"):
         (lib / name).symlink_to(LIBRARY)

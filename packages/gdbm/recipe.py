@@ -7,7 +7,7 @@ def build(b):
     b.run(
         "./configure",
         f"--prefix={b.prefix}",
-        "--disable-static",
+        "--with-pic",
         "--disable-nls",
         "--disable-rpath",
         "--enable-libgdbm-compat",

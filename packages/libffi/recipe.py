@@ -2,14 +2,14 @@
 
 
 def build(b):
-    """Builds and installs the shared library."""
+    """Builds and installs the libraries."""
     # What configure takes where CFLAGS is not set, but -ffast-math.
     optimize = "-O3 -fomit-frame-pointer -fstrict-aliasing"
     b.flags(CFLAGS=optimize)
     b.run(
         "./configure",
         f"--prefix={b.prefix}",
-        "--disable-static",
+        "--with-pic",
         "--disable-docs",
         # Else it goes into lib64 where gcc has its own libraries there.
         "--disable-multi-os-directory",

@@ -2,12 +2,12 @@
 
 
 def build(b):
-    """Builds and installs the shared library."""
+    """Builds and installs the libraries."""
     b.flags(CFLAGS="-O2")
     b.run(
         "./configure",
         f"--prefix={b.prefix}",
-        "--disable-static",
+        "--with-pic",
         "--disable-all-programs",
         "--enable-libuuid",
         "--disable-nls",

@@ -24,8 +24,8 @@ LIBRARY_ONLY = (
 
 
 def build(b):
-    """Builds and installs the shared libraries and the commands."""
-    b.flags(CFLAGS="-O2")
+    """Builds and installs the libraries and the commands."""
+    b.flags(CFLAGS="-O2 -fPIC")
     _backspace(b)
     first = _first(b)
     b.run(
@@ -34,7 +34,6 @@ def build(b):
         *LIBRARY_ONLY,
         "--enable-widec",
         "--with-shared",
-        "--without-normal",
         "--with-termlib=tinfo",
         "--enable-pc-files",
         f"--with-pkg-config-libdir={b.prefix}/lib/pkgconfig",
@@ -48,7 +47,7 @@ def build(b):
     b.make()
     b.install("install.libs", "install.includes", "install.progs")
     # The configuration is in the .pc files; this script knows no place but the prefix.
-    b.remove("bin/*config", "bin/captoinfo", "bin/infotocap", "lib/*.a", "share", "lib/terminfo")
+    b.remove("bin/*config", "bin/captoinfo", "bin/infotocap", "share", "lib/terminfo")
     # Programs ask for <curses.h> and for <ncursesw/curses.h>.
     for header in sorted((b.payload / "include/ncursesw").glob("*.h")):
         (b.payload / "include" / header.name).symlink_to(f"ncursesw/{header.name}")

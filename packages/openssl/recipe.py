@@ -1,5 +1,11 @@
 """OpenSSL: libraries and command; the legacy provider inside, no engines, no documents."""
 
+# As the build files name the objects of each part.
+ARCHIVES = {
+    "libssl": ("libssl-shlib",),
+    "libcrypto": ("libcrypto-shlib", "libdefault-lib", "liblegacy-lib", "libcommon-lib"),
+}
+
 
 def build(b):
     """Builds and installs what programs need of OpenSSL."""
@@ -15,8 +21,19 @@ def build(b):
         # legacy provider goes into libcrypto (3.0 on), and engines cannot be loaded from files.
         "no-dynamic-engine" if b.series < (3, 0) else "no-module",
     )
-    # Each file would be compiled twice: the static libraries have objects of their own.
+    # Each file would be compiled twice: upstream's static libraries have objects of their own.
     no_static = ("LIBS=", "INSTALL_LIBS=")
     b.make(*no_static, "build_sw" if b.series >= (3, 0) else "all")
     b.install(*no_static, "install_sw", "install_ssldirs")
+    if b.series >= (3, 0):
+        _archive(b)
     b.remove("lib/engines-*", "lib/ossl-modules", "bin/c_rehash", "ssl/*.dist", "ssl/misc")
+
+
+def _archive(b):
+    """Static libraries of the objects that the shared ones are made of."""
+    for library, parts in ARCHIVES.items():
+        objects = [path for part in parts for path in sorted(b.source.rglob(f"{part}-*.o"))]
+        names = [str(path.relative_to(b.source)) for path in objects]
+        b.run("ar", "rcs", f"{library}.a", *names)
+        b.run("install", "-m", "644", f"{library}.a", str(b.payload / "lib"))

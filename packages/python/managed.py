@@ -110,6 +110,19 @@ def fix(lib):
     changed.append(_movable_scripts(lib / WHEEL))
     for name in ("pip", "setuptools"):
         _record(lib / "site-packages", name, changed)
+    _no_pth(lib / "site-packages")
+
+
+def _no_pth(site):
+    """Each start would read the file and import what it names.
+
+    It is for a distutils that is imported before the setuptools that replaces it.
+    """
+    for path in site.glob("*.pth"):
+        path.unlink()
+        for record in site.glob("*.dist-info/RECORD"):
+            rows = record.read_text().splitlines(keepends=True)
+            record.write_text("".join(row for row in rows if not row.startswith(f"{path.name},")))
 
 
 def _edit(path, line, condition):

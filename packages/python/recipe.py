@@ -5,7 +5,7 @@ import shutil
 
 from rezbuild.errors import BuildError
 
-from . import installed, managed
+from . import bolt, inside, installed, managed
 
 # Modules that link libraries which no Rez package brings and a studio has no use for.
 NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 3.13"}
@@ -35,13 +35,25 @@ def build(b):
     setup_local.write_text("*disabled*\n" + "\n".join(NOT_BUILT) + "\n")
     # configure puts it into RUNSHARED, so that the new interpreter finds what it is linked to while
     # it builds itself; a rpath for that would leave its text in the files.
+    whole = b.series >= inside.SINCE
+    if whole:
+        inside.prepare(b)
     libraries = ":".join(str(dependency.lib) for dependency in b.dependencies.values())
     _hide_from_pkg_config(b, "libb2")
-    b.run("./configure", *_arguments(b), env={"LD_LIBRARY_PATH": libraries})
+    bolt_tools = bolt.find() if whole and b.optimized else None
+    if bolt_tools:
+        b.flags(CFLAGS_NODIST=bolt.COMPILE)
+    # The training runs as many processes as there are jobs; each adds to the profile.
+    training = {"PROFILE_TASK": f"-m test --pgo --timeout=1200 -j{b.jobs}"}
+    b.run("./configure", *_arguments(b), env={"LD_LIBRARY_PATH": libraries, **training})
+    if whole:
+        inside.configured(b, bolt.LINK if bolt_tools else "")
     _check_profile(b)
     if b.optimized:
         _link_in_parallel(b)
     b.make()
+    if bolt_tools:
+        bolt.apply(b, bolt_tools)
     b.install()
     _trim(b)
     for name in ("python", "pip"):
@@ -105,11 +117,12 @@ def _check_profile(b):
 def _link_in_parallel(b):
     """CPython's configure gives each link one partition, which takes one thread minutes.
 
-    A later option cannot mend that: gcc's lto-wrapper heeds "none" wherever it stands.
+    A later option cannot mend that: gcc's lto-wrapper heeds "none" wherever it stands. And what
+    only collects the profile need not be linked as a whole.
     """
     makefile = b.source / "Makefile"
-    text = makefile.read_text()
-    makefile.write_text(text.replace("-flto-partition=none", f"-flto={b.jobs}"))
+    text = makefile.read_text().replace("-flto-partition=none", f"-flto={b.jobs}")
+    makefile.write_text(re.sub(r"(?m)^(PGO_PROF_GEN_FLAG=.*-fprofile.*)$", r"\1 -fno-lto", text))
 
 
 def _hide_from_pkg_config(b, name):

@@ -6,11 +6,10 @@ import re
 def build(b):
     """Builds and installs the shared libraries, without documents and examples."""
     b.search_dependencies()
-    b.flags(CFLAGS="-O2")
+    b.flags(CFLAGS="-O2 -fPIC")
     b.run(
         "./configure",
         f"--prefix={b.prefix}",
-        "--disable-static",
         "--disable-install-examples",
         "--enable-multibyte",
         "--with-curses",

@@ -27,8 +27,10 @@ def build(b):
     system = SYSTEM.split()
     link = [b.env["CC"], *b.env["LDFLAGS"].split()]
     b.run(*link, "-shared", "sqlite3.o", soname, *system, "-o", library)
+    b.run("ar", "rcs", "libsqlite3.a", "sqlite3.o")
     b.run(*link, "shell.o", library, *system, "-o", "sqlite3")
     b.run("install", "-D", "-m", "755", library, str(lib / library))
+    b.run("install", "-m", "644", "libsqlite3.a", str(lib))
     for name in ("libsqlite3.so", "libsqlite3.so.0"):
         (lib / name).symlink_to(library)
     b.run("install", "-D", "-m", "755", "sqlite3", str(b.payload / "bin/sqlite3"))

@@ -2,13 +2,12 @@
 
 
 def build(b):
-    """Builds and installs the shared library and the command."""
+    """Builds and installs the libraries and the command."""
     # CFLAGS takes the place of configure's own -O2.
-    b.flags(CFLAGS="-O2")
+    b.flags(CFLAGS="-O2 -fPIC")
     b.run(
         "./configure",
         f"--prefix={b.prefix}",
-        "--disable-static",
         "--disable-nls",
         "--disable-doc",
         "--disable-rpath",

@@ -2,9 +2,9 @@
 
 
 def build(b):
-    """Builds and installs the shared library."""
+    """Builds and installs the libraries."""
     b.flags(CFLAGS="-O3 -fPIC")
     b.run("./configure", f"--prefix={b.prefix}")
     b.make()
     b.install()
-    b.remove("lib/*.a", "share")
+    b.remove("share")
