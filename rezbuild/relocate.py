@@ -80,7 +80,9 @@ def plan(payload: Path, dependencies: Iterable[Dependency]) -> Plan:
 
 
 def strip(payload: Path, program: str) -> None:
-    """Drops debug data from every ELF file; before `apply`, since strip would undo patchelf's work.
+    """Drops debug data and the symbols that only debuggers read, from every ELF file.
+
+    Before `apply`, since strip would undo patchelf's work.
 
     Raises:
         RelocationError: ``strip`` failed.
@@ -88,7 +90,7 @@ def strip(payload: Path, program: str) -> None:
     files = [path for path in elf.walk(payload) if elf.read(path).type in ("ET_EXEC", "ET_DYN")]
     for path in files:
         with _writable(path):
-            _run([program, "--strip-debug", str(path)], path)
+            _run([program, "--strip-unneeded", str(path)], path)
 
 
 def apply(plan: Plan, payload: Path, patchelf: str) -> None:

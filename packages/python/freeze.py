@@ -6,6 +6,9 @@ Run by CPython's own _bootstrap_python while it is being built: it has the compi
 version and few modules. FOLDER is what the code calls Lib, until a loader puts its place there.
 """
 
+# _bootstrap_python has os inside; pathlib is what it works on.
+# ruff: noqa: PTH112, PTH113
+
 import marshal
 import os
 import sys
@@ -39,7 +42,7 @@ zipfile zipfile.* zipimport zoneinfo.*
 
 
 def modules(lib):
-    """Yields (name, file below lib, whether it is a package) of what this version has of MODULES."""
+    """Yields name, file below lib and whether it is a package, for what this version has."""
     for name in MODULES.split():
         whole = name.endswith(".*")
         path = name[:-2] if whole else name
@@ -55,7 +58,7 @@ def package(lib, path):
     """Yields the same for a package and all below it, but not what only -m runs."""
     yield own(path)
     for name in sorted(os.listdir(f"{lib}/{path}")):
-        stem, dot, suffix = name.rpartition(".")
+        stem, _, suffix = name.rpartition(".")
         if os.path.isfile(f"{lib}/{path}/{name}/__init__.py"):
             yield from package(lib, f"{path}/{name}")
         elif suffix == "py" and stem not in ("__init__", "__main__"):
@@ -85,7 +88,13 @@ def main(lib, folder, out):
     lines = [
         *("    .section .rodata", f'CODE: .incbin "{out}.bin"', *names),
         *('    .section .data.rel.ro, "aw"', "    .balign 8"),
-        *("    .globl _PyImport_StdlibCode", "_PyImport_StdlibCode:", *table, "    .zero 24"),
+        *(
+            "    .globl _PyImport_StdlibCode",
+            "    .hidden _PyImport_StdlibCode",
+            "_PyImport_StdlibCode:",
+            *table,
+            "    .zero 24",
+        ),
     ]
     with open(out, "w", encoding="ascii") as stream:
         stream.write("\n".join([*lines, ""]))

@@ -1,4 +1,4 @@
-"""bin/python3 has libpython, the extension modules and the code of the common modules inside.
+"""bin/python3 has libpython, the extension modules and the common modules' code inside.
 
 Each file that a start opens costs a round trip where the repository is on the network, and calls
 between files cost time as long as a process lives. docs/performance.md has the figures.
@@ -8,6 +8,8 @@ import re
 import shutil
 
 from rezbuild.errors import BuildError
+
+from . import freeze
 
 # From 3.11 on CPython's own build knows how (MODULE_BUILDTYPE, _bootstrap_python).
 SINCE = (3, 11)
@@ -43,10 +45,11 @@ LINK = (
 # relocation at each start.
 LINK_WHOLE = (
     "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -Wl,-soname,$(INSTSONAME) {} -o $@"
-    " Programs/python.o Python/stdlib_code.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
+    " Programs/python.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
 )
 RULES = """
-$(BUILDPYTHON): Python/stdlib_code.o
+LIBRARY_OBJS += Python/stdlib_code.o
+$(BUILDPYTHON) libpython$(LDVERSION).so: Python/stdlib_code.o
 Python/stdlib_code.o: freeze.py _bootstrap_python
 \t./_bootstrap_python freeze.py $(srcdir)/Lib lib/python$(VERSION) Python/stdlib_code.s
 \t$(CC) -c -Wa,--noexecstack -o $@ Python/stdlib_code.s
@@ -94,6 +97,14 @@ def configured(b, link=""):
             advice=["packages/python/inside.py says which way is known"],
         )
     makefile.write_text(text.replace(LINK, LINK_WHOLE.format(link), 1) + RULES)
+
+
+def remove_compiled(lib):
+    """Drops the .pyc files of the modules whose code is inside: nothing reads them."""
+    for _, file, _ in freeze.modules(lib):
+        path = lib / file
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+            compiled.unlink()
 
 
 def _disabled(b):

@@ -75,6 +75,8 @@ def finish(b):
         *("--invalidation-mode", "unchecked-hash"),
         *("-s", str(b.payload), str(lib)),
     )
+    if b.series >= inside.SINCE:
+        inside.remove_compiled(lib)
     versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
     b.run(python, "-I", "-B", "-c", CHECK, *versions)
     b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))

@@ -13,8 +13,6 @@ def build(b):
     alone = ("HAVE_ZLIB=0", "HAVE_LZMA=0", "HAVE_LZ4=0", "BACKTRACE=0")
     b.make("-C", "programs", prefix, *alone, "zstd-dll")
     b.install("-C", "lib", prefix, "install-pc", "install-shared", "install-includes")
-    # Else the symbol of a file in assembler names the folder of the build.
-    b.run("strip", "--strip-unneeded", str(b.payload / f"lib/libzstd.so.{b.version}"))
     tools = b.payload / "bin"
     b.run("install", "-D", "-m", "755", "programs/zstd", str(tools / "zstd"))
     for name in ("unzstd", "zstdcat", "zstdmt"):

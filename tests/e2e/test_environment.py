@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from moving import PYTHON, find_on_host, variant
+from moving import DEFAULTS, PYTHON, find_on_host, variant
 
 pytestmark = pytest.mark.e2e
 
@@ -72,14 +72,23 @@ def test_the_systems_tools_run_as_ever(built, moved, tool):
 # A DCC: a program with a Python and an OpenSSL of its own beside it, found by LD_LIBRARY_PATH.
 DCC = """\
 #include <Python.h>
+#ifdef OWN_OPENSSL
+#include <openssl/ssl.h>
+#endif
 int main(void)
 {
+#ifdef OWN_OPENSSL
+    SSL_CTX *context = SSL_CTX_new(TLS_method());
+    if (context == NULL)
+        return 1;
+#endif
     Py_Initialize();
     int failed = PyRun_SimpleString(
         "import os, ssl, sys, subprocess\\n"
         "maps = open('/proc/self/maps').read()\\n"
         "names = ('libpython', 'libssl', 'libcrypto')\\n"
         "print(sorted({l.split()[-1] for l in maps.splitlines() if any(n in l for n in names)}))\\n"
+        "ssl.create_default_context()\\n"
         "print(sys.prefix)\\n"
     );
     return Py_FinalizeEx() || failed;
@@ -88,31 +97,34 @@ int main(void)
 
 
 @pytest.fixture(scope="module")
-def dcc(copied: Path, scratch: Path) -> Path:
-    """A whole Python of the same version in another place, and a program over it."""
+def dcc(copied: Path, copied_openssl: Path, scratch: Path) -> Path:
+    """A whole Python of the same version in another place, an OpenSSL, and a program over both."""
     folder = scratch / "dcc"
     shutil.copytree(variant(copied), folder / "python", symlinks=True)
+    openssl = variant(copied_openssl, "openssl", DEFAULTS["openssl"])
+    shutil.copytree(openssl / "lib", folder / "lib", symlinks=True)
     source = scratch / "dcc.c"
     source.write_text(DCC)
     include = folder / f"python/include/python{SERIES}"
     words = ["cc", source, f"-I{include}", f"-L{folder}/python/lib", f"-lpython{SERIES}"]
+    words += ["-DOWN_OPENSSL", f"-I{openssl}/include", f"-L{folder}/lib", "-lssl", "-lcrypto"]
     subprocess.run([*words, "-o", folder / "dcc"], check=True)
     return folder
 
 
 def test_a_dcc_keeps_its_own_libraries(built, moved, dcc):
     """Started inside rez-env, as a studio's launcher does it."""
-    leak = {"LD_LIBRARY_PATH": str(dcc / "python/lib"), "PYTHONHOME": str(dcc / "python")}
+    leak = {"LD_LIBRARY_PATH": f"{dcc}/lib:{dcc}/python/lib", "PYTHONHOME": f"{dcc}/python"}
     argv = ["env", *(f"{name}={value}" for name, value in leak.items()), dcc / "dcc"]
     out = built.in_env(moved, "python", *argv).stdout
     assert str(moved) not in out
     assert out.splitlines()[-1] == str(dcc / "python")
-    for name in ("libpython", "libssl", "libcrypto"):
-        assert name in out
+    for name in ("python/lib/libpython", "lib/libssl", "lib/libcrypto"):
+        assert f"{dcc}/{name}" in out
 
 
 def test_ours_started_from_a_dcc_keeps_its_own(built, moved, dcc):
-    leak = {"LD_LIBRARY_PATH": str(dcc / "python/lib"), "PYTHONHOME": str(dcc / "python")}
+    leak = {"LD_LIBRARY_PATH": f"{dcc}/lib:{dcc}/python/lib", "PYTHONHOME": f"{dcc}/python"}
     code = "import ssl, sys; print(open('/proc/self/maps').read()); print(sys.prefix)"
     out = built.in_env(moved, "python", "python3", "-c", code, **leak).stdout
     assert str(dcc) not in out
