@@ -14,8 +14,9 @@ from . import freeze
 # From 3.11 on CPython's own build knows how (MODULE_BUILDTYPE, _bootstrap_python).
 SINCE = (3, 11)
 
-# They stay files: X11 is the host's, and may be missing; libcrypt's old names are for a file.
-FILES = ("_crypt", "_dbm", "_tkinter", "nis", "ossaudiodev")
+# They stay files: X11 is the host's, and may be missing; libcrypt's old names are for a library;
+# what is under the GPL is not to become a part of the program and of what embeds libpython.
+FILES = ("_crypt", "_dbm", "_gdbm", "_tkinter", "nis", "ossaudiodev", "readline")
 
 # 3.11 has no lines for what only its setup.py could find.
 SETUP_3_11 = """\
@@ -23,6 +24,7 @@ _ctypes _ctypes/_ctypes.c _ctypes/callbacks.c _ctypes/callproc.c _ctypes/stgdict
 _ctypes/cfield.c -DHAVE_FFI_PREP_CIF_VAR -DHAVE_FFI_PREP_CLOSURE_LOC -DHAVE_FFI_CLOSURE_ALLOC -lffi
 _curses _cursesmodule.c -DHAVE_NCURSESW -lncursesw
 _curses_panel _curses_panel.c -DHAVE_NCURSESW -lpanelw -lncursesw
+*shared*
 readline readline.c -lreadline
 """
 
