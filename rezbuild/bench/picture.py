@@ -29,7 +29,7 @@ def svg(report: Report) -> str:
         f"<title>{escape(title)}</title>",
         f'<rect width="{_WIDTH}" height="{height}" rx="6" fill="{_GROUND}"/>',
         _text(_MARGIN, 26, title, size=15),
-        _text(_MARGIN, 44, "left of 1: faster or less; lines: 95 % intervals of the medians"),
+        _text(_MARGIN, 44, f"left of 1: faster or less; lines: {show.INTERVAL}"),
         *axis.lines(height),
         *(line for index, row in enumerate(rows) for line in _row(index, row, axis)),
         _text(_MARGIN, height - 14, machine.line(report.machine), size=10),

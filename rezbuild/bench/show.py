@@ -13,6 +13,7 @@ _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")),
     "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
 }
+INTERVAL = f"where the median lies, with {CONFIDENCE:.0%} confidence from six rounds on"
 
 
 def legend(report: Report) -> str:
@@ -23,7 +24,7 @@ def legend(report: Report) -> str:
             " The ratio is that of the first to the second, pair by pair; below 1 the first is"
             " faster or less."
         )
-    lines += [f"In brackets: where the median lies with {CONFIDENCE:.0%} confidence."]
+    lines += [f"In brackets: {INTERVAL}."]
     lines += [machine.line(report.machine)]
     lines += [f"Left out: {what}: {why}" for what, why in report.left_out]
     return "\n".join(lines)
