@@ -107,11 +107,11 @@ class Suite:
         own = folder / f"bm_{name}.toml"
         path = own if own.is_file() else folder / "pyproject.toml"
         data = toml.loads(path.read_text(encoding="utf-8"))
-        match = _AT_LEAST.match(data["project"].get("requires-python", ""))
+        match = _AT_LEAST.match(data.get("project", {}).get("requires-python", ""))
         return Benchmark(
             name,
             folder / "run_benchmark.py",
-            tuple(data["tool"]["pyperformance"].get("extra_opts", ())),
+            tuple(data.get("tool", {}).get("pyperformance", {}).get("extra_opts", ())),
             (int(match[1]), int(match[2])) if match else (3, 0),
             folder / "requirements.txt",
         )
@@ -195,7 +195,10 @@ def install(requirements: Path, interpreter: Interpreter, folder: Path) -> None:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-            raise MachineError(f"pip cannot install what it needs: {said}")
+            raise MachineError(
+                f"pip cannot install what it needs: {said}",
+                advice=[f"{sys.executable} needs pip 22.3 or newer, and an index or wheels for it"],
+            )
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
