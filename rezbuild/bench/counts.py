@@ -10,6 +10,7 @@ from rezbuild import filecalls
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.bench.start import STARTS, command, warm_up
+from rezbuild.errors import CheckError
 
 
 def calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
@@ -29,11 +30,14 @@ def calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
 
 
 def sizes(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
-    """What the payloads take; nothing of an interpreter that shares its folders with others."""
-    roots = [one.root for one in pair if one.root is not None]
-    if not roots or pair[0].root is None:
-        return
-    found = [size(root) for root in roots]
+    """What the payloads take; nothing of an interpreter that shares its folders with others.
+
+    Raises:
+        CheckError: The first is no payload.
+    """
+    if pair[0].root is None:
+        raise CheckError(f"{pair[0].label} is no payload: what belongs to it is not known")
+    found = [size(one.root) for one in pair if one.root is not None]
     yield _counts("size", "bytes", "bytes", [total for total, _ in found])
     yield _counts("size", "files", "files", [number for _, number in found])
 
