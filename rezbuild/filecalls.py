@@ -100,8 +100,8 @@ def trace(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> T
             f"strace cannot trace here: {said}",
             advice=["containers may need --cap-add SYS_PTRACE"],
         )
-    return Trace(calls, done.returncode if done.returncode >= 0 else 128 - done.returncode,
-                 done.stdout)  # fmt: skip
+    status = done.returncode if done.returncode >= 0 else 128 - done.returncode
+    return Trace(calls, status, done.stdout)
 
 
 def parse(text: str, cwd: Path) -> Iterator[Call]:
