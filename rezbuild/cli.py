@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_versions(parsers)
     _add_audit(parsers)
     _add_check(parsers)
+    _add_bench(parsers)
     _add_stage(parsers)
     _add_doctor(parsers)
     return parser
@@ -235,6 +236,35 @@ def _add_check(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(command=commands.check)
 
 
+def _add_bench(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "bench",
+        "measure a python beside another one: start, system calls, size, pyperformance",
+        "examples:\n"
+        "  rezbuild bench python-3.11                     a moved copy, against the host's 3.11\n"
+        "  rezbuild bench python-3.11 --only start,calls  in a minute\n"
+        "  rezbuild bench NEW --against OLD --full        two payloads, all of pyperformance\n"
+        "Parts: start, calls, latency, size, suite. docs/performance.md says how it measures.\n",
+    )
+    parser.add_argument(
+        "what", metavar="PATH or REQUEST", help="a payload, an interpreter, or as in python-3.11"
+    )
+    parser.add_argument(
+        "--against",
+        metavar="PATH or REQUEST",
+        help="what to compare it with; default: the host's python of the same X.Y, if there is one",
+    )
+    parser.add_argument(
+        "--only", metavar="PARTS", type=_names, help="some parts, as in start,calls"
+    )
+    parser.add_argument("--rounds", metavar="N", type=_positive, help="pairs of each measurement")
+    parser.add_argument("--full", action="store_true", help="all of pyperformance, for hours")
+    parser.add_argument("--json", metavar="FILE", help="all raw data; - for stdout, and no table")
+    parser.add_argument("--svg", metavar="FILE", type=Path, help="the ratios as a picture")
+    parser.set_defaults(command=commands.bench)
+
+
 def _add_stage(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         parsers,
@@ -272,6 +302,10 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"cannot be read as a command: {error}") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _positive(text: str) -> int:

@@ -219,6 +219,33 @@ def check(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def bench(arguments: argparse.Namespace) -> int:
+    """``rezbuild bench``."""
+    from rezbuild import bench  # noqa: PLC0415 (not for every command)
+    from rezbuild.bench import interpreters  # noqa: PLC0415 (see above)
+    from rezbuild.bench.output import Output  # noqa: PLC0415 (see above)
+
+    parts = arguments.only or tuple(bench.PARTS)
+    unknown = [part for part in parts if part not in bench.PARTS]
+    if unknown:
+        raise UsageError(
+            f"--only {','.join(unknown)} names no part", advice=[f"parts: {','.join(bench.PARTS)}"]
+        )
+    first = interpreters.find(arguments.what, _payload(arguments.what))
+    second = (
+        interpreters.find(arguments.against, _payload(arguments.against))
+        if arguments.against
+        else interpreters.of_the_host(first)
+    )
+    output = Output(arguments.json, arguments.svg)
+    output.check(compared=second is not None)
+    options = bench.Options(Settings.read().cache, parts, arguments.rounds, arguments.full)
+    # The result alone is on stdout.
+    report = bench.bench(first, second, options, lambda text: print(text, file=sys.stderr))
+    output.write(report)
+    return 0
+
+
 def stage(arguments: argparse.Namespace) -> int:
     """``rezbuild stage``."""
     from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)

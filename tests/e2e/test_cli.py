@@ -13,7 +13,7 @@ from studio import ROOT
 from rezbuild import errors
 
 pytestmark = pytest.mark.e2e
-COMMANDS = ("build", "fetch", "versions", "audit", "doctor")
+COMMANDS = ("build", "fetch", "versions", "audit", "bench", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -62,6 +62,9 @@ def test_wrong_usage(studio, argv):
         (("versions", "nothing"), {}, 3, "there is no recipe for nothing"),
         (("audit", "/nowhere/at/all"), {}, 2, "is not a folder"),
         (("audit", "no-such-package"), {}, 11, "rez-search"),
+        (("bench", "no-such-package"), {}, 11, "rez-search"),
+        (("bench", "python-3,1"), {}, 2, "neither a folder nor a Rez request"),
+        (("bench", "/nowhere/at/all"), {}, 2, "there is no /nowhere/at/all"),
         (("build", "zlib"), {"REZBUILD_JOBS": "many"}, 2, "REZBUILD_JOBS"),
         (("build", "zlib"), {"REZBUILD_PROFILE": "best"}, 2, "fast or optimized"),
         (("build", "zlib"), {"REZBUILD_CC": "/no/cc"}, 10, "no compiler '/no/cc'"),

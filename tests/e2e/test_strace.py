@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from studio import ROOT
 
-from rezbuild import elf
+from rezbuild import elf, filecalls
+from rezbuild.filecalls import Call
 from rezbuild.libraries import host_libraries
 
 pytestmark = pytest.mark.e2e
@@ -45,47 +45,26 @@ X11 = {
 }
 # Loaded by glibc itself where a thread is cancelled (pthread_cancel(3)).
 UNWINDER = {"libgcc_s.so.1"}
-_CALL = re.compile(r'(?:\d+ +)?(\w+)\((?:AT_FDCWD, )?"([^"]+)".* = (-?\d+).*')
 _OPENS = ("open", "openat", "openat2", "execve")
-
-
-@dataclass(frozen=True)
-class Call:
-    """A system call that names a file; the name is made absolute."""
-
-    name: str
-    path: str
-    worked: bool
 
 
 @pytest.fixture
 def trace(payload, tmp_path) -> list[Call]:
-    return list(traced(payload, tmp_path, LIBRARY.read_text()))
+    return traced(payload, tmp_path, LIBRARY.read_text())
 
 
-def traced(payload: Path, folder: Path, code: str) -> Iterator[Call]:
-    strace = shutil.which("strace")
-    if strace is None:
+def traced(payload: Path, folder: Path, code: str) -> list[Call]:
+    if shutil.which("strace") is None:
         pytest.skip("strace is not installed: apt-get install strace")
     home = folder / "home"
     home.mkdir()
-    record = folder / "trace"
-    subprocess.run(
-        [
-            *(strace, "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o", record),
-            *(payload / "bin/python3", "-I", "-B", "-c", code),
-        ],
-        # IDLE asks file(1) about the interpreter as soon as it is imported: no program is found.
-        env={"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm", "PATH": "/nowhere/bin"},
-        cwd=home,
-        capture_output=True,
-        check=False,  # what a module lacks is another test's business
-    )
-    for line in record.read_text().splitlines():
-        match = _CALL.fullmatch(re.sub(r" \([^()]*\)$", "", line))
-        # An empty name, an open file's, does not match.
-        if match:
-            yield Call(match[1], os.path.join(home, match[2]), not match[3].startswith("-"))
+    argv = (payload / "bin/python3", "-I", "-B", "-c", code)
+    # IDLE asks file(1) about the interpreter as soon as it is imported: no program is found.
+    env = {"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm", "PATH": "/nowhere/bin"}
+    # What a module lacks is another test's business, and so is the exit code.
+    calls = filecalls.trace(argv, env=env, cwd=home).calls
+    # What is asked of a file that is open already is of no interest here.
+    return [call for call in calls if call.path]
 
 
 def outside(trace: list[Call], payload: Path, folder: Path) -> Iterator[Call]:
@@ -164,6 +143,6 @@ def test_what_the_host_has_is_seen(payload, tmp_path, scratch):
     subprocess.run(words, input=b"int none;", check=True)
     code = f"import ctypes; ctypes.CDLL({str(library)!r}); open('/etc/hostname')\n"
     code += "open('/rezbuild/python/lib')"
-    found = list(traced(payload, tmp_path, code))
+    found = traced(payload, tmp_path, code)
     assert {str(library), "/etc/hostname"} <= set(foreign(found, payload, tmp_path))
     assert missed(found, payload, tmp_path) == {"/rezbuild/python/lib"}

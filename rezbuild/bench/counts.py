@@ -1,0 +1,57 @@
+"""What can be counted exactly: system calls of a start, bytes and files of a payload."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rezbuild import filecalls
+from rezbuild.bench.interpreters import Interpreter
+from rezbuild.bench.numbers import Measurement
+from rezbuild.bench.start import STARTS, command, warm_up
+from rezbuild.errors import CheckError
+
+
+def calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
+    """The file system calls of the whole process, all of them and those that fail.
+
+    Raises:
+        CheckError: A command fails.
+        MachineError: strace is missing, or may not trace here.
+    """
+    filecalls.strace()
+    for name, code in STARTS.items():
+        # Before its modules are compiled a start has more of them.
+        warm_up(pair, code)
+        traces = [filecalls.trace(command(one, code), env={}, cwd=Path("/")) for one in pair]
+        yield _counts("calls", f"{name}, all", "calls", [len(one.calls) for one in traces])
+        yield _counts("calls", f"{name}, failed", "calls", [len(one.failed) for one in traces])
+
+
+def sizes(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
+    """What the payloads take; nothing of an interpreter that shares its folders with others.
+
+    Raises:
+        CheckError: The first is no payload.
+    """
+    if pair[0].root is None:
+        raise CheckError(f"{pair[0].label} is no payload: what belongs to it is not known")
+    found = [size(one.root) for one in pair if one.root is not None]
+    yield _counts("size", "bytes", "bytes", [total for total, _ in found])
+    yield _counts("size", "files", "files", [number for _, number in found])
+
+
+def size(root: Path) -> tuple[int, int]:
+    """Bytes of all files, and the number of files and links."""
+    total = number = 0
+    for folder, folders, names in os.walk(root):
+        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
+        for name in (*names, *links):
+            total += os.lstat(os.path.join(folder, name)).st_size
+            number += 1
+    return total, number
+
+
+def _counts(part: str, name: str, unit: str, values: Sequence[int]) -> Measurement:
+    return Measurement(part, name, unit, *((float(value),) for value in values))

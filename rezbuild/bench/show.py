@@ -1,0 +1,97 @@
+"""A report for people and for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from rezbuild.bench import Report, machine
+from rezbuild.bench.numbers import CONFIDENCE, Measurement, Spread, spread
+
+_SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")),
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+}
+INTERVAL = f"where the median lies, with {CONFIDENCE:.0%} confidence from six rounds on"
+
+
+def legend(report: Report) -> str:
+    """What the numbers mean, and of which machine they are."""
+    lines = ["Medians."]
+    if len(report.interpreters) > 1:
+        lines[0] += (
+            " The ratio is that of the first to the second, pair by pair; below 1 the first is"
+            " faster or less."
+        )
+    lines += [f"In brackets: {INTERVAL}."]
+    lines += [machine.line(report.machine)]
+    lines += [f"Left out: {what}: {why}" for what, why in report.left_out]
+    return "\n".join(lines)
+
+
+def table(report: Report) -> Table:
+    """The measurements for a terminal."""
+    shown = Table("", "", box=None)
+    for one in report.interpreters:
+        shown.add_column(f"{one.label} ({one.version})", justify="right", overflow="fold")
+    if len(report.interpreters) > 1:
+        shown.add_column("ratio", justify="right", no_wrap=True)
+    part = ""
+    for measurement in report.measurements:
+        if part not in ("", measurement.part):
+            shown.add_row()
+        first = measurement.part if measurement.part != part else ""
+        part = measurement.part
+        shown.add_row(first, measurement.name, *_cells(measurement, len(report.interpreters)))
+    return shown
+
+
+def _cells(measurement: Measurement, columns: int) -> list[str]:
+    if columns == 1:
+        return [_value(spread(measurement.first), measurement.unit, interval=True)]
+    values = [measurement.first, measurement.second]
+    cells = [_value(spread(v), measurement.unit) if v else "-" for v in values]
+    return [*cells, ratio(measurement.ratio) if measurement.ratio else "-"]
+
+
+def ratio(found: Spread) -> str:
+    """As in ``0.98 [0.97, 1.01]``; an exact one without an interval."""
+    interval = "" if found.low == found.high else f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.median:.3f}{interval}"
+
+
+def _value(found: Spread, unit: str, *, interval: bool = False) -> str:
+    if unit not in _SCALES:
+        return f"{found.median:.0f}"
+    scale, name = next(((s, n) for s, n in _SCALES[unit] if found.median >= s), _SCALES[unit][-1])
+    median, low, high = (f"{v / scale:.3g}" for v in (found.median, found.low, found.high))
+    around = f" [{low}, {high}]" if interval and low != high else ""
+    return f"{median} {name}{around}"
+
+
+def as_data(report: Report) -> dict[str, Any]:
+    """Everything, with each single number, for JSON; times are in seconds."""
+    return {
+        "machine": dict(report.machine),
+        "interpreters": [
+            {"label": one.label, "python": str(one.python), "moved": one.root is not None}
+            | one.facts
+            for one in report.interpreters
+        ],
+        "measurements": [_as_data(measurement) for measurement in report.measurements],
+        "left_out": [{"what": what, "why": why} for what, why in report.left_out],
+    }
+
+
+def _as_data(measurement: Measurement) -> dict[str, Any]:
+    found = measurement.ratio
+    return {
+        "part": measurement.part,
+        "name": measurement.name,
+        "unit": measurement.unit,
+        "values": [list(v) for v in (measurement.first, measurement.second) if v],
+        "ratio": None
+        if found is None
+        else {"median": found.median, "low": found.low, "high": found.high},
+    }

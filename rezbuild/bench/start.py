@@ -1,0 +1,123 @@
+"""How long an interpreter takes to start, on a local disk and where each look-up takes its time."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rezbuild import filecalls
+from rezbuild.bench.interpreters import Interpreter
+from rezbuild.bench.numbers import Measurement, interleave
+from rezbuild.errors import CheckError
+
+# What is run, by name: nothing at all; the modules that bundled libraries stand behind; a usual
+# part of the standard library.
+STARTS = {
+    "pass": "pass",
+    "libraries": "import ssl, sqlite3, ctypes, readline, lzma, bz2",
+    "modules": "import argparse, json, logging, subprocess, pathlib, typing, dataclasses,"
+    " concurrent.futures, asyncio",
+}
+# Microseconds for each file system call: about what a round trip to a file server takes.
+DELAY = 1000
+_WARM_UPS = 3
+
+
+@dataclass(frozen=True)
+class Took:
+    """What a process took, in seconds: by the clock, and of processors (user and system)."""
+
+    wall: float
+    cpu: float
+
+
+def command(interpreter: Interpreter, code: str) -> list[str]:
+    """The words that run some code, with nothing of the user's."""
+    return [str(interpreter.python), "-I", "-c", code]
+
+
+def starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measurement]:
+    """The time from a process's start to its end, with warm caches.
+
+    Raises:
+        CheckError: A command fails.
+    """
+    for name, code in STARTS.items():
+        warm_up(pair, code)
+        took = interleave(pair, rounds, lambda one, code=code: run(command(one, code)))  # type: ignore[misc]
+        yield _pair("start", f"{name}, wall", [[one.wall for one in each] for each in took])
+        yield _pair("start", f"{name}, cpu", [[one.cpu for one in each] for each in took])
+
+
+def delayed_starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measurement]:
+    """The same where each file system call takes a millisecond more, as on a network file system.
+
+    Raises:
+        CheckError: A command fails.
+        MachineError: strace is missing.
+    """
+    inject = f"inject=%file:delay_enter={DELAY}"
+    slow = [filecalls.strace(), "-f", "-qq", "-o", "/dev/null", "-e", "trace=%file", "-e", inject]
+    for name, code in STARTS.items():
+        warm_up(pair, code)
+        took = interleave(
+            pair,
+            rounds,
+            lambda one, code=code: run([*slow, *command(one, code)]),  # type: ignore[misc]
+        )
+        yield _pair("latency", f"{name}, wall", [[one.wall for one in each] for each in took])
+
+
+def warm_up(pair: Sequence[Interpreter], code: str) -> None:
+    """Fills the caches, and sees that the command works.
+
+    Raises:
+        CheckError: It does not.
+    """
+    for interpreter in pair:
+        for _ in range(_WARM_UPS):
+            done = subprocess.run(
+                command(interpreter, code),
+                env={},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
+            if done.returncode != 0:
+                said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+                raise CheckError(
+                    f"{interpreter.label} fails on {code!r}: {said}",
+                    advice=[f"try it by hand: {interpreter.python} -I -c {code!r}"],
+                )
+
+
+def run(argv: list[str]) -> Took:
+    """Runs a program in an empty environment and takes its time.
+
+    Raises:
+        CheckError: It fails.
+    """
+    null = os.open(os.devnull, os.O_RDWR)
+    try:
+        actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1, 2)]
+        begin = time.perf_counter()
+        child = os.posix_spawn(argv[0], argv, {}, file_actions=actions)
+        _, status, usage = os.wait4(child, 0)
+        wall = time.perf_counter() - begin
+    finally:
+        os.close(null)
+    if status != 0:
+        raise CheckError(
+            f"{argv[0]} failed while it was measured: exit status {status}",
+            advice=["try it by hand: env -i " + " ".join(argv)],
+        )
+    return Took(wall, usage.ru_utime + usage.ru_stime)
+
+
+def _pair(part: str, name: str, values: list[list[float]]) -> Measurement:
+    return Measurement(part, name, "s", *(tuple(each) for each in values))

@@ -1,0 +1,241 @@
+"""`rezbuild bench` on the Python that runs the tests, and on a payload made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import venv
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from rezbuild import bench, cli
+from rezbuild.bench import counts, interpreters, output, picture, show, start
+from rezbuild.bench.interpreters import Interpreter
+from rezbuild.bench.numbers import Measurement
+from rezbuild.errors import CheckError, MachineError, UsageError
+
+WITH_STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+SVG = "{http://www.w3.org/2000/svg}"
+VERSION = ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    """A virtual environment that says it is a payload: it can be copied and run."""
+    root = tmp_path / "payload"
+    venv.create(root, symlinks=True)
+    (root / "rezbuild.json").write_text('{"name": "python", "version": "1.0", "profile": "fast"}')
+    return root
+
+
+def run(capfd, *argv: str | Path) -> tuple[int, str, str]:
+    status = cli.main(["bench", *map(str, argv)])
+    return status, *capfd.readouterr()
+
+
+@WITH_STRACE
+def test_itself_against_itself(capfd, tmp_path):
+    data, svg = tmp_path / "data.json", tmp_path / "ratios.svg"
+    status, out, err = run(
+        capfd,
+        *(sys.executable, "--against", sys.executable, "--only", "start,calls,latency"),
+        *("--rounds", "2", "--json", data, "--svg", svg),
+    )
+    assert status == 0
+    assert "start: how long it takes to start, 2 rounds" in err
+    assert re.search(r"calls +pass, all +(\d+) +\1 +1\.000", out)
+    found = {(m["part"], m["name"]): m for m in json.loads(data.read_text())["measurements"]}
+    assert len(found) == 3 * (2 + 2 + 1)
+    for (part, _), measurement in found.items():
+        first, second = measurement["values"]
+        assert len(first) == len(second) == (1 if part == "calls" else 2)
+        if part == "calls":
+            assert first == second
+        else:
+            assert 0.2 < measurement["ratio"]["median"] < 5
+    assert found["calls", "modules, all"]["values"][0] > found["calls", "pass, all"]["values"][0]
+    # Each of the calls took a millisecond more.
+    slow, calls = found["latency", "pass, wall"], found["calls", "pass, all"]
+    assert min(slow["values"][0]) > calls["values"][0][0] * 0.001
+    assert ET.parse(svg).getroot().tag == f"{SVG}svg"
+
+
+def test_a_payload_is_moved_before_it_is_measured(payload, tmp_path):
+    here = interpreters.find("mine", payload)
+    assert (here.root, here.version) == (payload, VERSION)
+    assert here.facts["profile"] == "fast"
+    copy = interpreters.moved(here, tmp_path / "elsewhere")
+    assert copy.python == tmp_path / "elsewhere/bin/python3"
+    shutil.rmtree(payload)
+    start.warm_up([copy], f"import sys; assert sys.prefix == {str(copy.root)!r}")
+
+
+def test_its_program_stands_for_a_payload(payload):
+    assert interpreters.find("mine", payload / "bin/python3").root == payload
+
+
+def test_what_is_no_payload_stays_where_it_is(tmp_path):
+    here = interpreters.find("mine", Path(sys.executable))
+    assert here.root is None
+    assert interpreters.moved(here, tmp_path / "elsewhere") == here
+
+
+def test_the_size_of_a_payload_is_exact(payload):
+    shutil.rmtree(payload)
+    (payload / "a").mkdir(parents=True)
+    (payload / "a/file").write_bytes(b"12345")
+    (payload / "a/link").symlink_to("file")
+    (payload / "folder").symlink_to("a")
+    assert counts.size(payload) == (5 + 4 + 1, 3)
+
+
+def test_the_size_of_the_hosts_python_is_not_known(capfd, payload):
+    status, out, _ = run(capfd, payload, "--against", sys.executable, "--only", "size")
+    assert status == 0
+    assert [line.split()[-1] for line in out.splitlines() if " files " in line] == ["-"]
+    status, _, err = run(capfd, sys.executable, "--only", "size")
+    assert status == 10
+    assert "nothing could be measured" in err
+    assert f"tried: size: {sys.executable} is no payload" in err
+
+
+def test_json_on_stdout_and_nothing_else(capfd, payload):
+    status, out, _ = run(capfd, payload, "--only", "size", "--json", "-")
+    data = json.loads(out)
+    assert status == 0
+    assert data["interpreters"][0]["profile"] == "fast"
+    assert data["interpreters"][0]["moved"] is True
+    assert {"cpu", "cores", "kernel", "glibc", "load", "system", "time"} == set(data["machine"])
+    assert data["measurements"][1]["unit"] == "files"
+
+
+def test_without_strace_the_rest_is_measured(capfd, payload, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    status, out, err = run(capfd, payload, "--only", "calls,latency,size")
+    assert status == 0
+    assert "left out: calls: strace is not installed; install it: apt-get" in err
+    assert "Left out: latency: strace is not installed" in out
+    status, _, err = run(capfd, payload, "--only", "calls")
+    assert status == 10
+    assert "tried: calls: strace is not installed" in err
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (("/no/such/python",), 2, "there is no /no/such/python"),
+        (("/etc",), 2, "there is no /etc/bin/python3"),
+        (("/bin/true",), 2, "/bin/true is no Python that runs here"),
+        (("/etc/passwd",), 2, "Permission denied"),
+        ((sys.executable, "--against", "/no/such"), 2, "there is no /no/such"),
+        ((sys.executable, "--only", "start,speed"), 2, "--only speed names no part"),
+        ((sys.executable, "--json", "/no/such/file"), 10, "/no/such/file cannot be written"),
+        ((sys.executable, "--svg", "/tmp", "--against", sys.executable), 10, "cannot be written"),
+    ],
+)
+def test_errors_come_before_minutes_of_measuring(capfd, argv, code, words):
+    status, _, err = run(capfd, *argv)
+    assert (status, words in err, "...\n" in err) == (code, True, False), err
+    assert "next:" in err
+
+
+def test_a_picture_of_nothing():
+    with pytest.raises(UsageError, match="nothing to compare with"):
+        output.Output(picture=Path("x.svg")).check(compared=False)
+
+
+def test_a_command_that_fails_is_named():
+    this = interpreters.find("this one", Path(sys.executable))
+    with pytest.raises(CheckError, match="this one fails on 'import nonsense': ModuleNotFound"):
+        start.warm_up([this], "import nonsense")
+    with pytest.raises(CheckError, match="failed while it was measured"):
+        start.run([sys.executable, "-c", "exit(3)"])
+
+
+def test_the_hosts_python_is_of_the_same_series():
+    known = Interpreter("mine", Path("/x"), None, {"version": "3.99.1"})
+    assert interpreters.of_the_host(known) is None
+    expected = shutil.which("python3", path=interpreters.toolchain.SYSTEM_PATH)
+    if expected is None:
+        pytest.skip("the host has no Python of its own")
+    theirs = interpreters.find(expected, Path(expected))
+    again = interpreters.of_the_host(theirs)
+    assert again is None or again.version == theirs.version
+
+
+def test_where_everything_is_left_out(capfd):
+    this = interpreters.find("x", Path(sys.executable))
+    with pytest.raises(MachineError, match="nothing could be measured"):
+        bench.bench(this, None, bench.Options(Path("/nowhere"), ()), print)
+
+
+@pytest.fixture
+def report() -> bench.Report:
+    names = [Interpreter(label, Path("/x"), None, {"version": "3.11.2"}) for label in ("a", '<&">')]
+    measurements = (
+        Measurement("start", "pass, wall", "s", (0.010, 0.012, 0.011), (0.02, 0.02, 0.02)),
+        Measurement("calls", "pass, all", "calls", (105.0,), (137.0,)),
+        Measurement("calls", "pass, failed", "calls", (3.0,), (0.0,)),
+        Measurement("size", "bytes", "bytes", (84_500_000.0,)),
+        Measurement("suite", "nbody", "s", (0.0000021,) * 2, (0.0000007,) * 2),
+    )
+    facts = {"cpu": "fast <one>", "cores": 2, "load": [0.5], "kernel": "6.1", "glibc": "2.36",
+             "system": "Debian"}  # fmt: skip
+    return bench.Report(tuple(names), facts, measurements, (("suite: dask", "too old"),))
+
+
+def test_the_table(capfd, report):
+    output.Output().write(report)
+    lines = [line.split() for line in capfd.readouterr().out.splitlines() if line.strip()]
+    assert lines[0] == ["a", "(3.11.2)", '<&">', "(3.11.2)", "ratio"]
+    assert lines[1] == [
+        "start",
+        "pass,",
+        "wall",
+        "11",
+        "ms",
+        "20",
+        "ms",
+        "0.550",
+        "[0.500,",
+        "0.600]",
+    ]
+    assert lines[2] == ["calls", "pass,", "all", "105", "137", "0.766"]
+    assert lines[3] == ["pass,", "failed", "3", "0", "-"]
+    assert lines[4] == ["size", "bytes", "84.5", "MB", "-", "-"]
+    assert lines[5] == ["suite", "nbody", "2.1", "us", "700", "ns", "3.000"]
+    assert lines[-1] == ["Left", "out:", "suite:", "dask:", "too", "old"]
+
+
+def test_one_alone_has_its_own_interval(capfd, report):
+    alone = [Measurement(m.part, m.name, m.unit, m.first) for m in report.measurements]
+    output.Output().write(bench.Report(report.interpreters[:1], report.machine, tuple(alone), ()))
+    out = capfd.readouterr().out
+    assert "11 ms [10, 12]" in out
+    assert "ratio" not in out
+
+
+def test_the_picture_has_a_bar_for_each_ratio(report):
+    text = picture.svg(report)
+    tree = ET.fromstring(text)
+    bars = [one for one in tree.iter(f"{SVG}rect") if one.get("height") == "14"]
+    assert [one.get("fill") for one in bars] == [picture._LESS, picture._LESS, picture._MORE]
+    said = [one.text for one in tree.iter(f"{SVG}text")]
+    assert 'a (3.11.2) relative to <&"> (3.11.2)' in said
+    assert "0.550 [0.500, 0.600]" in said
+    assert "start: pass, wall" in said
+    assert 'font-family="sans-serif"' in text
+    width = float(tree.get("width"))
+    for one in bars:
+        assert 0 < float(one.get("x")) < float(one.get("x")) + float(one.get("width")) < width
+
+
+def test_the_data_hold_every_number(report):
+    data = json.loads(json.dumps(show.as_data(report)))
+    assert data["measurements"][0]["values"] == [[0.010, 0.012, 0.011], [0.02, 0.02, 0.02]]
+    assert data["measurements"][2]["ratio"] is None
+    assert data["left_out"] == [{"what": "suite: dask", "why": "too old"}]

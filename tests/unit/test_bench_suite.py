@@ -1,0 +1,141 @@
+"""pyperformance's benchmarks, the quickest of them, on the Python that runs the tests."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rezbuild import cli
+from rezbuild.bench import interpreters, suite
+from rezbuild.bench.interpreters import Interpreter
+from rezbuild.bench.numbers import Measurement
+from rezbuild.bench.suite import Benchmark, Suite
+from rezbuild.errors import CheckError, MachineError, RezbuildError
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Suite:
+    pytest.importorskip("pyperformance")
+    (tmp_path / "suite").mkdir()
+    return Suite(tmp_path / "suite", tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def this() -> Interpreter:
+    return interpreters.find("this", Path(sys.executable))
+
+
+def script(found: Suite, code: str, **options) -> Benchmark:
+    path = found.scratch / f"script-{len(list(found.scratch.iterdir()))}.py"
+    path.write_text("import pyperf\nrunner = pyperf.Runner()\n" + code)
+    defaults = {"options": (), "needs": (3, 0), "requirements": found.scratch / "none"}
+    return Benchmark("mine", path, **{**defaults, **options})
+
+
+def test_the_default_choice_is_in_pyperformance(found):
+    assert sorted(one.name for one in found.benchmarks(full=False)) == sorted(suite.DEFAULT)
+    assert not any(one.requirements.exists() for one in found.benchmarks(full=False))
+
+
+def test_all_of_them(found):
+    every = {one.name: one for one in found.benchmarks(full=True)}
+    assert len(every) > 60
+    assert all(one.script.is_file() for one in every.values())
+    assert every["async_tree_io_tg"].needs == (3, 11)
+    assert every["pickle_list"].script.parent.name == "bm_pickle"
+    assert "list" in " ".join(every["pickle_list"].options)
+
+
+def test_a_real_one_against_itself(found, this):
+    (one,) = (one for one in found.benchmarks(full=True) if one.name == "richards")
+    (measured,) = found.measure(one, [this, this], 2)
+    assert (measured.name, measured.unit) == ("richards", "s")
+    assert len(measured.first) == len(measured.second) == 2
+    assert 0.2 < measured.ratio.median < 5
+
+
+def test_several_in_one_script(found, this):
+    code = "runner.timeit('a', '1')\nrunner.timeit('b', 'sum(range(1000))')\n"
+    a, b = found.measure(script(found, code), [this], 1)
+    assert (a.name, b.name) == ("a", "b")
+    assert a.first < b.first
+
+
+def test_nothing_of_this_environment_reaches_a_benchmark(found, this, monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/leaked")
+    code = "import os\nassert 'LD_LIBRARY_PATH' not in os.environ\nrunner.timeit('a', '1')\n"
+    assert len(list(found.measure(script(found, code), [this], 1))) == 1
+
+
+def test_what_cannot_be_run_is_left_out(found, this):
+    told: list[tuple[str, RezbuildError]] = []
+    found.benchmarks = lambda full: [  # the real list takes minutes
+        script(found, "raise SystemExit('broken')"),
+        script(found, "", needs=(4, 0)),
+    ]
+    ran = suite.run(found, [this], 1, full=True, left_out=lambda *both: told.append(both))
+    assert list(ran) == []
+    assert [str(error) for _, error in told] == [
+        "it fails on this: broken",
+        "it needs Python 4.0",
+    ]
+
+
+def wheel(folder: Path) -> Path:
+    """A package of one module; pip takes it without an index."""
+    path = folder / "benched-1-py3-none-any.whl"
+    info = "benched-1.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("benched.py", "answer = 42\n")
+        file.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: benched\nVersion: 1\n")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def test_what_a_benchmark_imports_is_installed_once(found, this, tmp_path):
+    listed = tmp_path / "requirements.txt"
+    listed.write_text(f"{wheel(tmp_path)}\n")
+    code = "import benched\nrunner.timeit('a', str(benched.answer))\n"
+    one = script(found, code, requirements=listed)
+    assert len(list(found.measure(one, [this], 1))) == 1
+    (folder,) = (found.cache / this.tag).iterdir()
+    before = folder.stat().st_mtime_ns
+    assert len(list(found.measure(one, [this], 1))) == 1
+    assert folder.stat().st_mtime_ns == before
+
+
+def test_what_cannot_be_installed_is_said(found, this, tmp_path):
+    listed = tmp_path / "requirements.txt"
+    listed.write_text("/no/such/package\n")
+    with pytest.raises(MachineError, match=r"pip cannot install what it needs: .*no/such"):
+        list(found.measure(script(found, "", requirements=listed), [this], 1))
+    assert list((found.cache / this.tag).iterdir()) == []
+
+
+def test_a_benchmark_that_fails(found, this):
+    with pytest.raises(CheckError, match=r"it fails on this: .*nonsense"):
+        list(found.measure(script(found, "import nonsense"), [this], 1))
+
+
+def test_the_mean_is_geometric_and_of_each_round():
+    mean = suite.means(
+        [
+            Measurement("suite", "a", "s", (1.0, 2.0), (4.0, 8.0)),
+            Measurement("suite", "b", "s", (4.0, 8.0), (1.0, 8.0)),
+        ]
+    )
+    assert mean.first == pytest.approx((2.0, 4.0))
+    assert mean.second == pytest.approx((2.0, 8.0))
+    assert mean.ratio.low == pytest.approx(0.5)
+
+
+def test_without_pyperformance(capfd, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyperformance", None)  # as the import system marks it
+    assert cli.main(["bench", sys.executable, "--only", "suite"]) == 10
+    err = capfd.readouterr().err
+    assert "pyperformance is not installed" in err
+    assert "pip install pyperformance" in err
