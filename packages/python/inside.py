@@ -60,8 +60,10 @@ Python/stdlib_code.o: freeze.py _bootstrap_python
 
 def prepare(b):
     """Before configure: libraries without a file of their own are found first."""
-    static = b.source / "static"
-    static.mkdir()
+    # A link, since `make clean` deletes all archives below the source.
+    folder, static = b.source.with_name("static"), b.source / "static"
+    folder.mkdir()
+    static.symlink_to(folder)
     for dependency in b.dependencies.values():
         for archive in dependency.lib.glob("*.a"):
             name = archive.stem[len("lib") :]
