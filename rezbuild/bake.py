@@ -22,6 +22,7 @@ import rezbuild
 from rezbuild import (
     catalogue,
     host_test,
+    jobserver,
     loading,
     manifest,
     patches,
@@ -179,6 +180,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         jobs=toolchain.jobs(inputs.settings, os.environ),
         env=toolchain.environment(inputs.tools, home, epoch),
         dependencies=_reachable(inputs.job.dependencies, work / "needs"),
+        jobserver=os.environ.get(jobserver.VARIABLE, ""),
     )
 
 

@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
+    # Whoever starts this in the background may have it ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
     try:
         return int(arguments.command(arguments))
     except RezbuildError as error:
@@ -69,6 +72,9 @@ def _complain(error: RezbuildError) -> int:
 
 def _stop(number: int, _: object) -> NoReturn:
     """SIGTERM ends a build as Ctrl-C does: what it has started ends too."""
+    # Once: Rez passes what it gets on to all of its process group, which is this one's too.
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 
