@@ -21,7 +21,8 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_CACHE              folder for sources; default: the user's cache folder
   REZBUILD_MIRRORS            folders or URLs, separated by spaces, tried before upstream
   REZBUILD_OFFLINE=1          the cache and mirror folders only
-  REZBUILD_JOBS               parallel jobs of a build; default: what Rez says
+  REZBUILD_JOBS               parallel jobs of all that is built at once; default: what Rez says
+  REZBUILD_CCACHE             1 or the path of ccache: compilers run through it; default: off
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
   REZBUILD_REPLACE=1          a rez-release by hand may replace what is released

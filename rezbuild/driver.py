@@ -26,7 +26,6 @@ from rezbuild.fetch import Fetcher
 from rezbuild.graph import Step, newest
 from rezbuild.parallel import Run
 from rezbuild.platforms import Platform
-from rezbuild.process import NAME, REPLACE
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
 from rezbuild.task import Task, attend
@@ -296,7 +295,7 @@ class Driver:
     ) -> Task:
         """Starts ``rez-build``, or ``rez-release``."""
         # Unbuffered, so that the log has it in its order.
-        argv = rez_command(self._command, "--process", NAME, *arguments, python=("-u",))
+        argv = rez_command(self._command, "--process", staged.PROCESS, *arguments, python=("-u",))
         env = {
             **os.environ,
             **variables,
@@ -339,7 +338,7 @@ class Driver:
             # One folder a version and profile: Rez itself would use one for all.
             "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
             "REZBUILD_PROFILE": profile,
-            REPLACE: "1" if self.options.replace and step.requested else "",
+            staged.REPLACE: "1" if self.options.replace and step.requested else "",
             # For the gate of a release, which is `rezbuild check`.
             "REZBUILD_RECIPES": str(step.recipe.folder.parent),
             "REZBUILD_GLIBC_MAX": self.settings.glibc_max or "",
