@@ -135,7 +135,7 @@ class Driver:
             arguments = ["--no-latest", "--message", message]
         variables = {version_variable(platform.name): platform.version}
         with self._scratch():
-            log = self.folder / LOG
+            log = platform.folder / "build" / LOG
             task = self._rez(str(platform), platform.folder, log, variables, *arguments)
             status = attend(task)
             if status != 0:

@@ -85,6 +85,8 @@ class Run:
             stop(task for _, task in self._running.values())
             raise
         if self._errors:
+            # A Rez that was killed leaves behind what it had started.
+            stop([])
             raise self._errors[0] if len(self._errors) == 1 else SeveralFailedError(self._errors)
 
     def _begin(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -113,6 +114,35 @@ def test_the_others_have_the_jobs_of_a_make_that_was_killed(studio, toys, tmp_pa
     assert done.returncode == 7
     assert "killed by signal 9" in done.stderr
     assert installed(studio) == {"two", "three"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_rez_build_that_is_killed_takes_no_other_along(studio, toys, tmp_path, number):
+    add(toys, "one", first="sleep 40")
+    add(toys, "two", first=f"touch {tmp_path}/ready; sleep 3")
+    argv = [sys.executable, "-m", "rezbuild", "build", "one", "two"]
+    with subprocess.Popen(
+        argv, env=studio.env, start_new_session=True, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not ((tmp_path / "ready").exists() and "sleep 40 " in at_work(tmp_path)):
+            time.sleep(0.05)
+        os.kill(rez_of(toys.recipes / "one"), number)
+        error = process.communicate()[1]
+    assert process.returncode == 11
+    assert "rez-build of one-1.0.0 ended with exit code" in error
+    assert installed(studio) == {"two"}
+    assert at_work(tmp_path) == []
+
+
+def rez_of(recipe: Path) -> int:
+    """The process that is Rez's build of a recipe."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if "rez.cli" in path.read_text() and path.with_name("cwd").readlink() == recipe:
+                found.append(int(path.parent.name))
+    (pid,) = found
+    return pid
 
 
 def test_a_failure_stops_what_needs_it_and_nothing_else(studio, toys, tmp_path):
