@@ -13,6 +13,7 @@ from rez.exceptions import RezError as RezsOwnError
 from rez.package_bind import bind_package
 from rez.package_repository import package_repository_manager
 from rez.packages import get_package_from_repository, iter_packages
+from rez.resolved_context import ResolvedContext
 from rez.system import system
 from rez.version import Requirement, VersionError
 
@@ -142,8 +143,6 @@ def resolve_root(request: str) -> Path:
         UsageError: It is no request.
         RezError: It resolves to nothing.
     """
-    from rez.resolved_context import ResolvedContext  # noqa: PLC0415 (slow to import)
-
     try:
         name = Requirement(request).name
     except VersionError as error:
