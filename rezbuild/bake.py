@@ -21,7 +21,9 @@ from filelock import FileLock
 import rezbuild
 from rezbuild import (
     catalogue,
+    ccache,
     host_test,
+    jobserver,
     loading,
     manifest,
     patches,
@@ -168,6 +170,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
     epoch = _newest(source)
     folder = inputs.recipe.folder / "patches"
     patches.apply_patches(source, [folder / name for name in inputs.release.patches])
+    env = toolchain.environment(inputs.tools, home, epoch)
     return Build(
         name=inputs.recipe.name,
         version=inputs.release.version,
@@ -177,9 +180,21 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         logs=_fresh(inputs.job.build_path / "logs"),
         profile=inputs.job.profile,
         jobs=toolchain.jobs(inputs.settings, os.environ),
-        env=toolchain.environment(inputs.tools, home, epoch),
+        env=env | _cached(inputs, home, work),
         dependencies=_reachable(inputs.job.dependencies, work / "needs"),
+        jobserver=os.environ.get(jobserver.VARIABLE, ""),
     )
+
+
+def _cached(inputs: Inputs, home: Path, work: Path) -> dict[str, str]:
+    """What makes the compilers run through ccache, where that is wanted."""
+    # What was learnt in training is for objects of one place.
+    if inputs.recipe.profiled and inputs.job.profile == "optimized":
+        return {}
+    program = ccache.find(inputs.settings)
+    if program is None:
+        return {}
+    return ccache.environment(program, inputs.tools, home, work, inputs.settings.cache)
 
 
 def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:

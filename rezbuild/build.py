@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rezbuild import jobserver
 from rezbuild.errors import BuildError
 
 # Below it is every prefix that is configured with: the same on each machine, and nowhere there.
@@ -51,9 +52,10 @@ class Build:
         destdir: What is installed lands below it.
         logs: Where the numbered logs go.
         profile: ``fast`` or ``optimized``.
-        jobs: For ``make -j``.
+        jobs: The most jobs at once, of all builds that run.
         env: The whole environment of the steps; a recipe may add to it.
         dependencies: What Rez resolved, by name.
+        jobserver: Where makes share the jobs with those of other builds, or "".
     """
 
     name: str
@@ -66,6 +68,7 @@ class Build:
     jobs: int
     env: dict[str, str]
     dependencies: Mapping[str, Dependency]
+    jobserver: str = ""
     commands: list[list[str]] = field(default_factory=list)
 
     @property
@@ -139,8 +142,18 @@ class Build:
             advice=["rezbuild doctor says which system package brings it"],
         )
 
-    def run(self, *argv: str, env: Mapping[str, str] | None = None) -> None:
+    def run(
+        self,
+        *argv: str,
+        env: Mapping[str, str] | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> None:
         """Runs one step in the source folder, with its output in a numbered log.
+
+        Args:
+            argv: The program and its arguments.
+            env: What goes before the environment of all steps.
+            descriptors: Open files that the program inherits.
 
         Raises:
             BuildError: It failed; the message holds the last lines and the log's name.
@@ -153,18 +166,22 @@ class Build:
         with log.open("w", encoding="utf-8") as stream:
             stream.write(f"$ {shlex.join(argv)}\n")
             stream.flush()
-            status = self._spawn(argv, {**self.env, **(env or {})}, stream.fileno())
-        print(f"{time.monotonic() - began:.0f} s" if status == 0 else "failed")
+            environment = {**self.env, **(env or {})}
+            status = self._spawn(argv, environment, stream.fileno(), descriptors)
+        # Into a log that is read meanwhile.
+        print(f"{time.monotonic() - began:.0f} s" if status == 0 else "failed", flush=True)
         if status != 0:
             raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", status, log)
 
     def make(self, *arguments: str) -> None:
-        """``make`` with as many jobs as this build has."""
-        self.run("make", f"-j{self.jobs}", *arguments)
+        """``make`` with as many jobs as this build may have."""
+        with jobserver.share(self.jobserver, self.jobs) as share:
+            words = ("make", *share.arguments, *arguments)
+            self.run(*words, env=share.env, descriptors=share.descriptors)
 
     def install(self, *targets: str) -> None:
         """``make install`` (or the targets named) into the staging folder."""
-        self.run("make", f"-j{self.jobs}", f"DESTDIR={self.destdir}", *(targets or ("install",)))
+        self.make(f"DESTDIR={self.destdir}", *(targets or ("install",)))
 
     def describe(self, name: str, libs: str, description: str, *, private: str = "") -> None:
         """Writes a file for pkg-config where upstream has none.
@@ -204,7 +221,9 @@ class Build:
         old = self.env.get(name)
         self.env[name] = separator.join([*values, *([old] if old else [])])
 
-    def _spawn(self, argv: Sequence[str], env: Mapping[str, str], output: int) -> int:
+    def _spawn(
+        self, argv: Sequence[str], env: Mapping[str, str], output: int, descriptors: Sequence[int]
+    ) -> int:
         try:
             done = subprocess.run(
                 argv,
@@ -214,6 +233,7 @@ class Build:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 check=False,
+                pass_fds=descriptors,
             )
         except OSError as error:
             raise BuildError(f"{argv[0]} does not run: {error.strerror}") from None

@@ -21,7 +21,8 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_CACHE              folder for sources; default: the user's cache folder
   REZBUILD_MIRRORS            folders or URLs, separated by spaces, tried before upstream
   REZBUILD_OFFLINE=1          the cache and mirror folders only
-  REZBUILD_JOBS               parallel jobs of a build; default: what Rez says
+  REZBUILD_JOBS               parallel jobs of all that is built at once; default: what Rez says
+  REZBUILD_CCACHE             1 or the path of ccache: compilers run through it; default: off
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
   REZBUILD_REPLACE=1          a rez-release by hand may replace what is released
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
+    # Whoever starts this in the background may have it ignored.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stop)
     try:
         return int(arguments.command(arguments))
     except RezbuildError as error:
@@ -69,6 +73,9 @@ def _complain(error: RezbuildError) -> int:
 
 def _stop(number: int, _: object) -> NoReturn:
     """SIGTERM ends a build as Ctrl-C does: what it has started ends too."""
+    # Once: Rez passes what it gets on to all of its process group, which is this one's too.
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import rez
 from rez.config import config
 
-from rezbuild import repository, toml, toolchain
+from rezbuild import ccache, repository, toml, toolchain
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
 
@@ -52,7 +52,7 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Looks at everything a build needs."""
-    return [*_python(), *_system(settings), *_patchelf(), *_rez(settings)]
+    return [*_python(), *_system(settings), *_patchelf(), *_ccache(settings), *_rez(settings)]
 
 
 def report(checks: Sequence[Check]) -> int:
@@ -127,6 +127,21 @@ def _patchelf() -> Iterable[Check]:
         return [Check("patchelf", None, advice="; ".join(error.advice))]
     version = ".".join(map(str, toolchain.patchelf_version(program)))
     return [Check("patchelf", f"{version} ({program})")]
+
+
+def _ccache(settings: Settings) -> Iterator[Check]:
+    """Optional: spoken of as missing where it is asked for only."""
+    try:
+        found = ccache.find(settings) if settings.ccache else toolchain.which("ccache")
+    except MachineError as error:
+        yield Check("ccache", None, advice="; ".join(error.advice))
+        return
+    if settings.ccache:
+        brings = dict.fromkeys(("apt", "dnf", "zypper"), "ccache")
+        yield Check("ccache", found, "compilers through it", brings)
+    else:
+        there = f"{found}, not used" if found else "none; builds can do without"
+        yield Check("ccache", f"{there}: see REZBUILD_CCACHE")
 
 
 def _rez(settings: Settings) -> Iterator[Check]:

@@ -1,4 +1,7 @@
-"""Runs a plan: each step by ``rez-build`` in its recipe's folder, so that Rez installs it."""
+"""Decides what is to be done for each step of a plan, and has ``rez-build`` do it.
+
+That runs in the recipe's folder, so that Rez installs the package.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +9,31 @@ import contextlib
 import json
 import os
 import shlex
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 import rezbuild
-from rezbuild import manifest, repository, staged
+from rezbuild import jobserver, manifest, repository, staged
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
-from rezbuild.errors import REPORT, RezError, from_report
+from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
 from rezbuild.fetch import Fetcher
 from rezbuild.graph import Step, newest
+from rezbuild.parallel import Run
 from rezbuild.platforms import Platform
-from rezbuild.process import NAME, REPLACE
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
+from rezbuild.task import Task, attend
 from rezbuild.toolchain import Toolchain
+from rezbuild.view import Lines
 
-Say = Callable[[str], None]
-
+# Rez's output, in the build folder of a version.
+LOG = "rez.log"
 # A Rez that outlived us could delete what the next build has installed. PR_SET_PDEATHSIG, prctl(2).
 _DIE_WITH_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL); "
 
@@ -54,17 +56,17 @@ class Options:
 
 
 class Driver:
-    """Decides what is to be done for each step, and does it.
+    """Decides what is to be done for each step, and does it: `rezbuild.parallel.Work`.
 
     Args:
-        say: Takes the lines that tell the user what happens and why.
+        view: Tells the user what happens and why.
     """
 
-    def __init__(self, settings: Settings, tools: Toolchain, options: Options, say: Say) -> None:
+    def __init__(self, settings: Settings, tools: Toolchain, options: Options, view: Lines) -> None:
         self.settings = settings
         self.tools = tools
         self.options = options
-        self.say = say
+        self.view = view
         self.fetcher = Fetcher(settings)
         self.paths = repository.search_path(release=options.release)
         self.profile = rezbuild.profile(settings.profile, central=options.release)
@@ -72,6 +74,10 @@ class Driver:
         self.fingerprints: dict[tuple[str, str], str] = {}
         self.reasons: dict[tuple[str, str], str] = {}
         self.profiles: dict[tuple[str, str], str] = {}
+        self.locks: dict[tuple[str, str], FileLock] = {}
+        self.jobs = settings.jobs or repository.jobs()
+        # For what Rez's processes are given besides; there while a plan is run.
+        self.folder = Path()
 
     def available(self, recipe: Recipe, release: Release) -> bool:
         """Whether a version is installed as the recipe has it now, or its source can be had.
@@ -80,10 +86,10 @@ class Driver:
             ChecksumError: Its source is not the pinned one; no other version makes up for that.
         """
         current = not self.options.force and self._is_current(recipe, release)
-        return current or self.fetcher.available(release, self.say)
+        return current or self.fetcher.available(release, self.view.say)
 
     def run(self, steps: Sequence[Step]) -> None:
-        """Builds what has to be built, in order.
+        """Builds what has to be built, several at once; a release is one at a time.
 
         Raises:
             RezbuildError: A build failed; what was installed before is as it was.
@@ -92,16 +98,13 @@ class Driver:
         os.umask(0o022)
         self._notice_older(steps)
         for name in repository.bind_host(release=self.options.release):
-            self.say(f"{name}: bound for this host, since no repository had it")
-        for step in steps:
-            target = repository.variant_root(self.repository, *step.key)
-            if self._is_done(step):
-                continue
-            with self._alone(step):
-                # Whoever held the lock may have built it.
-                repository.forget()
-                if not self._is_done(step):
-                    self._build(step, target)
+            self.view.say(f"{name}: bound for this host, since no repository had it")
+        with self._scratch(), self.view.alive():
+            budget = jobserver.Budget(self.jobs, self.folder)
+            # Two releases at once would be in each other's way in git's repository.
+            most = 1 if self.options.release else self.jobs
+            with contextlib.closing(budget):
+                Run(steps, self, budget, self.view, most).run()
 
     def install(self, platform: Platform) -> None:
         """Installs or releases a package of requests.
@@ -116,7 +119,7 @@ class Driver:
         }
         found = repository.attributes(platform.name, platform.version, self.paths, list(wanted))
         if found == wanted:
-            self.say(f"{platform}: nothing to do, installed with the same requests")
+            self.view.say(f"{platform}: nothing to do, installed with the same requests")
             return
         if found and self.options.release:
             raise RezError(
@@ -125,17 +128,27 @@ class Driver:
                     f"to release it anew, remove it first: rez-rm -p {platform} {self.repository}"
                 ],
             )
-        variables = {version_variable(platform.name): platform.version}
-        self.say(f"{platform}: {', '.join(platform.requires)}")
+        self.view.say(f"{platform}: {', '.join(platform.requires)}")
+        arguments = ["--install"]
         if self.options.release:
             message = self.options.message or f"{platform}, by rezbuild"
-            release = ("release", "--no-latest", "--message", message)
-            self._rez(str(platform), platform.folder, variables, *release)
-        else:
-            self._rez(str(platform), platform.folder, variables, "build", "--install")
+            arguments = ["--no-latest", "--message", message]
+        variables = {version_variable(platform.name): platform.version}
+        with self._scratch():
+            log = platform.folder / "build" / LOG
+            task = self._rez(str(platform), platform.folder, log, variables, *arguments)
+            status = attend(task)
+            if status != 0:
+                raise self._failure(task, platform.folder, status)
         repository.forget()
 
-    def _is_done(self, step: Step) -> bool:
+    def is_done(self, step: Step) -> bool:
+        """Whether it is installed from the same inputs; else why not is known then.
+
+        Raises:
+            AuditError: It is, and needs a newer glibc than it may.
+            RezError: Rez cannot read a package.
+        """
         current = repository.installed(*step.key, self.paths)
         reason, profile = self._reason(step, current)
         if reason or current is None:
@@ -145,16 +158,63 @@ class Driver:
         # No input of the build, so it may have changed since.
         what = f"{step}, installed in {current.root},"
         glibc.check_record(what, current.record, self.settings.glibc_max)
-        self.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
+        self.view.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
         self.fingerprints[step.key] = current.record["fingerprint"]
         return True
 
-    @contextlib.contextmanager
-    def _alone(self, step: Step) -> Iterator[None]:
-        """Two builds of one version into one repository wait for each other."""
+    def lock(self, step: Step) -> bool:
+        """Sees that nobody else builds this version into this repository; whether nobody does."""
         folder = staged.share(self.repository / staged.FOLDER, self.repository)
-        with FileLock(folder / f"{step}.lock", mode=0o666):
-            yield
+        lock = FileLock(folder / f"{step}.lock", mode=0o666)
+        try:
+            # Not waited for: two runs could have what the other one waits for.
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        self.locks[step.key] = lock
+        # Whoever held the lock may have built it.
+        repository.forget()
+        return True
+
+    def unlock(self, step: Step) -> None:
+        """Lets others build it, if they were kept from it."""
+        lock = self.locks.pop(step.key, None)
+        if lock:
+            lock.release()
+
+    def start(self, step: Step) -> Task:
+        """Has Rez begin to build it.
+
+        Raises:
+            RezError: It is released already, and may not be replaced.
+        """
+        arguments: tuple[str, ...]
+        self.view.say(f"{step}: building, {self.reasons[step.key]}")
+        if self.options.release:
+            target = self._target(step)
+            if not (self.options.replace and step.requested):
+                self._refuse_released(step, target)
+            message = self.options.message or f"{step}, by rezbuild"
+            again = ["--ignore-existing-tag"] if target.is_dir() else []
+            arguments = ("--no-latest", *again, "--message", message)
+        else:
+            forced = self.options.force and step.requested
+            arguments = ("--install", *(["--clean"] if forced else []))
+        variables = self._variables(step)
+        log = step.recipe.folder / variables["REZ_BUILD_DIRECTORY"] / LOG
+        return self._rez(str(step), step.recipe.folder, log, variables, *arguments)
+
+    def finish(self, step: Step, task: Task, status: int) -> None:
+        """Sees that what has been built is what Rez will find, from the inputs that were meant.
+
+        Raises:
+            RezbuildError: It is not, or the build failed.
+        """
+        if status != 0:
+            raise self._failure(task, step.recipe.folder, status)
+        self._check_installed(step, self._target(step))
+        verb = "released" if self.options.release else "installed"
+        self.view.say(f"{step}: {verb}, {task.seconds:.0f} s")
 
     def _is_current(self, recipe: Recipe, release: Release) -> bool:
         found = repository.installed(release.name, release.version, self.paths)
@@ -192,20 +252,8 @@ class Driver:
             step.recipe, step.release, profile, self.tools.description, against
         )
 
-    def _build(self, step: Step, target: Path) -> None:
-        command: tuple[str, ...]
-        self.say(f"{step}: building, {self.reasons[step.key]}")
-        if self.options.release:
-            if not (self.options.replace and step.requested):
-                self._refuse_released(step, target)
-            message = self.options.message or f"{step}, by rezbuild"
-            again = ["--ignore-existing-tag"] if target.is_dir() else []
-            command = ("release", "--no-latest", *again, "--message", message)
-        else:
-            forced = self.options.force and step.requested
-            command = ("build", "--install", *(["--clean"] if forced else []))
-        self._rez(str(step), step.recipe.folder, self._variables(step), *command)
-        self._check_installed(step, target)
+    def _target(self, step: Step) -> Path:
+        return repository.variant_root(self.repository, *step.key)
 
     def _refuse_released(self, step: Step, target: Path) -> None:
         """Rez would release over it where the package differs, and delete it when that fails."""
@@ -220,7 +268,6 @@ class Driver:
             )
 
     def _check_installed(self, step: Step, target: Path) -> None:
-        """What has been built is what Rez will find, from the inputs that were meant."""
         repository.forget()
         found = repository.installed(*step.key, self.paths)
         if found is None or found.root.resolve() != target.resolve():
@@ -237,16 +284,50 @@ class Driver:
                 advice=["the recipe may have changed meanwhile: run it again"],
             )
 
-    def _rez(
-        self, what: str, recipe: Path, variables: Mapping[str, str], command: str, *arguments: str
-    ) -> None:
+    @contextlib.contextmanager
+    def _scratch(self) -> Iterator[None]:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
-            report = Path(folder, "report.json")
-            env = {**os.environ, **variables, REPORT: str(report)}
-            argv = rez_command(command, "--process", NAME, *arguments)
-            status = _wait(subprocess.Popen(argv, cwd=recipe, env=env))
-            if status != 0:
-                raise _failure(what, recipe, command, status, report)
+            self.folder = Path(folder)
+            yield
+
+    def _rez(
+        self, what: str, recipe: Path, log: Path, variables: Mapping[str, str], *arguments: str
+    ) -> Task:
+        """Starts ``rez-build``, or ``rez-release``."""
+        # Unbuffered, so that the log has it in its order.
+        argv = rez_command(self._command, "--process", staged.PROCESS, *arguments, python=("-u",))
+        env = {
+            **os.environ,
+            **variables,
+            REPORT: str(self._report(what)),
+            jobserver.VARIABLE: str(jobserver.path(self.folder)),
+            "REZBUILD_JOBS": str(self.jobs),
+            # A Rez that is told to end takes its whole process group along otherwise: the others
+            # and this process (rez/cli/_util.py, sigbase_handler).
+            "_REZ_NO_KILLPG": "1",
+        }
+        return Task(what, argv, recipe, env, log)
+
+    @property
+    def _command(self) -> str:
+        return "release" if self.options.release else "build"
+
+    def _report(self, what: str) -> Path:
+        return self.folder / f"{what}.json"
+
+    def _failure(self, task: Task, recipe: Path, status: int) -> RezbuildError:
+        """What a build has to say of its failure, or Rez."""
+        where = f"all of rez-{self._command}'s output: {task.log}"
+        try:
+            text = self._report(task.name).read_text(encoding="utf-8")
+            error = from_report(json.loads(text))
+        except (OSError, ValueError):
+            ended = f"rez-{self._command} of {task.name} ended with exit code {status}"
+            lines = "\n".join(f"    {line}" for line in task.tail())
+            by_hand = f"try it by hand: cd {recipe} && rez-{self._command}"
+            return RezError(f"{ended}. Its last lines:\n{lines}", advice=[where, by_hand])
+        error.advice += (where,)
+        return error
 
     def _variables(self, step: Step) -> dict[str, str]:
         chosen = dict([step.key, *step.built_against.items()])
@@ -257,7 +338,7 @@ class Driver:
             # One folder a version and profile: Rez itself would use one for all.
             "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
             "REZBUILD_PROFILE": profile,
-            REPLACE: "1" if self.options.replace and step.requested else "",
+            staged.REPLACE: "1" if self.options.replace and step.requested else "",
             # For the gate of a release, which is `rezbuild check`.
             "REZBUILD_RECIPES": str(step.recipe.folder.parent),
             "REZBUILD_GLIBC_MAX": self.settings.glibc_max or "",
@@ -276,45 +357,18 @@ class Driver:
                 ("", newest(step.recipe)),
             ):
                 if best.version != step.release.version:
-                    self.say(f"{step}: notice: {best.version} is the newest{kind} in the catalogue")
+                    self.view.say(
+                        f"{step}: notice: {best.version} is the newest{kind} in the catalogue"
+                    )
 
 
-def _wait(process: subprocess.Popen[bytes]) -> int:
-    """The exit code; who is interrupted meanwhile takes Rez along, and all that Rez has started."""
-    try:
-        return process.wait()
-    except BaseException:
-        for pid in (*_descendants(process.pid), process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-        raise
+def rez_command(command: str, *arguments: str, python: Sequence[str] = ()) -> list[str]:
+    """``rez-<command>`` as an argument list; like this it is found however Rez was installed.
 
-
-def _descendants(pid: int) -> list[int]:
-    """The processes below one, from the fourth field of /proc/<pid>/stat, proc(5)."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            # The name in parentheses may hold anything.
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for parent in found:
-        found += [child for child, above in parents.items() if above == parent]
-    return found[1:]
-
-
-def rez_command(command: str, *arguments: str) -> list[str]:
-    """``rez-<command>`` as an argument list; like this it is found however Rez was installed."""
+    Args:
+        command: Of Rez.
+        arguments: Its arguments.
+        python: Options for the interpreter.
+    """
     start = f"{_DIE_WITH_PARENT}from rez.cli._main import run; run({command!r})"
-    return [sys.executable, "-c", start, *arguments]
-
-
-def _failure(what: str, recipe: Path, command: str, status: int, report: Path) -> Exception:
-    try:
-        return from_report(json.loads(report.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return RezError(
-            f"rez-{command} of {what} ended with exit code {status}; Rez's own words are above",
-            advice=[f"try it by hand: cd {recipe} && rez-{command}"],
-        )
+    return [sys.executable, *python, "-c", start, *arguments]

@@ -109,6 +109,25 @@ class CheckError(RezbuildError):
     exit_code = 12
 
 
+class SeveralFailedError(RezbuildError):
+    """Builds of one run that failed, each for a reason of its own.
+
+    Args:
+        errors: Two or more.
+    """
+
+    def __init__(self, errors: Sequence[RezbuildError]) -> None:
+        super().__init__(f"{len(errors)} builds failed")
+        self.errors = tuple(errors)
+        codes = {error.exit_code for error in errors}
+        # Where they differ, none of them would say it all.
+        self.exit_code = codes.pop() if len(codes) == 1 else RezbuildError.exit_code
+
+    def __str__(self) -> str:
+        parts = [f"{n} of {len(self.errors)}: {e}" for n, e in enumerate(self.errors, 1)]
+        return "\n\n".join([self.message, *parts])
+
+
 def to_report(error: RezbuildError) -> dict[str, Any]:
     """An error as plain data, to hand it from the build process to the one that started Rez."""
     return {

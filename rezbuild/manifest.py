@@ -27,6 +27,7 @@ _MODULES = (
     "audit/show.py",
     "bake.py",
     "build.py",
+    "ccache.py",
     "data/libraries.toml",
     "data/run.sh",
     "elf.py",

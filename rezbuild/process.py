@@ -31,10 +31,6 @@ from rezbuild.errors import REPORT, MachineError, RezbuildError, to_report
 if TYPE_CHECKING:
     from rez.packages import Package, Variant
 
-NAME = "staged"
-# Set to 1, a release puts the variant in the place of the released one; `rezbuild build --replace`.
-REPLACE = "REZBUILD_REPLACE"
-
 
 class StagedBuildProcess(LocalBuildProcess):
     """Installs and releases variants as a whole or not at all."""
@@ -42,7 +38,7 @@ class StagedBuildProcess(LocalBuildProcess):
     @classmethod
     def name(cls) -> str:
         """What ``default_build_process`` and ``--process`` call it."""
-        return NAME
+        return staged.PROCESS
 
     def _build_variant(
         self,
@@ -72,7 +68,7 @@ class StagedBuildProcess(LocalBuildProcess):
         repository = Path(self.package.config.release_packages_path)
         with _stage(repository, variant) as stage:
             # Under the lock: whoever held it may have released it.
-            if _installed(variant, repository) and os.environ.get(REPLACE) != "1":
+            if _installed(variant, repository) and os.environ.get(staged.REPLACE) != "1":
                 # Rez would build over it where package.py says something else now.
                 print_warning("%s is released already: skipped", variant.qualified_name)
                 return None

@@ -33,6 +33,11 @@ class Installed:
     record: dict[str, Any]
 
 
+def jobs() -> int:
+    """Parallel jobs of a build, as Rez is set (``build_thread_count``)."""
+    return int(config.build_thread_count)
+
+
 def search_path(*, release: bool) -> list[str]:
     """The repositories a build resolves from, in order: without the local one for a release."""
     return list(config.nonlocal_packages_path if release else config.packages_path)

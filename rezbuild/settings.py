@@ -33,6 +33,7 @@ class Settings:
         retries: How often a connection error, a 429 or a 5xx is tried again.
         glibc_max: The newest glibc that a payload may need, as ``2.28``, or None for any.
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
+        ccache: The name or path of ccache, or None: compilers run without it.
     """
 
     cache: Path
@@ -46,6 +47,7 @@ class Settings:
     glibc_max: str | None = None
     cc: str | None = None
     cxx: str | None = None
+    ccache: str | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -68,6 +70,7 @@ class Settings:
             glibc_max=glibc_version(env.get("REZBUILD_GLIBC_MAX", ""), "REZBUILD_GLIBC_MAX"),
             cc=env.get("REZBUILD_CC") or None,
             cxx=env.get("REZBUILD_CXX") or None,
+            ccache=_ccache(env),
         )
 
 
@@ -113,6 +116,13 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
             f"{name}={value!r} is neither on nor off", advice=[f"set {name}=1 or unset it"]
         )
     return value in _TRUE
+
+
+def _ccache(env: Mapping[str, str]) -> str | None:
+    value = env.get("REZBUILD_CCACHE", "").strip()
+    if "/" in value:
+        return str(Path(value).expanduser().absolute())
+    return "ccache" if _switch(env, "REZBUILD_CCACHE") else None
 
 
 def _count(

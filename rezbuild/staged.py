@@ -25,6 +25,10 @@ from filelock import FileLock, Timeout
 from rezbuild import publish
 
 FOLDER = ".rezbuild"
+# The name of the build process that does it, for Rez.
+PROCESS = "staged"
+# Set to 1, a release puts the variant in the place of the released one; `rezbuild build --replace`.
+REPLACE = "REZBUILD_REPLACE"
 # Seconds.
 KEPT = 7 * 24 * 3600
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -76,3 +77,13 @@ class Studio:
             cwd=self.folder,
             **env,
         )
+
+
+def at_work(folder: Path) -> list[str]:
+    """The processes whose current folder is below ``folder``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if Path(os.readlink(path)).is_relative_to(folder):
+                found.append(path.with_name("cmdline").read_text().replace("\0", " "))
+    return found

@@ -62,3 +62,13 @@ def test_nonsense_is_named(name, value):
 
 def test_version_variable():
     assert version_variable("lib-x") == "REZBUILD_LIB_X_VERSION"
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [("", None), ("0", None), ("1", "ccache"), ("/opt/c c/ccache", "/opt/c c/ccache")],
+)
+def test_ccache_is_a_switch_or_a_path(value, meant):
+    assert Settings.read({"REZBUILD_CCACHE": value}).ccache == meant
+    with pytest.raises(UsageError, match="neither on nor off"):
+        Settings.read({"REZBUILD_CCACHE": "perhaps"})

@@ -1,0 +1,161 @@
+"""Builds the steps of a plan, as many at once as the budget of jobs allows.
+
+All of it is one thread that looks around: Rez's own caches are not made for more, and signals, and
+the death of a parent (prctl(2), PR_SET_PDEATHSIG), are matters of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from rezbuild.errors import MachineError, RezbuildError, SeveralFailedError
+from rezbuild.graph import Step
+from rezbuild.jobserver import Budget
+from rezbuild.schedule import Schedule
+from rezbuild.task import Task, adopt, stop
+from rezbuild.view import Lines
+
+# Seconds between two looks.
+_PAUSE = 0.05
+
+
+class Work(Protocol):
+    """What is to be done for a step; each may raise a RezbuildError."""
+
+    def is_done(self, step: Step) -> bool:
+        """Whether there is nothing to do."""
+        ...
+
+    def lock(self, step: Step) -> bool:
+        """Keeps others from building it; False where they are at it."""
+        ...
+
+    def unlock(self, step: Step) -> None:
+        """Lets them, if they were kept."""
+        ...
+
+    def start(self, step: Step) -> Task:
+        """Begins to build it."""
+        ...
+
+    def finish(self, step: Step, task: Task, status: int) -> None:
+        """Looks at what came of it."""
+        ...
+
+
+class Run:
+    """One run of a plan.
+
+    Args:
+        steps: In an order in which what is needed comes first.
+        work: Does what is to be done for each.
+        budget: Each build takes a job of it.
+        view: Shows it.
+        most: The most builds at once.
+    """
+
+    def __init__(
+        self, steps: Sequence[Step], work: Work, budget: Budget, view: Lines, most: int
+    ) -> None:
+        self._schedule = Schedule(steps)
+        self._work = work
+        self._budget = budget
+        self._view = view
+        self._most = most
+        self._examined: set[tuple[str, str]] = set()
+        self._waiting: set[tuple[str, str]] = set()
+        self._running: dict[tuple[str, str], tuple[Step, Task]] = {}
+        self._errors: list[RezbuildError] = []
+
+    def run(self) -> None:
+        """Builds all that can be built.
+
+        Raises:
+            RezbuildError: Something failed; it is the error of that, or holds those of several.
+        """
+        adopt()
+        try:
+            while len(self._schedule):
+                self._begin()
+                self._look()
+        except BaseException:
+            stop(task for _, task in self._running.values())
+            raise
+        if self._errors:
+            # A Rez that was killed leaves behind what it had started.
+            stop([])
+            raise self._errors[0] if len(self._errors) == 1 else SeveralFailedError(self._errors)
+
+    def _begin(self) -> None:
+        """Begins what is ready and has a job; what is done already may make more ready."""
+        if not self._running:
+            self._budget.reset()
+        before = -1
+        while before != len(self._schedule):
+            before = len(self._schedule)
+            for step in self._schedule.ready():
+                if step.key not in self._running:
+                    with self._failing(step):
+                        self._try(step)
+        self._budget.share()
+
+    def _try(self, step: Step) -> None:
+        if step.key not in self._examined:
+            if self._work.is_done(step):
+                self._schedule.done(step)
+                return
+            self._examined.add(step.key)
+        if len(self._running) < self._most and self._budget.take():
+            try:
+                self._start(step)
+            finally:
+                if step.key not in self._running:
+                    self._budget.give_back()
+
+    def _start(self, step: Step) -> None:
+        """Starts it, unless others are building it or have built it meanwhile."""
+        if not self._work.lock(step):
+            if step.key not in self._waiting:
+                self._waiting.add(step.key)
+                self._view.say(f"{step}: waiting for another build of it")
+        elif self._work.is_done(step):
+            self._work.unlock(step)
+            self._schedule.done(step)
+        else:
+            self._running[step.key] = step, self._work.start(step)
+
+    def _look(self) -> None:
+        """Sees what the running builds say, and which have ended."""
+        if len(self._schedule):
+            time.sleep(_PAUSE)
+        for step, task in list(self._running.values()):
+            status, lines = task.poll()
+            self._view.heard(task, lines)
+            if status is not None:
+                self._end(step, task, status)
+        self._view.show([task for _, task in self._running.values()], len(self._schedule))
+
+    def _end(self, step: Step, task: Task, status: int) -> None:
+        del self._running[step.key]
+        task.wait()
+        self._budget.give_back()
+        with self._failing(step):
+            self._work.finish(step, task, status)
+            self._work.unlock(step)
+            self._schedule.done(step)
+
+    @contextlib.contextmanager
+    def _failing(self, step: Step) -> Iterator[None]:
+        """What goes wrong with a step is kept for the end; what does not need it goes on."""
+        try:
+            yield
+        except (RezbuildError, OSError) as error:
+            self._work.unlock(step)
+            ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
+            self._errors.append(ours)
+            self._view.say(f"{step}: failed: {str(ours).splitlines()[0]}")
+            for skipped in self._schedule.failed(step):
+                self._view.say(f"{skipped}: skipped, it needs {step}")

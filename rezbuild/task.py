@@ -1,0 +1,135 @@
+"""A program that runs beside others: its output goes to a log, which is read meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+_TAIL = 30
+# prctl(2).
+_SET_CHILD_SUBREAPER = 36
+# What `Build.run` prints when it begins a step; the rest of the line follows when that has ended.
+_STEP = re.compile(r"  (\d\d-\S+) \.\.\. ")
+
+
+class Task:
+    """One that runs.
+
+    Args:
+        name: What it is for.
+        argv: The program and its arguments.
+        cwd: Where it runs.
+        env: Its whole environment.
+        log: Where its output goes; what is there is replaced.
+
+    Attributes:
+        began: When, by the monotonic clock, in seconds.
+        step: The step of a build that it is at, or "".
+        step_began: When that was seen first.
+    """
+
+    def __init__(
+        self, name: str, argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path
+    ) -> None:
+        self.name = name
+        self.log = log
+        self.began = time.monotonic()
+        self.step = ""
+        self.step_began = self.began
+        self._rest = ""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # Another run may still write the old one, for another repository.
+        log.unlink(missing_ok=True)
+        with log.open("xb") as stream:
+            self._output = log.open(encoding="utf-8", errors="replace")
+            self._process = subprocess.Popen(
+                argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+            )
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    def poll(self) -> tuple[int | None, list[str]]:
+        """The exit code, or None while it runs; and the lines that are complete since last time."""
+        # In this order: when it has ended, all that it said is there.
+        status = self._process.poll()
+        *lines, self._rest = (self._rest + self._output.read()).split("\n")
+        if status is not None and self._rest:
+            lines, self._rest = [*lines, self._rest], ""
+        self._note_step()
+        return status, lines
+
+    def tail(self) -> list[str]:
+        """The last lines of the log."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return text.splitlines()[-_TAIL:]
+
+    def wait(self) -> int:
+        """Reads no more, and waits for the program's end; its exit code."""
+        self._output.close()
+        return self._process.wait()
+
+    def _note_step(self) -> None:
+        found = _STEP.fullmatch(self._rest)
+        step = found[1] if found else ""
+        if step != self.step:
+            self.step, self.step_began = step, time.monotonic()
+
+
+def attend(task: Task) -> int:
+    """Waits for a task that runs alone; its exit code."""
+    try:
+        return task.wait()
+    except BaseException:
+        stop([task])
+        raise
+
+
+def adopt() -> None:
+    """Makes what loses its parent a child of this process, where `stop` finds it.
+
+    Ctrl-C on a terminal reaches all at once; what ignores it, or has a session of its own, is an
+    orphan then.
+    """
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def stop(tasks: Iterable[Task]) -> None:
+    """Ends tasks at once, with everything else that this process has started."""
+    stopped: set[int] = set()
+    # Stopped first, and looked at again: what still runs may start something else meanwhile.
+    while found := set(_descendants()) - stopped:
+        for pid in found:
+            _signal(pid, signal.SIGSTOP)
+        stopped |= found
+    for pid in stopped:
+        _signal(pid, signal.SIGKILL)
+    for task in tasks:
+        task.wait()
+
+
+def _signal(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _descendants() -> list[int]:
+    """The processes below this one, by the fourth field of /proc/<pid>/stat, proc(5)."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # The name in parentheses may hold anything.
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [os.getpid()]
+    for parent in found:
+        found += [child for child, above in parents.items() if above == parent]
+    return found[1:]

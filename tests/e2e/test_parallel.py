@@ -1,0 +1,254 @@
+"""``rezbuild build`` with several packages at once: order, jobs, failures, what a user sees."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from studio import Studio, at_work
+from terminal import Terminal
+from toys import LOW, RECIPE, Toys
+
+pytestmark = pytest.mark.e2e
+
+# Waits until files of all these names are there; each of them is touched by one of the builds.
+MEET = "touch {here}/{name}; for n in $(seq 600); do ls {all} >{here}/out.{name} 2>&1 && exit 0; "
+MEET += "sleep 0.05; done; exit 1"
+
+
+@pytest.fixture
+def toys(studio: Studio, tmp_path: Path) -> Toys:
+    """No packages yet."""
+    toys = Toys(tmp_path / "toys", empty=True)
+    studio.env |= toys.environ | {"REZBUILD_JOBS": "2"}
+    return toys
+
+
+def add(toys: Toys, name: str, *requires: str, first: str = "", files: str = "") -> None:
+    """A package that runs a command first; with no files it is one of a single library."""
+    toys.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
+    code = f'    b.run("sh", "-c", {first!r})\n' if first else ""
+    (toys.recipes / name / "recipe.py").write_text(
+        RECIPE.replace("    b.make", code + "    b.make")
+    )
+    if files:
+        path = toys.recipes / name / "Makefile.jobs"
+        path.write_text(files)
+        call = f'    b.make("-f", {str(path)!r})\n'
+        toys.edit(f"{name}/recipe.py", "    b.install", call + "    b.install")
+
+
+def meet(folder: Path, name: str, *names: str) -> str:
+    """A command that ends well when the builds of all ``names`` are at it."""
+    there = " ".join(str(folder / other) for other in names)
+    return MEET.format(here=folder, name=name, all=there)
+
+
+def installed(studio: Studio) -> set[str]:
+    """The names of the packages of ours in the repository."""
+    return {path.parts[-5] for path in studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")}
+
+
+def test_what_is_independent_is_built_at_once(studio, toys, tmp_path):
+    for name in ("one", "two"):
+        add(toys, name, first=meet(tmp_path, name, "one", "two"))
+    add(toys, "both", "one", "two", first="test -d /")
+    out = studio.rezbuild("build", "both").stdout
+    assert installed(studio) == {"one", "two", "both"}
+    both = out.index("both-1.0.0: building")
+    for name in ("one", "two"):
+        assert out.index(f"{name}-1.0.0: installed, ") < both
+
+
+def test_lines_are_whole_and_have_a_name(studio, toys, tmp_path):
+    """Where there is no terminal."""
+    for name in ("one", "two"):
+        add(toys, name, first=meet(tmp_path, name, "one", "two"))
+    out = studio.rezbuild("build", "one", "two").stdout
+    for name in ("one", "two"):
+        for step in ("01-sh", "02-make", "03-make-install"):
+            assert re.search(rf"(?m)^{name}-1\.0\.0: {step} \.\.\. \d+ s$", out), out
+        (log,) = (toys.recipes / name).glob("build/1.0.0-fast/rez.log")
+        assert "Building" in log.read_text()
+    assert "\x1b" not in out
+    assert all(re.match(r"(\w+-\S+: |ready: )", line) for line in out.splitlines()), out
+
+
+JOBS = "names = {names}\nall: $(names)\n$(names):\n"
+JOBS += "\t@echo + >>{log}; sleep 0.2; echo - >>{log}\n"
+
+
+@pytest.mark.parametrize(("packages", "jobs"), [(3, 2), (2, 4), (1, 3)])
+def test_all_makes_share_the_jobs(studio, toys, tmp_path, packages, jobs):
+    """With the real make, whose targets say when they begin and when they end."""
+    log = tmp_path / "jobs"
+    names = [f"toy{number}" for number in range(packages)]
+    for name in names:
+        targets = " ".join(f"job{number}" for number in range(8))
+        add(toys, name, files=JOBS.format(names=targets, log=log))
+    studio.rezbuild("build", *names, REZBUILD_JOBS=str(jobs))
+    now = most = 0
+    for sign in log.read_text().split():
+        now += 1 if sign == "+" else -1
+        most = max(most, now)
+    assert len(log.read_text().split()) == packages * 8 * 2
+    assert most == jobs
+    for path in toys.recipes.glob("*/build/*/*/*/logs/*make*.log"):
+        assert "jobserver" not in path.read_text(), path
+
+
+def test_the_others_have_the_jobs_of_a_make_that_was_killed(studio, toys, tmp_path):
+    """It had all the tokens; the next build has one all the same."""
+    suicide = "all: a b\na b:\n\t@sleep 0.5; kill -9 $$PPID; sleep 1\n"
+    add(toys, "one", files=suicide)
+    add(toys, "two")
+    add(toys, "three")
+    done = studio.rezbuild("build", "one", "two", "three", ok=False)
+    assert done.returncode == 7
+    assert "killed by signal 9" in done.stderr
+    assert installed(studio) == {"two", "three"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_rez_build_that_is_killed_takes_no_other_along(studio, toys, tmp_path, number):
+    add(toys, "one", first="sleep 40")
+    add(toys, "two", first=f"touch {tmp_path}/ready; sleep 3")
+    argv = [sys.executable, "-m", "rezbuild", "build", "one", "two"]
+    with subprocess.Popen(
+        argv, env=studio.env, start_new_session=True, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not ((tmp_path / "ready").exists() and "sleep 40 " in at_work(tmp_path)):
+            time.sleep(0.05)
+        os.kill(rez_of(toys.recipes / "one"), number)
+        error = process.communicate()[1]
+    assert process.returncode == 11
+    assert "rez-build of one-1.0.0 ended with exit code" in error
+    assert installed(studio) == {"two"}
+    assert at_work(tmp_path) == []
+
+
+def rez_of(recipe: Path) -> int:
+    """The process that is Rez's build of a recipe."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if "rez.cli" in path.read_text() and path.with_name("cwd").readlink() == recipe:
+                found.append(int(path.parent.name))
+    (pid,) = found
+    return pid
+
+
+def test_a_failure_stops_what_needs_it_and_nothing_else(studio, toys, tmp_path):
+    add(toys, "bad", first="echo broken; exit 3")
+    add(toys, "good", first="sleep 1")
+    add(toys, "later", "good")
+    add(toys, "victim", "bad", "good")
+    add(toys, "last", "victim")
+    done = studio.rezbuild("build", "last", "later", ok=False)
+    assert installed(studio) == {"good", "later"}
+    assert done.returncode == 7
+    for name in ("victim", "last"):
+        assert f"{name}-1.0.0: skipped, it needs bad-1.0.0" in done.stdout
+    assert "ready:" not in done.stdout
+    # One alone is told as if nothing else had been built.
+    assert re.search(r"\nrezbuild: bad 1\.0\.0: sh -c .*: exit code 3\. ", done.stderr)
+    assert "    broken" in done.stderr
+    (told,) = re.findall(r"  next:  all of rez-build's output: (.*)", done.stderr)
+    assert "bad 1.0.0 (fast, 2 jobs)" in Path(told).read_text()
+
+
+def test_all_failures_are_told(studio, toys, tmp_path):
+    for name in ("one", "two"):
+        add(toys, name, first=f"({meet(tmp_path, name, 'one', 'two')}); echo no {name}; exit 3")
+    done = studio.rezbuild("build", "one", "two", ok=False)
+    assert done.returncode == 7
+    assert "rezbuild: 2 builds failed" in done.stderr
+    for name in ("one", "two"):
+        assert f"    no {name}" in done.stderr
+    assert installed(studio) == set()
+    toys.edit("two/recipe.py", "    b.make", "    b.payload.mkdir(parents=True)\n    return\n#")
+    toys.edit("two/recipe.py", "exit 3", "exit 0")
+    link = "    (b.payload / 'link').symlink_to('/usr/bin/env')\n    return\n"
+    toys.edit("two/recipe.py", "    return\n", link)
+    # Codes that differ: "anything else".
+    done = studio.rezbuild("build", "one", "two", ok=False)
+    assert "link-absolute" in done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whom", ["all", "rezbuild alone"])
+def test_an_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom):
+    sleep = "; setsid sleep 40 & sleep 40"
+    for name in ("one", "two"):
+        add(toys, name, first=f"touch {tmp_path}/{name}{sleep}")
+    add(toys, "both", "one", "two")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    argv = [sys.executable, "-m", "rezbuild", "build", "both"]
+    env = {**studio.env, "TMPDIR": str(scratch)}
+    with subprocess.Popen(
+        argv,
+        env=env,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # Ignored, where the tests run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not all((tmp_path / name).exists() for name in ("one", "two")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        began = time.monotonic()
+        if whom == "all":
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        out = process.communicate()[0].decode()
+    assert time.monotonic() - began < 10
+    assert process.returncode == 130, out
+    assert "rezbuild: interrupted" in out
+    assert "Traceback" not in out
+    assert at_work(tmp_path) == []
+    assert installed(studio) == set()
+    assert not list(studio.local.glob("*/.building*"))
+    assert not list(scratch.glob("rezbuild-*/jobs"))
+
+
+def test_a_table_on_a_terminal(studio, toys, tmp_path):
+    for name in ("one", "two"):
+        add(toys, name, first=meet(tmp_path, name, "one", "two", "go"))
+    env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    with Terminal([sys.executable, "-m", "rezbuild", "build", "one", "two"], env) as terminal:
+
+        def both(lines: list[str]) -> bool:
+            rows = [
+                line for line in lines if re.match(r"(one|two)-1\.0\.0 +\d+ s  01-sh \.\.\. ", line)
+            ]
+            return len(rows) == 2 and lines[-1] == "2 left"
+
+        terminal.until(both, "the table")
+        (tmp_path / "go").touch()
+        terminal.until(lambda lines: lines[-1] == "ready: rez-env one==1.0.0 two==1.0.0", "ready")
+        shown = "\n".join(terminal.lines())
+    assert " left" not in shown
+    assert "01-sh" not in shown
+    for name in ("one", "two"):
+        assert re.search(rf"(?m)^{name}-1\.0\.0: installed, \d+ s$", shown)
+
+
+@pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"CI": "true"}])
+def test_lines_on_a_terminal_that_can_do_no_more(studio, toys, setting):
+    add(toys, "one")
+    env = {**studio.env, "TERM": "xterm", **setting}
+    with Terminal([sys.executable, "-m", "rezbuild", "build", "one"], env) as terminal:
+        terminal.until(lambda lines: lines[-1].startswith("ready: "), "ready")
+        assert "one-1.0.0: 01-make ... 0 s" in terminal.lines()

@@ -1,0 +1,195 @@
+"""The order of builds, and what becomes of the others when one fails: with steps of no weight."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from rezbuild import view
+from rezbuild.catalogue import Archive, Recipe, Release
+from rezbuild.errors import BuildError, CatalogueError, RezbuildError, SeveralFailedError
+from rezbuild.graph import Step
+from rezbuild.jobserver import Budget
+from rezbuild.parallel import Run
+from rezbuild.schedule import Schedule
+from rezbuild.task import Task
+
+
+def step(name: str, *needs: str, size: int | None = None) -> Step:
+    archive = Archive(file=f"{name}.tar.gz", sha256="0" * 64, size=size)
+    release = Release(name, "1", (archive,), tuple(needs), (), "MIT")
+    recipe = Recipe(name, Path("/nowhere", name), "1", False, {"1": release})
+    return Step(recipe, release, dict.fromkeys(needs, "1"), requested=False)
+
+
+def names(steps) -> list[str]:
+    return [step.release.name for step in steps]
+
+
+CHAIN = [
+    step("small", size=10),
+    step("big", size=100),
+    step("bottom", size=50),
+    step("middle", "bottom", size=60),
+    step("top", "small", "big", "middle", size=5),
+]
+
+
+def test_first_what_most_waits_for():
+    schedule = Schedule(CHAIN)
+    assert names(schedule.ready()) == ["bottom", "big", "small"]
+    schedule.done(CHAIN[2])
+    assert names(schedule.ready()) == ["big", "middle", "small"]
+    for done in (CHAIN[0], CHAIN[1], CHAIN[3]):
+        schedule.done(done)
+    assert names(schedule.ready()) == ["top"]
+    schedule.done(CHAIN[4])
+    assert len(schedule) == 0
+
+
+def test_what_needs_the_failed_is_given_up():
+    schedule = Schedule(CHAIN)
+    assert names(schedule.failed(CHAIN[2])) == ["middle", "top"]
+    assert names(schedule.ready()) == ["big", "small"]
+
+
+def test_archives_of_unknown_size():
+    assert names(Schedule([step("one"), step("two", size=3_000_000)]).ready()) == ["two", "one"]
+
+
+class Work:
+    """Builds that are shell commands; what happens is noted."""
+
+    def __init__(self, folder: Path, codes: dict[str, str], *, done=(), locked=()) -> None:
+        self.folder = folder
+        self.codes = codes
+        self.finished = set(done)
+        self.locked = list(locked)
+        self.held: set[str] = set()
+        self.events: list[str] = []
+
+    def is_done(self, step: Step) -> bool:
+        name = step.release.name
+        if self.codes.get(name) == "unreadable":
+            raise CatalogueError("cannot be read")
+        return name in self.finished
+
+    def lock(self, step: Step) -> bool:
+        name = step.release.name
+        if name in self.locked:
+            self.locked.remove(name)
+            # Whoever held it has built it.
+            self.finished.add(name)
+            return False
+        self.held.add(name)
+        return True
+
+    def unlock(self, step: Step) -> None:
+        self.held.discard(step.release.name)
+
+    def start(self, step: Step) -> Task:
+        name = step.release.name
+        self.events.append(f"+{name}")
+        argv = ["sh", "-c", self.codes.get(name, "true")]
+        return Task(name, argv, self.folder, dict(os.environ), self.folder / f"{name}.log")
+
+    def finish(self, step: Step, task: Task, status: int) -> None:
+        self.events.append(f"-{task.name}")
+        if status == 9:
+            raise PermissionError(13, "not allowed", "/some/file")
+        if status:
+            raise BuildError(f"{step} failed by {status}")
+
+
+@pytest.fixture
+def budget(tmp_path):
+    made = Budget(2, tmp_path)
+    with contextlib.closing(made):
+        yield made
+
+
+def run(work, budget, steps=CHAIN, most=9):
+    Run(steps, work, budget, view.Lines(), most).run()
+
+
+def test_no_more_than_the_budget_has(tmp_path, budget):
+    work = Work(tmp_path, dict.fromkeys(("small", "big", "bottom"), "sleep 0.3"))
+    run(work, budget)
+    assert work.events[:2] == ["+bottom", "+big"]
+    assert work.events[-2:] == ["+top", "-top"]
+    now = most = 0
+    for event in work.events:
+        now += 1 if event[0] == "+" else -1
+        most = max(most, now)
+    assert (now, most) == (0, 2)
+    assert work.held == set()
+
+
+def test_one_at_a_time_where_that_is_wanted(tmp_path, budget):
+    work = Work(tmp_path, {})
+    run(work, budget, most=1)
+    assert [event[0] for event in work.events] == ["+", "-"] * 5
+
+
+def test_with_nothing_to_do_nothing_is_started_and_nobody_waits(tmp_path, budget):
+    work = Work(tmp_path, {}, done=[s.release.name for s in CHAIN])
+    began = time.monotonic()
+    run(work, budget)
+    assert work.events == []
+    assert time.monotonic() - began < 0.04
+
+
+def test_the_rest_is_built_when_one_fails(tmp_path, budget, capsys):
+    work = Work(tmp_path, {"bottom": "exit 3", "small": "sleep 0.2"})
+    with pytest.raises(BuildError, match="bottom-1 failed by 3"):
+        run(work, budget)
+    assert {e[1:] for e in work.events} == {"bottom", "big", "small"}
+    out = capsys.readouterr().out
+    assert "middle-1: skipped, it needs bottom-1" in out
+    assert "top-1: skipped, it needs bottom-1" in out
+    assert work.held == set()
+
+
+def test_several_failures(tmp_path, budget):
+    codes = {"bottom": "exit 3", "big": "exit 4"}
+    with pytest.raises(SeveralFailedError) as caught:
+        run(Work(tmp_path, codes), budget)
+    assert caught.value.exit_code == BuildError.exit_code
+    for text in ("2 builds failed", "bottom-1 failed by 3", "big-1 failed by 4"):
+        assert text in str(caught.value)
+    with pytest.raises(SeveralFailedError) as caught:
+        run(Work(tmp_path, {**codes, "small": "unreadable"}), budget)
+    assert caught.value.exit_code == RezbuildError.exit_code
+    assert "cannot be read" in str(caught.value)
+
+
+def test_what_the_system_refuses_is_a_failure_of_that_build(tmp_path, budget):
+    with pytest.raises(RezbuildError, match="/some/file: not allowed"):
+        run(Work(tmp_path, {"top": "exit 9"}), budget)
+
+
+def test_what_others_build_is_waited_for_beside_the_rest(tmp_path, budget, capsys):
+    """Two runs that each waited for the other one's would wait for ever."""
+    work = Work(tmp_path, {"big": "until test -e there; do sleep 0.02; done"}, locked=["bottom"])
+    (tmp_path / "there").touch()
+    run(work, budget)
+    assert "+bottom" not in work.events
+    assert capsys.readouterr().out.count("bottom-1: waiting for another build of it") == 1
+    assert work.events[-1] == "-top"
+
+
+def test_an_interruption_stops_what_runs(tmp_path, budget, monkeypatch):
+    work = Work(tmp_path, dict.fromkeys(("bottom", "big"), "sleep 50"))
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rezbuild.parallel.time.sleep", interrupt)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(work, budget)
+    assert time.monotonic() - began < 10

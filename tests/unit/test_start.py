@@ -1,0 +1,14 @@
+"""What is slow to import is not imported where there may be nothing to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def test_a_build_with_nothing_to_do_starts_without_ballast():
+    slow = ["rez.build_process", "rezplugins"]
+    code = "import sys, rezbuild.cli, rezbuild.driver, rezbuild.toolchain\n"
+    code += f"print([name for name in {slow} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,97 @@
+"""Programs that run beside others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rezbuild.task import Task, attend
+
+
+def start(folder, code, name="thing-1"):
+    log = folder / "build/rez.log"
+    return Task(name, ["sh", "-c", code], folder, dict(os.environ), log)
+
+
+def until(task, seen):
+    """Polls until something is seen; the lines meanwhile."""
+    lines = []
+    end = time.monotonic() + 20
+    while True:
+        status, more = task.poll()
+        lines += more
+        if seen(status):
+            return lines
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_what_it_says_comes_in_whole_lines(tmp_path):
+    code = "printf 'one\\ntw'; touch here; until test -e go; do sleep 0.02; done; printf 'o\\nlast'"
+    task = start(tmp_path, code)
+    assert until(task, lambda _: (tmp_path / "here").exists()) in ([], ["one"])
+    (tmp_path / "go").touch()
+    assert until(task, lambda status: status == 0)[-2:] == ["two", "last"]
+    assert task.tail() == ["one", "two", "last"]
+    task.wait()
+
+
+def test_it_knows_the_step_that_runs(tmp_path):
+    code = (
+        "printf '  02-make-all ... '; until test -e go; do sleep 0.02; done; echo '1 s'; sleep 60"
+    )
+    task = start(tmp_path, code)
+    until(task, lambda _: task.step == "02-make-all")
+    assert task.step_began >= task.began
+    (tmp_path / "go").touch()
+    assert until(task, lambda _: task.step == "") == ["  02-make-all ... 1 s"]
+    task._process.kill()
+    task.wait()
+
+
+def test_a_log_is_replaced_and_not_written_over(tmp_path):
+    first = start(tmp_path, "until test -e go; do sleep 0.02; done; echo first")
+    second = start(tmp_path, "echo second")
+    assert until(second, lambda status: status == 0) == ["second"]
+    (tmp_path / "go").touch()
+    assert until(first, lambda status: status == 0) == ["first"]
+    assert second.tail() == ["second"]
+    for task in (first, second):
+        task.wait()
+
+
+def test_one_alone(tmp_path):
+    assert attend(start(tmp_path, "exit 3")) == 3
+
+
+STOP = """
+import os, pathlib, sys, time
+from rezbuild.task import Task, adopt, stop
+adopt()
+folder = pathlib.Path(sys.argv[1])
+# One in a session of its own whose parent has gone, and one that starts others all the time.
+codes = ["(setsid sleep 50 &); touch a; sleep 50", "touch b; while :; do sleep 50 & sleep 0; done"]
+tasks = [Task(str(n), ["sh", "-c", c], folder, dict(os.environ), folder / f"{n}.log")
+         for n, c in enumerate(codes)]
+while not ((folder / "a").exists() and (folder / "b").exists()):
+    time.sleep(0.01)
+time.sleep(0.2)
+stop(tasks)
+print([task.wait() for task in tasks])
+"""
+
+
+@pytest.mark.parametrize("_", range(3))
+def test_all_that_was_started_is_stopped(tmp_path, _):
+    argv = [sys.executable, "-c", STOP, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[-9, -9]"
+    found = subprocess.run(
+        ["pgrep", "-fx", "sleep 50"], capture_output=True, text=True, check=False
+    )
+    here = [pid for pid in found.stdout.split() if os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)]
+    assert here == []
