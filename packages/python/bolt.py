@@ -3,7 +3,7 @@
 The compiler's profile decides within functions; BOLT sees the whole program as it was linked.
 """
 
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from rezbuild import toolchain
@@ -42,42 +42,40 @@ OPTIONS = (
 )
 
 
-def find():
-    """The newest llvm-bolt with its merge-fdata, as absolute paths; None where there is none."""
-    found = {}
-    for folder in toolchain.SYSTEM_PATH.split(":"):
-        for path in Path(folder).glob("llvm-bolt-*"):
-            version = re.fullmatch(r"llvm-bolt-(\d+)", path.name)
-            merge = path.with_name(f"merge-fdata-{version[1]}") if version else None
-            if merge and merge.exists() and int(version[1]) >= OLDEST:
-                found[int(version[1])] = (str(path), str(merge))
-    return found[max(found)] if found else None
+@dataclass(frozen=True)
+class Bolt:
+    """The programs, as absolute paths."""
 
+    bolt: str
+    merge: str
 
-def apply(b, tools):
-    """Trains and rewrites ``python`` in the source folder."""
-    bolt, merge = tools
-    data = b.source / "bolt"
-    data.mkdir()
-    b.run(
-        *(bolt, "python", "-instrument", "-o", "python.instrumented"),
-        *(f"-instrumentation-file={data}/run", "-instrumentation-file-append-pid"),
-    )
-    plain = b.source / "python.plain"
-    (b.source / "python").rename(plain)
-    (b.source / "python.instrumented").rename(b.source / "python")
-    names = [n for n in TRAINING.split() if any(b.source.glob(f"Lib/test/{n}*"))]
-    b.run("./python", "-m", "test", "--pgo", f"-j{b.jobs}", *names)
-    plain.replace(b.source / "python")
-    profiles = sorted(str(path) for path in data.iterdir())
-    b.run(
-        "sh",
-        "-c",
-        'merge=$1; out=$2; shift 2; exec "$merge" "$@" > "$out"',
-        "sh",
-        merge,
-        "bolt.data",
-        *profiles,
-    )
-    b.run(bolt, "python", "-o", "python.bolt", "-data=bolt.data", *OPTIONS)
-    (b.source / "python.bolt").replace(b.source / "python")
+    @classmethod
+    def find(cls, b):
+        """The newest of the machine, and the flag it needs is set; None where there is none."""
+        found = {}
+        for folder in map(Path, toolchain.SYSTEM_PATH.split(":")):
+            for path in folder.glob("llvm-bolt-[0-9]*"):
+                version = path.name.rpartition("-")[2]
+                merge = folder / f"merge-fdata-{version}"
+                if version.isdecimal() and int(version) >= OLDEST and merge.exists():
+                    found[int(version)] = cls(str(path), str(merge))
+        if not found:
+            print(f"  notice: no llvm-bolt-{OLDEST} or newer, so the compiler's order stays")
+            return None
+        b.flags(CFLAGS_NODIST=COMPILE)
+        return found[max(found)]
+
+    def apply(self, b):
+        """Trains and rewrites ``python`` in the source folder."""
+        data, program, plain = b.source / "bolt", b.source / "python", b.source / "python.plain"
+        data.mkdir()
+        program.rename(plain)
+        b.run(
+            *(self.bolt, plain.name, "-instrument", "-o", program.name),
+            *(f"-instrumentation-file={data}/run", "-instrumentation-file-append-pid"),
+        )
+        names = [name for name in TRAINING.split() if any(b.source.glob(f"Lib/test/{name}*"))]
+        b.run("./python", "-m", "test", "--pgo", f"-j{b.jobs}", *names)
+        profiles = sorted(str(path) for path in data.iterdir())
+        b.run(self.merge, "-o", "bolt.data", *profiles)
+        b.run(self.bolt, plain.name, "-o", program.name, "-data=bolt.data", *OPTIONS)

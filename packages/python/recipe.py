@@ -23,37 +23,23 @@ assert found == wanted, f"this should be {wanted}, and is {found}"
 def build(b):
     """Builds and installs; ``optimized`` trains the compiler and links as a whole."""
     b.search_dependencies()
-    b.flags(
-        # No -g: debug data would be compiled for nothing, it is stripped. Some modules' code names
-        # its file, and setup.py compiles by absolute paths.
-        OPT=f"-DNDEBUG -fwrapv {'-O3' if b.optimized else '-O2'} -Wall",
-        CFLAGS_NODIST=f"-ffile-prefix-map={b.source}=.",
-        # To 3.10 uuid.h is looked for by that name.
-        CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
-    )
+    _flags(b)
     setup_local = b.source / "Modules/Setup.local"
     setup_local.write_text("*disabled*\n" + "\n".join(NOT_BUILT) + "\n")
-    # configure puts it into RUNSHARED, so that the new interpreter finds what it is linked to while
-    # it builds itself; a rpath for that would leave its text in the files.
+    _hide_from_pkg_config(b, "libb2")
     whole = b.series >= inside.SINCE
     if whole:
         inside.prepare(b)
-    libraries = ":".join(str(dependency.lib) for dependency in b.dependencies.values())
-    _hide_from_pkg_config(b, "libb2")
-    bolt_tools = bolt.find() if whole and b.optimized else None
-    if bolt_tools:
-        b.flags(CFLAGS_NODIST=bolt.COMPILE)
-    # The training runs as many processes as there are jobs; each adds to the profile.
-    training = {"PROFILE_TASK": f"-m test --pgo --timeout=1200 -j{b.jobs}"}
-    b.run("./configure", *_arguments(b), env={"LD_LIBRARY_PATH": libraries, **training})
+    order = whole and b.optimized and bolt.Bolt.find(b)
+    b.run("./configure", *_arguments(b), env=_environment(b))
     if whole:
-        inside.configured(b, bolt.LINK if bolt_tools else "")
+        inside.configured(b, bolt.LINK if order else "")
     _check_profile(b)
     if b.optimized:
         _link_in_parallel(b)
     b.make()
-    if bolt_tools:
-        bolt.apply(b, bolt_tools)
+    if order:
+        order.apply(b)
     b.install()
     _trim(b)
     for name in ("python", "pip"):
@@ -80,6 +66,27 @@ def finish(b):
     versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
     b.run(python, "-I", "-B", "-c", CHECK, *versions)
     b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
+
+
+def _flags(b):
+    b.flags(
+        # No -g: debug data would be compiled for nothing, it is stripped. Some modules' code names
+        # its file, and setup.py compiles by absolute paths.
+        OPT=f"-DNDEBUG -fwrapv {'-O3' if b.optimized else '-O2'} -Wall",
+        CFLAGS_NODIST=f"-ffile-prefix-map={b.source}=.",
+        # To 3.10 uuid.h is looked for by that name.
+        CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
+    )
+
+
+def _environment(b):
+    return {
+        # configure puts it into RUNSHARED, so that the new interpreter finds what it is linked to
+        # while it builds itself; a rpath for that would leave its text in the files.
+        "LD_LIBRARY_PATH": ":".join(str(dependency.lib) for dependency in b.dependencies.values()),
+        # The training runs as many processes as there are jobs; each adds to the profile.
+        "PROFILE_TASK": f"-m test --pgo --timeout=1200 -j{b.jobs}",
+    }
 
 
 def _arguments(b):
