@@ -48,6 +48,7 @@ SAME = (
     "rez_pip",
     "tools",
     "environment",
+    "inside",
     "building",
     "certificates",
     "terminal",
@@ -101,9 +102,12 @@ def test_two_pythons_in_one_repository(studio, scratch):
 
 def test_the_optimized_profile(studio, scratch):
     done = studio.rezbuild("build", "python", "--profile", "optimized")
-    assert "3.11.2 (optimized" in done.stdout
+    assert "python-3.11.2: building, what is installed is fast, not optimized" in done.stdout
     root = move_and_check(studio, scratch / "optimized")
     assert "'profile': 'optimized'" in (root.parents[1] / "package.py").read_text()
+    if any(Path("/usr/bin").glob("llvm-bolt-1[6-9]")):
+        sections = studio.run("readelf", "--sections", "--wide", root / "bin/python3").stdout
+        assert ".note.bolt_info" in sections
     # A fast build would take it away again; nobody asked for that.
     assert "python-3.11.2: nothing to do" in studio.rezbuild("build", "python").stdout
 
