@@ -169,7 +169,7 @@ def test_pkg_config_gives_the_place_where_it_is_now(moved, name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_only_what_a_package_needs_is_in_it(moved, name):
-    """No static library that is not a shared one as well (but Tcl's stubs), no pages, no build paths."""
+    """Static libraries only beside shared ones (but Tcl's stubs), no pages, no build paths."""
     root = moved.root(name)
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in files if path.suffix == ".la"]
