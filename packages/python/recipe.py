@@ -127,11 +127,14 @@ def _link_in_parallel(b):
     """CPython's configure gives each link one partition, which takes one thread minutes.
 
     A later option cannot mend that: gcc's lto-wrapper heeds "none" wherever it stands. And what
-    only collects the profile need not be linked as a whole.
+    only serves the build, or collects the profile, need not be linked as a whole.
     """
     makefile = b.source / "Makefile"
     text = makefile.read_text().replace("-flto-partition=none", f"-flto={b.jobs}")
-    makefile.write_text(re.sub(r"(?m)^(PGO_PROF_GEN_FLAG=.*-fprofile.*)$", r"\1 -fno-lto", text))
+    text = re.sub(r"(?m)^(PGO_PROF_GEN_FLAG=.*-fprofile.*)$", r"\1 -fno-lto", text)
+    freeze = "$(LINKCC) {} -o $@ Programs/_freeze_module.o"
+    old, new = freeze.format("$(PY_CORE_LDFLAGS)"), freeze.format("$(PY_LDFLAGS_NOLTO)")
+    makefile.write_text(text.replace(old, new))
 
 
 def _hide_from_pkg_config(b, name):
