@@ -58,7 +58,8 @@ class Bolt:
                 version = path.name.rpartition("-")[2]
                 merge = folder / f"merge-fdata-{version}"
                 if version.isdecimal() and int(version) >= OLDEST and merge.exists():
-                    found[int(version)] = cls(str(path), str(merge))
+                    # Not the links: it looks for its own libraries beside itself.
+                    found[int(version)] = cls(str(path.resolve()), str(merge.resolve()))
         if not found:
             print(f"  notice: no llvm-bolt-{OLDEST} or newer, so the compiler's order stays")
             return None
