@@ -46,7 +46,7 @@ LINK = (
 # so there is one runtime in a process. Not position-independent: as Debian's, and its data needs no
 # relocation at each start.
 LINK_WHOLE = (
-    "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -Wl,-soname,$(INSTSONAME) {} -o $@"
+    "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -Wl,-soname,$(INSTSONAME) -o $@"
     " Programs/python.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
 )
 RULES = """
@@ -76,8 +76,8 @@ def prepare(b):
     b.env["MODULE_BUILDTYPE"] = "static"
 
 
-def configured(b, link=""):
-    """After configure: which modules are inside, and how (with ``link``) the program is linked."""
+def configured(b):
+    """After configure: which modules are inside, and how the program is linked."""
     modules = b.source / "Modules"
     text = (modules / "Setup.stdlib").read_text()
     body, _, tests = text.partition("# Test modules")
@@ -100,7 +100,7 @@ def configured(b, link=""):
             "CPython's Makefile links its program in an unknown way",
             advice=["packages/python/inside.py says which way is known"],
         )
-    makefile.write_text(text.replace(LINK, LINK_WHOLE.format(link), 1) + RULES)
+    makefile.write_text(text.replace(LINK, LINK_WHOLE, 1) + RULES)
 
 
 def remove_compiled(lib):

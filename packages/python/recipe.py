@@ -5,7 +5,7 @@ import shutil
 
 from rezbuild.errors import BuildError
 
-from . import bolt, inside, installed, managed
+from . import inside, installed, managed
 
 # Modules that link libraries which no Rez package brings and a studio has no use for.
 NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 3.13"}
@@ -30,16 +30,13 @@ def build(b):
     whole = b.series >= inside.SINCE
     if whole:
         inside.prepare(b)
-    order = whole and b.optimized and bolt.Bolt.find(b)
     b.run("./configure", *_arguments(b), env=_environment(b))
     if whole:
-        inside.configured(b, bolt.LINK if order else "")
+        inside.configured(b)
     _check_profile(b)
     if b.optimized:
         _link_in_parallel(b)
     b.make()
-    if order:
-        order.apply(b)
     b.install()
     _trim(b)
     for name in ("python", "pip"):
