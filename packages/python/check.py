@@ -11,6 +11,9 @@ VERSIONS = {
     "ncurses": "'%d.%d' % __import__('curses').ncurses_version[:2]",
     "tcl": "__import__('tkinter').Tcl().eval('info patchlevel')",
     "zlib": "__import__('zlib').ZLIB_RUNTIME_VERSION",
+}
+# To 3.10, where their libraries are files; a library that is inside says it to its module alone.
+IN_FILES = {
     "bzip2": "text(bundled('libbz2').BZ2_bzlibVersion).split(',')[0]",
     "xz": "text(bundled('liblzma').lzma_version_string)",
 }
@@ -47,7 +50,8 @@ def suite(c, tests):
 def _versions(c, python):
     """The libraries are those that ``rezbuild.json`` says it was built against."""
     built = c.record.get("built_against", {})
-    ask = {name: code for name, code in VERSIONS.items() if name in built}
+    files = {name: code for name, code in IN_FILES.items() if (c.root / "deps" / name).is_dir()}
+    ask = {name: code for name, code in (VERSIONS | files).items() if name in built}
     done = c.run(python, "-I", "-B", "-c", ASK, json.dumps(ask))
     if done.returncode != 0:
         return c.result("versions", "", done.stderr.splitlines()[-1:] or ["it crashed"])
