@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import rez_install
-from moving import NAMES, PROBE, PYTHON, build_folders, check, gone, variant
+from moving import DEFAULTS, NAMES, PROBE, PYTHON, build_folders, check, gone, variant
 from studio import ROOT, Studio
 from test_moves import caching
 
@@ -116,8 +116,7 @@ def test_rez_test_finds_a_damaged_copy(built, artist, copied, tmp_path, damage):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_payload_carries_its_test(built, name):
-    (root,) = (built.local / name).glob("*/platform-*/arch-*")
-    script = root / "rezbuild-test/run.sh"
+    script = variant(built.local, name, DEFAULTS[name]) / "rezbuild-test/run.sh"
     done = subprocess.run(["sh", script], capture_output=True, text=True, env={}, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "load with this host's glibc" in done.stdout
@@ -126,9 +125,8 @@ def test_each_payload_carries_its_test(built, name):
 
 def test_what_a_headless_host_lacks_is_a_note(built, tmp_path):
     """X11 is the documented exception: Tk does not work there, and that is no failure."""
-    (root,) = (built.local / "tk").glob("*/platform-*/arch-*")
     copy = tmp_path / "tk"
-    shutil.copytree(root, copy, symlinks=True)
+    shutil.copytree(variant(built.local, "tk", DEFAULTS["tk"]), copy, symlinks=True)
     script = copy / "rezbuild-test/run.sh"
     # A library of that name which is not there stands for libX11.so.6 on another host.
     loader = tmp_path / "loader"
