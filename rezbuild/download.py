@@ -10,13 +10,11 @@ import contextlib
 import hashlib
 import itertools
 import re
-import socket
-import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import BinaryIO, Union, cast
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -24,54 +22,32 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from rezbuild.catalogue import Archive
+from rezbuild.refusals import (
+    PROXY_NAME,
+    AgainError,
+    RouteError,
+    diagnosis,
+    host,
+    phrase,
+    public_address,
+)
 from rezbuild.settings import Settings
+from rezbuild.timed import Timed
 
 _BLOCK = 1 << 16
 _LONGEST_WAIT = 30.0  # seconds, also where a server asks for more
-_NO_LIMIT = float("inf")
-# A name that does not resolve rarely resolves a second later: one retry.
-_NO_CONNECTION: tuple[tuple[type[Exception], str, float], ...] = (
-    (requests.exceptions.ProxyError, "the proxy does not let it through", _NO_LIMIT),
-    (socket.gaierror, "its host name does not resolve", 1),
-    (ConnectionRefusedError, "it refuses connections", _NO_LIMIT),
-    (requests.ConnectTimeout, "it does not answer", _NO_LIMIT),
-    (urllib3.exceptions.NewConnectionError, "no connection to it is possible", _NO_LIMIT),
-)
+_DOUBLINGS = 10  # of the wait between two attempts
+_NUMBER = re.compile(r"[0-9]{1,18}")  # Python refuses to read thousands of digits
+_MARKUP = re.compile(rb"\s*<(!doctype|html|head|body|\?xml)\b", re.IGNORECASE)
+_PORTAL = "it answered a web page, not an archive: a captive portal or proxy?"
 
 
-class RouteError(Exception):
-    """A route does not lead there; the next one may.
-
-    Args:
-        reason: For the list of what was tried.
-        missing: The server is well and has no such file.
-    """
-
-    def __init__(self, reason: str, *, missing: bool = False) -> None:
-        super().__init__(reason)
-        self.missing = missing
+class _WebError(Exception):
+    """Whatever a library has to say of a server; its words may hold an address with credentials."""
 
 
-class _AgainError(Exception):
-    """A failure that may pass.
-
-    Args:
-        reason: For the user.
-        wait: Seconds that the server asks for.
-        most: How many retries make sense at most.
-        unreachable: The host itself did not answer.
-    """
-
-    def __init__(
-        self,
-        reason: str,
-        *,
-        wait: float | None = None,
-        most: float = _NO_LIMIT,
-        unreachable: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.wait, self.most, self.unreachable = wait, most, unreachable
+# A response, and then the blocks of its body.
+_Answer = Timed[Union[requests.Response, bytes]]
 
 
 class Part:
@@ -155,6 +131,8 @@ class Web:
 
     def __init__(self, settings: Settings, say: Callable[[str], None], backoff: float) -> None:
         self._timeout = (settings.connect_timeout, settings.silence_timeout)
+        self._speed = settings.min_speed
+        self._most = settings.max_size * 10**6
         self._retries = settings.retries
         self._say = say
         self._backoff = backoff
@@ -179,95 +157,180 @@ class Web:
         return public_address(url)
 
     def _persist(self, url: str, part: Part) -> None:
-        host = _host(url)
-        if host in self._unreachable:
-            raise RouteError(f"{host} did not answer before")
+        name = host(url)
+        if name in self._unreachable:
+            raise RouteError(f"{host(public_address(url))} did not answer before")
         for attempt in itertools.count():
             error = self._attempt(url, part)
             if error is None:
                 return
             if attempt >= min(self._retries, error.most):
-                self._unreachable |= {host} if error.unreachable else set()
+                self._unreachable |= {name} if error.unreachable else set()
                 times = f" ({attempt + 1} times)" if attempt else ""
                 raise RouteError(f"{error}{times}")
-            wait = self._backoff * 2**attempt if error.wait is None else error.wait
+            wait = (
+                self._backoff * 2 ** min(attempt, _DOUBLINGS) if error.wait is None else error.wait
+            )
             wait = min(wait, _LONGEST_WAIT)
             self._say(f"  {error}; again in {wait:.1f} s")
             time.sleep(wait)
 
-    def _attempt(self, url: str, part: Part) -> _AgainError | None:
+    def _attempt(self, url: str, part: Part) -> AgainError | None:
         try:
-            with _Session() as session:
-                self._transfer(session, url, part)
-        except _AgainError as error:
+            self._transfer(url, part)
+        except AgainError as error:
             return error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-            # A ValueError is an address in a redirect that cannot be read (urllib.parse).
-            return _diagnosis(error)
+        except _WebError as error:
+            return diagnosis(error.__cause__ or error)
         return None
 
-    def _transfer(self, session: requests.Session, url: str, part: Part) -> None:
-        with self._request(session, url, part) as response:
+    def _transfer(self, url: str, part: Part) -> None:
+        with self._ask(url, part) as answer:
+            response = self._response(answer)
             fits = not part.size or _continues(response, part.size)
             if fits:
-                _receive(response, part)
+                self._receive(response, answer, part)
         if not fits:
             part.restart()
-            with self._request(session, url, part) as response:
-                _receive(response, part)
+            with self._ask(url, part) as answer:
+                self._receive(self._response(answer), answer, part)
 
-    def _request(self, session: requests.Session, url: str, part: Part) -> requests.Response:
+    def _ask(self, url: str, part: Part) -> _Answer:
         # The sum is over the archive's bytes: no server may pack them once more.
         headers = {"Accept-Encoding": "identity"}
         if part.size:
             headers["Range"] = f"bytes={part.size}-"
             if part.validator:
                 headers["If-Range"] = part.validator
-        return session.get(url, headers=headers, stream=True, timeout=self._timeout)
+        return Timed(self._answer(url, headers))
+
+    def _answer(
+        self, url: str, headers: dict[str, str]
+    ) -> Generator[Union[requests.Response, bytes]]:
+        # A slow transfer is measured by its blocks: several of them have to come in time.
+        block = min(_BLOCK, max(self._due() // 4, 1)) if self._speed else _BLOCK
+        with contextlib.ExitStack() as stack:
+            session = stack.enter_context(_Session())
+            response = session.get(url, headers=headers, stream=True, timeout=self._timeout)
+            yield stack.enter_context(response)
+            # Not stream(): it reads a chunk's header however long that is.
+            while data := response.raw.read(block, decode_content=False):
+                yield data
+
+    def _response(self, answer: _Answer) -> requests.Response:
+        """The status and the headers, after all redirects."""
+        seconds = sum(self._timeout)
+        try:
+            return cast(requests.Response, _next(answer, seconds))
+        except TimeoutError:
+            raise AgainError(f"it does not answer within {seconds:g} s") from None
+
+    def _due(self) -> int:
+        """The bytes that have to come within the time that a transfer may be silent."""
+        return int(self._speed * self._timeout[1])
+
+    def _body(self, answer: _Answer) -> Iterator[bytes]:
+        """The blocks of the body, as long as they come fast enough."""
+        begin, got = time.monotonic(), 0
+        while True:
+            left = begin + self._timeout[1] - time.monotonic() if self._speed else None
+            try:
+                block = _next(answer, left)
+            except TimeoutError:
+                slow = f"it fell silent, or sends fewer than {self._speed} bytes a second"
+                raise AgainError(slow) from None
+            if block is None:
+                return
+            got += len(cast(bytes, block))
+            if got >= self._due():
+                begin, got = time.monotonic(), 0
+            yield cast(bytes, block)
+
+    def _receive(self, response: requests.Response, answer: _Answer, part: Part) -> None:
+        """Streams the body to the end of ``part``; a whole one replaces what is there."""
+        _check_status(response)
+        blocks = self._body(answer)
+        first = next(blocks, b"")
+        if response.status_code == requests.codes.ok:
+            if _MARKUP.match(first):
+                raise RouteError(_PORTAL)
+            part.restart()
+        elif not part.size:
+            raise RouteError("it answered a piece that was not asked for")
+        else:
+            part.resumed = True
+        part.validator = _validator(response)
+        end = _announced_end(response, part)
+        for block in itertools.chain([first], blocks):
+            part.add(block)
+            if part.overlong or self._endless(part):
+                break
+        _check_encoding(response, part)
+        if not part.overlong and end is not None and part.size < end:
+            raise AgainError(f"the transfer broke off after {part.size} of {end} bytes")
+
+    def _endless(self, part: Part) -> bool:
+        """Whether a body of unknown size may be one without an end.
+
+        Raises:
+            RouteError: It is.
+        """
+        if part.archive.size is None and part.size > self._most:
+            part.restart()
+            raise RouteError(
+                f"it sends more than {self._most // 10**6} MB: give the size in sources.toml, "
+                "or raise REZBUILD_MAX_SIZE"
+            )
+        return False
+
+
+def _next(answer: _Answer, seconds: float | None) -> Union[requests.Response, bytes, None]:
+    try:
+        return answer.next(seconds)
+    except (TimeoutError, RouteError):
+        raise
+    except Exception as error:  # what a server makes of three libraries is beyond any list
+        raise _WebError from error
 
 
 class _Session(requests.Session):
     """Follows redirects, but not from https to anything else."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
+        if resp.is_redirect:
+            # requests would read its body to the end, which there may not be.
+            resp.close()
         target = super().get_redirect_target(resp)
         if target is not None:
             there = urljoin(resp.url, target)
             scheme = urlsplit(there).scheme
             if scheme != "https" and (scheme != "http" or resp.url.startswith("https:")):
-                resp.close()
                 raise RouteError(f"it redirects to {public_address(there)}, which is refused")
         return target
 
 
-def _receive(response: requests.Response, part: Part) -> None:
-    """Streams the answer's body to the end of ``part``; a whole one replaces what is there."""
-    _check_status(response)
-    if response.status_code == requests.codes.ok:
-        part.restart()
-    elif not part.size:
-        raise RouteError("it answered a piece that was not asked for")
-    else:
-        part.resumed = True
-    part.validator = _validator(response)
-    end = _announced_end(response, part)
-    for block in response.raw.stream(_BLOCK, decode_content=False):
-        part.add(block)
-        if part.overlong:
-            return
-    if end is not None and part.size < end:
-        raise _AgainError(f"the transfer broke off after {part.size} of {end} bytes")
-
-
 def _check_status(response: requests.Response) -> None:
     status = response.status_code
+    said = f"it answered {status} {phrase(status)}".rstrip()
+    if status == requests.codes.proxy_authentication_required:
+        raise RouteError(PROXY_NAME)
     if status == requests.codes.too_many_requests or status >= requests.codes.server_error:
-        raise _AgainError(f"it answered {status} {response.reason}", wait=_retry_after(response))
+        raise AgainError(said, wait=_retry_after(response))
     if status not in (requests.codes.ok, requests.codes.partial_content):
-        missing = requests.codes.bad_request <= status
-        raise RouteError(f"it answered {status} {response.reason}", missing=missing)
+        raise RouteError(said, missing=requests.codes.bad_request <= status)
     if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise RouteError("it answered a web page, not an archive: a captive portal or proxy?")
+        raise RouteError(_PORTAL)
+
+
+def _check_encoding(response: requests.Response, part: Part) -> None:
+    """Whether the body was packed once more, though that was not asked for.
+
+    Some servers say so of each ``.gz``, and mean the file itself: what is right is right.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity") and not part.is_right():
+        part.restart()
+        raise RouteError(f"it packs the file once more (Content-Encoding: {encoding[:20]})")
 
 
 def _continues(response: requests.Response, size: int) -> bool:
@@ -281,11 +344,11 @@ def _continues(response: requests.Response, size: int) -> bool:
 
 def _announced_end(response: requests.Response, part: Part) -> int | None:
     """The number of bytes after this answer, as far as its framing tells (RFC 9112, 6)."""
-    total = re.search(r"/(\d+)$", response.headers.get("Content-Range", ""))
-    if total:
-        return int(total[1])
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if _NUMBER.fullmatch(total):
+        return int(total)
     length = response.headers.get("Content-Length", "")
-    if length.isdecimal():
+    if _NUMBER.fullmatch(length):
         return part.size + int(length)
     if "chunked" in response.headers.get("Transfer-Encoding", "").lower():
         return None
@@ -302,35 +365,8 @@ def _retry_after(response: requests.Response) -> float | None:
     value = response.headers.get("Retry-After")
     try:
         return None if value is None else urllib3.Retry().parse_retry_after(value)
-    except urllib3.exceptions.InvalidHeader:
+    except (urllib3.exceptions.InvalidHeader, ValueError, OverflowError):
         return None
-
-
-def _diagnosis(error: BaseException) -> _AgainError:
-    """The failure in words of our own: those of requests may hold an address with credentials.
-
-    Raises:
-        RouteError: Trying again would change nothing.
-    """
-    causes = tuple(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            raise RouteError(f"its certificate is not trusted: {cause.verify_message}")
-    if isinstance(error, (ValueError, requests.TooManyRedirects)):
-        raise RouteError(f"it cannot be used ({type(error).__name__})")
-    for kind, reason, most in _NO_CONNECTION:
-        if any(isinstance(cause, kind) for cause in causes):
-            return _AgainError(reason, most=most, unreachable=True)
-    silent = (requests.Timeout, urllib3.exceptions.TimeoutError)
-    if any(isinstance(cause, silent) for cause in causes):
-        return _AgainError("it fell silent")
-    return _AgainError("the connection broke off")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -339,16 +375,3 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield from iter(lambda: file.read(_BLOCK), b"")
     except OSError as error:
         raise RouteError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def public_address(url: str) -> str:
-    """The address without user, password and query, which may be secret."""
-    try:
-        scheme, _, path, _, _ = urlsplit(url)
-        return urlunsplit((scheme, _host(url), path, "", ""))
-    except ValueError:
-        return f"{url.partition(':')[0]}://… (no valid address)"
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]

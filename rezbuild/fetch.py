@@ -25,8 +25,10 @@ from rich.filesize import decimal
 
 from rezbuild.catalogue import Archive, DistributionFile, Release
 from rezbuild.debian import SourceArchive, one_at_a_time
-from rezbuild.download import Part, RouteError, Web, public_address
+from rezbuild.download import Part, Web
 from rezbuild.errors import ChecksumError, FetchError, MachineError
+from rezbuild.refusals import RouteError, public_address
+from rezbuild.screen import printable
 from rezbuild.settings import Settings
 
 _CACHE_ADVICE = "set REZBUILD_CACHE to a folder that can be written and has space"
@@ -122,7 +124,9 @@ class Fetcher:
         return Fetched(target, fetched.archive, fetched.route)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._console.print(
+            printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True
+        )
 
     def _place(self, release: Release, archive: Archive) -> Path:
         return self._base / release.name / archive.file

@@ -30,6 +30,8 @@ class Settings:
         profile: ``fast``, ``optimized`` or None: the build type decides.
         connect_timeout: Seconds until a server must have answered a connection.
         silence_timeout: Seconds a transfer may be silent.
+        min_speed: Bytes a second that a transfer must reach over that time; 0 for any speed.
+        max_size: Megabytes of a source whose size the catalogue does not say.
         retries: How often a connection error, a 429 or a 5xx is tried again.
         glibc_max: The newest glibc that a payload may need, as ``2.28``, or None for any.
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
@@ -43,6 +45,8 @@ class Settings:
     profile: str | None = None
     connect_timeout: float = 10.0
     silence_timeout: float = 60.0
+    min_speed: int = 1000
+    max_size: int = 1000
     retries: int = 3
     glibc_max: str | None = None
     cc: str | None = None
@@ -66,6 +70,8 @@ class Settings:
             profile=_profile(env),
             connect_timeout=_seconds(env, "REZBUILD_CONNECT_TIMEOUT", cls.connect_timeout),
             silence_timeout=_seconds(env, "REZBUILD_SILENCE_TIMEOUT", cls.silence_timeout),
+            min_speed=_count(env, "REZBUILD_MIN_SPEED", least=0, default=cls.min_speed) or 0,
+            max_size=_count(env, "REZBUILD_MAX_SIZE", default=cls.max_size) or cls.max_size,
             retries=_count(env, "REZBUILD_RETRIES", least=0, default=cls.retries) or 0,
             glibc_max=glibc_version(env.get("REZBUILD_GLIBC_MAX", ""), "REZBUILD_GLIBC_MAX"),
             cc=env.get("REZBUILD_CC") or None,

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import random
 import socket
 import ssl
 import subprocess
@@ -15,23 +14,19 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trustme
+from box import BODY, FILE, OTHER, SHA256, Box, release
 from lying_server import Answer, LyingServer, lying_server
 from rich.console import Console
 
 from rezbuild.catalogue import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError
-from rezbuild.fetch import Fetched, Fetcher
+from rezbuild.fetch import Fetcher
 from rezbuild.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-BODY = random.Random(7).randbytes(300_000)
-OTHER = BODY[:-1] + b"?"
-SHA256 = hashlib.sha256(BODY).hexdigest()
-FILE = "thing-1.0.tar.gz"
 OFFLINE = "skipped: REZBUILD_OFFLINE is set"
 
 IN_A_PROCESS = """
@@ -53,31 +48,6 @@ except RezbuildError as error:
 else:
     print(got.route)
 """
-
-
-class Box:
-    """A build box: its settings, and what it says."""
-
-    def __init__(self, cache: Path, **settings: Any) -> None:
-        self.cache = cache
-        self.said = io.StringIO()
-        wishes: dict[str, Any] = {"connect_timeout": 2.0, "silence_timeout": 2.0, **settings}
-        console = Console(file=self.said, width=60)
-        self.fetcher = Fetcher(Settings(cache=cache, **wishes), console, backoff=0.01)
-
-    @property
-    def place(self) -> Path:
-        return self.cache / "sources" / "thing" / FILE
-
-    def fetch(self, *urls: str, size: int | None = len(BODY)) -> Fetched:
-        return self.fetcher.fetch(release(*urls, size=size))
-
-    def holds(self) -> set[str]:
-        return {path.name for path in self.place.parent.iterdir() if path.suffix != ".lock"}
-
-
-def release(*urls: str, size: int | None = len(BODY)) -> Release:
-    return Release("thing", "1.0", (Archive(FILE, SHA256, size, urls),), (), (), "MIT")
 
 
 @pytest.fixture
