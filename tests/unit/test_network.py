@@ -1,0 +1,729 @@
+"""What a network does to a download, done by real servers, certificates and proxies."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import hashlib
+import os
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from box import BODY, FILE, OTHER, Box
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lying_server import Answer, LyingServer, lying_server
+from raw_server import Script, Talk, proxy, raw_server
+
+from rezbuild.catalogue import Archive, Release
+from rezbuild.errors import ChecksumError, FetchError, MachineError, RezbuildError
+from rezbuild.timed import Timed
+
+OK = b"HTTP/1.1 200 OK\r\n"
+WHOLE = OK + b"Content-Length: %d\r\n\r\n" % len(BODY)
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def good() -> Iterator[LyingServer]:
+    """The next route, which is well."""
+    with lying_server() as running:
+        running.at("/good", Answer(BODY))
+        yield running
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    """It waits for nothing longer than half a second."""
+    return Box(
+        tmp_path / "cache", connect_timeout=0.25, silence_timeout=0.25, retries=0, min_speed=4000
+    )
+
+
+def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> str:
+    """The reason why ``bad`` gave way to the next route."""
+    begin = time.monotonic()
+    got = box.fetch(bad, good.url + "/good")
+    assert time.monotonic() - begin < within
+    assert got.path.read_bytes() == BODY
+    assert got.route.endswith("/good")
+    assert box.holds() == {FILE}
+    return box.said.getvalue().split("\n")[1].strip()
+
+
+# Time
+
+
+def test_a_host_that_does_not_answer(box: Box, good: LyingServer) -> None:
+    """Its queue of connections is full: what comes then is dropped, as by a firewall."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        crowd = [socket.socket() for _ in range(3)]
+        for one in crowd:
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        bad = f"http://127.0.0.1:{full.getsockname()[1]}/{FILE}"
+        assert passed_over(box, bad, good) == "it does not answer"
+        for one in crowd:
+            one.close()
+
+
+def silent(talk: Talk) -> None:
+    talk.request()
+    talk.wait()
+
+
+def silent_in_the_headers(talk: Talk) -> None:
+    talk.request()
+    talk.say(OK)
+    talk.wait()
+
+
+def silent_in_the_body(talk: Talk) -> None:
+    talk.request()
+    talk.say(WHOLE + BODY[:1000])
+    talk.wait()
+
+
+@pytest.mark.parametrize("script", [silent, silent_in_the_headers, silent_in_the_body])
+@pytest.mark.parametrize("speed", [0, 4000])
+def test_silence(tmp_path: Path, good: LyingServer, script: Script, speed: int) -> None:
+    box = Box(tmp_path, silence_timeout=0.25, retries=0, min_speed=speed)
+    with raw_server(script) as bad:
+        assert passed_over(box, bad.url, good).startswith("it fell silent")
+
+
+def test_silence_in_the_handshake(box: Box, good: LyingServer) -> None:
+    with raw_server(Talk.wait) as bad:
+        reason = passed_over(box, bad.url.replace("http", "https"), good)
+    assert reason == "it fell silent"
+
+
+def drip_in_the_handshake(talk: Talk) -> None:
+    talk.drip(b"\x16\x03\x03\x40\x00\x02" + bytes(1000), 0.05)
+
+
+def drip_in_the_headers(talk: Talk) -> None:
+    talk.drip(OK + b"X-Long: " + b"x" * 1000, 0.05)
+
+
+def never_more_than_continue(talk: Talk) -> None:
+    talk.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("script", "scheme"),
+    [
+        (drip_in_the_handshake, "https"),
+        (drip_in_the_headers, "http"),
+        (never_more_than_continue, "http"),
+    ],
+)
+def test_slow_drip_before_the_body(
+    box: Box, good: LyingServer, script: Script, scheme: str
+) -> None:
+    with raw_server(script) as bad:
+        reason = passed_over(box, f"{scheme}://{bad.address}/", good)
+    # Python itself limits the time of a handshake as a whole.
+    assert reason == ("it does not answer within 0.5 s" if scheme == "http" else "it fell silent")
+
+
+@pytest.mark.parametrize("head", [WHOLE, CHUNKED + b"%x\r\n" % len(BODY), OK + b"\r\n"])
+def test_slow_drip_in_the_body(box: Box, good: LyingServer, head: bytes) -> None:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.say(head)
+        talk.drip(BODY, 0.02)
+
+    with raw_server(script) as bad:
+        reason = passed_over(box, bad.url, good)
+    assert reason == "it fell silent, or sends fewer than 4000 bytes a second"
+
+
+@pytest.mark.parametrize(("speed", "enough"), [(0, True), (20, True), (2000, False)])
+def test_the_slowest_transfer_is_a_setting(tmp_path: Path, speed: int, enough: bool) -> None:
+    """A hundred bytes a second, for longer than may be silent."""
+    body = bytes(range(80))
+
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.say(OK + b"Content-Length: 80\r\n\r\n")
+        talk.drip(body, 0.01)
+
+    box = Box(tmp_path, silence_timeout=0.4, retries=0, min_speed=speed)
+    with raw_server(script) as slow:
+        small = Archive(FILE, hashlib.sha256(body).hexdigest(), None, (slow.url,))
+        wanted = Release("thing", "1.0", (small,), (), (), "MIT")
+        if enough:
+            assert box.fetcher.fetch(wanted).path.read_bytes() == body
+        else:
+            with pytest.raises(FetchError, match="fewer than 2000 bytes a second"):
+                box.fetcher.fetch(wanted)
+
+
+def test_nothing_that_was_given_up_goes_on(box: Box, good: LyingServer) -> None:
+    with raw_server(silent_in_the_body) as bad:
+        passed_over(box, bad.url, good)
+        deadline = time.monotonic() + 3
+        while threading.active_count() > 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        names = [thread.name for thread in threading.enumerate() if "_run" in thread.name]
+        assert names == []
+
+
+def test_items_come_in_time_or_not_at_all() -> None:
+    hurry = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        hurry.wait(5)
+        yield 2
+        raise KeyError("three")
+
+    with Timed(items()) as timed:
+        assert timed.next(5) == 1
+        with pytest.raises(TimeoutError):
+            timed.next(0.01)
+        hurry.set()
+        assert timed.next(5) == 2
+        with pytest.raises(KeyError, match="three"):
+            timed.next(5)
+    with Timed(number for number in range(100)) as timed:  # more than it makes ahead
+        assert [timed.next(5) for _ in range(3)] == [0, 1, 2]
+    with Timed(number for number in range(1)) as timed:
+        assert [timed.next(None), timed.next(None)] == [0, None]
+
+
+# Resets
+
+
+@pytest.mark.parametrize("said", [b"", OK, WHOLE, CHUNKED])
+def test_a_reset_connection(box: Box, good: LyingServer, said: bytes) -> None:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.say(said)
+        talk.reset()
+
+    with raw_server(script) as bad:
+        assert passed_over(box, bad.url, good) == "the connection broke off"
+
+
+def test_a_reset_within_the_body_is_resumed(tmp_path: Path) -> None:
+    def script(talk: Talk) -> None:
+        asked = talk.request()
+        if talk.number == 0:
+            talk.say(WHOLE + BODY[:200_000])
+            time.sleep(0.2)  # a reset throws away what the client has not read
+            talk.reset()
+            return
+        begin = int(asked.partition(b"Range: bytes=")[2].partition(b"-")[0])
+        talk.say(b"HTTP/1.1 206 Partial Content\r\n")
+        talk.say(b"Content-Range: bytes %d-%d/%d\r\n" % (begin, len(BODY) - 1, len(BODY)))
+        talk.say(b"Content-Length: %d\r\n\r\n" % (len(BODY) - begin) + BODY[begin:])
+
+    box = Box(tmp_path)
+    with raw_server(script) as server:
+        assert box.fetch(server.url).path.read_bytes() == BODY
+        assert len(server.talks) == 2
+
+
+# Bodies and headers without an end
+
+
+def endless_body(talk: Talk) -> None:
+    talk.request()
+    talk.say(OK + b"\r\n")
+    talk.for_ever(bytes(1 << 16))
+
+
+def endless_chunks(talk: Talk) -> None:
+    talk.request()
+    talk.say(CHUNKED)
+    talk.for_ever(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+
+
+def a_length_that_cannot_be(talk: Talk) -> None:
+    talk.request()
+    talk.say(OK + b"Content-Length: %d\r\n\r\n" % 10**17)
+    talk.for_ever(bytes(1 << 16))
+
+
+ENDLESS = [endless_body, endless_chunks, a_length_that_cannot_be]
+
+
+@pytest.mark.parametrize("script", ENDLESS)
+def test_an_endless_body_of_unknown_size(tmp_path: Path, script: Script, good: LyingServer) -> None:
+    box = Box(tmp_path, max_size=1)
+    with raw_server(script) as bad:
+        got = box.fetch(bad.url, good.url + "/good", size=None)
+        assert got.path.read_bytes() == BODY
+        assert bad.talks[0].sent < 20_000_000
+        assert len(bad.talks) == 1
+    assert "it sends more than 1 MB: give the size" in box.said.getvalue()
+    assert "REZBUILD_MAX_SIZE" in box.said.getvalue()
+
+
+@pytest.mark.parametrize("script", ENDLESS)
+def test_an_endless_body_of_known_size(box: Box, script: Script) -> None:
+    with raw_server(script) as bad:
+        with pytest.raises(ChecksumError, match=f"more than {len(BODY)} bytes"):
+            box.fetch(bad.url)
+        assert bad.talks[0].sent < 20_000_000
+
+
+def endless(start: bytes, again: bytes) -> Script:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.say(start)
+        talk.for_ever(again)
+
+    return script
+
+
+ENDLESS_FRAMES = {
+    "status line": (b"HTTP/1.1 200 ", b"x" * 4096),
+    "header": (OK + b"X: ", b"x" * 4096),
+    "headers": (OK, b"X: y\r\n" * 512),
+    "chunk's size": (CHUNKED + b"1;", b"x" * 4096),
+    "trailers": (CHUNKED + b"0\r\n", b"X: y\r\n" * 512),
+    "noise": (b"", b"\xff\x00\r\n" * 1024),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS_FRAMES)
+def test_headers_without_an_end(box: Box, good: LyingServer, case: str) -> None:
+    with raw_server(endless(*ENDLESS_FRAMES[case])) as bad:
+        passed_over(box, bad.url, good)
+        if case != "trailers":  # those are thrown away as they come, until the time is over
+            assert bad.talks[0].sent < 20_000_000
+
+
+def test_a_redirect_with_an_endless_body(box: Box, good: LyingServer) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: %s/good\r\n\r\n" % good.url.encode()
+    with raw_server(endless(head, bytes(1 << 16))) as first:
+        assert box.fetch(first.url).path.read_bytes() == BODY
+        assert first.talks[0].sent < 20_000_000
+
+
+# Lies
+
+LIES = {
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "nothing": b"",
+    "negative length": OK + b"Content-Length: -5\r\n\r\n" + BODY[:99],
+    "length of 5000 digits": OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n" + BODY[:99],
+    "two lengths": OK + b"Content-Length: 10\r\nContent-Length: 20\r\n\r\n" + BODY[:20],
+    "chunk that is none": CHUNKED + b"zz\r\n" + BODY[:99],
+    "chunk beyond all": CHUNKED + b"f" * 15 + b"\r\n" + BODY[:99],
+    "chunk of negative size": CHUNKED + b"-10\r\n" + BODY[:99],
+    "a piece nobody asked for": b"HTTP/1.1 206 Partial Content\r\n"
+    b"Content-Range: bytes 5-10/11\r\nContent-Length: 6\r\n\r\nabcdef",
+    "status beyond all": b"HTTP/1.1 99999 What\r\n\r\n",
+    "status with no name": b"HTTP/1.1 299 What\r\nContent-Length: 0\r\n\r\n",
+    "retry after for ever": b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * 5000 + b"\r\n\r\n",
+    "retry after the end": b"HTTP/1.1 503 No\r\n"
+    b"Retry-After: Fri, 31 Dec 999999999999 23:59:59 GMT\r\nContent-Length: 0\r\n\r\n",
+    "redirect to nowhere": b"HTTP/1.1 302 Found\r\nLocation: http://\xff\xfe:99999/\r\n\r\n",
+    "redirect to a label": b"HTTP/1.1 302 Found\r\nLocation: http://a..b/\r\n\r\n",
+    "redirect without a place": b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("case", LIES)
+def test_an_answer_that_lies(tmp_path: Path, good: LyingServer, case: str) -> None:
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.say(LIES[case])
+
+    box = Box(tmp_path, connect_timeout=0.5, silence_timeout=0.5, retries=1)
+    with raw_server(script) as bad:
+        passed_over(box, bad.url, good)
+
+
+@pytest.mark.parametrize("said", ["999999", "nonsense", "*", "9" * 5000])
+def test_a_total_that_lies_does_not_matter(tmp_path: Path, said: str) -> None:
+    """Only the sum says whether a resumed file is whole."""
+
+    def script(talk: Talk) -> None:
+        talk.request()
+        if talk.number == 0:
+            talk.say(WHOLE + BODY[:100_000])
+        elif talk.number == 1:
+            talk.say(b"HTTP/1.1 206 Partial Content\r\n")
+            talk.say(b"Content-Range: bytes 100000-299999/%s\r\n" % said.encode())
+            talk.say(b"Content-Length: 200000\r\n\r\n" + BODY[100_000:])
+        else:
+            talk.say(WHOLE + BODY)
+
+    with raw_server(script) as server:
+        assert Box(tmp_path).fetch(server.url).path.read_bytes() == BODY
+
+
+@settings(
+    max_examples=40 * MORE,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    status=st.sampled_from([b"200 OK", b"206 Partial Content", b"302 Found", b"416 No", b"503 No"]),
+    headers=st.lists(
+        st.tuples(
+            st.sampled_from(
+                [
+                    *(b"Content-Length", b"Content-Range", b"Transfer-Encoding", b"Location"),
+                    *(b"Content-Encoding", b"Retry-After", b"ETag", b"Content-Type", b"Set-Cookie"),
+                ]
+            ),
+            st.one_of(
+                st.sampled_from([b"0", b"5", b"-1", b"chunked", b"gzip", b"bytes 0-4/5", b"/x"]),
+                st.binary(max_size=12),
+            ),
+        ),
+        max_size=4,
+    ),
+    body=st.binary(max_size=40),
+)
+def test_any_answer_gives_way(
+    tmp_path_factory: pytest.TempPathFactory,
+    status: bytes,
+    headers: list[tuple[bytes, bytes]],
+    body: bytes,
+) -> None:
+    answer = b"HTTP/1.1 " + status + b"\r\n"
+    answer += b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.say(answer + b"\r\n" + body)
+
+    box = Box(tmp_path_factory.mktemp("any"), silence_timeout=0.2, connect_timeout=0.2, retries=0)
+    with raw_server(script) as bad, pytest.raises((FetchError, ChecksumError)) as caught:
+        box.fetch(bad.url + "/")
+    assert caught.value.advice
+
+
+# Redirects
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "file:///etc/passwd",
+        "FILE:///etc/passwd",
+        "file://localhost/etc/passwd",
+        "ftp://127.0.0.1/x",
+        "data:,x",
+        "gopher://127.0.0.1/",
+        "//[",
+    ],
+)
+def test_redirects_that_are_refused(box: Box, good: LyingServer, target: str) -> None:
+    bad = good.at("/bad", Answer(status=302, headers={"Location": target}))
+    reason = passed_over(box, bad, good)
+    assert "which is refused" in reason or "cannot be used" in reason
+    assert good.paths() == ["/bad", "/good"]
+
+
+def test_a_redirect_from_https_to_http(
+    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, context = certificate("127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle(authority, tmp_path))
+    with lying_server(context) as safe:
+        url = safe.at("/down", Answer(status=302, headers={"Location": good.url + "/good"}))
+        with pytest.raises(FetchError, match="which is refused"):
+            Box(tmp_path).fetch(url)
+    assert good.log == []
+
+
+# Certificates
+
+
+def certificate(name: str, **fields: dt.datetime) -> tuple[trustme.CA, ssl.SSLContext]:
+    """A made-up authority, and a server's context with its certificate for a name."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name, **fields).configure_cert(context)
+    return authority, context
+
+
+def bundle(authority: trustme.CA, folder: Path) -> str:
+    path = folder / "studio.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+PAST = dt.datetime(2001, 1, 1, tzinfo=dt.timezone.utc)
+FUTURE = dt.datetime(2999, 1, 1, tzinfo=dt.timezone.utc)
+WRONG: dict[str, tuple[str, dict[str, dt.datetime], bool, str]] = {
+    "of nobody we know": ("127.0.0.1", {}, False, "issuer certificate|self"),
+    "of another host": ("mirror.invalid", {}, True, "[mM]ismatch"),
+    "that has expired": ("127.0.0.1", {"not_after": PAST}, True, "expired"),
+    "that is not valid yet": ("127.0.0.1", {"not_before": FUTURE}, True, "not yet valid"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_certificate(
+    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    name, fields, known, reason = WRONG[case]
+    if "not_before" in fields:
+        fields = {**fields, "not_after": FUTURE + dt.timedelta(days=1)}
+    elif fields:
+        fields = {**fields, "not_before": PAST - dt.timedelta(days=1)}
+    authority, context = certificate(name, **fields)
+    if known:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle(authority, tmp_path))
+    # Older ways to switch it off.
+    monkeypatch.setenv("PYTHONHTTPSVERIFY", "0")
+    monkeypatch.setenv("CURL_SSL_BACKEND", "none")
+    box = Box(tmp_path / "cache")
+    with lying_server(context) as server:
+        said = passed_over(box, server.at("/x", Answer(OTHER)), good)
+        assert server.log == []
+    assert "its certificate is not trusted: " in said
+    assert "REQUESTS_CA_BUNDLE" in said
+    assert re.search(reason, said)
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_studios_own_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    authority, context = certificate("127.0.0.1")
+    monkeypatch.setenv(variable, bundle(authority, tmp_path))
+    with lying_server(context) as server:
+        url = server.at("/x", Answer(BODY))
+        assert Box(tmp_path / "cache").fetch(url).path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("state", ["missing", "garbage", "empty", "unreadable"])
+def test_certificates_that_cannot_be_read(
+    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    path = tmp_path / "studio.pem"
+    if state != "missing":
+        path.write_text("no certificate\n" if state == "garbage" else "")
+    if state == "unreadable":
+        if os.getuid() == 0:
+            pytest.skip("root reads everything")
+        path.chmod(0)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
+    _, context = certificate("127.0.0.1")
+    with lying_server(context) as server, pytest.raises(MachineError) as caught:
+        Box(tmp_path / "cache").fetch(server.at("/x", Answer(BODY)), good.url + "/good")
+    assert f"REQUESTS_CA_BUNDLE={path} names no certificates" in caught.value.message
+    assert "PEM" in caught.value.advice[0]
+    assert caught.value.exit_code == 10
+
+
+def test_a_server_without_tls(box: Box, good: LyingServer) -> None:
+    reason = passed_over(box, good.url.replace("http:", "https:") + "/x", good)
+    assert reason.startswith("TLS fails: ")
+
+
+# Proxies
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_proxy_that_asks_for_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    authority, context = certificate("127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle(authority, tmp_path))
+    variable = "HTTPS_PROXY" if tls else "HTTP_PROXY"
+    with lying_server(context if tls else None) as server, proxy("me:hush") as between:
+        url = server.at("/x", Answer(BODY))
+        for given in ("", "me:wrong@"):
+            monkeypatch.setenv(variable, f"http://{given}{between.address}")
+            with pytest.raises(FetchError) as caught:
+                Box(tmp_path / "1").fetch(url)
+            assert "the proxy asks for a name: HTTPS_PROXY=" in str(caught.value)
+            assert "wrong" not in str(caught.value)
+        assert (between.asked, server.log) == (2, [])
+        monkeypatch.setenv(variable, f"http://me:hush@{between.address}")
+        box = Box(tmp_path / "2")
+        assert box.fetch(url).path.read_bytes() == BODY
+        assert between.log == [f"CONNECT {server.address}" if tls else f"GET {url}"]
+        assert "hush" not in box.said.getvalue()
+        assert "Proxy-Authorization" not in server.log[0].headers
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        Box(tmp_path / "3").fetch(url)
+        assert len(between.log) == 1
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("status", [403, 502])
+def test_a_proxy_that_refuses(
+    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, tls: bool, status: int
+) -> None:
+    box = Box(tmp_path, retries=1)
+    with proxy(refuses=status) as between:
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@{between.address}")
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:hush@{between.address}")
+        scheme = "https" if tls else "http"
+        passed_over(box, f"{scheme}://mirror.invalid/{FILE}", good)
+        # What may pass is tried again.
+        assert between.asked == (1 if status == 403 else 2)
+    said = box.said.getvalue()
+    assert str(status) in said or "lets nothing through" in said
+    assert "hush" not in said
+    assert "secret of the proxy" not in said
+
+
+def test_a_proxy_that_is_not_there(
+    box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@127.0.0.1:{held.getsockname()[1]}")
+        reason = passed_over(box, f"https://mirror.invalid/{FILE}", good)
+    assert reason == "its proxy does not answer or lets nothing through"
+
+
+def test_a_proxy_that_falls_silent(
+    box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with raw_server(silent) as between:
+        monkeypatch.setenv("HTTPS_PROXY", between.url)
+        passed_over(box, f"https://mirror.invalid/{FILE}", good)
+
+
+@pytest.mark.parametrize("value", ["http://", "http://[", "socks9://x", "http://me:hush@:x/", "::"])
+def test_a_proxy_address_that_is_none(
+    box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("HTTPS_PROXY", value)
+    passed_over(box, f"https://mirror.invalid/{FILE}", good)
+    assert "hush" not in box.said.getvalue()
+
+
+# Captive portals, and what packs the file once more
+
+PAGES = [
+    b"<!DOCTYPE html>\n<html><title>Log in</title>",
+    b"\n  <HTML><body>Log in",
+    b'<?xml version="1.0"?><html xmlns="http://www.w3.org/1999/xhtml">',
+    b"<head><meta http-equiv=refresh>",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("kind", ["application/x-gzip", None])
+def test_a_portal_that_calls_its_page_an_archive(
+    box: Box, good: LyingServer, page: bytes, kind: str | None
+) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    reason = passed_over(box, good.at("/portal", Answer(page, headers=headers)), good)
+    assert "a captive portal or proxy?" in reason
+
+
+def test_a_page_does_not_cost_what_is_here_already(box: Box, good: LyingServer) -> None:
+    box.place.parent.mkdir(parents=True)
+    box.place.with_name(FILE + ".part").write_bytes(BODY[:5000])
+    passed_over(box, good.at("/portal", Answer(PAGES[0], ranges=False)), good)
+    assert good.log[1].headers["Range"] == "bytes=5000-"
+
+
+def test_a_portal_that_says_what_it_is(box: Box, good: LyingServer) -> None:
+    reason = passed_over(box, good.at("/portal", Answer(PAGES[0], status=511)), good)
+    assert reason == "it answered 511 Network Authentication Required"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "x" * 500])
+@pytest.mark.parametrize("size", [len(BODY), None])
+def test_a_body_that_is_packed_once_more(
+    box: Box, good: LyingServer, encoding: str, size: int | None
+) -> None:
+    packed = Answer(gzip.compress(BODY), headers={"Content-Encoding": encoding})
+    bad = good.at("/packed", packed)
+    assert box.fetch(bad, good.url + "/good", size=size).route.endswith("/good")
+    assert f"it packs the file once more (Content-Encoding: {encoding[:20]})" in (
+        box.said.getvalue()
+    )
+
+
+# Secrets
+
+SECRET = "hu5h"
+SECRETIVE = [
+    f"http://me:{SECRET}@HOST/m",
+    f"http://me:{SECRET}/{SECRET}@HOST/m",
+    f"http://me:1{SECRET}#{SECRET}@HOST/m",
+    f"http://me:{SECRET}?{SECRET}@HOST/m",
+    f"http://me:{SECRET}@{SECRET}@HOST/m",
+    f"http://HOST/m?token={SECRET}",
+    f"http://HOST/m?token={SECRET}@{SECRET}",
+    f"http://HOST/m#{SECRET}",
+    f"http://me:{SECRET}@[HOST/m",
+    f"ftp://me:{SECRET}@HOST/m",
+]
+
+
+@pytest.mark.parametrize("mirror", SECRETIVE)
+@pytest.mark.parametrize("fault", ["missing", "wrong", "offline"])
+def test_a_secret_in_an_address_is_never_shown(
+    tmp_path: Path, good: LyingServer, mirror: str, fault: str
+) -> None:
+    good.at(f"/m/thing/{FILE}", Answer(OTHER) if fault == "wrong" else Answer(status=404))
+    address = mirror.replace("HOST", good.address)
+    box = Box(tmp_path, mirrors=(address,), offline=fault == "offline", retries=0)
+    with pytest.raises(RezbuildError) as caught:
+        box.fetch()
+    told = str(caught.value) + box.said.getvalue()
+    assert SECRET not in told
+    assert f"{address.partition(':')[0]}://" in told
+
+
+def test_a_password_does_not_follow_a_redirect_to_another_host(
+    tmp_path: Path, good: LyingServer
+) -> None:
+    """Another port of the same machine is another host (RFC 9110, 15.4)."""
+    with lying_server() as mirror:
+        away = {"Location": good.url + "/good"}
+        mirror.at(f"/m/thing/{FILE}", Answer(status=302, headers=away))
+        got = Box(tmp_path, mirrors=(f"http://me:hush@{mirror.address}/m",)).fetch()
+    assert got.path.read_bytes() == BODY
+    assert "Authorization" in mirror.log[0].headers
+    assert "Authorization" not in good.log[0].headers
+
+
+def test_a_servers_words_are_not_shown(box: Box, good: LyingServer) -> None:
+    """They may be escape sequences, which a terminal obeys."""
+
+    def script(talk: Talk) -> None:
+        talk.request()
+        talk.say(b"HTTP/1.1 404 \x1b[2Jall is well\r\nContent-Length: 0\r\n\r\n")
+
+    with raw_server(script) as bad:
+        assert passed_over(box, bad.url, good) == "it answered 404 Not Found"
+    away = {"Location": "file:///\x1b]0;owned\x07"}
+    box.place.unlink()
+    box.said.truncate(0)
+    passed_over(box, good.at("/bad", Answer(status=302, headers=away)), good)
+    assert "\x1b" not in box.said.getvalue()
+    assert "\x07" not in box.said.getvalue()
