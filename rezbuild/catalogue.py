@@ -32,8 +32,10 @@ from rezbuild.errors import CatalogueError
 
 FILE_NAME = "sources.toml"
 
-_VERSION = re.compile(r"\d+(\.\d+)+[a-z]?")
-_SERIES = re.compile(r"\d+\.\d+")
+# Not \d, which are the digits of all scripts.
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){1,9}[a-z]?")
+_SERIES = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
+_PACKAGE = re.compile(r"[a-z][a-z0-9_]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
@@ -143,8 +145,8 @@ def load(folder: Path) -> Recipe:
             f"{folder} is no recipe folder: it has no {FILE_NAME}",
             advice=["name a folder such as packages/zlib"],
         ) from None
-    except (OSError, UnicodeDecodeError, toml.TOMLDecodeError) as error:
-        raise CatalogueError(f"{path} cannot be read: {error}") from None
+    except toml.UNREADABLE as error:
+        raise toml.unreadable(path, error) from None
     return _recipe(_Table(path, "", data), folder)
 
 
@@ -211,11 +213,25 @@ def _recipe(top: _Table, folder: Path) -> Recipe:
     if not versions.data:
         raise top.wrong("versions", "is missing: a catalogue has at least one version")
     name = folder.resolve().name
+    if not _PACKAGE.fullmatch(name):
+        raise top.wrong("", f"stands in a folder whose name is no package's: {name!r}")
     releases = {version: _release(top, versions, name, version) for version in versions.data}
+    _check_files(versions, releases)
     default = top.text("default")
     if default not in releases:
         raise top.wrong("default", f"is {default!r}, which is not among the versions")
     return Recipe(name, folder, default, profiled, releases)
+
+
+def _check_files(versions: _Table, releases: Mapping[str, Release]) -> None:
+    """Of two files of one name, each would be the damaged one to who wants the other."""
+    known: dict[str, tuple[str, str]] = {}
+    for version, release in releases.items():
+        for archive in release.archives:
+            other, sha256 = known.setdefault(archive.file, (version, archive.sha256))
+            if sha256 != archive.sha256:
+                reason = f"has the file {archive.file} with another sha256 than {other}"
+                raise versions.wrong(version, reason)
 
 
 def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
@@ -303,10 +319,12 @@ def _expand(entry: _Table, key: str, template: str, version: str, file: str = ""
     if file:
         values["file"] = file
     try:
-        fields = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+        parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise entry.wrong(key, f"holds a bad pattern {template!r}: {error}") from None
-    unknown = [name for name in fields if name not in values]
+    if any(form or conversion for _, _, form, conversion in parts):
+        raise entry.wrong(key, f"holds a pattern that is more than a name: {template!r}")
+    unknown = [name for _, name, _, _ in parts if name is not None and name not in values]
     if unknown:
         raise entry.wrong(key, f"holds {{{unknown[0]}}}; known: {', '.join(values)}")
     return template.format(**values)

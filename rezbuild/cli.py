@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import signal
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from rezbuild import __version__, commands
-from rezbuild.errors import MachineError, RezbuildError
-from rezbuild.settings import PROFILES
+from rezbuild.errors import MachineError, RezbuildError, defect
+from rezbuild.screen import printable
+from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
 
 _EPILOG = """\
 settings (environment variables; an option goes first where there is one):
@@ -29,6 +31,9 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_CC, REZBUILD_CXX   compilers, where cc and c++ are not meant
   REZBUILD_RECIPES            folder of recipes; default: packages/ here or above
   REZBUILD_CONNECT_TIMEOUT, REZBUILD_SILENCE_TIMEOUT (seconds), REZBUILD_RETRIES
+  REZBUILD_MIN_SPEED          bytes a second that a transfer must reach; default: 1000
+  REZBUILD_MAX_SIZE           megabytes of a source of unknown size; default: 1000
+  REZBUILD_TRACE=1            shows where a defect of rezbuild itself is
 Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAGES_PATH ...).
 
 exit codes:
@@ -51,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Whoever starts this in the background may have it ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are bytes, not always text
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(arguments.command(arguments))
     except RezbuildError as error:
@@ -64,10 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         return _complain(MachineError.of(error))
+    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
+        return _complain(defect(error))
 
 
 def _complain(error: RezbuildError) -> int:
-    print(f"\nrezbuild: {error}", file=sys.stderr)
+    print(f"\nrezbuild: {printable(str(error))}", file=sys.stderr)
     return error.exit_code
 
 
@@ -316,8 +325,8 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("a whole number from 1 up")
+    if whole_number(text) not in range(1, MOST_JOBS + 1):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MOST_JOBS}")
     return int(text)
 
 

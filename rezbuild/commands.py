@@ -24,6 +24,7 @@ from rezbuild.errors import (
     RezError,
     UsageError,
 )
+from rezbuild.screen import printable, printable_line
 from rezbuild.settings import Settings, glibc_version
 
 if TYPE_CHECKING:
@@ -178,9 +179,7 @@ def audit(arguments: argparse.Namespace) -> int:
         print(json.dumps(show.as_data(root, report), indent=2))
     else:
         for line in show.lines(root, report):
-            # Names of files are bytes; not all of them are text on this terminal.
-            encoding = sys.stdout.encoding
-            print(line.encode(encoding, "backslashreplace").decode(encoding))
+            print(printable_line(line))
     return AuditError.exit_code if report.errors else 0
 
 
@@ -295,4 +294,4 @@ def recipes_folder(arguments: argparse.Namespace) -> Path:
 def say(text: str) -> None:
     """Tells the user."""
     # Rez's own output and ours share the terminal; nothing may wait in a buffer.
-    print(text, flush=True)
+    print(printable(text), flush=True)

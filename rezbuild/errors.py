@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -126,6 +127,16 @@ class SeveralFailedError(RezbuildError):
     def __str__(self) -> str:
         parts = [f"{n} of {len(self.errors)}: {e}" for n, e in enumerate(self.errors, 1)]
         return "\n\n".join([self.message, *parts])
+
+
+def defect(error: Exception) -> RezbuildError:
+    """The error for what nobody has thought of; with REZBUILD_TRACE=1 it is raised as it is."""
+    if os.environ.get("REZBUILD_TRACE") == "1":
+        raise error
+    return RezbuildError(
+        f"a defect of rezbuild itself: {type(error).__name__}: {error}",
+        advice=["run it again with REZBUILD_TRACE=1, and report what it shows"],
+    )
 
 
 def to_report(error: RezbuildError) -> dict[str, Any]:

@@ -103,7 +103,14 @@ class _Planner:
             raise CatalogueError(f"packages need each other: {' → '.join((*path, recipe.name))}")
         against = {}
         for request in release.requires:
-            needed, version = self.choose(request, exact=False)
+            try:
+                needed, version = self.choose(request, exact=False)
+            except UsageError as error:  # the user has not written it
+                raise CatalogueError(
+                    f"{recipe.folder / catalogue.FILE_NAME}: requires of {release.version}: "
+                    f"{error.message}",
+                    advice=["docs/catalogue.md describes each key"],
+                ) from None
             self.add(needed, version, requested=False, path=(*path, recipe.name))
             against[needed.name] = version.version
         step = Step(recipe, release, against, requested)
@@ -148,9 +155,10 @@ def requirement(request: str) -> Requirement:
     """
     try:
         requirement = Requirement(request.strip())
-    except VersionError as error:
+    except (VersionError, ValueError) as error:  # Python reads no numbers of 5000 digits
         raise UsageError(
-            f"{request!r} is not a Rez request: {error}", advice=["write it as in python-3.11"]
+            f"{request[:80]!r} is not a Rez request: {str(error)[:200]}",
+            advice=["write it as in python-3.11"],
         ) from None
     if not requirement.name:
         raise UsageError("an empty request", advice=["write it as in python-3.11"])

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,16 @@ import rezbuild
 from rezbuild import manifest, publish, staged
 from rezbuild.bake import Job, baked
 from rezbuild.build import Dependency
-from rezbuild.errors import REPORT, BuildError, MachineError, RezbuildError, UsageError, to_report
+from rezbuild.errors import (
+    REPORT,
+    BuildError,
+    MachineError,
+    RezbuildError,
+    UsageError,
+    defect,
+    to_report,
+)
+from rezbuild.screen import printable
 from rezbuild.settings import Settings
 
 
@@ -75,6 +85,10 @@ def main() -> int:
         return _report(error)
     except OSError as error:
         return _report(MachineError.of(error))
+    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
+        if os.environ.get(REPORT):
+            traceback.print_exc()  # into the log of whoever started Rez
+        return _report(defect(error))
     except KeyboardInterrupt:
         print("\nrezbuild: interrupted", file=sys.stderr)
         return 130
@@ -94,7 +108,7 @@ def _report(error: RezbuildError) -> int:
     if report:
         Path(report).write_text(json.dumps(to_report(error)), encoding="utf-8")
     else:
-        print(f"\nrezbuild: {error}", file=sys.stderr)
+        print(f"\nrezbuild: {printable(str(error))}", file=sys.stderr)
     return error.exit_code
 
 

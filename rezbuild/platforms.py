@@ -21,7 +21,7 @@ from rezbuild.errors import CatalogueError
 from rezbuild.settings import GLIBC
 
 FILE_NAME = "platform.toml"
-_VERSION = re.compile(r"\d+(\.\d+)*")
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})*")
 _REQUEST = re.compile(r"~?[a-z][a-z0-9_]*-[0-9A-Za-z.+<>=,|]+")
 
 
@@ -60,11 +60,11 @@ def load(folder: Path) -> list[Platform]:
     path = folder / FILE_NAME
     try:
         data = toml.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, toml.TOMLDecodeError) as error:
-        raise CatalogueError(f"{path} cannot be read: {error}") from None
+    except toml.UNREADABLE as error:
+        raise toml.unreadable(path, error) from None
     entries = data.get("versions")
     if not isinstance(entries, dict) or not entries or set(data) != {"versions"}:
-        raise CatalogueError(f"{path}: a table 'versions', and nothing else, is expected")
+        raise _wrong(f"{path}: a table 'versions', and nothing else, is expected")
     found = [_platform(folder, version, entry) for version, entry in entries.items()]
     return sorted(found, key=lambda platform: [int(part) for part in platform.version.split(".")])
 
@@ -109,19 +109,23 @@ def expand(
     return chosen, [*others, *dict.fromkeys(meant)]
 
 
+def _wrong(message: str) -> CatalogueError:
+    return CatalogueError(message, advice=["docs/catalogue.md describes each key"])
+
+
 def _platform(folder: Path, version: str, entry: Any) -> Platform:
     where = f"{folder / FILE_NAME}: versions.{version}"
     if not _VERSION.fullmatch(version):
-        raise CatalogueError(f"{where}: {version!r} is no version such as 2025")
+        raise _wrong(f"{where}: {version!r} is no version such as 2025")
     if not isinstance(entry, Mapping) or set(entry) - {"requires", "glibc", "draft"}:
-        raise CatalogueError(f"{where}: the keys are 'requires', 'glibc' and 'draft'")
+        raise _wrong(f"{where}: the keys are 'requires', 'glibc' and 'draft'")
     requires, glibc, draft = entry.get("requires"), entry.get("glibc"), entry.get("draft", False)
     if not isinstance(requires, list) or not all(
         isinstance(request, str) and _REQUEST.fullmatch(request) for request in requires
     ):
-        raise CatalogueError(f"{where}.requires: a list of requests such as '~python-3.11'")
+        raise _wrong(f"{where}.requires: a list of requests such as '~python-3.11'")
     if not isinstance(glibc, str) or not GLIBC.fullmatch(glibc):
-        raise CatalogueError(f"{where}.glibc: a version such as '2.28'")
+        raise _wrong(f"{where}.glibc: a version such as '2.28'")
     if not isinstance(draft, bool):
-        raise CatalogueError(f"{where}.draft: true or false")
+        raise _wrong(f"{where}.draft: true or false")
     return Platform(folder.name, version, folder, tuple(requires), glibc, draft)

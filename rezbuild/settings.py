@@ -16,6 +16,10 @@ from rezbuild.errors import UsageError
 PROFILES = ("fast", "optimized")
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
+# More is a slip of the keyboard: the tokens of as many jobs would not fit into a pipe.
+MOST_JOBS = 4096
+_MOST = 10**9
+_DAY = 86400.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,22 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         cache = env.get("REZBUILD_CACHE") or platformdirs.user_cache_dir("rezbuild")
+        most = {"REZBUILD_JOBS": MOST_JOBS, "REZBUILD_RETRIES": 1000}
+
+        def count(name: str, least: int, default: int) -> int:
+            return _count(env, name, range(least, most.get(name, _MOST) + 1), default)
+
         return cls(
-            cache=Path(cache).expanduser().absolute(),
+            cache=_path(cache, "REZBUILD_CACHE"),
             mirrors=_mirrors(env),
             offline=_switch(env, "REZBUILD_OFFLINE"),
-            jobs=_count(env, "REZBUILD_JOBS"),
+            jobs=count("REZBUILD_JOBS", 1, 0) or None,
             profile=_profile(env),
             connect_timeout=_seconds(env, "REZBUILD_CONNECT_TIMEOUT", cls.connect_timeout),
             silence_timeout=_seconds(env, "REZBUILD_SILENCE_TIMEOUT", cls.silence_timeout),
-            min_speed=_count(env, "REZBUILD_MIN_SPEED", least=0, default=cls.min_speed) or 0,
-            max_size=_count(env, "REZBUILD_MAX_SIZE", default=cls.max_size) or cls.max_size,
-            retries=_count(env, "REZBUILD_RETRIES", least=0, default=cls.retries) or 0,
+            min_speed=count("REZBUILD_MIN_SPEED", 0, cls.min_speed),
+            max_size=count("REZBUILD_MAX_SIZE", 1, cls.max_size),
+            retries=count("REZBUILD_RETRIES", 0, cls.retries),
             glibc_max=glibc_version(env.get("REZBUILD_GLIBC_MAX", ""), "REZBUILD_GLIBC_MAX"),
             cc=env.get("REZBUILD_CC") or None,
             cxx=env.get("REZBUILD_CXX") or None,
@@ -112,7 +121,35 @@ def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:
             f"REZBUILD_MIRRORS cannot be read: {error}",
             advice=["separate folders and URLs by spaces; quote a name that holds a space"],
         ) from None
-    return tuple(m if ":" in m else str(Path(m).expanduser().absolute()) for m in found)
+    return tuple(_mirror(number, text) for number, text in enumerate(found, 1))
+
+
+def _mirror(number: int, text: str) -> str:
+    """An address, or an absolute folder; what is neither is not shown: it may hold a password."""
+    scheme, colon, _ = text.partition(":")
+    if colon and "/" not in scheme:
+        if scheme.lower() != "file" and not re.match(r"https?://", text, re.IGNORECASE):
+            raise UsageError(
+                f"REZBUILD_MIRRORS: mirror {number} is neither a folder nor an address that is "
+                "known here",
+                advice=[
+                    "write an address with https://, http:// or file:",
+                    "write a folder with a : in its name in full, from / on",
+                ],
+            )
+        return text
+    return str(_path(text, "REZBUILD_MIRRORS"))
+
+
+def _path(text: str, name: str) -> Path:
+    """An absolute path; ``~`` is a user's home."""
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise UsageError(
+            f"{name}: no home folder is known for {text.partition('/')[0]}",
+            advice=[f"write the path in {name} in full"],
+        ) from None
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:
@@ -127,22 +164,29 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
 def _ccache(env: Mapping[str, str]) -> str | None:
     value = env.get("REZBUILD_CCACHE", "").strip()
     if "/" in value:
-        return str(Path(value).expanduser().absolute())
+        return str(_path(value, "REZBUILD_CCACHE"))
     return "ccache" if _switch(env, "REZBUILD_CCACHE") else None
 
 
-def _count(
-    env: Mapping[str, str], name: str, *, least: int = 1, default: int | None = None
-) -> int | None:
+def _count(env: Mapping[str, str], name: str, allowed: range, default: int) -> int:
     text = env.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal() or int(text) < least:
+    if whole_number(text) not in allowed:
         raise UsageError(
-            f"{name}={text!r} is not a whole number from {least} up",
+            f"{name}={_short(text)} is not a whole number from {allowed[0]} to {allowed[-1]}",
             advice=[f"set {name} to a number such as 8, or unset it"],
         )
     return int(text)
+
+
+def whole_number(text: str) -> int:
+    """A number of up to ten digits; -1 for anything else."""
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else -1
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
@@ -151,9 +195,9 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
         value = float(text) if text else default
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
+    if not 0 < value <= _DAY:  # the system takes no timeouts of centuries
         raise UsageError(
-            f"{name}={text!r} is not a number of seconds above 0",
+            f"{name}={_short(text)} is not a number of seconds above 0, and a day at most",
             advice=[f"set {name} to a number such as 30, or unset it"],
         )
     return value

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rezbuild.screen import printable
 from rezbuild.task import Task
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Lines:
     def say(self, text: str) -> None:
         """Tells the user, for good."""
         # Others may write to the same terminal; nothing may wait in a buffer.
-        print(text, flush=True)
+        print(printable(text), flush=True)
 
     def heard(self, task: Task, lines: Sequence[str]) -> None:
         """Takes what a build has said."""
@@ -83,7 +84,7 @@ class Terminal(Lines):
         """Prints above the table."""
         if self._live:
             # Not folded: paths are copied from a terminal.
-            self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._live.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
         else:
             super().say(text)
 
