@@ -163,7 +163,10 @@ def requirement(request: str) -> Requirement:
     if not requirement.name:
         raise UsageError("an empty request", advice=["write it as in python-3.11"])
     if requirement.conflict or requirement.weak:
-        raise UsageError(f"{request!r} says what is not wanted; there is nothing to build")
+        raise UsageError(
+            f"{request!r} says what is not wanted; there is nothing to build",
+            advice=["write it as in python-3.11"],
+        )
     return requirement
 
 

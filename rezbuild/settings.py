@@ -106,7 +106,7 @@ def glibc_version(text: str, source: str) -> str | None:
     value = text.strip()
     if value and not GLIBC.fullmatch(value):
         raise UsageError(
-            f"{source}={value!r} is no version of glibc",
+            f"{source}={_short(value)} is no version of glibc",
             advice=[f"set {source} to a version such as 2.28, or leave it out"],
         )
     return value or None
@@ -156,7 +156,7 @@ def _switch(env: Mapping[str, str], name: str) -> bool:
     value = env.get(name, "").strip().lower()
     if value not in _TRUE | _FALSE:
         raise UsageError(
-            f"{name}={value!r} is neither on nor off", advice=[f"set {name}=1 or unset it"]
+            f"{name}={_short(value)} is neither on nor off", advice=[f"set {name}=1 or unset it"]
         )
     return value in _TRUE
 
@@ -207,7 +207,7 @@ def _profile(env: Mapping[str, str]) -> str | None:
     value = env.get("REZBUILD_PROFILE", "").strip()
     if value and value not in PROFILES:
         raise UsageError(
-            f"REZBUILD_PROFILE={value!r} is no profile",
+            f"REZBUILD_PROFILE={_short(value)} is no profile",
             advice=[f"set it to {' or '.join(PROFILES)}, or unset it"],
         )
     return value or None
