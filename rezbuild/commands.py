@@ -174,7 +174,13 @@ def audit(arguments: argparse.Namespace) -> int:
     if not arguments.what:
         raise UsageError("nothing to audit", advice=["name a folder or a Rez request"])
     root = _payload(arguments.what)
-    report = audit(root, ceiling=_settings(arguments).glibc_max)
+    try:
+        report = audit(root, ceiling=_settings(arguments).glibc_max)
+    except RecursionError:  # os.walk() before Python 3.12
+        raise UsageError(
+            f"{root}: its folders are too deep for this interpreter",
+            advice=["name a payload, or use Python 3.12 or newer"],
+        ) from None
     if arguments.json:
         print(json.dumps(show.as_data(root, report), indent=2))
     else:

@@ -48,10 +48,11 @@ class Request:
         """Reads Rez's REZ_BUILD_* variables.
 
         Raises:
-            UsageError: It was not Rez that started this.
+            UsageError: It was not Rez that started this, or nothing would run there.
         """
         try:
             place = Path(env["REZ_BUILD_INSTALL_PATH"])
+            publish.check_place(staged.final(place))
             central = env["REZ_BUILD_TYPE"] == "central"
             job = Job(
                 recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),

@@ -6,15 +6,33 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rezbuild.errors import MachineError
+from rezbuild.errors import MachineError, UsageError
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+# What ld.so puts something in the place of; in DT_NEEDED it does so twice (ld.so(8)).
+_TOKEN = re.compile(r"\$\{?(?:ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_])")
+
+
+def check_place(target: Path) -> None:
+    """Sees that programs can run at ``target``.
+
+    Raises:
+        UsageError: They cannot, because of its name.
+    """
+    token = _TOKEN.search(str(target))
+    if token:
+        raise UsageError(
+            f"no program finds its libraries in {target}: to the dynamic linker, {token[0]} in "
+            "the name of a folder is not that name",
+            advice=["choose another folder or repository"],
+        )
 
 
 def move_into_place(staging: Path, target: Path) -> None:

@@ -51,8 +51,9 @@ def check_target(target: Path, name: str) -> None:
     """Sees that nothing of the user's is at ``target``.
 
     Raises:
-        UsageError: There is.
+        UsageError: There is, or nothing would run there.
     """
+    publish.check_place(target)
     if not target.exists():
         return
     if not target.is_dir():
