@@ -127,7 +127,7 @@ def _recipes_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipes",
         metavar="DIR",
-        type=Path,
+        type=_folder,
         help="folder of recipes; default: REZBUILD_RECIPES, or packages/ here or above",
     )
 
@@ -190,7 +190,7 @@ def _add_fetch(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument("requests", nargs="*", metavar="REQUEST", help="as in python-3.11")
     parser.add_argument("--all", action="store_true", help="every version of every package")
-    parser.add_argument("--to", metavar="DIR", type=Path, help="a mirror folder to fill as well")
+    parser.add_argument("--to", metavar="DIR", type=_folder, help="a mirror folder to fill as well")
     _recipes_option(parser)
     parser.set_defaults(command=commands.fetch)
 
@@ -246,7 +246,10 @@ def _add_check(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "--moved", action="store_true", help="try a copy of it that stands elsewhere"
     )
     parser.add_argument(
-        "--keep", metavar="DIR", type=Path, help="work in this folder and leave it, with all logs"
+        "--keep",
+        metavar="DIR",
+        type=_folder,
+        help="work in this folder and leave it, with all logs",
     )
     _recipes_option(parser)
     parser.set_defaults(command=commands.check)
@@ -277,7 +280,7 @@ def _add_bench(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--rounds", metavar="N", type=_positive, help="pairs of each measurement")
     parser.add_argument("--full", action="store_true", help="all of pyperformance, for hours")
     parser.add_argument("--json", metavar="FILE", help="all raw data; - for stdout, and no table")
-    parser.add_argument("--svg", metavar="FILE", type=Path, help="the ratios as a picture")
+    parser.add_argument("--svg", metavar="FILE", type=_folder, help="the ratios as a picture")
     parser.set_defaults(command=commands.bench)
 
 
@@ -292,11 +295,11 @@ def _add_stage(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "written. The folder holds what a Rez package would, less Rez's own files.\n",
     )
     parser.add_argument("request", metavar="REQUEST", help="as in python-3.11")
-    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder to make")
+    parser.add_argument("folder", metavar="DIR", type=_folder, help="a folder to make")
     parser.add_argument(
         "--work",
         metavar="DIR",
-        type=Path,
+        type=_folder,
         help="where it is built; what is ready there is used again; default: in REZBUILD_CACHE",
     )
     parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
@@ -322,6 +325,12 @@ def _words(text: str) -> list[str]:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
+
+
+def _folder(text: str) -> Path:
+    if not text:  # an unset variable of a script; it would be the current folder
+        raise argparse.ArgumentTypeError("an empty name")
+    return Path(text)
 
 
 def _positive(text: str) -> int:

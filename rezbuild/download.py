@@ -213,7 +213,7 @@ class Web:
             session = stack.enter_context(_Session())
             response = session.get(url, headers=headers, stream=True, timeout=self._timeout)
             yield stack.enter_context(response)
-            # Not stream(): it reads a chunk's header however long that is.
+            # Not stream(): some releases of urllib3 read a chunk's header however long it is.
             while data := response.raw.read(block, decode_content=False):
                 yield data
 

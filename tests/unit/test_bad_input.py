@@ -332,6 +332,8 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "no recipes": (["fetch", "zlib", "--recipes", "/etc/passwd"], 3),
     "jobs beyond all": (["build", "zlib", "--jobs", "9" * 5000], 2),
     "offline and empty": (["fetch", "zlib"], 4),
+    "an empty folder's name": (["fetch", "zlib", "--to", ""], 2),
+    "an empty place": (["stage", "zlib", ""], 2),
     "no such folder": (["audit", "/no/such/folder"], 2),
     "a file": (["audit", "/etc/passwd"], 2),
     "no payload": (["check", "/etc"], 2),
