@@ -192,6 +192,16 @@ def test_a_folder_in_the_place_of_a_catalogue(tmp_path: Path) -> None:
         catalogue.load(tmp_path)
 
 
+@pytest.mark.parametrize("form", ["!r", ":>9", ":>999999999", ":{series}", ":{nothing}", ":d"])
+@pytest.mark.parametrize("key", ["file", "urls"])
+def test_a_pattern_that_is_more_than_a_name(tmp_path: Path, key: str, form: str) -> None:
+    """One of them is a gigabyte of spaces."""
+    value = f"https://h/{{version{form}}}"
+    table = changed(GOOD, (key,), [value] if key == "urls" else value)
+    with pytest.raises(CatalogueError, match="pattern that is more than a name"):
+        load(tmp_path, document(table))
+
+
 def test_two_versions_of_one_file_name(tmp_path: Path) -> None:
     """Each would find the other's in the cache, and throw it away as damaged."""
     table = changed(GOOD, ("file",), "thing.tar.gz")
@@ -402,6 +412,15 @@ def test_names_that_are_no_text_reach_any_terminal(tmp_path: Path) -> None:
     assert r"l\xe4nk\nok" in done.stdout
     assert "\x1b" not in done.stdout
     assert not any(line.startswith("error: gr") for line in done.stdout.splitlines())
+
+
+def test_an_error_does_not_command_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["fetch", "zlib", "--recipes", str(tmp_path / "no\x1b[2J")]) == 3
+    said = capfd.readouterr().err
+    assert r"no\x1b[2J holds no recipes" in said
+    assert "\x1b" not in said
 
 
 def test_secrets_and_controls_stay_off_the_terminal(tmp_path: Path) -> None:

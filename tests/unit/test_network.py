@@ -676,6 +676,8 @@ SECRETIVE = [
     f"http://me:1{SECRET}#{SECRET}@HOST/m",
     f"http://me:{SECRET}?{SECRET}@HOST/m",
     f"http://me:{SECRET}@{SECRET}@HOST/m",
+    f"http://me:12345/{SECRET}@HOST/m",
+    f"http://me:{SECRET}",
     f"http://HOST/m?token={SECRET}",
     f"http://HOST/m?token={SECRET}@{SECRET}",
     f"http://HOST/m#{SECRET}",
