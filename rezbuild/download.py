@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import itertools
+import logging
 import re
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -33,6 +34,10 @@ from rezbuild.refusals import (
 )
 from rezbuild.settings import Settings
 from rezbuild.timed import Timed
+
+# Its records hold addresses with their queries, and traces; Rez may have handlers for all records
+# (REZ_LOGGING_CONF).
+logging.getLogger("urllib3").propagate = False
 
 _BLOCK = 1 << 16
 _LONGEST_WAIT = 30.0  # seconds, also where a server asks for more

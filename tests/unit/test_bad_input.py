@@ -23,7 +23,11 @@ from rezbuild.settings import Settings
 PACKAGES = Path(__file__).parents[2] / "packages"
 MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
 some = settings(
-    max_examples=100 * MORE, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=100 * MORE,
+    derandomize=MORE == 1,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
 )
 Raised = TypeVar("Raised", bound=RezbuildError)
 SUM = "0123456789abcdef" * 4
