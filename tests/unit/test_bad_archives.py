@@ -21,7 +21,7 @@ from rezbuild.unpack import unpack
 
 MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
 some = settings(
-    max_examples=100 * MORE,
+    max_examples=50 * MORE,
     derandomize=MORE == 1,
     deadline=None,
     database=None,

@@ -160,7 +160,7 @@ def test_slow_drip_in_the_body(box: Box, good: LyingServer, head: bytes) -> None
     assert reason == "it fell silent, or sends fewer than 4000 bytes a second"
 
 
-@pytest.mark.parametrize(("speed", "enough"), [(0, True), (20, True), (2000, False)])
+@pytest.mark.parametrize(("speed", "enough"), [(20, True), (2000, False)])
 def test_the_slowest_transfer_is_a_setting(tmp_path: Path, speed: int, enough: bool) -> None:
     """A hundred bytes a second, for longer than may be silent."""
     body = bytes(range(80))
@@ -383,7 +383,7 @@ def test_a_total_that_lies_does_not_matter(tmp_path: Path, said: str) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(
-    max_examples=40 * MORE,
+    max_examples=20 * MORE,
     derandomize=MORE == 1,
     deadline=None,
     database=None,
@@ -693,13 +693,13 @@ SECRETIVE = [
 
 
 @pytest.mark.parametrize("mirror", SECRETIVE)
-@pytest.mark.parametrize("fault", ["missing", "wrong", "offline"])
+@pytest.mark.parametrize("fault", ["missing", "wrong"])
 def test_a_secret_in_an_address_is_never_shown(
     tmp_path: Path, good: LyingServer, mirror: str, fault: str
 ) -> None:
     good.at(f"/m/thing/{FILE}", Answer(OTHER) if fault == "wrong" else Answer(status=404))
     address = mirror.replace("HOST", good.address)
-    box = Box(tmp_path, mirrors=(address,), offline=fault == "offline", retries=0)
+    box = Box(tmp_path, mirrors=(address,), retries=0)
     with pytest.raises(RezbuildError) as caught:
         box.fetch()
     told = str(caught.value) + box.said.getvalue()
