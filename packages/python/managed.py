@@ -110,8 +110,8 @@ def fix(lib):
     changed.append(_movable_scripts(lib / WHEEL))
     for name in ("pip", "setuptools"):
         _record(lib / "site-packages", name, changed)
-    # Each start would read it and import what it names: it is for a distutils that is imported before
-    # the setuptools that replaces it.
+    # Each start would read it and import what it names: it is for a distutils that is imported
+    # before the setuptools that replaces it.
     _drop(lib / "site-packages", "*.pth")
     # What starts scripts on Windows.
     _drop(lib / "site-packages", "**/*.exe")

@@ -141,7 +141,7 @@ def _link_in_parallel(b):
 
 
 def _check_training(b):
-    """Make goes on whatever becomes of it, with an interpreter that is slower for no visible reason.
+    """Make goes on whatever becomes of it, and the interpreter is slower for no visible reason.
 
     Raises:
         BuildError: Some of it, or all, did not run to its end.

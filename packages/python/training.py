@@ -41,8 +41,8 @@ import struct
 import subprocess
 import sys
 import textwrap
-import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
+from xml.etree import ElementTree as ET
 
 STARTS = (
     "pass",
@@ -234,19 +234,32 @@ def text():
 def patterns():
     re.purge()
     for n in range(3):
-        re.compile(rf"^(?:[A-Za-z_][\w.-]*{n})\s*=\s*(?P<v>\"[^\"]*\"|'[^']*'|\d+(?:\.\d+)?)\s*(#.*)?$")
-        re.compile(rf"(\d{{4}})-(\d\d)-(\d\d)[T ](?:{n}|x)*|(?<!a)b(?=c)|[^\W\d_]+", re.I | re.X)
-    log = "2024-01-02 12:00:01 ERROR [render/7] frame 1001 failed: cannot open /a/b/c.1001.exr\n" * 40
-    found = re.findall(r"^(\S+) (\S+) (ERROR|WARN) \[(.*?)/(\d+)\] .*? (\d+)", log, re.M)
+        re.compile(
+            rf"^(?:[A-Za-z_][\w.-]*{n})\s*=\s*(?P<v>\"[^\"]*\"|'[^']*'|\d+(?:\.\d+)?)\s*(#.*)?$"
+        )
+        re.compile(
+            rf"(\d{{4}})-(\d\d)-(\d\d)[T ](?:{n}|x)*|(?<!a)b(?=c)|[^\W\d_]+",
+            re.IGNORECASE | re.VERBOSE,
+        )
+    log = (
+        "2024-01-02 12:00:01 ERROR [render/7] frame 1001 failed: cannot open /a/b/c.1001.exr\n" * 40
+    )
+    found = re.findall(r"^(\S+) (\S+) (ERROR|WARN) \[(.*?)/(\d+)\] .*? (\d+)", log, re.MULTILINE)
     return found[:1], len(re.split(r"[\s:/]+", log)), bool(re.search(r"(a|b)*z", "ab" * 60))
 
 
 DATA = {
     "shots": [
-        {"name": f"sh{i:03}", "range": [1001, 1001 + i], "fps": 24.0, "on": i % 2 == 0, "note": None}
+        {
+            "name": f"sh{i:03}",
+            "range": [1001, 1001 + i],
+            "fps": 24.0,
+            "on": i % 2 == 0,
+            "note": None,
+        }
         for i in range(60)
     ],
-    "text": "größer and \"quoted\"\n" * 5,
+    "text": 'größer and "quoted"\n' * 5,
     "nested": {str(i): {"k": [i, float(i), str(i)]} for i in range(40)},
 }
 
@@ -267,18 +280,24 @@ def formats():
 
 
 def markup():
-    root = ElementTree.Element("scene")
+    root = ET.Element("scene")
     for i in range(80):
-        item = ElementTree.SubElement(root, "node", name=f"n{i}", type="xform")
-        ElementTree.SubElement(item, "value").text = str(i * 0.25)
-    parsed = ElementTree.fromstring(ElementTree.tostring(root))
+        item = ET.SubElement(root, "node", name=f"n{i}", type="xform")
+        ET.SubElement(item, "value").text = str(i * 0.25)
+    parsed = ET.fromstring(ET.tostring(root))
     values = [float(item.text) for item in parsed.iter("value")]
     parser = configparser.ConfigParser()
     parser.read_string("".join(f"[s{i}]\nkey = {i}\nother: %(key)s\n" for i in range(12)))
     tree = ast.parse(textwrap.dedent(SOURCE))
     names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name)]
     code = compile(tree, "<training>", "exec")
-    return sum(values), parser["s7"]["other"], len(names), code.co_names, parsed.find("node[@name='n5']")
+    return (
+        sum(values),
+        parser["s7"]["other"],
+        len(names),
+        code.co_names,
+        parsed.find("node[@name='n5']"),
+    )
 
 
 SOURCE = '''
@@ -403,7 +422,7 @@ def tools():
             logger.info("%s: frame %04d of %s", path.stem, i, path.parent / "x")
             logger.debug("not %s", i)
     here = pathlib.Path("Lib")
-    files = [path.suffix for path in here.iterdir()] + [name for name in os.listdir("Python")]
+    files = [path.suffix for path in here.iterdir()] + os.listdir("Python")
     return len(files), parser.format_help()[:9], os.path.join(str(here), "a").split(os.sep)
 
 
@@ -413,7 +432,13 @@ def sums():
     digests = [hashlib.new(name, data).hexdigest() for name in ("md5", "sha1", "sha256")]
     money = sum((decimal.Decimal(i) / 7).quantize(decimal.Decimal("0.01")) for i in range(1, 60))
     view = memoryview(data)[10:-10:3]
-    return gzip.decompress(packed) == data, digests[2], base64.b64encode(data)[:9], money, bytes(view)
+    return (
+        gzip.decompress(packed) == data,
+        digests[2],
+        base64.b64encode(data)[:9],
+        money,
+        bytes(view),
+    )
 
 
 def database():
