@@ -158,6 +158,10 @@ def load(folder: Path) -> Recipe:
     Raises:
         CatalogueError: It is missing or wrong; the message names file, key and reason.
     """
+    return _recipe(_read(folder), folder)
+
+
+def _read(folder: Path) -> _Table:
     path = folder / FILE_NAME
     try:
         data = toml.loads(path.read_text(encoding="utf-8"))
@@ -168,7 +172,7 @@ def load(folder: Path) -> Recipe:
         ) from None
     except (OSError, UnicodeDecodeError, toml.TOMLDecodeError) as error:
         raise CatalogueError(f"{path} cannot be read: {error}") from None
-    return _recipe(_Table(path, "", data), folder)
+    return _Table(path, "", data)
 
 
 class _Table:
@@ -248,11 +252,12 @@ def _borrowed(top: _Table, folder: Path) -> Recipe:
     top.only(_BORROWED)
     theirs = top.text("versions_of", _PACKAGE, "a package's name")
     place = folder.absolute().parent / theirs
-    if place == folder.absolute() or not (place / FILE_NAME).is_file():
+    if not (place / FILE_NAME).is_file():
         raise top.wrong("versions_of", f"is {theirs!r}, and there is no {place / FILE_NAME}")
-    origin = load(place)
-    if any(release.source for release in origin.releases.values()):
+    there = _read(place)
+    if "versions_of" in there.data:
         raise top.wrong("versions_of", f"is {theirs!r}, whose versions are another one's too")
+    origin = _recipe(there, place)
     name, tested = folder.resolve().name, top.texts("tested")
     unknown = [version for version in tested if version not in origin.releases]
     if unknown:

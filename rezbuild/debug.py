@@ -73,8 +73,8 @@ def find(dependency: Dependency, store: Path) -> Mapping[str, Path]:
     if missing or not files:
         what = f"{dependency.name}-{dependency.version}"
         raise BuildError(
-            f"the debug data of {what} is not in the cache: none of {len(missing)} of its "
-            f"{len(files)} files, as {', '.join(missing[:3])}",
+            f"the debug data of {what} is not in the cache: it lacks that of {len(missing)} of "
+            f"{len(files)} files ({', '.join(missing[:3])} ...)",
             tried=[f"{store}, by the build-ids of the files in {dependency.root}"],
             advice=[
                 f"build it here, which keeps the data: rezbuild build {what} --force",

@@ -253,7 +253,7 @@ class Image:
 
     def _tags(self) -> list[tuple[Any, int]]:
         """The dynamic table up to its DT_NULL."""
-        if self.dynamic is None:
+        if self.dynamic is None or self._emptied():
             return []
         start, size = self.dynamic.p_offset, self.dynamic.p_filesz
         self._check("dynamic table", start, size)
