@@ -71,7 +71,7 @@ def _flags(b):
         # Debug data is kept for python_debug, and is found by build-ids. It names the headers of
         # the dependencies; some modules' code names its file, and setup.py compiles by absolute
         # paths. The last one of these that fits counts.
-        CFLAGS_NODIST=f"-g -ffile-prefix-map={b.source.parent}=. -ffile-prefix-map={b.source}=.",
+        CFLAGS_NODIST=f"-g -ffile-prefix-map={b.destdir.parent}=. -ffile-prefix-map={b.source}=.",
         LDFLAGS_NODIST="-Wl,--build-id=sha1",
         # To 3.10 uuid.h is looked for by that name.
         CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
