@@ -7,19 +7,27 @@ import shutil
 
 # Folders of tests, as ``_trim`` in python's recipe.py leaves them out.
 FOLDERS = ("test", "tests", "idle_test")
+DATA = (".def", ".txt")
 # C modules that only tests use, by what their source files are called.
 HELPERS = ("_test*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c", "_xxtestfuzz/_xxtestfuzz.c")
 
 
 def copy(source, target):
-    """Copies the tests of a source tree to a folder, each to where it stands in ``Lib``."""
+    """Copies the tests of a source tree to a folder, each to where it stands in ``Lib``.
+
+    Those inside of a package look for its data by ``..``, so that goes along.
+    """
     lib = source / "Lib"
     for folder in sorted(lib.rglob("*")):
         if folder.is_dir() and folder.name in FOLDERS:
             place = target / folder.relative_to(lib)
             # What is below another one is there already.
-            if not place.exists():
-                shutil.copytree(folder, place)
+            if place.exists():
+                continue
+            shutil.copytree(folder, place)
+            for path in folder.parent.iterdir():
+                if path.suffix in DATA and not (place.parent / path.name).exists():
+                    shutil.copyfile(path, place.parent / path.name)
 
 
 def helpers(source, python, target):

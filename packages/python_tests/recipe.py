@@ -5,6 +5,7 @@ of packages (to 3.11 ``unittest.test`` and others), each at its place below the 
 """
 
 import shlex
+import shutil
 
 from rezbuild.errors import BuildError
 
@@ -26,8 +27,7 @@ def build(b):
     """Copies the tests, and compiles their C modules against the payload's own headers."""
     target = b.payload / "python"
     contents.copy(b.source, target)
-    start = target / "test/__init__.py"
-    start.write_text(f"{start.read_text()}\n{(b.recipe / 'inside_packages.py').read_text()}")
+    _reach_one_another(b, target)
     _needs_environment(target / "test/support/script_helper.py")
     flags = [*shlex.split(b.env["LDFLAGS"]), f"-ffile-prefix-map={b.source}=."]
     for _, words in contents.helpers(b.source, b.dependency("python").root, target):
@@ -40,6 +40,21 @@ def finish(b):
     target = str(b.payload / "python")
     # Of the tests' own invalid escapes nobody wants to hear.
     b.run(python, "-I", "-B", "-Wi", "-c", COMPILE, target, str(b.payload), str(b.jobs))
+
+
+def _reach_one_another(b, target):
+    """Whatever is imported first makes the tests inside of packages importable."""
+    finder = "tests_in_packages.py"
+    shutil.copyfile(b.recipe / finder, target / finder)
+    starts = [target / "test/__init__.py"]
+    for package in target.iterdir():
+        if package.name != "test":
+            for kind in contents.FOLDERS:
+                starts += package.glob(f"{kind}/**/__init__.py")
+    for path in starts:
+        up = len(path.relative_to(target).parts) - 1
+        here = f"__import__('os').path.join(__path__[0], *['..'] * {up}, {finder!r})"
+        path.write_text(f"{path.read_text()}\n__import__('runpy').run_path({here})\n")
 
 
 def _needs_environment(path):
