@@ -29,7 +29,8 @@ def build(b):
     contents.copy(b.source, target)
     _reach_one_another(b, target)
     _needs_environment(target / "test/support/script_helper.py")
-    flags = [*shlex.split(b.env["LDFLAGS"]), f"-ffile-prefix-map={b.source}=."]
+    # Their assertions name files, of the source and of the headers.
+    flags = [*shlex.split(b.env["LDFLAGS"]), f"-ffile-prefix-map={b.destdir.parent}=."]
     for _, words in contents.helpers(b.source, b.dependency("python").root, target):
         b.run(b.env["CC"], *flags, *words)
 
