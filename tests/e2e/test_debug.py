@@ -10,6 +10,7 @@ from moving import PYTHON, gone, host_family, variant
 from studio import Studio
 
 from rezbuild import elf
+from rezbuild.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
@@ -71,7 +72,7 @@ def test_gdb_shows_a_moved_python(built, repository, tmp_path):
 def test_data_that_is_not_in_the_cache(built, repository, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
-    (cache / "sources").symlink_to(Path(built.env["REZBUILD_CACHE"]) / "sources")
+    (cache / "sources").symlink_to(Settings.read(built.env).cache / "sources")
     done = built.rezbuild(
         "build", f"python_debug-{PYTHON}", "--force", ok=False, REZBUILD_CACHE=str(cache)
     )
