@@ -114,7 +114,7 @@ class Fetcher:
             MachineError: The cache or ``folder`` cannot be written.
         """
         fetched = self.fetch(release)
-        target = folder / release.name / fetched.archive.file
+        target = folder / release.home / fetched.archive.file
         with _disk(f"the folder {folder}", "name a folder that can be written and has space"):
             if not _is_right(target, fetched.archive):
                 _copy(fetched.path, target)
@@ -125,7 +125,7 @@ class Fetcher:
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
     def _place(self, release: Release, archive: Archive) -> Path:
-        return self._base / release.name / archive.file
+        return self._base / release.home / archive.file
 
     def _good_hit(self, release: Release) -> Fetched | None:
         for archive in release.archives:
@@ -191,7 +191,7 @@ class Fetcher:
     def _routes(self, release: Release) -> Iterator[_Route]:
         for mirror in self._settings.mirrors:
             for archive in release.archives:
-                yield self._mirror_route(mirror, release.name, archive)
+                yield self._mirror_route(mirror, release.home, archive)
         for archive in release.archives:
             for url in archive.urls:
                 yield _Route(public_address(url), archive, functools.partial(self._web.get, url))

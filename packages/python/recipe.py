@@ -72,11 +72,15 @@ def finish(b):
 
 
 def _flags(b):
+    # The last one of these that fits counts.
+    mapped = f"-ffile-prefix-map={b.destdir.parent}=. -ffile-prefix-map={b.source}=."
     b.flags(
-        # No -g: debug data would be compiled for nothing, it is stripped. Some modules' code names
-        # its file, and setup.py compiles by absolute paths.
         OPT=f"-DNDEBUG -fwrapv {'-O3' if b.optimized else '-O2'} -Wall",
-        CFLAGS_NODIST=f"-ffile-prefix-map={b.source}=.",
+        # Debug data is kept for python_debug, and is found by build-ids. It names the headers of
+        # the dependencies; some modules' code names its file, and setup.py compiles by absolute
+        # paths. LTO writes debug data when it links.
+        CFLAGS_NODIST=f"-g {mapped}",
+        LDFLAGS_NODIST=f"-Wl,--build-id=sha1 {mapped}",
         # To 3.10 uuid.h is looked for by that name.
         CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
     )
