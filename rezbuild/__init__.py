@@ -42,7 +42,7 @@ class Package:
         names = [request.partition("-")[0] for request in requests]
         exact = [os.environ.get(version_variable(name)) for name in names]
         return [
-            f"{name}=={version}" if version else request
+            f"{name}=={version}" if version and "==" not in request else request
             for name, version, request in zip(names, exact, requests)
         ]
 

@@ -22,6 +22,7 @@ import rezbuild
 from rezbuild import (
     catalogue,
     ccache,
+    debug,
     host_test,
     jobserver,
     loading,
@@ -143,11 +144,12 @@ def _steps(inputs: Inputs, build: Build, patchelf: str, places: Sequence[Path]) 
         f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
     )
     recipe.build(build)
+    kept = _keep_debug(build, places) if inputs.recipe.debug else {}
     bundled = _relocate(build, patchelf)
     if hasattr(recipe, "finish"):
         recipe.finish(build)
     host_test.write(build.payload, inputs.recipe.folder)
-    return {"bundled": bundled, **_audit(build, places, inputs.settings.glibc_max)}
+    return {"bundled": bundled, **kept, **_audit(build, places, inputs.settings.glibc_max)}
 
 
 def _workplace(build_path: Path) -> Path:
@@ -168,8 +170,7 @@ def _reachable(dependencies: Mapping[str, Dependency], folder: Path) -> dict[str
 def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
     source = unpack.unpack(fetched.path, work / "source")
     epoch = _newest(source)
-    folder = inputs.recipe.folder / "patches"
-    patches.apply_patches(source, [folder / name for name in inputs.release.patches])
+    patches.apply_patches(source, inputs.recipe.patches(inputs.release))
     env = toolchain.environment(inputs.tools, home, epoch)
     return Build(
         name=inputs.recipe.name,
@@ -183,6 +184,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         env=env | _cached(inputs, home, work),
         dependencies=_reachable(inputs.job.dependencies, work / "needs"),
         jobserver=os.environ.get(jobserver.VARIABLE, ""),
+        debug_store=inputs.settings.cache / "debug",
     )
 
 
@@ -195,6 +197,18 @@ def _cached(inputs: Inputs, home: Path, work: Path) -> dict[str, str]:
     if program is None:
         return {}
     return ccache.environment(program, inputs.tools, home, work, inputs.settings.cache)
+
+
+def _keep_debug(build: Build, places: Sequence[Path]) -> dict[str, Any]:
+    """Puts aside what `relocate.strip` drops; what is to be recorded of it."""
+    forbidden = Places([*places, build.source.parent])
+    ids = debug.keep(
+        build.payload,
+        build.debug_store,
+        toolchain.which("objcopy") or "objcopy",
+        lambda data: forbidden.in_data(data, text=False),
+    )
+    return {"build_ids": ids}
 
 
 def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
@@ -298,8 +312,7 @@ def _fingerprints(job: Job, release: Release) -> dict[str, str]:
                 f"{release.name} is built against {name}, and none made by rezbuild is at hand",
                 advice=[f"build it first: rezbuild build {name}", "rez-search says what there is"],
             )
-        record = manifest.read(job.dependencies[name].root) or {}
-        found[name] = str(record.get("fingerprint"))
+        found[name] = manifest.identity(manifest.read(job.dependencies[name].root) or {})
     return found
 
 

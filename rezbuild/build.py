@@ -56,6 +56,7 @@ class Build:
         env: The whole environment of the steps; a recipe may add to it.
         dependencies: What Rez resolved, by name.
         jobserver: Where makes share the jobs with those of other builds, or "".
+        debug_store: Where debug data is kept; see `rezbuild.debug`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Build:
     env: dict[str, str]
     dependencies: Mapping[str, Dependency]
     jobserver: str = ""
+    debug_store: Path = Path()
     commands: list[list[str]] = field(default_factory=list)
 
     @property

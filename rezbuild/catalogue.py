@@ -15,6 +15,12 @@ The file says which versions exist, where each can be had and what its bytes are
     tested = true                    # the project's own tests build it
     debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
                                                                 # the distribution packed it anew
+
+A package that is made of another one's sources says whose: it has all versions of that one.
+
+    versions_of = "python"
+    requires = ["python-=={version}"]
+    tested = ["3.11.2"]
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,14 +41,15 @@ FILE_NAME = "sources.toml"
 # Not \d, which are the digits of all scripts.
 _VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){1,9}[a-z]?")
 _SERIES = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
-_PACKAGE = re.compile(r"[a-z][a-z0-9_]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
+_PACKAGE = re.compile(r"[a-z][a-z0-9_]*")
 _REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
 _SHARED = {"license", "file", "urls", "requires", "patches"}
-_TOP = _SHARED | {"default", "profiled", "series", "versions"}
+_TOP = _SHARED | {"default", "profiled", "debug", "series", "versions"}
 _ENTRY = _SHARED | {"sha256", "size", "debian", "tested"}
 _DEBIAN = {"source", "file", "sha256", "size"}
+_BORROWED = {"versions_of", "requires", "tested"}
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,7 @@ class Release:
         patches: File names in the recipe's ``patches`` folder, applied in this order.
         license: SPDX expression.
         tested: The project's own tests build it; of the others only the sums are known.
+        source: The package whose archives and patches these are, where it is another one.
     """
 
     name: str
@@ -96,6 +104,12 @@ class Release:
     patches: tuple[str, ...]
     license: str
     tested: bool = False
+    source: str = ""
+
+    @property
+    def home(self) -> str:
+        """The package that its archives are kept for, in the cache and in mirrors."""
+        return self.source or self.name
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,7 @@ class Recipe:
     Attributes:
         profiled: The profile (fast, optimized) changes what is built.
         releases: By version, in the order of the file.
+        debug: What debuggers read of it is kept; see `rezbuild.debug`.
     """
 
     name: str
@@ -112,6 +127,13 @@ class Recipe:
     default: str
     profiled: bool
     releases: Mapping[str, Release]
+    debug: bool = False
+
+    def patches(self, release: Release) -> list[Path]:
+        """The patches of one of its releases, in the order they are applied in."""
+        # The link's folder, where it is one: what stands beside it is not the target's neighbour.
+        folder = self.folder.absolute().parent / release.source if release.source else self.folder
+        return [folder / "patches" / name for name in release.patches]
 
     def release(self, version: str) -> Release:
         """The entry of exactly ``version``.
@@ -137,6 +159,10 @@ def load(folder: Path) -> Recipe:
     Raises:
         CatalogueError: It is missing or wrong; the message names file, key and reason.
     """
+    return _recipe(_read(folder), folder)
+
+
+def _read(folder: Path) -> _Table:
     path = folder / FILE_NAME
     try:
         data = toml.loads(path.read_text(encoding="utf-8"))
@@ -147,7 +173,7 @@ def load(folder: Path) -> Recipe:
         ) from None
     except toml.UNREADABLE as error:
         raise toml.unreadable(path, error) from None
-    return _recipe(_Table(path, "", data), folder)
+    return _Table(path, "", data)
 
 
 class _Table:
@@ -207,8 +233,10 @@ class _Table:
 
 
 def _recipe(top: _Table, folder: Path) -> Recipe:
+    if "versions_of" in top.data:
+        return _borrowed(top, folder)
     top.only(_TOP)
-    profiled = top.switch("profiled")
+    profiled, debug = top.switch("profiled"), top.switch("debug")
     versions = top.table("versions")
     if not versions.data:
         raise top.wrong("versions", "is missing: a catalogue has at least one version")
@@ -220,7 +248,35 @@ def _recipe(top: _Table, folder: Path) -> Recipe:
     default = top.text("default")
     if default not in releases:
         raise top.wrong("default", f"is {default!r}, which is not among the versions")
-    return Recipe(name, folder, default, profiled, releases)
+    return Recipe(name, folder, default, profiled, releases, debug)
+
+
+def _borrowed(top: _Table, folder: Path) -> Recipe:
+    """The versions of another recipe, made of the same sources into something else."""
+    top.only(_BORROWED)
+    theirs = top.text("versions_of", _PACKAGE, "a package's name")
+    place = folder.absolute().parent / theirs
+    if not (place / FILE_NAME).is_file():
+        raise top.wrong("versions_of", f"is {theirs!r}, and there is no {place / FILE_NAME}")
+    there = _read(place)
+    if "versions_of" in there.data:
+        raise top.wrong("versions_of", f"is {theirs!r}, whose versions are another one's too")
+    origin = _recipe(there, place)
+    name, tested = folder.resolve().name, top.texts("tested")
+    unknown = [version for version in tested if version not in origin.releases]
+    if unknown:
+        raise top.wrong("tested", f"holds {unknown[0]!r}, which {theirs} does not have")
+    releases = {
+        version: replace(
+            release,
+            name=name,
+            requires=_requests(top, version),
+            tested=version in tested,
+            source=theirs,
+        )
+        for version, release in origin.releases.items()
+    }
+    return Recipe(name, folder, origin.default, profiled=False, releases=releases)
 
 
 def _check_files(versions: _Table, releases: Mapping[str, Release]) -> None:
@@ -241,20 +297,25 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
     own.only(_ENTRY)
     # What a version does not say itself, its series says, or the top of the file for all.
     entry = _Table(own.path, own.key, {**_shared(top), **_series(top, version), **own.data})
-    for request in entry.texts("requires"):
-        if not _REQUEST.fullmatch(request):
-            raise entry.wrong("requires", f"holds {request!r}, which is no Rez request")
     for patch in entry.texts("patches"):
         _check_patch(entry, top.path.parent, patch)
     return Release(
         name=name,
         version=version,
         archives=_archives(entry, version),
-        requires=entry.texts("requires"),
+        requires=_requests(entry, version),
         patches=entry.texts("patches"),
         license=entry.text("license"),
         tested=entry.switch("tested"),
     )
+
+
+def _requests(entry: _Table, version: str) -> tuple[str, ...]:
+    found = tuple(_expand(entry, "requires", r, version) for r in entry.texts("requires"))
+    for request in found:
+        if not _REQUEST.fullmatch(request):
+            raise entry.wrong("requires", f"holds {request!r}, which is no Rez request")
+    return found
 
 
 def _shared(top: _Table) -> dict[str, Any]:

@@ -122,11 +122,11 @@ class Check:
             FetchError: No route gave it.
         """
         if self._source is None:
-            release = catalogue.load(self.recipe).release(self.version)
+            recipe = catalogue.load(self.recipe)
+            release = recipe.release(self.version)
             fetched = Fetcher(self.settings).fetch(release)
             self._source = unpack.unpack(fetched.path, self.scratch / "source")
-            folder = self.recipe / "patches"
-            patches.apply_patches(self._source, [folder / name for name in release.patches])
+            patches.apply_patches(self._source, recipe.patches(release))
         return self._source
 
     @property

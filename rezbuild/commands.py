@@ -124,7 +124,9 @@ def fetch(arguments: argparse.Namespace) -> int:
     if arguments.all:
         for recipe in recipes.values():
             for release in recipe.releases.values():
-                get(recipe, release)
+                # Another package's archives are had for that one.
+                if not release.source:
+                    get(recipe, release)
     elif requests:
         graph.plan(recipes, requests, get)
         missing.clear()  # an older version in the range made up for it, or plan() has raised

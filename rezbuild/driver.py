@@ -71,7 +71,7 @@ class Driver:
         self.paths = repository.search_path(release=options.release)
         self.profile = rezbuild.profile(settings.profile, central=options.release)
         self.repository = repository.target(release=options.release)
-        self.fingerprints: dict[tuple[str, str], str] = {}
+        self.identities: dict[tuple[str, str], str] = {}
         self.reasons: dict[tuple[str, str], str] = {}
         self.profiles: dict[tuple[str, str], str] = {}
         self.locks: dict[tuple[str, str], FileLock] = {}
@@ -159,7 +159,7 @@ class Driver:
         what = f"{step}, installed in {current.root},"
         glibc.check_record(what, current.record, self.settings.glibc_max)
         self.view.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
-        self.fingerprints[step.key] = current.record["fingerprint"]
+        self.identities[step.key] = manifest.identity(current.record)
         return True
 
     def lock(self, step: Step) -> bool:
@@ -247,7 +247,7 @@ class Driver:
         return "what it is built against has changed since"
 
     def _fingerprint(self, step: Step, profile: str) -> str:
-        against = {n: self.fingerprints.get((n, v), "") for n, v in step.built_against.items()}
+        against = {n: self.identities.get((n, v), "") for n, v in step.built_against.items()}
         return manifest.fingerprint(
             step.recipe, step.release, profile, self.tools.description, against
         )
@@ -276,8 +276,9 @@ class Driver:
                 f"{step} was built into {target}, but Rez finds it {where}",
                 advice=["put that repository first in Rez's packages_path (REZ_PACKAGES_PATH)"],
             )
-        self.fingerprints[step.key] = str(found.record.get("fingerprint"))
-        if self.fingerprints[step.key] != self._fingerprint(step, self.profiles[step.key]):
+        self.identities[step.key] = manifest.identity(found.record)
+        planned = self._fingerprint(step, self.profiles[step.key])
+        if found.record.get("fingerprint") != planned:
             raise RezError(
                 f"{step} was built from other inputs than planned",
                 tried=[f"built against {found.record.get('built_against')}"],

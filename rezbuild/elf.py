@@ -45,7 +45,8 @@ class Elf:
     type: str  # "ET_EXEC", "ET_DYN", "ET_REL", ...
     machine: str  # "EM_X86_64", ...
     bits: int  # 32 or 64
-    dynamic: bool  # it has a PT_DYNAMIC segment
+    dynamic: bool  # it has a PT_DYNAMIC segment, with something in it
+    debug: bool  # it holds what debuggers read, and nothing that could be loaded
     interpreter: str | None
     soname: str | None
     needed: tuple[str, ...]  # in the file's order
@@ -97,6 +98,16 @@ def read(path: Path) -> Elf:
     """
     with reading(path) as image:
         return image.describe(path)
+
+
+def build_id(path: Path) -> str | None:
+    """The build-id of the ELF file at `path`, as hex digits; None where it has none.
+
+    Raises:
+        ElfError: The file cannot be read, is no ELF file or is damaged.
+    """
+    with reading(path) as image:
+        return image.build_id()
 
 
 @contextlib.contextmanager
@@ -172,7 +183,8 @@ class Image:
             type=str(self.header["e_type"]),
             machine=str(self.header["e_machine"]),
             bits=self.bits,
-            dynamic=self.dynamic is not None,
+            dynamic=self.dynamic is not None and not self._emptied(),
+            debug=self._emptied(),
             interpreter=self._interpreter(),
             soname=self._text("DT_SONAME"),
             needed=tuple(self.string(value) for value in self._values("DT_NEEDED")),
@@ -241,7 +253,7 @@ class Image:
 
     def _tags(self) -> list[tuple[Any, int]]:
         """The dynamic table up to its DT_NULL."""
-        if self.dynamic is None:
+        if self.dynamic is None or self._emptied():
             return []
         start, size = self.dynamic.p_offset, self.dynamic.p_filesz
         self._check("dynamic table", start, size)
@@ -293,11 +305,31 @@ class Image:
         text = self._bytes(segment.p_offset, min(segment.p_filesz, _MAX_STRING))
         return os.fsdecode(text.partition(b"\0")[0])
 
+    def _emptied(self) -> bool:
+        """``objcopy --only-keep-debug`` keeps the program headers without their bytes."""
+        return self.dynamic is not None and not self.dynamic.p_filesz
+
+    def build_id(self) -> str | None:
+        """The hash that the linker has put into the file, as hex digits: a note, elf(5)."""
+        size = self.structs.Elf_Nhdr.sizeof()
+        for segment in (s for s in self.segments if s.p_type == "PT_NOTE"):
+            offset, end = segment.p_offset, segment.p_offset + segment.p_filesz
+            self._check("notes", offset, segment.p_filesz)
+            while offset + size <= end:
+                note = self._parse(self.structs.Elf_Nhdr, offset)
+                name = offset + size
+                value = name + _aligned(note.n_namesz, segment.p_align)
+                owner = self._bytes(name, min(note.n_namesz, _MAX_STRING))
+                if (owner, note.n_type) == (b"GNU\0", "NT_GNU_BUILD_ID"):
+                    return self._bytes(value, min(note.n_descsz, _MAX_STRING)).hex()
+                offset = value + _aligned(note.n_descsz, segment.p_align)
+        return None
+
     def _executable_stack(self) -> bool:
         """Without PT_GNU_STACK, Linux gives a dynamic object the default of x86: executable."""
         segment = self._find("PT_GNU_STACK")
         if segment is None:
-            return self.dynamic is not None
+            return self.dynamic is not None and not self._emptied()
         return bool(segment.p_flags & P_FLAGS.PF_X)
 
     def versions(self) -> Iterator[tuple[str, str, int]]:
@@ -329,6 +361,12 @@ class Image:
             if not version.vna_next:
                 return
             offset += version.vna_next
+
+
+def _aligned(size: int, alignment: int) -> int:
+    """The size of a part of a note with what fills it up."""
+    step = 8 if alignment == 8 else 4
+    return -(-size // step) * step
 
 
 def _split(path: str | None) -> tuple[str, ...]:

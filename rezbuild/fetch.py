@@ -116,7 +116,7 @@ class Fetcher:
             MachineError: The cache or ``folder`` cannot be written.
         """
         fetched = self.fetch(release)
-        target = folder / release.name / fetched.archive.file
+        target = folder / release.home / fetched.archive.file
         with _disk(f"the folder {folder}", "name a folder that can be written and has space"):
             if not _is_right(target, fetched.archive):
                 _copy(fetched.path, target)
@@ -129,7 +129,7 @@ class Fetcher:
         )
 
     def _place(self, release: Release, archive: Archive) -> Path:
-        return self._base / release.name / archive.file
+        return self._base / release.home / archive.file
 
     def _good_hit(self, release: Release) -> Fetched | None:
         for archive in release.archives:
@@ -195,7 +195,7 @@ class Fetcher:
     def _routes(self, release: Release) -> Iterator[_Route]:
         for mirror in self._settings.mirrors:
             for archive in release.archives:
-                yield self._mirror_route(mirror, release.name, archive)
+                yield self._mirror_route(mirror, release.home, archive)
         for archive in release.archives:
             for url in archive.urls:
                 yield _Route(public_address(url), archive, functools.partial(self._web.get, url))

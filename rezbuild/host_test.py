@@ -26,7 +26,8 @@ def sources(recipe: Path) -> list[Path]:
 
 def write(payload: Path, recipe: Path) -> None:
     """Writes the test into the payload."""
-    files = [path.relative_to(payload).as_posix() for path in elf.walk(payload)]
+    loaded = [path for path in elf.walk(payload) if not elf.read(path).debug]
+    files = [path.relative_to(payload).as_posix() for path in loaded]
     folder = payload / FOLDER
     folder.mkdir()
     for path in sources(recipe):

@@ -28,6 +28,7 @@ _MODULES = (
     "bake.py",
     "build.py",
     "ccache.py",
+    "debug.py",
     "data/libraries.toml",
     "data/run.sh",
     "elf.py",
@@ -57,7 +58,7 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     files = [recipe.folder / name for name in ("package.py", "recipe.py")]
     helpers = set(recipe.folder.glob("*.py")) - set(recipe.folder.glob("check*.py")) - set(files)
     files += sorted(helpers) + host_test.sources(recipe.folder)
-    files += [recipe.folder / "patches" / name for name in release.patches]
+    files += recipe.patches(release)
     files += [here / name for name in _MODULES]
     try:
         parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
@@ -80,11 +81,22 @@ def fingerprint(
         release: The version.
         profile: Counts only where the recipe says that it changes what is built.
         compiler: What the compiler says of itself.
-        dependencies: The fingerprint of each package it is built against, by name.
+        dependencies: The `identity` of each package it is built against, by name.
     """
     parts = [recipe_revision(recipe, release), profile if recipe.profiled else "", compiler]
     parts += [f"{name}\0{value}" for name, value in sorted(dependencies.items())]
     return _digest(parts)
+
+
+def identity(record: Mapping[str, Any]) -> str:
+    """What stands for a payload in the fingerprint of one that is built against it.
+
+    Its own fingerprint, and its build-ids where it has debug data: that fits one build only, and
+    another one from the same inputs, as with a profile that was collected anew, is another one.
+    """
+    found = str(record.get("fingerprint"))
+    ids: Mapping[str, str] = record.get("build_ids") or {}
+    return _digest([found, *sorted(ids.values())]) if ids else found
 
 
 def write(payload: Path, record: Mapping[str, Any]) -> None:

@@ -87,8 +87,10 @@ def strip(payload: Path, program: str) -> None:
     Raises:
         RelocationError: ``strip`` failed.
     """
-    files = [path for path in elf.walk(payload) if elf.read(path).type in ("ET_EXEC", "ET_DYN")]
-    for path in files:
+    for path in elf.walk(payload):
+        data = elf.read(path)
+        if data.debug or data.type not in ("ET_EXEC", "ET_DYN"):
+            continue
         with _writable(path):
             _run([program, "--strip-unneeded", str(path)], path)
 

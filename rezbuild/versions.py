@@ -64,7 +64,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def _had_from(release: Release, cache: Path) -> Iterable[str]:
-    if any((cache / release.name / archive.file).is_file() for archive in release.archives):
+    if any((cache / release.home / archive.file).is_file() for archive in release.archives):
         yield "cache"
     if any(archive.urls for archive in release.archives):
         yield "upstream"

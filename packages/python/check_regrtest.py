@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from rez.version import Version, VersionRange
 
-from rezbuild import toml
+from rezbuild import loading, toml
 from rezbuild.check import Result, snapshot
 from rezbuild.errors import CatalogueError, CheckError
 
@@ -27,8 +27,6 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 # Seconds a file of tests may take: the slowest one takes three minutes on two cores.
 TIMEOUT = 1200
-# Names of C modules that only tests use, by what their source files are called.
-HELPERS = ("_test*.c", "xxlimited*.c", "_ctypes/_ctypes_test.c", "_xxtestfuzz/_xxtestfuzz.c")
 # One line of regrtest's own report, as 3.9 to 3.14 write it.
 _LINE = re.compile(
     r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+/(\d+)(?:/\d+)*\] "
@@ -169,45 +167,20 @@ def assemble(c):
     shutil.copytree(c.root, copy, symlinks=True)
     python = copy / "bin/python3"
     lib = copy / f"lib/python{'.'.join(c.version.split('.')[:2])}"
-    source = c.source()
-    for folder in sorted((source / "Lib").rglob("*")):
-        if folder.is_dir() and folder.name in ("test", "tests", "idle_test"):
-            target = lib / folder.relative_to(source / "Lib")
-            if not target.exists():
-                shutil.copytree(folder, target)
-    modules = source / "Modules"
-    for path in sorted(found for pattern in HELPERS for found in modules.glob(pattern)):
-        _compile(c, path, copy, lib / "lib-dynload")
+    contents = loading.load(c.recipe.parent / "python_tests", "contents.py")
+    contents.copy(c.source(), lib)
+    for name, words in contents.helpers(c.source(), copy, lib / "lib-dynload"):
+        _compile(c, name, words)
     return python
 
 
-def _compile(c, path, copy, target):
-    """One C module, unless the payload has it."""
-    name = path.stem.removesuffix("module")
-    if next(target.glob(f"{name}.*"), None):
-        return
-    include = next(copy.glob("include/python3*"))
-    more = sorted((path.parent / name).glob("*.c"))
-    if path.parent.name == name:
-        more = sorted(p for p in path.parent.glob("*.c") if p != path)
-    modules = c.source() / "Modules"
-    # As setup.py of 3.9 has it; later sources say it themselves.
-    core = ["-DPy_BUILD_CORE_MODULE"] if name == "_testinternalcapi" else []
-    done = c.run(
-        *(c.compiler, "-shared", "-fPIC", "-O1", "-w", *core),
-        *(f"-I{include}", f"-I{include / 'internal'}", f"-I{modules}"),
-        *(path, *more, "-lm", "-o", target / f"{name}.{_suffix(target)}"),
-    )
+def _compile(c, name, words):
+    done = c.run(c.compiler, *words)
     if done.returncode != 0:
         raise CheckError(
             f"{name}, which tests need, cannot be compiled:\n{done.stderr[-2000:]}",
             advice=["the payload's headers are used: are they whole?"],
         )
-
-
-def _suffix(folder):
-    """As in ``cpython-311-x86_64-linux-gnu.so``."""
-    return next(folder.glob("*.so")).name.partition(".")[2]
 
 
 # The run.

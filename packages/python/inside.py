@@ -44,9 +44,11 @@ LINK = (
 )
 # A library that was linked to libpython finds this program by that name (ld.so compares sonames),
 # so there is one runtime in a process. Not position-independent: as Debian's, and its data needs no
-# relocation at each start.
+# relocation at each start. LTO generates code as the objects were compiled, for a shared library,
+# unless it is told.
 LINK_WHOLE = (
-    "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -Wl,-soname,$(INSTSONAME) -o $@"
+    "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -fno-pic -fno-pie"
+    " -Wl,-soname,$(INSTSONAME) -o $@"
     " Programs/python.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
 )
 RULES = """

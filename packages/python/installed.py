@@ -21,7 +21,7 @@ OURS = re.compile(
       | -f(no-)?lto\S* | -fuse-linker-plugin | -ffat-lto-objects
       | -fprofile-\S* | -Wno-missing-profile | -fno-reorder-blocks-and-partition
       | -fno-semantic-interposition
-      | -Wl,-z,\S* | -Wl,--exclude-libs\S*
+      | -Wl,-z,\S* | -Wl,--exclude-libs\S* | -Wl,--build-id\S*
     )(?![^\s'"])""",
     re.VERBOSE,
 )

@@ -110,19 +110,21 @@ def fix(lib):
     changed.append(_movable_scripts(lib / WHEEL))
     for name in ("pip", "setuptools"):
         _record(lib / "site-packages", name, changed)
-    _no_pth(lib / "site-packages")
+    # Each start would read it and import what it names: it is for a distutils that is imported
+    # before the setuptools that replaces it.
+    _drop(lib / "site-packages", "*.pth")
+    # What starts scripts on Windows.
+    _drop(lib / "site-packages", "**/*.exe")
 
 
-def _no_pth(site):
-    """Each start would read the file and import what it names.
-
-    It is for a distutils that is imported before the setuptools that replaces it.
-    """
-    for path in site.glob("*.pth"):
+def _drop(site, pattern):
+    """Leaves files out, and out of the lists of what their packages have."""
+    for path in site.glob(pattern):
         path.unlink()
+        name = path.relative_to(site)
         for record in site.glob("*.dist-info/RECORD"):
             rows = record.read_text().splitlines(keepends=True)
-            record.write_text("".join(row for row in rows if not row.startswith(f"{path.name},")))
+            record.write_text("".join(row for row in rows if not row.startswith(f"{name},")))
 
 
 def _edit(path, line, condition):

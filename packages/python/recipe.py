@@ -10,6 +10,9 @@ from . import inside, installed, managed
 # Modules that link libraries which no Rez package brings and a studio has no use for.
 NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 3.13"}
 
+# What the compiler's profile is collected from.
+TRAINING = "training.py"
+
 # Run by the new interpreter: it is built against what Rez resolved, and not against the host's.
 CHECK = """\
 import sys
@@ -36,7 +39,10 @@ def build(b):
     _check_profile(b)
     if b.optimized:
         _link_in_parallel(b)
+        shutil.copyfile(b.recipe / TRAINING, b.source / TRAINING)
     b.make()
+    if b.optimized:
+        _check_training(b)
     b.install()
     _trim(b)
     for name in ("python", "pip"):
@@ -66,11 +72,15 @@ def finish(b):
 
 
 def _flags(b):
+    # The last one of these that fits counts.
+    mapped = f"-ffile-prefix-map={b.destdir.parent}=. -ffile-prefix-map={b.source}=."
     b.flags(
-        # No -g: debug data would be compiled for nothing, it is stripped. Some modules' code names
-        # its file, and setup.py compiles by absolute paths.
         OPT=f"-DNDEBUG -fwrapv {'-O3' if b.optimized else '-O2'} -Wall",
-        CFLAGS_NODIST=f"-ffile-prefix-map={b.source}=.",
+        # Debug data is kept for python_debug, and is found by build-ids. It names the headers of
+        # the dependencies; some modules' code names its file, and setup.py compiles by absolute
+        # paths. LTO writes debug data when it links.
+        CFLAGS_NODIST=f"-g {mapped}",
+        LDFLAGS_NODIST=f"-Wl,--build-id=sha1 {mapped}",
         # To 3.10 uuid.h is looked for by that name.
         CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
     )
@@ -81,8 +91,8 @@ def _environment(b):
         # configure puts it into RUNSHARED, so that the new interpreter finds what it is linked to
         # while it builds itself; a rpath for that would leave its text in the files.
         "LD_LIBRARY_PATH": ":".join(str(dependency.lib) for dependency in b.dependencies.values()),
-        # The training runs as many processes as there are jobs; each adds to the profile.
-        "PROFILE_TASK": f"-m test --pgo --timeout=1200 -j{b.jobs}",
+        # As many processes as there are jobs; each adds to the profile.
+        "PROFILE_TASK": f"{TRAINING} {b.jobs}",
     }
 
 
@@ -132,6 +142,21 @@ def _link_in_parallel(b):
     freeze = "$(LINKCC) {} -o $@ Programs/_freeze_module.o"
     old, new = freeze.format("$(PY_CORE_LDFLAGS)"), freeze.format("$(PY_LDFLAGS_NOLTO)")
     makefile.write_text(text.replace(old, new))
+
+
+def _check_training(b):
+    """Make goes on whatever becomes of it, and the interpreter is slower for no visible reason.
+
+    Raises:
+        BuildError: Some of it, or all, did not run to its end.
+    """
+    path = b.source / "training-failed"
+    failed = path.read_text() if path.is_file() else "all of it"
+    if failed:
+        raise BuildError(
+            f"the training of the optimized interpreter failed: {failed}",
+            advice=["the log of make says how", "or build with --profile fast"],
+        )
 
 
 def _hide_from_pkg_config(b, name):

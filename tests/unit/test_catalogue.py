@@ -125,6 +125,8 @@ WRONG = {
     "debian file": ("thing_1.1.1w.orig", "../thing_1.1.1w.orig", r"debian\.file is not"),
     "tested": ("size = 10", 'size = 10\ntested = "yes"', "tested is not true or false"),
     "tested for all": ('license = "Zlib"', 'license = "Zlib"\ntested = true', "tested is unknown"),
+    "debug": ('license = "Zlib"', 'license = "Zlib"\ndebug = 1', "debug is not true or false"),
+    "unknown field in a request": ('"other-1"', '"other-{x}"', r"requires holds \{x\}; known"),
     "profiled": ('license = "Zlib"', 'license = "Zlib"\nprofiled = "yes"', "profiled is not"),
 }
 
@@ -138,6 +140,53 @@ def test_what_is_wrong_is_named(tmp_path, case):
         load(tmp_path, text)
     assert str(tmp_path / "thing" / "sources.toml") in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+BORROWED = 'versions_of = "thing"\nrequires = ["thing-=={version}"]\ntested = ["1.2.3"]\n'
+
+
+def borrow(folder: Path, text: str = BORROWED) -> catalogue.Recipe:
+    if not (folder / "thing").exists():
+        load(folder, GOOD)
+    (folder / "thing_more").mkdir()
+    (folder / "thing_more/sources.toml").write_text(text)
+    return catalogue.load(folder / "thing_more")
+
+
+def test_another_ones_versions(tmp_path):
+    more, thing = borrow(tmp_path), catalogue.load(tmp_path / "thing")
+    assert (more.name, more.default, more.profiled) == ("thing_more", "1.2.3", False)
+    assert list(more.releases) == list(thing.releases)
+    found, theirs = more.release("1.2.3"), thing.release("1.2.3")
+    assert (found.archives, found.license) == (theirs.archives, theirs.license)
+    assert (found.home, theirs.home, found.requires) == ("thing", "thing", ("thing-==1.2.3",))
+    assert [release.tested for release in more.releases.values()] == [True, False]
+
+
+def test_another_ones_patches(tmp_path):
+    (tmp_path / "thing/patches").mkdir(parents=True)
+    patch = tmp_path / "thing/patches/a.patch"
+    patch.write_text("")
+    text = GOOD.replace("requires", 'patches = ["a.patch"]\nrequires', 1)
+    (tmp_path / "thing/sources.toml").write_text(text)
+    for recipe in (borrow(tmp_path), catalogue.load(tmp_path / "thing")):
+        assert recipe.patches(recipe.release("1.2.3")) == [patch]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"thing"', '"other"', "versions_of is 'other', and there is no"),
+        ('"thing"', '"../thing"', "versions_of is not a package's name"),
+        ('"thing"', '"thing_more"', "whose versions are another one's too"),
+        ("1.2.3", "7", "tested holds '7', which thing does not have"),
+        ("tested", "default", "default is unknown"),
+        ("{version}", "{name}", "known: version, series"),
+    ],
+)
+def test_versions_of_another_one_that_are_wrong(tmp_path, old, new, message):
+    with pytest.raises(CatalogueError, match=message):
+        borrow(tmp_path, BORROWED.replace(old, new))
 
 
 def test_a_version_twice_is_refused(tmp_path):

@@ -233,7 +233,22 @@ def test_debug_symbols_apart(compile_c: Compiler) -> None:
     debug = program.with_suffix(".debug")
     subprocess.run(["objcopy", "--only-keep-debug", str(program), str(debug)], check=True)
     found = elf.read(debug)
-    assert (found.dynamic, found.needed, found.interpreter) == (True, (), None)
+    assert (found.debug, found.dynamic, found.needed, found.interpreter) == (True, False, (), None)
+    assert elf.build_id(debug) == elf.build_id(program) is not None
+    assert not elf.read(program).debug
+
+
+def test_build_ids_are_those_that_readelf_says(compile_c: Compiler) -> None:
+    for style in ("sha1", "md5", "0xabcdef01", "none"):
+        library = compile_c.library(f"lib{style}.so", f"-Wl,--build-id={style}")
+        said = subprocess.run(
+            ["readelf", "--notes", "--wide", str(library)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        lines = [line.split()[-1] for line in said.splitlines() if "Build ID" in line]
+        assert [elf.build_id(library)] == (lines or [None])
 
 
 def test_agrees_with_readelf(compile_c: Compiler) -> None:

@@ -38,7 +38,7 @@ def build(tmp_path):
         ("X=-L/rezbuild/zlib-1.3.1/lib/pkgconfig/../../lib -lz", "X= -lz"),
         ("-I/rezbuild/python-3.11.2/include", "-I/rezbuild/python-3.11.2/include"),
         ("/usr/bin/gcc-ar", "ar"),
-        ("-Wl,-z,relro,-z,now -Wl,--as-needed", "-Wl,--as-needed"),
+        ("-Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--build-id=sha1", "-Wl,--as-needed"),
         ("-DNDEBUG -DNDEBUG -DNDEBUGGER", "-DNDEBUG -DNDEBUGGER"),
         ("is gcc-12 here", "is gcc-12 here"),
     ],
@@ -84,3 +84,30 @@ def test_the_json_files_of_newer_versions_are_relative(installed, build):
     assert '"dynamic": "./lib/libpython3.14.so.1.0"' in text
     assert '"LIBDIR": "../../lib"' in text
     assert '"CC": "cc"' in text
+
+
+@pytest.fixture(scope="module")
+def training():
+    return loading.load(FOLDER, "training.py")
+
+
+def test_each_workload_of_the_training_runs(training, tmp_path, monkeypatch):
+    """They run on each version that is built; this one is another."""
+    for name in ("Lib", "Python"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for workload in training.WORKLOADS:
+        workload()
+    assert all(times > 0 for times in training.WORKLOADS.values())
+
+
+def test_a_training_that_failed_stops_the_build(tmp_path):
+    recipe = loading.load(FOLDER, "recipe.py")
+    build = types.SimpleNamespace(source=tmp_path)
+    with pytest.raises(BuildError, match="training of the optimized interpreter failed: all of it"):
+        recipe._check_training(build)
+    (tmp_path / "training-failed").write_text("markup sums")
+    with pytest.raises(BuildError, match="failed: markup sums"):
+        recipe._check_training(build)
+    (tmp_path / "training-failed").write_text("")
+    recipe._check_training(build)

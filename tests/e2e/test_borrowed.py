@@ -1,0 +1,95 @@
+"""Packages that are made of another one's sources, and of its debug data."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+# It lists what there is of low.
+RECIPE = """\
+from rezbuild import debug
+
+
+def build(b):
+    found = debug.find(b.dependency("low"), b.debug_store)
+    b.payload.mkdir(parents=True)
+    (b.payload / "ids").write_text(" ".join(found))
+"""
+FLAGS = '    b.flags(CFLAGS=f"-g -Wl,--build-id -ffile-prefix-map={b.source}=. %s")\n'
+
+
+@pytest.fixture
+def more(toys):
+    """``low_more``, made of the sources of low, and of what low's build has put aside."""
+    toys.edit("low/sources.toml", "profiled", "debug = true\nprofiled")
+    toys.edit("low/recipe.py", "    b.make", FLAGS % "" + "    b.make")
+    folder = toys.recipes / "low_more"
+    folder.mkdir()
+    (folder / "sources.toml").write_text('versions_of = "low"\nrequires = ["low-=={version}"]\n')
+    (folder / "recipe.py").write_text(RECIPE)
+    package = (toys.recipes / "low/package.py").read_text()
+    package = re.sub("private_build_requires", "requires", package.replace('"low"', '"low_more"'))
+    (folder / "package.py").write_text(package)
+    return folder
+
+
+def ids(studio) -> tuple[str, list[str]]:
+    """What low_more says, and what low is."""
+    (said,) = studio.local.glob("low_more/1.0.0/*/*/ids")
+    (record,) = studio.local.glob("low/1.0.0/*/*/rezbuild.json")
+    return said.read_text(), list(json.loads(record.read_text())["build_ids"].values())
+
+
+def agree(studio) -> str:
+    said, there = ids(studio)
+    assert [said] == there
+    return said
+
+
+def test_it_follows_what_it_is_made_of(studio, toys, more):
+    assert "low_more" not in studio.rezbuild("build", "low").stdout, "it is on request"
+    studio.rezbuild("build", "low_more")
+    first = agree(studio)
+    done = studio.rez("env", "low_more", "--", "printenv", "REZ_LOW_VERSION")
+    assert done.stdout.strip() == "1.0.0", "Rez brings the very version along"
+    done = studio.rezbuild("build", "low_more")
+    assert done.stdout.count("nothing to do") == 2
+    toys.edit("low/recipe.py", "=. ", "=. -O1 -DCHANGED")
+    studio.rezbuild("build", "low_more")
+    agree(studio)
+    # The same inputs, but another file: as where a profile is collected anew.
+    salt = "{__import__('time').time_ns()}"
+    toys.edit("low/recipe.py", "-DCHANGED", f"-Wl,--build-id=0x0{salt}")
+    for _ in range(2):
+        studio.rezbuild("build", "low", "--force")
+        said = studio.rezbuild("build", "low_more").stdout
+        assert "low_more-1.0.0: building, what it is built against has changed since" in said
+        assert agree(studio) != first
+
+
+def test_data_that_is_lost(studio, toys, more):
+    studio.rezbuild("build", "low")
+    cache = more.parents[1] / "cache/debug"
+    shutil.rmtree(cache)
+    done = studio.rezbuild("build", "low_more", ok=False)
+    assert done.returncode == 7
+    assert "next:  build it here, which keeps the data: rezbuild build low-1.0.0 --force" in (
+        done.stderr
+    )
+    studio.rezbuild("build", "low", "--force")
+    studio.rezbuild("build", "low_more")
+    agree(studio)
+
+
+def test_its_sources_are_fetched_once(studio, toys, more, tmp_path):
+    mirror = tmp_path / "second"
+    studio.rezbuild("fetch", "--all", "--to", mirror)
+    assert sorted(path.name for path in mirror.iterdir()) == ["low", "top"]
+    shutil.rmtree(more.parents[1] / "cache")
+    studio.rezbuild("fetch", "low_more", REZBUILD_MIRRORS=str(mirror))
+    assert sorted(p.name for p in (more.parents[1] / "cache/sources").iterdir()) == ["low"]

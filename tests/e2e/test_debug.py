@@ -1,0 +1,82 @@
+"""python_debug: gdb names functions, lines and Python code of a python that has been moved."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from moving import PYTHON, gone, host_family, variant
+from studio import Studio
+
+from rezbuild import elf
+from rezbuild.settings import Settings
+
+pytestmark = pytest.mark.e2e
+
+# Where CPython's own tests of its gdb commands stop as well: each Python can call it.
+SCRIPT = """\
+def inner(number):
+    id(number)
+def outer():
+    inner(42)
+outer()
+"""
+COMMANDS = ("set breakpoint pending on", "break builtin_id", "run", "bt", "frame 0", "py-bt")
+
+
+@pytest.fixture(scope="module")
+def repository(built: Studio, scratch: Path) -> Path:
+    """A copy of the package and of its python, in a folder with a space in its name."""
+    request = f"python_debug-{PYTHON}"
+    assert f"ready: rez-env python_debug=={PYTHON}" in built.rezbuild("build", request).stdout
+    folder = scratch / "debug repository"
+    folder.mkdir()
+    host_family(built, folder)
+    for name in ("python", "python_debug"):
+        built.rez("cp", "--dest-path", folder, f"{name}-{PYTHON}")
+    return folder
+
+
+def test_there_is_data_for_each_file_of_the_payload(repository):
+    root, more = (variant(repository, name) for name in ("python", "python_debug"))
+    own = [path for path in elf.walk(root) if root / "deps" not in path.parents]
+    ids = {elf.build_id(path) for path in own}
+    data = list(elf.walk(more))
+    assert {elf.build_id(path) for path in data} == ids
+    for path in data:
+        build_id = elf.build_id(path)
+        assert path == more / f"lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
+
+
+def test_gdb_shows_a_moved_python(built, repository, tmp_path):
+    if not shutil.which("gdb"):
+        pytest.skip("gdb is not installed: apt-get install gdb")
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    orders = [word for command in COMMANDS for word in ("-ex", command)]
+    with gone(built.local):
+        said = built.in_env(
+            *(repository, "python_debug", "gdb-python", "-batch", *orders),
+            *("--args", "python3", "-I", script),
+        ).stdout
+    assert "Breakpoint 1, builtin_id (" in said
+    # A line of the source itself.
+    assert "builtin_id(PyModuleDef *self, PyObject *v)" in said or "PyLong_FromVoidPtr" in said
+    assert "at ./Python/bltinmodule.c:" in said or "at Python/bltinmodule.c:" in said
+    assert " in main " in said or "main (" in said
+    for line, name in ((2, "inner"), (4, "outer"), (5, "<module>")):
+        assert f'File "{script}", line {line}, in {name}' in said
+
+
+def test_data_that_is_not_in_the_cache(built, repository, tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "sources").symlink_to(Settings.read(built.env).cache / "sources")
+    done = built.rezbuild(
+        "build", f"python_debug-{PYTHON}", "--force", ok=False, REZBUILD_CACHE=str(cache)
+    )
+    assert done.returncode == 7
+    assert f"the debug data of python-{PYTHON} is not in the cache" in done.stderr
+    assert f"rezbuild build python-{PYTHON} --force" in done.stderr
+    assert variant(built.local, "python_debug").is_dir()

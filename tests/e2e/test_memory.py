@@ -1,0 +1,153 @@
+"""How the program asks the kernel for its memory, and what a start does not ask about at all."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from moving import PYTHON_SERIES
+
+from rezbuild import filecalls, manifest
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(PYTHON_SERIES < (3, 11), reason="3.11 on"),
+]
+KERNEL = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+HUGE = 2 << 20
+# A jump through a table at a fixed address, as in `jmp *table(,%rax,8)`: Intel's manual, volume 2,
+# FF /4 with a SIB byte, scale 8, no base. Position-independent code has none.
+TABLE = re.compile(rb"\xff\x24[\xc5\xcd\xd5\xdd\xe5\xed\xf5\xfd]")
+# An older strace does not know the name.
+CALL = re.compile(r"madvise\(\w+, (\d+), (?:MADV_POPULATE_WRITE|0x17\b.*?)\) += (\S+)")
+
+
+def test_the_program_is_compiled_for_a_fixed_place(payload):
+    """LTO would generate code for a shared library, which each opcode pays for."""
+    if manifest.read(payload)["profile"] != "optimized" or platform.machine() != "x86_64":
+        pytest.skip("the fast profile has no LTO; the machine code is that of x86_64")
+    with (payload / "bin/python3").open("rb") as stream:
+        file = ELFFile(stream)
+        assert file["e_type"] == "ET_EXEC"
+        code = file.get_section_by_name(".text").data()
+    assert len(TABLE.findall(code)) > 100
+
+
+def test_the_data_is_filled_in_one_call(payload):
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed: apt-get install strace")
+    argv = ["strace", "-e", "trace=madvise", payload / "bin/python3", "-I", "-c", "pass"]
+    done = subprocess.run(argv, env={}, capture_output=True, text=True, check=True)
+    found = re.findall(
+        r"madvise\(\w+, (\d+), (?:MADV_POPULATE_WRITE|0x17\b.*?)\) += (\S+)", done.stderr
+    )
+    assert len(found) == 1, done.stderr
+    size, result = found[0]
+    assert int(size) > 1 << 20
+    if KERNEL >= (5, 14):
+        assert result == "0"
+
+
+SMAPS = """\
+import json, re
+kept = [object() for _ in range(600_000)]
+found, region = [], None
+for line in open("/proc/self/smaps"):
+    match = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+    if match:
+        region = [int(number, 16) for number in match.groups()]
+    elif line.startswith("VmFlags:") and "hg" in line.split():
+        found.append(region)
+print(json.dumps(found))
+"""
+
+
+def test_much_memory_is_in_huge_pages(built, payload):
+    if not Path("/sys/kernel/mm/transparent_hugepage/enabled").is_file():
+        pytest.skip("this kernel has no transparent huge pages")
+    done = built.run(payload / "bin/python3", "-I", "-c", SMAPS)
+    regions = json.loads(done.stdout)
+    # 600,000 objects of 16 bytes: four pages and more, all but the first.
+    assert sum(end - start for start, end in regions) >= 4 * HUGE
+    assert all(start % HUGE == 0 and end % HUGE == 0 for start, end in regions)
+
+
+def test_little_memory_is_not(built, payload):
+    code = SMAPS.replace("600_000", "6")
+    assert json.loads(built.run(payload / "bin/python3", "-I", "-c", code).stdout) == []
+
+
+PLACES = """\
+import json, os, sys, zipimport
+folder, missing, archive = sys.path[1:4]
+import first
+try:
+    import later
+except ImportError:
+    pass
+kinds = [type(sys.path_importer_cache[p]).__name__ for p in (folder, missing, archive)]
+# A folder that was listed knows of what came since, where its time tells or it is told.
+with open(os.path.join(folder, "later.py"), "w") as stream:
+    stream.write("value = 2")
+import importlib
+importlib.invalidate_caches()
+import later
+# One that was only looked at is listed when it is searched.
+new = os.path.join(folder, "new")
+os.mkdir(new)
+finder = sys.path_hooks[0](new)
+with open(os.path.join(new, "fresh.py"), "w"):
+    pass
+import zipped
+print(json.dumps({
+    "kinds": kinds,
+    "found": [first.value, later.value, zipped.value],
+    "fresh": finder.find_spec("fresh") is not None,
+    "zip": zipped.__loader__.archive == archive,
+    "hooks": sys.path_hooks[-1] is zipimport.zipimporter,
+}))
+"""
+
+
+def test_folders_and_zip_files_on_the_path(built, payload, tmp_path):
+    """A folder is looked at once before it is listed, and nothing is missed by that."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "first.py").write_text("value = 1")
+    archive = tmp_path / "modules.zip"
+    with zipfile.ZipFile(archive, "w") as stream:
+        stream.writestr("zipped.py", "value = 3")
+    path = f"{folder}:{tmp_path}/missing:{archive}"
+    done = built.run(payload / "bin/python3", "-c", PLACES, cwd="/", PYTHONPATH=path)
+    assert json.loads(done.stdout) == {
+        "kinds": ["FileFinder", "NoneType", "zipimporter"],
+        "found": [1, 2, 3],
+        "fresh": True,
+        "zip": True,
+        "hooks": True,
+    }
+
+
+USER = "import json, site; print(json.dumps([site.ENABLE_USER_SITE, site.USER_SITE]))"
+
+
+def test_who_has_no_user_site_is_not_asked_for_a_home(built, payload, tmp_path):
+    """Where HOME is not set, as in a farm's service, it may be a question to a directory server."""
+    python = payload / "bin/python3"
+    assert json.loads(built.run(python, "-I", "-c", USER).stdout) == [False, None]
+    there = json.loads(built.run(python, "-c", USER, HOME=str(tmp_path)).stdout)
+    assert there[0] is True
+    assert there[1].startswith(f"{tmp_path}/.local/lib/python")
+    # Who asks all the same is told.
+    asked = "import site; print(site.getusersitepackages())"
+    assert built.run(python, "-I", "-c", asked, HOME=str(tmp_path)).stdout.strip() == there[1]
+    if shutil.which("strace"):
+        traced = filecalls.trace((python, "-I", "-c", "pass"), env={}, cwd=Path("/"))
+        assert not [call.path for call in traced.calls if call.path == "/etc/passwd"]

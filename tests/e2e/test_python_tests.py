@@ -1,0 +1,57 @@
+"""python_tests: the standard library's tests run on a moved python, which has none itself."""
+
+from __future__ import annotations
+
+import pytest
+from moving import PYTHON, PYTHON_SERIES, gone, host_family, snapshot, variant
+
+pytestmark = pytest.mark.e2e
+
+# Plain ones, those with C modules of their own, and to 3.11 some that are inside of packages.
+NAMES = ["test_json", "test_unittest", "test_ctypes", "test_call"]
+INSIDE = {"distutils.tests", "idlelib.idle_test", "lib2to3.tests", "unittest.test"}
+
+
+@pytest.fixture(scope="module")
+def repository(built, scratch):
+    """A copy of the package and of its python; both are read-only."""
+    request = f"python_tests-{PYTHON}"
+    assert f"ready: rez-env python_tests=={PYTHON}" in built.rezbuild("build", request).stdout
+    folder = scratch / "tests repository"
+    folder.mkdir()
+    host_family(built, folder)
+    for name in ("python", "python_tests"):
+        built.rez("cp", "--dest-path", folder, f"{name}-{PYTHON}")
+    return folder
+
+
+def test_the_tests_run(built, repository, tmp_path):
+    before = snapshot(variant(repository, "python_tests"))
+    with gone(built.local):
+        run = ("python3", "-m", "test", "--tempdir", tmp_path, *NAMES)
+        said = built.in_env(repository, "python_tests", *run).stdout
+    assert f"All {len(NAMES)} tests OK." in said
+    assert snapshot(variant(repository, "python_tests")) == before
+
+
+@pytest.mark.skipif(PYTHON_SERIES != (3, 11), reason="they have moved since")
+def test_those_inside_of_packages_are_found(built, repository):
+    code = f"import importlib, test\nfor name in {sorted(INSIDE)}: importlib.import_module(name)"
+    built.in_env(repository, "python_tests", "python3", "-W", "ignore", "-c", code)
+
+
+def test_helpers_are_there(built, repository):
+    code = "import _testcapi, _testbuffer; print(_testcapi.INT_MAX)"
+    assert built.in_env(repository, "python_tests", "python3", "-c", code).stdout.strip() == str(
+        2**31 - 1
+    )
+
+
+def test_a_python_alone_is_as_before(built, repository):
+    done = built.in_env(repository, "python", "python3", "-c", "import test", ok=False)
+    assert "No module named 'test'" in done.stderr
+
+
+def test_the_payload_passes_its_checks(built, repository):
+    out = built.rezbuild("check", variant(repository, "python_tests")).stdout
+    assert "FAILED" not in out

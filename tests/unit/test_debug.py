@@ -1,0 +1,98 @@
+"""Debug data of small real files: kept by build-id, and found by the stripped file's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rezbuild import debug, elf, manifest, relocate, toolchain
+from rezbuild.audit import audit
+from rezbuild.build import Dependency
+from rezbuild.errors import AuditError, BuildError, RelocationError
+
+NAMED = "int deep(int x) { return x * 2; }\n"
+
+
+@pytest.fixture
+def payload(compile_c, tmp_path) -> Path:
+    folder = tmp_path / "payload"
+    mapped = f"-ffile-prefix-map={tmp_path}=."
+    compile_c.library(f"{folder}/lib/libone.so", "-g", mapped, "-Wl,--build-id", source=NAMED)
+    compile_c.program(f"{folder}/bin/program", "-g", mapped, "-Wl,--build-id")
+    return folder
+
+
+def keep(payload: Path, store: Path, named=lambda _: ()) -> dict[str, str]:
+    return debug.keep(payload, store, shutil.which("objcopy") or "", named)
+
+
+def test_what_is_kept_is_found_by_the_stripped_files(payload, tmp_path):
+    store = tmp_path / "cache/debug"
+    ids = keep(payload, store)
+    assert set(ids) == {"bin/program", "lib/libone.so"}
+    relocate.strip(payload, "strip")
+    found = debug.find(Dependency("thing", "1.0", payload), store)
+    assert {found[ids[name]] for name in ids} == {store / debug.place(i) for i in ids.values()}
+    assert {elf.build_id(path): path for path in found.values()} == found
+    data = found[ids["lib/libone.so"]]
+    said = subprocess.run(
+        ["readelf", "--debug-dump=info", data], capture_output=True, text=True, check=True
+    ).stdout
+    assert "deep" in said
+    assert str(tmp_path) not in said
+    assert [path.name for path in data.parent.iterdir()] == [data.name]
+
+
+def test_data_is_neither_stripped_nor_held_to_the_rules_for_libraries(payload, tmp_path):
+    store = tmp_path / "store"
+    keep(payload, store)
+    before = {path: path.read_bytes() for path in elf.walk(store)}
+    relocate.strip(store, "strip")
+    plan = relocate.plan(store, ())
+    relocate.apply(plan, store, toolchain.patchelf())
+    assert {path: path.read_bytes() for path in elf.walk(store)} == before
+    assert not audit(store, own=True).findings
+
+
+def test_the_place_it_was_built_in_is_found_out(payload, tmp_path):
+    def named(data: bytes) -> list[str]:
+        return ["/the/place"] if b"deep" in data else []
+
+    with pytest.raises(AuditError, match=r"libone.so names /the/place"):
+        keep(payload, tmp_path / "store", named)
+
+
+def test_a_file_without_a_build_id(compile_c, payload, tmp_path):
+    compile_c.library(f"{payload}/lib/libtwo.so", "-Wl,--build-id=none")
+    with pytest.raises(BuildError, match=r"libtwo.so has no build-id"):
+        keep(payload, tmp_path / "store")
+
+
+def test_data_that_is_not_there(compile_c, payload, tmp_path):
+    store = tmp_path / "store"
+    keep(payload, store)
+    compile_c.library(f"{payload}/deps/low/1.0/lib/liblow.so", "-Wl,--build-id")
+    thing = Dependency("thing", "1.0", payload)
+    assert len(debug.find(thing, store)) == 2, "what is bundled is another package's"
+    ids = [elf.build_id(path) or "" for path in elf.walk(payload / "lib")]
+    (store / debug.place(ids[0])).unlink()
+    with pytest.raises(BuildError, match=r"thing-1\.0 is not in the cache") as caught:
+        debug.find(thing, store)
+    assert "lib/libone.so" in str(caught.value)
+    assert "rezbuild build thing-1.0 --force" in str(caught.value)
+
+
+def test_an_objcopy_that_is_not_there(payload, tmp_path):
+    with pytest.raises(RelocationError, match="/no/objcopy does not run"):
+        debug.keep(payload, tmp_path / "store", "/no/objcopy", lambda _: ())
+
+
+def test_another_build_from_the_same_inputs_is_another_one():
+    plain = {"fingerprint": "abc"}
+    one, two = ({**plain, "build_ids": {"bin/x": i}} for i in ("01", "02"))
+    assert manifest.identity(plain) == "abc"
+    assert len({manifest.identity(record) for record in (plain, one, two)}) == 3
+    assert manifest.identity(one) == manifest.identity(dict(one))
