@@ -237,6 +237,6 @@ def test_a_name_that_is_no_text(studio, tmp_path):
     for env in ({}, {"PYTHONIOENCODING": "ascii"}):
         done = studio.rezbuild("audit", tree, ok=False, **env)
         assert done.returncode == 9
-        assert "link-absolute: caf\\udce9: it leads to /nowhere" in done.stdout
+        assert "link-absolute: caf\\xe9: it leads to /nowhere" in done.stdout
     (finding, _) = json.loads(studio.rezbuild("audit", "--json", tree, ok=False).stdout)["findings"]
     assert finding["path"] == name
