@@ -50,7 +50,7 @@ def test_the_data_is_filled_in_one_call(payload):
     )
     assert len(found) == 1, done.stderr
     size, result = found[0]
-    assert int(size) > 1 << 20
+    assert int(size) > 1 << 19
     if KERNEL >= (5, 14):
         assert result == "0"
 
@@ -79,9 +79,14 @@ def test_much_memory_is_in_huge_pages(built, payload):
     assert all(start % HUGE == 0 and end % HUGE == 0 for start, end in regions)
 
 
+LITTLE = """\
+flags = [line.split() for line in open("/proc/self/smaps") if line.startswith("VmFlags:")]
+print(len(flags) > 9, sum("hg" in each for each in flags))
+"""
+
+
 def test_little_memory_is_not(built, payload):
-    code = SMAPS.replace("600_000", "6")
-    assert json.loads(built.run(payload / "bin/python3", "-I", "-c", code).stdout) == []
+    assert built.run(payload / "bin/python3", "-I", "-c", LITTLE).stdout == "True 0\n"
 
 
 PLACES = """\
