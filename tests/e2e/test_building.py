@@ -181,7 +181,7 @@ def test_meson(built, place, venv):
     (module,) = (folder / "out").glob("by_meson*.so")
     ours(module)
     import_and_ask(built, venv, "by_meson", folder / "out")
-    says(built.run(folder / "out/embedding", cwd="/"), place / SPACES / "payload")
+    says(built, folder / "out/embedding", place / SPACES / "payload")
 
 
 def test_cmake(built, place, venv):
@@ -202,11 +202,13 @@ def test_cmake(built, place, venv):
         (module,) = (folder / way).glob("by_cmake*.so")
         ours(module)
         import_and_ask(built, venv, "by_cmake", folder / way)
-        says(built.run(folder / way / "embedding", cwd="/"), payload)
+        says(built, folder / way / "embedding", payload)
 
 
-def says(done: subprocess.CompletedProcess[str], payload: Path) -> None:
+def says(studio: Studio, program: Path, payload: Path, cwd: str | Path = "/", **env: str) -> None:
     """An embedding program runs on this payload, and on nothing else."""
+    # The user's own site-packages count in an embedding program, where there are any.
+    done = studio.run(program, cwd=cwd, HOME="/nowhere", **env)
     prefix, exec_prefix, path, _, libdir = json.loads(done.stdout)
     assert (prefix, exec_prefix) == (str(payload), str(payload))
     assert [entry for entry in path if entry and not entry.startswith(f"{payload}/")] == []
@@ -249,20 +251,20 @@ def test_a_program_that_embeds_it(built, place, way, language):
     elsewhere = place / f"second-{way}-{suffix}"
     shutil.copytree(payload, elsewhere, symlinks=True)
     # Linked once; it finds the library as the user says, and the rest is where that is.
-    says(built.run(program, cwd="/", LD_LIBRARY_PATH=str(payload / "lib")), payload)
+    says(built, program, payload, LD_LIBRARY_PATH=str(payload / "lib"))
     with gone(payload):
-        says(built.run(program, cwd="/", LD_LIBRARY_PATH=str(elsewhere / "lib")), elsewhere)
+        says(built, program, elsewhere, LD_LIBRARY_PATH=str(elsewhere / "lib"))
         # By a link to the folder, or to the library alone: as DCCs are installed.
         link = folder / "link"
         link.symlink_to(elsewhere)
-        says(built.run(program, cwd="/", LD_LIBRARY_PATH=str(link / "lib")), elsewhere)
+        says(built, program, elsewhere, LD_LIBRARY_PATH=str(link / "lib"))
         (library,) = (elsewhere / "lib").glob("libpython3.*.so.1.0")
         (folder / "bin" / library.name).symlink_to(library)
-        says(built.run(program, cwd=folder / "bin", LD_LIBRARY_PATH="."), elsewhere)
+        says(built, program, elsewhere, cwd=folder / "bin", LD_LIBRARY_PATH=".")
         # The commonest rpath, and a link where it leads.
         (folder / "lib" / library.name).symlink_to(library)
         built.run(toolchain.patchelf(), "--set-rpath", "$ORIGIN/../lib", program)
-        says(built.run(program, cwd="/"), elsewhere)
+        says(built, program, elsewhere)
 
 
 def test_pythonhome_still_counts_in_a_program(built, place):
