@@ -25,7 +25,7 @@ from rezbuild.errors import RezbuildError
 MAGIC = b"\x7fELF"
 # Real files hold some dozens of entries and paths of some hundred bytes. The ceilings are there for
 # damaged files, which could keep the reader busy for hours.
-_MAX_ENTRIES = 1 << 14
+_MAX_ENTRIES = 1 << 12
 _MAX_STRING = 1 << 16
 # Each names a library that is loaded besides those of DT_NEEDED.
 _HELPERS = ("DT_FILTER", "DT_AUXILIARY", "DT_AUDIT", "DT_DEPAUDIT")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from rezbuild.elf import Image, reading
+from rezbuild.elf import ElfError, Image, reading
 
 _STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
 _STV_DEFAULT, _STV_PROTECTED = 0, 3
@@ -21,6 +21,9 @@ _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
 # The highest bit of an entry of DT_VERSYM hides it from those who link; ld.so ignores it.
 _VERSION_MASK = 0x7FFF
 _DT_REL = 17
+# Real names have some thousand bytes at most. In a damaged table each of many symbols may claim
+# all of its megabytes.
+_MAX_NAME = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,9 @@ class _Table:
 
     def name(self, symbol: _Symbol) -> str:
         """Its name, without what a version adds to it."""
-        end = self.strings.find(b"\0", symbol.string)
+        end = self.strings.find(b"\0", symbol.string, symbol.string + _MAX_NAME)
+        if end < 0:
+            raise ElfError(f"the name of a symbol, at {symbol.string}, has no end")
         return os.fsdecode(self.strings[symbol.string : end])
 
     def wanted(self) -> list[tuple[str, str] | None]:

@@ -25,6 +25,9 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 # tarfile reads a pax header or a long name in one piece; real ones are some hundred bytes.
 _MAX_READ = 1 << 24
+# Of a name; Linux takes no longer path (PATH_MAX). A header can hold one of millions of folders,
+# which would keep the checks busy for hours.
+_MAX_NAME = 4096
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -204,6 +207,8 @@ class _Extraction:
     def _name(self, member: tarfile.TarInfo) -> str:
         """The member's place below the root; the root itself is an empty name."""
         name = member.name
+        if len(name) > _MAX_NAME:
+            raise _refusal(self.archive, f"a name in it is {len(name)} characters long")
         if name.startswith("/"):
             raise self._refusal(member, "its name is absolute")
         if ".." in name.split("/"):

@@ -67,6 +67,8 @@ def needs(told: Needs) -> str:
     if told.glibc is None:
         return f"needs no particular glibc{others}"
     files = list(told.because)
+    if not files:  # damaged: it is said of no library of glibc's
+        return f"needs glibc {told.glibc}{others}"
     symbols = ", ".join(told.because[files[0]][:3])
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return f"needs glibc {told.glibc}, because of {files[0]} ({symbols}){more}{others}"

@@ -391,7 +391,7 @@ def test_endless_dynamic_table(image: Image, tmp_path: Path) -> None:
     image.put(header + P_OFFSET, len(image.data))
     image.put(header + P_FILESZ, 2**20)
     image.data += struct.pack("<QQ", 1, 1) * 2**16
-    assert "more than 16384 entries" in refused(image, tmp_path)
+    assert "more than 4096 entries" in refused(image, tmp_path)
 
 
 def test_string_table_outside_the_file(image: Image, tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_versions_that_go_on_for_ever(image: Image, tmp_path: Path) -> None:
 
 def test_versions_beyond_any_number(image: Image, tmp_path: Path) -> None:
     image.put(version_chain(image) + 2, 0xFFFF, "H")  # vn_cnt
-    assert "version table has more than 16384" in refused(image, tmp_path)
+    assert "version table has more than 4096" in refused(image, tmp_path)
 
 
 def test_overlapping_version_chains_are_bounded(image: Image, tmp_path: Path) -> None:
@@ -454,4 +454,4 @@ def test_overlapping_version_chains_are_bounded(image: Image, tmp_path: Path) ->
     image.put(load + P_FILESZ, len(image.data))
     image.put(image.tag(DT_VERNEED), start + image.get(load + P_VADDR))
     image.put(image.tag(DT_VERNEEDNUM), 20000)
-    assert "version table has more than 16384" in refused(image, tmp_path)
+    assert "version table has more than 4096" in refused(image, tmp_path)
