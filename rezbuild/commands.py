@@ -141,6 +141,35 @@ def fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def add_version(arguments: argparse.Namespace) -> int:
+    """``rezbuild add-version``; the change alone is on stdout."""
+    from rezbuild import graph, pin  # noqa: PLC0415 (rez is slow to import)
+
+    def tell(text: str) -> None:
+        print(printable(text), file=sys.stderr, flush=True)
+
+    recipes = graph.recipes(recipes_folder(arguments))
+    recipe = recipes.get(arguments.name)
+    if recipe is None:
+        raise CatalogueError(
+            f"there is no recipe for {arguments.name}", advice=[f"recipes: {', '.join(recipes)}"]
+        )
+    source = next(iter(recipe.releases.values())).source
+    if source:
+        raise UsageError(
+            f"{recipe.name} has the versions of {source}",
+            advice=[f"rezbuild add-version {source} {arguments.version}"],
+        )
+    wish = pin.Wish(
+        arguments.version, arguments.url, arguments.sha256, arguments.unsigned, arguments.dry_run
+    )
+    changed = pin.add(recipe, wish, Settings.read(), tell)
+    print(printable(changed), end="", flush=True)
+    if changed and not arguments.dry_run:
+        tell(f"written; look at it, then: rezbuild build {recipe.name}-{arguments.version}")
+    return 0
+
+
 def versions(arguments: argparse.Namespace) -> int:
     """``rezbuild versions``."""
     from rezbuild import graph, versions  # noqa: PLC0415 (rez is slow to import)
