@@ -233,9 +233,20 @@ def _add_versions(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         parsers,
         "versions",
         "show the catalogue: versions, where each can be had, what is installed",
-        "",
+        "examples:\n"
+        "  rezbuild versions openssl\n"
+        "  rezbuild versions --outdated       what is installed, or was built against something,\n"
+        "                                     that has a newer version of its series here\n"
+        "  rezbuild versions --outdated --upstream openssl python\n"
+        "Exit code 13 when something is outdated, for a timer.\n",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
+    parser.add_argument(
+        "--outdated", action="store_true", help="only what is installed and has a newer pin"
+    )
+    parser.add_argument(
+        "--upstream", action="store_true", help="ask upstream too whether it has newer ones"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     _recipes_option(parser)
     parser.set_defaults(command=commands.versions)

@@ -21,6 +21,7 @@ from rezbuild.errors import (
     CatalogueError,
     CheckError,
     FetchError,
+    OutdatedError,
     RezError,
     UsageError,
 )
@@ -29,7 +30,7 @@ from rezbuild.settings import Settings, glibc_version
 
 if TYPE_CHECKING:
     from rezbuild.catalogue import Recipe, Release
-    from rezbuild.graph import Step
+    from rezbuild.graph import Recipes, Step
     from rezbuild.platforms import Platform
 
 
@@ -183,6 +184,10 @@ def versions(arguments: argparse.Namespace) -> int:
             advice=[f"recipes: {', '.join([*recipes, *years])}"],
         )
     names = arguments.names or [*recipes, *years]
+    if arguments.outdated:
+        return _outdated(recipes, [name for name in recipes if name in names], arguments)
+    if arguments.upstream:
+        raise UsageError("--upstream goes with --outdated")
     wanted = [recipe for name, recipe in recipes.items() if name in names]
     rows = versions.rows(wanted, Settings.read())
     if arguments.json:
@@ -196,6 +201,35 @@ def versions(arguments: argparse.Namespace) -> int:
             pins = ", ".join(year.builds)
             say(f"{year}{' (draft)' * year.draft}: {pins}; glibc up to {year.glibc}")
     return 0
+
+
+def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
+    """``rezbuild versions --outdated``; not 0 where something is, for a timer."""
+    from rezbuild import outdated, repository  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.listing import Upstream  # noqa: PLC0415 (see above)
+
+    def tell(text: object) -> None:
+        print(printable(str(text)), file=sys.stderr, flush=True)
+
+    found = list(outdated.installed(recipes, names, repository.search_path(release=False)))
+    unknown: list[FetchError] = []
+    if arguments.upstream:
+        settings = Settings.read()
+        if settings.offline:
+            raise UsageError("--upstream asks the net, and REZBUILD_OFFLINE is set")
+        asked = Upstream(settings, tell)
+        found += outdated.upstream(recipes, names, asked, unknown.append)
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        for finding in found:
+            say(str(finding))
+    for error in unknown:
+        tell(error)
+    if found:
+        tell(f"{len(found)} outdated; docs/security.md says how what is newer gets there")
+        return OutdatedError.exit_code
+    return FetchError.exit_code if unknown else 0
 
 
 def audit(arguments: argparse.Namespace) -> int:

@@ -147,7 +147,9 @@ class Fetcher:
 
         def take(route: _Route) -> Fetched:
             self._say(f"fetch {file} from {route.name}")
-            with target.open("w+b") as opened:
+            # What another server has left is of no use: no sum says whether it fits.
+            target.unlink(missing_ok=True)
+            with target.open("a+b") as opened:
                 part = Part(opened, route.archive)
                 with part.shown(self._console):
                     source = route.get(part)

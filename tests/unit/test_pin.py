@@ -86,9 +86,11 @@ class Upstream:
             file.write_bytes(signed)
             self.server.at(f"{place}.asc", Answer(self.signer.sign(file, self.key)))
 
-    def add(self, version: str, mirrors: tuple[str, ...] = (), **wishes: Any) -> str:
+    def add(
+        self, version: str, *, mirrors: tuple[str, ...] = (), retries: int = 0, **wishes: Any
+    ) -> str:
         settings = Settings(
-            cache=self.cache, mirrors=mirrors, connect_timeout=2.0, silence_timeout=2.0, retries=0
+            self.cache, mirrors, connect_timeout=2.0, silence_timeout=2.0, retries=retries
         )
         wish = pin.Wish(version, **wishes)
         return pin.add(catalogue.load(self.folder), wish, settings, self.said.append)
@@ -232,6 +234,30 @@ def test_another_address(upstream):
 )
 def test_an_address_that_is_refused(upstream, url):
     assert "versions.1.2.1.urls holds" in upstream.fails(CatalogueError, "1.2.1", url=url)
+
+
+def test_a_transfer_that_breaks_off(upstream):
+    """Where no sum is known, two halves are not put together without another look."""
+    upstream.offers("1.2.1")
+    place, before = "/1.2/thing-1.2.1.tar.gz", upstream.path.read_text()
+    cut = Answer(BODY[::-1], sent=1000)
+    for answers in (
+        [cut, Answer(BODY, ranges=False)],
+        [cut, Answer(BODY)],
+        [cut, cut, Answer(BODY)],
+    ):
+        upstream.server.at(place, *answers)
+        upstream.path.write_text(before)
+        upstream.add("1.2.1", retries=3)
+        assert catalogue.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
+
+
+def test_a_mirror_that_breaks_off(upstream):
+    """The next route begins anew."""
+    upstream.offers("1.2.1")
+    upstream.server.at("/mirror/thing-1.2.1.tar.gz", Answer(BODY[::-1], sent=1000))
+    upstream.add("1.2.1", mirrors=(f"{upstream.server.url}/mirror",))
+    assert catalogue.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
 
 
 def test_an_archive_that_is_nowhere(upstream):
