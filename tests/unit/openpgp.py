@@ -37,11 +37,11 @@ class Signer:
         assert done.returncode == 0, done.stderr.decode()
         return done.stdout
 
-    def key(self, name: str, *, expires: str = "never", at: str = "") -> str:
+    def key(self, name: str, *, kind: str = "rsa2048", expires: str = "never", at: str = "") -> str:
         """Makes a key and returns its fingerprint."""
-        self.gpg("--quick-gen-key", f"{name} <{name}@example.invalid>", "rsa2048", "sign", expires,
-                 at=at)  # fmt: skip
-        shown = self.gpg("--with-colons", "--list-keys", f"={name} <{name}@example.invalid>")
+        user = f"{name} <{name}@example.invalid>"
+        self.gpg("--quick-gen-key", user, kind, "sign", expires, at=at)
+        shown = self.gpg("--with-colons", "--list-keys", f"={user}")
         return next(line for line in shown.decode().splitlines() if line[:3] == "fpr").split(":")[9]
 
     def revoke(self, fingerprint: str) -> None:

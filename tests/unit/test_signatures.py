@@ -115,6 +115,11 @@ def test_a_weak_signature(signer, upstream, archive, tmp_path, digest, shown):
     assert f"with {shown}" in said
 
 
+def test_a_weak_key(signer, archive, tmp_path):
+    weak = signer.key("weak", kind="rsa1024")
+    refused(archive, signer.sign(archive, weak), signer.export(weak, tmp_path))
+
+
 def test_a_damaged_signature(signer, upstream, archive, tmp_path):
     key, signature = signer.export(upstream, tmp_path), signer.sign(archive, upstream)
     for end in range(0, len(signature) - 40, 37):
