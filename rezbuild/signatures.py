@@ -6,6 +6,7 @@ Sigstore vouches with comes with its library.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,5 +137,5 @@ def _sigstore(archive: Path, signature: Path, signed: Signed) -> str:
 def _lacks(library: str, what: str) -> MachineError:
     return MachineError(
         f"{library}, which verifies {what}, is not installed",
-        advice=["install it into the environment of rezbuild: pip install 'rezbuild[signatures]'"],
+        advice=[f"{sys.executable} -m pip install {library}", "or install rezbuild[signatures]"],
     )

@@ -72,8 +72,7 @@ class Watched:
     """A build as strace sees it.
 
     Attributes:
-        programs: What was executed, as it was named.
-        folders: Where processes went.
+        programs: What was executed.
         sent: Connections and packets to an address of a network.
     """
 
@@ -84,23 +83,29 @@ class Watched:
         calls = "trace=execve,chdir,connect,sendto,sendmsg,sendmmsg"
         options = ("-ff", "-qq", "--seccomp-bpf", "-s", "4096", "-e", calls, "-o", folder / "trace")
         studio.run("strace", *options, sys.executable, "-m", "rezbuild", "build", *words)
-        lines = [line for path in folder.iterdir() for line in path.read_text().splitlines()]
-        found = [match.groups() for match in map(CALL.fullmatch, lines) if match]
-        self.programs = {path for name, path in found if name == "execve"}
-        self.folders = {path for name, path in found if name == "chdir"}
-        self.sent = [line for line in lines if SENT.match(line)]
+        records = [path.read_text().splitlines() for path in folder.iterdir()]
+        self.programs = {path for record in records for path in executed(record)}
+        self.sent = [line for record in records for line in record if SENT.match(line)]
 
     def foreign(self, *own: Path) -> set[str]:
         """What was executed that is neither of the host's toolchain nor below ``own``."""
         rezbuild = Path(sys.prefix), Path(sys.executable).resolve()
         places = (*SYSTEM, *(f"{path}/" for path in (*own, *rezbuild)))
-        programs = {path for path in self.programs if is_foreign(path, places)}
-        # A relative name is one below the folder that the process is in.
-        return programs | {path for path in self.folders if is_foreign(path, (*places, f"{ROOT}/"))}
+        return {path for path in self.programs if is_foreign(path, places)}
+
+
+def executed(record: list[str]) -> Iterator[str]:
+    """What a process has executed, by absolute names where it has changed its folder itself."""
+    folder = ""
+    for name, path in (match.groups() for match in map(CALL.fullmatch, record) if match):
+        if name == "chdir":
+            folder = os.path.join(folder, path)
+        else:
+            yield os.path.join(folder, path)
 
 
 def is_foreign(path: str, places: tuple[str, ...]) -> bool:
-    if not path.startswith("/"):
+    if not path.startswith("/"):  # below the folder of a step, and that is the sources'
         return ".." in Path(path).parts
     return not f"{os.path.normpath(path)}/".startswith(places)
 
