@@ -90,6 +90,11 @@ def add(recipe: Recipe, wish: Wish, settings: Settings, say: Callable[[str], Non
 def _check_wish(release: Release, wish: Wish, known: Release | None) -> None:
     if wish.sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", wish.sha256):
         raise UsageError(f"--sha256 {wish.sha256[:80]!r} is no SHA-256: 64 hex digits")
+    if wish.url and known:
+        raise UsageError(
+            f"{known.name} {known.version} is in the catalogue already, with its own addresses",
+            advice=["leave out --url to verify it once more"],
+        )
     if wish.unsigned and release.signed:
         raise UsageError(
             f"{release.name} {release.version} is signed by its upstream: --unsigned is not needed",

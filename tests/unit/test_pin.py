@@ -286,6 +286,11 @@ def test_what_is_no_version(upstream, version):
     assert "is not a version" in upstream.fails(UsageError, version)
 
 
+def test_another_address_of_what_is_there(upstream):
+    said = upstream.fails(UsageError, "1.2.0", url="https://upstream.invalid/thing-1.2.0.tgz")
+    assert "is in the catalogue already" in said
+
+
 def test_a_sum_that_is_none(upstream):
     assert "is no SHA-256" in upstream.fails(UsageError, "1.2.1", sha256="abc")
 
