@@ -9,6 +9,7 @@ The file says which versions exist, where each can be had and what its bytes are
     requires = ["ncurses-6"]         # Rez requests of what it is built against
     [series."1.2"]                   # each key above but default may stand here, for the versions
     patches = ["old.patch"]          # that begin so
+    signed = { suffix = ".asc", by = ["…"] }   # by which keys; their files stand in keys/
     [versions."1.3.1"]               # … and here, for one
     sha256 = "…"
     size = 1512791                   # bytes, where known
@@ -39,16 +40,20 @@ from rezbuild.errors import CatalogueError
 FILE_NAME = "sources.toml"
 
 # Not \d, which are the digits of all scripts.
-_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){1,9}[a-z]?")
+VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){1,9}[a-z]?")
 _SERIES = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _PACKAGE = re.compile(r"[a-z][a-z0-9_]*")
 _REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
-_SHARED = {"license", "file", "urls", "requires", "patches"}
+# OpenPGP, of version 4 and 6.
+_FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
+_SUFFIX = re.compile(r"(\.[a-z0-9]{1,9}){1,2}")
+_SHARED = {"license", "file", "urls", "requires", "patches", "signed"}
 _TOP = _SHARED | {"default", "profiled", "debug", "series", "versions"}
 _ENTRY = _SHARED | {"sha256", "size", "debian", "tested"}
 _DEBIAN = {"source", "file", "sha256", "size"}
+_SIGNED = {"suffix", "by", "identity", "issuer"}
 _BORROWED = {"versions_of", "requires", "tested"}
 
 
@@ -85,6 +90,24 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Signed:
+    """How upstream signs its archives; asked when a version is added, not when it is built.
+
+    Attributes:
+        suffix: What the signature's file name has after the archive's, such as ``.asc``.
+        keys: OpenPGP: public keys, one of which must have signed; each file is named by the
+            fingerprint of the key in it.
+        identity: Sigstore: who must have signed, such as a mail address; empty for OpenPGP.
+        issuer: Sigstore: who vouches for the identity, an address.
+    """
+
+    suffix: str
+    keys: tuple[Path, ...] = ()
+    identity: str = ""
+    issuer: str = ""
+
+
+@dataclass(frozen=True)
 class Release:
     """One version of one package.
 
@@ -95,6 +118,7 @@ class Release:
         license: SPDX expression.
         tested: The project's own tests build it; of the others only the sums are known.
         source: The package whose archives and patches these are, where it is another one.
+        signed: How upstream signs it; None where no key of upstream's is known.
     """
 
     name: str
@@ -105,6 +129,7 @@ class Release:
     license: str
     tested: bool = False
     source: str = ""
+    signed: Signed | None = None
 
     @property
     def home(self) -> str:
@@ -160,6 +185,19 @@ def load(folder: Path) -> Recipe:
         CatalogueError: It is missing or wrong; the message names file, key and reason.
     """
     return _recipe(_read(folder), folder)
+
+
+def loads(text: str, folder: Path) -> Recipe:
+    """What `load` would read of ``folder`` if its file held ``text``.
+
+    Raises:
+        CatalogueError: It is wrong.
+    """
+    path = folder / FILE_NAME
+    try:
+        return _recipe(_Table(path, "", toml.loads(text)), folder)
+    except toml.UNREADABLE as error:
+        raise toml.unreadable(path, error) from None
 
 
 def _read(folder: Path) -> _Table:
@@ -291,7 +329,7 @@ def _check_files(versions: _Table, releases: Mapping[str, Release]) -> None:
 
 
 def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
-    if not _VERSION.fullmatch(version):
+    if not VERSION.fullmatch(version):
         raise versions.wrong(version, "is not a version such as 1.2.3 or 1.1.1w")
     own = versions.table(version)
     own.only(_ENTRY)
@@ -307,7 +345,29 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
         patches=entry.texts("patches"),
         license=entry.text("license"),
         tested=entry.switch("tested"),
+        signed=_signed(entry, top.path.parent),
     )
+
+
+def _signed(entry: _Table, folder: Path) -> Signed | None:
+    if "signed" not in entry.data:
+        return None
+    table = entry.table("signed")
+    table.only(_SIGNED)
+    suffix = table.text("suffix", _SUFFIX, "what follows a file name, such as .asc")
+    if "by" not in table.data:
+        return Signed(suffix, (), table.text("identity"), table.text("issuer"))
+    if len(table.data) > 2:
+        raise table.wrong("by", "is for OpenPGP, identity and issuer for Sigstore: not both")
+    keys = table.texts("by")
+    if not keys:
+        raise table.wrong("by", "names no key")
+    for key in keys:
+        if not _FINGERPRINT.fullmatch(key):
+            raise table.wrong("by", f"holds {key!r}, no fingerprint in upper-case hex digits")
+        if not (folder / "keys" / f"{key}.asc").is_file():
+            raise table.wrong("by", f"names {key}, and there is no {folder / 'keys' / key}.asc")
+    return Signed(suffix, tuple(folder / "keys" / f"{key}.asc" for key in keys))
 
 
 def _requests(entry: _Table, version: str) -> tuple[str, ...]:

@@ -38,10 +38,11 @@ Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAG
 
 exit codes:
   0 done            4 no route gave a source   8 relocation failed
-  1 anything else   5 wrong checksum           9 the audit found something
+  1 anything else   5 wrong sum or signature   9 the audit found something
   2 wrong usage     6 cannot be unpacked      10 this machine lacks something
   3 catalogue       7 a build step failed     11 Rez failed
                                               12 a check of a payload failed
+                                              13 something installed is outdated
 """
 
 
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_build(parsers)
     _add_fetch(parsers)
+    _add_add_version(parsers)
     _add_versions(parsers)
     _add_audit(parsers)
     _add_check(parsers)
@@ -195,14 +197,56 @@ def _add_fetch(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(command=commands.fetch)
 
 
+def _add_add_version(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "add-version",
+        "add a version to the catalogue: fetch it, verify who signed it, write its entry",
+        "examples:\n"
+        "  rezbuild add-version openssl 3.5.10             signed by the key in keys/\n"
+        "  rezbuild add-version zlib 1.3.3 --sha256 SUM    as upstream's page has it\n"
+        "  rezbuild add-version python 3.11.17             is there: verified once more\n"
+        "stdout is the change as a unified diff. docs/security.md says more of signatures.\n",
+    )
+    parser.add_argument("name", metavar="NAME", help="as in openssl")
+    parser.add_argument("version", metavar="VERSION", help="as in 3.5.10")
+    parser.add_argument(
+        "--url", default="", help="of the archive, where the catalogue's pattern does not fit"
+    )
+    parser.add_argument(
+        "--sha256", metavar="SUM", default="", help="what upstream's page says of it"
+    )
+    parser.add_argument(
+        "--unsigned",
+        action="store_true",
+        help="take it although the catalogue pins no key of upstream's",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="fetch and verify, show the change, write nothing"
+    )
+    _recipes_option(parser)
+    parser.set_defaults(command=commands.add_version)
+
+
 def _add_versions(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         parsers,
         "versions",
         "show the catalogue: versions, where each can be had, what is installed",
-        "",
+        "examples:\n"
+        "  rezbuild versions openssl\n"
+        "  rezbuild versions --outdated       what is installed, or was built against something,\n"
+        "                                     that has a newer version of its series here\n"
+        "  rezbuild versions --outdated --upstream openssl python\n"
+        "Exit code 13 when something is outdated, for a timer.\n",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
+    parser.add_argument(
+        "--outdated", action="store_true", help="only what is installed and has a newer pin"
+    )
+    parser.add_argument(
+        "--upstream", action="store_true", help="ask upstream too whether it has newer ones"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     _recipes_option(parser)
     parser.set_defaults(command=commands.versions)

@@ -21,6 +21,7 @@ from rezbuild.errors import (
     CatalogueError,
     CheckError,
     FetchError,
+    OutdatedError,
     RezError,
     UsageError,
 )
@@ -29,7 +30,7 @@ from rezbuild.settings import Settings, glibc_version
 
 if TYPE_CHECKING:
     from rezbuild.catalogue import Recipe, Release
-    from rezbuild.graph import Step
+    from rezbuild.graph import Recipes, Step
     from rezbuild.platforms import Platform
 
 
@@ -141,6 +142,35 @@ def fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def add_version(arguments: argparse.Namespace) -> int:
+    """``rezbuild add-version``; the change alone is on stdout."""
+    from rezbuild import graph, pin  # noqa: PLC0415 (rez is slow to import)
+
+    def tell(text: str) -> None:
+        print(printable(text), file=sys.stderr, flush=True)
+
+    recipes = graph.recipes(recipes_folder(arguments))
+    recipe = recipes.get(arguments.name)
+    if recipe is None:
+        raise CatalogueError(
+            f"there is no recipe for {arguments.name}", advice=[f"recipes: {', '.join(recipes)}"]
+        )
+    source = next(iter(recipe.releases.values())).source
+    if source:
+        raise UsageError(
+            f"{recipe.name} has the versions of {source}",
+            advice=[f"rezbuild add-version {source} {arguments.version}"],
+        )
+    wish = pin.Wish(
+        arguments.version, arguments.url, arguments.sha256, arguments.unsigned, arguments.dry_run
+    )
+    changed = pin.add(recipe, wish, Settings.read(), tell)
+    print(printable(changed), end="", flush=True)
+    if changed and not arguments.dry_run:
+        tell(f"written; look at it, then: rezbuild build {recipe.name}-{arguments.version}")
+    return 0
+
+
 def versions(arguments: argparse.Namespace) -> int:
     """``rezbuild versions``."""
     from rezbuild import graph, versions  # noqa: PLC0415 (rez is slow to import)
@@ -154,6 +184,10 @@ def versions(arguments: argparse.Namespace) -> int:
             advice=[f"recipes: {', '.join([*recipes, *years])}"],
         )
     names = arguments.names or [*recipes, *years]
+    if arguments.outdated:
+        return _outdated(recipes, [name for name in recipes if name in names], arguments)
+    if arguments.upstream:
+        raise UsageError("--upstream goes with --outdated")
     wanted = [recipe for name, recipe in recipes.items() if name in names]
     rows = versions.rows(wanted, Settings.read())
     if arguments.json:
@@ -167,6 +201,35 @@ def versions(arguments: argparse.Namespace) -> int:
             pins = ", ".join(year.builds)
             say(f"{year}{' (draft)' * year.draft}: {pins}; glibc up to {year.glibc}")
     return 0
+
+
+def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
+    """``rezbuild versions --outdated``; not 0 where something is, for a timer."""
+    from rezbuild import outdated, repository  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.listing import Upstream  # noqa: PLC0415 (see above)
+
+    def tell(text: object) -> None:
+        print(printable(str(text)), file=sys.stderr, flush=True)
+
+    found = list(outdated.installed(recipes, names, repository.search_path(release=False)))
+    unknown: list[FetchError] = []
+    if arguments.upstream:
+        settings = Settings.read()
+        if settings.offline:
+            raise UsageError("--upstream asks the net, and REZBUILD_OFFLINE is set")
+        asked = Upstream(settings, tell)
+        found += outdated.upstream(recipes, names, asked, unknown.append)
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        for finding in found:
+            say(str(finding))
+    for error in unknown:
+        tell(error)
+    if found:
+        tell(f"{len(found)} outdated; docs/security.md says how what is newer gets there")
+        return OutdatedError.exit_code
+    return FetchError.exit_code if unknown else 0
 
 
 def audit(arguments: argparse.Namespace) -> int:

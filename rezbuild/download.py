@@ -132,15 +132,24 @@ class Web:
     Args:
         say: Prints one line for the user.
         backoff: Seconds before the first retry.
+        pages: Web pages are what is asked for; else they are taken for a portal's.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None], backoff: float) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        say: Callable[[str], None],
+        backoff: float,
+        *,
+        pages: bool = False,
+    ) -> None:
         self._timeout = (settings.connect_timeout, settings.silence_timeout)
         self._speed = settings.min_speed
         self._most = settings.max_size * 10**6
         self._retries = settings.retries
         self._say = say
         self._backoff = backoff
+        self._pages = pages
         self._unreachable: set[str] = set()
 
     def get(self, url: str, part: Part) -> str:
@@ -254,10 +263,12 @@ class Web:
     def _receive(self, response: requests.Response, answer: _Answer, part: Part) -> None:
         """Streams the body to the end of ``part``; a whole one replaces what is there."""
         _check_status(response)
+        if not self._pages and _is_page(response):
+            raise RouteError(_PORTAL)
         blocks = self._body(answer)
         first = next(blocks, b"")
         if response.status_code == requests.codes.ok:
-            if _MARKUP.match(first):
+            if not self._pages and _MARKUP.match(first):
                 raise RouteError(_PORTAL)
             part.restart()
         elif not part.size:
@@ -323,8 +334,10 @@ def _check_status(response: requests.Response) -> None:
         raise AgainError(said, wait=_retry_after(response))
     if status not in (requests.codes.ok, requests.codes.partial_content):
         raise RouteError(said, missing=requests.codes.bad_request <= status)
-    if response.headers.get("Content-Type", "").lower().startswith("text/html"):
-        raise RouteError(_PORTAL)
+
+
+def _is_page(response: requests.Response) -> bool:
+    return response.headers.get("Content-Type", "").lower().startswith("text/html")
 
 
 def _check_encoding(response: requests.Response, part: Part) -> None:

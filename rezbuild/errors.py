@@ -60,6 +60,12 @@ class ChecksumError(RezbuildError):
     exit_code = 5
 
 
+class SignatureError(RezbuildError):
+    """A source that its upstream has not signed, as far as the pinned keys say."""
+
+    exit_code = 5
+
+
 class UnpackError(RezbuildError):
     """An archive that would write outside its folder, or a patch that does not apply exactly."""
 
@@ -108,6 +114,12 @@ class CheckError(RezbuildError):
     """A payload does not do what it should."""
 
     exit_code = 12
+
+
+class OutdatedError(RezbuildError):
+    """What is installed is older than the catalogue; only its exit code is used."""
+
+    exit_code = 13
 
 
 class SeveralFailedError(RezbuildError):

@@ -13,8 +13,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -77,6 +77,8 @@ class Fetcher:
         self._console = console or Console(stderr=True)
         self._base = settings.cache / "sources"
         self._web = Web(settings, self._say, backoff)
+        # For signatures, which have a few hundred bytes.
+        self._small = Web(replace(settings, max_size=1), self._say, backoff)
         self._distribution = SourceArchive(settings, self._say)
 
     def available(self, release: Release, say: Callable[[str], None]) -> bool:
@@ -123,6 +125,55 @@ class Fetcher:
         self._say(f"  in {target}")
         return Fetched(target, fetched.archive, fetched.route)
 
+    def unpinned(self, release: Release, suffix: str, folder: Path) -> Fetched:
+        """Upstream's archive of a release whose sum is not known yet, or its signature.
+
+        Args:
+            release: Says where; its sums are not looked at.
+            suffix: What the signature's name has after the archive's; empty for the archive.
+            folder: Where the file is put.
+
+        Returns:
+            The file with its sum and size: nothing has been verified.
+
+        Raises:
+            FetchError: No mirror and no address of upstream's gave it.
+            MachineError: ``folder`` cannot be written.
+        """
+        archive = release.archives[0]
+        file, urls = archive.file + suffix, tuple(url + suffix for url in archive.urls)
+        wanted = replace(release, archives=(Archive(file, "", None, urls),))
+        target = folder / file
+
+        def take(route: _Route) -> Fetched:
+            self._say(f"fetch {file} from {route.name}")
+            # What another server has left is of no use: no sum says whether it fits.
+            target.unlink(missing_ok=True)
+            with target.open("a+b") as opened:
+                part = Part(opened, route.archive)
+                with part.shown(self._console):
+                    source = route.get(part)
+                found = replace(archive, file=file, sha256=part.sha256, size=part.size)
+            return Fetched(target, found, source)
+
+        tried: list[str] = []
+        with _disk(f"the folder {folder}", _CACHE_ADVICE):
+            web = self._small if suffix else self._web
+            found = self._first(self._routes(wanted, web), tried, take)
+        if found is None:
+            raise FetchError(f"no route gives {file}", tried=tried)
+        return found
+
+    def keep(self, release: Release, path: Path) -> None:
+        """Moves an archive that is verified to its place in the cache.
+
+        Raises:
+            MachineError: The cache cannot be written.
+        """
+        place = self._place(release, release.archives[0])
+        with _disk(f"the cache {self._settings.cache}", _CACHE_ADVICE), self._locked(release):
+            path.replace(place)
+
     def _say(self, text: str) -> None:
         self._console.print(
             printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True
@@ -164,20 +215,30 @@ class Fetcher:
 
     def _by_any_route(self, release: Release) -> Fetched:
         tried = self._drop_damaged(release)
-        for route in self._routes(release):
-            if self._settings.offline and not route.local:
-                tried.append(f"{route.name}: skipped: REZBUILD_OFFLINE is set")
-                continue
-            try:
-                return self._by(route, release)
-            except RouteError as error:
-                tried.append(f"{route.name}: {error}")
-                self._say(f"  {error}")
+        routes = self._routes(release, self._web)
+        found = self._first(routes, tried, lambda route: self._by(route, release))
+        if found is not None:
+            return found
         raise FetchError(
             f"no route gives the source archive of {release.name} {release.version}",
             tried=tried,
             advice=tuple(self._advice(release)),
         )
+
+    def _first(
+        self, routes: Iterable[_Route], tried: list[str], take: Callable[[_Route], Fetched]
+    ) -> Fetched | None:
+        """What the first route gives that works; ``tried`` gets why the others do not."""
+        for route in routes:
+            if self._settings.offline and not route.local:
+                tried.append(f"{route.name}: skipped: REZBUILD_OFFLINE is set")
+                continue
+            try:
+                return take(route)
+            except RouteError as error:
+                tried.append(f"{route.name}: {error}")
+                self._say(f"  {error}")
+        return None
 
     def _advice(self, release: Release) -> Iterator[str]:
         for archive in release.archives:
@@ -192,23 +253,23 @@ class Fetcher:
         if self._settings.offline:
             yield "or unset REZBUILD_OFFLINE"
 
-    def _routes(self, release: Release) -> Iterator[_Route]:
+    def _routes(self, release: Release, web: Web) -> Iterator[_Route]:
         for mirror in self._settings.mirrors:
             for archive in release.archives:
-                yield self._mirror_route(mirror, release.home, archive)
+                yield self._mirror_route(mirror, release.home, archive, web)
         for archive in release.archives:
             for url in archive.urls:
-                yield _Route(public_address(url), archive, functools.partial(self._web.get, url))
+                yield _Route(public_address(url), archive, functools.partial(web.get, url))
         for archive in release.archives:
             if archive.debian is not None:
                 get = functools.partial(self._from_distribution, archive.debian)
                 yield _Route("Debian source archive", archive, get)
 
-    def _mirror_route(self, mirror: str, package: str, archive: Archive) -> _Route:
+    def _mirror_route(self, mirror: str, package: str, archive: Archive, web: Web) -> _Route:
         if mirror.startswith("file:"):
             folder = Path(url2pathname(urlsplit(mirror).path))
         elif "://" in mirror:
-            get = functools.partial(self._from_mirror, mirror, package)
+            get = functools.partial(_from_mirror, web, mirror, package)
             return _Route(public_address(mirror), archive, get)
         else:
             folder = Path(mirror).expanduser()
@@ -229,15 +290,6 @@ class Fetcher:
         self._say(f"  ok, {decimal(part.size)} in {time.monotonic() - begin:.1f} s")
         return Fetched(target, archive, route.name)
 
-    def _from_mirror(self, mirror: str, package: str, part: Part) -> str:
-        file = part.archive.file
-        try:
-            return self._web.get(_below(mirror, package, file), part)
-        except RouteError as error:
-            if not error.missing:
-                raise
-        return self._web.get(_below(mirror, file), part)
-
     def _from_distribution(self, wanted: DistributionFile, part: Part) -> str:
         with tempfile.TemporaryDirectory(prefix="apt-", dir=self._settings.cache) as folder:
             try:
@@ -246,6 +298,16 @@ class Fetcher:
                 raise RouteError(error.message) from None
             part.copy(path)
         return f"the Debian source archive ({wanted.source})"
+
+
+def _from_mirror(web: Web, mirror: str, package: str, part: Part) -> str:
+    file = part.archive.file
+    try:
+        return web.get(_below(mirror, package, file), part)
+    except RouteError as error:
+        if not error.missing:
+            raise
+    return web.get(_below(mirror, file), part)
 
 
 def _from_folder(folder: Path, package: str, part: Part) -> str:

@@ -89,6 +89,12 @@ def newest(recipe: Recipe, series: str = "") -> Release:
     return versions_in(recipe, f"{recipe.name}-{series}" if series else recipe.name)[0]
 
 
+def series(version: str) -> str:
+    """What upstream maintains together: 3.11 of 3.11.2, 3.5 of 3.5.6, 8 of 8.2."""
+    parts = Version(version)
+    return str(parts.trim(max(1, len(parts) - 1)))
+
+
 class _Planner:
     def __init__(self, recipes: Recipes, available: Available) -> None:
         self.recipes = recipes

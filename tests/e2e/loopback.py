@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trustme
 
@@ -40,9 +40,10 @@ class Authority:
 class _Hello(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
-        self.send_header("Content-Length", "5")
+        body = cast(_Server, self.server).body
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"hello")
+        self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -50,6 +51,7 @@ class _Hello(http.server.BaseHTTPRequestHandler):
 
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
+    body = b"hello"
 
     def handle_error(self, *_: Any) -> None:
         """A client that refuses the certificate is what some tests want."""
@@ -58,10 +60,15 @@ class _Server(http.server.ThreadingHTTPServer):
 class TlsServer:
     """Where the server is, and whose certificate it has."""
 
-    def __init__(self, authority: Authority, port: int) -> None:
+    def __init__(self, authority: Authority, server: _Server) -> None:
         self.authority = authority.file
         self.issued = authority.issued
-        self.port = port
+        self.port = server.server_address[1]
+        self._server = server
+
+    def says(self, body: bytes) -> None:
+        """Changes what is served."""
+        self._server.body = body
 
     @property
     def url(self) -> str:
@@ -79,7 +86,7 @@ def serving(folder: Path) -> Iterator[TlsServer]:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
-            yield TlsServer(authority, server.server_address[1])
+            yield TlsServer(authority, server)
         finally:
             server.shutdown()
             thread.join()

@@ -13,7 +13,7 @@ from studio import ROOT
 from rezbuild import errors, jobserver
 
 pytestmark = pytest.mark.e2e
-COMMANDS = ("build", "fetch", "versions", "audit", "bench", "doctor")
+COMMANDS = ("build", "fetch", "versions", "add-version", "audit", "bench", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

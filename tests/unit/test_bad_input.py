@@ -39,6 +39,7 @@ GOOD: dict[str, Any] = {
     "urls": ["https://example.invalid/{series}/{file}"],
     "requires": ["other-1"],
     "profiled": True,
+    "signed": {"suffix": ".sigstore", "identity": "me", "issuer": "https://example.invalid"},
     "series": {"1.2": {"license": "MIT"}},
     "versions": {
         "1.2.3": {"sha256": SUM, "size": 10, "tested": True},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import catalogue
+from rezbuild import catalogue, manifest
 from rezbuild.errors import CatalogueError
 
 PACKAGES = Path(__file__).parents[2] / "packages"
@@ -77,6 +77,35 @@ def test_what_is_tested_says_so_itself(tmp_path):
     assert [release.tested for release in recipe.releases.values()] == [True, False]
 
 
+def test_who_signs(tmp_path):
+    """The nearest one counts, as for the other keys; each key has its file."""
+    keys = tmp_path / "thing/keys"
+    keys.mkdir(parents=True)
+    (keys / f"{'A' * 40}.asc").write_text("a key")
+    text = GOOD.replace(*signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "")[:2])
+    text = text.replace(
+        "size = 10", 'size = 10\nsigned = { suffix = ".s", identity = "me", issuer = "https://i" }'
+    )
+    (keys.parent / "sources.toml").write_text(text)
+    recipe = catalogue.load(keys.parent)
+    assert recipe.release("1.2.3").signed == catalogue.Signed(".s", (), "me", "https://i")
+    assert recipe.release("1.1.1w").signed == catalogue.Signed(".asc", (keys / f"{'A' * 40}.asc",))
+
+
+def test_who_signs_shapes_no_payload(tmp_path):
+    """A key that is added must not make each build outdated."""
+    recipe = load(tmp_path, GOOD)
+    for name in ("package.py", "recipe.py"):
+        (recipe.folder / name).write_text("")
+    before = manifest.recipe_revision(recipe, recipe.release("1.2.3"))
+    (recipe.folder / "keys").mkdir()
+    (recipe.folder / "keys" / f"{'A' * 40}.asc").write_text("a key")
+    text = GOOD.replace(*signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "")[:2])
+    recipe = catalogue.loads(text, recipe.folder)
+    assert recipe.release("1.2.3").signed
+    assert manifest.recipe_revision(recipe, recipe.release("1.2.3")) == before
+
+
 def test_an_archive_packed_anew_is_an_alternative(tmp_path):
     upstream, anew = load(tmp_path, GOOD).release("1.1.1w").archives
     assert upstream.debian is None
@@ -88,6 +117,10 @@ def test_the_same_bytes_in_debian_are_one_archive(tmp_path):
     (archive,) = load(tmp_path, text).release("1.1.1w").archives
     assert archive.sha256 == SUM
     assert archive.debian == catalogue.DistributionFile("thing", "thing_1.1.1w.orig.tar.gz")
+
+
+def signed(text: str, reason: str) -> tuple[str, str, str]:
+    return 'license = "Zlib"', f'license = "Zlib"\nsigned = {{ {text} }}', reason
 
 
 WRONG = {
@@ -127,6 +160,17 @@ WRONG = {
     "tested for all": ('license = "Zlib"', 'license = "Zlib"\ntested = true', "tested is unknown"),
     "debug": ('license = "Zlib"', 'license = "Zlib"\ndebug = 1', "debug is not true or false"),
     "unknown field in a request": ('"other-1"', '"other-{x}"', r"requires holds \{x\}; known"),
+    "signed is a text": ('license = "Zlib"', 'license = "Zlib"\nsigned = "x"', "signed is not a t"),
+    "signed by nobody": signed('suffix = ".asc", by = []', r"signed\.by names no key"),
+    "signed by whom": signed('suffix = ".asc"', r"signed\.identity is missing"),
+    "half an identity": signed('suffix = ".x", identity = "a"', r"signed\.issuer is missing"),
+    "signed by both": signed('suffix = ".asc", by = [], issuer = "a"', "not both"),
+    "signed without suffix": signed("by = []", r"signed\.suffix is missing"),
+    "signed elsewhere": signed('suffix = "/x.asc", by = []', r"suffix is not what follows"),
+    "unknown in signed": signed('suffix = ".asc", key = "a"', r"signed\.key is unknown"),
+    "lower-case key": signed(f'suffix = ".asc", by = ["{"a" * 40}"]', "no fingerprint"),
+    "short key id": signed('suffix = ".asc", by = ["0123456789ABCDEF"]', "no fingerprint"),
+    "key not there": signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "and there is no"),
     "profiled": ('license = "Zlib"', 'license = "Zlib"\nprofiled = "yes"', "profiled is not"),
 }
 

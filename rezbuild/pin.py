@@ -1,0 +1,286 @@
+"""Adds a version to a catalogue: fetches it, asks who signed it, and writes the entry."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from rez.version import Version
+
+from rezbuild import catalogue, signatures, toml
+from rezbuild.catalogue import Recipe, Release, Signed
+from rezbuild.errors import CatalogueError, ChecksumError, FetchError, UsageError
+from rezbuild.fetch import Fetched, Fetcher
+from rezbuild.settings import Settings
+
+_HEADER = re.compile(r"""\[versions\.(?:"([^"]+)"|'([^']+)')\]\s*(?:#.*)?""")
+_TABLE = re.compile(r"\s*\[")
+# Of a version's own entry, what its neighbours most likely need as well.
+_TAKEN_OVER = ("license", "requires", "patches")
+_UNKNOWN = "0" * 64
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks for.
+
+    Attributes:
+        url: Of the archive, where the catalogue's pattern does not lead there; or empty.
+        sha256: What the user has read on upstream's page; or empty.
+        unsigned: Takes an archive whose signature nobody can verify.
+        dry_run: Writes nothing.
+    """
+
+    version: str
+    url: str = ""
+    sha256: str = ""
+    unsigned: bool = False
+    dry_run: bool = False
+
+
+def add(recipe: Recipe, wish: Wish, settings: Settings, say: Callable[[str], None]) -> str:
+    """Adds a version, or verifies the one that is there.
+
+    Args:
+        recipe: Whose catalogue.
+        wish: What to add.
+        settings: Give the cache, the mirrors and the limits.
+        say: Takes what was found, line by line.
+
+    Returns:
+        The change as a unified diff; empty where there is none.
+
+    Raises:
+        UsageError: The wish makes no sense.
+        CatalogueError: The entry does not fit into the catalogue.
+        FetchError: The archive or its signature cannot be had.
+        SignatureError: Upstream has not signed it.
+        ChecksumError: It is not what the user or the catalogue says.
+    """
+    path = recipe.folder.resolve() / catalogue.FILE_NAME
+    before = path.read_bytes()
+    text = before.decode()
+    known = recipe.releases.get(wish.version)
+    release = known or _draft(recipe, text, wish)
+    _check_wish(release, wish, known)
+    settings.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="pin-", dir=settings.cache) as folder:
+        fetcher = Fetcher(settings)
+        fetched = _verified(fetcher, release, wish, Path(folder), say)
+        if known:
+            _compare(fetched, known.archives[0].sha256, f"{path} says")
+            say(f"{path} has {recipe.name} {wish.version} already, with this very sum")
+            return ""
+        after = insert(text, wish.version, _entry(text, wish, fetched))
+        added = catalogue.loads(after, recipe.folder).releases[wish.version]
+        if not wish.dry_run:
+            _replace(path, before, after.encode())
+            fetcher.keep(added, fetched.path)
+    return _diff(path, text, after)
+
+
+def _check_wish(release: Release, wish: Wish, known: Release | None) -> None:
+    if wish.sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", wish.sha256):
+        raise UsageError(f"--sha256 {wish.sha256[:80]!r} is no SHA-256: 64 hex digits")
+    if wish.url and known:
+        raise UsageError(
+            f"{known.name} {known.version} is in the catalogue already, with its own addresses",
+            advice=["leave out --url to verify it once more"],
+        )
+    if wish.unsigned and release.signed:
+        raise UsageError(
+            f"{release.name} {release.version} is signed by its upstream: --unsigned is not needed",
+            advice=["where this version has no signature, name its sum: --sha256 SUM"],
+        )
+    if not (release.signed or wish.sha256 or wish.unsigned or known):
+        raise UsageError(
+            f"nothing vouches for {release.name} {release.version}: its catalogue pins no key "
+            "of upstream's",
+            advice=[
+                "read its sum on upstream's page, and name it: --sha256 SUM",
+                "or take what comes, and compare later: --unsigned",
+                "where upstream signs, pin its key: docs/security.md",
+            ],
+        )
+
+
+def _draft(recipe: Recipe, text: str, wish: Wish) -> Release:
+    """The release as the catalogue will have it, but for its sum."""
+    if not catalogue.VERSION.fullmatch(wish.version):
+        raise UsageError(
+            f"{wish.version[:80]!r} is not a version such as 1.2.3",
+            advice=[f"versions of {recipe.name}: {', '.join(recipe.releases)}"],
+        )
+    entry = _table(wish.version, {**_chosen(text, wish), "sha256": _UNKNOWN})
+    return catalogue.loads(insert(text, wish.version, entry), recipe.folder).release(wish.version)
+
+
+def _verified(
+    fetcher: Fetcher, release: Release, wish: Wish, folder: Path, say: Callable[[str], None]
+) -> Fetched:
+    try:
+        fetched = fetcher.unpinned(release, "", folder)
+    except FetchError as error:
+        raise FetchError(
+            error.message,
+            tried=error.tried,
+            advice=[
+                "see on upstream's page whether there is such a version",
+                "where its address is another one than the catalogue's: --url URL",
+                "or put it into a mirror folder and set REZBUILD_MIRRORS to it",
+            ],
+        ) from None
+    archive = fetched.archive
+    say(f"{archive.file}: {archive.size} bytes from {fetched.route}")
+    say(f"  sha256 {archive.sha256}")
+    if wish.sha256:
+        _compare(fetched, wish.sha256.lower(), "--sha256 says")
+        say("  it has the sum that you named")
+    if release.signed:
+        say(f"  {_signer(fetcher, release, release.signed, fetched, named=bool(wish.sha256))}")
+    else:
+        say("  not verified by a signature: the catalogue pins no key of upstream's")
+    return fetched
+
+
+def _signer(
+    fetcher: Fetcher, release: Release, signed: Signed, fetched: Fetched, *, named: bool
+) -> str:
+    """Who signed it; where the user has named the sum, it may have no signature, but no bad one."""
+    try:
+        signature = fetcher.unpinned(release, signed.suffix, fetched.path.parent)
+    except FetchError as error:
+        if named:
+            return f"not verified by a signature: {error.message}"
+        raise FetchError(
+            f"{error.message}, which should say who signed {fetched.archive.file}",
+            tried=error.tried,
+            advice=[
+                "try again later, or put it into a mirror beside the archive",
+                "where upstream gives none for it, name the sum from its page: --sha256 SUM",
+            ],
+        ) from None
+    return signatures.check(fetched.path, signature.path, signed)
+
+
+def _compare(fetched: Fetched, sha256: str, says: str) -> None:
+    if fetched.archive.sha256 != sha256:
+        raise ChecksumError(
+            f"{fetched.archive.file} from {fetched.route} is another file: it has sha256 "
+            f"{fetched.archive.sha256}, and {says} {sha256}",
+            advice=["do not use these bytes before you know why", "compare with upstream's page"],
+        )
+
+
+def _entry(text: str, wish: Wish, fetched: Fetched) -> str:
+    found = {"sha256": fetched.archive.sha256, "size": fetched.archive.size}
+    return _table(wish.version, {**_chosen(text, wish), **found})
+
+
+def _chosen(text: str, wish: Wish) -> dict[str, Any]:
+    """What the new entry says besides its sum."""
+    data = toml.loads(text)
+    own = data.get("versions", {})
+    series = Version(wish.version).trim(2)
+    near = sorted(Version(v) for v in own if Version(v).trim(2) == series)
+    older = [version for version in near if version < Version(wish.version)]
+    chosen: dict[str, Any] = {}
+    if near:
+        neighbour = own[str(older[-1] if older else near[0])]
+        chosen = {key: neighbour[key] for key in _TAKEN_OVER if key in neighbour}
+    if wish.url:
+        chosen["file"] = unquote(urlsplit(wish.url).path.rpartition("/")[2])
+        chosen["urls"] = [wish.url]
+    return chosen
+
+
+def _table(version: str, values: dict[str, Any]) -> str:
+    # A text, a number or a list of texts is written in JSON as in TOML.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    return "\n".join([f'[versions."{version}"]', *lines, ""])
+
+
+def insert(text: str, version: str, entry: str) -> str:
+    """The text of a catalogue with one more entry, before that of the next higher version.
+
+    Everything else stays as it is, comments too.
+
+    Raises:
+        CatalogueError: The file is not laid out as `docs/catalogue.md` has it.
+    """
+    end = "\r\n" if "\r\n" in text else "\n"
+    lines = text.splitlines(keepends=True)
+    place = _place(lines, Version(version))
+    block = entry.replace("\n", end)
+    before, after = "".join(lines[:place]), "".join(lines[place:])
+    if before and not before.endswith("\n"):
+        before += end
+    if before and not before.endswith(end * 2):
+        before += end
+    after = end + after if after else ""
+    whole = before + block + after
+    try:
+        expected = toml.loads(text)
+        expected["versions"][version] = toml.loads(entry)["versions"][version]
+        fits = toml.loads(whole) == expected
+    except (KeyError, ValueError):
+        fits = False
+    if not fits:
+        raise CatalogueError(
+            f"the entry of {version} cannot be put in by a program; write it yourself:\n{entry}",
+            advice=["docs/catalogue.md shows how a catalogue is laid out"],
+        )
+    return whole
+
+
+def _place(lines: list[str], version: Version) -> int:
+    """The line that a new entry goes before."""
+    place, inside = len(lines), False
+    for number, line in enumerate(lines):
+        header = _HEADER.fullmatch(line.strip())
+        if header:
+            inside = True
+            if Version(header[1] or header[2]) > version:
+                place = number
+                break
+        elif inside and _TABLE.match(line) and not line.lstrip().startswith("[versions."):
+            place = number
+            break
+    else:
+        return place
+    # What is said of the next one stays with it.
+    while place and lines[place - 1].startswith("#"):
+        place -= 1
+    return place
+
+
+def _replace(path: Path, before: bytes, after: bytes) -> None:
+    """Puts the new text in the place of the old one, in one step."""
+    if path.read_bytes() != before:
+        raise CatalogueError(f"{path} was changed meanwhile", advice=["run it again"])
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(after)
+        part.chmod(path.stat().st_mode & 0o777)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _diff(path: Path, before: str, after: str) -> str:
+    name = "/".join(path.parts[-3:])
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        f"a/{name}",
+        f"b/{name}",
+    )
+    return "".join(lines)

@@ -1,0 +1,190 @@
+"""``rezbuild add-version`` with real archives, real signatures and the keys of this repository."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from studio import ROOT, Studio
+
+from rezbuild import catalogue, graph
+
+pytestmark = pytest.mark.e2e
+REAL = ROOT / "tests/data/signatures"
+# The wheel that test_signatures.py has, as the archive of a package.
+WHEEL = "rfc8785-0.1.2-py3-none-any.whl"
+WORKFLOW = (
+    "https://github.com/trailofbits/rfc8785.py/.github/workflows/release.yml@refs/tags/v0.1.2"
+)
+matrix = pytest.mark.matrix
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A web server of a folder, and its address."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def recipes(tmp_path: Path) -> Path:
+    """A copy of ours."""
+    ignored = shutil.ignore_patterns("build", "__pycache__")
+    return shutil.copytree(ROOT / "packages", tmp_path / "packages", ignore=ignored)
+
+
+def offer(studio: Studio, folder: Path, name: str, version: str) -> Path:
+    """Puts a real archive and its real signature where a mirror has them."""
+    studio.rezbuild("fetch", f"{name}=={version}", "--to", folder)
+    archive = graph.recipes(ROOT / "packages")[name].release(version).archives[0]
+    shutil.copy(next(REAL.glob(f"{archive.file}.*")), folder / name)
+    return folder / name / archive.file
+
+
+def forget(recipes: Path, name: str, version: str) -> str:
+    """Takes the entry of a version out and returns its lines."""
+    path = recipes / name / "sources.toml"
+    text = path.read_text()
+    begin = text.index(f'[versions."{version}"]')
+    entry = text[begin:].partition("\n\n")[0] + "\n"
+    default = catalogue.load(path.parent).default
+    if default == version:
+        other = next(v for v in catalogue.load(path.parent).releases if v != version)
+        text = text.replace(f'default = "{default}"', f'default = "{other}"')
+    path.write_text(text.replace(entry, ""))
+    return entry
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "by"),
+    [
+        ("xz", "5.8.1", "3690C240CE51B4670D30AD1C38EE757D69184620 on 2025-04-03"),
+        pytest.param(
+            *("openssl", "3.5.6", "BA5473A2B0587B07FB27CF2D216094DFD0CB81EF on 2026-04-07"),
+            marks=matrix,
+        ),
+        pytest.param(
+            *("ncurses", "6.4", "19882D92DDA4C400C22C0D56CC2AF4472167BE03 on 2023-01-01"),
+            marks=matrix,
+        ),
+        pytest.param(
+            *("openssl", "3.0.20", "BA5473A2B0587B07FB27CF2D216094DFD0CB81EF on 2026-04-07"),
+            marks=matrix,
+        ),
+        pytest.param(
+            *("python", "3.13.5", "7169605F62C751356D054A26A821E680E5FA6305 on 2025-06-11"),
+            marks=matrix,
+        ),
+    ],
+)
+def test_what_upstream_has_signed(studio, recipes, mirror, tmp_path, name, version, by):
+    """The very archive that is pinned; its entry comes out as it was written by hand."""
+    folder, address = mirror
+    archive = offer(studio, folder, name, version)
+    entry = forget(recipes, name, version)
+    before = (recipes / name / "sources.toml").read_text()
+    words = ("add-version", name, version, "--recipes", recipes)
+    done = studio.rezbuild(*words, REZBUILD_MIRRORS=address, REZBUILD_CACHE=str(tmp_path / "cache"))
+    assert f"signed by {by}" in done.stderr
+    assert done.stdout.startswith("--- a/packages/")
+    added = {line[1:] for line in done.stdout.splitlines() if line[0] == "+"}
+    assert {line for line in entry.splitlines() if line.startswith(("sha256", "size"))} <= added
+    after = (recipes / name / "sources.toml").read_text()
+    assert len(after.splitlines()) == len(before.splitlines()) + len(added) - 1
+    # Of other bytes, nothing is written.
+    with archive.open("ab") as file:
+        file.write(b"\0")
+    (recipes / name / "sources.toml").write_text(before)
+    done = studio.rezbuild(*words, ok=False, REZBUILD_MIRRORS=address)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "proves nothing" in done.stderr
+    assert (recipes / name / "sources.toml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "by"),
+    [
+        ("xz", "5.8.1", "3690C240CE51B4670D30AD1C38EE757D69184620"),
+        # By a key of its own, which has expired since.
+        pytest.param(
+            *("openssl", "1.1.1w", "EFC0A467D613CB83C7ED6D30D894E2CE8B3D79F5"), marks=matrix
+        ),
+    ],
+)
+def test_what_is_pinned_already(studio, recipes, mirror, name, version, by):
+    """It is verified, and stays as it is."""
+    folder, address = mirror
+    offer(studio, folder, name, version)
+    before = (recipes / name / "sources.toml").read_bytes()
+    words = ("add-version", name, version, "--recipes", recipes)
+    done = studio.rezbuild(*words, REZBUILD_MIRRORS=address)
+    assert f"signed by {by}" in done.stderr
+    assert "already, with this very sum" in done.stderr
+    assert done.stdout == ""
+    assert (recipes / name / "sources.toml").read_bytes() == before
+
+
+def test_a_bundle_of_sigstore(studio, toys, mirror):
+    """A package whose upstream signs in its own release workflow."""
+    folder, address = mirror
+    for suffix in ("", ".sigstore"):
+        shutil.copy(REAL / f"{WHEEL}{suffix}", folder / f"low-0.1.2.tar.gz{suffix}")
+    signed = (
+        f'signed = {{ suffix = ".sigstore", identity = "{WORKFLOW}", '
+        'issuer = "https://token.actions.githubusercontent.com" }\n'
+    )
+    toys.edit("low/sources.toml", "profiled", f"{signed}profiled")
+    words = ("add-version", "low", "0.1.2", "--recipes", toys.recipes)
+    env = {"REZBUILD_MIRRORS": address, "REZBUILD_OFFLINE": "0"}
+    done = studio.rezbuild(*words, **env)
+    assert f"signed by {WORKFLOW}" in done.stderr
+    assert "0.1.2" in catalogue.load(toys.recipes / "low").releases
+    toys.edit("low/sources.toml", WORKFLOW, WORKFLOW.replace("v0.1.2", "v0.1.1"))
+    done = studio.rezbuild(*words, ok=False, **env)
+    assert done.returncode == 5
+    assert "proves nothing" in done.stderr
+
+
+def test_what_is_added_can_be_built(studio, toys):
+    """From a mirror folder, on a box that is cut off, with a sum that somebody has read."""
+    made = toys.mirror / "low-1.0.0.tar.gz"
+    entry = catalogue.load(toys.recipes / "low").release("1.0.0").archives[0]
+    shutil.copy(made, toys.mirror / "low-1.0.5.tar.gz")
+    words = ("add-version", "low", "1.0.5", "--recipes", toys.recipes)
+    done = studio.rezbuild(*words, ok=False)
+    assert done.returncode == 2
+    assert "nothing vouches for low 1.0.5" in done.stderr
+    done = studio.rezbuild(*words, "--sha256", entry.sha256)
+    assert "rezbuild build low-1.0.5" in done.stderr
+    (toys.mirror / "low-1.0.5.tar.gz").unlink()  # it is in the cache
+    built = studio.rezbuild("build", "low-1.0.5", "--recipes", toys.recipes)
+    assert "ready: rez-env low==1.0.5" in built.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (("nothing", "1.0"), 3, "there is no recipe for nothing"),
+        (("python_debug", "3.11.30"), 2, "rezbuild add-version python 3.11.30"),
+        (("openssl", "3.5.99", "--unsigned"), 2, "--unsigned is not needed"),
+        (("openssl", "3.5.99"), 4, "no route gives openssl-3.5.99.tar.gz"),
+    ],
+)
+def test_errors_say_what_to_do_next(studio, argv, code, words, tmp_path):
+    env = {"REZBUILD_OFFLINE": "1", "REZBUILD_CACHE": str(tmp_path / "cache")}
+    done = studio.rezbuild("add-version", *argv, ok=False, **env)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,76 @@
+"""``rezbuild versions --outdated``: real builds, and a catalogue that moves on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def add(studio, toys, name: str, version: str, like: str) -> None:
+    """A newer version, by the command that adds one."""
+    old = toys.mirror / f"{name}-{like}.tar.gz"
+    (toys.mirror / f"{name}-{version}.tar.gz").write_bytes(old.read_bytes())
+    studio.rezbuild("add-version", name, version, "--unsigned", "--recipes", toys.recipes)
+
+
+def test_from_a_new_pin_to_nothing_outdated(studio, toys):
+    outdated = ("versions", "--outdated", "--recipes", toys.recipes)
+    studio.rezbuild("build", "top", "--recipes", toys.recipes)
+    add(studio, toys, "low", "1.0.1", like="1.0.0")
+    add(studio, toys, "low", "1.1.0", like="1.0.0")  # another series: somebody's choice
+    done = studio.rezbuild(*outdated, ok=False)
+    assert done.returncode == 13
+    assert done.stdout.splitlines() == [
+        f"low 1.0.0 in {studio.local}: 1.0.1 is pinned",
+        f"top 2.0.0 in {studio.local}: built against low 1.0.0; 1.0.1 is pinned",
+    ]
+    assert "docs/security.md" in done.stderr
+    found = json.loads(studio.rezbuild(*outdated, "top", "--json", ok=False).stdout)
+    wanted = ("name", "version", "repository", "library", "has", "newest")
+    assert [tuple(each[key] for key in wanted) for each in found] == [
+        ("top", "2.0.0", str(studio.local), "low", "1.0.0", "1.0.1")
+    ]
+
+    # The library alone does not mend what was built against the old one.
+    studio.rezbuild("build", "low-1.0.1", "--recipes", toys.recipes)
+    done = studio.rezbuild(*outdated, ok=False)
+    assert done.stdout.startswith("top 2.0.0")
+    assert len(done.stdout.splitlines()) == 1
+    studio.rezbuild("build", "low-1.0", "top", "--recipes", toys.recipes)
+    assert studio.rezbuild(*outdated).stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "words"),
+    [
+        (("--upstream",), 2, "--upstream goes with --outdated"),
+        (("--outdated", "--upstream"), 2, "REZBUILD_OFFLINE is set"),
+    ],
+)
+def test_wrong_usage(studio, toys, argv, code, words):
+    done = studio.rezbuild("versions", *argv, "--recipes", toys.recipes, ok=False)
+    assert done.returncode == code
+    assert words in done.stderr
+
+
+def test_upstream_is_asked(studio, toys, tmp_path):
+    """Over TLS with a studio's authority; what cannot be asked is said, and ends with 4."""
+    from loopback import serving
+
+    with serving(tmp_path) as server:
+        toys.edit("low/sources.toml", "https://upstream.invalid/", server.url)
+        env = {"REZBUILD_OFFLINE": "0", "REQUESTS_CA_BUNDLE": str(server.authority)}
+        env |= {"REZBUILD_RETRIES": "0", "NO_PROXY": "localhost"}
+        words = ("versions", "--outdated", "--upstream", "low", "--recipes", toys.recipes)
+        done = studio.rezbuild(*words, ok=False, **env)
+        assert (done.returncode, done.stdout) == (4, "")
+        assert "it names no version of 1.0" in done.stderr
+        server.says(b'<a href="low-1.0.7.tar.gz">low-1.0.7.tar.gz</a>')
+        done = studio.rezbuild(*words, ok=False, **env)
+        assert done.returncode == 13
+        assert done.stdout == "low 1.0.0 is the newest pin; upstream has 1.0.7\n"
+        server.says(b'<a href="low-1.0.0.tar.gz">low-1.0.0.tar.gz</a>')
+        assert studio.rezbuild(*words, **env).stdout == ""

@@ -1,0 +1,135 @@
+"""What a build reaches: no network, and no program but the toolchain's and the sources' own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moving import PYTHON, REQUEST
+from studio import ROOT, Studio
+from toys import Toys
+
+pytestmark = pytest.mark.e2e
+
+# What a host has of a toolchain, with its parts that the compiler starts by itself.
+SYSTEM = ("/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/", "/usr/lib/gcc/", "/usr/libexec/gcc/")
+CALL = re.compile(r'(execve|chdir)\("((?:[^"\\]|\\.)*)".* = 0')
+SENT = re.compile(r"\w+\(.*\b(AF_INET6?|AF_PACKET)\b.*")
+
+
+def cut_off() -> list[str]:
+    """What to put before a command, so that it has no network: not even the loopback is up."""
+    for start in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
+        if (
+            shutil.which("unshare")
+            and subprocess.run([*start, "true"], check=False).returncode == 0
+        ):
+            return [*start, "--"]
+    pytest.skip("no network namespaces: neither as root nor by `unshare --map-root-user`")
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """A port of this machine that answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def build_cut_off(studio: Studio, listener: int, *words: str | Path) -> str:
+    start = cut_off()
+    code = f"import socket; socket.create_connection(('127.0.0.1', {listener}), 5)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    done = studio.run(*start, sys.executable, "-c", code, ok=False)
+    assert "Network is unreachable" in done.stderr
+    return studio.run(*start, sys.executable, "-m", "rezbuild", "build", *words).stdout
+
+
+def test_a_build_without_a_network(studio, toys, listener):
+    """Once its sources are fetched; nothing says that it is offline."""
+    studio.rezbuild("fetch", "low", "--recipes", toys.recipes)
+    studio.env |= {"REZBUILD_OFFLINE": "0", "REZBUILD_MIRRORS": ""}
+    out = build_cut_off(studio, listener, "low", "--recipes", toys.recipes)
+    assert "ready: rez-env low==1.0.0" in out
+
+
+@pytest.mark.matrix
+def test_the_whole_chain_without_a_network(studio, listener):
+    studio.rezbuild("fetch", REQUEST)
+    out = build_cut_off(studio, listener, REQUEST)
+    assert f"ready: rez-env python=={PYTHON}" in out
+    code = "import ssl, sqlite3, tkinter; print(ssl.OPENSSL_VERSION)"
+    assert "OpenSSL" in studio.in_env(studio.local, "python", "python3", "-c", code).stdout
+
+
+class Watched:
+    """A build as strace sees it.
+
+    Attributes:
+        programs: What was executed.
+        sent: Connections and packets to an address of a network.
+    """
+
+    def __init__(self, studio: Studio, folder: Path, *words: str | Path) -> None:
+        if shutil.which("strace") is None:
+            pytest.skip("strace is not installed: apt-get install strace")
+        folder.mkdir()
+        calls = "trace=execve,chdir,connect,sendto,sendmsg,sendmmsg"
+        options = ("-ff", "-qq", "--seccomp-bpf", "-s", "4096", "-e", calls, "-o", folder / "trace")
+        studio.run("strace", *options, sys.executable, "-m", "rezbuild", "build", *words)
+        records = [path.read_text().splitlines() for path in folder.iterdir()]
+        self.programs = {path for record in records for path in executed(record)}
+        self.sent = [line for record in records for line in record if SENT.match(line)]
+
+    def foreign(self, *own: Path) -> set[str]:
+        """What was executed that is neither of the host's toolchain nor below ``own``."""
+        rezbuild = Path(sys.prefix), Path(sys.executable).resolve()
+        places = (*SYSTEM, *(f"{path}/" for path in (*own, *rezbuild)))
+        return {path for path in self.programs if is_foreign(path, places)}
+
+
+def executed(record: list[str]) -> Iterator[str]:
+    """What a process has executed, by absolute names where it has changed its folder itself."""
+    folder = ""
+    for name, path in (match.groups() for match in map(CALL.fullmatch, record) if match):
+        if name == "chdir":
+            folder = os.path.join(folder, path)
+        else:
+            yield os.path.join(folder, path)
+
+
+def is_foreign(path: str, places: tuple[str, ...]) -> bool:
+    if not path.startswith("/"):  # below the folder of a step, and that is the sources'
+        return ".." in Path(path).parts
+    return not f"{os.path.normpath(path)}/".startswith(places)
+
+
+@pytest.mark.matrix
+def test_what_a_build_reaches(studio, tmp_path):
+    """Upstream's configure and make, on a machine that has a network."""
+    studio.rezbuild("fetch", "zlib")
+    watched = Watched(studio, tmp_path / "trace", "zlib")
+    assert {"/usr/bin/make"} <= watched.programs
+    assert len(watched.programs) > 20
+    assert watched.sent == []
+    assert watched.foreign(studio.folder, ROOT / "packages/zlib/build") == set()
+
+
+def test_what_is_looked_for_is_seen(studio, toys: Toys, tmp_path, listener):
+    """A step that does what none may: this is seen, and nothing else is found."""
+    foreign = tmp_path / "foreign"
+    foreign.write_text(
+        f"#!{sys.executable}\nimport socket\nsocket.create_connection(('127.0.0.1', {listener}))\n"
+    )
+    foreign.chmod(0o755)
+    toys.edit("low/recipe.py", "    b.search", f"    b.run({str(foreign)!r})\n    b.search")
+    watched = Watched(studio, tmp_path / "trace", "low", "--recipes", toys.recipes)
+    assert watched.foreign(studio.folder, toys.recipes) == {str(foreign)}
+    (sent,) = watched.sent
+    assert f"htons({listener})" in sent

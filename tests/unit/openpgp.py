@@ -1,0 +1,62 @@
+"""Keys and signatures of any kind, made by GnuPG: good ones, and those that must be refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+
+class Signer:
+    """Keys in a folder of GnuPG's own.
+
+    Attributes:
+        home: A short path: its agent's socket stands there.
+    """
+
+    def __init__(self) -> None:
+        if shutil.which("gpg") is None:
+            pytest.skip("gpg is not installed: apt-get install gnupg")
+        self.home = Path(tempfile.mkdtemp(prefix="gpg-"))
+
+    def close(self) -> None:
+        subprocess.run(["gpgconf", "--homedir", self.home, "--kill", "all"], check=False)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def gpg(self, *words: str | Path, text: str = "", at: str = "") -> bytes:
+        """``at``: the clock that it sees, as in 20200101T000000."""
+        clock = ["--faked-system-time", f"{at}!"] if at else []
+        quiet = ["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""]
+        argv = ["gpg", "--homedir", self.home, *quiet, *clock, *words]
+        done = subprocess.run(
+            list(map(str, argv)), input=text.encode(), capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout
+
+    def key(self, name: str, *, kind: str = "rsa2048", expires: str = "never", at: str = "") -> str:
+        """Makes a key and returns its fingerprint."""
+        user = f"{name} <{name}@example.invalid>"
+        self.gpg("--quick-gen-key", user, kind, "sign", expires, at=at)
+        shown = self.gpg("--with-colons", "--list-keys", f"={user}")
+        return next(line for line in shown.decode().splitlines() if line[:3] == "fpr").split(":")[9]
+
+    def revoke(self, fingerprint: str) -> None:
+        made = (self.home / "openpgp-revocs.d" / f"{fingerprint}.rev").read_text()
+        # A colon keeps it from being imported by accident.
+        self.gpg("--import", text=made.replace(":-----BEGIN", "-----BEGIN"))
+
+    def export(self, fingerprint: str, folder: Path) -> Path:
+        """Writes the public key as a catalogue has it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{fingerprint}.asc"
+        path.write_bytes(self.gpg("--armor", "--export", fingerprint))
+        return path
+
+    def sign(self, file: Path, fingerprint: str, *, digest: str = "SHA256", at: str = "") -> bytes:
+        """A detached signature, armoured."""
+        words = ("--armor", "--digest-algo", digest, "--local-user", fingerprint)
+        return self.gpg(*words, "--detach-sign", "--output", "-", file, at=at)
