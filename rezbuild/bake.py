@@ -7,11 +7,12 @@ audited, for whoever puts it into its place.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from rezbuild import (
     catalogue,
     ccache,
     debug,
+    hardening,
     host_test,
+    howbuilt,
     jobserver,
+    licences,
     loading,
     manifest,
     patches,
     relocate,
+    sbom,
     text,
     toolchain,
     unpack,
@@ -128,7 +133,7 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="rezbuild-") as home:
         build = _prepare(inputs, fetched, work, Path(home))
         places = _machine(inputs, build)
-        record = _record(inputs, fetched) | _steps(inputs, build, patchelf, places)
+        record = _record(inputs, fetched) | _steps(inputs, fetched, build, patchelf, places)
     _write(build.payload, record, places)
     # It may come from another file system; where there is a staging folder, it is whole.
     arriving = _gone(staging.with_name("staging.partial"))
@@ -137,7 +142,9 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     shutil.rmtree(work)
 
 
-def _steps(inputs: Inputs, build: Build, patchelf: str, places: Sequence[Path]) -> dict[str, Any]:
+def _steps(
+    inputs: Inputs, fetched: Fetched, build: Build, patchelf: str, places: Sequence[Path]
+) -> dict[str, Any]:
     """Builds and checks the payload; what is to be recorded of it."""
     recipe = loading.load(inputs.recipe.folder, "recipe.py")
     print(
@@ -149,7 +156,37 @@ def _steps(inputs: Inputs, build: Build, patchelf: str, places: Sequence[Path]) 
     if hasattr(recipe, "finish"):
         recipe.finish(build)
     host_test.write(build.payload, inputs.recipe.folder)
-    return {"bundled": bundled, **kept, **_audit(build, places, inputs.settings.glibc_max)}
+    parts = recipe.parts(build) if hasattr(recipe, "parts") else ()
+    _bill(inputs, fetched, build, parts, bundled)
+    how = howbuilt.record(build, {**_places(build), build.source.parent: "/rezbuild/work"})
+    needs = _audit(build, places, inputs.settings.glibc_max)
+    return {"bundled": bundled, **kept, **how, **needs}
+
+
+def _bill(
+    inputs: Inputs,
+    fetched: Fetched,
+    build: Build,
+    parts: Iterable[sbom.Part],
+    bundled: Mapping[str, list[str]],
+) -> None:
+    """Writes what is in the payload, and the licence texts of it all."""
+    release = inputs.release
+    needed = [request.partition("-")[0] for request in release.requires]
+    # What is made of the same sources as another package goes beside it, and has nothing of it.
+    inside = {name: build.dependencies[name].root for name in needed if name != release.source}
+    licences.collect(build.payload, build.source, release, inside.values())
+    subject = sbom.Subject(
+        release=release,
+        archive=fetched.archive,
+        fingerprint=inputs.fingerprint,
+        epoch=int(build.env["SOURCE_DATE_EPOCH"]),
+        patches=inputs.recipe.patches(release),
+        parts=parts,
+        inside=inside,
+        bundled=tuple(bundled),
+    )
+    sbom.write(build.payload, subject)
 
 
 def _workplace(build_path: Path) -> Path:
@@ -260,8 +297,15 @@ def _audit(build: Build, places: Sequence[Path], ceiling: str | None) -> dict[st
     return {
         "host_libraries": sorted(host),
         "elf": sorted(report.elf),
+        "hardening": _hardening(build.payload, sorted(report.elf)),
         **show.needs_as_data(report.needs),
     }
+
+
+def _hardening(payload: Path, files: Sequence[str]) -> dict[str, Any]:
+    """What protects each file that can be loaded."""
+    found = {name: hardening.read(payload / name) for name in files}
+    return {name: data.as_data() for name, data in found.items() if data is not None}
 
 
 def _write(payload: Path, record: Mapping[str, Any], places: Sequence[Path]) -> None:
@@ -290,12 +334,19 @@ def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
         "fingerprint": inputs.fingerprint,
         "recipe": inputs.revision,
         "rezbuild": rezbuild.__version__,
-        "source": {"file": fetched.archive.file, "sha256": fetched.archive.sha256},
-        "patches": list(release.patches),
+        "source": {
+            "file": fetched.archive.file,
+            "sha256": fetched.archive.sha256,
+            # Where it can be had. Where it came from this time makes no difference.
+            "urls": list(fetched.archive.urls),
+            "debian": fetched.archive.debian and fetched.archive.debian.source,
+        },
+        "patches": {path.name: _sha256(path) for path in inputs.recipe.patches(release)},
         "license": release.license,
         "compiler": inputs.tools.description,
         "machine": inputs.tools.machine,
         "built_against": {d.name: d.version for d in inputs.job.dependencies.values()},
+        "dependencies": _fingerprints(inputs.job, release),
     }
 
 
@@ -314,6 +365,10 @@ def _fingerprints(job: Job, release: Release) -> dict[str, str]:
             )
         found[name] = manifest.identity(manifest.read(job.dependencies[name].root) or {})
     return found
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _newest(folder: Path) -> int:

@@ -4,6 +4,8 @@ The file says which versions exist, where each can be had and what its bytes are
 
     default = "1.3.1"                # what a bare rez-build builds
     license = "Zlib"                 # SPDX expression
+    license_files = ["LICENSE"]      # its text in the source
+    cpe = "zlib:zlib"                # vendor and product in the lists of vulnerabilities
     file = "zlib-{version}.tar.gz"   # upstream's archive
     urls = ["https://…/{file}"]      # tried in this order
     requires = ["ncurses-6"]         # Rez requests of what it is built against
@@ -45,11 +47,14 @@ _SERIES = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]*")
 _PACKAGE = re.compile(r"[a-z][a-z0-9_]*")
+_CPE = re.compile(r"[a-z0-9._~-]+:[a-z0-9._~-]+")
 _REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
 # OpenPGP, of version 4 and 6.
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,9}){1,2}")
-_SHARED = {"license", "file", "urls", "requires", "patches", "signed"}
+_SHARED = {
+    *("license", "license_files", "cpe", "file", "urls", "requires", "patches", "signed"),
+}
 _TOP = _SHARED | {"default", "profiled", "debug", "series", "versions"}
 _ENTRY = _SHARED | {"sha256", "size", "debian", "tested"}
 _DEBIAN = {"source", "file", "sha256", "size"}
@@ -116,6 +121,9 @@ class Release:
         requires: Rez requests of the packages it is built against.
         patches: File names in the recipe's ``patches`` folder, applied in this order.
         license: SPDX expression.
+        license_files: Patterns of the files in the source that have its text; empty: the
+            usual names.
+        cpe: Vendor and product in the NVD's dictionary, as ``zlib:zlib``, or "".
         tested: The project's own tests build it; of the others only the sums are known.
         source: The package whose archives and patches these are, where it is another one.
         signed: How upstream signs it; None where no key of upstream's is known.
@@ -129,6 +137,8 @@ class Release:
     license: str
     tested: bool = False
     source: str = ""
+    license_files: tuple[str, ...] = ()
+    cpe: str = ""
     signed: Signed | None = None
 
     @property
@@ -345,8 +355,20 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
         patches=entry.texts("patches"),
         license=entry.text("license"),
         tested=entry.switch("tested"),
+        license_files=_license_files(entry),
+        cpe=entry.text("cpe", _CPE, "a vendor and a product: zlib:zlib")
+        if "cpe" in entry.data
+        else "",
         signed=_signed(entry, top.path.parent),
     )
+
+
+def _license_files(entry: _Table) -> tuple[str, ...]:
+    found = entry.texts("license_files")
+    for pattern in found:
+        if pattern.startswith("/") or ".." in pattern.split("/"):
+            raise entry.wrong("license_files", f"holds {pattern!r}, which leaves the source")
+    return found
 
 
 def _signed(entry: _Table, folder: Path) -> Signed | None:

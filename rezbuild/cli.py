@@ -103,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_add_version(parsers)
     _add_versions(parsers)
     _add_audit(parsers)
+    _add_manifest(parsers)
     _add_check(parsers)
     _add_bench(parsers)
     _add_stage(parsers)
@@ -264,6 +265,23 @@ def _add_audit(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _glibc_option(parser)
     _recipes_option(parser)
     parser.set_defaults(command=commands.audit)
+
+
+def _add_manifest(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "manifest",
+        "show what a payload was built from, by which compiler and flags, and what is in it",
+        "examples:\n"
+        "  rezbuild manifest python-3.11                       a table\n"
+        "  rezbuild manifest --json python-3.11                rezbuild.json, for programs\n"
+        "  rezbuild manifest --sbom python-3.11 > sbom.cdx.json  CycloneDX, for scanners\n",
+    )
+    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or as in python-3.11")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--json", action="store_true", help="the whole record, for programs")
+    kind.add_argument("--sbom", action="store_true", help="the bill of materials, CycloneDX")
+    parser.set_defaults(command=commands.manifest)
 
 
 def _add_check(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

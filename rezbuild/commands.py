@@ -264,6 +264,26 @@ def _payload(what: str) -> Path:
     return root
 
 
+def manifest(arguments: argparse.Namespace) -> int:
+    """``rezbuild manifest``."""
+    from rezbuild import provenance  # noqa: PLC0415 (not for every command)
+
+    if not arguments.what:
+        raise UsageError("nothing to show", advice=["name a folder or a Rez request"])
+    root = _payload(arguments.what)
+    if arguments.sbom:
+        print(json.dumps(provenance.bill(root), indent=2))
+        return 0
+    record = provenance.load(root)
+    if arguments.json:
+        print(json.dumps(record, indent=2, sort_keys=True))
+        return 0
+    # Into a file or a pipe nothing is cut to a terminal's width.
+    wide = None if sys.stdout.isatty() else 1000
+    provenance.show(Console(width=wide), record, provenance.materials(root))
+    return 0
+
+
 def check(arguments: argparse.Namespace) -> int:
     """``rezbuild check``."""
     from rezbuild import check  # noqa: PLC0415 (not for every command)

@@ -59,6 +59,7 @@ class Elf:
     helpers: tuple[str, ...]  # DT_FILTER, DT_AUXILIARY, DT_AUDIT and DT_DEPAUDIT
     relro: bool
     bind_now: bool
+    pie: bool  # a program that runs at any address
     versions: tuple[tuple[str, str], ...]  # (needed file, version name), sorted
 
 
@@ -206,6 +207,11 @@ class Image:
             bind_now=bool(self._values("DT_BIND_NOW"))
             or self._flag("DT_FLAGS", ENUM_DT_FLAGS["DF_BIND_NOW"])
             or self._flag("DT_FLAGS_1", ENUM_DT_FLAGS_1["DF_1_NOW"]),
+            pie=str(self.header["e_type"]) == "ET_DYN"
+            and (
+                self._flag("DT_FLAGS_1", ENUM_DT_FLAGS_1["DF_1_PIE"])
+                or self._interpreter() is not None
+            ),
             versions=tuple(sorted({(file, name) for file, name, _ in self.versions()})),
         )
 
@@ -311,6 +317,13 @@ class Image:
 
     def build_id(self) -> str | None:
         """The hash that the linker has put into the file, as hex digits: a note, elf(5)."""
+        for owner, kind, start, size in self.notes():
+            if (owner, kind) == (b"GNU\0", "NT_GNU_BUILD_ID"):
+                return self._bytes(start, size).hex()
+        return None
+
+    def notes(self) -> Iterator[tuple[bytes, str | int, int, int]]:
+        """Owner, type, offset and size in bytes of each note, elf(5)."""
         size = self.structs.Elf_Nhdr.sizeof()
         for segment in (s for s in self.segments if s.p_type == "PT_NOTE"):
             offset, end = segment.p_offset, segment.p_offset + segment.p_filesz
@@ -318,12 +331,14 @@ class Image:
             while offset + size <= end:
                 note = self._parse(self.structs.Elf_Nhdr, offset)
                 name = offset + size
-                value = name + _aligned(note.n_namesz, segment.p_align)
+                value = offset + _aligned(size + note.n_namesz, segment.p_align)
                 owner = self._bytes(name, min(note.n_namesz, _MAX_STRING))
-                if (owner, note.n_type) == (b"GNU\0", "NT_GNU_BUILD_ID"):
-                    return self._bytes(value, min(note.n_descsz, _MAX_STRING)).hex()
-                offset = value + _aligned(note.n_descsz, segment.p_align)
-        return None
+                yield owner, note.n_type, value, min(note.n_descsz, _MAX_STRING)
+                offset += _aligned(value - offset + note.n_descsz, segment.p_align)
+
+    def bytes_of(self, start: int, size: int) -> bytes:
+        """Some bytes of the file, as a note has them."""
+        return self._bytes(start, size)
 
     def _executable_stack(self) -> bool:
         """Without PT_GNU_STACK, Linux gives a dynamic object the default of x86: executable."""
@@ -364,7 +379,7 @@ class Image:
 
 
 def _aligned(size: int, alignment: int) -> int:
-    """The size of a part of a note with what fills it up."""
+    """The size of a note, or of its beginning, with what fills it up."""
     step = 8 if alignment == 8 else 4
     return -(-size // step) * step
 

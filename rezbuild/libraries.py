@@ -19,12 +19,14 @@ class HostLibraries:
         loaders: What a program may name as its interpreter.
         interpreters: What the first line of a script may name.
         known: Other sonames that are tolerated for now, with the reason.
+        fortifiable: Functions of glibc with a form that checks sizes (_FORTIFY_SOURCE).
     """
 
     glibc: frozenset[str]
     loaders: frozenset[str]
     interpreters: frozenset[str]
     known: Mapping[str, str]
+    fortifiable: frozenset[str]
 
 
 @functools.lru_cache(maxsize=1)
@@ -37,4 +39,5 @@ def host_libraries() -> HostLibraries:
         loaders=frozenset(data["loaders"]),
         interpreters=frozenset(data["interpreters"]),
         known=data["host"],
+        fortifiable=frozenset(data["fortifiable"]),
     )

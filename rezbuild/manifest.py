@@ -32,12 +32,16 @@ _MODULES = (
     "data/libraries.toml",
     "data/run.sh",
     "elf.py",
+    "hardening.py",
     "manifest.py",
     "host_test.py",
+    "howbuilt.py",
     "libraries.py",
+    "licences.py",
     "loading.py",
     "patches.py",
     "relocate.py",
+    "sbom.py",
     "symbols.py",
     "text.py",
     "toolchain.py",
@@ -68,6 +72,8 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
             advice=["a recipe has package.py, sources.toml and recipe.py"],
         ) from None
     parts += list(release.requires)
+    # They are in the bill of materials.
+    parts += [release.license, release.cpe, *release.license_files]
     return _digest(parts)
 
 

@@ -61,6 +61,18 @@ def taken(path: Path) -> tuple[Taken, ...]:
         return tuple(sorted(found, key=lambda one: (one.name, one.library, one.version)))
 
 
+def undefined(path: Path) -> frozenset[str]:
+    """The names that the file takes from libraries, of whatever version.
+
+    Raises:
+        rezbuild.elf.ElfError: The file cannot be read or is damaged.
+    """
+    with reading(path) as image:
+        table = _Table(image, max(_hashed(image), _relocated(image)))
+        found = (table.name(one) for one in table.symbols() if one.section == _SHN_UNDEF)
+        return frozenset(name for name in found if name)
+
+
 class _Symbol(NamedTuple):
     string: int
     info: int

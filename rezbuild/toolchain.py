@@ -23,6 +23,15 @@ TOOLS = ("make", "perl", "strip", "ar", "pkg-config")
 # ld(1). Debian's and Red Hat's packages are linked like that.
 HARDENED = "-Wl,-z,relro,-z,now,-z,noexecstack"
 
+# What the compiler adds against attackers; docs/hardening.md has the price of each. What gcc or a
+# distribution's gcc defaults to differs, and so would the payloads.
+PROTECTED = (
+    "-fstack-protector-strong",
+    "-fstack-clash-protection",
+    "-U_FORTIFY_SOURCE",
+    "-D_FORTIFY_SOURCE=2",
+)
+
 # The oldest with which every file of a python payload was edited and then loaded again
 # (tests/e2e/test_matrix.py); of 0.15.0, 0.16.1, 0.17.2 and 0.19.3 none failed.
 PATCHELF_MINIMUM = (0, 15, 0)
@@ -78,9 +87,16 @@ def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
         "TERM": "dumb",
         "CC": toolchain.cc,
         "CXX": toolchain.cxx,
+        # Recipes add how to optimize.
+        "CFLAGS": " ".join(protection(toolchain)),
         "LDFLAGS": HARDENED,
         "SOURCE_DATE_EPOCH": str(epoch),
     }
+
+
+def protection(toolchain: Toolchain) -> list[str]:
+    """Those of `PROTECTED` that the compiler knows: clang on some machines lacks one."""
+    return [flag for flag in PROTECTED if _knows(toolchain.cc, flag)]
 
 
 def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
@@ -147,6 +163,16 @@ def _compiler(name: str, variable: str) -> str:
             advice=["rezbuild doctor says which system package brings it", f"or set {variable}"],
         )
     return name
+
+
+def _knows(cc: str, flag: str) -> bool:
+    done = subprocess.run(
+        [cc, "-Werror", "-O2", flag, "-x", "c", "-S", "-o", os.devnull, os.devnull],
+        capture_output=True,
+        check=False,
+        env={"PATH": SYSTEM_PATH, "LC_ALL": "C"},
+    )
+    return done.returncode == 0
 
 
 def _say(program: str, option: str) -> str:

@@ -8,9 +8,10 @@ def build(b):
     """Builds the libraries and the command that uses the shared one."""
     # These Makefiles have no variable for the linker's flags.
     compiler = f"CC={b.env['CC']} {b.env['LDFLAGS']}"
-    b.make("-f", "Makefile-libbz2_so", compiler, "CFLAGS=-O3 -fPIC -D_FILE_OFFSET_BITS=64")
+    flags = f"{b.env['CFLAGS']} -D_FILE_OFFSET_BITS=64"
+    b.make("-f", "Makefile-libbz2_so", compiler, f"CFLAGS={flags} -O3 -fPIC")
     b.run("ar", "rcs", "libbz2.a", *(f"{name}.o" for name in OBJECTS.split()))
-    b.make(compiler, "CFLAGS=-O2 -D_FILE_OFFSET_BITS=64", "bzip2recover")
+    b.make(compiler, f"CFLAGS={flags} -O2", "bzip2recover")
     _install(b)
 
 

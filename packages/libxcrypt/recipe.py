@@ -63,7 +63,7 @@ def build(b):
     _generated(b, "crypt-symbol-vers.h", "gen-crypt-symbol-vers-h", "yes", *symbols)
     objects = [f"{source[:-2]}.o" for source in _sources(b)]
     # The obsolete functions are in code for a shared library (PIC, as libtool has it) only.
-    flags = "-O2 -fPIC -DPIC -fno-plt -I. -Ilib -DHAVE_CONFIG_H -DIN_LIBCRYPT"
+    flags = f"{b.env['CFLAGS']} -O2 -fPIC -DPIC -fno-plt -I. -Ilib -DHAVE_CONFIG_H -DIN_LIBCRYPT"
     # make knows by itself how to compile.
     b.make("-f", os.devnull, f"CFLAGS={flags}", *objects)
     link = (

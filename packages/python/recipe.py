@@ -5,7 +5,7 @@ import shutil
 
 from rezbuild.errors import BuildError
 
-from . import inside, installed, managed
+from . import inside, installed, managed, others
 
 # Modules that link libraries which no Rez package brings and a studio has no use for.
 NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 3.13"}
@@ -71,7 +71,16 @@ def finish(b):
     b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
 
 
+def parts(b):
+    """What CPython brings of others."""
+    return others.parts(b.source, b.payload / _lib(b))
+
+
 def _flags(b):
+    # For CPython alone: those who build against it have flags of their own. The stack protector is
+    # left out: it costs 2.5 % of the interpreter's instructions, see docs/hardening.md.
+    flags = b.env.pop("CFLAGS").split()
+    protection = " ".join(flag for flag in flags if not flag.startswith("-fstack-protector"))
     # The last one of these that fits counts.
     mapped = f"-ffile-prefix-map={b.destdir.parent}=. -ffile-prefix-map={b.source}=."
     b.flags(
@@ -79,7 +88,7 @@ def _flags(b):
         # Debug data is kept for python_debug, and is found by build-ids. It names the headers of
         # the dependencies; some modules' code names its file, and setup.py compiles by absolute
         # paths. LTO writes debug data when it links.
-        CFLAGS_NODIST=f"-g {mapped}",
+        CFLAGS_NODIST=f"{protection} -g {mapped}",
         LDFLAGS_NODIST=f"-Wl,--build-id=sha1 {mapped}",
         # To 3.10 uuid.h is looked for by that name.
         CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",

@@ -20,7 +20,7 @@ def build(b):
         _amalgamate(b)
     options = [f"-DSQLITE_{o}" for o in OPTIONS.split()] + [f"-DHAVE_{h}=1" for h in HOST.split()]
     # make knows by itself how to compile.
-    flags = " ".join(("CFLAGS=-O2", "-fPIC", *options))
+    flags = " ".join((f"CFLAGS={b.env['CFLAGS']}", "-O2", "-fPIC", *options))
     b.make("-f", os.devnull, flags, "sqlite3.o", "shell.o")
     library, lib = f"libsqlite3.so.{b.version}", b.payload / "lib"
     soname = "-Wl,-soname,libsqlite3.so.0"

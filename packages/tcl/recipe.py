@@ -46,7 +46,8 @@ def _configuration(b):
     for line in path.read_text().splitlines(keepends=True):
         new = line.replace(f"{b.source}/unix", f"{b.prefix}/lib")
         new = new.replace(str(b.source), f"{b.prefix}/include/tcl-private")
-        new = new.replace(b.env["CPPFLAGS"], "").replace(_search(b), "")
+        new = new.replace(b.env["CFLAGS"], "").replace(b.env["CPPFLAGS"], "")
+        new = new.replace(_search(b), "")
         if b.prefix in new:
             new = re.sub("='(.*)'", r'="\1"', new.replace(b.prefix, "${_tcl_root}"))
         lines.append(new)

@@ -35,7 +35,8 @@ def _configuration(b):
     lines = []
     for line in path.read_text().splitlines(keepends=True):
         new = line.replace(f"{b.source}/unix", f"{b.prefix}/lib")
-        new = new.replace(str(b.source), f"{b.prefix}/include/tk-private").replace(_search(b), "")
+        new = new.replace(str(b.source), f"{b.prefix}/include/tk-private")
+        new = new.replace(b.env["CFLAGS"], "").replace(_search(b), "")
         if b.prefix in new:
             new = re.sub("='(.*)'", r'="\1"', new.replace(b.prefix, "${_tk_root}"))
         lines.append(new)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from license_expression import get_spdx_licensing
 
 from rezbuild import catalogue, manifest
 from rezbuild.errors import CatalogueError
@@ -294,3 +295,35 @@ def test_defaults_can_be_had_upstream_and_here():
         archives = recipe.release(recipe.default).archives
         assert any(archive.urls for archive in archives)
         assert any(archive.debian for archive in archives)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_licences_are_spdx_expressions(folder):
+    known = get_spdx_licensing()
+    for release in catalogue.load(folder).releases.values():
+        said = known.validate(release.license)
+        odd = [one for one in said.invalid_symbols if not one.startswith("LicenseRef-")]
+        assert not odd, release.version
+
+
+def test_where_the_licence_text_is_and_what_scanners_call_it(tmp_path):
+    said = 'license_files = ["doc/COPYING*"]\ncpe = "thing_project:thing"\nurls'
+    release = load(tmp_path, GOOD.replace("urls", said, 1)).release("1.2.3")
+    assert release.license_files == ("doc/COPYING*",)
+    assert release.cpe == "thing_project:thing"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'license_files = ["../COPYING"]',
+        'license_files = ["/etc/passwd"]',
+        'license_files = "COPYING"',
+        'cpe = "thing"',
+        'cpe = "cpe:2.3:a:thing:thing:1.0:*"',
+        "cpe = 3",
+    ],
+)
+def test_licence_files_and_names_that_cannot_be(tmp_path, said):
+    with pytest.raises(CatalogueError, match=f"{said.split()[0]} (holds|is)"):
+        load(tmp_path, GOOD.replace("urls", f"{said}\nurls", 1))

@@ -1,0 +1,195 @@
+"""What a payload says of itself: its bill of materials, its licence texts, how it was built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+from studio import Studio
+from toys import LICENCE, LOW, Toys
+
+FILE = "rezbuild-sbom.cdx.json"
+
+
+@pytest.fixture
+def built(studio: Studio, toys: Toys) -> Path:
+    """The payload of ``top``, which has ``low`` in it, and a patch."""
+    folder = toys.recipes / "low/patches"
+    folder.mkdir()
+    (folder / "more.patch").write_text(PATCH)
+    toys.edit("low/sources.toml", "requires = []", 'requires = []\npatches = ["more.patch"]')
+    toys.edit("low/sources.toml", 'license = "MIT"', 'license = "0BSD"\ncpe = "toys:low"')
+    toys.edit("top/recipe.py", "def build", PARTS + "\n\ndef build")
+    studio.rezbuild("build", "top")
+    return _payload(studio, "top")
+
+
+PATCH = """\
+--- a/low.c
++++ b/low.c
+@@ -1 +1 @@
+-int low(void) { return 42; }
++int low(void) { return 43; }
+"""
+PARTS = """\
+from rezbuild.sbom import Part
+
+
+def parts(b):
+    return [Part("tiny", "0.1", "MIT", "tiny:tiny")]
+"""
+
+
+def _payload(studio: Studio, name: str) -> Path:
+    return next(studio.local.glob(f"{name}/*/*/*/rezbuild.json")).parent
+
+
+def _bill(payload: Path) -> dict[str, Any]:
+    return json.loads((payload / FILE).read_text())
+
+
+def test_the_bill_of_materials_names_everything_in_the_payload(built, studio):
+    text = (built / FILE).read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    own = bill["metadata"]["component"]
+    assert (own["name"], own["version"], own["purl"]) == ("top", "2.0.0", "pkg:generic/top@2.0.0")
+    found = {one["name"]: one for one in bill["components"]}
+    assert set(found) == {"low", "tiny"}
+    low = found["low"]
+    assert low["cpe"] == "cpe:2.3:a:toys:low:1.0.0:*:*:*:*:*:*:*"
+    assert low["licenses"] == [{"expression": "0BSD"}]
+    # Its archive and its patch by their sums, as they are pinned.
+    record = json.loads((_payload(studio, "low") / "rezbuild.json").read_text())
+    (source,) = low["externalReferences"]
+    assert source["url"] == "https://upstream.invalid/low-1.0.0.tar.gz"
+    assert source["hashes"] == [{"alg": "SHA-256", "content": record["source"]["sha256"]}]
+    (patch,) = low["pedigree"]["patches"]
+    assert patch["diff"]["url"] == "packages/low/patches/more.patch"
+    said = {one["name"]: one["value"] for one in low["properties"]}
+    assert said["rezbuild:patch:more.patch"] == f"sha256:{record['patches']['more.patch']}"
+    needs = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
+    assert needs[own["bom-ref"]] == ["pkg:generic/low@1.0.0", "pkg:generic/tiny@0.1"]
+
+
+def test_a_payload_has_the_licence_texts_of_all_that_is_in_it(built):
+    texts = built / "share/licenses"
+    found = {str(path.relative_to(texts)): path.read_text() for path in texts.rglob("*.*/*")}
+    assert found == {"low-1.0.0/LICENSE": LICENCE, "top-2.0.0/LICENSE": LICENCE}
+
+
+def test_a_second_build_says_the_same_byte_for_byte(built, studio):
+    files = [built / name for name in (FILE, "rezbuild.json", "rezbuild-files.json")]
+    before = [path.read_bytes() for path in files]
+    inode = files[0].stat().st_ino
+    studio.rezbuild("build", "--force", "-j1", "top", "low")
+    assert files[0].stat().st_ino != inode
+    assert [path.read_bytes() for path in files] == before
+
+
+def test_without_a_licence_text_nothing_is_installed(studio, toys):
+    toys.add("low", "1.0.1", {**LOW, "LICENSE": "MIT\n"})
+    failed = studio.rezbuild("build", "low", ok=False)
+    assert failed.returncode == 7
+    assert "the source of low 1.0.1 has no licence text" in failed.stderr
+    assert "license_files" in failed.stderr
+    assert not list(studio.local.glob("low/*/*/*/rezbuild.json"))
+    toys.edit("low/sources.toml", 'license = "MIT"', 'license = "MIT"\nlicense_files = ["low.*"]')
+    studio.rezbuild("build", "low")
+    texts = _payload(studio, "low") / "share/licenses/low-1.0.1"
+    assert [path.name for path in texts.iterdir()] == ["low.c"]
+
+
+def test_the_manifest_tells_how_a_payload_was_built(built, studio):
+    told = studio.rezbuild("manifest", built).stdout
+    record = json.loads(studio.rezbuild("manifest", "--json", built).stdout)
+    assert record == json.loads((built / "rezbuild.json").read_text())
+    for fact in (
+        record["fingerprint"],
+        record["source"]["sha256"],
+        record["compiler"],
+        record["flags"]["CFLAGS"],
+        f"low 1.0.0  {record['dependencies']['low']}",
+        "https://upstream.invalid/top-2.0.0.tar.gz",
+        "PREFIX=/rezbuild/top-2.0.0",
+        "bin/top",
+    ):
+        assert fact in told
+    low = json.loads((_payload(studio, "low") / "rezbuild.json").read_text())
+    assert record["dependencies"] == {"low": low["fingerprint"]}
+    bill = json.loads(studio.rezbuild("manifest", "--sbom", "top").stdout)
+    assert bill == _bill(built)
+
+
+def test_a_manifest_is_asked_of_something_else(studio, tmp_path):
+    (tmp_path / "rezbuild.json").write_text("[]")
+    for options in ([], ["--json"], ["--sbom"]):
+        failed = studio.rezbuild("manifest", *options, tmp_path, ok=False)
+        assert failed.returncode == 2
+        assert "rezbuild" in failed.stderr
+        assert "Traceback" not in failed.stderr
+
+
+def test_a_damaged_bill_of_a_dependency_stops_the_build(built, studio):
+    low = _payload(studio, "low")
+    for text in ("{", "[]", '{"metadata": {"component": 3}}', '{"metadata": {}}'):
+        (low / FILE).write_text(text)
+        failed = studio.rezbuild("build", "--force", "top", ok=False)
+        assert failed.returncode == 7, failed.stderr
+        assert "the bill of materials of low cannot be read" in failed.stderr
+        assert "rezbuild build --force low" in failed.stderr
+
+
+def test_pythons_bill_has_the_whole_chain(payload):
+    text = (payload / FILE).read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    found = {one["name"]: one for one in bill["components"]}
+    record = json.loads((payload / "rezbuild.json").read_text())
+    for name, version in record["built_against"].items():
+        assert found[name]["version"] == version
+        assert "licenses" in found[name]
+    others = {"expat", "mpdecimal", "pip", "setuptools"} - found.keys()
+    # From 3.12 on there is no setuptools.
+    assert others <= {"setuptools"}
+    for name, product in {
+        "openssl": "openssl:openssl",
+        "expat": "libexpat_project:libexpat",
+    }.items():
+        version = found[name]["version"]
+        assert found[name]["cpe"] == f"cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*"
+
+
+def test_python_brings_the_licence_texts_of_its_libraries(payload):
+    record = json.loads((payload / "rezbuild.json").read_text())
+    there = {path.name for path in (payload / "share/licenses").iterdir()}
+    against = {f"{name}-{version}" for name, version in record["built_against"].items()}
+    assert there == {*against, f"python-{record['version']}"}
+    assert all(any((payload / "share/licenses" / name).rglob("*")) for name in there)
+    own = payload / f"share/licenses/python-{record['version']}"
+    assert "expat" in (own / "Doc/license.rst").read_text(encoding="utf-8")
+
+
+def test_every_file_of_the_chain_is_protected(built, payload):
+    records = [json.loads(path.read_text()) for path in built.local.glob("*/*/*/*/rezbuild.json")]
+    files = {
+        (one["name"], name): said for one in records for name, said in one["hardening"].items()
+    }
+    for (package, name), said in files.items():
+        assert (said["relro"], said["bind_now"], said["nx"]) == ("full", True, True), (
+            package,
+            name,
+        )
+    # The libraries that read what others wrote.
+    for package in ("openssl", "zlib", "bzip2", "xz", "sqlite", "ncurses", "readline", "libffi"):
+        theirs = [said for (one, _), said in files.items() if one == package]
+        assert any(said["canary"] for said in theirs), package
+        assert any(said["fortified"] for said in theirs), package
+    kinds = {name: said["kind"] for (one, name), said in files.items() if one == "python"}
+    # On purpose: docs/hardening.md.
+    programs = [name for name, kind in kinds.items() if kind != "shared"]
+    assert [kinds[name] for name in programs] in (["no-pie"], ["pie"])
