@@ -152,6 +152,19 @@ def test_payloads_are_for_everyone_whatever_the_umask(
     assert files == {"open": 0o644, "closed": 0o444, "made": 0o644}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_cache_of_another_user(studio: Studio, toys: Toys) -> None:
+    cache = Path(toys.environ["REZBUILD_CACHE"])
+    (cache / "ccache").mkdir(parents=True)
+    os.chown(cache / "ccache", 47110, 47110)
+    done = studio.rezbuild("build", "low", ok=False)
+    assert done.returncode == 10
+    assert f"{cache}/ccache belongs to" in done.stderr
+    os.chown(cache, 47110, 47110)
+    assert studio.rezbuild("fetch", "low", ok=False).returncode == 10
+    assert studio.rezbuild("fetch", "low", REZBUILD_TRUST_CACHE="1").returncode == 0
+
+
 def _for_everyone(repository: Path) -> None:
     """Everything in it can be read by all, and be changed by the owner alone."""
     wrong = []

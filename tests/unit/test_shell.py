@@ -1,8 +1,9 @@
-"""No shell is given a string that is made from a name or a path."""
+"""No shell is given a string made from a name or a path; no temporary name can be guessed."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +70,28 @@ run(["sh", "-c", "cd " + folder])
         "line 6",
         "line 8",
     ]
+
+
+def guessable(text: str) -> Iterator[str]:
+    """Fixed names in the folder for temporary files, and ways to make such."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and node.attr in ("mktemp", "gettempdir"):
+            yield f"line {node.lineno}: {node.attr}()"
+        if isinstance(node, ast.Constant) and re.match(r"/(var/)?tmp\b", str(node.value)):
+            yield f"line {node.lineno}: {node.value}"
+
+
+def test_temporary_folders_are_private() -> None:
+    """mkdtemp(3) makes them with mode 700 and a name of their own; nothing else is used."""
+    found = {
+        f"{path.relative_to(ROOT)}: {problem}"
+        for path in FILES
+        for problem in guessable(path.read_text(encoding="utf-8"))
+    }
+    # Its name is looked at, and nothing is made in it.
+    assert {text.partition(":")[0] for text in found} <= {"rezbuild/bake.py"}, found
+
+
+def test_it_finds_guessable_names() -> None:
+    text = 'open("/tmp/rezbuild.log")\ntempfile.mktemp()\nopen("/tmpfile")\n'
+    assert len(list(guessable(text))) == 2
