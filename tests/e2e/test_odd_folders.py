@@ -9,6 +9,8 @@ import pytest
 from studio import Studio
 from toys import Toys
 
+pytestmark = pytest.mark.e2e
+
 # In one name, so that it is one build; and Rez's variables of paths are separated by colons.
 WORKS = 'it\'s "a" b;touch ran&|touch ran\\#\nß'
 # To the shell that Rez starts, also between double quotes.

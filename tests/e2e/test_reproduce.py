@@ -14,6 +14,8 @@ import pytest
 from studio import ROOT, Studio
 from toys import Toys
 
+pytestmark = pytest.mark.e2e
+
 CHAIN = sorted(
     path.parent.name
     for path in (ROOT / "packages").glob("*/recipe.py")
