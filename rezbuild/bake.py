@@ -11,9 +11,10 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,20 @@ from rezbuild import (
     sbom,
     text,
     toolchain,
+    trust,
     unpack,
 )
 from rezbuild.audit import audit, glibc, show
 from rezbuild.audit.places import Places
 from rezbuild.build import Build, Dependency
 from rezbuild.catalogue import Recipe, Release
-from rezbuild.errors import AuditError, BuildError
+from rezbuild.errors import AuditError, BuildError, UsageError
 from rezbuild.fetch import Fetched, Fetcher
 from rezbuild.settings import Settings
 from rezbuild.toolchain import Toolchain
+
+# A path that means itself in a Makefile, a shell and a list of folders.
+_PLAIN = re.compile(r"[A-Za-z0-9_./+@~-]+")
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Job:
         places: Where the payload is meant to go; no file of it may say so.
         profile: ``fast`` or ``optimized``.
         dependencies: The payloads that it is built against, by name.
+        environ: What goes over the environment of its steps; no input, so it may change nothing.
     """
 
     recipe_folder: Path
@@ -66,6 +72,7 @@ class Job:
     places: tuple[Path, ...]
     profile: str
     dependencies: Mapping[str, Dependency]
+    environ: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,12 @@ def baked(job: Job, settings: Settings) -> Iterator[Path]:
 
 
 def _bake(inputs: Inputs, staging: Path) -> None:
+    # Whoever builds: payloads are for everyone, see the audit's rule on modes.
+    os.umask(0o022)
     patchelf = toolchain.patchelf()
+    cache = inputs.settings.cache
+    trust.check(inputs.settings, [cache, *(cache / name for name in ("debug", "ccache"))])
+    trust.check(inputs.settings, sorted((cache / "debug").glob("*")))
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)
     # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).
@@ -159,6 +171,7 @@ def _steps(
     parts = recipe.parts(build) if hasattr(recipe, "parts") else ()
     _bill(inputs, fetched, build, parts, bundled)
     how = howbuilt.record(build, {**_places(build), build.source.parent: "/rezbuild/work"})
+    _open(build.payload)
     needs = _audit(build, places, inputs.settings.glibc_max)
     return {"bundled": bundled, **kept, **how, **needs}
 
@@ -190,10 +203,16 @@ def _bill(
 
 
 def _workplace(build_path: Path) -> Path:
-    """Where to build: make and configure cannot do it in a folder whose path has a space."""
-    if re.search(r"\s", str(build_path)):
-        return Path(tempfile.mkdtemp(prefix="rezbuild-"))
-    return _fresh(build_path / "work")
+    """Where to build: make, configure and the shells they start read some characters otherwise."""
+    if _PLAIN.fullmatch(str(build_path)):
+        return _fresh(build_path / "work")
+    if not _PLAIN.fullmatch(tempfile.gettempdir()):
+        raise UsageError(
+            f"nothing can be built in {build_path}, nor in the folder for temporary files, "
+            f"{tempfile.gettempdir()}: make and configure read some of these characters otherwise",
+            advice=["set TMPDIR to a folder whose path has letters, digits and ._+- only"],
+        )
+    return Path(tempfile.mkdtemp(prefix="rezbuild-"))
 
 
 def _reachable(dependencies: Mapping[str, Dependency], folder: Path) -> dict[str, Dependency]:
@@ -218,7 +237,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         logs=_fresh(inputs.job.build_path / "logs"),
         profile=inputs.job.profile,
         jobs=toolchain.jobs(inputs.settings, os.environ),
-        env=env | _cached(inputs, home, work),
+        env={**env, **_cached(inputs, home, work), **inputs.job.environ},
         dependencies=_reachable(inputs.job.dependencies, work / "needs"),
         jobserver=os.environ.get(jobserver.VARIABLE, ""),
         debug_store=inputs.settings.cache / "debug",
@@ -262,6 +281,20 @@ def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
     relocate.apply(plan, payload, patchelf)
     text.fix(payload, build.prefix, _places(build))
     return relocate.bundled_packages(plan)
+
+
+def _open(payload: Path) -> None:
+    """Makes all of it readable for everyone, and writable for nobody but its owner.
+
+    Upstream's install may say otherwise, or the folder: a setgid one hands that on, one with a
+    default ACL sets the modes of what is made in it (acl(5)). What is setuid is the audit's matter.
+    """
+    for folder, _, names in os.walk(payload):
+        Path(folder).chmod(0o755)
+        for path in (Path(folder, name) for name in names):
+            if not path.is_symlink():
+                own = path.stat().st_mode & 0o6700 | stat.S_IRUSR
+                path.chmod(own | (own & 0o500) >> 3 | (own & 0o500) >> 6)
 
 
 def _places(build: Build) -> dict[Path, str]:

@@ -148,13 +148,15 @@ class Build:
         self,
         *argv: str,
         env: Mapping[str, str] | None = None,
+        folder: str = "",
         descriptors: Sequence[int] = (),
     ) -> None:
         """Runs one step in the source folder, with its output in a numbered log.
 
         Args:
-            argv: The program and its arguments.
+            argv: The program (from that folder, where it is a relative path) and its arguments.
             env: What goes before the environment of all steps.
+            folder: Below the source folder, to run it there.
             descriptors: Open files that the program inherits.
 
         Raises:
@@ -169,7 +171,8 @@ class Build:
             stream.write(f"$ {shlex.join(argv)}\n")
             stream.flush()
             environment = {**self.env, **(env or {})}
-            status = self._spawn(argv, environment, stream.fileno(), descriptors)
+            place = self.source / folder
+            status = self._spawn(argv, place, environment, stream.fileno(), descriptors)
         # Into a log that is read meanwhile.
         print(f"{time.monotonic() - began:.0f} s" if status == 0 else "failed", flush=True)
         if status != 0:
@@ -224,12 +227,17 @@ class Build:
         self.env[name] = separator.join([*values, *([old] if old else [])])
 
     def _spawn(
-        self, argv: Sequence[str], env: Mapping[str, str], output: int, descriptors: Sequence[int]
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        env: Mapping[str, str],
+        output: int,
+        descriptors: Sequence[int],
     ) -> int:
         try:
             done = subprocess.run(
                 argv,
-                cwd=self.source,
+                cwd=folder,
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

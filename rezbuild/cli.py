@@ -24,6 +24,7 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_MIRRORS            folders or URLs, separated by spaces, tried before upstream
   REZBUILD_OFFLINE=1          the cache and mirror folders only
   REZBUILD_JOBS               parallel jobs of all that is built at once; default: what Rez says
+  REZBUILD_TRUST_CACHE=1      the cache may hold files of other users
   REZBUILD_CCACHE             1 or the path of ccache: compilers run through it; default: off
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_manifest(parsers)
     _add_check(parsers)
     _add_bench(parsers)
+    _add_reproduce(parsers)
     _add_stage(parsers)
     _add_doctor(parsers)
     return parser
@@ -344,6 +346,32 @@ def _add_bench(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--json", metavar="FILE", help="all raw data; - for stdout, and no table")
     parser.add_argument("--svg", metavar="FILE", type=_folder, help="the ratios as a picture")
     parser.set_defaults(command=commands.bench)
+
+
+def _add_reproduce(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "reproduce",
+        "build a package again under other conditions, and compare byte for byte",
+        "examples:\n"
+        "  rezbuild reproduce zlib                  what is installed, and a second build\n"
+        "  rezbuild reproduce python-3.11 --keep DIR    leaves both payloads and all logs\n"
+        "The second build has another folder, user, umask, locale, time zone, home, host name and\n"
+        "number of jobs, and no ccache. Exit code 12 when a file is not the same.\n"
+        "docs/reproducible.md says what is compared.\n",
+    )
+    parser.add_argument("request", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument("--profile", choices=PROFILES, help="default: that of what is installed")
+    parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--keep",
+        metavar="DIR",
+        type=_folder,
+        help="work in this folder and leave it, with both builds",
+    )
+    _recipes_option(parser)
+    parser.set_defaults(command=commands.reproduce)
 
 
 def _add_stage(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -334,6 +334,32 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def reproduce(arguments: argparse.Namespace) -> int:
+    """``rezbuild reproduce``."""
+    from rezbuild import reproduce  # noqa: PLC0415 (rez is slow to import)
+
+    # The result alone is on stdout where a program reads it.
+    told = (lambda text: print(printable(text), file=sys.stderr)) if arguments.json else say
+    report = reproduce.reproduce(
+        arguments.request,
+        recipes_folder(arguments),
+        _settings(arguments),
+        told,
+        arguments.keep,
+    )
+    if arguments.json:
+        print(json.dumps(report.as_data(), indent=2))
+    else:
+        for line in report.lines():
+            print(printable_line(line))
+    if report.differences:
+        raise CheckError(
+            f"{report.package}: two builds from the same inputs are not the same",
+            advice=["the lines above say what differs; --keep DIR leaves both builds"],
+        )
+    return 0
+
+
 def stage(arguments: argparse.Namespace) -> int:
     """``rezbuild stage``."""
     from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)

@@ -18,7 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 import rezbuild
-from rezbuild import jobserver, manifest, repository, staged
+from rezbuild import jobserver, manifest, publish, repository, staged
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
@@ -96,6 +96,10 @@ class Driver:
         """
         # What Rez makes here is for everyone, whoever builds.
         os.umask(0o022)
+        # Before anything of Rez is started: it would run what stands in such a name.
+        for path in (self.repository, *(step.recipe.folder for step in steps)):
+            publish.check_place(path)
+            publish.check_for_rez(path.absolute())
         self._notice_older(steps)
         for name in repository.bind_host(release=self.options.release):
             self.view.say(f"{name}: bound for this host, since no repository had it")

@@ -23,6 +23,7 @@ from urllib.request import url2pathname
 from rich.console import Console
 from rich.filesize import decimal
 
+from rezbuild import trust
 from rezbuild.catalogue import Archive, DistributionFile, Release
 from rezbuild.debian import SourceArchive, one_at_a_time
 from rezbuild.download import Part, Web
@@ -100,9 +101,14 @@ class Fetcher:
         Raises:
             FetchError: No route gave it.
             ChecksumError: A route gave other bytes than the pinned ones.
-            MachineError: The cache cannot be read or written.
+            MachineError: The cache cannot be read or written, or is another user's.
         """
         with _disk(f"the cache {self._settings.cache}", _CACHE_ADVICE):
+            places = [self._place(release, archive) for archive in release.archives]
+            folders = {place.parent for place in places}
+            trust.check(
+                self._settings, [self._settings.cache, self._base, *sorted(folders), *places]
+            )
             found = self._good_hit(release)
             if found is None:
                 with self._locked(release):

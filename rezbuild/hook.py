@@ -53,6 +53,7 @@ class Request:
         try:
             place = Path(env["REZ_BUILD_INSTALL_PATH"])
             publish.check_place(staged.final(place))
+            publish.check_for_rez(place)
             central = env["REZ_BUILD_TYPE"] == "central"
             job = Job(
                 recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),

@@ -53,7 +53,7 @@ class StagedBuildProcess(LocalBuildProcess):
         if not install or scripts or not _is_ours(self.package):
             return super()._build_variant(variant, install_path, clean, install, **kwargs)
         repository = Path(install_path or self.package.config.local_packages_path)
-        with _stage(repository, variant) as stage:
+        with _for_everyone(), _stage(repository, variant) as stage:
             # Before the build: it may be another package of that name.
             _installed(variant, repository)
             result = super()._build_variant(variant, str(stage), clean, install, **kwargs)
@@ -66,7 +66,7 @@ class StagedBuildProcess(LocalBuildProcess):
         if not _is_ours(self.package):
             return super()._release_variant(variant, release_message, **kwargs)
         repository = Path(self.package.config.release_packages_path)
-        with _stage(repository, variant) as stage:
+        with _for_everyone(), _stage(repository, variant) as stage:
             # Under the lock: whoever held it may have released it.
             if _installed(variant, repository) and os.environ.get(staged.REPLACE) != "1":
                 # Rez would build over it where package.py says something else now.
@@ -103,6 +103,16 @@ class StagedBuildProcess(LocalBuildProcess):
                 *("--", *places),
             )
         return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _for_everyone() -> Iterator[None]:
+    """What Rez makes meanwhile in a repository is readable for all, whoever builds."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

@@ -35,6 +35,21 @@ def check_place(target: Path) -> None:
         )
 
 
+def check_for_rez(path: Path) -> None:
+    """Sees that Rez takes a path for what it is: it puts paths between double quotes for a shell.
+
+    Raises:
+        UsageError: The shell would run part of its name, or put something in its place.
+    """
+    found = re.search(r"[$`]", str(path))
+    if found:
+        raise UsageError(
+            f"Rez cannot work in {path}: the shell that it starts takes {found[0]} in the name of "
+            "a folder for a command or a variable, and runs it",
+            advice=["choose another folder or repository, or give it another name"],
+        )
+
+
 def move_into_place(staging: Path, target: Path) -> None:
     """Moves ``staging`` to ``target``; what stood there is gone afterwards, never before.
 

@@ -40,6 +40,7 @@ class Settings:
         glibc_max: The newest glibc that a payload may need, as ``2.28``, or None for any.
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
         ccache: The name or path of ccache, or None: compilers run without it.
+        trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
     """
 
     cache: Path
@@ -56,6 +57,7 @@ class Settings:
     cc: str | None = None
     cxx: str | None = None
     ccache: str | None = None
+    trust_cache: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -86,6 +88,7 @@ class Settings:
             cc=env.get("REZBUILD_CC") or None,
             cxx=env.get("REZBUILD_CXX") or None,
             ccache=_ccache(env),
+            trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rezbuild
-from rezbuild import manifest, publish
+from rezbuild import manifest, publish, trust
 from rezbuild.bake import Job, baked
 from rezbuild.build import Dependency
 from rezbuild.errors import UsageError
@@ -37,6 +37,8 @@ def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -
     check_target(target, wanted.release.name)
     # As in the hook: what is made is for everyone.
     os.umask(0o022)
+    # What is ready there is taken as it is.
+    trust.check(settings, [work, *sorted(work.glob("*/*"))])
     profile = rezbuild.profile(settings.profile, central=False)
     ready: dict[tuple[str, str], Path] = {}
     for step in steps:

@@ -81,8 +81,8 @@ def _machine():
 
 def _generated(b, target, script, *arguments):
     """Writes what one of the generators prints to ``target``, and returns it."""
-    command = 'target=$1; shift; exec perl "$@" > "$target"'
-    b.run("sh", "-c", command, "sh", target, f"{GENERATORS}/{script}", *arguments)
+    words = (target, f"{GENERATORS}/{script}", *arguments)
+    b.run("sh", "-c", 'target=$1; shift; exec perl "$@" > "$target"', "sh", *words)
     return (b.source / target).read_text().strip()
 
 

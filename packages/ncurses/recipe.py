@@ -67,9 +67,10 @@ def _backspace(b):
 
 def _first(b):
     """The tic and infocmp that write the compiled-in table; a host may have none, or others."""
-    configure = " ".join(("../configure", "--enable-widec", *LIBRARY_ONLY))
+    (b.source / "first").mkdir()
     # They run for a second: compiled in a hurry.
-    b.run("sh", "-c", f"mkdir first && cd first && {configure}", env={"CFLAGS": "-O0"})
+    options = ("--enable-widec", *LIBRARY_ONLY)
+    b.run("../configure", *options, folder="first", env={"CFLAGS": "-O0"})
     for part in ("include", "ncurses"):
         b.make("-C", f"first/{part}")
     b.make("-C", "first/progs", "tic", "infocmp")

@@ -40,6 +40,8 @@ def build(b):
     if b.optimized:
         _link_in_parallel(b)
         shutil.copyfile(b.recipe / TRAINING, b.source / TRAINING)
+        # As many processes as there are jobs; each adds to the profile.
+        b.env["TRAINING_JOBS"] = str(b.jobs)
     b.make()
     if b.optimized:
         _check_training(b)
@@ -100,8 +102,8 @@ def _environment(b):
         # configure puts it into RUNSHARED, so that the new interpreter finds what it is linked to
         # while it builds itself; a rpath for that would leave its text in the files.
         "LD_LIBRARY_PATH": ":".join(str(dependency.lib) for dependency in b.dependencies.values()),
-        # As many processes as there are jobs; each adds to the profile.
-        "PROFILE_TASK": f"{TRAINING} {b.jobs}",
+        # It is recorded in what sysconfig says, so it holds no number of jobs.
+        "PROFILE_TASK": TRAINING,
     }
 
 

@@ -1,6 +1,6 @@
 """What the compiler learns from which parts of the interpreter are hot: programs like a studio's.
 
-    ./python training.py JOBS
+    TRAINING_JOBS=8 ./python training.py
 
 Run by the instrumented interpreter in the folder of its source (CPython's PROFILE_TASK). CPython's
 own choice of tests comes first: it reaches much, each thing a few times. What follows does common
@@ -509,9 +509,9 @@ def main(number):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--only":
+    if sys.argv[1:2] == ["--only"]:
         workload = globals()[sys.argv[2]]
         for _ in range(WORKLOADS[workload]):
             workload()
     else:
-        main(sys.argv[1])
+        main(os.environ["TRAINING_JOBS"])

@@ -15,8 +15,8 @@ def build(b):
     shutil.rmtree(b.source / "pkgs")
     # Where zlib cannot be linked, configure takes Tcl's own copy without a word.
     shutil.rmtree(b.source / "compat/zlib", ignore_errors=True)
-    options = f"--prefix={b.prefix} --enable-shared --enable-threads --disable-rpath"
-    b.run("sh", "-c", f"cd unix && ./configure {options} --without-tzdata")
+    options = ("--enable-shared", "--enable-threads", "--disable-rpath", "--without-tzdata")
+    b.run("./configure", f"--prefix={b.prefix}", *options, folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
     # Two of these at once write the same folders.
     b.run(

@@ -14,9 +14,10 @@ def build(b):
     """Builds and installs."""
     b.search_dependencies()
     tcl = b.dependency("tcl")
-    options = f"--prefix={b.prefix} --with-tcl={tcl.lib} --enable-shared --enable-threads"
+    options = ("--enable-shared", "--enable-threads", "--disable-rpath")
     # The extension for screen savers is one more library, for one seldom used command.
-    b.run("sh", "-c", f"cd unix && ./configure {options} --disable-rpath --disable-xss")
+    places = (f"--prefix={b.prefix}", f"--with-tcl={tcl.lib}")
+    b.run("./configure", *places, *options, "--disable-xss", folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
     install = ("install-binaries", "install-libraries", "install-headers")
     b.run("make", "-C", "unix", f"DESTDIR={b.destdir}", *install)

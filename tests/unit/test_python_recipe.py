@@ -111,3 +111,9 @@ def test_a_training_that_failed_stops_the_build(tmp_path):
         recipe._check_training(build)
     (tmp_path / "training-failed").write_text("")
     recipe._check_training(build)
+
+
+def test_the_number_of_jobs_is_in_nothing_that_configure_records():
+    recipe = loading.load(FOLDER, "recipe.py")
+    builds = [types.SimpleNamespace(dependencies={}, jobs=jobs) for jobs in (2, 3)]
+    assert recipe._environment(builds[0]) == recipe._environment(builds[1])

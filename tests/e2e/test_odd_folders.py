@@ -1,0 +1,47 @@
+"""Builds through Rez, in folders whose names a shell would run or take apart."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+from studio import Studio
+from toys import Toys
+
+pytestmark = pytest.mark.e2e
+
+# In one name, so that it is one build; and Rez's variables of paths are separated by colons.
+WORKS = 'it\'s "a" b;touch ran&|touch ran\\#\nß'
+# To the shell that Rez starts, also between double quotes.
+REFUSED = ["$(touch ran)", "`touch ran`", "a $HOME"]
+
+
+def _studio(folder: Path) -> Studio:
+    folder.mkdir()
+    studio = Studio(folder / "studio")
+    toys = Toys(folder / "toys")
+    studio.env |= toys.environ | {"REZBUILD_MIRRORS": shlex.quote(str(toys.mirror))}
+    return studio
+
+
+def test_a_folder_with_what_shells_and_make_read_otherwise(tmp_path: Path) -> None:
+    studio = _studio(tmp_path / WORKS)
+    studio.rezbuild("build", "top")
+    top = studio.local / "top/2.0.0/platform-linux/arch-x86_64/bin/top"
+    assert studio.run(top).stdout == "42\n"
+    assert studio.in_env(studio.local, "top", "top").stdout == "42\n"
+    assert not [*tmp_path.rglob("ran"), *Path.cwd().glob("ran")]
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_folder_that_rezs_shell_would_run_is_refused(tmp_path: Path, name: str) -> None:
+    studio = _studio(tmp_path / name)
+    done = studio.rezbuild("build", "low", ok=False)
+    assert done.returncode == 2
+    assert "Rez cannot work in" in done.stderr
+    assert not [*tmp_path.rglob("ran"), *Path.cwd().glob("ran")]
+    # No package manager, no shell.
+    there = tmp_path / name / "low"
+    studio.rezbuild("stage", "low", there)
+    assert (there / "lib/liblow.so.1").is_file()

@@ -1,0 +1,97 @@
+"""No shell is given a string made from a name or a path; no temporary name can be guessed."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FILES = [*(ROOT / "rezbuild").rglob("*.py"), *(ROOT / "packages").glob("*/*.py")]
+# They start a shell by themselves.
+BY_SHELL = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"}
+SHELLS = {"sh", "bash", "dash", "/bin/sh", "/bin/bash"}
+
+
+def _calls(tree: ast.AST) -> Iterator[ast.Call]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def problems(text: str) -> Iterator[str]:
+    """What in a file's code starts a shell with words that are not fixed."""
+    for call in _calls(ast.parse(text)):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        name = call.func.id if isinstance(call.func, ast.Name) else name
+        line = f"line {call.lineno}: "
+        if name in BY_SHELL:
+            yield f"{line}{name}()"
+        for keyword in call.keywords:
+            off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            if keyword.arg == "shell" and not off:
+                yield f"{line}shell="
+    for node in ast.walk(ast.parse(text)):
+        words = node.args if isinstance(node, ast.Call) else getattr(node, "elts", None)
+        if words:
+            yield from _given_to_a_shell(words)
+
+
+def _given_to_a_shell(words: list[ast.expr]) -> Iterator[str]:
+    """``sh -c WORDS``, as arguments or in a list, where WORDS are not those of the file itself."""
+    values = [word.value if isinstance(word, ast.Constant) else None for word in words]
+    for shell, option, script in zip(values, values[1:], words[2:]):
+        fixed = isinstance(script, ast.Constant)
+        if shell in SHELLS and option == "-c" and not fixed:
+            yield f"line {script.lineno}: sh -c {ast.unparse(script)}"
+
+
+def test_nothing_of_ours_starts_a_shell_with_a_name_in_it() -> None:
+    found = {
+        f"{path.relative_to(ROOT)}: {problem}"
+        for path in FILES
+        for problem in problems(path.read_text(encoding="utf-8"))
+    }
+    assert not found
+
+
+def test_it_finds_what_it_looks_for() -> None:
+    text = """
+import os, subprocess
+os.system("ls")
+subprocess.run("ls", shell=True)
+subprocess.run(["ls"], shell=False)
+b.run("sh", "-c", f"cd {folder}")
+run(["sh", "-c", "fixed"])
+run(["sh", "-c", "cd " + folder])
+"""
+    assert [problem.split(": ")[0] for problem in problems(text)] == [
+        "line 3",
+        "line 4",
+        "line 6",
+        "line 8",
+    ]
+
+
+def guessable(text: str) -> Iterator[str]:
+    """Fixed names in the folder for temporary files, and ways to make such."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and node.attr in ("mktemp", "gettempdir"):
+            yield f"line {node.lineno}: {node.attr}()"
+        if isinstance(node, ast.Constant) and re.match(r"/(var/)?tmp\b", str(node.value)):
+            yield f"line {node.lineno}: {node.value}"
+
+
+def test_temporary_folders_are_private() -> None:
+    """mkdtemp(3) makes them with mode 700 and a name of their own; nothing else is used."""
+    found = {
+        f"{path.relative_to(ROOT)}: {problem}"
+        for path in FILES
+        for problem in guessable(path.read_text(encoding="utf-8"))
+    }
+    # Its name is looked at, and nothing is made in it.
+    assert {text.partition(":")[0] for text in found} <= {"rezbuild/bake.py"}, found
+
+
+def test_it_finds_guessable_names() -> None:
+    text = 'open("/tmp/rezbuild.log")\ntempfile.mktemp()\nopen("/tmpfile")\n'
+    assert len(list(guessable(text))) == 2

@@ -1,0 +1,58 @@
+"""The cache is the caller's own, or root's: real files of another user."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rezbuild import trust
+from rezbuild.errors import MachineError
+from rezbuild.settings import Settings
+
+OTHER = 47110
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+def _refused(cache: Path, *paths: Path) -> str:
+    with pytest.raises(MachineError) as caught:
+        trust.check(Settings(cache), [cache, *paths])
+    trust.check(Settings(cache, trust_cache=True), [cache, *paths])
+    return str(caught.value)
+
+
+def test_its_own_is_taken_and_what_is_not_there(tmp_path: Path) -> None:
+    tmp_path.chmod(0o775)  # a group is the caller's own choice
+    trust.check(Settings(tmp_path), [tmp_path, tmp_path / "debug", Path("/usr")])
+
+
+@as_root
+@pytest.mark.parametrize("name", ["", "sources", "sources/zlib/file"])
+def test_another_users(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir(parents=True, exist_ok=True)
+    os.chown(path, OTHER, OTHER)
+    said = _refused(tmp_path, path)
+    assert f"{path} belongs to the user with the number {OTHER}" in said
+    assert "REZBUILD_TRUST_CACHE=1" in said
+    assert f"REZBUILD_MIRRORS={tmp_path}/sources" in said
+
+
+@as_root
+def test_a_link_of_anothers_to_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "debug").symlink_to(tmp_path)
+    os.lchown(tmp_path / "debug", OTHER, OTHER)
+    assert "debug belongs to" in _refused(tmp_path, tmp_path / "debug")
+
+
+def test_what_anyone_may_write(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    assert f"anyone may write {tmp_path}" in _refused(tmp_path)
+    tmp_path.chmod(0o1777)
+    trust.check(Settings(tmp_path), [tmp_path])
+
+
+def test_the_setting_is_read() -> None:
+    assert Settings.read({"REZBUILD_TRUST_CACHE": "1", "REZBUILD_CACHE": "/c"}).trust_cache
+    assert not Settings.read({"REZBUILD_CACHE": "/c"}).trust_cache
