@@ -16,8 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 import rezbuild
 from rezbuild import (
     catalogue,
@@ -26,6 +24,7 @@ from rezbuild import (
     host_test,
     jobserver,
     loading,
+    locks,
     manifest,
     patches,
     relocate,
@@ -110,7 +109,7 @@ def baked(job: Job, settings: Settings) -> Iterator[Path]:
     inputs = Inputs.gather(job, settings)
     staging = job.build_path / "staging"
     job.build_path.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.build_path / "rezbuild.lock"):
+    with locks.at(job.build_path / "rezbuild.lock", print):
         ready = manifest.read(staging)
         if ready is not None and ready["fingerprint"] == inputs.fingerprint:
             print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")

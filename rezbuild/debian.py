@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from rezbuild import locks
 from rezbuild.catalogue import DistributionFile
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
@@ -212,8 +213,7 @@ def one_at_a_time(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
     Raises:
         OSError: The lock file cannot be written.
     """
-    # Whoever may write in the folder takes turns, also another user of a shared cache.
-    turn = FileLock(str(lock), mode=0o666)
+    turn = locks.at(lock, say)
     try:
         turn.acquire(timeout=0)
     except Timeout:

@@ -46,8 +46,9 @@ def move_into_place(staging: Path, target: Path) -> None:
     try:
         _move(staging, target)
     except OSError as error:
+        why = MachineError.of(error)
         raise MachineError(
-            f"{target} cannot be written: {error.strerror}",
+            f"{target} cannot be written: {why.message}",
             advice=["check the space and the rights of the repository, then run it again"],
         ) from None
 

@@ -20,15 +20,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from rezbuild import publish
+from rezbuild import locks, publish
 
 FOLDER = ".rezbuild"
 # The name of the build process that does it, for Rez.
 PROCESS = "staged"
 # Set to 1, a release puts the variant in the place of the released one; `rezbuild build --replace`.
 REPLACE = "REZBUILD_REPLACE"
+# Names the process of Rez to those that it starts, which end with it.
+REZ = "REZBUILD_REZ"
 # Seconds.
 KEPT = 7 * 24 * 3600
 
@@ -37,7 +39,7 @@ KEPT = 7 * 24 * 3600
 def locked(repository: Path, package: str, say: Callable[[str], None]) -> Iterator[None]:
     """One build of a package (``name-version``) into a repository at a time."""
     folder = share(repository / FOLDER, repository)
-    lock = FileLock(folder / f"{package}.staged.lock", mode=0o666)
+    lock = locks.at(folder / f"{package}.staged.lock", say)
     try:
         lock.acquire(timeout=0.2)
     except Timeout:
