@@ -253,7 +253,7 @@ def bench(arguments: argparse.Namespace) -> int:
 
 def stage(arguments: argparse.Namespace) -> int:
     """``rezbuild stage``."""
-    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild import graph, scratch  # noqa: PLC0415 (rez is slow to import)
     from rezbuild import stage as staging  # noqa: PLC0415 (not for every command)
     from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
@@ -267,7 +267,8 @@ def stage(arguments: argparse.Namespace) -> int:
         recipes, [arguments.request], lambda _, release: fetcher.available(release, say)
     )
     work = (arguments.work or settings.cache / "stage").absolute()
-    staging.stage(steps, target, work, settings)
+    with scratch.folder():
+        staging.stage(steps, target, work, settings)
     say(f"ready: {target} is the payload of {steps[-1]}")
     return 0
 

@@ -125,7 +125,8 @@ class SourceArchive:
     def _age(self) -> float:
         """Seconds since the lists were brought up to date."""
         try:
-            return time.time() - self._stamp.stat().st_mtime
+            # One from the future says nothing: the clock has been set back.
+            return abs(time.time() - self._stamp.stat().st_mtime)
         except FileNotFoundError:
             return float("inf")
 

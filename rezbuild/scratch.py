@@ -1,13 +1,14 @@
-"""One temporary folder for all of a run; what killed runs have left is removed by the next.
+"""Temporary folders that outlive no run: what killed ones have left is removed by the next.
 
-It is TMPDIR while the run lasts, so that what Rez and the compilers leave is in it as well. Its
-owner holds a lock in it, which ends with him: a folder whose lock is free is nobody's.
+The owner of a folder holds a lock in it, which ends with him: one whose lock is free is nobody's.
+That of a whole run is TMPDIR meanwhile, so that what Rez and the compilers leave is in it as well.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import os
 import shutil
 import tempfile
@@ -27,17 +28,34 @@ def folder() -> Iterator[Path]:
     Raises:
         OSError: It cannot be made.
     """
-    _sweep(Path(tempfile.gettempdir()))
     before = os.environ.get(_VARIABLE)
-    with contextlib.ExitStack() as stack:
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX))
-        lock = stack.enter_context(Path(name, _LOCK).open("wb"))
-        _held(lock)
+    with private(Path(tempfile.gettempdir()), _PREFIX) as place:
         try:
-            _use(name)
-            yield Path(name)
+            _use(str(place))
+            yield place
         finally:
             _use(before)
+
+
+@contextlib.contextmanager
+def private(parent: Path, prefix: str) -> Iterator[Path]:
+    """A private folder in ``parent``, gone afterwards; those of killed processes go before.
+
+    Args:
+        parent: Where.
+        prefix: What their names begin with.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    _sweep(parent, prefix)
+    place = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+    try:
+        with (place / _LOCK).open("wb") as lock:
+            _held(lock)
+            yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _use(place: str | None) -> None:
@@ -57,8 +75,8 @@ def _held(lock: BinaryIO) -> bool:
     return True
 
 
-def _sweep(place: Path) -> None:
-    for left in place.glob(f"{_PREFIX}*"):
+def _sweep(parent: Path, prefix: str) -> None:
+    for left in parent.glob(f"{glob.escape(prefix)}*"):
         # One without a lock file is being made at this moment, or is something else.
         with contextlib.suppress(OSError), _own(left).open("rb") as lock:
             if _held(lock):

@@ -167,6 +167,9 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
     if number == signal.SIGTERM:
         # What it has started has ended with it.
         assert at_work(tmp_path) == []
+    if phase == "build":
+        # Or ends a moment later; it does not go on for the rest of its 30 seconds.
+        ends_soon(tmp_path)
     assert answer(studio) == "42"
     if phase == "build":
         toys.edit("top/recipe.py", new, old)
@@ -180,6 +183,14 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
     assert [path.name for path in variant.parent.iterdir()] == [variant.name]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def ends_soon(folder: Path) -> None:
+    """What is at work in a folder."""
+    deadline = time.monotonic() + 10
+    while left := at_work(folder):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 def test_by_hand_a_failing_build_leaves_what_was_installed(studio, toys):

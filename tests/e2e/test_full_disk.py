@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -66,35 +68,46 @@ class Scene:
 
 @pytest.fixture
 def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
+    with opened(studio, toys, tmp_path / "tmp") as found:
+        yield found
+
+
+@contextlib.contextmanager
+def opened(studio: Studio, toys: Toys, temporary: Path) -> Iterator[Scene]:
+    """The scene, with the package installed."""
     toys.add("low", "1.0.0", FILES)
     places = {
         "cache": Path(toys.environ["REZBUILD_CACHE"]),
         "build": toys.recipes / "low/build",
         "repository": studio.local,
-        "TMPDIR": tmp_path / "tmp",
+        "TMPDIR": temporary,
     }
-    studio.env["TMPDIR"] = str(places["TMPDIR"])
+    studio.env["TMPDIR"] = str(temporary)
     with mounts() as space:
         for place in places.values():
             space.disk(place)
-        found = Scene(studio, toys, space, places)
         space.rezbuild(studio, "build", "low")
-        yield found
+        yield Scene(studio, toys, space, places)
 
 
 def full(scene: Scene, place: str, room: int) -> None:
+    """One run, with so many kilobytes left when it begins."""
     scene.change()
     scene.mounts.fill(scene.places[place], room)
     said = scene.fails(place, {6, 7, 8, 10, 11})
     assert "No space left on device" in said or f"room in {scene.places[place]}" in said
     scene.mounts.empty(scene.places[place])
-    scene.succeeds()
 
 
-def test_a_full_disk(scene):
-    """Kilobytes that are left when a run begins: enough for some stages of it."""
+def test_disks_that_are_full_or_cannot_be_written(scene):
     for place, room in (("cache", 8), ("build", 400), ("repository", 40), ("TMPDIR", 8)):
         full(scene, place, room)
+    for place in ("cache", "build", "repository"):
+        scene.change()
+        scene.mounts.writable(scene.places[place], to=False)
+        assert "Read-only file system" in scene.fails(place, {10})
+        scene.mounts.writable(scene.places[place], to=True)
+    scene.succeeds()
 
 
 @pytest.mark.matrix
@@ -110,12 +123,27 @@ def test_a_full_disk(scene):
 def test_a_full_disk_at_any_stage(scene, place, rooms):
     for room in rooms:
         full(scene, place, room)
-
-
-def test_a_disk_that_cannot_be_written(scene):
-    for place in ("cache", "build", "repository"):
-        scene.change()
-        scene.mounts.writable(scene.places[place], to=False)
-        assert "Read-only file system" in scene.fails(place, {10})
-        scene.mounts.writable(scene.places[place], to=True)
         scene.succeeds()
+
+
+@pytest.mark.matrix
+def test_folders_without_permission(scratch):
+    """Of an ordinary user; a TMPDIR that he may not use is one that Python passes over."""
+    if os.getuid() != 0:
+        pytest.skip("root alone can become another user")
+    studio, toys = Studio(scratch / "permission"), Toys(scratch / "permission-toys")
+    studio.env |= toys.environ
+    with opened(studio, toys, scratch / "permission-tmp") as scene:
+        for place in ("cache", "build", "repository"):
+            scene.change()
+            folder = scene.mounts.seen(scene.places[place])
+            modes(folder, 0o755)
+            assert "Permission denied" in scene.fails(place, {10, 11}, before=NOBODY)
+            modes(folder, 0o777)
+
+
+def modes(folder: Path, mode: int) -> None:
+    """Gives all folders a mode."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(mode)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from drip import Drip, dripping
 from studio import Studio, at_work
 from toys import LOW, Toys
 from trees import tree
@@ -33,59 +32,9 @@ def build(b):
 def finish(b):
     open("{marks}/audit", "w").close()
 """
-PACE = 0.05  # seconds between the blocks of a download
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
-
-
-class Drip(http.server.ThreadingHTTPServer):
-    """Serves the files of a folder, in six blocks each.
-
-    Attributes:
-        asked: The names of the files that were asked for from their first byte on.
-    """
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), DripHandler)
-        self.folder = folder
-        self.asked: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def handle_error(self, *_: object) -> None:
-        pass
-
-
-class DripHandler(http.server.BaseHTTPRequestHandler):
-    """Knows Range requests without an end."""
-
-    server: Drip
-
-    def do_GET(self) -> None:
-        path = self.server.folder / Path(self.path).name
-        if not path.is_file() or self.path.count("/") < 2:
-            self.send_error(404)
-            return
-        data = path.read_bytes()
-        begin = int((self.headers.get("Range") or "bytes=0-")[6:-1])
-        if begin == 0:
-            self.server.asked.append(path.name)
-        self.send_response(206 if begin else 200)
-        if begin:
-            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
-        self.send_header("Content-Length", str(len(data) - begin))
-        self.end_headers()
-        step = len(data) // 6 + 1
-        for start in range(begin, len(data), step):
-            time.sleep(PACE)
-            self.wfile.write(data[start : start + step])
-            self.wfile.flush()
-
-    def log_message(self, *_: object) -> None:
-        pass
+WHOM = ("all", "alone")
+Moment = Callable[[subprocess.Popen[bytes]], None]
 
 
 @dataclass
@@ -140,17 +89,12 @@ class Scene:
         assert states, odd
         return states[0]
 
-    def argv(self) -> list[str]:
-        return [sys.executable, "-m", "rezbuild", "build", "low"]
-
-    def kill(
-        self, answer: int, number: int, whom: str, moment: Callable[[subprocess.Popen[bytes]], None]
-    ) -> None:
-        """One run that is killed at a moment, and the one after it."""
+    def kill(self, answer: int, number: int, whom: str, moment: Moment) -> None:
+        """One run that is killed at a moment."""
         before = self.state()
         self.become(answer)
         with subprocess.Popen(
-            self.argv(),
+            [sys.executable, "-m", "rezbuild", "build", "low"],
             env=self.studio.env,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
@@ -165,6 +109,9 @@ class Scene:
                     process.send_signal(number)
         self.nobody_goes_on()
         assert self.state() in (before, answer)
+
+    def recover(self, answer: int) -> None:
+        """Rez finds what is there, and the next run needs no help."""
         library = 'test -f "$REZ_LOW_ROOT/lib/liblow.so.1"'
         self.studio.in_env(self.studio.local, "low", "sh", "-c", library)
         self.studio.rezbuild("build", "low")
@@ -195,15 +142,13 @@ def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
     for name in ("tmp", "marks"):
         (tmp_path / name).mkdir()
     toys.add("low", "1.0.0", {**LOW, "low.c": "int low(void) { return ANSWER; }\n"})
-    with Drip(toys.mirror) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with dripping(toys.mirror) as server:
         studio.env |= {
             "REZBUILD_MIRRORS": server.url,
             "REZBUILD_OFFLINE": "",
             "TMPDIR": str(tmp_path / "tmp"),
         }
         yield Scene(studio, toys, server, tmp_path)
-        server.shutdown()
 
 
 def steps(scene: Scene) -> dict[str, str]:
@@ -224,20 +169,20 @@ def steps(scene: Scene) -> dict[str, str]:
     }
 
 
-def at_step(scene: Scene, step: str, later: float) -> Callable[[subprocess.Popen[bytes]], None]:
-    """Waits until a step has begun, and some seconds more."""
+def at_step(scene: Scene, step: str) -> Moment:
+    """As soon as it has begun."""
     pattern = steps(scene)[step]
 
     def moment(process: subprocess.Popen[bytes]) -> None:
         while not any(scene.folder.glob(pattern)):
-            assert process.poll() is None, f"{step} was not seen"
+            if process.poll() is not None:
+                return
             time.sleep(0.001)
-        time.sleep(later)
 
     return moment
 
 
-def at_time(seconds: float) -> Callable[[subprocess.Popen[bytes]], None]:
+def at_time(seconds: float) -> Moment:
     return lambda _: time.sleep(seconds)
 
 
@@ -245,6 +190,44 @@ def test_killed_at_each_step(scene):
     """Both signals, to all processes and to the first one only, in turns."""
     scene.measure()
     for number, step in enumerate(steps(scene)):
-        whom = ("all", "alone")[number // 2 % 2]
-        scene.kill(1 + number % 2, SIGNALS[number % 2], whom, at_step(scene, step, 0))
+        answer, whom = 1 + number % 2, WHOM[number // 2 % 2]
+        scene.kill(answer, SIGNALS[number % 2], whom, at_step(scene, step))
+        if number % 3 == 2:
+            scene.recover(answer)
+    # The last step is a short one.
     assert scene.landed >= len(steps(scene)) - 1
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("whom", WHOM)
+def test_killed_at_any_moment(scene, number, whom):
+    """At each step, and at moments over the whole run: 72 in all, each with a run after it."""
+    scene.measure()
+    moments = [at_step(scene, step) for step in steps(scene)]
+    moments += [at_time(scene.seconds * part / 10) for part in range(1, 10)]
+    for turn, moment in enumerate(moments):
+        scene.kill(1 + turn % 2, number, whom, moment)
+        scene.recover(1 + turn % 2)
+    assert scene.landed >= len(moments) - 3
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_fetch_that_is_killed(scene, number):
+    """At ten moments: nothing but the pinned bytes ever has the name of the archive."""
+    argv = [sys.executable, "-m", "rezbuild", "fetch", "low"]
+    archive = scene.sources / "low/low-1.0.0.tar.gz"
+    began = time.monotonic()
+    scene.studio.run(*argv)
+    seconds = time.monotonic() - began
+    whole = archive.read_bytes()
+    for part in range(1, 11):
+        archive.unlink()
+        with subprocess.Popen(argv, env=scene.studio.env, stderr=subprocess.DEVNULL) as process:
+            time.sleep(seconds * part / 10)
+            process.send_signal(number)
+        assert not archive.exists() or archive.read_bytes() == whole
+        scene.studio.run(*argv)
+        assert archive.read_bytes() == whole
+        assert scene.left() == []
