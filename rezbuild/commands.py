@@ -203,8 +203,9 @@ def _payload(what: str) -> Path:
 
 def check(arguments: argparse.Namespace) -> int:
     """``rezbuild check``."""
-    from rezbuild import check  # noqa: PLC0415 (not for every command)
+    from rezbuild import check, task  # noqa: PLC0415 (not for every command)
 
+    task.end_with_rez()  # that of a release, whose gate this is
     settings = _settings(arguments)
     root = _payload(arguments.what).resolve()
     folder = recipes_folder(arguments)

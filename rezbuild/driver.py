@@ -96,6 +96,7 @@ class Driver:
         # What Rez makes here is for everyone, whoever builds.
         os.umask(0o022)
         self._notice_older(steps)
+        staged.tidy(self.repository, self.view.say)
         for name in repository.bind_host(release=self.options.release):
             self.view.say(f"{name}: bound for this host, since no repository had it")
         with self._scratch(), self.view.alive():

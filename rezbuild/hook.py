@@ -79,7 +79,7 @@ def main() -> int:
     try:
         settings = Settings.read()
         request = Request.read(os.environ, settings)
-        _end_with_rez()
+        task.end_with_rez()
         # Whoever started Rez has one, for all that is built.
         with contextlib.nullcontext() if os.environ.get(REPORT) else scratch.folder():
             _build(request, settings)
@@ -106,13 +106,6 @@ def _build(request: Request, settings: Settings) -> None:
     except (RezbuildError, OSError) as error:
         places = (request.job.build_path, Path(tempfile.gettempdir()), settings.cache)
         raise space.explained(error, (*places, request.job.places[-1])) from None
-
-
-def _end_with_rez() -> None:
-    """A Rez that is killed does not take this process along by itself."""
-    rez = os.environ.get(staged.REZ, "")
-    if rez.isdecimal():
-        task.end_with(int(rez))
 
 
 def _check_stage(place: Path) -> None:

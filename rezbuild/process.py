@@ -25,7 +25,7 @@ from rez.utils.filesystem import get_existing_path, make_path_writable
 from rez.utils.logging_ import print_warning
 from rezplugins.build_process.local import LocalBuildProcess
 
-from rezbuild import platforms, space, staged
+from rezbuild import platforms, space, staged, task
 from rezbuild.errors import RezbuildError, report
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
     """
     package = variant.parent.qualified_name
     try:
-        os.environ[staged.REZ] = str(os.getpid())
+        os.environ[task.REZ] = str(os.getpid())
         _refuse_ignored(repository, variant)
         with _writable(repository), staged.locked(repository, package, print):
             _forget(repository)

@@ -29,8 +29,6 @@ FOLDER = ".rezbuild"
 PROCESS = "staged"
 # Set to 1, a release puts the variant in the place of the released one; `rezbuild build --replace`.
 REPLACE = "REZBUILD_REPLACE"
-# Names the process of Rez to those that it starts, which end with it.
-REZ = "REZBUILD_REZ"
 # Seconds.
 KEPT = 7 * 24 * 3600
 
@@ -106,6 +104,18 @@ def put(arrived: Path, place: Path, repository: Path, package: str, *, keep: boo
     elif old:
         _remove(old)
     _remove(swapping)
+
+
+def tidy(repository: Path, say: Callable[[str], None]) -> None:
+    """Clears what killed builds left of packages that nobody builds now; as far as one may."""
+    here = repository / FOLDER
+    for package in {path.name for path in (*here.glob("staged/*"), *here.glob("swapping/*"))}:
+        with (
+            contextlib.suppress(Timeout, OSError),
+            locks.at(here / f"{package}.staged.lock", say).acquire(timeout=0),
+        ):
+            _recover(repository, package)
+            _remove(here / "staged" / package)
 
 
 def prune(repository: Path) -> None:

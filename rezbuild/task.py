@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+# Names the process of Rez to those that it starts.
+REZ = "REZBUILD_REZ"
 _TAIL = 30
 # Seconds between two looks at whether another process is still there.
 _PAUSE = 0.2
@@ -108,11 +110,16 @@ def adopt() -> None:
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
 
 
-def end_with(pid: int) -> None:
-    """Has a thread end this process, and all that it has started, soon after another has ended.
+def end_with_rez() -> None:
+    """Has a thread end this process, and all that it has started, soon after its Rez has ended.
 
     PR_SET_PDEATHSIG would not do: between Rez and a build is a shell that outlives Rez.
     """
+    if os.environ.get(REZ, "").isdecimal():
+        _end_with(int(os.environ[REZ]))
+
+
+def _end_with(pid: int) -> None:
     began = _began(pid)
     adopt()
 
