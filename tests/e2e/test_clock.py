@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -90,6 +91,8 @@ def test_sources_from_the_future(studio, toys):
 
 def test_the_clock_jumps_while_something_is_fetched(studio, toys, clock, tmp_path):
     """The limits are those of another clock: neither over at once, nor never."""
+    # Of several blocks, between which the time is looked at.
+    toys.add("low", "1.0.0", {**LOW, "data": random.Random(1).randbytes(150_000).hex()})
     with dripping(toys.mirror) as server:
         env = studio.env | clock.env | {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}
         argv = [sys.executable, "-m", "rezbuild", "fetch", "low"]
