@@ -18,8 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 import rezbuild
 from rezbuild import (
     catalogue,
@@ -31,6 +29,7 @@ from rezbuild import (
     jobserver,
     licences,
     loading,
+    locks,
     manifest,
     patches,
     relocate,
@@ -122,7 +121,7 @@ def baked(job: Job, settings: Settings) -> Iterator[Path]:
     inputs = Inputs.gather(job, settings)
     staging = job.build_path / "staging"
     job.build_path.mkdir(parents=True, exist_ok=True)
-    with FileLock(job.build_path / "rezbuild.lock"):
+    with locks.at(job.build_path / "rezbuild.lock", print):
         ready = manifest.read(staging)
         if ready is not None and ready["fingerprint"] == inputs.fingerprint:
             print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")

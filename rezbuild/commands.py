@@ -286,8 +286,9 @@ def manifest(arguments: argparse.Namespace) -> int:
 
 def check(arguments: argparse.Namespace) -> int:
     """``rezbuild check``."""
-    from rezbuild import check  # noqa: PLC0415 (not for every command)
+    from rezbuild import check, task  # noqa: PLC0415 (not for every command)
 
+    task.end_with_rez()  # that of a release, whose gate this is
     settings = _settings(arguments)
     root = _payload(arguments.what).resolve()
     folder = recipes_folder(arguments)
@@ -362,7 +363,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
 
 def stage(arguments: argparse.Namespace) -> int:
     """``rezbuild stage``."""
-    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild import graph, scratch  # noqa: PLC0415 (rez is slow to import)
     from rezbuild import stage as staging  # noqa: PLC0415 (not for every command)
     from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
@@ -376,7 +377,8 @@ def stage(arguments: argparse.Namespace) -> int:
         recipes, [arguments.request], lambda _, release: fetcher.available(release, say)
     )
     work = (arguments.work or settings.cache / "stage").absolute()
-    staging.stage(steps, target, work, settings)
+    with scratch.folder():
+        staging.stage(steps, target, work, settings)
     say(f"ready: {target} is the payload of {steps[-1]}")
     return 0
 

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from rezbuild import locks
 from rezbuild.catalogue import DistributionFile
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
@@ -124,7 +125,8 @@ class SourceArchive:
     def _age(self) -> float:
         """Seconds since the lists were brought up to date."""
         try:
-            return time.time() - self._stamp.stat().st_mtime
+            # One from the future says nothing: the clock has been set back.
+            return abs(time.time() - self._stamp.stat().st_mtime)
         except FileNotFoundError:
             return float("inf")
 
@@ -212,8 +214,7 @@ def one_at_a_time(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
     Raises:
         OSError: The lock file cannot be written.
     """
-    # Whoever may write in the folder takes turns, also another user of a shared cache.
-    turn = FileLock(str(lock), mode=0o666)
+    turn = locks.at(lock, say)
     try:
         turn.acquire(timeout=0)
     except Timeout:

@@ -10,7 +10,6 @@ import json
 import os
 import shlex
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 import rezbuild
-from rezbuild import jobserver, manifest, publish, repository, staged
+from rezbuild import jobserver, locks, manifest, publish, repository, scratch, space, staged
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
@@ -101,6 +100,7 @@ class Driver:
             publish.check_place(path)
             publish.check_for_rez(path.absolute())
         self._notice_older(steps)
+        staged.tidy(self.repository, self.view.say)
         for name in repository.bind_host(release=self.options.release):
             self.view.say(f"{name}: bound for this host, since no repository had it")
         with self._scratch(), self.view.alive():
@@ -169,7 +169,7 @@ class Driver:
     def lock(self, step: Step) -> bool:
         """Sees that nobody else builds this version into this repository; whether nobody does."""
         folder = staged.share(self.repository / staged.FOLDER, self.repository)
-        lock = FileLock(folder / f"{step}.lock", mode=0o666)
+        lock = locks.at(folder / f"{step}.lock", self.view.say)
         try:
             # Not waited for: two runs could have what the other one waits for.
             lock.acquire(timeout=0)
@@ -291,8 +291,7 @@ class Driver:
 
     @contextlib.contextmanager
     def _scratch(self) -> Iterator[None]:
-        with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
-            self.folder = Path(folder)
+        with scratch.folder() as self.folder:
             yield
 
     def _rez(
@@ -330,7 +329,10 @@ class Driver:
             ended = f"rez-{self._command} of {task.name} ended with exit code {status}"
             lines = "\n".join(f"    {line}" for line in task.tail())
             by_hand = f"try it by hand: cd {recipe} && rez-{self._command}"
-            return RezError(f"{ended}. Its last lines:\n{lines}", advice=[where, by_hand])
+            places = [task.log.parent, self.folder, self.repository]
+            return space.explained(
+                RezError(f"{ended}. Its last lines:\n{lines}", advice=[where, by_hand]), places
+            )
         error.advice += (where,)
         return error
 

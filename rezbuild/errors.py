@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 # Names the file in which a build process leaves its error for whoever started Rez.
 REPORT = "REZBUILD_REPORT"
+_LOOK = "check the space and the rights there"
 
 
 class RezbuildError(Exception):
@@ -98,10 +102,13 @@ class MachineError(RezbuildError):
     @classmethod
     def of(cls, error: OSError) -> MachineError:
         """What the system said about a file, for the user."""
+        if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+            # Of a whole tree: (from, to, why) of each file that was not copied.
+            _, place, why = error.args[0][0]
+            number = f", and {len(error.args[0]) - 1} more" if error.args[0][1:] else ""
+            return cls(f"{place}{number}: {why.partition(': ')[0]}", advice=[_LOOK])
         where = f"{error.filename}: " if error.filename else ""
-        return cls(
-            f"{where}{error.strerror or error}", advice=["check the space and the rights there"]
-        )
+        return cls(f"{where}{error.strerror or error}", advice=[_LOOK])
 
 
 class RezError(RezbuildError):
@@ -149,6 +156,18 @@ def defect(error: Exception) -> RezbuildError:
         f"a defect of rezbuild itself: {type(error).__name__}: {error}",
         advice=["run it again with REZBUILD_TRACE=1, and report what it shows"],
     )
+
+
+def report(error: RezbuildError) -> bool:
+    """Leaves an error for whoever started Rez; whether somebody did who will tell the user."""
+    file = os.environ.get(REPORT)
+    if not file:
+        return False
+    try:
+        Path(file).write_text(json.dumps(to_report(error)), encoding="utf-8")
+    except OSError:  # no space, for one: it goes to the log then, whose end is shown
+        return False
+    return True
 
 
 def to_report(error: RezbuildError) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import os
+import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from urllib.request import url2pathname
 from rich.console import Console
 from rich.filesize import decimal
 
-from rezbuild import trust
+from rezbuild import locks, trust
 from rezbuild.catalogue import Archive, DistributionFile, Release
 from rezbuild.debian import SourceArchive, one_at_a_time
 from rezbuild.download import Part, Web
@@ -32,6 +33,7 @@ from rezbuild.refusals import RouteError, public_address
 from rezbuild.screen import printable
 from rezbuild.settings import Settings
 
+_DAY = 24 * 3600  # seconds
 _CACHE_ADVICE = "set REZBUILD_CACHE to a folder that can be written and has space"
 _ALTERED = (
     "do not use these bytes: upstream, a mirror or a proxy on the way has changed them",
@@ -297,12 +299,17 @@ class Fetcher:
         return Fetched(target, archive, route.name)
 
     def _from_distribution(self, wanted: DistributionFile, part: Part) -> str:
-        with tempfile.TemporaryDirectory(prefix="apt-", dir=self._settings.cache) as folder:
-            try:
-                path = self._distribution.fetch(wanted, part.archive.sha256, Path(folder))
-            except FetchError as error:
-                raise RouteError(error.message) from None
+        # One name, under the archive's lock: what a killed process left is removed here.
+        folder = self._settings.cache / f"apt-{part.archive.sha256[:16]}{_owner(self._base)}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        try:
+            path = self._distribution.fetch(wanted, part.archive.sha256, folder)
             part.copy(path)
+        except FetchError as error:
+            raise RouteError(error.message) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
         return f"the Debian source archive ({wanted.source})"
 
 
@@ -335,7 +342,7 @@ def _part(target: Path, archive: Archive) -> Iterator[Part]:
 
     What a failed transfer leaves is kept for the next one, except bytes that are known to be wrong.
     """
-    path = target.with_name(f"{target.name}.part")
+    path = target.with_name(f"{target.name}{_owner(target.parent)}.part")
     try:
         with path.open("a+b") as file:
             part = Part(file, archive)
@@ -353,8 +360,14 @@ def _part(target: Path, archive: Archive) -> Iterator[Part]:
         raise
 
 
+def _owner(folder: Path) -> str:
+    """What keeps the parts of hosts apart that cannot wait for each other; mostly ""."""
+    return f".{platform.node()}-{os.getuid()}" if locks.without(folder) else ""
+
+
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
     path = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with path.open("wb") as file, source.open("rb") as original:
@@ -363,6 +376,14 @@ def _copy(source: Path, target: Path) -> None:
         path.replace(target)
     finally:
         path.unlink(missing_ok=True)
+
+
+def _sweep(target: Path) -> None:
+    """Removes what copies have left that were killed a day ago, or earlier."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+        with contextlib.suppress(OSError):
+            if abs(time.time() - left.stat().st_mtime) > _DAY:
+                left.unlink()
 
 
 def _flush(file: BinaryIO) -> None:

@@ -5,17 +5,18 @@ What is installed is touched in the last step only, and then in one rename.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import sys
+import tempfile
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import rezbuild
-from rezbuild import manifest, publish, staged
+from rezbuild import manifest, publish, scratch, space, staged, task
 from rezbuild.bake import Job, baked
 from rezbuild.build import Dependency
 from rezbuild.errors import (
@@ -25,7 +26,7 @@ from rezbuild.errors import (
     RezbuildError,
     UsageError,
     defect,
-    to_report,
+    report,
 )
 from rezbuild.screen import printable
 from rezbuild.settings import Settings
@@ -79,10 +80,10 @@ def main() -> int:
     try:
         settings = Settings.read()
         request = Request.read(os.environ, settings)
-        with baked(request.job, settings) as payload:
-            if request.install_path is not None:
-                _check_stage(request.install_path)
-                publish.move_into_place(payload, request.install_path)
+        task.end_with_rez()
+        # Whoever started Rez has one, for all that is built.
+        with contextlib.nullcontext() if os.environ.get(REPORT) else scratch.folder():
+            _build(request, settings)
     except RezbuildError as error:
         return _report(error)
     except OSError as error:
@@ -97,8 +98,19 @@ def main() -> int:
     return 0
 
 
+def _build(request: Request, settings: Settings) -> None:
+    try:
+        with baked(request.job, settings) as payload:
+            if request.install_path is not None:
+                _check_stage(request.install_path)
+                publish.move_into_place(payload, request.install_path)
+    except (RezbuildError, OSError) as error:
+        places = (request.job.build_path, Path(tempfile.gettempdir()), settings.cache)
+        raise space.explained(error, (*places, request.job.places[-1])) from None
+
+
 def _check_stage(place: Path) -> None:
-    """A Rez that was killed does not take this process along; nobody waits for the payload then."""
+    """Where it was killed a moment ago; nobody waits for the payload then."""
     stage = staged.root(place)
     if stage is not None and not stage.is_dir():
         raise BuildError("the build that this belongs to has ended", advice=["run it again"])
@@ -106,10 +118,7 @@ def _check_stage(place: Path) -> None:
 
 def _report(error: RezbuildError) -> int:
     """Tells the user, or whoever started Rez and will tell the user."""
-    report = os.environ.get(REPORT)
-    if report:
-        Path(report).write_text(json.dumps(to_report(error)), encoding="utf-8")
-    else:
+    if not report(error):
         print(f"\nrezbuild: {printable(str(error))}", file=sys.stderr)
     return error.exit_code
 

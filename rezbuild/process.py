@@ -9,9 +9,9 @@ packages that are not made by rezbuild go Rez's own way.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ from rez.utils.filesystem import get_existing_path, make_path_writable
 from rez.utils.logging_ import print_warning
 from rezplugins.build_process.local import LocalBuildProcess
 
-from rezbuild import platforms, staged
-from rezbuild.errors import REPORT, MachineError, RezbuildError, to_report
+from rezbuild import platforms, space, staged, task
+from rezbuild.errors import RezbuildError, report
 
 if TYPE_CHECKING:
     from rez.packages import Package, Variant
@@ -124,15 +124,15 @@ def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
     """
     package = variant.parent.qualified_name
     try:
+        os.environ[task.REZ] = str(os.getpid())
         _refuse_ignored(repository, variant)
         with _writable(repository), staged.locked(repository, package, print):
             _forget(repository)
             with staged.stage(repository, package) as stage:
                 yield stage
     except (RezbuildError, OSError) as error:
-        ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
-        if os.environ.get(REPORT):
-            Path(os.environ[REPORT]).write_text(json.dumps(to_report(ours)), encoding="utf-8")
+        ours = space.explained(error, [repository, Path(tempfile.gettempdir())])
+        report(ours)
         raise BuildError(str(ours)) from None
 
 

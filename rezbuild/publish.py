@@ -8,10 +8,10 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from rezbuild import scratch
 from rezbuild.errors import MachineError, UsageError
 
 _AT_FDCWD = -100
@@ -61,8 +61,9 @@ def move_into_place(staging: Path, target: Path) -> None:
     try:
         _move(staging, target)
     except OSError as error:
+        why = MachineError.of(error)
         raise MachineError(
-            f"{target} cannot be written: {error.strerror}",
+            f"{target} cannot be written: {why.message}",
             advice=["check the space and the rights of the repository, then run it again"],
         ) from None
 
@@ -71,11 +72,8 @@ def move_into_place(staging: Path, target: Path) -> None:
 def _hidden(target: Path) -> Iterator[Path]:
     """A folder beside the target that is gone afterwards, with all that is left in it."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".rezbuild-", dir=target.parent))
-    try:
+    with scratch.private(target.parent, f".rezbuild-{target.name}-") as folder:
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _move(staging: Path, target: Path) -> None:

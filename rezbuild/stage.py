@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import rezbuild
-from rezbuild import manifest, publish, trust
+from rezbuild import manifest, publish, scratch, trust
 from rezbuild.bake import Job, baked
 from rezbuild.build import Dependency
 from rezbuild.errors import UsageError
@@ -85,6 +84,6 @@ def _job(
 def _copy_into_place(payload: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside it, so that it arrives by a rename.
-    with tempfile.TemporaryDirectory(prefix=".rezbuild-", dir=target.parent) as folder:
-        copy = shutil.copytree(payload, Path(folder, "payload"), symlinks=True)
+    with scratch.private(target.parent, f".rezbuild-{target.name}-") as folder:
+        copy = shutil.copytree(payload, folder / "payload", symlinks=True)
         publish.move_into_place(copy, target)

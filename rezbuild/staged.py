@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from rezbuild import publish
+from rezbuild import locks, publish
 
 FOLDER = ".rezbuild"
 # The name of the build process that does it, for Rez.
@@ -37,7 +37,7 @@ KEPT = 7 * 24 * 3600
 def locked(repository: Path, package: str, say: Callable[[str], None]) -> Iterator[None]:
     """One build of a package (``name-version``) into a repository at a time."""
     folder = share(repository / FOLDER, repository)
-    lock = FileLock(folder / f"{package}.staged.lock", mode=0o666)
+    lock = locks.at(folder / f"{package}.staged.lock", say)
     try:
         lock.acquire(timeout=0.2)
     except Timeout:
@@ -104,6 +104,18 @@ def put(arrived: Path, place: Path, repository: Path, package: str, *, keep: boo
     elif old:
         _remove(old)
     _remove(swapping)
+
+
+def tidy(repository: Path, say: Callable[[str], None]) -> None:
+    """Clears what killed builds left of packages that nobody builds now; as far as one may."""
+    here = repository / FOLDER
+    for package in {path.name for path in (*here.glob("staged/*"), *here.glob("swapping/*"))}:
+        with (
+            contextlib.suppress(Timeout, OSError),
+            locks.at(here / f"{package}.staged.lock", say).acquire(timeout=0),
+        ):
+            _recover(repository, package)
+            _remove(here / "staged" / package)
 
 
 def prune(repository: Path) -> None:

@@ -8,11 +8,18 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+# Names the process of Rez to those that it starts.
+REZ = "REZBUILD_REZ"
 _TAIL = 30
+# Seconds between two looks at whether another process is still there.
+_PAUSE = 0.2
+# The exit code of what has been killed, as shells have it: 128 + SIGKILL.
+_KILLED = 137
 # prctl(2).
 _SET_CHILD_SUBREAPER = 36
 # What `Build.run` prints when it begins a step; the rest of the line follows when that has ended.
@@ -101,6 +108,38 @@ def adopt() -> None:
     orphan then.
     """
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_rez() -> None:
+    """Has a thread end this process, and all that it has started, soon after its Rez has ended.
+
+    PR_SET_PDEATHSIG would not do: between Rez and a build is a shell that outlives Rez.
+    """
+    if os.environ.get(REZ, "").isdecimal():
+        _end_with(int(os.environ[REZ]))
+
+
+def _end_with(pid: int) -> None:
+    began = _began(pid)
+    adopt()
+
+    def watch() -> None:
+        while began and _began(pid) == began:
+            time.sleep(_PAUSE)
+        stop([])
+        os._exit(_KILLED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _began(pid: int) -> str:
+    """When a process began (proc(5), field 22); "" where it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    # The third field: one that has ended and that nobody has waited for.
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def stop(tasks: Iterable[Task]) -> None:

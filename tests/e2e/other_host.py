@@ -32,7 +32,7 @@ def on_host(tree: Path, replaced: Sequence[str]) -> list[str]:
     """
     import pytest  # the program below does without
 
-    start = _unshare()
+    start = unshare()
     if start is None:
         pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")
     program = [sys.executable, "-I", "-S", __file__]
@@ -40,7 +40,7 @@ def on_host(tree: Path, replaced: Sequence[str]) -> list[str]:
 
 
 @functools.cache
-def _unshare() -> list[str] | None:
+def unshare() -> list[str] | None:
     """As root, else as the root of a user namespace."""
     for start in (["unshare"], ["unshare", "--user", "--map-root-user"]):
         attempt = [*start, "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from studio import Studio, at_work
 from toys import LOW, TOP, Toys
+from trees import tree
 
 pytestmark = pytest.mark.e2e
 
@@ -167,6 +168,9 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
     if number == signal.SIGTERM:
         # What it has started has ended with it.
         assert at_work(tmp_path) == []
+    if phase == "build":
+        # Or ends a moment later; it does not go on for the rest of its 30 seconds.
+        ends_soon(tmp_path)
     assert answer(studio) == "42"
     if phase == "build":
         toys.edit("top/recipe.py", new, old)
@@ -180,6 +184,14 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
     assert [path.name for path in variant.parent.iterdir()] == [variant.name]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def ends_soon(folder: Path) -> None:
+    """What is at work in a folder."""
+    deadline = time.monotonic() + 10
+    while left := at_work(folder):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 def test_by_hand_a_failing_build_leaves_what_was_installed(studio, toys):
@@ -511,7 +523,7 @@ def commit(toys: Toys, message: str) -> None:
 def release(studio, toys):
     """Releases from a repository of many packages: commit, push, ``rezbuild build --release``."""
     folder = toys.recipes.parent
-    (folder / ".gitignore").write_text("build/\nremote.git/\n")
+    (folder / ".gitignore").write_text("build/\nremote.git/\n__pycache__/\n")
     git(folder, "init", "-q", "-b", "main")
     git(folder, "init", "-q", "--bare", "remote.git")
     git(folder, "remote", "add", "origin", "./remote.git")
@@ -601,6 +613,38 @@ def test_a_release_in_the_place_of_another(studio, toys, release):
     assert "repaired" in (studio.released / "top/2.0.0/package.py").read_text()
     assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
     assert studio.rezbuild("build", "top", "--replace", ok=False).returncode == 2
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_release_that_is_killed(studio, toys, release, tmp_path, number):
+    """At eight moments: what is released is whole, and the next run does the rest."""
+    release()
+    whole = {"42": tree(studio.released / "low")}
+    argv = [sys.executable, "-m", "rezbuild", "build", "low", "--release", "--replace"]
+    seconds = 0.0
+    for turn in range(9):
+        had, new = str(42 + turn), str(43 + turn)
+        toys.edit("low/recipe.py", "def build(b):", f"def build(b):\n    # {new}")
+        commit(toys, "Recipes")
+        began = time.monotonic()
+        with subprocess.Popen(
+            argv, env=studio.env, stdout=subprocess.DEVNULL, start_new_session=True
+        ) as process:
+            # The first one is measured, as it is.
+            process.wait() if turn == 0 else time.sleep(seconds * turn / 8)
+            process.send_signal(number)
+        seconds = seconds or time.monotonic() - began
+        ends_soon(tmp_path)
+        found = tree(studio.released / "low")
+        studio.in_env(studio.released, "low", "true")
+        studio.run(*argv)
+        whole[new] = tree(studio.released / "low")
+        assert whole[new] != whole[had]
+        assert found in (whole[had], whole[new])
+        assert not list(studio.released.glob(".rezbuild/staged/*"))
+        assert not list(studio.released.glob("*/.building*"))
+        assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
 
 
 def test_an_older_version_is_released_after_a_newer_one(studio, toys, release):

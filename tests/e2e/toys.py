@@ -58,11 +58,18 @@ class Toys:
             self.add("low", "1.0.0", LOW)
             self.add("top", "2.0.0", TOP, requires='"low-1"')
 
-    def add(self, name: str, version: str, files: dict[str, str], requires: str = "") -> None:
+    def add(
+        self,
+        name: str,
+        version: str,
+        files: dict[str, str],
+        requires: str = "",
+        mtime: int = 1_600_000_000,
+    ) -> None:
         """Adds a version; the newest one added is the default."""
         folder = self.recipes / name
         folder.mkdir(parents=True, exist_ok=True)
-        data = _archive(f"{name}-{version}", {"LICENSE": LICENCE, **files})
+        data = _archive(f"{name}-{version}", {"LICENSE": LICENCE, **files}, mtime)
         (self.mirror / f"{name}-{version}.tar.gz").write_bytes(data)
         self.entries.setdefault(name, {})[version] = (
             f'[versions."{version}"]\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
@@ -86,12 +93,12 @@ class Toys:
         file.write_text(text.replace(old, new))
 
 
-def _archive(top: str, files: dict[str, str]) -> bytes:
+def _archive(top: str, files: dict[str, str], mtime: int) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
         for name, text in files.items():
             info = tarfile.TarInfo(f"{top}/{name}")
             info.size = len(text)
-            info.mtime = 1_600_000_000
+            info.mtime = mtime
             archive.addfile(info, io.BytesIO(text.encode()))
     return buffer.getvalue()

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ needs_apt = pytest.mark.skipif(not shutil.which("apt-get"), reason="no apt-get h
 
 WITHOUT_APT = """
 import sys
+import time
 from pathlib import Path
 from rezbuild.catalogue import DistributionFile
 from rezbuild.debian import SourceArchive
@@ -43,6 +45,7 @@ except FetchError as error:
 
 ADDRESSES = """
 import sys
+import time
 from pathlib import Path
 from rezbuild.debian import SourceArchive
 from rezbuild.settings import Settings
@@ -137,3 +140,15 @@ def test_archive_that_does_not_answer(tmp_path: Path) -> None:
 def test_without_apt(tmp_path: Path) -> None:
     assert run(WITHOUT_APT, tmp_path, PATH=str(tmp_path)).strip() == "no apt-get here"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lists_from_the_future_are_not_fresh(tmp_path: Path) -> None:
+    """The clock has been set back since, by who knows how much."""
+    archive = SourceArchive(Settings(cache=tmp_path), print)
+    assert archive._age() == float("inf")
+    archive._stamp.parent.mkdir(parents=True)
+    archive._stamp.touch()
+    assert archive._age() < 60
+    ahead = time.time() + 10**6
+    os.utime(archive._stamp, (ahead, ahead))
+    assert archive._age() > 10**5

@@ -505,6 +505,20 @@ def test_mirror_fills_a_folder_that_serves_offline(server: LyingServer, tmp_path
     assert alone.fetch().path.read_bytes() == BODY
 
 
+def test_what_killed_copies_left_in_a_mirror_goes_after_a_day(tmp_path: Path) -> None:
+    folder = tmp_path / "mirror/thing"
+    folder.mkdir(parents=True)
+    now = time.time()
+    for name, age in (("old", 90_000), ("from the future", -90_000), ("new", 60)):
+        left = folder / f".{FILE}.{name}.part"
+        left.touch()
+        os.utime(left, (now - age, now - age))
+    (tmp_path / FILE).write_bytes(BODY)
+    box = Box(tmp_path / "cache", mirrors=(str(tmp_path),), offline=True)
+    box.fetcher.mirror(release(), tmp_path / "mirror")
+    assert {path.name for path in folder.iterdir()} == {FILE, f".{FILE}.new.part"}
+
+
 # Folders
 
 

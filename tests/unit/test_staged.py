@@ -156,3 +156,24 @@ def test_who_waits_says_so(repository):
         with staged.locked(repository, NAME, said.append):
             pass
     assert said == [f"{NAME}: waiting for another build of it into {repository}"]
+
+
+def test_what_killed_builds_of_other_packages_left_is_cleared_too(repository):
+    """But not what is at work, and what was taken away comes back."""
+    folder = repository / staged.FOLDER
+    make(folder / "staged" / NAME / "killed", "half made")
+    make(folder / "swapping" / "other-1" / "payload", "old")
+    (folder / "swapping/other-1/place").write_text("other/1")
+    (repository / "other").mkdir()
+    with staged.locked(repository, "third-1", print), staged.stage(repository, "third-1") as stage:
+        staged.tidy(repository, print)
+        assert stage.is_dir()
+        assert left(repository) == ["staged/third-1", f"staged/third-1/{stage.name}"]
+    assert (repository / "other/1/file").read_text() == "old"
+
+
+def test_a_repository_that_cannot_be_tidied(tmp_path):
+    """There is none yet, or its folder is a file."""
+    staged.tidy(tmp_path / "none", print)
+    (tmp_path / staged.FOLDER).write_text("in the way")
+    staged.tidy(tmp_path, print)

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from rezbuild.task import Task, attend
+from rezbuild.task import REZ, Task, attend
 
 
 def start(folder, code, name="thing-1"):
@@ -60,8 +61,8 @@ def test_a_log_is_replaced_and_not_written_over(tmp_path):
     (tmp_path / "go").touch()
     assert until(first, lambda status: status == 0) == ["first"]
     assert second.tail() == ["second"]
-    for task in (first, second):
-        task.wait()
+    for each in (first, second):
+        each.wait()
 
 
 def test_one_alone(tmp_path):
@@ -95,3 +96,23 @@ def test_all_that_was_started_is_stopped(tmp_path, _):
     )
     here = [pid for pid in found.stdout.split() if os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)]
     assert here == []
+
+
+def test_a_process_ends_with_its_rez():
+    """And what it has started; a shell between them lives on."""
+    code = "import os, subprocess, time; from rezbuild import task\n"
+    code += "task.end_with_rez(); p = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+    code += "print(os.getpid(), p.pid, flush=True); time.sleep(60)"
+    with subprocess.Popen(["sleep", "60"]) as rez:
+        argv = [sys.executable, "-c", code]
+        env = {**os.environ, REZ: str(rez.pid)}
+        with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            pids = process.stdout.readline().split()
+            # As a zombie, which nobody has waited for, it has ended too.
+            rez.kill()
+            assert process.wait(timeout=10) == 137
+    deadline = time.monotonic() + 10
+    while any(Path("/proc", pid).exists() for pid in pids):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

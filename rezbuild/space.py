@@ -1,0 +1,46 @@
+"""How much room is left where a build writes: for errors that speak of a full disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from rezbuild.errors import MachineError, RezbuildError
+
+# Bytes. With less, not even a log or an error can be written.
+_LITTLE = 1 << 16
+_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def explained(error: RezbuildError | OSError, places: Iterable[Path]) -> RezbuildError:
+    """An error; where a disk is full, with the room that is left in each place.
+
+    Args:
+        error: Of us or of the system.
+        places: Folders, which need not be there.
+    """
+    ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
+    places = tuple(places)
+    if any(words in str(ours) for words in _FULL) or any(_free(p) < _LITTLE for p in places):
+        ours.tried += tuple(f"room in {place}: {_room(place)}" for place in places)
+        ours.advice += ("make room there, then run it again: nothing that was installed is lost",)
+    return ours
+
+
+def _room(place: Path) -> str:
+    free = decimal(_free(place))
+    facts = os.statvfs(_there(place))
+    return f"{free}, no more files" if facts.f_files and not facts.f_favail else free
+
+
+def _free(place: Path) -> int:
+    return shutil.disk_usage(_there(place)).free
+
+
+def _there(place: Path) -> Path:
+    return next(path for path in (place, *place.parents) if path.exists())

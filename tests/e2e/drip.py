@@ -1,0 +1,70 @@
+"""A slow server of sources."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_BLOCKS = 6
+_PACE = 0.05  # seconds between two blocks
+
+
+class Drip(http.server.ThreadingHTTPServer):
+    """Serves the files of a folder, some blocks each.
+
+    Attributes:
+        url: As a mirror.
+        asked: The names of the files that were asked for from their first byte on.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.folder = folder
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.asked: list[str] = []
+
+    def handle_error(self, *_: object) -> None:
+        """Whoever asked was killed."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Knows those Range requests that have no end."""
+
+    server: Drip
+
+    def do_GET(self) -> None:
+        path = self.server.folder / Path(self.path).name
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data = path.read_bytes()
+        begin = int(self.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
+        if begin == 0:
+            self.server.asked.append(path.name)
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - begin))
+        self.end_headers()
+        size = len(data) // _BLOCKS + 1
+        for start in range(begin, len(data), size):
+            time.sleep(_PACE)
+            self.wfile.write(data[start : start + size])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def dripping(folder: Path) -> Iterator[Drip]:
+    """A server that runs meanwhile."""
+    with Drip(folder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()

@@ -1,0 +1,78 @@
+"""Small, full and read-only disks, in a mount namespace that lasts for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from other_host import unshare
+from studio import Studio
+
+_FILLER = ".filler"
+
+
+class Mounts:
+    """The mounts of a process that sleeps.
+
+    Attributes:
+        command: What to put before a command that is to see them.
+    """
+
+    def __init__(self, pid: int, users: bool) -> None:
+        self._root = Path(f"/proc/{pid}/root")
+        self.command = ["nsenter", f"--target={pid}", "--mount", f"--wd={Path.cwd()}"]
+        self.command += ["--user", "--preserve-credentials"] if users else []
+
+    def seen(self, path: Path) -> Path:
+        """A path of theirs, to this process."""
+        return self._root / path.relative_to("/")
+
+    def mount(self, *argv: str | Path) -> None:
+        subprocess.run([*self.command, "mount", *map(str, argv)], check=True)
+
+    def disk(self, folder: Path) -> None:
+        """A disk of 30 MB at a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.mount("-t", "tmpfs", "-o", "size=30m,mode=777", "tmpfs", folder)
+
+    def fill(self, folder: Path, room: int) -> None:
+        """Leaves so many kilobytes on the disk that is there."""
+        filler = self.seen(folder) / _FILLER
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with filler.open("r+b") as file:
+            file.truncate(filler.stat().st_size - room * 1024)
+
+    def empty(self, folder: Path) -> None:
+        (self.seen(folder) / _FILLER).unlink()
+
+    def writable(self, folder: Path, to: bool) -> None:
+        self.mount("-o", f"remount,{'rw' if to else 'ro'}", folder)
+
+    def rezbuild(
+        self, studio: Studio, *argv: str, ok: bool = True, before: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """``rezbuild`` where they are seen."""
+        program = (sys.executable, "-m", "rezbuild")
+        return studio.run(*self.command, *before, *program, *argv, ok=ok)
+
+
+@contextlib.contextmanager
+def mounts() -> Iterator[Mounts]:
+    """Skips the test where no mount namespace can be had."""
+    start = unshare()
+    if start is None:
+        pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")
+    words = [*start, "--mount", "sh", "-c", "echo ready && exec sleep 1000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            yield Mounts(process.pid, "--user" in start)
+        finally:
+            process.kill()

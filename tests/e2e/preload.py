@@ -1,0 +1,22 @@
+"""Faults of the kernel's answers, by a library that is preloaded (faults.c)."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import tempfile
+from pathlib import Path
+
+
+@functools.cache
+def _library() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="rezbuild-test-"))
+    library = folder / "faults.so"
+    source = Path(__file__).with_name("faults.c")
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+def faults() -> dict[str, str]:
+    """What makes a process have them; which, is said by the variables of faults.c."""
+    return {"LD_PRELOAD": str(_library())}

@@ -1,0 +1,149 @@
+"""Disks that are full, or cannot be written: a clear error, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mounts import Mounts, mounts
+from studio import Studio
+from toys import LOW, RECIPE, Toys
+from trees import tree
+
+pytestmark = pytest.mark.e2e
+
+# 300 kB that are installed too, so that each stage needs some room.
+FILES = {
+    **LOW,
+    "data": random.Random(1).randbytes(150_000).hex(),
+    "Makefile": LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n",
+}
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@dataclass
+class Scene:
+    """A package that is installed, and wanted anew; each folder is a disk of its own."""
+
+    studio: Studio
+    toys: Toys
+    mounts: Mounts
+    places: dict[str, Path]
+    number: int = 0
+
+    def change(self) -> None:
+        """Makes everything necessary again, from the fetch to the installation."""
+        self.number += 1
+        (self.toys.recipes / "low/recipe.py").write_text(f"{RECIPE}# {self.number}\n")
+        for place, pattern in (("cache", "sources/low/*"), ("build", "*")):
+            for path in self.mounts.seen(self.places[place]).glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def installed(self) -> dict[str, str]:
+        return tree(self.mounts.seen(self.places["repository"]) / "low")
+
+    def fails(self, place: str, codes: set[int], before: tuple[str, ...] = ()) -> str:
+        """One run; what it says."""
+        had = self.installed()
+        done = self.mounts.rezbuild(self.studio, "build", "low", ok=False, before=before)
+        assert done.returncode in codes, done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "\n  next:  " in done.stderr
+        assert str(self.places[place]) in done.stderr
+        assert self.installed() == had
+        return done.stderr
+
+    def succeeds(self) -> None:
+        had = self.installed()
+        self.mounts.rezbuild(self.studio, "build", "low")
+        assert self.installed().keys() == had.keys()
+        assert self.installed() != had
+
+
+@pytest.fixture
+def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
+    with opened(studio, toys, tmp_path / "tmp") as found:
+        yield found
+
+
+@contextlib.contextmanager
+def opened(studio: Studio, toys: Toys, temporary: Path) -> Iterator[Scene]:
+    """The scene, with the package installed."""
+    toys.add("low", "1.0.0", FILES)
+    places = {
+        "cache": Path(toys.environ["REZBUILD_CACHE"]),
+        "build": toys.recipes / "low/build",
+        "repository": studio.local,
+        "TMPDIR": temporary,
+    }
+    studio.env["TMPDIR"] = str(temporary)
+    with mounts() as space:
+        for place in places.values():
+            space.disk(place)
+        space.rezbuild(studio, "build", "low")
+        yield Scene(studio, toys, space, places)
+
+
+def full(scene: Scene, place: str, room: int) -> None:
+    """One run, with so many kilobytes left when it begins."""
+    scene.change()
+    scene.mounts.fill(scene.places[place], room)
+    said = scene.fails(place, {6, 7, 8, 10, 11})
+    assert "No space left on device" in said or f"room in {scene.places[place]}" in said
+    scene.mounts.empty(scene.places[place])
+
+
+def test_disks_that_are_full_or_cannot_be_written(scene):
+    for place, room in (("cache", 8), ("build", 400), ("repository", 40), ("TMPDIR", 8)):
+        full(scene, place, room)
+    for place in ("cache", "build", "repository"):
+        scene.change()
+        scene.mounts.writable(scene.places[place], to=False)
+        assert "Read-only file system" in scene.fails(place, {10})
+        scene.mounts.writable(scene.places[place], to=True)
+    scene.succeeds()
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("place", "rooms"),
+    [
+        ("cache", [0, 4, 100, 160]),
+        ("build", [0, 4, 8, 40, 200, 300, 350, 450, 500]),
+        ("repository", [0, 4, 40, 200, 280]),
+        ("TMPDIR", [4, 8, 12]),
+    ],
+)
+def test_a_full_disk_at_any_stage(scene, place, rooms):
+    for room in rooms:
+        full(scene, place, room)
+        scene.succeeds()
+
+
+@pytest.mark.matrix
+def test_folders_without_permission(scratch):
+    """Of an ordinary user; a TMPDIR that he may not use is one that Python passes over."""
+    if os.getuid() != 0:
+        pytest.skip("root alone can become another user")
+    studio, toys = Studio(scratch / "permission"), Toys(scratch / "permission-toys")
+    studio.env |= toys.environ
+    with opened(studio, toys, scratch / "permission-tmp") as scene:
+        for place in ("cache", "build", "repository"):
+            scene.change()
+            folder = scene.mounts.seen(scene.places[place])
+            modes(folder, 0o755)
+            assert "Permission denied" in scene.fails(place, {10, 11}, before=NOBODY)
+            modes(folder, 0o777)
+
+
+def modes(folder: Path, mode: int) -> None:
+    """Gives all folders a mode."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(mode)

@@ -1,0 +1,247 @@
+"""A run that is killed at any moment: what is installed stays whole, and the next run succeeds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from drip import Drip, dripping
+from studio import Studio, at_work
+from toys import LOW, Toys
+from trees import tree
+
+pytestmark = pytest.mark.e2e
+
+RECIPE = """\
+def build(b):
+    b.flags(CFLAGS="-DANSWER={answer}")
+    b.run("sh", "-c", "touch {marks}/configure; sleep 0.1")
+    b.make(f"PREFIX={{b.prefix}}")
+    b.install(f"PREFIX={{b.prefix}}", "install")
+    open("{marks}/relocate", "w").close()
+
+
+def finish(b):
+    open("{marks}/audit", "w").close()
+"""
+SIGNALS = (signal.SIGKILL, signal.SIGTERM)
+WHOM = ("all", "alone")
+Moment = Callable[[subprocess.Popen[bytes]], None]
+
+
+@dataclass
+class Scene:
+    """A package that is built in one of two states, from a source on a slow server.
+
+    Attributes:
+        clean: What an undisturbed run installs, by the state.
+        seconds: How long that took.
+        landed: The signals that came while the run was at work.
+    """
+
+    studio: Studio
+    toys: Toys
+    server: Drip
+    folder: Path
+    clean: dict[int, dict[str, str]] = field(default_factory=dict)
+    seconds: float = 0
+    landed: int = 0
+
+    @property
+    def package(self) -> Path:
+        return self.studio.local / "low/1.0.0"
+
+    @property
+    def sources(self) -> Path:
+        return Path(self.toys.environ["REZBUILD_CACHE"], "sources")
+
+    def become(self, answer: int) -> None:
+        """Changes the recipe, and forgets the source."""
+        marks = self.folder / "marks"
+        text = RECIPE.format(answer=answer, marks=marks)
+        (self.toys.recipes / "low/recipe.py").write_text(text)
+        for path in (*marks.iterdir(), *self.sources.glob("low/low-*")):
+            path.unlink()
+
+    def measure(self) -> None:
+        """Two undisturbed runs."""
+        for answer in (1, 2):
+            self.become(answer)
+            began = time.monotonic()
+            self.studio.rezbuild("build", "low")
+            self.seconds = time.monotonic() - began
+            self.clean[answer] = tree(self.package)
+
+    def state(self) -> int:
+        """Which of the two is installed, whole, and nothing but it."""
+        assert [path.name for path in self.package.parent.iterdir()] == ["1.0.0"]
+        found = tree(self.package)
+        states = [answer for answer, files in self.clean.items() if files == found]
+        odd = {n: set(found.items()) ^ set(files.items()) for n, files in self.clean.items()}
+        assert states, odd
+        return states[0]
+
+    def kill(self, answer: int, number: int, whom: str, moment: Moment) -> None:
+        """One run that is killed at a moment."""
+        before = self.state()
+        self.become(answer)
+        with subprocess.Popen(
+            [sys.executable, "-m", "rezbuild", "build", "low"],
+            env=self.studio.env,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            moment(process)
+            self.landed += process.poll() is None
+            with contextlib.suppress(ProcessLookupError):
+                if whom == "all":
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
+        self.nobody_goes_on()
+        assert self.state() in (before, answer)
+
+    def recover(self, answer: int) -> None:
+        """Rez finds what is there, and the next run needs no help."""
+        library = 'test -f "$REZ_LOW_ROOT/lib/liblow.so.1"'
+        self.studio.in_env(self.studio.local, "low", "sh", "-c", library)
+        self.studio.rezbuild("build", "low")
+        assert self.state() == answer
+        assert self.left() == []
+
+    def nobody_goes_on(self) -> None:
+        """What the run had started ends by itself, soon."""
+        deadline = time.monotonic() + 10
+        while at_work(self.folder):
+            assert time.monotonic() < deadline, at_work(self.folder)
+            time.sleep(0.05)
+
+    def left(self) -> list[Path]:
+        """What a successful run should have cleared."""
+        patterns = {
+            self.studio.local: (".rezbuild/staged/*", ".rezbuild/swapping/*", "*/.building*"),
+            self.folder / "tmp": ("rezbuild-*",),
+            self.sources: ("*/*.part",),
+            self.toys.recipes: ("*/build/*/*/*/work", "*/build/*/*/*/staging*"),
+        }
+        found = [p for folder, names in patterns.items() for n in names for p in folder.glob(n)]
+        return [*found, *self.studio.local.rglob("*.lock.*"), *self.studio.local.rglob(".lock*")]
+
+
+@pytest.fixture
+def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
+    for name in ("tmp", "marks"):
+        (tmp_path / name).mkdir()
+    toys.add("low", "1.0.0", {**LOW, "low.c": "int low(void) { return ANSWER; }\n"})
+    with dripping(toys.mirror) as server:
+        studio.env |= {
+            "REZBUILD_MIRRORS": server.url,
+            "REZBUILD_OFFLINE": "",
+            "TMPDIR": str(tmp_path / "tmp"),
+        }
+        yield Scene(studio, toys, server, tmp_path)
+
+
+def steps(scene: Scene) -> dict[str, str]:
+    """What is there, below the scene's folder, as soon as a step has begun."""
+    build = f"{scene.toys.recipes.relative_to(scene.folder)}/low/build/1.0.0-fast/*/*"
+    sources = scene.sources.relative_to(scene.folder)
+    stage = f"{scene.studio.local.relative_to(scene.folder)}/.rezbuild/staged/low-1.0.0/*"
+    return {
+        "fetch": f"{sources}/low/low-1.0.0.tar.gz.part",
+        "unpack": f"{sources}/low/low-1.0.0.tar.gz",
+        "configure": "marks/configure",
+        "build": f"{build}/logs/02-make.log",
+        "install": f"{build}/logs/03-make-install.log",
+        "relocate": "marks/relocate",
+        "audit": "marks/audit",
+        "publish": f"{stage}/low/1.0.0/*/*/lib",
+        "into place": f"{stage}/low/1.0.0/package.py",
+    }
+
+
+def at_step(scene: Scene, step: str) -> Moment:
+    """As soon as it has begun."""
+    pattern = steps(scene)[step]
+
+    def moment(process: subprocess.Popen[bytes]) -> None:
+        while not any(scene.folder.glob(pattern)):
+            if process.poll() is not None:
+                return
+            time.sleep(0.001)
+
+    return moment
+
+
+def at_part(scene: Scene, part: float) -> Moment:
+    """After so much of the time that a run takes, as far as that is known."""
+
+    def moment(process: subprocess.Popen[bytes]) -> None:
+        began = time.monotonic()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(scene.seconds * part)
+            scene.seconds = time.monotonic() - began  # the machine has become faster
+
+    return moment
+
+
+def test_killed_at_each_step(scene):
+    """Both signals, to all processes and to the first one only, in turns."""
+    scene.measure()
+    for number, step in enumerate(steps(scene)):
+        answer, whom = 1 + number % 2, WHOM[number // 2 % 2]
+        scene.kill(answer, SIGNALS[number % 2], whom, at_step(scene, step))
+        if number % 3 == 2:
+            scene.recover(answer)
+    # The last step is a short one.
+    assert scene.landed >= len(steps(scene)) - 1
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("whom", WHOM)
+def test_killed_at_any_moment(scene, number, whom):
+    """At each step, and at moments over the whole run: at least 60, each with a run after it."""
+    scene.measure()
+    moments = [at_step(scene, step) for step in steps(scene)]
+    moments += [at_part(scene, part / 10) for part in range(1, 10)]
+    for turn, moment in enumerate(moments):
+        scene.kill(1 + turn % 2, number, whom, moment)
+        scene.recover(1 + turn % 2)
+    for turn in range(20):
+        if scene.landed >= 15:
+            break
+        answer = 3 - scene.state()
+        scene.kill(answer, number, whom, at_part(scene, turn / 20))
+        scene.recover(answer)
+    assert scene.landed >= 15
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_fetch_that_is_killed(scene, number):
+    """At ten moments: nothing but the pinned bytes ever has the name of the archive."""
+    argv = [sys.executable, "-m", "rezbuild", "fetch", "low"]
+    archive = scene.sources / "low/low-1.0.0.tar.gz"
+    began = time.monotonic()
+    scene.studio.run(*argv)
+    seconds = time.monotonic() - began
+    whole = archive.read_bytes()
+    for part in range(1, 11):
+        archive.unlink()
+        with subprocess.Popen(argv, env=scene.studio.env, stderr=subprocess.DEVNULL) as process:
+            time.sleep(seconds * part / 10)
+            process.send_signal(number)
+        assert not archive.exists() or archive.read_bytes() == whole
+        scene.studio.run(*argv)
+        assert archive.read_bytes() == whole
+        assert scene.left() == []

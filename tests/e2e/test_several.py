@@ -1,0 +1,126 @@
+"""Several at once on one cache and one repository, also where the file system has no locks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from drip import Drip, dripping
+from preload import faults
+from trees import tree
+
+pytestmark = pytest.mark.e2e
+
+NO_LOCKS = "no locks on the file system of"
+
+
+@pytest.fixture
+def server(studio, toys) -> Iterator[Drip]:
+    """Serves the sources of the toys; the platform and arch are bound."""
+    with dripping(toys.mirror) as server:
+        studio.env |= {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}
+        yield server
+
+
+@pytest.fixture
+def without_locks(tmp_path: Path) -> dict[str, str]:
+    """The environment in which nothing below the test's folder can be locked."""
+    return {**faults(), "NO_LOCKS": str(tmp_path), "NO_LOCKS_ERROR": str(errno.ENOLCK)}
+
+
+def at_once(env: dict[str, str], *commands: Sequence[str]) -> list[str]:
+    """What each ``rezbuild`` says; all must succeed."""
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "rezbuild", *command],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for command in commands
+    ]
+    said = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), said
+    return said
+
+
+@pytest.mark.parametrize("locks", [True, False])
+def test_ten_fetches_at_once(studio, toys, server, without_locks, locks):
+    env = studio.env | ({} if locks else without_locks)
+    said = at_once(env, *[("fetch", "low")] * 10)
+    assert server.asked == ["low-1.0.0.tar.gz"]
+    assert sum("in the cache" in text for text in said) == 9
+    assert sum(NO_LOCKS in text for text in said) == (0 if locks else 10 - hits(said))
+    sources = Path(toys.environ["REZBUILD_CACHE"], "sources/low")
+    assert [path.name for path in sources.iterdir() if path.suffix != ".lock"] == [
+        "low-1.0.0.tar.gz"
+    ]
+
+
+def hits(said: Sequence[str]) -> int:
+    """How many had nothing to wait for, since another one was done already."""
+    return sum("waiting" not in text and "in the cache" in text for text in said)
+
+
+def test_two_builds_without_locks(studio, toys, server, without_locks):
+    """The cache, the build folder and the repository: on one host all is as ever."""
+    studio.rez("bind", "platform")
+    studio.rez("bind", "arch")
+    said = at_once(studio.env | without_locks, *[("build", "low")] * 2)
+    assert sum("low-1.0.0: building" in text for text in said) == 1, said
+    assert all(NO_LOCKS in text for text in said), said
+    assert server.asked == ["low-1.0.0.tar.gz"]
+
+
+@pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS])
+def test_whatever_a_file_system_says_of_locks(studio, toys, without_locks, number):
+    env = without_locks | {"NO_LOCKS_ERROR": str(number)}
+    done = studio.rezbuild("fetch", "low", **env)
+    assert f"{NO_LOCKS} " in done.stderr
+    assert os.strerror(number) in done.stderr
+    assert "this host" in done.stderr
+
+
+@pytest.mark.matrix
+def test_builds_from_other_inputs_at_once(studio, toys, tmp_path):
+    """Of one version, into one repository: what is there is one of them as a whole."""
+    other = tmp_path / "other recipes"
+    shutil.copytree(toys.recipes, other)
+    with (other / "low/recipe.py").open("a") as recipe:
+        recipe.write("# other\n")
+    commands = [("build", "low", "--force", "--recipes", str(f)) for f in (toys.recipes, other)]
+    folder = studio.local / "low/1.0.0"
+    whole = []
+    for command in commands:
+        studio.rezbuild(*command)
+        whole.append(tree(folder))
+    assert whole[0] != whole[1]
+    argv = [sys.executable, "-m", "rezbuild"]
+    running = [
+        subprocess.Popen([*argv, *command], env=studio.env, stdout=subprocess.DEVNULL)
+        for command in commands
+    ]
+    while any(process.poll() is None for process in running):
+        found = undivided(folder)
+        assert found is None or found in whole
+    assert [process.returncode for process in running] == [0, 0]
+    assert undivided(folder) in whole
+
+
+def undivided(folder: Path) -> dict[str, str] | None:
+    """What is in a folder, or None where another one took its place meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        found = tree(Path(f"/proc/self/fd/{descriptor}"))
+        return found if os.path.samestat(os.fstat(descriptor), folder.stat()) else None
+    except FileNotFoundError:
+        return None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,60 @@
+"""Temporary folders: private, gone afterwards, and those of killed processes go with the next."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from rezbuild import scratch
+
+LONG = "import time; from rezbuild import scratch\n"
+LONG += "with scratch.folder() as f: print(f, flush=True); time.sleep(60)"
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+def test_everything_temporary_is_in_it(temporary: Path) -> None:
+    with scratch.folder() as folder:
+        assert folder.parent == temporary
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(folder)
+        Path(tempfile.mkdtemp(), "left").touch()
+    assert list(temporary.iterdir()) == []
+    assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(temporary)
+
+
+def test_those_of_killed_processes_go_and_others_stay(temporary: Path) -> None:
+    for name in ("rezbuild-of-something-else", "other"):
+        (temporary / name).mkdir()
+    running = [
+        subprocess.Popen([sys.executable, "-c", LONG], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    places = [Path(process.stdout.readline().strip()) for process in running if process.stdout]
+    running[0].send_signal(signal.SIGKILL)
+    running[0].wait()
+    assert all(place.is_dir() for place in places)
+    with scratch.folder():
+        assert [place.is_dir() for place in places] == [False, True]
+    running[1].terminate()
+    for process in running:
+        process.communicate()
+    assert (temporary / "rezbuild-of-something-else").is_dir()
+    assert (temporary / "other").is_dir()
+
+
+def test_it_goes_when_what_is_done_in_it_fails(temporary: Path) -> None:
+    with pytest.raises(ValueError), scratch.folder():
+        raise ValueError
+    assert list(temporary.iterdir()) == []

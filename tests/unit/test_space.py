@@ -1,0 +1,50 @@
+"""Errors of the file system: what they name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rezbuild import space
+from rezbuild.errors import BuildError, MachineError
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_without_a_name(tmp_path: Path, number: int) -> None:
+    """write(2) names none; the folders need not be there."""
+    places = (tmp_path, tmp_path / "not/there")
+    error = space.explained(OSError(number, os.strerror(number)), places)
+    assert error.exit_code == 10
+    assert [line.partition(": ")[0] for line in error.tried] == [f"room in {p}" for p in places]
+    assert "make room there" in error.advice[-1]
+
+
+def test_a_step_that_says_so(tmp_path: Path) -> None:
+    step = BuildError("as: can't write: No space left on device", advice=["look"])
+    error = space.explained(step, [tmp_path])
+    assert error is step
+    assert error.tried
+    assert error.advice[0] == "look"
+
+
+def test_other_errors_are_as_they_are(tmp_path: Path) -> None:
+    assert space.explained(BuildError("no"), [tmp_path]).tried == ()
+    error = space.explained(PermissionError(errno.EACCES, "Permission denied", "x"), [tmp_path])
+    assert str(error).startswith("x: Permission denied")
+    assert error.tried == ()
+
+
+def test_a_tree_that_cannot_be_copied(tmp_path: Path) -> None:
+    """Shutil lists every file, with its two paths and the error's text."""
+    for name in ("a", "b"):
+        (tmp_path / "from" / name).mkdir(parents=True)
+        (tmp_path / "from" / name / "link").symlink_to("nowhere")
+    with pytest.raises(shutil.Error) as caught:
+        shutil.copytree(tmp_path / "from", tmp_path / "to")
+    said = str(MachineError.of(caught.value))
+    assert f"{tmp_path}/to/" in said
+    assert "and 1 more: [Errno 2] No such file or directory\n" in said
