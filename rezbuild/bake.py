@@ -169,7 +169,7 @@ def _steps(
     host_test.write(build.payload, inputs.recipe.folder)
     parts = recipe.parts(build) if hasattr(recipe, "parts") else ()
     _bill(inputs, fetched, build, parts, bundled)
-    how = howbuilt.record(build, {**_places(build), build.source.parent: "/rezbuild/work"})
+    how = howbuilt.record(build, {**_places(build), build.destdir.parent: "/rezbuild/work"})
     _open(build.payload)
     needs = _audit(build, places, inputs.settings.glibc_max)
     return {"bundled": bundled, **kept, **how, **needs}
