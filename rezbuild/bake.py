@@ -40,7 +40,7 @@ from rezbuild import (
     unpack,
 )
 from rezbuild.audit import audit, glibc, show
-from rezbuild.audit.places import Places
+from rezbuild.audit.places import Places, neutral
 from rezbuild.build import Build, Dependency
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import AuditError, BuildError, UsageError
@@ -344,12 +344,13 @@ def _write(payload: Path, record: Mapping[str, Any], places: Sequence[Path]) -> 
     """Writes the records, which are held to the same promise as the files they speak of.
 
     Raises:
-        AuditError: One names a path of this machine.
+        AuditError: One names a path of this machine, or the neutral prefix.
     """
     manifest.write(payload, record)
     manifest.write_contents(payload)
     for name in (manifest.MANIFEST, manifest.CONTENTS):
-        named = Places(places).in_data((payload / name).read_bytes(), text=True)
+        data = (payload / name).read_bytes()
+        named = [*Places(places).in_data(data, text=True), *filter(None, [neutral(data)])]
         if named:
             raise AuditError(
                 f"{name} of the payload names {', '.join(named)}",

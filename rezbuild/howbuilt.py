@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from rezbuild.build import Build
+from rezbuild.build import NEUTRAL, Build
 
 # What compilers and configure scripts read of the environment.
 _FLAGS = ("CC", "CXX", "CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "OPT")
 _CONFIGURE = re.compile(r"(^|/)(configure|config|Configure)$")
 _VARIABLE = re.compile(r"[A-Z_]+=", re.DOTALL)
+# A folder of the build, as `_plain` has called it so far.
+_FOLDER = re.compile(rf"{NEUTRAL}([\w.+-]+)")
 # Long ones are lists of files; the recipe has them.
 _LONGEST = 2000
 
@@ -20,11 +22,12 @@ _LONGEST = 2000
 def record(build: Build, places: Mapping[Path, str]) -> dict[str, object]:
     """The flags of the environment, and the options given to configure and make.
 
-    The number of jobs is not among them: it shapes nothing.
+    Folders of the build are ``<work>``, ``<source>``, and ``<NAME-VERSION>`` of a package, be it
+    this one or what it is built against. The number of jobs is not among them: it shapes nothing.
 
     Args:
         build: One whose steps have run.
-        places: Folders of this machine, and what the record says instead.
+        places: Folders of this machine, and what stands for them below the neutral prefix.
     """
     names = [*_FLAGS, *(f"{name}_NODIST" for name in _FLAGS)]
     flags = {name: _plain(build.env[name], places) for name in names if build.env.get(name)}
@@ -48,4 +51,5 @@ def _plain(text: str, places: Mapping[Path, str]) -> str:
     # The longest first: folders stand in one another.
     for path in sorted(places, key=lambda path: -len(str(path))):
         text = text.replace(str(path), places[path])
-    return text
+    # As the audit wants it: a payload has no text that names the prefix, which is nowhere.
+    return _FOLDER.sub(r"<\1>", text)

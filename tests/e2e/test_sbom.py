@@ -115,7 +115,7 @@ def test_the_manifest_tells_how_a_payload_was_built(built, studio):
         record["flags"]["CFLAGS"],
         f"low 1.0.0  {record['dependencies']['low']}",
         "https://upstream.invalid/top-2.0.0.tar.gz",
-        "PREFIX=/rezbuild/top-2.0.0",
+        "PREFIX=<top-2.0.0>",
         "bin/top",
     ):
         assert fact in told

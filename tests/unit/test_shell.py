@@ -88,8 +88,8 @@ def test_temporary_folders_are_private() -> None:
         for path in FILES
         for problem in guessable(path.read_text(encoding="utf-8"))
     }
-    # Their names are looked at, and nothing is made in them but by mkdtemp; the folder of this host's
-    # locks is refused where it is somebody else's.
+    # Their names are looked at, and nothing is made in them but by mkdtemp; the folder of this
+    # host's locks is refused where it is somebody else's.
     looked_at = {f"rezbuild/{name}.py" for name in ("bake", "hook", "locks", "process", "scratch")}
     assert {text.partition(":")[0] for text in found} <= looked_at, found
 
