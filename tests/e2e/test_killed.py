@@ -202,8 +202,7 @@ def test_killed_at_each_step(scene):
         scene.kill(answer, SIGNALS[number % 2], whom, at_step(scene, step))
         if number % 3 == 2:
             scene.recover(answer)
-    # The last step is a short one.
-    # A step may be over before a busy machine has looked.
+    # The last ones are short: they may be over before a busy machine has looked.
     assert scene.landed >= len(steps(scene)) - 3
 
 

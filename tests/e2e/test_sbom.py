@@ -16,7 +16,7 @@ FILE = "rezbuild-sbom.cdx.json"
 
 
 @pytest.fixture
-def built(studio: Studio, toys: Toys) -> Path:
+def top(studio: Studio, toys: Toys) -> Path:
     """The payload of ``top``, which has ``low`` in it, and a patch."""
     folder = toys.recipes / "low/patches"
     folder.mkdir()
@@ -52,8 +52,8 @@ def _bill(payload: Path) -> dict[str, Any]:
     return json.loads((payload / FILE).read_text())
 
 
-def test_the_bill_of_materials_names_everything_in_the_payload(built, studio):
-    text = (built / FILE).read_text()
+def test_the_bill_of_materials_names_everything_in_the_payload(top, studio):
+    text = (top / FILE).read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
     own = bill["metadata"]["component"]
@@ -76,14 +76,14 @@ def test_the_bill_of_materials_names_everything_in_the_payload(built, studio):
     assert needs[own["bom-ref"]] == ["pkg:generic/low@1.0.0", "pkg:generic/tiny@0.1"]
 
 
-def test_a_payload_has_the_licence_texts_of_all_that_is_in_it(built):
-    texts = built / "share/licenses"
+def test_a_payload_has_the_licence_texts_of_all_that_is_in_it(top):
+    texts = top / "share/licenses"
     found = {str(path.relative_to(texts)): path.read_text() for path in texts.rglob("*.*/*")}
     assert found == {"low-1.0.0/LICENSE": LICENCE, "top-2.0.0/LICENSE": LICENCE}
 
 
-def test_a_second_build_says_the_same_byte_for_byte(built, studio):
-    files = [built / name for name in (FILE, "rezbuild.json", "rezbuild-files.json")]
+def test_a_second_build_says_the_same_byte_for_byte(top, studio):
+    files = [top / name for name in (FILE, "rezbuild.json", "rezbuild-files.json")]
     before = [path.read_bytes() for path in files]
     inode = files[0].stat().st_ino
     studio.rezbuild("build", "--force", "-j1", "top", "low")
@@ -104,10 +104,10 @@ def test_without_a_licence_text_nothing_is_installed(studio, toys):
     assert [path.name for path in texts.iterdir()] == ["low.c"]
 
 
-def test_the_manifest_tells_how_a_payload_was_built(built, studio):
-    told = studio.rezbuild("manifest", built).stdout
-    record = json.loads(studio.rezbuild("manifest", "--json", built).stdout)
-    assert record == json.loads((built / "rezbuild.json").read_text())
+def test_the_manifest_tells_how_a_payload_was_built(top, studio):
+    told = studio.rezbuild("manifest", top).stdout
+    record = json.loads(studio.rezbuild("manifest", "--json", top).stdout)
+    assert record == json.loads((top / "rezbuild.json").read_text())
     for fact in (
         record["fingerprint"],
         record["source"]["sha256"],
@@ -122,7 +122,7 @@ def test_the_manifest_tells_how_a_payload_was_built(built, studio):
     low = json.loads((_payload(studio, "low") / "rezbuild.json").read_text())
     assert record["dependencies"] == {"low": low["fingerprint"]}
     bill = json.loads(studio.rezbuild("manifest", "--sbom", "top").stdout)
-    assert bill == _bill(built)
+    assert bill == _bill(top)
 
 
 def test_a_manifest_is_asked_of_something_else(studio, tmp_path):
@@ -134,7 +134,7 @@ def test_a_manifest_is_asked_of_something_else(studio, tmp_path):
         assert "Traceback" not in failed.stderr
 
 
-def test_a_damaged_bill_of_a_dependency_stops_the_build(built, studio):
+def test_a_damaged_bill_of_a_dependency_stops_the_build(top, studio):
     low = _payload(studio, "low")
     for text in ("{", "[]", '{"metadata": {"component": 3}}', '{"metadata": {}}'):
         (low / FILE).write_text(text)
