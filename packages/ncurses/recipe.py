@@ -43,6 +43,8 @@ def build(b):
         f"--with-fallbacks={','.join(COMPILED_IN.split())}",
         f"--with-tic-path={first}/progs/tic",
         f"--with-infocmp-path={first}/progs/infocmp",
+        # Its own choice (U) writes times and users into the archives.
+        env={"cf_cv_ar_flags": "-crD"},
     )
     b.make()
     b.install("install.libs", "install.includes", "install.progs")
