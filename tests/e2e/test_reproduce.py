@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -184,7 +185,7 @@ def test_zlib(built: Studio) -> None:
     """The real thing, against the one that is installed."""
     done = built.rezbuild("reproduce", "zlib")
     assert "the first build is " in done.stdout
-    assert "zlib-1.3.1 (fast): 14 files, identical byte for byte" in done.stdout
+    assert re.search(r"zlib-1\.3\.1 \(fast\): \d+ files, identical byte for byte", done.stdout)
 
 
 @pytest.mark.matrix

@@ -174,7 +174,7 @@ def test_python_brings_the_licence_texts_of_its_libraries(payload):
     assert "expat" in (own / "Doc/license.rst").read_text(encoding="utf-8")
 
 
-def test_every_file_of_the_chain_is_protected(built, payload):
+def test_every_file_of_the_chain_is_protected(built):
     records = [json.loads(path.read_text()) for path in built.local.glob("*/*/*/*/rezbuild.json")]
     files = {
         (one["name"], name): said for one in records for name, said in one["hardening"].items()
