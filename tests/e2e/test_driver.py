@@ -140,8 +140,15 @@ def add_test(toys: Toys, command: str) -> None:
 
 
 @pytest.mark.parametrize("phase", ["build", "install"])
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("whom", ["all", "rezbuild alone"])
+@pytest.mark.parametrize(
+    ("whom", "number"),
+    [
+        ("all", signal.SIGKILL),
+        ("rezbuild alone", signal.SIGTERM),
+        pytest.param("all", signal.SIGTERM, marks=pytest.mark.matrix),
+        pytest.param("rezbuild alone", signal.SIGKILL, marks=pytest.mark.matrix),
+    ],
+)
 def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase, number, whom):
     studio.rezbuild("build", "top")
     ready = tmp_path / "ready"
