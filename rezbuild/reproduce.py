@@ -174,6 +174,16 @@ def _find(
     return _Subject(step.recipe, step.release, profile, against)
 
 
+def in_order(release: Release, against: Mapping[str, str]) -> dict[str, str]:
+    """What it was built against, as Rez resolves it: the compiler looks in this order.
+
+    A record has names in the order of the alphabet.
+    """
+    names = [request.partition("-")[0] for request in release.requires]
+    order = [*(name for name in names if name in against), *sorted({*against} - {*names})]
+    return {name: against[name] for name in order}
+
+
 def _installed(
     recipe: Recipe,
     release: Release,
@@ -187,9 +197,8 @@ def _installed(
     had = record.get("profile")
     profile = settings.profile or had or rezbuild.profile(None, central=False)
     name = f"{release.name}-{release.version}"
-    subject = _Subject(
-        recipe, release, profile, _payloads(record.get("built_against") or {}, paths, name)
-    )
+    against = in_order(release, record.get("built_against") or {})
+    subject = _Subject(recipe, release, profile, _payloads(against, paths, name))
     order = subject.order(Path(), conditions.usual(1))
     inputs = Inputs.gather(order.job, settings)
     if inputs.fingerprint != record.get("fingerprint"):
