@@ -375,13 +375,3 @@ def test_it_is_as_fast_as_the_distributions(moved, name):
     ratios = [float(line) for line in theirs.stdout.split()]
     print(name, ratios)
     assert min(ratios) <= 1.1, ratios
-
-
-def test_archives_hold_no_times_and_no_users(built):
-    """As ar(1) writes them with D, which ncurses' configure switches off by itself."""
-    archives = sorted(built.local.glob("*/*/*/*/lib/*.a"))
-    assert {path.name for path in archives} >= {"libncursesw.a", "libcrypto.a", "libz.a"}
-    for path in archives:
-        for line in built.run("ar", "tv", path, TZ="UTC").stdout.splitlines():
-            assert line.split()[1] == "0/0", f"{path}: {line}"
-            assert " 1970 " in line, f"{path}: {line}"

@@ -195,3 +195,13 @@ def test_the_whole_chain(built: Studio, name: str, tmp_path: Path) -> None:
     assert "the first build is " in done.stdout, done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(tmp_path / "kept")
+
+
+def test_archives_hold_no_times_and_no_users(built):
+    """As ar(1) writes them with D, which ncurses' configure switches off by itself."""
+    archives = sorted(built.local.glob("*/*/*/*/lib/*.a"))
+    assert {path.name for path in archives} >= {"libncursesw.a", "libcrypto.a", "libz.a"}
+    for path in archives:
+        for line in built.run("ar", "tv", path, TZ="UTC").stdout.splitlines():
+            assert line.split()[1] == "0/0", f"{path}: {line}"
+            assert " 1970 " in line, f"{path}: {line}"
