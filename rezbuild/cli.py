@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -34,6 +35,9 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_CONNECT_TIMEOUT, REZBUILD_SILENCE_TIMEOUT (seconds), REZBUILD_RETRIES
   REZBUILD_MIN_SPEED          bytes a second that a transfer must reach; default: 1000
   REZBUILD_MAX_SIZE           megabytes of a source of unknown size; default: 1000
+  REZBUILD_STEP_TIMEOUT       seconds that a step of a build may take; default: any
+  REZBUILD_SCHEDULER          builds on the farm of this scheduler, as tcp://host:8786
+  REZBUILD_FARM_CA, REZBUILD_FARM_CERT, REZBUILD_FARM_KEY   files for TLS in a farm
   REZBUILD_TRACE=1            shows where a defect of rezbuild itself is
 Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAGES_PATH ...).
 
@@ -109,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(parsers)
     _add_reproduce(parsers)
     _add_stage(parsers)
+    _add_scheduler(parsers)
+    _add_worker(parsers)
     _add_doctor(parsers)
     return parser
 
@@ -180,6 +186,12 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="afterwards, run this in the Rez environment of what was asked for",
     )
     _recipes_option(parser)
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="build on the workers of this farm, as tcp://host:8786; goes before"
+        " REZBUILD_SCHEDULER",
+    )
     parser.set_defaults(command=commands.build)
 
 
@@ -399,6 +411,45 @@ def _add_stage(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(command=commands.stage)
 
 
+def _add_scheduler(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "scheduler",
+        "run the scheduler of a farm",
+        "examples:\n"
+        "  rezbuild scheduler                      for workers of this machine\n"
+        "  rezbuild scheduler --host 10.0.0.5      for others; with REZBUILD_FARM_CA, _CERT, _KEY\n"
+        "It runs until it is told to end. docs/farm.md says more.\n",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
+    )
+    parser.add_argument("--port", type=_port, default=8786, help="default: 8786; 0: any")
+    parser.set_defaults(command=commands.scheduler)
+
+
+def _add_worker(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "worker",
+        "build for a farm",
+        "examples:\n"
+        "  rezbuild worker tcp://127.0.0.1:8786\n"
+        "  rezbuild worker tls://10.0.0.5:8786 --host 10.0.0.7 --label debian12\n"
+        "It has recipes, sources and a compiler of its own, as for a build by hand, and runs until\n"
+        "it is told to end. docs/farm.md says more.\n",
+    )
+    parser.add_argument("scheduler", metavar="ADDRESS", help="as in tcp://host:8786")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
+    )
+    parser.add_argument("--cores", type=_positive, help="jobs at once; default: all cores")
+    parser.add_argument("--label", type=_label, default="", help="of this kind of host: debian12")
+    parser.add_argument("--name", type=_label, default="", help="of this worker")
+    _recipes_option(parser)
+    parser.set_defaults(command=commands.worker)
+
+
 def _add_doctor(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         parsers, "doctor", "say what this machine lacks, and the command that installs it", ""
@@ -421,6 +472,18 @@ def _folder(text: str) -> Path:
     if not text:  # an unset variable of a script; it would be the current folder
         raise argparse.ArgumentTypeError("an empty name")
     return Path(text)
+
+
+def _port(text: str) -> int:
+    if whole_number(text) not in range(65536):
+        raise argparse.ArgumentTypeError("a whole number from 0 to 65535")
+    return int(text)
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+        raise argparse.ArgumentTypeError("letters, digits and ._- only")
+    return text
 
 
 def _positive(text: str) -> int:

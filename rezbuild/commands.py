@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,13 +31,14 @@ from rezbuild.settings import Settings, glibc_version
 
 if TYPE_CHECKING:
     from rezbuild.catalogue import Recipe, Release
+    from rezbuild.driver import Driver, Options
     from rezbuild.graph import Recipes, Step
     from rezbuild.platforms import Platform
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings, with the options that go before them."""
-    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs")}
+    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler")}
     options["glibc_max"] = _ceiling(arguments)
     return replace(Settings.read(), **{name: v for name, v in options.items() if v})
 
@@ -58,25 +60,42 @@ def _ceiling(arguments: argparse.Namespace) -> str | None:
 
 def build(arguments: argparse.Namespace) -> int:
     """``rezbuild build``; the exit code, as for each of these."""
-    from rezbuild import graph, toolchain, view  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.driver import Driver, Options  # noqa: PLC0415 (see above)
+    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.driver import Options  # noqa: PLC0415 (see above)
 
     settings = _settings(arguments)
     if arguments.replace and not arguments.release:
         raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
     options = Options(arguments.release, arguments.force, arguments.message, arguments.replace)
-    driver = Driver(settings, toolchain.find(settings), options, view.choose())
     folder = recipes_folder(arguments)
     years, requests = platforms.expand(platforms.find(folder), arguments.requests)
-    steps = graph.plan(graph.recipes(folder), requests, driver.available)
-    driver.run(steps)
-    for year in years:
-        driver.install(year)
+    with _driver(settings, options, folder) as driver:
+        steps = graph.plan(graph.recipes(folder), requests, driver.available)
+        driver.run(steps)
+        for year in years:
+            driver.install(year)
     for packages in _environments(steps, years):
         say(f"ready: rez-env {' '.join(packages)}")
         if arguments.run:
             _run_in(packages, arguments.run)
     return 0
+
+
+@contextlib.contextmanager
+def _driver(settings: Settings, options: Options, recipes: Path) -> Iterator[Driver]:
+    """What builds here, or on a farm where a scheduler is named."""
+    from rezbuild import toolchain, view  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.driver import Driver  # noqa: PLC0415 (see above)
+
+    if not settings.scheduler:
+        yield Driver(settings, toolchain.find(settings), options, view.choose())
+        return
+    from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
+    from rezbuild.farm.driver import FarmDriver  # noqa: PLC0415 (see above)
+
+    lines = view.choose()
+    with Farm(settings.scheduler, settings, lines.say) as farm:
+        yield FarmDriver(farm, settings, options, lines, recipes)
 
 
 def _environments(steps: Sequence[Step], years: Sequence[Platform]) -> list[list[str]]:
@@ -380,6 +399,30 @@ def stage(arguments: argparse.Namespace) -> int:
     with scratch.folder():
         staging.stage(steps, target, work, settings)
     say(f"ready: {target} is the payload of {steps[-1]}")
+    return 0
+
+
+def scheduler(arguments: argparse.Namespace) -> int:
+    """``rezbuild scheduler``."""
+    from rezbuild.farm import serve  # noqa: PLC0415 (not for every command)
+
+    serve.scheduler(Settings.read(), arguments.host, arguments.port, say)
+    return 0
+
+
+def worker(arguments: argparse.Namespace) -> int:
+    """``rezbuild worker``."""
+    from rezbuild.farm import serve  # noqa: PLC0415 (rez is slow to import)
+
+    post = serve.Post(
+        scheduler=arguments.scheduler,
+        host=arguments.host,
+        cores=arguments.cores or 0,
+        label=arguments.label,
+        name=arguments.name,
+        recipes=recipes_folder(arguments),
+    )
+    serve.worker(Settings.read(), post, say)
     return 0
 
 

@@ -23,11 +23,11 @@ from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
 from rezbuild.fetch import Fetcher
 from rezbuild.graph import Step, newest
-from rezbuild.parallel import Run
+from rezbuild.parallel import Budget, Run
 from rezbuild.platforms import Platform
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
-from rezbuild.task import Task, attend
+from rezbuild.task import Running, Task, attend
 from rezbuild.toolchain import Toolchain
 from rezbuild.view import Lines
 
@@ -103,12 +103,8 @@ class Driver:
         staged.tidy(self.repository, self.view.say)
         for name in repository.bind_host(release=self.options.release):
             self.view.say(f"{name}: bound for this host, since no repository had it")
-        with self._scratch(), self.view.alive():
-            budget = jobserver.Budget(self.jobs, self.folder)
-            # Two releases at once would be in each other's way in git's repository.
-            most = 1 if self.options.release else self.jobs
-            with contextlib.closing(budget):
-                Run(steps, self, budget, self.view, most).run()
+        with self._scratch(), self.view.alive(), self._budget() as budget:
+            Run(steps, self, budget, self.view, self._most).run()
 
     def install(self, platform: Platform) -> None:
         """Installs or releases a package of requests.
@@ -186,29 +182,16 @@ class Driver:
         if lock:
             lock.release()
 
-    def start(self, step: Step) -> Task:
+    def start(self, step: Step) -> Running:
         """Has Rez begin to build it.
 
         Raises:
             RezError: It is released already, and may not be replaced.
         """
-        arguments: tuple[str, ...]
         self.view.say(f"{step}: building, {self.reasons[step.key]}")
-        if self.options.release:
-            target = self._target(step)
-            if not (self.options.replace and step.requested):
-                self._refuse_released(step, target)
-            message = self.options.message or f"{step}, by rezbuild"
-            again = ["--ignore-existing-tag"] if target.is_dir() else []
-            arguments = ("--no-latest", *again, "--message", message)
-        else:
-            forced = self.options.force and step.requested
-            arguments = ("--install", *(["--clean"] if forced else []))
-        variables = self._variables(step)
-        log = step.recipe.folder / variables["REZ_BUILD_DIRECTORY"] / LOG
-        return self._rez(str(step), step.recipe.folder, log, variables, *arguments)
+        return self._begin(step, self._arguments(step), self._variables(step))
 
-    def finish(self, step: Step, task: Task, status: int) -> None:
+    def finish(self, step: Step, task: Running, status: int) -> None:
         """Sees that what has been built is what Rez will find, from the inputs that were meant.
 
         Raises:
@@ -219,6 +202,55 @@ class Driver:
         self._check_installed(step, self._target(step))
         verb = "released" if self.options.release else "installed"
         self.view.say(f"{step}: {verb}, {task.seconds:.0f} s")
+
+    @property
+    def _most(self) -> int:
+        """The most builds at once."""
+        # Two releases at once would be in each other's way in git's repository.
+        return 1 if self.options.release else self.jobs
+
+    @contextlib.contextmanager
+    def _budget(self) -> Iterator[Budget]:
+        """What each build takes a job of."""
+        with contextlib.closing(jobserver.Budget(self.jobs, self.folder)) as budget:
+            yield budget
+
+    def _arguments(self, step: Step) -> list[str]:
+        """What Rez's command is told.
+
+        Raises:
+            RezError: It is released already, and may not be replaced.
+        """
+        if not self.options.release:
+            forced = self.options.force and step.requested
+            return ["--install", *(["--clean"] if forced else [])]
+        target = self._target(step)
+        if not (self.options.replace and step.requested):
+            self._refuse_released(step, target)
+        message = self.options.message or f"{step}, by rezbuild"
+        again = ["--ignore-existing-tag"] if target.is_dir() else []
+        return ["--no-latest", *again, "--message", message]
+
+    def _begin(
+        self,
+        step: Step,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        *,
+        after: bool = False,
+    ) -> Task:
+        """Starts Rez for a step; ``after``: its log goes on where that of another task ended."""
+        log = self._log(step)
+        return self._rez(
+            str(step), step.recipe.folder, log, variables, *arguments, after=after
+        )
+
+    def _log(self, step: Step) -> Path:
+        return step.recipe.folder / self._build_directory(step) / LOG
+
+    def _build_directory(self, step: Step) -> str:
+        # One folder a version and profile: Rez itself would use one for all.
+        return f"build/{step.release.version}-{self.profiles[step.key]}"
 
     def _is_current(self, recipe: Recipe, release: Release) -> bool:
         found = repository.installed(release.name, release.version, self.paths)
@@ -295,7 +327,13 @@ class Driver:
             yield
 
     def _rez(
-        self, what: str, recipe: Path, log: Path, variables: Mapping[str, str], *arguments: str
+        self,
+        what: str,
+        recipe: Path,
+        log: Path,
+        variables: Mapping[str, str],
+        *arguments: str,
+        after: bool = False,
     ) -> Task:
         """Starts ``rez-build``, or ``rez-release``."""
         # Unbuffered, so that the log has it in its order.
@@ -310,7 +348,7 @@ class Driver:
             # and this process (rez/cli/_util.py, sigbase_handler).
             "_REZ_NO_KILLPG": "1",
         }
-        return Task(what, argv, recipe, env, log)
+        return Task(what, argv, recipe, env, log, after=after)
 
     @property
     def _command(self) -> str:
@@ -319,7 +357,7 @@ class Driver:
     def _report(self, what: str) -> Path:
         return self.folder / f"{what}.json"
 
-    def _failure(self, task: Task, recipe: Path, status: int) -> RezbuildError:
+    def _failure(self, task: Running, recipe: Path, status: int) -> RezbuildError:
         """What a build has to say of its failure, or Rez."""
         where = f"all of rez-{self._command}'s output: {task.log}"
         try:
@@ -342,8 +380,7 @@ class Driver:
         profile = self.profiles[step.key]
         return {
             **variables,
-            # One folder a version and profile: Rez itself would use one for all.
-            "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
+            "REZ_BUILD_DIRECTORY": self._build_directory(step),
             "REZBUILD_PROFILE": profile,
             staged.REPLACE: "1" if self.options.replace and step.requested else "",
             # For the gate of a release, which is `rezbuild check`.

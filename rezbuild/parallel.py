@@ -13,13 +13,32 @@ from typing import Protocol
 
 from rezbuild.errors import MachineError, RezbuildError, SeveralFailedError
 from rezbuild.graph import Step
-from rezbuild.jobserver import Budget
 from rezbuild.schedule import Schedule
-from rezbuild.task import Task, adopt, stop
+from rezbuild.task import Running, adopt, stop
 from rezbuild.view import Lines
 
 # Seconds between two looks.
 _PAUSE = 0.05
+
+
+class Budget(Protocol):
+    """What each build takes a job of: `rezbuild.jobserver.Budget`, or a farm's room."""
+
+    def take(self) -> bool:
+        """Takes a job for one more build; whether there was one."""
+        ...
+
+    def give_back(self) -> None:
+        """Takes back a build's job."""
+        ...
+
+    def share(self) -> None:
+        """All that could begin now has begun."""
+        ...
+
+    def reset(self) -> None:
+        """No build is running."""
+        ...
 
 
 class Work(Protocol):
@@ -37,11 +56,11 @@ class Work(Protocol):
         """Lets them, if they were kept."""
         ...
 
-    def start(self, step: Step) -> Task:
+    def start(self, step: Step) -> Running:
         """Begins to build it."""
         ...
 
-    def finish(self, step: Step, task: Task, status: int) -> None:
+    def finish(self, step: Step, task: Running, status: int) -> None:
         """Looks at what came of it."""
         ...
 
@@ -67,7 +86,7 @@ class Run:
         self._most = most
         self._examined: set[tuple[str, str]] = set()
         self._waiting: set[tuple[str, str]] = set()
-        self._running: dict[tuple[str, str], tuple[Step, Task]] = {}
+        self._running: dict[tuple[str, str], tuple[Step, Running]] = {}
         self._errors: list[RezbuildError] = []
 
     def run(self) -> None:
@@ -138,7 +157,7 @@ class Run:
                 self._end(step, task, status)
         self._view.show([task for _, task in self._running.values()], len(self._schedule))
 
-    def _end(self, step: Step, task: Task, status: int) -> None:
+    def _end(self, step: Step, task: Running, status: int) -> None:
         del self._running[step.key]
         task.wait()
         self._budget.give_back()

@@ -41,6 +41,9 @@ class Settings:
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
         ccache: The name or path of ccache, or None: compilers run without it.
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
+        step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
+        scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
+        farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
     """
 
     cache: Path
@@ -58,6 +61,11 @@ class Settings:
     cxx: str | None = None
     ccache: str | None = None
     trust_cache: bool = False
+    step_timeout: float | None = None
+    scheduler: str | None = None
+    farm_ca: Path | None = None
+    farm_cert: Path | None = None
+    farm_key: Path | None = None
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -89,6 +97,11 @@ class Settings:
             cxx=env.get("REZBUILD_CXX") or None,
             ccache=_ccache(env),
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
+            step_timeout=_limit(env, "REZBUILD_STEP_TIMEOUT"),
+            scheduler=env.get("REZBUILD_SCHEDULER") or None,
+            farm_ca=_file(env, "REZBUILD_FARM_CA"),
+            farm_cert=_file(env, "REZBUILD_FARM_CERT"),
+            farm_key=_file(env, "REZBUILD_FARM_KEY"),
         )
 
 
@@ -153,6 +166,15 @@ def _path(text: str, name: str) -> Path:
             f"{name}: no home folder is known for {text.partition('/')[0]}",
             advice=[f"write the path in {name} in full"],
         ) from None
+
+
+def _file(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name)
+    return _path(text, name) if text else None
+
+
+def _limit(env: Mapping[str, str], name: str) -> float | None:
+    return _seconds(env, name, 0.0) if env.get(name, "").strip() else None
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:
