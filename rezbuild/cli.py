@@ -481,7 +481,7 @@ def _port(text: str) -> int:
 
 
 def _label(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text):
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", text):
         raise argparse.ArgumentTypeError("letters, digits and ._- only")
     return text
 

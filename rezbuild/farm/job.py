@@ -1,9 +1,10 @@
 """The process that bakes one payload on a worker.
 
-    python -I -m rezbuild.farm.job FOLDER
+    python -I -m rezbuild.farm.job FOLDER RECIPES
 
 FOLDER is this job's own: `ORDER` is there, blobs of payloads that came along, and afterwards
-`ENTRY`; the file that REZBUILD_REPORT names has the error, where there is one.
+`ENTRY`; the file that REZBUILD_REPORT names has the error, where there is one. RECIPES is the
+worker's recipes folder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from pathlib import Path
 from rezbuild import catalogue, manifest, space, task
 from rezbuild.bake import Inputs, Job, baked
 from rezbuild.build import Dependency
-from rezbuild.commands import recipes_folder
 from rezbuild.errors import MachineError, RezbuildError, UsageError, defect, report
 from rezbuild.farm import payloads
 from rezbuild.farm.order import Order
@@ -44,11 +44,11 @@ def main() -> int:
     os.umask(0o022)
     # Ctrl-C at the worker's terminal is the worker's; it ends this one.
     os.setsid()
-    place = Path(sys.argv[1])
+    place, recipes = map(Path, sys.argv[1:3])
     try:
         task.end_with_rez()
         order = Order.from_json((place / ORDER).read_text(encoding="utf-8"))
-        _work(order, _settings(order), place)
+        _work(order, _settings(order), place, recipes)
     except RezbuildError as error:
         return _failed(error)
     except OSError as error:
@@ -72,7 +72,7 @@ def _settings(order: Order) -> Settings:
     return settings
 
 
-def _work(order: Order, settings: Settings, place: Path) -> None:
+def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
     try:
         # The worker sees to it that there is one.
         store = Store.of(settings, print)
@@ -83,7 +83,7 @@ def _work(order: Order, settings: Settings, place: Path) -> None:
             # What is built anew comes from no store, and leaves what is there alone.
             settings = replace(settings, store=str(place / "store"))
             store = Store(str(place / "store"))
-        job = _job(order, dependencies, place)
+        job = _job(order, recipes / order.name, dependencies, place)
         with baked(job, settings) as payload:
             entry, holder = _entry(job, settings, payload, store, place)
         carry = order.carry or order.force or holder is not store
@@ -95,13 +95,14 @@ def _work(order: Order, settings: Settings, place: Path) -> None:
         raise space.explained(error, places) from None
 
 
-def _job(order: Order, dependencies: Mapping[str, Dependency], place: Path) -> Job:
+def _job(
+    order: Order, folder: Path, dependencies: Mapping[str, Dependency], place: Path
+) -> Job:
     """What is to be baked.
 
     Raises:
         UsageError: This worker's recipe is another one than the client's.
     """
-    folder = recipes_folder() / order.name
     recipe = catalogue.load(folder)
     revision = manifest.recipe_revision(recipe, recipe.release(order.version))
     if revision != order.revision:

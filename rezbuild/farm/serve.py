@@ -96,8 +96,6 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
         post.label,
         store=bool(settings.store),
     )
-    # For the builds: this worker's recipes, wherever they run.
-    os.environ["REZBUILD_RECIPES"] = str(post.recipes)
     task.adopt()
     payloads.prune(settings.cache)
     with scratch.folder() as place:
@@ -114,7 +112,7 @@ async def _serve(settings: Settings, post: Post, own: facts.Facts, place: Path, 
             post.scheduler,
             place=place,
             facts=own,
-            settings=settings,
+            recipes=post.recipes,
             store=store,
             host=post.host,
             security=link.security(settings),

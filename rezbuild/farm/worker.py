@@ -31,7 +31,6 @@ from rezbuild.errors import REPORT, MachineError, to_report
 from rezbuild.farm import job
 from rezbuild.farm.facts import FACTS, Facts
 from rezbuild.farm.order import Order, Result
-from rezbuild.settings import Settings
 
 # Seconds between two looks at a build.
 _PAUSE = 0.1
@@ -76,7 +75,7 @@ class FarmWorker(Worker):
         scheduler: Its address.
         place: A folder of this worker's own, gone when it ends.
         facts: What it is.
-        settings: Its own.
+        recipes: Its recipes folder.
         store: The URL of the store that its builds use.
     """
 
@@ -86,12 +85,12 @@ class FarmWorker(Worker):
         *,
         place: Path,
         facts: Facts,
-        settings: Settings,
+        recipes: Path,
         store: str,
         **options: Any,
     ) -> None:
         self._place = place
-        self._settings = settings
+        self._recipes = recipes
         self._store = store
         self._facts = facts
         self._builds: dict[str, int] = {}
@@ -156,6 +155,7 @@ class FarmWorker(Worker):
     async def _attend(self, order: Order, place: Path) -> int:
         """Runs the build, tells how it goes, and ends it when nobody wants it any more."""
         argv = [sys.executable, "-I", "-u", "-m", "rezbuild.farm.job", str(place)]
+        argv.append(str(self._recipes))
         env = {
             **os.environ,
             REPORT: str(place / "report.json"),
