@@ -181,7 +181,11 @@ class Build:
         # Into a log that is read meanwhile.
         print(f"{time.monotonic() - began:.0f} s" if status == 0 else "failed", flush=True)
         if status != 0:
-            how = _how(status) if status is not None else f"longer than REZBUILD_STEP_TIMEOUT, {self.limit:g} s"
+            how = (
+                _how(status)
+                if status is not None
+                else f"longer than REZBUILD_STEP_TIMEOUT, {self.limit:g} s"
+            )
             raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", how, log)
 
     def make(self, *arguments: str) -> None:

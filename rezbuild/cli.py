@@ -37,6 +37,7 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_MAX_SIZE           megabytes of a source of unknown size; default: 1000
   REZBUILD_STEP_TIMEOUT       seconds that a step of a build may take; default: any
   REZBUILD_SCHEDULER          builds on the farm of this scheduler, as tcp://host:8786
+  REZBUILD_HOST               the kind of the farm's hosts to build for, by its workers' label
   REZBUILD_FARM_CA, REZBUILD_FARM_CERT, REZBUILD_FARM_KEY   files for TLS in a farm
   REZBUILD_TRACE=1            shows where a defect of rezbuild itself is
 Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAGES_PATH ...).
@@ -191,6 +192,11 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="ADDRESS",
         help="build on the workers of this farm, as tcp://host:8786; goes before"
         " REZBUILD_SCHEDULER",
+    )
+    parser.add_argument(
+        "--host",
+        metavar="LABEL",
+        help="the kind of the farm's hosts to build for; goes before REZBUILD_HOST",
     )
     parser.set_defaults(command=commands.build)
 
@@ -436,8 +442,8 @@ def _add_worker(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "examples:\n"
         "  rezbuild worker tcp://127.0.0.1:8786\n"
         "  rezbuild worker tls://10.0.0.5:8786 --host 10.0.0.7 --label debian12\n"
-        "It has recipes, sources and a compiler of its own, as for a build by hand, and runs until\n"
-        "it is told to end. docs/farm.md says more.\n",
+        "It has recipes, sources and a compiler of its own, as for a build by hand, and runs\n"
+        "until it is told to end. docs/farm.md says more.\n",
     )
     parser.add_argument("scheduler", metavar="ADDRESS", help="as in tcp://host:8786")
     parser.add_argument(

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings, with the options that go before them."""
-    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler")}
+    options = {
+        name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler", "host")
+    }
     options["glibc_max"] = _ceiling(arguments)
     return replace(Settings.read(), **{name: v for name, v in options.items() if v})
 
@@ -91,11 +93,13 @@ def _driver(settings: Settings, options: Options, recipes: Path) -> Iterator[Dri
         yield Driver(settings, toolchain.find(settings), options, view.choose())
         return
     from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
+    from rezbuild.farm.crew import Crew  # noqa: PLC0415 (see above)
     from rezbuild.farm.driver import FarmDriver  # noqa: PLC0415 (see above)
 
     lines = view.choose()
     with Farm(settings.scheduler, settings, lines.say) as farm:
-        yield FarmDriver(farm, settings, options, lines, recipes)
+        crew = Crew(farm, recipes, settings.host or "", lines.say)
+        yield FarmDriver(crew, settings, options, lines)
 
 
 def _environments(steps: Sequence[Step], years: Sequence[Platform]) -> list[list[str]]:

@@ -241,9 +241,7 @@ class Driver:
     ) -> Task:
         """Starts Rez for a step; ``after``: its log goes on where that of another task ended."""
         log = self._log(step)
-        return self._rez(
-            str(step), step.recipe.folder, log, variables, *arguments, after=after
-        )
+        return self._rez(str(step), step.recipe.folder, log, variables, *arguments, after=after)
 
     def _log(self, step: Step) -> Path:
         return step.recipe.folder / self._build_directory(step) / LOG

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future as Outcome
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.farm import link, policy
@@ -32,6 +32,9 @@ _LOOK = 0.25
 _PAUSE = 0.1
 
 Say = Callable[[str], None]
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass
@@ -77,6 +80,7 @@ class Farm:
         # Jobs that the scheduler has, by Dask's key; those among them that no look has seen yet.
         self._out: dict[str, Job] = {}
         self._unseen: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
         self._stopping = False
         self._client: Any = None
@@ -84,7 +88,7 @@ class Farm:
         self._ready: Outcome[None] = Outcome()
         self._thread = threading.Thread(target=self._run, daemon=True, name="farm")
 
-    def __enter__(self) -> Farm:
+    def __enter__(self) -> Self:
         self._thread.start()
         try:
             self._ready.result()
@@ -145,18 +149,15 @@ class Farm:
                 await asyncio.sleep(_LOOK)
                 await self._keep()
         finally:
-            own = [t for t in asyncio.all_tasks(self._loop) if t.get_coro().__name__ == _JOBS]
-            for one in own:
-                one.cancel()
-            await asyncio.gather(*own, return_exceptions=True)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._disconnect()
 
     async def _keep(self) -> None:
         try:
-            if self._client.status == "closed":
-                raise OSError("closed")
             await self._look()
-        except OSError:
+        except (OSError, ValueError, AttributeError):  # as a client that is closed has it
             self._forget()
             if self._client.status in {"closed", "closing"}:
                 self._say(f"farm: the scheduler {self.address} has gone; waiting for it")
@@ -228,6 +229,10 @@ class Farm:
 
     async def _carry_out(self, job: Job, cores: int) -> None:
         self._unseen.pop(f"{id(job)}", None)
+        task = asyncio.current_task()
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         try:
             while True:
                 result, blob = await self._attempt(job, cores)
@@ -357,9 +362,6 @@ class Farm:
                 advice=["look at their machines: memory, time limits of a queue"],
             )
         return MachineError(f"the farm could not run the job of {job.order}: {error}")
-
-
-_JOBS = Farm._carry_out.__name__  # noqa: SLF001
 
 
 def _cores_of(key: str) -> int:

@@ -50,10 +50,13 @@ class Facts:
     store: bool
 
     @classmethod
-    def gather(
-        cls, name: str, recipes: Path, tools: Toolchain, cores: int, label: str, *, store: bool
-    ) -> Facts:
+    def gather(cls, tools: Toolchain, recipes: Path, **told: Any) -> Facts:
         """Those of this machine.
+
+        Args:
+            tools: Its compiler.
+            recipes: Its recipes folder.
+            told: The attributes that nobody can see: name, label, cores and store.
 
         Raises:
             CatalogueError: A recipe is wrong.
@@ -61,17 +64,14 @@ class Facts:
         from rez.system import system  # noqa: PLC0415 (rez is slow to import)
 
         return cls(
-            name=name,
             rezbuild=own_version(),
             recipes=revisions(recipes),
             platform=system.platform,
             arch=system.arch,
             glibc=glibc(),
-            label=label,
-            cores=cores,
             compiler=tools.description,
             machine=tools.machine,
-            store=store,
+            **told,
         )
 
     @classmethod
@@ -95,7 +95,7 @@ class Facts:
         return (self.label, self.platform, self.arch, self.glibc, self.compiler)
 
     def resources(self) -> dict[str, float]:
-        """Dask's resources: what a job may ask for. Of each there is enough for all jobs at once."""
+        """Dask's resources: what a job may ask for; of each there is enough for all jobs."""
         names = [f"platform-{self.platform}", f"arch-{self.arch}", f"rezbuild-{self.rezbuild}"]
         names += [f"host-{self.label}"] if self.label else []
         return {name: float(self.cores) for name in (CORES, *names)}
@@ -130,7 +130,7 @@ def revisions(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def own_version() -> str:
-    """rezbuild's version, and the hash of all of its files."""
+    """The version of rezbuild, and the hash of all of its files."""
     here = Path(rezbuild.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(here.rglob("*")):
@@ -149,5 +149,3 @@ def glibc() -> str:
 def cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-

@@ -95,9 +95,7 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
         raise space.explained(error, places) from None
 
 
-def _job(
-    order: Order, folder: Path, dependencies: Mapping[str, Dependency], place: Path
-) -> Job:
+def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], place: Path) -> Job:
     """What is to be baked.
 
     Raises:

@@ -32,7 +32,7 @@ _NAMES = {
 }
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Stands for what a pickle names and may not have."""
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -46,7 +46,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _NAMES:
             return super().find_class(module, name)
-        return type(name, (Refused,), {"__module__": module})
+        return type(name, (RefusedError,), {"__module__": module})
 
 
 def loads(data: Any, *, buffers: Iterable[Any] = (), **_: Any) -> Any:

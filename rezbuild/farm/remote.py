@@ -10,6 +10,7 @@ from typing import Any
 
 from rezbuild.errors import RezbuildError
 from rezbuild.farm.order import Result
+from rezbuild.store import Entry
 from rezbuild.task import Task
 
 _TAIL = 30
@@ -25,12 +26,12 @@ class Remote:
         log: Where the output goes.
         place: Where a build here would have been; its logs go there.
         publish: Begins the second part, or gives None: not now, others are at it.
-        cancel: Tells the farm that nobody waits for it any more.
 
     Attributes:
         worker: The one that it is on, or "".
         error: Why it failed on the farm, or None.
         result: What came of it there, or None.
+        made: The entry of its payload, and the URL of the store that this is in; or None.
     """
 
     def __init__(
@@ -39,7 +40,6 @@ class Remote:
         log: Path,
         place: Path,
         publish: Callable[[], Task | None],
-        cancel: Callable[[], None],
     ) -> None:
         self.name = name
         self.log = log
@@ -49,8 +49,9 @@ class Remote:
         self.worker = ""
         self.error: RezbuildError | None = None
         self.result: Result | None = None
+        self.made: tuple[Entry, str] | None = None
         self._publish = publish
-        self._cancel = cancel
+        self._give_up: Callable[[], None] | None = None
         # What the farm's thread says, in its order: a deque's two ends are safe to use at once.
         self._told: collections.deque[Callable[[], Sequence[str]]] = collections.deque()
         self._over = False
@@ -65,6 +66,10 @@ class Remote:
     def seconds(self) -> float:
         """Since it began."""
         return time.monotonic() - self.began
+
+    def begin(self, give_up: Callable[[], None]) -> None:
+        """Takes what tells the farm, which has the job now, that nobody waits for it any more."""
+        self._give_up = give_up
 
     def heard(self, event: Mapping[str, Any]) -> None:
         """Takes what a worker said of the build; of the farm's thread."""
@@ -103,8 +108,8 @@ class Remote:
         self._stream.close()
         if self._task is not None:
             return self._task.wait()
-        if not self._over:
-            self._cancel()
+        if self._give_up is not None and not self._over:
+            self._give_up()
         return FAILED
 
     def keep_logs(self) -> None:

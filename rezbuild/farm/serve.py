@@ -87,13 +87,12 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
     security = link.security(settings)
     link.check_address(post.scheduler, security is not None, say)
     link.tell_if_open(post.host, security is not None, say)
-    name = post.name or f"{socket.gethostname()}-{os.getpid()}"
     own = facts.Facts.gather(
-        name,
-        post.recipes,
         toolchain.find(settings),
-        post.cores or facts.cores(),
-        post.label,
+        post.recipes,
+        name=post.name or f"{socket.gethostname()}-{os.getpid()}",
+        label=post.label,
+        cores=post.cores or facts.cores(),
         store=bool(settings.store),
     )
     task.adopt()
@@ -145,5 +144,3 @@ async def _until(finished: Callable[[], Awaitable[object]]) -> None:
         one.cancel()
     if ended.is_set():
         raise KeyboardInterrupt
-
-

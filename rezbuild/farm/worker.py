@@ -106,7 +106,7 @@ class FarmWorker(Worker):
             startup_information={FACTS: told},
             local_directory=str(place),
             # It holds packed payloads for a moment; its builds are other processes.
-            memory_limit=None,
+            memory_limit=0,
             **options,
         )
         for name in _REFUSED:
@@ -115,7 +115,7 @@ class FarmWorker(Worker):
     def start_http_server(self, *_: Any, **__: Any) -> None:
         """Opens no second port."""
 
-    async def plugin_add(self, *_: Any, **__: Any) -> dict[str, str]:
+    async def plugin_add(self, *_: Any, **__: Any) -> Any:
         """Takes no plugin: the scheduler offers some of Dask's when a worker comes."""
         return {"status": "OK"}
 
@@ -130,14 +130,15 @@ class FarmWorker(Worker):
         """Has a process bake the payload; never raises what a client could not read."""
         place = self._place / "jobs" / order.id
         try:
-            if not _PLAIN.fullmatch(order.id) or not _PLAIN.fullmatch(order.name):
-                raise ValueError("odd names in it")
+            _check_names(order)
             await asyncio.to_thread(self._lay_out, order, blobs, place)
             status = await self._attend(order, place)
             return await asyncio.to_thread(self._collect, order, place, status)
         except (OSError, ValueError) as error:
-            ours = MachineError.of(error) if isinstance(error, OSError) else MachineError(
-                f"a job that cannot be read: {error}"
+            ours = (
+                MachineError.of(error)
+                if isinstance(error, OSError)
+                else MachineError(f"a job that cannot be read: {error}")
             )
             return Result(self._facts.name, str(place), error=to_report(ours)).to_json(), b""
         finally:
@@ -147,8 +148,6 @@ class FarmWorker(Worker):
     def _lay_out(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
         place.mkdir(parents=True)
         for payload, data in zip(order.travelling, blobs):
-            if not _PLAIN.fullmatch(payload):
-                raise ValueError("odd names in it")
             job.blob(place, payload).write_bytes(data)
         (place / job.ORDER).write_text(order.to_json(), encoding="utf-8")
 
@@ -218,6 +217,12 @@ class FarmWorker(Worker):
             logs=logs,
         )
         return result.to_json(), blob
+
+
+def _check_names(order: Order) -> None:
+    """Sees that what becomes part of a path is no path itself."""
+    if not all(map(_PLAIN.fullmatch, (order.id, order.name, order.version, *order.travelling))):
+        raise ValueError("odd names in it")
 
 
 def _refuse() -> None:
