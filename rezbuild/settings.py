@@ -43,6 +43,7 @@ class Settings:
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
         step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
         scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
+        host: The label of the kind of host that a farm builds for, or None: it has one kind only.
         farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
     """
 
@@ -63,6 +64,7 @@ class Settings:
     trust_cache: bool = False
     step_timeout: float | None = None
     scheduler: str | None = None
+    host: str | None = None
     farm_ca: Path | None = None
     farm_cert: Path | None = None
     farm_key: Path | None = None
@@ -99,6 +101,7 @@ class Settings:
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
             step_timeout=_limit(env, "REZBUILD_STEP_TIMEOUT"),
             scheduler=env.get("REZBUILD_SCHEDULER") or None,
+            host=env.get("REZBUILD_HOST") or None,
             farm_ca=_file(env, "REZBUILD_FARM_CA"),
             farm_cert=_file(env, "REZBUILD_FARM_CERT"),
             farm_key=_file(env, "REZBUILD_FARM_KEY"),

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future as Outcome
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rezbuild.errors import MachineError, RezbuildError
@@ -26,7 +27,7 @@ from rezbuild.settings import Settings
 
 # Seconds: until a scheduler must have answered first; how long one that has gone is waited for, and
 # workers that have; between two looks at the farm, and at a job.
-ANSWER = 10.0
+ANSWER = 5.0
 PATIENCE = 300.0
 _LOOK = 0.25
 _PAUSE = 0.1
@@ -44,6 +45,7 @@ class Job:
     Attributes:
         order: What is to be built; its id, its cores and its topic are filled in for each attempt.
         blobs: The payloads that are to travel with it, packed, by digest.
+        place: The folder of a build here, for which messages name the worker's.
         suits: Whether a worker may have it.
         heard: Takes what a worker says meanwhile.
         note: Takes a line for the user.
@@ -52,6 +54,7 @@ class Job:
 
     order: Order
     blobs: Mapping[str, Callable[[], bytes]]
+    place: Path
     suits: Callable[[Facts], bool]
     heard: Callable[[Mapping[str, Any]], None]
     note: Callable[[str], None]
@@ -221,7 +224,7 @@ class Farm:
         job = self._out.get(str(told.get("id")))
         if job is None:
             return
-        worker = str(told.get("worker"))
+        worker = str(told.get("name"))
         if job.worker and job.worker != worker:
             job.note(f"{job.worker} has gone; begun again on {worker}")
         job.worker = worker
@@ -236,7 +239,7 @@ class Farm:
         try:
             while True:
                 result, blob = await self._attempt(job, cores)
-                error = result.failure(result.place)
+                error = result.failure(str(job.place))
                 if error is None:
                     job.done(result, None, blob)
                     return

@@ -65,7 +65,15 @@ def job(wish: Wish, remote: Remote, crew: Crew, carrier: Carrier, settings: Sett
         remote.done(result, error)
 
     blobs = carrier.blobs(entries)
-    return Job(order, blobs, crew.suits, heard=remote.heard, note=remote.note, done=done)
+    return Job(
+        order,
+        blobs,
+        remote.place,
+        crew.suits,
+        heard=remote.heard,
+        note=remote.note,
+        done=done,
+    )
 
 
 def variables(remote: Remote, folder: Path) -> Mapping[str, str]:

@@ -126,7 +126,7 @@ class Remote:
                 (logs / name).write_text(self._here(text), encoding="utf-8")
 
     def _note(self, event: Mapping[str, Any]) -> Sequence[str]:
-        self.worker = str(event.get("worker", ""))
+        self.worker = str(event.get("name", ""))
         self._place = str(event.get("place", ""))
         step = str(event.get("step", ""))
         if step != self.step:

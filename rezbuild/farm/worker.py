@@ -187,7 +187,8 @@ class FarmWorker(Worker):
                 task.stop([])
 
     def _tell(self, order: Order, place: Path, lines: Sequence[str], step: str) -> None:
-        told = {"id": order.id, "worker": self._facts.name, "place": str(place / job.BUILD)}
+        # Dask adds a "worker" of its own: the address.
+        told = {"id": order.id, "name": self._facts.name, "place": str(place / job.BUILD)}
         self.log_event(order.topic, {**told, "lines": list(lines), "step": step})
 
     def _unwanted(self, key: str) -> bool:
