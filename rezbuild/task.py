@@ -82,7 +82,7 @@ class Task:
         worker: "": it runs here.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (one more than a process has)
         self,
         name: str,
         argv: Sequence[str],

@@ -44,21 +44,22 @@ class Job:
 
     Attributes:
         order: What is to be built; its id, its cores and its topic are filled in for each attempt.
-        blobs: The payloads that are to travel with it, packed, by digest.
+        blobs: What gives the payloads that are to travel with it, by digest: packed, and the packed
+            debug data or nothing.
         place: The folder of a build here, for which messages name the worker's.
         suits: Whether a worker may have it.
         heard: Takes what a worker says meanwhile.
         note: Takes a line for the user.
-        done: Takes what came of it, with the blob where it was carried.
+        done: Takes what came of it, with the same two where it was carried.
     """
 
     order: Order
-    blobs: Mapping[str, Callable[[], bytes]]
+    blobs: Mapping[str, Callable[[], Sequence[bytes]]]
     place: Path
     suits: Callable[[Facts], bool]
     heard: Callable[[Mapping[str, Any]], None]
     note: Callable[[str], None]
-    done: Callable[[Result | None, RezbuildError | None, bytes], None]
+    done: Callable[[Result | None, RezbuildError | None, Sequence[bytes]], None]
     attempts: list[Attempt] = field(default_factory=list)
     worker: str = ""
 
@@ -140,7 +141,7 @@ class Farm:
             self._ready.set_exception(error)
             return
         for job in self._out.values():
-            job.done(None, error, b"")
+            job.done(None, error, ())
 
     async def _live(self) -> None:
         """Keeps a connection, and looks at the farm again and again, until that is not wanted."""
@@ -238,29 +239,29 @@ class Farm:
             task.add_done_callback(self._tasks.discard)
         try:
             while True:
-                result, blob = await self._attempt(job, cores)
+                result, blobs = await self._attempt(job, cores)
                 error = result.failure(str(job.place))
                 if error is None:
-                    job.done(result, None, blob)
+                    job.done(result, None, blobs)
                     return
                 job.attempts.append(Attempt(result.worker, error))
                 others = [f for f in self._workers.values() if self._may(job, f)]
                 if not policy.again(job.attempts) or not others:
-                    job.done(result, policy.verdict(job.attempts), b"")
+                    job.done(result, policy.verdict(job.attempts), ())
                     return
                 first = error.message.splitlines()[0]
                 job.note(f"failed on {result.worker}, and is tried on another: {first}")
         except RezbuildError as error:
-            job.done(None, error, b"")
+            job.done(None, error, ())
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 (a defect, of Dask's or ours)
-            job.done(None, MachineError(f"the farm failed: {error!r}"), b"")
+            job.done(None, MachineError(f"the farm failed: {error!r}"), ())
 
     def _may(self, job: Job, facts: Facts) -> bool:
         return job.suits(facts) and facts.name not in {a.worker for a in job.attempts}
 
-    async def _attempt(self, job: Job, cores: int) -> tuple[Result, bytes]:
+    async def _attempt(self, job: Job, cores: int) -> tuple[Result, Sequence[bytes]]:
         """Has a job run on a worker; where the scheduler or all of its workers go, on another one.
 
         Raises:
@@ -279,8 +280,8 @@ class Farm:
             try:
                 status = await self._ended(future, places)
                 if status == "finished":
-                    text, blob = await future
-                    return Result.from_json(text), blob
+                    text, *blobs = await future
+                    return Result.from_json(text), blobs
                 if status == "error":
                     raise self._of(job, await future.exception())
             finally:
@@ -330,7 +331,7 @@ class Farm:
         job.worker = ""
         self._out[key] = job
         self._unseen[key] = time.monotonic()
-        packed = [await asyncio.to_thread(read) for read in job.blobs.values()]
+        packed = [b for read in job.blobs.values() for b in await asyncio.to_thread(read)]
         blobs = await self._client.scatter(packed, hash=True) if packed else []
         return self._client.submit(
             build,

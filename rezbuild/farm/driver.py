@@ -12,8 +12,9 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 
-from rezbuild import repository
+from rezbuild import manifest, repository
 from rezbuild.build import Dependency
+from rezbuild.catalogue import Recipe, Release
 from rezbuild.driver import Driver, Options
 from rezbuild.errors import MachineError, RezError
 from rezbuild.farm import policy
@@ -63,6 +64,13 @@ class FarmDriver(Driver):
         self.crew.compare(step.release.name for step in steps)
         super().run(steps)
 
+    def available(self, recipe: Recipe, release: Release) -> bool:
+        """As `Driver.available`; what a store has must be of the workers' compiler and glibc."""
+        made = not self.options.force and (
+            self._is_current(recipe, release) or self._is_stored(recipe, release)
+        )
+        return made or self.fetcher.available(release, self.view.say)
+
     def start(self, step: Step) -> Running:
         """Puts it down for the farm; `deal` gives it its cores.
 
@@ -110,6 +118,16 @@ class FarmDriver(Driver):
             # Where all was built anew, Rez has cleared the folder.
             task.keep_logs()
 
+    def _is_stored(self, recipe: Recipe, release: Release) -> bool:
+        kind = self.crew.kind
+        wanted = {
+            "recipe": manifest.recipe_revision(recipe, release),
+            "compiler": kind.compiler,
+            "glibc": kind.glibc,
+        }
+        entries = self.store.entries(release.name, release.version) if self.store else ()
+        return any(all(e.inputs.get(k) == v for k, v in wanted.items()) for e in entries)
+
     @property
     def _most(self) -> int:
         return 1 if self.options.release else _MANY
@@ -117,7 +135,7 @@ class FarmDriver(Driver):
     @contextlib.contextmanager
     def _budget(self) -> Iterator[Room]:
         shared = self.settings.store if self.crew.store() else None
-        self._carrier = Carrier(self.folder, shared or "")
+        self._carrier = Carrier(self.folder, shared or "", self.settings)
         yield Room(self)
 
     def _job(self, step: Step, remote: Remote) -> Job:

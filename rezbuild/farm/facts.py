@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import rezbuild
 from rezbuild import manifest
+from rezbuild.store.key import host_glibc
 from rezbuild.toolchain import Toolchain
 
 # Dask's name of the resource that a job takes as many of as its makes may run jobs.
@@ -68,7 +68,7 @@ class Facts:
             recipes=revisions(recipes),
             platform=system.platform,
             arch=system.arch,
-            glibc=glibc(),
+            glibc=host_glibc(),
             compiler=tools.description,
             machine=tools.machine,
             **told,
@@ -138,12 +138,6 @@ def own_version() -> str:
             digest.update(f"{path.relative_to(here).as_posix()}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return f"{rezbuild.__version__}-{digest.hexdigest()[:12]}"
-
-
-def glibc() -> str:
-    """The version of this machine's glibc; "" where it has another C library."""
-    name, version = platform.libc_ver()
-    return version if name == "glibc" else ""
 
 
 def cores() -> int:

@@ -18,25 +18,32 @@ from dataclasses import replace
 from pathlib import Path
 
 from rezbuild import catalogue, manifest, space, task
-from rezbuild.bake import Inputs, Job, baked
+from rezbuild.bake import Inputs, Job
 from rezbuild.build import Dependency
 from rezbuild.errors import MachineError, RezbuildError, UsageError, defect, report
 from rezbuild.farm import payloads
 from rezbuild.farm.order import Order
+from rezbuild.obtain import obtained
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
-from rezbuild.store.key import inputs_of, key
+from rezbuild.store import key as keys
 
 ORDER = "order.json"
 ENTRY = "entry.json"
-# The payload, packed, where it is to travel.
+# The payload, packed, where it is to travel, and its debug data.
 BLOB = "payload.blob"
+DEBUG = "debug.blob"
 BUILD = "build"
 
 
 def blob(place: Path, payload: str) -> Path:
     """The file of a payload that came along."""
     return place / f"{payload}.blob"
+
+
+def debug_blob(place: Path, payload: str) -> Path:
+    """The file of its debug data; empty where it has none."""
+    return place / f"{payload}.debug"
 
 
 def main() -> int:
@@ -66,7 +73,13 @@ def _failed(error: RezbuildError) -> int:
 
 def _settings(order: Order) -> Settings:
     """Those of this worker, and what the job brings."""
-    settings = replace(Settings.read(), jobs=order.cores, glibc_max=order.glibc_max)
+    settings = replace(
+        Settings.read(),
+        jobs=order.cores,
+        glibc_max=order.glibc_max,
+        store_fresh=order.force,
+        store_entry=None,
+    )
     if order.step_timeout is not None:
         settings = replace(settings, step_timeout=order.step_timeout)
     return settings
@@ -79,16 +92,12 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
         if store is None:
             raise MachineError("this worker has no store", advice=["set REZBUILD_STORE for it"])
         dependencies = _dependencies(order, settings, place, store)
-        if order.force:
-            # What is built anew comes from no store, and leaves what is there alone.
-            settings = replace(settings, store=str(place / "store"))
-            store = Store(str(place / "store"))
         job = _job(order, recipes / order.name, dependencies, place)
-        with baked(job, settings) as payload:
+        with obtained(job, settings) as payload:
             entry, holder = _entry(job, settings, payload, store, place)
-        carry = order.carry or order.force or holder is not store
-        if carry:
+        if order.carry or holder is not store:
             (place / BLOB).write_bytes(holder.blob(entry))
+            (place / DEBUG).write_bytes(holder.debug_blob(entry))
         (place / ENTRY).write_text(entry.to_json(), encoding="utf-8")
     except (RezbuildError, OSError) as error:
         places = (place, Path(tempfile.gettempdir()), settings.cache)
@@ -122,12 +131,22 @@ def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], pla
 def _dependencies(
     order: Order, settings: Settings, place: Path, store: Store
 ) -> dict[str, Dependency]:
+    """The payloads that it is built against, unpacked.
+
+    Raises:
+        StoreError: One cannot be had, or is refused.
+    """
+    carried = own_store(place, settings)
     found = {}
     for data in order.dependencies:
         entry = Entry.from_json(json.dumps(data))
         came = blob(place, entry.payload)
-        take = payloads.from_blob(came) if came.is_file() else store.take
-        root = payloads.at(entry, settings.cache, take)
+        if came.is_file():
+            carried.add(entry, came.read_bytes(), debug_blob(place, entry.payload).read_bytes())
+        holder = carried if came.is_file() else store
+        # Nobody has looked at what the client says.
+        holder.check_signature(entry)
+        root = payloads.at(entry, settings.cache, holder.take)
         found[entry.name] = Dependency(entry.name, entry.version, root)
     return found
 
@@ -135,15 +154,29 @@ def _dependencies(
 def _entry(
     job: Job, settings: Settings, payload: Path, store: Store, place: Path
 ) -> tuple[Entry, Store]:
-    """The entry of what has been baked, and a store that has its blob."""
-    inputs = inputs_of(Inputs.gather(job, settings))
-    name, version = job.recipe_folder.name, job.version
-    found = store.find(key(inputs), name, version)
+    """The entry of what has been made, and a store that has its blob."""
+    gathered = Inputs.gather(job, settings)
+    inputs = keys.inputs_of(gathered)
+    name, version, key = gathered.release.name, job.version, keys.key(inputs)
+    found = store.find(key, name, version)
     if found is not None:
         return found, store
-    # One that may only be read.
-    own = Store(str(place / "own"))
-    return own.put(name, version, job.profile, key(inputs), inputs, payload), own
+    # It may only be read, or is full.
+    own = own_store(place, settings)
+    made = own.put(name, version, inputs["profile"], key, inputs, payload)
+    if made is None:
+        raise MachineError(f"{place} cannot be written", advice=["look at the room there"])
+    return made, own
+
+
+def own_store(place: Path, settings: Settings) -> Store:
+    """A store of one job, or of one run, for what travels; signed and held to the same keys."""
+    return Store(
+        str(place / "carried"),
+        sign=settings.store_sign,
+        trust=settings.store_trust,
+        settings=settings,
+    )
 
 
 if __name__ == "__main__":

@@ -56,10 +56,10 @@ def job(wish: Wish, remote: Remote, crew: Crew, carrier: Carrier, settings: Sett
         glibc_max=settings.glibc_max,
     )
 
-    def done(result: Result | None, error: RezbuildError | None, blob: bytes) -> None:
+    def done(result: Result | None, error: RezbuildError | None, blobs: Sequence[bytes]) -> None:
         if result is not None and error is None:
             try:
-                remote.made = carrier.keep(name, version, result, blob)
+                remote.made = carrier.keep(name, version, result, blobs)
             except StoreError as found:
                 error = found
         remote.done(result, error)

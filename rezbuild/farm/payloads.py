@@ -6,21 +6,17 @@ digest when it was unpacked.
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rezbuild import locks, tree
-from rezbuild.errors import UsageError
+from rezbuild import locks
 from rezbuild.store import Entry
 
 # Seconds.
 _KEPT = 7 * 24 * 3600
-_DIGEST = re.compile(r"[0-9a-f]{16,128}")
 
 # Puts the payload of an entry into a folder that is not there yet, or raises a StoreError.
 Take = Callable[[Entry, Path], None]
@@ -35,11 +31,8 @@ def at(entry: Entry, cache: Path, take: Take) -> Path:
     """The unpacked payload of an entry; it is taken where it is not there.
 
     Raises:
-        UsageError: The entry names no digest; it came from elsewhere.
         StoreError: It cannot be had.
     """
-    if not _DIGEST.fullmatch(entry.payload):
-        raise UsageError(f"{entry.payload[:80]!r} is no digest of a payload")
     here = folder(cache)
     here.mkdir(parents=True, exist_ok=True)
     place = here / entry.payload
@@ -51,15 +44,6 @@ def at(entry: Entry, cache: Path, take: Take) -> Path:
             partial.rename(place)
         os.utime(place)
     return place
-
-
-def from_blob(blob: Path) -> Take:
-    """Takes a payload from the file that came with the job."""
-
-    def take(entry: Entry, target: Path) -> None:
-        tree.unpack(io.BytesIO(blob.read_bytes()), target, entry.payload)
-
-    return take
 
 
 def prune(cache: Path) -> None:

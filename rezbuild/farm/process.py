@@ -88,7 +88,7 @@ class FarmBuildProcess(StagedBuildProcess):
         with Farm(settings.scheduler, settings, print) as farm:
             crew = Crew(farm, recipe.folder.parent, settings.host or "", print)
             crew.compare([recipe.name])
-            carrier = Carrier(self._folder, settings.store or "" if crew.store() else "")
+            carrier = Carrier(self._folder, settings.store or "" if crew.store() else "", settings)
             order = job(wish, remote, crew, carrier, settings)
             cores = max([1, *crew.free().values()])
             remote.begin(farm.begin(order, cores))

@@ -52,15 +52,15 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
 _MOST = 5_000_000
 
 
-async def build(text: str, *blobs: bytes) -> tuple[str, bytes]:
+async def build(text: str, *blobs: bytes) -> tuple[Any, ...]:
     """The one function that a worker runs for others.
 
     Args:
         text: The `Order`.
-        blobs: Of the payloads that come along.
+        blobs: Of each payload that comes along two: packed, and its packed debug data or nothing.
 
     Returns:
-        The `Result`, and the payload's blob where it is to come back.
+        The `Result`, and the same two of the payload where it is to come back.
     """
     worker = get_worker()
     if not isinstance(worker, FarmWorker):
@@ -126,7 +126,7 @@ class FarmWorker(Worker):
             known.run_spec = Task(key, _refuse)
         return await super().execute(key, stimulus_id=stimulus_id)
 
-    async def work(self, order: Order, blobs: Sequence[bytes]) -> tuple[str, bytes]:
+    async def work(self, order: Order, blobs: Sequence[bytes]) -> tuple[Any, ...]:
         """Has a process bake the payload; never raises what a client could not read."""
         place = self._place / "jobs" / order.id
         try:
@@ -135,20 +135,18 @@ class FarmWorker(Worker):
             status = await self._attend(order, place)
             return await asyncio.to_thread(self._collect, order, place, status)
         except (OSError, ValueError) as error:
-            ours = (
-                MachineError.of(error)
-                if isinstance(error, OSError)
-                else MachineError(f"a job that cannot be read: {error}")
-            )
-            return Result(self._facts.name, str(place), error=to_report(ours)).to_json(), b""
+            text = MachineError.of(error).message if isinstance(error, OSError) else str(error)
+            ours = to_report(MachineError(f"the job cannot be done: {text}"))
+            return (Result(self._facts.name, str(place), error=ours).to_json(),)
         finally:
             if _PLAIN.fullmatch(order.id):
                 await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
     def _lay_out(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
         place.mkdir(parents=True)
-        for payload, data in zip(order.travelling, blobs):
+        for payload, data, debug in zip(order.travelling, blobs[::2], blobs[1::2]):
             job.blob(place, payload).write_bytes(data)
+            job.debug_blob(place, payload).write_bytes(debug)
         (place / job.ORDER).write_text(order.to_json(), encoding="utf-8")
 
     async def _attend(self, order: Order, place: Path) -> int:
@@ -195,29 +193,29 @@ class FarmWorker(Worker):
         known = self.state.tasks.get(key)
         return known is None or known.state == "cancelled"
 
-    def _collect(self, order: Order, place: Path, status: int) -> tuple[str, bytes]:
-        error, entry, blob = None, {}, b""
+    def _collect(self, order: Order, place: Path, status: int) -> tuple[Any, ...]:
+        error, entry = None, {}
+        packed = [place / name for name in (job.BLOB, job.DEBUG)]
         output = _text(place / "output")
         if status != 0:
             error = _read(place / "report.json") or to_report(_ended(order, status, output))
         else:
             entry = _read(place / job.ENTRY)
-            packed = place / job.BLOB
-            blob = packed.read_bytes() if packed.is_file() else b""
         logs = {
             path.relative_to(place / job.BUILD / "logs").as_posix(): _text(path)
             for path in sorted((place / job.BUILD / "logs").rglob("*.log"))
         }
+        blobs = [file.read_bytes() for file in packed] if not error and packed[0].is_file() else []
         result = Result(
             worker=self._facts.name,
             place=str(place / job.BUILD),
             error=error,
             entry=entry,
-            carried=bool(blob),
+            carried=bool(blobs),
             output=output,
             logs=logs,
         )
-        return result.to_json(), blob
+        return (result.to_json(), *blobs)
 
 
 def _check_names(order: Order) -> None:

@@ -42,9 +42,9 @@ class Process:
     @property
     def address(self) -> str:
         until(lambda: "://" in self.log.read_text() or self.process.poll() is not None, 60)
-        (found,) = re.findall(r"^\w+: .*?(tcp://\S+:\d+|tls://\S+:\d+)", self.log.read_text(), re.M)[
-            :1
-        ]
+        (found,) = re.findall(
+            r"^\w+: .*?(tcp://\S+:\d+|tls://\S+:\d+)", self.log.read_text(), re.MULTILINE
+        )[:1]
         return found
 
     def kill(self) -> None:

@@ -160,9 +160,10 @@ def test_a_worker_that_is_killed(site, running, home):
     running.ready()
     site.env |= env
     with start(site, "build", "mortal") as process:
-        until(lambda: (home / "mortal").exists())
+        until((home / "mortal").exists)
         (victim,) = [
-            worker for name, worker in running.workers.items()
+            worker
+            for name, worker in running.workers.items()
             if name in {"m1", "m2"} and psutil_children(worker.pid)
         ]
         victim.kill()
@@ -248,14 +249,17 @@ def test_rezs_own_door(site, packages, local):
     for name in ("platform", "arch"):
         site.rez("bind", name)
     for name in ("low", "top"):
-        out = site.rez(
-            "build", "-i", "--process", "farm", cwd=packages.recipes / name
-        ).stdout
+        out = site.rez("build", "-i", "--process", "farm", cwd=packages.recipes / name).stdout
         assert "01-make ... 0 s" in out
     assert payloads(site) == local
     done = site.rez(
-        "build", "-i", "--process", "farm",
-        cwd=packages.recipes / "low", ok=False, REZBUILD_SCHEDULER="",
+        "build",
+        "-i",
+        "--process",
+        "farm",
+        cwd=packages.recipes / "low",
+        ok=False,
+        REZBUILD_SCHEDULER="",
     )
     assert done.returncode != 0
     assert "REZBUILD_SCHEDULER is not set" in done.stdout + done.stderr
@@ -284,10 +288,16 @@ async def main():
 asyncio.run(main())
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False,
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
         env={k: v for k, v in os.environ.items() if not k.startswith("REZ")},
     )
     assert done.stdout.count("refused") == 4, done.stdout + done.stderr
     assert not (tmp_path / "mark").exists()
-    assert all(worker.process.poll() is None for worker in running.workers.values()
-               if worker.pid in {running.workers[n].pid for n in ("one", "two", "three")})
+    assert all(
+        worker.process.poll() is None
+        for worker in running.workers.values()
+        if worker.pid in {running.workers[n].pid for n in ("one", "two", "three")}
+    )
