@@ -30,10 +30,10 @@ class Share:
 def shares(free: Mapping[str, int], jobs: int) -> list[Share]:
     """The cores for jobs that are begun at the same moment, in their order.
 
-    What is ready now shares what is free now: each job has a worker alone while there are as many,
-    the first has the largest; where there are more jobs than workers, those of a worker share its
-    cores evenly, and what is left over is the first one's. So the one that most work waits for,
-    which comes first, gets most.
+    What is ready now shares what is free now. Each goes where it gets most: the first, which most
+    work waits for, to the worker with the most free cores, the next to another one, or to the same
+    where half of that is more. Those of one worker share its cores evenly, and what is left over is
+    the first one's.
 
     Args:
         free: The free cores of each worker.
@@ -43,11 +43,10 @@ def shares(free: Mapping[str, int], jobs: int) -> list[Share]:
     hosted = dict.fromkeys(order, 0)
     hosts: list[str] = []
     for _ in range(jobs):
-        # Where a further job leaves the most for each.
         able = [w for w in order if hosted[w] < free[w]]
         if not able:
             break
-        chosen = max(able, key=lambda w: free[w] / (hosted[w] + 1))
+        chosen = max(able, key=lambda w: (free[w] / (hosted[w] + 1), not hosted[w]))
         hosted[chosen] += 1
         hosts.append(chosen)
     found = []
