@@ -58,18 +58,21 @@ def _ceiling(arguments: argparse.Namespace) -> str | None:
 
 def build(arguments: argparse.Namespace) -> int:
     """``rezbuild build``; the exit code, as for each of these."""
-    from rezbuild import graph, toolchain, view  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.driver import Driver, Options  # noqa: PLC0415 (see above)
+    from rezbuild import graph, lanes, toolchain, view  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.driver import Options  # noqa: PLC0415 (see above)
 
     settings = _settings(arguments)
     if arguments.replace and not arguments.release:
         raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
     options = Options(arguments.release, arguments.force, arguments.message, arguments.replace)
-    driver = Driver(settings, toolchain.find(settings), options, view.choose())
+    shown = view.choose()
+    make = lanes.here(settings, toolchain.find(settings), options, shown)
+    work = lanes.Lanes([graph.HERE], make, shown)
+    driver = work.drivers[graph.HERE]
     folder = recipes_folder(arguments)
     years, requests = platforms.expand(platforms.find(folder), arguments.requests)
     steps = graph.plan(graph.recipes(folder), requests, driver.available)
-    driver.run(steps)
+    work.run(steps)
     for year in years:
         driver.install(year)
     for packages in _environments(steps, years):

@@ -41,6 +41,7 @@ class Settings:
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
         ccache: The name or path of ccache, or None: compilers run without it.
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
+        host: The label of this kind of host, as ``debian12``.
     """
 
     cache: Path
@@ -58,6 +59,7 @@ class Settings:
     cxx: str | None = None
     ccache: str | None = None
     trust_cache: bool = False
+    host: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -89,6 +91,7 @@ class Settings:
             cxx=env.get("REZBUILD_CXX") or None,
             ccache=_ccache(env),
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
+            host=_host(env),
         )
 
 
@@ -113,6 +116,36 @@ def glibc_version(text: str, source: str) -> str | None:
             advice=[f"set {source} to a version such as 2.28, or leave it out"],
         )
     return value or None
+
+
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _host(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
+    """What is set, or the distribution and its version (os-release(5)): of 8.10, the 8.
+
+    Minor versions of a distribution are made for each other; where they are not, as of Ubuntu, it
+    numbers by years, and the whole is taken.
+    """
+    value = env.get("REZBUILD_HOST_LABEL", "").strip()
+    if value and not LABEL.fullmatch(value):
+        raise UsageError(
+            f"REZBUILD_HOST_LABEL={_short(value)} is no label of a kind of host",
+            advice=["use letters, digits and . _ -, as in rocky8, or unset it"],
+        )
+    return value or _distribution(release)
+
+
+def _distribution(release: Path) -> str:
+    try:
+        lines = release.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "linux"
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    name, version = (found.get(key, "").strip("\"'") for key in ("ID", "VERSION_ID"))
+    whole = name == "ubuntu"
+    label = name + (version if whole else version.partition(".")[0])
+    return label if LABEL.fullmatch(label) else "linux"
 
 
 def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:

@@ -40,7 +40,10 @@ class Task:
         began: When, by the monotonic clock, in seconds.
         step: The step of a build that it is at, or "".
         step_began: When that was seen first.
+        worker: The machine it runs on, "" for this one.
     """
+
+    worker = ""
 
     def __init__(
         self, name: str, argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path
