@@ -40,7 +40,6 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_MAX_SIZE           megabytes of a source of unknown size; default: 1000
   REZBUILD_STEP_TIMEOUT       seconds that a step of a build may take; default: any
   REZBUILD_SCHEDULER          builds on the farm of this scheduler, as tcp://host:8786
-  REZBUILD_HOST               the kind of the farm's hosts to build for, by its workers' label
   REZBUILD_FARM_CA, REZBUILD_FARM_CERT, REZBUILD_FARM_KEY   files for TLS in a farm
   REZBUILD_TRACE=1            shows where a defect of rezbuild itself is
 Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAGES_PATH ...).
@@ -197,11 +196,6 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         metavar="ADDRESS",
         help="build on the workers of this farm, as tcp://host:8786; goes before"
         " REZBUILD_SCHEDULER",
-    )
-    parser.add_argument(
-        "--host",
-        metavar="LABEL",
-        help="the kind of the farm's hosts to build for; goes before REZBUILD_HOST",
     )
     parser.set_defaults(command=commands.build)
 
@@ -455,7 +449,12 @@ def _add_worker(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
     )
     parser.add_argument("--cores", type=_positive, help="jobs at once; default: all cores")
-    parser.add_argument("--label", type=_label, default="", help="of this kind of host: debian12")
+    parser.add_argument(
+        "--label",
+        type=_label,
+        default="",
+        help="of this kind of host; goes before REZBUILD_HOST_LABEL",
+    )
     parser.add_argument("--name", type=_label, default="", help="of this worker")
     _recipes_option(parser)
     parser.set_defaults(command=commands.worker)

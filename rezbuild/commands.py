@@ -31,16 +31,15 @@ from rezbuild.settings import Settings, glibc_version
 
 if TYPE_CHECKING:
     from rezbuild.catalogue import Recipe, Release
-    from rezbuild.driver import Driver, Options
-    from rezbuild.graph import Recipes, Step
+    from rezbuild.driver import Options
+    from rezbuild.graph import Lane, Recipes, Step
+    from rezbuild.lanes import Lanes
     from rezbuild.platforms import Platform
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings, with the options that go before them."""
-    options = {
-        name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler", "host")
-    }
+    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler")}
     options["glibc_max"] = _ceiling(arguments)
     return replace(Settings.read(), **{name: v for name, v in options.items() if v})
 
@@ -71,9 +70,10 @@ def build(arguments: argparse.Namespace) -> int:
     options = Options(arguments.release, arguments.force, arguments.message, arguments.replace)
     folder = recipes_folder(arguments)
     years, requests = platforms.expand(platforms.find(folder), arguments.requests)
-    with _driver(settings, options, folder) as driver:
+    with _lanes([graph.HERE], settings, options, folder) as work:
+        driver = work.drivers[graph.HERE]
         steps = graph.plan(graph.recipes(folder), requests, driver.available)
-        driver.run(steps)
+        work.run(steps)
         for year in years:
             driver.install(year)
     for packages in _environments(steps, years):
@@ -84,22 +84,23 @@ def build(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _driver(settings: Settings, options: Options, recipes: Path) -> Iterator[Driver]:
+def _lanes(
+    lanes: Sequence[Lane], settings: Settings, options: Options, recipes: Path
+) -> Iterator[Lanes]:
     """What builds here, or on a farm where a scheduler is named."""
     from rezbuild import toolchain, view  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.driver import Driver  # noqa: PLC0415 (see above)
+    from rezbuild.lanes import Lanes, here  # noqa: PLC0415 (see above)
 
+    shown = view.choose()
     if not settings.scheduler:
-        yield Driver(settings, toolchain.find(settings), options, view.choose())
+        make = here(settings, toolchain.find(settings), options, shown)
+        yield Lanes(lanes, make, shown)
         return
     from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
-    from rezbuild.farm.crew import Crew  # noqa: PLC0415 (see above)
-    from rezbuild.farm.driver import FarmDriver  # noqa: PLC0415 (see above)
+    from rezbuild.farm.lanes import FarmLanes, there  # noqa: PLC0415 (see above)
 
-    lines = view.choose()
-    with Farm(settings.scheduler, settings, lines.say) as farm:
-        crew = Crew(farm, recipes, settings.host or "", lines.say)
-        yield FarmDriver(crew, settings, options, lines)
+    with Farm(settings.scheduler, settings, shown.say) as farm:
+        yield FarmLanes(lanes, there(farm, recipes, settings, options, shown), shown)
 
 
 def _environments(steps: Sequence[Step], years: Sequence[Platform]) -> list[list[str]]:
@@ -414,15 +415,16 @@ def worker(arguments: argparse.Namespace) -> int:
     """``rezbuild worker``."""
     from rezbuild.farm import serve  # noqa: PLC0415 (rez is slow to import)
 
+    settings = Settings.read()
     post = serve.Post(
         scheduler=arguments.scheduler,
         host=arguments.host,
         cores=arguments.cores or 0,
-        label=arguments.label,
+        label=arguments.label or settings.host,
         name=arguments.name,
         recipes=recipes_folder(arguments),
     )
-    serve.worker(Settings.read(), post, say)
+    serve.worker(settings, post, say)
     return 0
 
 

@@ -11,7 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -32,8 +32,7 @@ from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
 from rezbuild.fetch import Fetcher
-from rezbuild.graph import Step, newest
-from rezbuild.parallel import Budget, Run
+from rezbuild.graph import HERE, Lane, Step
 from rezbuild.platforms import Platform
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
@@ -66,22 +65,34 @@ class Options:
 
 
 class Driver:
-    """Decides what is to be done for each step, and does it: `rezbuild.parallel.Work`.
+    """Decides what is to be done for each step of a lane, and does it: `rezbuild.parallel.Work`.
 
     Args:
         view: Tells the user what happens and why.
+        lane: Its profile goes before that of the settings; of other repositories than its own
+            nothing is taken.
     """
 
-    def __init__(self, settings: Settings, tools: Toolchain, options: Options, view: Lines) -> None:
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        tools: Toolchain,
+        options: Options,
+        view: Lines,
+        lane: Lane = HERE,
+    ) -> None:
+        self.settings = replace(settings, profile=lane.profile or settings.profile)
         self.tools = tools
         self.options = options
         self.view = view
+        self.lane = lane
         self.fetcher = Fetcher(settings)
         self.store = Store.of(settings, view.say)
-        self.paths = repository.search_path(release=options.release)
-        self.profile = rezbuild.profile(settings.profile, central=options.release)
-        self.repository = repository.target(release=options.release)
+        release = options.release
+        own = lane.repository
+        self.paths = [own] if own else repository.search_path(release=release)
+        self.profile = rezbuild.profile(self.settings.profile, central=release)
+        self.repository = Path(own) if own else repository.target(release=release)
         self.identities: dict[tuple[str, str], str] = {}
         self.reasons: dict[tuple[str, str], str] = {}
         self.profiles: dict[tuple[str, str], str] = {}
@@ -102,11 +113,12 @@ class Driver:
         )
         return made or self.fetcher.available(release, self.view.say)
 
-    def run(self, steps: Sequence[Step]) -> None:
-        """Builds what has to be built, several at once; a release is one at a time.
+    def prepare(self, steps: Sequence[Step]) -> None:
+        """Sees that Rez can work where it is to, before the first of these steps is done.
 
         Raises:
-            RezbuildError: A build failed; what was installed before is as it was.
+            UsageError: It cannot, because of a folder's name.
+            RezError: It cannot make its packages for this host.
         """
         # What Rez makes here is for everyone, whoever builds.
         os.umask(0o022)
@@ -114,12 +126,9 @@ class Driver:
         for path in (self.repository, *(step.recipe.folder for step in steps)):
             publish.check_place(path)
             publish.check_for_rez(path.absolute())
-        self._notice_older(steps)
         staged.tidy(self.repository, self.view.say)
-        for name in repository.bind_host(release=self.options.release):
+        for name in repository.bind_host(self.repository, self.paths):
             self.view.say(f"{name}: bound for this host, since no repository had it")
-        with self._scratch(), self.view.alive(), self._budget() as budget:
-            Run(steps, self, budget, self.view, self._most).run()
 
     def install(self, platform: Platform) -> None:
         """Installs or releases a package of requests.
@@ -180,7 +189,7 @@ class Driver:
     def lock(self, step: Step) -> bool:
         """Sees that nobody else builds this version into this repository; whether nobody does."""
         folder = staged.share(self.repository / staged.FOLDER, self.repository)
-        lock = locks.at(folder / f"{step}.lock", self.view.say)
+        lock = locks.at(folder / f"{step.package}.lock", self.view.say)
         try:
             # Not waited for: two runs could have what the other one waits for.
             lock.acquire(timeout=0)
@@ -218,18 +227,6 @@ class Driver:
         verb = "released" if self.options.release else "installed"
         self.view.say(f"{step}: {verb}, {task.seconds:.0f} s")
 
-    @property
-    def _most(self) -> int:
-        """The most builds at once."""
-        # Two releases at once would be in each other's way in git's repository.
-        return 1 if self.options.release else self.jobs
-
-    @contextlib.contextmanager
-    def _budget(self) -> Iterator[Budget]:
-        """What each build takes a job of."""
-        with contextlib.closing(jobserver.Budget(self.jobs, self.folder)) as budget:
-            yield budget
-
     def _arguments(self, step: Step) -> list[str]:
         """What Rez's command is told.
 
@@ -242,8 +239,10 @@ class Driver:
         target = self._target(step)
         if not (self.options.replace and step.requested):
             self._refuse_released(step, target)
-        message = self.options.message or f"{step}, by rezbuild"
-        again = ["--ignore-existing-tag"] if target.is_dir() else []
+        message = self.options.message or f"{step.package}, by rezbuild"
+        # Another lane may have released it already, into its own repository.
+        tagged = target.is_dir() or self.lane.repository
+        again = ["--ignore-existing-tag"] if tagged else []
         return ["--no-latest", *again, "--message", message]
 
     def _begin(
@@ -353,6 +352,7 @@ class Driver:
         argv = rez_command(self._command, "--process", staged.PROCESS, *arguments, python=("-u",))
         env = {
             **os.environ,
+            **repository.environment(self.lane.repository, release=self.options.release),
             **variables,
             REPORT: str(self._report(what)),
             jobserver.VARIABLE: str(jobserver.path(self.folder)),
@@ -415,20 +415,6 @@ class Driver:
             "REZBUILD_STORE_TRUST": shlex.join(map(str, settings.store_trust)),
             "REZBUILD_STORE_FRESH": "1" if self.options.force and step.requested else "",
         }
-
-    def _notice_older(self, steps: Sequence[Step]) -> None:
-        for step in steps:
-            if not step.requested:
-                continue
-            series = ".".join(step.release.version.split(".")[:2])
-            for kind, best in (
-                (f" {series}", newest(step.recipe, series)),
-                ("", newest(step.recipe)),
-            ):
-                if best.version != step.release.version:
-                    self.view.say(
-                        f"{step}: notice: {best.version} is the newest{kind} in the catalogue"
-                    )
 
 
 def rez_command(command: str, *arguments: str, python: Sequence[str] = ()) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rez.version import Requirement, Version, VersionError, VersionRange
@@ -17,6 +17,31 @@ Recipes = Mapping[str, Recipe]
 Available = Callable[[Recipe, Release], bool]
 
 
+# One build among those of all lanes: host, repository, name, version.
+Job = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Builds of one plan that are built against each other.
+
+    Attributes:
+        host: The label of the kind of host they are for, as ``debian12``; "" for this machine's.
+        profile: ``fast`` or ``optimized``; "" where the settings and the kind of build decide.
+        repository: The folder they are installed into; "" for what Rez is set to.
+        name: What the user is shown, where there are several lanes.
+    """
+
+    host: str = ""
+    profile: str = ""
+    repository: str = ""
+    name: str = field(default="", compare=False)
+
+
+# Of a run without a matrix.
+HERE = Lane()
+
+
 @dataclass(frozen=True)
 class Step:
     """One build.
@@ -24,20 +49,41 @@ class Step:
     Attributes:
         built_against: The exact version of each package it needs, by name.
         requested: The user named it.
+        lane: What it belongs to.
     """
 
     recipe: Recipe
     release: Release
     built_against: Mapping[str, str]
     requested: bool
+    lane: Lane = HERE
 
     @property
     def key(self) -> tuple[str, str]:
-        """Name and version."""
+        """Name and version, which no other step of its lane has."""
         return (self.release.name, self.release.version)
 
-    def __str__(self) -> str:
+    @property
+    def package(self) -> str:
+        """The same, as Rez writes it."""
         return "-".join(self.key)
+
+    @property
+    def job(self) -> Job:
+        """What no other step of any lane has.
+
+        The profile does not tell two apart: a repository holds a variant once, in one profile.
+        """
+        return (self.lane.host, self.lane.repository, *self.key)
+
+    @property
+    def needs(self) -> list[Job]:
+        """The jobs that must be done before it."""
+        place = (self.lane.host, self.lane.repository)
+        return [(*place, *needed) for needed in self.built_against.items()]
+
+    def __str__(self) -> str:
+        return f"{self.package}@{self.lane.name}" if self.lane.name else self.package
 
 
 def recipes(folder: Path) -> Recipes:
@@ -57,7 +103,9 @@ def recipes(folder: Path) -> Recipes:
     return {recipe.name: recipe for recipe in found}
 
 
-def plan(recipes: Recipes, requests: Sequence[str], available: Available) -> list[Step]:
+def plan(
+    recipes: Recipes, requests: Sequence[str], available: Available, lane: Lane = HERE
+) -> list[Step]:
     """What to build, in order, for Rez requests such as ``python-3.11``.
 
     A range takes the newest version in it that can be had; a bare name, and what is needed besides,
@@ -68,7 +116,7 @@ def plan(recipes: Recipes, requests: Sequence[str], available: Available) -> lis
         CatalogueError: There is no such package or version.
         FetchError: None of the versions can be had.
     """
-    planner = _Planner(recipes, available)
+    planner = _Planner(recipes, available, lane)
     wanted = [planner.choose(request, exact=_is_range(request)) for request in requests]
     for recipe, release in wanted:
         planner.pins.setdefault(recipe.name, []).append(release.version)
@@ -96,9 +144,10 @@ def series(version: str) -> str:
 
 
 class _Planner:
-    def __init__(self, recipes: Recipes, available: Available) -> None:
+    def __init__(self, recipes: Recipes, available: Available, lane: Lane) -> None:
         self.recipes = recipes
         self.available = available
+        self.lane = lane
         self.pins: dict[str, list[str]] = {}
         self.steps: dict[tuple[str, str], Step] = {}
 
@@ -119,7 +168,7 @@ class _Planner:
                 ) from None
             self.add(needed, version, requested=False, path=(*path, recipe.name))
             against[needed.name] = version.version
-        step = Step(recipe, release, against, requested)
+        step = Step(recipe, release, against, requested, self.lane)
         if requested or step.key not in self.steps:
             self.steps[step.key] = step
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rezbuild.errors import MachineError, RezbuildError, SeveralFailedError
-from rezbuild.graph import Step
+from rezbuild.graph import Job, Step
 from rezbuild.schedule import Schedule
 from rezbuild.task import Running, adopt, stop
 from rezbuild.view import Lines
@@ -84,9 +84,9 @@ class Run:
         self._budget = budget
         self._view = view
         self._most = most
-        self._examined: set[tuple[str, str]] = set()
-        self._waiting: set[tuple[str, str]] = set()
-        self._running: dict[tuple[str, str], tuple[Step, Running]] = {}
+        self._fresh = list(self._schedule.ready())
+        self._waiting: set[Job] = set()
+        self._running: dict[Job, tuple[Step, Running]] = {}
         self._errors: list[RezbuildError] = []
 
     def run(self) -> None:
@@ -109,42 +109,43 @@ class Run:
             raise self._errors[0] if len(self._errors) == 1 else SeveralFailedError(self._errors)
 
     def _begin(self) -> None:
-        """Begins what is ready and has a job; what is done already may make more ready."""
+        """Begins what is ready and has a job."""
         if not self._running:
             self._budget.reset()
-        before = -1
-        while before != len(self._schedule):
-            before = len(self._schedule)
-            for step in self._schedule.ready():
-                if step.key not in self._running:
-                    with self._failing(step):
-                        self._try(step)
+        self._examine()
+        for step in self._schedule.ready():
+            if len(self._running) >= self._most or not self._budget.take():
+                break
+            with self._failing(step):
+                try:
+                    self._start(step)
+                finally:
+                    if step.job not in self._running:
+                        self._budget.give_back()
+        self._examine()
         self._budget.share()
 
-    def _try(self, step: Step) -> None:
-        if step.key not in self._examined:
-            if self._work.is_done(step):
-                self._schedule.done(step)
-                return
-            self._examined.add(step.key)
-        if len(self._running) < self._most and self._budget.take():
-            try:
-                self._start(step)
-            finally:
-                if step.key not in self._running:
-                    self._budget.give_back()
+    def _examine(self) -> None:
+        """Looks at what has become ready; what is done already may make more ready."""
+        while self._fresh:
+            fresh, self._fresh = self._fresh, []
+            for step in fresh:
+                with self._failing(step):
+                    if self._work.is_done(step):
+                        self._fresh += self._schedule.done(step)
 
     def _start(self, step: Step) -> None:
         """Starts it, unless others are building it or have built it meanwhile."""
         if not self._work.lock(step):
-            if step.key not in self._waiting:
-                self._waiting.add(step.key)
+            if step.job not in self._waiting:
+                self._waiting.add(step.job)
                 self._view.say(f"{step}: waiting for another build of it")
         elif self._work.is_done(step):
             self._work.unlock(step)
-            self._schedule.done(step)
+            self._fresh += self._schedule.done(step)
         else:
-            self._running[step.key] = step, self._work.start(step)
+            self._running[step.job] = step, self._work.start(step)
+            self._schedule.begin(step)
 
     def _look(self) -> None:
         """Sees what the running builds say, and which have ended."""
@@ -158,13 +159,13 @@ class Run:
         self._view.show([task for _, task in self._running.values()], len(self._schedule))
 
     def _end(self, step: Step, task: Running, status: int) -> None:
-        del self._running[step.key]
+        del self._running[step.job]
         task.wait()
         self._budget.give_back()
         with self._failing(step):
             self._work.finish(step, task, status)
             self._work.unlock(step)
-            self._schedule.done(step)
+            self._fresh += self._schedule.done(step)
 
     @contextlib.contextmanager
     def _failing(self, step: Step) -> Iterator[None]:

@@ -116,8 +116,12 @@ def forget() -> None:
     package_repository_manager.clear_caches()
 
 
-def bind_host(*, release: bool) -> list[str]:
+def bind_host(target: Path, paths: Sequence[str]) -> list[str]:
     """Makes Rez's packages for this host's platform and arch where the repositories lack them.
+
+    Args:
+        target: The repository to make them in.
+        paths: Those that Rez looks in.
 
     Returns:
         What was made.
@@ -126,14 +130,31 @@ def bind_host(*, release: bool) -> list[str]:
         RezError: Rez could not.
     """
     made = []
-    paths = search_path(release=release)
     for name, version in zip(HOST_FAMILIES, (system.platform, system.arch)):
         if any(found == version for found, _ in versions(name, paths)):
             continue
         with _rez(f"{name}-{version}"):
-            bind_package(name, path=str(target(release=release)), quiet=True)
+            bind_package(name, path=str(target), quiet=True)
         made.append(f"{name}-{version}")
     return made
+
+
+def environment(repository: str, *, release: bool) -> dict[str, str]:
+    """What has Rez install into a repository, and look for packages there and nowhere else.
+
+    Args:
+        repository: A folder, or "" to leave Rez as it is set.
+        release: By ``rez-release``.
+    """
+    if not repository:
+        return {}
+    # In a release Rez does not look into the local one, so that must be another.
+    local = str(Path(repository, ".rezbuild", "local")) if release else repository
+    return {
+        "REZ_PACKAGES_PATH": repository,
+        "REZ_LOCAL_PACKAGES_PATH": local,
+        **({"REZ_RELEASE_PACKAGES_PATH": repository} if release else {}),
+    }
 
 
 def resolve_root(request: str) -> Path:

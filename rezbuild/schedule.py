@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Sequence
 
 from rezbuild.graph import Step
 
@@ -10,55 +11,95 @@ from rezbuild.graph import Step
 _SMALL = 1_000_000
 
 
+def by_size(step: Step) -> float:
+    """The bytes of a step's source: a rough measure of how long its build takes."""
+    return step.release.archives[0].size or _SMALL
+
+
 class Schedule:
     """The steps that are still to be built, and what each of them waits for.
 
+    Each call takes as long as what it changes, not as what there is: a plan may have many thousand
+    steps.
+
     Args:
         steps: In an order in which what is needed comes first.
+        work: How long each takes, in any unit.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
-        ahead = _work_ahead(steps)
-        planned = {step.key for step in steps}
+    def __init__(self, steps: Sequence[Step], work: Callable[[Step], float] = by_size) -> None:
         self._steps = steps
-        self._left = {s.key: s for s in sorted(steps, key=lambda s: -ahead[s.key])}
-        self._missing = {s.key: planned.intersection(s.built_against.items()) for s in steps}
+        self._number = {step.job: number for number, step in enumerate(steps)}
+        self._needed_by: list[list[int]] = [[] for _ in steps]
+        self._missing = [0] * len(steps)
+        for number, step in enumerate(steps):
+            for needed in step.needs:
+                if needed in self._number:
+                    self._needed_by[self._number[needed]].append(number)
+                    self._missing[number] += 1
+        self._ahead = self._work_ahead(work)
+        self._left = set(range(len(steps)))
+        self._ready = sorted(self._rank(n) for n in self._left if not self._missing[n])
 
     def __len__(self) -> int:
         """How many steps are left."""
         return len(self._left)
 
-    def ready(self) -> list[Step]:
-        """The steps whose needs are built, and are not done yet: first what most waits for."""
-        return [step for key, step in self._left.items() if not self._missing[key]]
+    def ahead(self, step: Step) -> float:
+        """The most work that lies between the begin of a step and the end of all."""
+        return self._ahead[self._number[step.job]]
 
-    def done(self, step: Step) -> None:
-        """Notes that a step is built."""
-        del self._left[step.key]
-        for missing in self._missing.values():
-            missing.discard(step.key)
+    def ready(self) -> Iterator[Step]:
+        """The steps whose needs are built, and that are not begun: first what most waits for.
+
+        Steps may be begun and done meanwhile.
+        """
+        last = (-float("inf"), -1)
+        while (at := bisect_right(self._ready, last)) < len(self._ready):
+            last = self._ready[at]
+            yield self._steps[last[1]]
+
+    def begin(self, step: Step) -> None:
+        """Notes that a step is being built."""
+        self._take(self._number[step.job])
+
+    def done(self, step: Step) -> list[Step]:
+        """Notes that a step is built, begun or not; returns those that are ready by that."""
+        number = self._number[step.job]
+        self._take(number)
+        self._left.remove(number)
+        found = []
+        for other in self._needed_by[number]:
+            self._missing[other] -= 1
+            if not self._missing[other] and other in self._left:
+                insort(self._ready, self._rank(other))
+                found.append(self._steps[other])
+        return found
 
     def failed(self, step: Step) -> list[Step]:
         """Notes that a step failed; gives up all that needs it, and returns that."""
-        del self._left[step.key]
-        lost, skipped = {step.key}, []
-        for other in self._steps:
-            if other.key in self._left and lost.intersection(other.built_against.items()):
-                lost.add(other.key)
-                skipped.append(self._left.pop(other.key))
-        return skipped
+        number = self._number[step.job]
+        self._take(number)
+        self._left.remove(number)
+        lost = [number]
+        for one in lost:
+            more = [other for other in self._needed_by[one] if other in self._left]
+            self._left.difference_update(more)
+            lost += more
+        return [self._steps[other] for other in sorted(lost[1:])]
 
+    def _take(self, number: int) -> None:
+        rank = self._rank(number)
+        at = bisect_left(self._ready, rank)
+        if self._ready[at : at + 1] == [rank]:
+            del self._ready[at]
 
-def _work_ahead(steps: Sequence[Step]) -> dict[tuple[str, str], int]:
-    """The most work that lies between the begin of each step and the end of all, in bytes.
+    def _rank(self, number: int) -> tuple[float, int]:
+        return (-self._ahead[number], number)
 
-    A source's size is a rough measure of how long its build takes, and known before any build.
-    """
-    ahead: dict[tuple[str, str], int] = {}
-    after: dict[tuple[str, str], int] = {}
-    for step in reversed(steps):
-        size = step.release.archives[0].size or _SMALL
-        ahead[step.key] = size + after.get(step.key, 0)
-        for needed in step.built_against.items():
-            after[needed] = max(after.get(needed, 0), ahead[step.key])
-    return ahead
+    def _work_ahead(self, work: Callable[[Step], float]) -> list[float]:
+        ahead = [0.0] * len(self._steps)
+        for number in reversed(range(len(self._steps))):
+            after = max((ahead[other] for other in self._needed_by[number]), default=0.0)
+            ahead[number] = work(self._steps[number]) + after
+        return ahead

@@ -43,13 +43,13 @@ class Settings:
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
         step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
         scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
-        host: The label of the kind of host that a farm builds for, or None: it has one kind only.
         farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
         store: A folder or an address of built payloads, or None; see `rezbuild.store`.
         store_sign: The private key that signs what is put there, or None.
         store_trust: Public keys, of which one must have signed what is taken from there.
         store_entry: A file with the entry that is to be taken, and nothing else; for the farm.
         store_fresh: Take nothing from there, and replace what is there by what is built.
+        host: The label of this kind of host, as ``debian12``.
     """
 
     cache: Path
@@ -69,7 +69,6 @@ class Settings:
     trust_cache: bool = False
     step_timeout: float | None = None
     scheduler: str | None = None
-    host: str | None = None
     farm_ca: Path | None = None
     farm_cert: Path | None = None
     farm_key: Path | None = None
@@ -78,6 +77,7 @@ class Settings:
     store_trust: tuple[Path, ...] = ()
     store_entry: Path | None = None
     store_fresh: bool = False
+    host: str = ""
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -111,7 +111,6 @@ class Settings:
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
             step_timeout=_limit(env, "REZBUILD_STEP_TIMEOUT"),
             scheduler=env.get("REZBUILD_SCHEDULER") or None,
-            host=env.get("REZBUILD_HOST") or None,
             farm_ca=_file(env, "REZBUILD_FARM_CA"),
             farm_cert=_file(env, "REZBUILD_FARM_CERT"),
             farm_key=_file(env, "REZBUILD_FARM_KEY"),
@@ -120,6 +119,7 @@ class Settings:
             store_trust=_files(env, "REZBUILD_STORE_TRUST"),
             store_entry=_file(env, "REZBUILD_STORE_ENTRY"),
             store_fresh=_switch(env, "REZBUILD_STORE_FRESH"),
+            host=_host(env),
         )
 
 
@@ -144,6 +144,36 @@ def glibc_version(text: str, source: str) -> str | None:
             advice=[f"set {source} to a version such as 2.28, or leave it out"],
         )
     return value or None
+
+
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def _host(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
+    """What is set, or the distribution and its version (os-release(5)): of 8.10, the 8.
+
+    Minor versions of a distribution are made for each other; where they are not, as of Ubuntu, it
+    numbers by years, and the whole is taken.
+    """
+    value = env.get("REZBUILD_HOST_LABEL", "").strip()
+    if value and not LABEL.fullmatch(value):
+        raise UsageError(
+            f"REZBUILD_HOST_LABEL={_short(value)} is no label of a kind of host",
+            advice=["use letters, digits and . _ -, as in rocky8, or unset it"],
+        )
+    return value or _distribution(release)
+
+
+def _distribution(release: Path) -> str:
+    try:
+        lines = release.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "linux"
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    name, version = (found.get(key, "").strip("\"'") for key in ("ID", "VERSION_ID"))
+    whole = name == "ubuntu"
+    label = name + (version if whole else version.partition(".")[0])
+    return label if LABEL.fullmatch(label) else "linux"
 
 
 def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:

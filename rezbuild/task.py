@@ -79,8 +79,10 @@ class Task:
         began: When, by the monotonic clock, in seconds.
         step: The step of a build that it is at, or "".
         step_began: When that was seen first.
-        worker: "": it runs here.
+        worker: The machine it runs on, "" for this one.
     """
+
+    worker = ""
 
     def __init__(  # noqa: PLR0913 (one more than a process has)
         self,
@@ -96,7 +98,6 @@ class Task:
         self.log = log
         self.began = time.monotonic()
         self.step = ""
-        self.worker = ""
         self.step_began = self.began
         self._rest = ""
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,8 @@ class Crew:
     Args:
         farm: The connection.
         recipes: The client's recipes folder, which the workers' are compared with.
-        label: The kind of host that is built for; "": there is only one.
+        label: The kind of host that is built for; "": the only one, or of several the own.
+        own: The label of this machine.
         say: Tells the user.
 
     Attributes:
@@ -34,14 +35,14 @@ class Crew:
         UsageError: There are several kinds, and none was named.
     """
 
-    def __init__(self, farm: Farm, recipes: Path, label: str, say: Say) -> None:
+    def __init__(self, farm: Farm, recipes: Path, label: str, own: str, say: Say) -> None:
         self.farm = farm
         self._say = say
         self._version = facts.own_version()
         self._revisions = facts.revisions(recipes)
         self._needed: frozenset[str] = frozenset()
         self._refused: set[str] = set()
-        self.kind = self._find(label)
+        self.kind = self._find(label, own)
 
     def compare(self, needed: Iterable[str]) -> None:
         """Sees, before the first job, that they have the same rezbuild and recipes as this machine.
@@ -84,7 +85,7 @@ class Crew:
     def _differences(self, worker: Facts) -> list[str]:
         return worker.differences(self._version, self._revisions, self._needed)
 
-    def _find(self, label: str) -> Facts:
+    def _find(self, label: str, own: str) -> Facts:
         began, told = time.monotonic(), False
         what = f"of the kind {label} " if label else ""
         while not (found := self._labelled(label)):
@@ -99,16 +100,18 @@ class Crew:
                 self._say(f"farm: {self.farm.address} has no worker {what}yet; waiting for one")
             time.sleep(_PAUSE)
         kinds = {facts.host: facts for facts in found}
+        if len(kinds) > 1 and self._labelled(own):
+            kinds = {facts.host: facts for facts in self._labelled(own)}
         if len(kinds) > 1:
             raise UsageError(
                 "the farm's workers are of several kinds, and a payload is built for one",
                 tried=[f"{f.name} is {_words(f)}" for f in kinds.values()],
                 advice=[
-                    "name one by its label (rezbuild worker --label): --host, or REZBUILD_HOST",
+                    "name one by its label (rezbuild worker --label): REZBUILD_HOST_LABEL",
                     "workers of one label must have the same compiler and glibc",
                 ],
             )
-        return found[0]
+        return next(iter(kinds.values()))
 
     def _labelled(self, label: str) -> list[Facts]:
         return [f for f in self.farm.workers().values() if label in {"", f.label}]

@@ -7,23 +7,20 @@ order, does not depend on the farm.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rezbuild import manifest, repository
 from rezbuild.build import Dependency
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.driver import Driver, Options
-from rezbuild.errors import MachineError, RezError
+from rezbuild.errors import RezError
 from rezbuild.farm import policy
 from rezbuild.farm.carrier import Carrier
-from rezbuild.farm.client import PATIENCE, Job
+from rezbuild.farm.client import Job
 from rezbuild.farm.crew import Crew
 from rezbuild.farm.jobs import Wish, job, variables
 from rezbuild.farm.remote import Remote
-from rezbuild.graph import Step
+from rezbuild.graph import HERE, Lane, Step
 from rezbuild.settings import Settings
 from rezbuild.task import Running, Task
 from rezbuild.toolchain import Toolchain
@@ -31,10 +28,6 @@ from rezbuild.view import Lines
 
 # Rez's processes that install or release at once; each keeps a core busy for a second or two.
 _PUBLISHERS = 4
-# Steps under way at once, waiting or building; how many run is the farm's matter.
-_MANY = 10_000
-# Seconds without any worker before a user is told.
-_SILENT = 5.0
 
 
 class FarmDriver(Driver):
@@ -45,24 +38,28 @@ class FarmDriver(Driver):
         settings: Of the client.
         options: How the plan is run.
         view: Tells the user.
+        lane: As of a `Driver`; the crew is of its kind of host.
     """
 
-    def __init__(self, crew: Crew, settings: Settings, options: Options, view: Lines) -> None:
+    def __init__(
+        self, crew: Crew, settings: Settings, options: Options, view: Lines, lane: Lane = HERE
+    ) -> None:
         self.crew = crew
         # The compiler is theirs; there may be none here.
         tools = Toolchain("", "", description=crew.kind.compiler, machine=crew.kind.machine)
-        super().__init__(settings, tools, options, view)
+        super().__init__(settings, tools, options, view, lane)
         self._begun: list[_Begun] = []
+        self._carrier: Carrier | None = None
         self._publishing: set[tuple[str, str]] = set()
 
-    def run(self, steps: Sequence[Step]) -> None:
-        """As `Driver.run`; the workers are compared with this machine before the first job.
+    def prepare(self, steps: Sequence[Step]) -> None:
+        """As `Driver.prepare`; the workers are compared with this machine before the first job.
 
         Raises:
             UsageError: One of them has other recipes, or another rezbuild.
         """
         self.crew.compare(step.release.name for step in steps)
-        super().run(steps)
+        super().prepare(steps)
 
     def available(self, recipe: Recipe, release: Release) -> bool:
         """As `Driver.available`; what a store has must be of the workers' compiler and glibc."""
@@ -92,16 +89,16 @@ class FarmDriver(Driver):
         self._begun.append(begun)
         return begun.remote
 
-    def waiting(self) -> int:
-        """How many steps have begun and have no cores yet."""
-        return len(self._begun)
+    def room(self) -> int:
+        """How many more steps could begin now."""
+        return sum(n for n in self.crew.free().values() if n > 0) - len(self._begun)
 
     def deal(self) -> None:
-        """Gives the steps that have begun at this moment the cores that are free."""
-        begun, self._begun = self._begun, []
-        shares = policy.shares(self.crew.free(), len(begun)) if begun else []
-        for one, share in itertools.zip_longest(begun, shares):
-            one.remote.begin(self.crew.farm.begin(one.job, share.cores if share else 1))
+        """Gives the steps that have been put down the cores that are free now."""
+        shares = policy.shares(self.crew.free(), len(self._begun)) if self._begun else []
+        for one, share in zip(self._begun, shares):
+            one.remote.begin(self.crew.farm.begin(one.job, share.cores))
+        del self._begun[: len(shares)]
 
     def finish(self, step: Step, task: Running, status: int) -> None:
         """As `Driver.finish`.
@@ -128,20 +125,13 @@ class FarmDriver(Driver):
         entries = self.store.entries(release.name, release.version) if self.store else ()
         return any(all(e.inputs.get(k) == v for k, v in wanted.items()) for e in entries)
 
-    @property
-    def _most(self) -> int:
-        return 1 if self.options.release else _MANY
-
-    @contextlib.contextmanager
-    def _budget(self) -> Iterator[Room]:
-        shared = self.settings.store if self.crew.store() else None
-        self._carrier = Carrier(self.folder, shared or "", self.settings)
-        yield Room(self)
-
     def _job(self, step: Step, remote: Remote) -> Job:
         against = [self._dependency(*needed) for needed in step.built_against.items()]
         forced = self.options.force and step.requested
         wish = Wish(step.recipe, step.release, self.profiles[step.key], against, forced)
+        if self._carrier is None:
+            shared = self.settings.store if self.crew.store() else None
+            self._carrier = Carrier(self.folder, shared or "", self.settings)
         return job(wish, remote, self.crew, self._carrier, self.settings)
 
     def _dependency(self, name: str, version: str) -> Dependency:
@@ -158,50 +148,6 @@ class FarmDriver(Driver):
         taken = variables(begun.remote, self.folder)
         given = {**self._variables(begun.step), **taken}
         return self._begin(begun.step, begun.arguments, given, after=True)
-
-
-class Room:
-    """What `rezbuild.parallel.Run` takes a job of for each step: room on the workers.
-
-    Args:
-        driver: Knows them.
-    """
-
-    def __init__(self, driver: FarmDriver) -> None:
-        self._driver = driver
-        self._seen = time.monotonic()
-        self._told = False
-
-    def take(self) -> bool:
-        """Whether a core is free somewhere for one more step.
-
-        Raises:
-            MachineError: There has been no worker for long.
-        """
-        free = self._driver.crew.free()
-        if free:
-            self._seen, self._told = time.monotonic(), False
-            return sum(n for n in free.values() if n > 0) > self._driver.waiting()
-        silent = time.monotonic() - self._seen
-        if silent > PATIENCE:
-            raise MachineError(
-                f"the farm has had no worker for {silent:.0f} s",
-                advice=[f"start one: rezbuild worker {self._driver.crew.farm.address}"],
-            )
-        if silent > _SILENT and not self._told:
-            self._told = True
-            self._driver.view.say("farm: there is no worker; waiting for one")
-        return False
-
-    def give_back(self) -> None:
-        """Nothing: the farm sees which cores are free."""
-
-    def share(self) -> None:
-        """Gives those that have begun their cores."""
-        self._driver.deal()
-
-    def reset(self) -> None:
-        """Nothing is ever lost."""
 
 
 class _Begun:

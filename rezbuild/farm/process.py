@@ -86,7 +86,7 @@ class FarmBuildProcess(StagedBuildProcess):
         wish = Wish(recipe, release, profile, _dependencies(context))
         remote = Remote(variant.parent.qualified_name, place / LOG, place, lambda: None)
         with Farm(settings.scheduler, settings, print) as farm:
-            crew = Crew(farm, recipe.folder.parent, settings.host or "", print)
+            crew = Crew(farm, recipe.folder.parent, "", settings.host, print)
             crew.compare([recipe.name])
             carrier = Carrier(self._folder, settings.store or "" if crew.store() else "", settings)
             order = job(wish, remote, crew, carrier, settings)

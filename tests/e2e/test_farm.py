@@ -64,7 +64,7 @@ def site(running: Farm, packages: Toys, tmp_path: Path) -> Studio:
     site = Studio(tmp_path / "site")
     site.env |= packages.environ | {
         "REZBUILD_SCHEDULER": running.address,
-        "REZBUILD_HOST": "plain",
+        "REZBUILD_HOST_LABEL": "plain",
         "REZBUILD_CACHE": str(tmp_path / "cache"),
     }
     return site
@@ -122,7 +122,7 @@ def test_they_listen_on_loopback_only(site, running):
 
 
 def test_with_a_store_in_common(site, home, packages, local):
-    env = {"REZBUILD_HOST": "stored", "REZBUILD_STORE": str(home / "store")}
+    env = {"REZBUILD_HOST_LABEL": "stored", "REZBUILD_STORE": str(home / "store")}
     site.rezbuild("build", "top", **env)
     assert payloads(site) == local
     assert len(list((home / "store").glob("top/2.0.0/*.json"))) == 1
@@ -154,7 +154,7 @@ def test_a_failure_is_tried_on_one_other_worker(site, running, packages):
 
 def test_a_worker_that_is_killed(site, running, home):
     """Its build ends with it, and is done by another."""
-    env = {"REZBUILD_HOST": "mortal"}
+    env = {"REZBUILD_HOST_LABEL": "mortal"}
     for name in ("m1", "m2"):
         running.worker(name, "--cores", "1", "--label", "mortal")
     running.ready()
@@ -215,17 +215,17 @@ def test_a_worker_with_other_recipes_gets_no_job(site, running, packages, home):
     other.edit("low/recipe.py", "b.make", "b.search_dependencies()\n    b.make")
     running.worker("odd", "--label", "odd", REZBUILD_RECIPES=str(other.recipes))
     running.ready()
-    done = site.rezbuild("build", "top", "--host", "odd", ok=False)
+    done = site.rezbuild("build", "top", ok=False, REZBUILD_HOST_LABEL="odd")
     assert done.returncode == 2
     assert "the worker odd is not as this machine: its recipe of low is another one" in done.stderr
     running.workers.pop("odd").end()
 
 
 def test_several_kinds_of_host(site, running):
-    done = site.rezbuild("build", "low", ok=False, REZBUILD_HOST="")
+    done = site.rezbuild("build", "low", ok=False, REZBUILD_HOST_LABEL="strange")
     assert done.returncode == 2
     assert "the farm's workers are of several kinds" in done.stderr
-    assert "--host" in done.stderr
+    assert "REZBUILD_HOST_LABEL" in done.stderr
 
 
 def test_no_scheduler(site):

@@ -30,7 +30,7 @@ def test_values(tmp_path):
             "REZBUILD_SILENCE_TIMEOUT": "2.5",
             "REZBUILD_STEP_TIMEOUT": "3600",
             "REZBUILD_SCHEDULER": "tcp://farm:8786",
-            "REZBUILD_HOST": "debian12",
+            "REZBUILD_HOST_LABEL": "debian12",
             "REZBUILD_FARM_CA": str(tmp_path / "ca.pem"),
         }
     )
