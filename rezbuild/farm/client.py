@@ -86,6 +86,7 @@ class Farm:
         self._unseen: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
+        self._scheduler = ""
         self._stopping = False
         self._client: Any = None
         self._loop = asyncio.new_event_loop()
@@ -183,7 +184,8 @@ class Farm:
                     timeout=f"{ANSWER}s",
                     name="rezbuild",
                 )
-                break
+                self._scheduler = ""
+                return
             except (OSError, TimeoutError, RuntimeError, ValueError) as error:
                 if self._stopping or time.monotonic() > deadline or not self._ready.done():
                     raise MachineError(
@@ -194,7 +196,6 @@ class Farm:
                         ],
                     ) from None
                 await asyncio.sleep(1)
-        self._client.subscribe_topic(self._topic, self._heard)
 
     async def _disconnect(self) -> None:
         if self._client is not None:
@@ -205,6 +206,10 @@ class Farm:
         """Sees who is there, and what they are doing; of all clients."""
         known = await self._client.scheduler.identity()
         busy = await self._client.scheduler.processing()
+        if self._scheduler != known["id"]:
+            # Another one knows nothing of what the last one was told.
+            self._scheduler = known["id"]
+            self._client.subscribe_topic(self._topic, self._heard)
         found = {a: Facts.read(w.get(FACTS)) for a, w in known["workers"].items()}
         self._workers = {address: facts for address, facts in found.items() if facts}
         keys = {address: [str(key) for key in busy.get(address, ())] for address in self._workers}

@@ -104,15 +104,14 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
 async def _serve(settings: Settings, post: Post, own: facts.Facts, place: Path, say: Say) -> None:
     from rezbuild.farm.worker import FarmWorker  # noqa: PLC0415 (it needs Dask)
 
-    store = settings.store or str(settings.cache / "farm" / "store")
     told = False
     while True:
         running = FarmWorker(
             post.scheduler,
             place=place,
             facts=own,
+            settings=settings,
             recipes=post.recipes,
-            store=store,
             host=post.host,
             security=link.security(settings),
         )
