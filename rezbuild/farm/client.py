@@ -171,31 +171,40 @@ class Farm:
                 self._say(f"farm: the scheduler {self.address} is back")
 
     async def _connect(self, seconds: float) -> None:
+        """Gets a connection; the first one at once or not at all.
+
+        Raises:
+            MachineError: Nobody has answered for so long.
+        """
+        deadline = time.monotonic() + seconds
+        while (error := await self._open()) is not None:
+            if self._stopping or time.monotonic() > deadline or not self._ready.done():
+                raise MachineError(
+                    f"no scheduler answers at {self.address}: {error.__cause__ or error}",
+                    advice=[
+                        "start one there: rezbuild scheduler",
+                        "or leave out --scheduler and REZBUILD_SCHEDULER to build here",
+                    ],
+                )
+            await asyncio.sleep(1)
+        self._scheduler = ""
+
+    async def _open(self) -> Exception | None:
+        """Why there is no connection; None where there is one."""
         from distributed import Client  # noqa: PLC0415 (only where a farm is used)
 
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                self._client = await Client(
-                    self.address,
-                    asynchronous=True,
-                    security=self._security,
-                    set_as_default=False,
-                    timeout=f"{ANSWER}s",
-                    name="rezbuild",
-                )
-                self._scheduler = ""
-                return
-            except (OSError, TimeoutError, RuntimeError, ValueError) as error:
-                if self._stopping or time.monotonic() > deadline or not self._ready.done():
-                    raise MachineError(
-                        f"no scheduler answers at {self.address}: {error.__cause__ or error}",
-                        advice=[
-                            "start one there: rezbuild scheduler",
-                            "or leave out --scheduler and REZBUILD_SCHEDULER to build here",
-                        ],
-                    ) from None
-                await asyncio.sleep(1)
+        try:
+            self._client = await Client(
+                self.address,
+                asynchronous=True,
+                security=self._security,
+                set_as_default=False,
+                timeout=f"{ANSWER}s",
+                name="rezbuild",
+            )
+        except (OSError, TimeoutError, RuntimeError, ValueError) as error:
+            return error
+        return None
 
     async def _disconnect(self) -> None:
         if self._client is not None:

@@ -29,7 +29,7 @@ from distributed import Worker, get_worker
 
 from rezbuild import task
 from rezbuild.errors import REPORT, MachineError, to_report
-from rezbuild.farm import job
+from rezbuild.farm import job, payloads
 from rezbuild.farm.facts import FACTS, Facts
 from rezbuild.farm.order import Order, Result
 from rezbuild.settings import Settings
@@ -95,7 +95,7 @@ class FarmWorker(Worker):
         self._place = place
         self._recipes = recipes
         # What was built before is found there, also where nobody else has it.
-        self._store = settings.store or str(settings.cache / "farm" / "store")
+        self._store = settings.store or str(payloads.own_store(settings.cache))
         self._private = not settings.store
         self._facts = facts
         self._builds: dict[str, int] = {}
