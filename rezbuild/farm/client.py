@@ -26,11 +26,12 @@ from rezbuild.farm.policy import Attempt
 from rezbuild.settings import Settings
 
 # Seconds: until a scheduler must have answered first; how long one that has gone is waited for, and
-# workers that have; between two looks at the farm, and at a job.
+# workers that have; between two looks at the farm, and at a job; until all is let go of.
 ANSWER = 5.0
 PATIENCE = 300.0
 _LOOK = 0.25
 _PAUSE = 0.1
+_END = 3.0
 
 Say = Callable[[str], None]
 
@@ -105,7 +106,7 @@ class Farm:
     def __exit__(self, *_: object) -> None:
         """Lets go of everything; the scheduler has the workers end what is still under way."""
         self._stopping = True
-        self._thread.join(ANSWER)
+        self._thread.join(_END)
 
     def workers(self) -> dict[str, Facts]:
         """The workers of ours that are there, by address."""
