@@ -22,6 +22,9 @@ CY =
 REQUEST = $(if $(CY),'vfxplatform-$(CY)') 'python$(if $(PYTHON),-$(PYTHON))'
 WANTED = $(if $(CY),$(if $(PYTHON),$(REQUEST),'vfxplatform-$(CY)'),$(REQUEST))
 
+# Tests that have all of their own run beside those that share the chain.
+BESIDE = -n 2 --dist loadgroup
+
 .PHONY: help python test test-all lint unit e2e doctor clean
 
 help:
@@ -40,7 +43,7 @@ python: $(VENV)/.base
 test: lint unit e2e
 
 test-all: lint unit $(VENV)/.dev
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e $(BESIDE)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -48,10 +51,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit -n 2
 
 e2e: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/e2e -m 'not matrix'
+	$(BIN)/python -m pytest tests/e2e -m 'not matrix' $(BESIDE)
 
 doctor: $(VENV)/.base
 	@$(BIN)/rezbuild doctor

@@ -15,6 +15,19 @@ from studio import Studio
 from toys import Toys
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in a hook of the same name
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Who runs beside whom, when there are several workers (pytest-xdist, --dist loadgroup).
+
+    Tests of toys have all of their own. The others share the chain, hide it and the build folders
+    of this clone from one another, and so stay with one worker.
+    """
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        alone = "toys" in names and not {"built", "scratch"}.intersection(names)
+        item.add_marker(pytest.mark.xdist_group(item.path.stem if alone else "chain"))
+
+
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
     """A folder that other users may enter, unlike pytest's own."""
