@@ -6,12 +6,9 @@ be written, everything works as it does without it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,16 +18,15 @@ from typing import Any
 from filelock import Timeout
 
 from rezbuild import locks
-from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import MachineError
+from rezbuild.graph import Step
+from rezbuild.schedule import by_size
 
 FILE = "durations.json"
 # The newest are kept; a platform year on three kinds of host has about fifty.
 _MOST = 2000
 # More is damage: bytes of the file, and seconds of a build.
 _LARGEST, _LONGEST = 4_000_000, 1e6
-# Bytes, where the catalogue does not know an archive's size.
-_SMALL = 1_000_000
 # Where nothing is recorded: seconds for each byte of a packed source, two jobs on two cores; and
 # how much longer a build takes that is optimized (PGO, and LTO).
 _RATE, _OPTIMIZED = 7e-6, 4.0
@@ -79,43 +75,52 @@ class Durations:
 
     Args:
         cache: REZBUILD_CACHE.
+        say: Is told where the file cannot be written.
     """
 
-    def __init__(self, cache: Path) -> None:
+    def __init__(self, cache: Path, say: Callable[[str], None]) -> None:
         self._file = cache / FILE
+        self._say = say
         self.records = _read(self._file)
 
-    def expect(self, recipe: Recipe, release: Release, profile: str, host: str) -> Expected:
+    def expect(self, step: Step, profile: str, host: str) -> Expected:
         """How long a build takes: as it took, else as its like took, else by the source's size."""
-        key = (release.name, release.version, _counts(recipe, profile), host)
+        profile = profile if step.recipe.profiled else ""
+        key = (*step.key, profile, host)
         if key in self.records:
             return Expected(self.records[key].seconds, known=True)
-        size = _size(release)
-        like = [record for record in self.records.values() if record.name == release.name]
+        size = by_size(step)
+        like = [record for record in self.records.values() if record.name == step.release.name]
         if like:
-            best = max(like, key=lambda r: (r.profile == key[2], r.host == host, r.at))
-            return Expected(_scaled(best, size, key[2]), known=False)
-        factor = _OPTIMIZED if key[2] == "optimized" else 1.0
+            best = max(like, key=lambda r: (r.profile == profile, r.host == host, r.at))
+            return Expected(_scaled(best, size, profile), known=False)
+        factor = _OPTIMIZED if profile == "optimized" else 1.0
         return Expected(max(_LEAST, self._rate(host) * size * factor), known=False)
 
-    def note(self, record: Record, say: Callable[[str], None]) -> None:
+    def note(self, step: Step, profile: str, host: str, seconds: float, jobs: int) -> None:
         """Records a build, in the file as well; whoever writes it at the same time loses nothing.
 
         Args:
-            record: The build.
-            say: Is told where the file cannot be written.
+            step: What has been built.
+            profile: ``fast`` or ``optimized``.
+            host: The label of the kind of host.
+            seconds: From its begin to its end.
+            jobs: How many there were in all, for it and what was built beside it.
         """
+        profile = profile if step.recipe.profiled else ""
+        size, now = by_size(step), time.time()
+        record = Record(*step.key, profile, host, seconds, jobs, size, now)
         self.records[record.key] = record
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            lock = locks.at(self._file.with_suffix(".lock"), say)
+            lock = locks.at(self._file.with_suffix(".lock"), self._say)
             with lock.acquire(timeout=_PATIENCE):
                 # Others may have written since.
                 kept = _read(self._file)
                 kept.pop(record.key, None)
                 _write(self._file, [*kept.values(), record][-_MOST:])
         except (OSError, Timeout, MachineError) as error:
-            say(f"notice: how long it took is not recorded in {self._file}: {error}")
+            self._say(f"notice: how long {step} took is not recorded in {self._file}: {error}")
 
     def _rate(self, host: str) -> float:
         """Seconds for each byte of a source, by what is recorded, of this kind of host if any."""
@@ -123,23 +128,6 @@ class Durations:
         own = [record for record in known if record.host == host] or known
         rates = [record.seconds / record.size for record in own if record.size > 0]
         return statistics.median(rates) if rates else _RATE
-
-
-def record_of(  # noqa: PLR0913 (each is a field)
-    recipe: Recipe, release: Release, profile: str, host: str, seconds: float, jobs: int
-) -> Record:
-    """The record of a build that has just ended."""
-    profile = _counts(recipe, profile)
-    size = _size(release)
-    return Record(*(release.name, release.version, profile, host, seconds, jobs, size, time.time()))
-
-
-def _counts(recipe: Recipe, profile: str) -> str:
-    return profile if recipe.profiled else ""
-
-
-def _size(release: Release) -> int:
-    return release.archives[0].size or _SMALL
 
 
 def _scaled(record: Record, size: int, profile: str) -> float:
@@ -164,7 +152,7 @@ def _read(file: Path) -> dict[tuple[str, str, str, str], Record]:
 
 
 def _records(builds: Sequence[Any]) -> Iterator[Record]:
-    kinds = {"str": str, "int": int, "float": (int, float)}
+    kinds: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (int, float)}
     wanted = {field.name: kinds[str(field.type)] for field in fields(Record)}
     for entry in builds:
         if not isinstance(entry, dict) or set(entry) != set(wanted):
@@ -181,14 +169,7 @@ def _sound(value: float) -> bool:
 
 def _write(file: Path, records: Sequence[Record]) -> None:
     text = json.dumps({"builds": [asdict(record) for record in records]}, indent=0) + "\n"
-    handle, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        # As the cache's other files: a shared cache is for all.
-        os.chmod(name, 0o644)
-        os.replace(name, file)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    # One name: under the lock, nobody else writes it.
+    arriving = file.with_suffix(".new")
+    arriving.write_text(text, encoding="utf-8")
+    arriving.replace(file)

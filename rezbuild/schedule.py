@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import statistics
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 
+from rezbuild.catalogue import Release
 from rezbuild.graph import Job, Step
 
 # Bytes, where the catalogue does not know an archive's size.
 _SMALL = 1_000_000
 
 
-def by_size(step: Step) -> float:
-    """The bytes of a step's source: a rough measure of how long its build takes."""
-    return step.release.archives[0].size or _SMALL
+def by_size(step: Step) -> int:
+    """The bytes of a step's source: a rough measure of how long its build takes.
+
+    Where the catalogue does not know them, those of the same package's other versions.
+    """
+    own = _sizes(step.release)
+    others = [size for release in step.recipe.releases.values() for size in _sizes(release)]
+    return int(own[0] if own else statistics.median(others or [_SMALL]))
+
+
+def _sizes(release: Release) -> list[int]:
+    return [archive.size for archive in release.archives if archive.size]
 
 
 class Schedule:
@@ -119,7 +130,9 @@ def critical_path(steps: Sequence[Step], work: Callable[[Step], float]) -> list[
     taken: dict[Job, float] = {}
     before: dict[Job, Job] = {}
     for step in steps:
-        first = max((job for job in step.needs if job in taken), key=taken.__getitem__, default=None)
+        first = max(
+            (job for job in step.needs if job in taken), key=taken.__getitem__, default=None
+        )
         if first is not None:
             before[step.job] = first
         taken[step.job] = work(step) + (taken[first] if first else 0.0)
