@@ -365,17 +365,13 @@ def stage(arguments: argparse.Namespace) -> int:
     """``rezbuild stage``."""
     from rezbuild import graph, scratch  # noqa: PLC0415 (rez is slow to import)
     from rezbuild import stage as staging  # noqa: PLC0415 (not for every command)
-    from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
     settings = _settings(arguments)
-    fetcher = Fetcher(settings)
     recipes = graph.recipes(recipes_folder(arguments))
     target = arguments.folder.absolute()
     # Before anything is fetched.
     staging.check_target(target, graph.requirement(arguments.request).name)
-    steps = graph.plan(
-        recipes, [arguments.request], lambda _, release: fetcher.available(release, say)
-    )
+    steps = graph.plan(recipes, [arguments.request], staging.available(settings, say))
     work = (arguments.work or settings.cache / "stage").absolute()
     with scratch.folder():
         staging.stage(steps, target, work, settings)

@@ -17,7 +17,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 import rezbuild
-from rezbuild import jobserver, locks, manifest, publish, repository, scratch, space, staged
+from rezbuild import (
+    jobserver,
+    locks,
+    manifest,
+    obtain,
+    publish,
+    repository,
+    scratch,
+    space,
+    staged,
+)
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
@@ -27,6 +37,7 @@ from rezbuild.parallel import Run
 from rezbuild.platforms import Platform
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
+from rezbuild.store import Store
 from rezbuild.task import Task, attend
 from rezbuild.toolchain import Toolchain
 from rezbuild.view import Lines
@@ -67,6 +78,7 @@ class Driver:
         self.options = options
         self.view = view
         self.fetcher = Fetcher(settings)
+        self.store = Store.of(settings, view.say)
         self.paths = repository.search_path(release=options.release)
         self.profile = rezbuild.profile(settings.profile, central=options.release)
         self.repository = repository.target(release=options.release)
@@ -79,13 +91,16 @@ class Driver:
         self.folder = Path()
 
     def available(self, recipe: Recipe, release: Release) -> bool:
-        """Whether a version is installed as the recipe has it now, or its source can be had.
+        """Whether a version is installed or stored as the recipe has it now, or its source is here.
 
         Raises:
             ChecksumError: Its source is not the pinned one; no other version makes up for that.
         """
-        current = not self.options.force and self._is_current(recipe, release)
-        return current or self.fetcher.available(release, self.view.say)
+        made = not self.options.force and (
+            self._is_current(recipe, release)
+            or obtain.has(self.store, recipe, release, self.profile, self.tools)
+        )
+        return made or self.fetcher.available(release, self.view.say)
 
     def run(self, steps: Sequence[Step]) -> None:
         """Builds what has to be built, several at once; a release is one at a time.
@@ -352,6 +367,18 @@ class Driver:
             # The hook runs in another folder, where relative ones would be others.
             "REZBUILD_CACHE": str(self.settings.cache),
             "REZBUILD_MIRRORS": shlex.join(self.settings.mirrors),
+            **self._store_variables(step),
+        }
+
+    def _store_variables(self, step: Step) -> dict[str, str]:
+        settings = self.settings
+        # Each build would wait anew for one that cannot be used.
+        usable = settings.store if self.store and not self.store.trouble else None
+        return {
+            "REZBUILD_STORE": usable or "",
+            "REZBUILD_STORE_SIGN": str(settings.store_sign or ""),
+            "REZBUILD_STORE_TRUST": shlex.join(map(str, settings.store_trust)),
+            "REZBUILD_STORE_FRESH": "1" if self.options.force and step.requested else "",
         }
 
     def _notice_older(self, steps: Sequence[Step]) -> None:

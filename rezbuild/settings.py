@@ -41,6 +41,11 @@ class Settings:
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
         ccache: The name or path of ccache, or None: compilers run without it.
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
+        store: A folder or an address of built payloads, or None; see `rezbuild.store`.
+        store_sign: The private key that signs what is put there, or None.
+        store_trust: Public keys, of which one must have signed what is taken from there.
+        store_entry: A file with the entry that is to be taken, and nothing else; for the farm.
+        store_fresh: Take nothing from there, and replace what is there by what is built.
     """
 
     cache: Path
@@ -58,6 +63,11 @@ class Settings:
     cxx: str | None = None
     ccache: str | None = None
     trust_cache: bool = False
+    store: str | None = None
+    store_sign: Path | None = None
+    store_trust: tuple[Path, ...] = ()
+    store_entry: Path | None = None
+    store_fresh: bool = False
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -89,6 +99,11 @@ class Settings:
             cxx=env.get("REZBUILD_CXX") or None,
             ccache=_ccache(env),
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
+            store=_store(env),
+            store_sign=_file(env, "REZBUILD_STORE_SIGN"),
+            store_trust=_files(env, "REZBUILD_STORE_TRUST"),
+            store_entry=_file(env, "REZBUILD_STORE_ENTRY"),
+            store_fresh=_switch(env, "REZBUILD_STORE_FRESH"),
         )
 
 
@@ -116,15 +131,37 @@ def glibc_version(text: str, source: str) -> str | None:
 
 
 def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:
+    found = _words(env, "REZBUILD_MIRRORS", "folders and URLs")
+    return tuple(_mirror(number, text) for number, text in enumerate(found, 1))
+
+
+def _words(env: Mapping[str, str], name: str, what: str) -> list[str]:
     """Separated by spaces; quotes keep a folder whose name holds one together."""
     try:
-        found = shlex.split(env.get("REZBUILD_MIRRORS", ""))
+        return shlex.split(env.get(name, ""))
     except ValueError as error:
         raise UsageError(
-            f"REZBUILD_MIRRORS cannot be read: {error}",
-            advice=["separate folders and URLs by spaces; quote a name that holds a space"],
+            f"{name} cannot be read: {error}",
+            advice=[f"separate {what} by spaces; quote a name that holds a space"],
         ) from None
-    return tuple(_mirror(number, text) for number, text in enumerate(found, 1))
+
+
+def _store(env: Mapping[str, str]) -> str | None:
+    """An address, or an absolute folder; which addresses there are, fsspec knows."""
+    text = env.get("REZBUILD_STORE", "").strip()
+    scheme, colon, _ = text.partition(":")
+    if not text or (colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)):
+        return text or None
+    return str(_path(text, "REZBUILD_STORE"))
+
+
+def _file(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name, "").strip()
+    return _path(text, name) if text else None
+
+
+def _files(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    return tuple(_path(text, name) for text in _words(env, name, "files"))
 
 
 def _mirror(number: int, text: str) -> str:

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 # Seconds after which a silent step is spoken of: a CI may take what is silent for dead.
 PATIENCE = 120
 # Of a build's output: steps that have ended, notes of the audit, what the gate of a release found,
-# waiting, and that there was nothing to do. All else is Rez's talk, and stays in the log.
+# waiting, what the store had, and that there was nothing to do. All else is Rez's talk, and stays
+# in the log.
 _TELLING = re.compile(
-    r"  \d\d-\S+ \.\.\. |  audit: |(ok|FAILED) {2,}|.*waiting for another |.*: already built "
+    r"  \d\d-\S+ \.\.\. |  audit: |(ok|FAILED) {2,}|.*waiting for another |.*: already built |"
+    r".*: taken from the store |.*: not in the store |(.*: )?notice: "
 )
 
 

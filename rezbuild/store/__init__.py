@@ -1,0 +1,399 @@
+"""Payloads that were built before, here or elsewhere, found again by all that went into them.
+
+A store is a folder, or what fsspec reaches, or a web server:
+
+- ``<name>/<version>/<key>.json`` is an `Entry`: what a payload was made from, and its sums;
+- ``payloads/<sha256>.tar.zst`` is a payload, or its debug data, packed by `rezbuild.tree`.
+
+A blob is there before its entry. Nothing is used whose sums are not those of its entry. A store
+that is down, full, slow or read-only is told of once, and the build goes on without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rezbuild import manifest, tree
+from rezbuild.errors import MachineError, RezbuildError, StoreError
+from rezbuild.settings import Settings
+from rezbuild.store import debugdata
+from rezbuild.store.entry import BLOBS, MOST, SUFFIX, Entry, Packed, blob_place, entry_place
+from rezbuild.store.files import open_files
+from rezbuild.store.patience import PlaceError, check
+from rezbuild.store.signing import Signer, Trust
+
+__all__ = ["Entry", "Packed", "Store"]
+
+
+class Store:
+    """A store of payloads.
+
+    Args:
+        url: A folder, or an address of fsspec's; http and https can be read only.
+        sign: The private key (Ed25519, PEM) that signs what is put there.
+        trust: Public keys: what none of them has signed is refused. None: anything is taken.
+        say: Is told of what is refused, and of a store that cannot be used.
+        settings: Timeouts, and the cache that debug data is kept in; by default those of a machine
+            where nothing is set.
+
+    Attributes:
+        files: What it is made of.
+        trouble: Why it cannot be used; "" while it can.
+
+    Raises:
+        UsageError: The address makes no sense.
+        MachineError: A library that it needs is not installed, or a key cannot be read.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        sign: Path | None = None,
+        trust: Sequence[Path] = (),
+        say: Callable[[str], None] = print,
+        settings: Settings | None = None,
+    ) -> None:
+        settings = settings or Settings.read({})
+        self.files = open_files(url, settings, say)
+        self.trouble = ""
+        self._say = say
+        self._debug = settings.cache / "debug"
+        self._signer = Signer(sign) if sign else None
+        self._trust = Trust(trust) if trust else None
+
+    @classmethod
+    def of(cls, settings: Settings, say: Callable[[str], None]) -> Store | None:
+        """The one that REZBUILD_STORE names, or None.
+
+        Raises:
+            UsageError: Its address makes no sense.
+            MachineError: A library that it needs is not installed, or a key cannot be read.
+        """
+        if settings.store is None:
+            return None
+        return cls(
+            settings.store,
+            sign=settings.store_sign,
+            trust=settings.store_trust,
+            say=say,
+            settings=settings,
+        )
+
+    def find(self, key: str, name: str, version: str) -> Entry | None:
+        """The entry of a key; None where there is none that is sound, and the user is told why."""
+        return self._look(entry_place(name, version, key))
+
+    def entries(self, name: str, version: str) -> Iterator[Entry]:
+        """The sound entries of a version; the user is told of the others."""
+        found = (self._look(place) for place in self.places(name, version))
+        return (entry for entry in found if entry)
+
+    def put(  # noqa: PLR0913, PLR0917 (what an entry says first)
+        self,
+        name: str,
+        version: str,
+        profile: str | None,
+        key: str,
+        inputs: Mapping[str, Any],
+        payload: Path,
+        *,
+        fresh: bool = False,
+    ) -> Entry | None:
+        """Puts a payload there, first itself and then its entry; what is there and sound is kept.
+
+        Args:
+            name: Of the package.
+            version: Of the package.
+            profile: None where it makes no difference.
+            key: Of the inputs.
+            inputs: See `rezbuild.store.key`.
+            payload: Its folder.
+            fresh: Replace what is there, too.
+
+        Returns:
+            What is there now; None where the store cannot be written, which the user is told of.
+
+        Raises:
+            StoreError: The payload is not the one that the inputs speak of.
+        """
+        _check_record(payload, name, version, inputs)
+        if self.trouble:
+            return None
+        place = entry_place(name, version, key)
+        try:
+            there = None if fresh else self._whole(place, payload)
+            return there or self._put(
+                Entry(key, name, version, profile, "", 0, "", inputs), payload
+            )
+        except (PlaceError, OSError) as error:
+            why = str(error) if isinstance(error, PlaceError) else MachineError.of(error).message
+            self._say(f"{name} {version}: notice: not put into the store {self.shown}: {why}")
+            return None
+
+    def take(self, entry: Entry, target: Path) -> None:
+        """Makes a payload of an entry, at a place where nothing is, and takes its debug data along.
+
+        Args:
+            entry: As `find` gave it.
+            target: A folder to make; its parent is there.
+
+        Raises:
+            StoreError: It is damaged, or is another one, or cannot be had. Nothing is left.
+            OSError: The disk cannot be written.
+        """
+        with tempfile.TemporaryDirectory(prefix=".take-", dir=target.parent) as scratch:
+            arrived = Path(scratch, "payload")
+            try:
+                self._unpack(entry.packed, arrived)
+                _check_record(arrived, entry.name, entry.version, entry.inputs)
+            except (PlaceError, StoreError) as error:
+                raise self._refusal(entry, error) from None
+            self._take_debug(entry, arrived)
+            arrived.rename(target)
+
+    def blob(self, entry: Entry) -> bytes:
+        """The packed payload of an entry, to carry it to another store.
+
+        Raises:
+            StoreError: It is damaged, or cannot be had.
+        """
+        return self._bytes(entry, entry.packed)
+
+    def debug_blob(self, entry: Entry) -> bytes:
+        """The packed debug data of an entry; empty where it has none.
+
+        Raises:
+            StoreError: It is damaged, or cannot be had.
+        """
+        return self._bytes(entry, entry.debug) if entry.debug else b""
+
+    def add(self, entry: Entry, blob: bytes, debug: bytes = b"") -> None:
+        """Puts there what was in another store; it is signed anew where there is a key.
+
+        Args:
+            entry: Of the other store.
+            blob: Its packed payload.
+            debug: Its packed debug data; without it the entry is another one, without a signature.
+
+        Raises:
+            StoreError: The bytes are not those of the entry, or none of the keys that are trusted
+                has signed it, or the store cannot be written.
+        """
+        carried = entry
+        if entry.debug and not debug:
+            carried = replace(entry, debug=None, signature="")
+        packed = [(carried.packed, blob), *([(carried.debug, debug)] if carried.debug else [])]
+        try:
+            self.check_signature(entry)
+            for said, data in packed:
+                check((len(data), hashlib.sha256(data).hexdigest()), said.blob, said.size)
+            for said, data in packed:
+                self._write(blob_place(said.blob), data)
+            self._write(carried.place, self._signed(carried).to_json().encode("ascii"))
+        except (PlaceError, StoreError) as error:
+            raise self._refusal(entry, error) from None
+
+    @property
+    def shown(self) -> str:
+        """The store's address, fit to be shown."""
+        return self.files.shown
+
+    def names(self) -> list[str]:
+        """The packages that it has entries of.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        return [name for name in self._names("") if name != BLOBS]
+
+    def versions(self, name: str) -> list[str]:
+        """The versions that it has entries of.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        return self._names(name)
+
+    def places(self, name: str, version: str) -> list[str]:
+        """Where the entries of a version are; a store that cannot be read has none.
+
+        Nor has one behind a web server that lists no folders.
+        """
+        try:
+            found = [] if self.trouble else self.files.names(f"{name}/{version}")
+        except PlaceError as trouble:
+            self._give_up(trouble)
+            return []
+        return [f"{name}/{version}/{file}" for file in found if file.endswith(SUFFIX)]
+
+    def load(self, place: str) -> Entry:
+        """The entry at a place.
+
+        Raises:
+            StoreError: It is no sound one, or nobody who is trusted has signed it.
+            PlaceError: It cannot be had.
+        """
+        found = Entry.from_json(self.files.read(place, MOST))
+        if found.place != place:
+            raise StoreError("it is the entry of another package or key")
+        self.check_signature(found)
+        return found
+
+    def check_signature(self, entry: Entry) -> None:
+        """Sees that somebody has signed an entry who is trusted, where it is said who is.
+
+        Raises:
+            StoreError: Nobody has.
+        """
+        if self._trust:
+            self._trust.check(entry.signed(), entry.signature)
+
+    def _look(self, place: str) -> Entry | None:
+        if self.trouble:
+            return None
+        try:
+            return self.load(place)
+        except StoreError as error:
+            self._say(f"notice: {place} of the store {self.shown} is refused: {error.message}")
+        except PlaceError as trouble:
+            if trouble.damaged:
+                self._say(f"notice: {place} of the store {self.shown} is refused: {trouble}")
+            elif not trouble.missing:
+                self._give_up(trouble)
+        return None
+
+    def _give_up(self, trouble: PlaceError) -> None:
+        self.trouble = str(trouble)
+        self._say(f"notice: the store {self.shown} cannot be used: {trouble}")
+
+    def _refusal(self, entry: Entry, why: PlaceError | StoreError) -> StoreError:
+        reason = why.message if isinstance(why, StoreError) else str(why)
+        return StoreError(
+            f"{entry.place} of the store {self.shown} is refused: {reason}",
+            advice=["rezbuild store verify looks at all that is there"],
+        )
+
+    def _whole(self, place: str, payload: Path) -> Entry | None:
+        """What is at a place, if nothing can be said against it."""
+        try:
+            found = self.load(place)
+            with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
+                for packed in filter(None, (found.packed, found.debug)):
+                    self._fetch(packed, Path(scratch, "blob"))
+        except StoreError:
+            return None
+        except PlaceError as trouble:
+            if trouble.missing or trouble.damaged:
+                return None
+            raise
+        more = not found.debug and debugdata.all_in(self._debug, _debug_files(payload))
+        return None if more else found
+
+    def _put(self, entry: Entry, payload: Path) -> Entry:
+        wanted = _debug_files(payload)
+        with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
+            packed, debug = self._put_tree(payload, Path(scratch, "blob")), None
+            if debugdata.all_in(self._debug, wanted):
+                data = Path(scratch, "debug")
+                debugdata.collect(self._debug, wanted, data)
+                debug = self._put_tree(data, Path(scratch, "blob"))
+            made = self._signed(
+                replace(entry, payload=packed.tree, blob=packed.blob, size=packed.size, debug=debug)
+            )
+            file = Path(scratch, "entry")
+            file.write_text(made.to_json(), encoding="ascii")
+            self.files.write(made.place, file)
+        return made
+
+    def _put_tree(self, root: Path, file: Path) -> Packed:
+        before = tree.digest(root)
+        with file.open("wb") as stream:
+            tree.pack(root, stream)
+        if tree.digest(root) != before:
+            raise PlaceError(f"{root} has changed meanwhile")
+        packed = Packed(before, tree.sha256(file), file.stat().st_size)
+        # Also where there is one: `prune` leaves alone what was written lately.
+        self.files.write(blob_place(packed.blob), file)
+        return packed
+
+    def _signed(self, entry: Entry) -> Entry:
+        if self._signer is None:
+            return entry
+        return replace(entry, signature=self._signer.sign(entry.signed()))
+
+    def _write(self, place: str, data: bytes) -> None:
+        with tempfile.NamedTemporaryFile(prefix="rezbuild-store-") as file:
+            file.write(data)
+            file.flush()
+            self.files.write(place, Path(file.name))
+
+    def _fetch(self, packed: Packed, target: Path) -> None:
+        self.files.fetch(blob_place(packed.blob), target, packed.blob, packed.size)
+
+    def _unpack(self, packed: Packed, target: Path) -> None:
+        """Raises StoreError or PlaceError."""
+        with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
+            blob = Path(scratch, "blob")
+            self._fetch(packed, blob)
+            with blob.open("rb") as stream:
+                tree.unpack(stream, target, packed.tree)
+
+    def _bytes(self, entry: Entry, packed: Packed) -> bytes:
+        with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
+            file = Path(scratch, "blob")
+            try:
+                self._fetch(packed, file)
+            except PlaceError as trouble:
+                raise self._refusal(entry, trouble) from None
+            return file.read_bytes()
+
+    def _take_debug(self, entry: Entry, payload: Path) -> None:
+        """Puts debug data where a build would have put it; the payload is as good without."""
+        wanted = _debug_files(payload)
+        if entry.debug is None or debugdata.all_in(self._debug, wanted):
+            return
+        try:
+            with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
+                data = Path(scratch, "debug")
+                self._unpack(entry.debug, data)
+                debugdata.restore(data, wanted, self._debug)
+        except (PlaceError, RezbuildError, OSError) as error:
+            why = error.message if isinstance(error, RezbuildError) else str(error)
+            self._say(
+                f"{entry.name} {entry.version}: notice: its debug data cannot be had from the "
+                f"store {self.shown}: {why}"
+            )
+
+    def _names(self, folder: str) -> list[str]:
+        try:
+            return self.files.names(folder)
+        except PlaceError as trouble:
+            raise StoreError(
+                f"the store {self.shown} cannot be read: {trouble}",
+                advice=["look at REZBUILD_STORE, and at the rights there"],
+            ) from None
+
+
+def _debug_files(payload: Path) -> set[Path]:
+    return debugdata.files(manifest.read(payload) or {})
+
+
+def _check_record(payload: Path, name: str, version: str, inputs: Mapping[str, Any]) -> None:
+    """Sees that a payload is the one that inputs speak of, as far as it says itself.
+
+    Raises:
+        StoreError: It is another one.
+    """
+    record = manifest.read(payload) or {}
+    said = {"name": name, "version": version, "fingerprint": inputs.get("fingerprint")}
+    for what, wanted in said.items():
+        if record.get(what) != wanted:
+            raise StoreError(
+                f"its {manifest.MANIFEST} says {what} {record.get(what)!r}, not {wanted!r}"
+            )
