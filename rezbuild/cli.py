@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rezbuild import __version__, commands
+from rezbuild import __version__, commands, store_command
 from rezbuild.errors import MachineError, RezbuildError, defect
 from rezbuild.screen import printable
 from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
@@ -25,6 +25,9 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_OFFLINE=1          the cache and mirror folders only
   REZBUILD_JOBS               parallel jobs of all that is built at once; default: what Rez says
   REZBUILD_TRUST_CACHE=1      the cache may hold files of other users
+  REZBUILD_STORE              folder or address of built payloads: taken instead of built
+  REZBUILD_STORE_SIGN         private key (PEM, Ed25519) that signs what is put there
+  REZBUILD_STORE_TRUST        public keys: what none of them has signed is not taken
   REZBUILD_CCACHE             1 or the path of ccache: compilers run through it; default: off
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
@@ -44,6 +47,7 @@ exit codes:
   3 catalogue       7 a build step failed     11 Rez failed
                                               12 a check of a payload failed
                                               13 something installed is outdated
+                                              14 the store fails
 """
 
 
@@ -109,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(parsers)
     _add_reproduce(parsers)
     _add_stage(parsers)
+    _add_store(parsers)
     _add_doctor(parsers)
     return parser
 
@@ -397,6 +402,11 @@ def _add_stage(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     _glibc_option(parser)
     _recipes_option(parser)
     parser.set_defaults(command=commands.stage)
+
+
+def _add_store(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(parsers, "store", store_command.SUMMARY, store_command.EPILOG)
+    store_command.add_arguments(parser, _recipes_option)
 
 
 def _add_doctor(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

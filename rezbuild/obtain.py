@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from rezbuild import catalogue, locks, manifest
 from rezbuild.audit import glibc
 from rezbuild.bake import Inputs, Job, baked
 from rezbuild.catalogue import Recipe, Release
-from rezbuild.errors import StoreError, UsageError
+from rezbuild.errors import MachineError, StoreError, UsageError
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
@@ -60,26 +61,34 @@ def has(
 def _taken_or_baked(job: Job, store: Store, settings: Settings) -> Iterator[Path]:
     gathered = Inputs.gather(job, settings)
     inputs = keys.inputs_of(gathered)
-    name, profile = gathered.recipe.name, inputs["profile"]
     with _staging(job) as staging:
         ready = (manifest.read(staging) or {}).get("fingerprint") == gathered.fingerprint
         taken = not ready and not settings.store_fresh and _taken(inputs, staging, store)
         if taken:
-            _check_glibc(name, job, staging, settings)
+            _check_glibc(gathered.recipe.name, job, staging, settings)
             yield staging
     if not taken:
         with baked(job, settings) as payload:
-            store.put(
-                *(name, job.version, profile, keys.key(inputs), inputs, payload),
-                fresh=settings.store_fresh,
-            )
+            _put(inputs, payload, store, fresh=settings.store_fresh)
             yield payload
 
 
-def _taken(inputs: dict[str, object], staging: Path, store: Store) -> bool:
+def _put(inputs: Mapping[str, Any], payload: Path, store: Store, *, fresh: bool) -> None:
+    """Puts there what has been built; whatever comes of it, that is built."""
+    name, version = inputs["name"], inputs["version"]
+    try:
+        store.put(
+            *(name, version, inputs["profile"], keys.key(inputs), inputs, payload), fresh=fresh
+        )
+    except (StoreError, OSError) as error:
+        why = error.message if isinstance(error, StoreError) else MachineError.of(error).message
+        print(f"{name} {version}: notice: not put into the store {store.shown}: {why}")
+
+
+def _taken(inputs: Mapping[str, Any], staging: Path, store: Store) -> bool:
     """Takes the payload of these inputs, where it is there and sound; the user is told."""
     what = f"{inputs['name']} {inputs['version']}"
-    entry = store.find(keys.key(inputs), str(inputs["name"]), str(inputs["version"]))
+    entry = store.find(keys.key(inputs), inputs["name"], inputs["version"])
     if entry is None:
         print(f"{what}: {_absent(inputs, store)}")
         return False
@@ -103,9 +112,9 @@ def _take(entry: Entry, staging: Path, store: Store) -> None:
     print(f"{entry.name} {entry.version}: taken from the store {store.shown}")
 
 
-def _absent(inputs: dict[str, object], store: Store) -> str:
+def _absent(inputs: Mapping[str, Any], store: Store) -> str:
     """That it is not there, and how far what is there of the version is from it."""
-    entries = store.entries(str(inputs["name"]), str(inputs["version"]))
+    entries = store.entries(inputs["name"], inputs["version"])
     others = [keys.differences(inputs, entry.inputs) for entry in entries]
     said = f"not in the store {store.shown}"
     if others:

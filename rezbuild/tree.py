@@ -11,18 +11,18 @@ import json
 import os
 import stat
 import tarfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import zstandard
 
+from rezbuild import scratch
 from rezbuild import unpack as archives
 from rezbuild.errors import RezbuildError, StoreError
 
 # Rez writes them into a variant that it installs, with times and places.
-_OF_REZ = ("build.rxt", "variant.json")
+OF_REZ = ("build.rxt", "variant.json")
 # A python of 108 MB: 36 MB in one second; level 9 makes 32 MB of it in four, level 19 28 MB in 100.
 _LEVEL = 3
 # Bytes of memory that a blob may ask for, which says so itself (RFC 8878, 3.1.1.1.2).
@@ -103,8 +103,8 @@ def unpack(stream: BinaryIO, target: Path, digest: str) -> None:
         StoreError: It is damaged, would reach outside, or is another payload. Nothing is left.
         OSError: The disk cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as scratch:
-        archive, tree = Path(scratch, "payload.tar"), Path(scratch, "payload")
+    with scratch.private(target.parent, ".unpack-") as folder:
+        archive, tree = folder / "payload.tar", folder / "payload"
         try:
             _inflate(stream, archive)
             archives.unpack(archive, tree)
@@ -158,7 +158,7 @@ def _walk(root: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
         for name in (*folders, *names):
             path = Path(folder, name)
             place = path.relative_to(root).as_posix()
-            if place not in _OF_REZ:
+            if place not in OF_REZ:
                 found.append((os.fsencode(place), place, path))
     for _, place, path in sorted(found):
         status = path.lstat()

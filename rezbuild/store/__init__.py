@@ -11,20 +11,20 @@ that is down, full, slow or read-only is told of once, and the build goes on wit
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rezbuild import manifest, tree
-from rezbuild.errors import MachineError, RezbuildError, StoreError
+from rezbuild import scratch, tree
+from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.settings import Settings
-from rezbuild.store import debugdata
+from rezbuild.store.debugdata import Kept
 from rezbuild.store.entry import BLOBS, MOST, SUFFIX, Entry, Packed, blob_place, entry_place
-from rezbuild.store.files import open_files
-from rezbuild.store.patience import PlaceError, check
+from rezbuild.store.packing import check_record, packed, temporary
+from rezbuild.store.patience import PlaceError, check, reason
 from rezbuild.store.signing import Signer, Trust
 
 __all__ = ["Entry", "Packed", "Store"]
@@ -38,8 +38,8 @@ class Store:
         sign: The private key (Ed25519, PEM) that signs what is put there.
         trust: Public keys: what none of them has signed is refused. None: anything is taken.
         say: Is told of what is refused, and of a store that cannot be used.
-        settings: Timeouts, and the cache that debug data is kept in; by default those of a machine
-            where nothing is set.
+        settings: Timeouts, and the cache that debug data is kept in; without them the timeouts are
+            the default ones, and debug data is left alone.
 
     Attributes:
         files: What it is made of.
@@ -59,11 +59,12 @@ class Store:
         say: Callable[[str], None] = print,
         settings: Settings | None = None,
     ) -> None:
-        settings = settings or Settings.read({})
-        self.files = open_files(url, settings, say)
+        from rezbuild.store.files import open_files  # noqa: PLC0415 (fsspec is slow to import)
+
+        self.files = open_files(url, settings or Settings.read({}), say)
         self.trouble = ""
         self._say = say
-        self._debug = settings.cache / "debug"
+        self._kept = Kept(settings.cache / "debug" if settings else None)
         self._signer = Signer(sign) if sign else None
         self._trust = Trust(trust) if trust else None
 
@@ -90,9 +91,10 @@ class Store:
         return self._look(entry_place(name, version, key))
 
     def entries(self, name: str, version: str) -> Iterator[Entry]:
-        """The sound entries of a version; the user is told of the others."""
-        found = (self._look(place) for place in self.places(name, version))
-        return (entry for entry in found if entry)
+        """The sound entries of a version."""
+        for place in self.places(name, version):
+            with contextlib.suppress(StoreError, PlaceError):
+                yield self.load(place)
 
     def put(  # noqa: PLR0913, PLR0917 (what an entry says first)
         self,
@@ -104,8 +106,10 @@ class Store:
         payload: Path,
         *,
         fresh: bool = False,
-    ) -> Entry | None:
+    ) -> Entry:
         """Puts a payload there, first itself and then its entry; what is there and sound is kept.
+
+        Where the store cannot be written, the user is told, and that is all.
 
         Args:
             name: Of the package.
@@ -117,24 +121,22 @@ class Store:
             fresh: Replace what is there, too.
 
         Returns:
-            What is there now; None where the store cannot be written, which the user is told of.
+            The entry that is there, or would be.
 
         Raises:
-            StoreError: The payload is not the one that the inputs speak of.
+            StoreError: The payload is not the one that the inputs speak of, or changes meanwhile.
+            OSError: It cannot be read, or there is no room for it in TMPDIR.
         """
-        _check_record(payload, name, version, inputs)
-        if self.trouble:
-            return None
-        place = entry_place(name, version, key)
-        try:
-            there = None if fresh else self._whole(place, payload)
-            return there or self._put(
-                Entry(key, name, version, profile, "", 0, "", inputs), payload
-            )
-        except (PlaceError, OSError) as error:
-            why = str(error) if isinstance(error, PlaceError) else MachineError.of(error).message
-            self._say(f"{name} {version}: notice: not put into the store {self.shown}: {why}")
-            return None
+        check_record(payload, name, version, inputs)
+        made = Entry(key, name, version, profile, "", 0, "", inputs)
+        there = None if fresh or self.trouble else self._whole(made.place, payload)
+        if there:
+            return there
+        with temporary() as folder:
+            made, blobs = self._pack(made, payload, folder)
+            if not self.trouble:
+                self._send(made, blobs)
+        return made
 
     def take(self, entry: Entry, target: Path) -> None:
         """Makes a payload of an entry, at a place where nothing is, and takes its debug data along.
@@ -147,11 +149,11 @@ class Store:
             StoreError: It is damaged, or is another one, or cannot be had. Nothing is left.
             OSError: The disk cannot be written.
         """
-        with tempfile.TemporaryDirectory(prefix=".take-", dir=target.parent) as scratch:
-            arrived = Path(scratch, "payload")
+        with scratch.private(target.parent, ".take-") as folder:
+            arrived = folder / "payload"
             try:
                 self._unpack(entry.packed, arrived)
-                _check_record(arrived, entry.name, entry.version, entry.inputs)
+                check_record(arrived, entry.name, entry.version, entry.inputs)
             except (PlaceError, StoreError) as error:
                 raise self._refusal(entry, error) from None
             self._take_debug(entry, arrived)
@@ -188,12 +190,12 @@ class Store:
         carried = entry
         if entry.debug and not debug:
             carried = replace(entry, debug=None, signature="")
-        packed = [(carried.packed, blob), *([(carried.debug, debug)] if carried.debug else [])]
+        parts = [(carried.packed, blob), *([(carried.debug, debug)] if carried.debug else [])]
         try:
             self.check_signature(entry)
-            for said, data in packed:
+            for said, data in parts:
                 check((len(data), hashlib.sha256(data).hexdigest()), said.blob, said.size)
-            for said, data in packed:
+            for said, data in parts:
                 self._write(blob_place(said.blob), data)
             self._write(carried.place, self._signed(carried).to_json().encode("ascii"))
         except (PlaceError, StoreError) as error:
@@ -254,6 +256,25 @@ class Store:
         if self._trust:
             self._trust.check(entry.signed(), entry.signature)
 
+    def faults(self, entry: Entry) -> Iterator[tuple[str, str]]:
+        """Which of an entry's blobs are not what they should be, by their places, and why.
+
+        Raises:
+            PlaceError: The store cannot be read.
+        """
+        for part in filter(None, (entry.packed, entry.debug)):
+            with temporary() as folder:
+                try:
+                    self._unpack(part, folder / "tree")
+                    if part == entry.packed:
+                        check_record(folder / "tree", entry.name, entry.version, entry.inputs)
+                except StoreError as error:
+                    yield blob_place(part.blob), error.message
+                except PlaceError as error:
+                    if not (error.damaged or error.missing):
+                        raise
+                    yield blob_place(part.blob), str(error)
+
     def _look(self, place: str) -> Entry | None:
         if self.trouble:
             return None
@@ -273,54 +294,43 @@ class Store:
         self._say(f"notice: the store {self.shown} cannot be used: {trouble}")
 
     def _refusal(self, entry: Entry, why: PlaceError | StoreError) -> StoreError:
-        reason = why.message if isinstance(why, StoreError) else str(why)
         return StoreError(
-            f"{entry.place} of the store {self.shown} is refused: {reason}",
+            f"{entry.place} of the store {self.shown} is refused: {reason(why)}",
             advice=["rezbuild store verify looks at all that is there"],
         )
 
     def _whole(self, place: str, payload: Path) -> Entry | None:
-        """What is at a place, if nothing can be said against it."""
-        try:
-            found = self.load(place)
-            with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
-                for packed in filter(None, (found.packed, found.debug)):
-                    self._fetch(packed, Path(scratch, "blob"))
-        except StoreError:
-            return None
-        except PlaceError as trouble:
-            if trouble.missing or trouble.damaged:
+        """What is at a place, if nothing can be said against it and nothing be added to it."""
+        with temporary() as folder:
+            try:
+                found = self.load(place)
+                for part in filter(None, (found.packed, found.debug)):
+                    self._fetch(part, folder / "blob")
+            except (PlaceError, StoreError):
                 return None
-            raise
-        more = not found.debug and debugdata.all_in(self._debug, _debug_files(payload))
-        return None if more else found
+            more = not found.debug and self._kept.collect(payload, folder / "debug")
+        return None if more or (self._signer and not found.signature) else found
 
-    def _put(self, entry: Entry, payload: Path) -> Entry:
-        wanted = _debug_files(payload)
-        with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
-            packed, debug = self._put_tree(payload, Path(scratch, "blob")), None
-            if debugdata.all_in(self._debug, wanted):
-                data = Path(scratch, "debug")
-                debugdata.collect(self._debug, wanted, data)
-                debug = self._put_tree(data, Path(scratch, "blob"))
-            made = self._signed(
-                replace(entry, payload=packed.tree, blob=packed.blob, size=packed.size, debug=debug)
-            )
-            file = Path(scratch, "entry")
-            file.write_text(made.to_json(), encoding="ascii")
-            self.files.write(made.place, file)
-        return made
+    def _pack(self, entry: Entry, payload: Path, folder: Path) -> tuple[Entry, list[Path]]:
+        """The entry of a payload, and its packed files."""
+        blobs = [folder / "payload.blob"]
+        own, debug = packed(payload, blobs[0]), None
+        if self._kept.collect(payload, folder / "debug"):
+            blobs.append(folder / "debug.blob")
+            debug = packed(folder / "debug", blobs[1])
+        made = replace(entry, payload=own.tree, blob=own.blob, size=own.size, debug=debug)
+        return self._signed(made), blobs
 
-    def _put_tree(self, root: Path, file: Path) -> Packed:
-        before = tree.digest(root)
-        with file.open("wb") as stream:
-            tree.pack(root, stream)
-        if tree.digest(root) != before:
-            raise PlaceError(f"{root} has changed meanwhile")
-        packed = Packed(before, tree.sha256(file), file.stat().st_size)
-        # Also where there is one: `prune` leaves alone what was written lately.
-        self.files.write(blob_place(packed.blob), file)
-        return packed
+    def _send(self, entry: Entry, blobs: Sequence[Path]) -> None:
+        try:
+            for part, blob in zip(filter(None, (entry.packed, entry.debug)), blobs):
+                # Also where there is one: `prune` leaves alone what was written lately.
+                self.files.write(blob_place(part.blob), blob)
+                self._fetch(part, blob)
+            self._write(entry.place, entry.to_json().encode("ascii"))
+        except PlaceError as trouble:
+            what = f"{entry.name} {entry.version}"
+            self._say(f"{what}: notice: not put into the store {self.shown}: {trouble}")
 
     def _signed(self, entry: Entry) -> Entry:
         if self._signer is None:
@@ -328,41 +338,39 @@ class Store:
         return replace(entry, signature=self._signer.sign(entry.signed()))
 
     def _write(self, place: str, data: bytes) -> None:
-        with tempfile.NamedTemporaryFile(prefix="rezbuild-store-") as file:
-            file.write(data)
-            file.flush()
-            self.files.write(place, Path(file.name))
+        with temporary() as folder:
+            file = folder / "file"
+            file.write_bytes(data)
+            self.files.write(place, file)
 
-    def _fetch(self, packed: Packed, target: Path) -> None:
-        self.files.fetch(blob_place(packed.blob), target, packed.blob, packed.size)
+    def _fetch(self, part: Packed, target: Path) -> None:
+        self.files.fetch(blob_place(part.blob), target, part.blob, part.size)
 
-    def _unpack(self, packed: Packed, target: Path) -> None:
+    def _unpack(self, part: Packed, target: Path) -> None:
         """Raises StoreError or PlaceError."""
-        with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
-            blob = Path(scratch, "blob")
-            self._fetch(packed, blob)
+        with temporary() as folder:
+            blob = folder / "blob"
+            self._fetch(part, blob)
             with blob.open("rb") as stream:
-                tree.unpack(stream, target, packed.tree)
+                tree.unpack(stream, target, part.tree)
 
-    def _bytes(self, entry: Entry, packed: Packed) -> bytes:
-        with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
-            file = Path(scratch, "blob")
+    def _bytes(self, entry: Entry, part: Packed) -> bytes:
+        with temporary() as folder:
+            file = folder / "blob"
             try:
-                self._fetch(packed, file)
+                self._fetch(part, file)
             except PlaceError as trouble:
                 raise self._refusal(entry, trouble) from None
             return file.read_bytes()
 
     def _take_debug(self, entry: Entry, payload: Path) -> None:
         """Puts debug data where a build would have put it; the payload is as good without."""
-        wanted = _debug_files(payload)
-        if entry.debug is None or debugdata.all_in(self._debug, wanted):
+        if entry.debug is None or not self._kept.lacks(payload):
             return
         try:
-            with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as scratch:
-                data = Path(scratch, "debug")
-                self._unpack(entry.debug, data)
-                debugdata.restore(data, wanted, self._debug)
+            with temporary() as folder:
+                self._unpack(entry.debug, folder / "debug")
+                self._kept.add(payload, folder / "debug")
         except (PlaceError, RezbuildError, OSError) as error:
             why = error.message if isinstance(error, RezbuildError) else str(error)
             self._say(
@@ -378,22 +386,3 @@ class Store:
                 f"the store {self.shown} cannot be read: {trouble}",
                 advice=["look at REZBUILD_STORE, and at the rights there"],
             ) from None
-
-
-def _debug_files(payload: Path) -> set[Path]:
-    return debugdata.files(manifest.read(payload) or {})
-
-
-def _check_record(payload: Path, name: str, version: str, inputs: Mapping[str, Any]) -> None:
-    """Sees that a payload is the one that inputs speak of, as far as it says itself.
-
-    Raises:
-        StoreError: It is another one.
-    """
-    record = manifest.read(payload) or {}
-    said = {"name": name, "version": version, "fingerprint": inputs.get("fingerprint")}
-    for what, wanted in said.items():
-        if record.get(what) != wanted:
-            raise StoreError(
-                f"its {manifest.MANIFEST} says {what} {record.get(what)!r}, not {wanted!r}"
-            )

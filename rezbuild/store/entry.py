@@ -113,8 +113,9 @@ class Entry:
         ]
         if not all(fits):
             raise ValueError
-        own = {name: self.inputs.get(name) for name in ("name", "version", "profile")}
-        if own != {"name": self.name, "version": self.version, "profile": self.profile}:
+        # Those of a build say all of it.
+        own = {"name": self.name, "version": self.version, "profile": self.profile}
+        if any(self.inputs.get(what, value) != value for what, value in own.items()):
             raise StoreError("its inputs are those of another package")
         if keys.key(self.inputs) != self.key:
             raise StoreError("its inputs do not hash to its key")

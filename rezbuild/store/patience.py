@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from rezbuild.errors import RezbuildError
+from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.refusals import RouteError
 from rezbuild.settings import Settings
 from rezbuild.timed import Timed
@@ -32,6 +32,11 @@ class PlaceError(Exception):
     def __init__(self, reason: str, *, missing: bool = False, damaged: bool = False) -> None:
         super().__init__(reason)
         self.missing, self.damaged = missing, damaged
+
+
+def reason(error: PlaceError | StoreError) -> str:
+    """What is wrong, in one sentence without a full stop."""
+    return error.message if isinstance(error, StoreError) else str(error)
 
 
 def limit(settings: Settings) -> Callable[[int], float]:
@@ -73,7 +78,7 @@ def patiently(work: Callable[[], T], seconds: float) -> T:
         raise PlaceError(str(error), missing=error.missing) from None
     except RezbuildError as error:
         raise PlaceError(error.message) from None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise PlaceError("it is not there", missing=True) from None
     except Exception as error:  # noqa: BLE001 (each of the libraries has its own)
         raise PlaceError(_words(error)) from None
