@@ -99,7 +99,7 @@ class Settings:
             cxx=env.get("REZBUILD_CXX") or None,
             ccache=_ccache(env),
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
-            store=_store(env),
+            store=_store(env) or None,
             store_sign=_file(env, "REZBUILD_STORE_SIGN"),
             store_trust=_files(env, "REZBUILD_STORE_TRUST"),
             store_entry=_file(env, "REZBUILD_STORE_ENTRY"),
@@ -146,13 +146,21 @@ def _words(env: Mapping[str, str], name: str, what: str) -> list[str]:
         ) from None
 
 
-def _store(env: Mapping[str, str]) -> str | None:
+def scheme(address: str) -> str:
+    """What an address begins with, as ``s3``; "" where it is a folder."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", address)
+    return found[1].lower() if found else ""
+
+
+def is_folder(store: str) -> bool:
+    """Whether a store is a folder; else it is behind a network."""
+    return scheme(store) in ("", "file")
+
+
+def _store(env: Mapping[str, str]) -> str:
     """An address, or an absolute folder; which addresses there are, fsspec knows."""
     text = env.get("REZBUILD_STORE", "").strip()
-    scheme, colon, _ = text.partition(":")
-    if not text or (colon and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme)):
-        return text or None
-    return str(_path(text, "REZBUILD_STORE"))
+    return text if not text or scheme(text) else str(_path(text, "REZBUILD_STORE"))
 
 
 def _file(env: Mapping[str, str], name: str) -> Path | None:

@@ -20,7 +20,8 @@ from typing import Any
 
 from rezbuild import scratch, tree
 from rezbuild.errors import RezbuildError, StoreError
-from rezbuild.settings import Settings
+from rezbuild.refusals import public_address
+from rezbuild.settings import Settings, is_folder
 from rezbuild.store.debugdata import Kept
 from rezbuild.store.entry import BLOBS, MOST, SUFFIX, Entry, Packed, blob_place, entry_place
 from rezbuild.store.packing import check_record, packed, temporary
@@ -70,13 +71,17 @@ class Store:
 
     @classmethod
     def of(cls, settings: Settings, say: Callable[[str], None]) -> Store | None:
-        """The one that REZBUILD_STORE names, or None.
+        """The one that REZBUILD_STORE names; None where there is none that may be asked.
 
         Raises:
             UsageError: Its address makes no sense.
             MachineError: A library that it needs is not installed, or a key cannot be read.
         """
         if settings.store is None:
+            return None
+        if settings.offline and not is_folder(settings.store):
+            shown = public_address(settings.store)
+            say(f"notice: the store {shown} is not asked: REZBUILD_OFFLINE is set")
             return None
         return cls(
             settings.store,

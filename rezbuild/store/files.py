@@ -25,7 +25,7 @@ from rezbuild.download import Part, Web
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.fetch import below
 from rezbuild.refusals import public_address
-from rezbuild.settings import Settings
+from rezbuild.settings import Settings, scheme
 from rezbuild.store.patience import PlaceError, check, limit, patiently
 
 T = TypeVar("T")
@@ -75,19 +75,19 @@ def open_files(url: str, settings: Settings, say: Callable[[str], None]) -> File
         UsageError: The address makes no sense.
         MachineError: What reaches such an address is not installed.
     """
-    scheme = re.match(r"([a-z0-9+.-]*):", url, re.IGNORECASE)
-    if scheme is None:
+    kind = scheme(url)
+    if not kind:
         return Folder(Path(url), settings)
-    if scheme[1].lower() == "file":
+    if kind == "file":
         # As of REZBUILD_MIRRORS; fsspec would take a %20 for itself.
         return Folder(Path(url2pathname(urlsplit(url).path)), settings)
-    if scheme[1].lower() in ("http", "https"):
+    if kind in ("http", "https"):
         return Pages(url, settings, say)
     try:
         # What others have put there meanwhile is to be seen.
         system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError:
-        raise _not_installed(scheme[1], public_address(url)) from None
+        raise _not_installed(kind, public_address(url)) from None
     except Exception as error:  # noqa: BLE001 (each of the libraries has its own)
         raise UsageError(
             f"REZBUILD_STORE={public_address(url)} cannot be used ({type(error).__name__})",
@@ -96,13 +96,13 @@ def open_files(url: str, settings: Settings, say: Callable[[str], None]) -> File
     return Shared(url, system, root, settings)
 
 
-def _not_installed(scheme: str, shown: str) -> MachineError:
-    library = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}.get(scheme)
+def _not_installed(kind: str, shown: str) -> MachineError:
+    library = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs"}.get(kind)
     advice = f"pip install {library}, into the Python that Rez runs in" if library else ""
     return MachineError(
         f"the store {shown} cannot be reached: "
-        f"{library or 'what fsspec needs for ' + scheme + '://'} is not installed",
-        advice=[advice or f"fsspec's documentation says what {scheme}:// needs"],
+        f"{library or 'what fsspec needs for ' + kind + '://'} is not installed",
+        advice=[advice or f"fsspec's documentation says what {kind}:// needs"],
     )
 
 
