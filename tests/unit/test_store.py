@@ -185,7 +185,9 @@ def test_damage_is_refused_and_made_good(shelf, root, tmp_path, damage):
 
 def test_a_payload_that_says_it_is_another(shelf, root, tmp_path):
     """Sound as far as sums go: somebody has put it there by hand."""
-    forged = put(shelf.store, payload(tmp_path / "forged", fingerprint="f" * 16), fingerprint="f" * 16)
+    forged = put(
+        shelf.store, payload(tmp_path / "forged", fingerprint="f" * 16), fingerprint="f" * 16
+    )
     good = put(shelf.store, root)
     shelf.folder.joinpath(good.place).write_text(
         replace(good, payload=forged.payload, blob=forged.blob, size=forged.size).to_json()
