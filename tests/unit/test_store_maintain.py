@@ -129,15 +129,9 @@ def test_what_nothing_names_goes_after_a_day(entries, folder, set_up, capsys):
     for path in folder.rglob("*"):
         aged(folder, path.relative_to(folder).as_posix(), 1.1)
     _, out, _ = run(capsys, "prune", "--unused")
-    assert (
-        sorted(out.splitlines())
-        == sorted(
-            f"{place}: no entry names it; removed"
-            for place in (blob(two), "payloads/.part-killed", "thing/1.0/.part-killed")
-        )
-        + ["3 files removed"]
-        or "3 files removed" in out
-    )
+    gone = (blob(two), "payloads/.part-killed", "thing/1.0/.part-killed")
+    said = [f"{place}: no entry names it; removed" for place in gone]
+    assert sorted(out.splitlines()) == sorted([*said, "3 files removed"])
     assert (folder / blob(one)).exists()
     assert (folder / "payloads/of-the-studios-own").exists()
     assert run(capsys, "verify")[0] == 0
@@ -155,7 +149,6 @@ def test_a_blob_that_is_written_again_is_young_again(entries, folder, tmp_path):
 
 def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):
     store = Store(str(folder))
-    store.files._silence = 0.2
     (folder / entries[0].place).unlink()
     (folder / entries[0].place).mkdir()
     with pytest.raises(StoreError, match="cannot be read: Is a directory"):
@@ -168,7 +161,7 @@ def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):
     [
         (["prune"], 2, "nothing to prune"),
         (["add", "thing"], 14, "no version of thing in 'thing' is installed"),
-        (["add", "1 2 3"], 2, "is not a Rez request"),
+        (["add", "~zlib"], 2, "there is nothing to build"),
     ],
 )
 def test_what_makes_no_sense(folder, set_up, capsys, argv, code, said):
