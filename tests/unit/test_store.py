@@ -365,7 +365,7 @@ def test_debug_data_comes_along(tmp_path, root, machines):
     shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
     # It is put there also when a machine has it that comes later.
-    os.unlink(shelves[0].entries()[0])
+    shelves[0].entries()[0].unlink()
     bare = put(Shelf(tmp_path / "store").store, root)
     assert bare.debug is None
     assert put(shelves[0].store, root) == entry

@@ -99,10 +99,9 @@ def test_it_is_not_written(folder, root, tmp_path):
     with served(folder) as (address, _):
         store = Store(f"http://me:geheim@{address}/store", say=said.append)
         put(store, root, other=True)
-        assert said == [
-            f"thing 1.0: notice: not put into the store http://{address}/store: "
-            "what is behind a web server can be read only"
-        ]
+        (line,) = said
+        assert line.startswith(f"thing 1.0: notice: not put into the store http://{address}/store")
+        assert line.endswith(": what is behind a web server can be read only")
         with pytest.raises(StoreError, match="can be read only"):
             list(maintain.prune(store, days=-1, unused=False))
         assert find(store)
