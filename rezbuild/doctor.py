@@ -17,7 +17,7 @@ from rez.config import config
 from rezbuild import ccache, repository, toml, toolchain
 from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.settings import Settings
-from rezbuild.store import Store
+from rezbuild.store import Store, maintain
 
 # Where headers stand that a distribution keeps apart, beside the compiler's own folders.
 _HEADER_FOLDERS = ("/usr/include/freetype2",)
@@ -160,7 +160,7 @@ def _store(settings: Settings) -> Iterator[Check]:
     told: list[str] = []
     try:
         store = Store.of(settings, told.append)
-        found = f"{store.shown}, with {len(store.names())} packages" if store else None
+        found = f"{store.shown}, with {len(maintain.names(store))} packages" if store else None
     except RezbuildError as error:
         found, told = None, ["; ".join([error.message, *error.advice])]
     yield Check("store", found, "payloads from it", advice="; ".join(told))

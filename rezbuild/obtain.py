@@ -68,6 +68,8 @@ def _taken_or_baked(job: Job, store: Store, settings: Settings) -> Iterator[Path
             _check_glibc(gathered.recipe.name, job, staging, settings)
             yield staging
     if not taken:
+        for name, against in inputs["against"].items():
+            store.recall_debug(name, **against, root=job.dependencies[name].root)
         with baked(job, settings) as payload:
             _put(inputs, payload, store, fresh=settings.store_fresh)
             yield payload

@@ -63,7 +63,7 @@ def planned(recipe: Recipe, release: Release, profile: str, tools: Toolchain) ->
         "patches": {path.name: tree.sha256(path) for path in recipe.patches(release)},
         "recipe": manifest.recipe_revision(recipe, release),
         "rezbuild": rezbuild.__version__,
-        **_of_machine(tools),
+        **of_machine(tools),
     }
 
 
@@ -110,7 +110,7 @@ def host_glibc() -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def _of_machine(tools: Toolchain) -> dict[str, Any]:
+def of_machine(tools: Toolchain) -> dict[str, Any]:
     """Compilers, flags and what else the steps are told or run, the same at each build."""
     told = toolchain.environment(tools, Path(), 0)
     return {
