@@ -152,6 +152,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "deep JSON": ("entry", lambda p: p.write_text("[" * 10**5), "no entry that can be read"),
     "a field more": ("entry", lambda p: edit(p, more=1), "no entry that can be read"),
     "a negative size": ("entry", lambda p: edit(p, size=-1), "no entry that can be read"),
+    "a size beyond all": ("entry", lambda p: edit(p, size=1 << 40), "no entry that can be read"),
     "a sum that leads out": ("entry", lambda p: edit(p, blob="../../x"), "no entry that can be"),
     "inputs that lie": ("entry", other_key, "its inputs do not hash to its key"),
     "another version": ("entry", lambda p: edit(p, version="2.0"), "are those of another package"),
