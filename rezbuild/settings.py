@@ -91,7 +91,7 @@ class Settings:
             cxx=env.get("REZBUILD_CXX") or None,
             ccache=_ccache(env),
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
-            host=_host(env),
+            host=host_label(env),
         )
 
 
@@ -121,7 +121,7 @@ def glibc_version(text: str, source: str) -> str | None:
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def _host(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
+def host_label(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
     """What is set, or the distribution and its version (os-release(5)): of 8.10, the 8.
 
     Minor versions of a distribution are made for each other; where they are not, as of Ubuntu, it
