@@ -240,6 +240,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         dependencies=_reachable(inputs.job.dependencies, work / "needs"),
         jobserver=os.environ.get(jobserver.VARIABLE, ""),
         debug_store=inputs.settings.cache / "debug",
+        limit=inputs.settings.step_timeout,
     )
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rezbuild import jobserver
+from rezbuild import jobserver, task
 from rezbuild.errors import BuildError
 
 # Below it is every prefix that is configured with: the same on each machine, and nowhere there.
@@ -57,6 +59,7 @@ class Build:
         dependencies: What Rez resolved, by name.
         jobserver: Where makes share the jobs with those of other builds, or "".
         debug_store: Where debug data is kept; see `rezbuild.debug`.
+        limit: Seconds that a step may take, or None.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Build:
     dependencies: Mapping[str, Dependency]
     jobserver: str = ""
     debug_store: Path = Path()
+    limit: float | None = None
     commands: list[list[str]] = field(default_factory=list)
 
     @property
@@ -160,7 +164,8 @@ class Build:
             descriptors: Open files that the program inherits.
 
         Raises:
-            BuildError: It failed; the message holds the last lines and the log's name.
+            BuildError: It failed, or took longer than a step may; the message holds the last lines
+                and the log's name.
         """
         self.commands.append(list(argv))
         step = f"{len(self.commands):02d}-{_label(argv)}"
@@ -176,7 +181,12 @@ class Build:
         # Into a log that is read meanwhile.
         print(f"{time.monotonic() - began:.0f} s" if status == 0 else "failed", flush=True)
         if status != 0:
-            raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", status, log)
+            how = (
+                _how(status)
+                if status is not None
+                else f"longer than REZBUILD_STEP_TIMEOUT, {self.limit:g} s"
+            )
+            raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", how, log)
 
     def make(self, *arguments: str) -> None:
         """``make`` with as many jobs as this build may have."""
@@ -233,21 +243,39 @@ class Build:
         env: Mapping[str, str],
         output: int,
         descriptors: Sequence[int],
-    ) -> int:
+    ) -> int | None:
+        """Runs a program; its exit code, or None where it was ended for taking too long."""
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 argv,
                 cwd=folder,
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                check=False,
                 pass_fds=descriptors,
+                # A group of its own, to be ended as one; by default Ctrl-C reaches it as well.
+                start_new_session=self.limit is not None,
             )
         except OSError as error:
             raise BuildError(f"{argv[0]} does not run: {error.strerror}") from None
-        return done.returncode
+        with process:
+            try:
+                return process.wait(self.limit)
+            except subprocess.TimeoutExpired:
+                self._end(process)
+                return None
+            except BaseException:
+                self._end(process)
+                raise
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Ends a step, with all that it has started."""
+        task.end(process.pid)
+        if self.limit is not None:
+            # What has lost its parent, and is of its group still.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def _label(argv: Sequence[str]) -> str:
@@ -255,10 +283,13 @@ def _label(argv: Sequence[str]) -> str:
     return "-".join(words[:2])
 
 
-def _failure(what: str, status: int, log: Path) -> BuildError:
+def _how(status: int) -> str:
+    return f"exit code {status}" if status >= 0 else f"killed by signal {-status}"
+
+
+def _failure(what: str, how: str, log: Path) -> BuildError:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
-    ended = f"exit code {status}" if status >= 0 else f"killed by signal {-status}"
     return BuildError(
-        f"{what}: {ended}. The last lines of {log}:\n" + "\n".join(f"    {line}" for line in lines),
+        f"{what}: {how}. The last lines of {log}:\n" + "\n".join(f"    {line}" for line in lines),
         advice=[f"the whole output: {log}"],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rezbuild import __version__, commands
+from rezbuild import __version__, commands, store_command
 from rezbuild.errors import MachineError, RezbuildError, defect
 from rezbuild.screen import printable
 from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
@@ -25,6 +26,9 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_OFFLINE=1          the cache and mirror folders only
   REZBUILD_JOBS               parallel jobs of all that is built at once; default: what Rez says
   REZBUILD_TRUST_CACHE=1      the cache may hold files of other users
+  REZBUILD_STORE              folder or address of built payloads: taken instead of built
+  REZBUILD_STORE_SIGN         private key (PEM, Ed25519) that signs what is put there
+  REZBUILD_STORE_TRUST        public keys: what none of them has signed is not taken
   REZBUILD_CCACHE             1 or the path of ccache: compilers run through it; default: off
   REZBUILD_HOST_LABEL         this kind of host, as in a matrix; default: such as debian12
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
@@ -35,6 +39,9 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_CONNECT_TIMEOUT, REZBUILD_SILENCE_TIMEOUT (seconds), REZBUILD_RETRIES
   REZBUILD_MIN_SPEED          bytes a second that a transfer must reach; default: 1000
   REZBUILD_MAX_SIZE           megabytes of a source of unknown size; default: 1000
+  REZBUILD_STEP_TIMEOUT       seconds that a step of a build may take; default: any
+  REZBUILD_SCHEDULER          builds on the farm of this scheduler, as tcp://host:8786
+  REZBUILD_FARM_CA, REZBUILD_FARM_CERT, REZBUILD_FARM_KEY   files for TLS in a farm
   REZBUILD_TRACE=1            shows where a defect of rezbuild itself is
 Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAGES_PATH ...).
 
@@ -45,6 +52,7 @@ exit codes:
   3 catalogue       7 a build step failed     11 Rez failed
                                               12 a check of a payload failed
                                               13 something installed is outdated
+                                              14 the store fails
 """
 
 
@@ -111,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(parsers)
     _add_reproduce(parsers)
     _add_stage(parsers)
+    _add_scheduler(parsers)
+    _add_worker(parsers)
+    _add_store(parsers)
     _add_doctor(parsers)
     return parser
 
@@ -225,6 +236,12 @@ def _wanted(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")
     _glibc_option(parser)
     _recipes_option(parser)
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="build on the workers of this farm, as tcp://host:8786; goes before"
+        " REZBUILD_SCHEDULER",
+    )
 
 
 def _add_fetch(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -443,6 +460,55 @@ def _add_stage(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.set_defaults(command=commands.stage)
 
 
+def _add_scheduler(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "scheduler",
+        "run the scheduler of a farm",
+        "examples:\n"
+        "  rezbuild scheduler                      for workers of this machine\n"
+        "  rezbuild scheduler --host 10.0.0.5      for others; with REZBUILD_FARM_CA, _CERT, _KEY\n"
+        "It runs until it is told to end. docs/farm.md says more.\n",
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
+    )
+    parser.add_argument("--port", type=_port, default=8786, help="default: 8786; 0: any")
+    parser.set_defaults(command=commands.scheduler)
+
+
+def _add_worker(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "worker",
+        "build for a farm",
+        "examples:\n"
+        "  rezbuild worker tcp://127.0.0.1:8786\n"
+        "  rezbuild worker tls://10.0.0.5:8786 --host 10.0.0.7 --label debian12\n"
+        "It has recipes, sources and a compiler of its own, as for a build by hand, and runs\n"
+        "until it is told to end. docs/farm.md says more.\n",
+    )
+    parser.add_argument("scheduler", metavar="ADDRESS", help="as in tcp://host:8786")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
+    )
+    parser.add_argument("--cores", type=_positive, help="jobs at once; default: all cores")
+    parser.add_argument(
+        "--label",
+        type=_label,
+        default="",
+        help="of this kind of host; goes before REZBUILD_HOST_LABEL",
+    )
+    parser.add_argument("--name", type=_label, default="", help="of this worker")
+    _recipes_option(parser)
+    parser.set_defaults(command=commands.worker)
+
+
+def _add_store(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(parsers, "store", store_command.SUMMARY, store_command.EPILOG)
+    store_command.add_arguments(parser, _recipes_option)
+
+
 def _add_doctor(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = _command(
         parsers, "doctor", "say what this machine lacks, and the command that installs it", ""
@@ -465,6 +531,18 @@ def _folder(text: str) -> Path:
     if not text:  # an unset variable of a script; it would be the current folder
         raise argparse.ArgumentTypeError("an empty name")
     return Path(text)
+
+
+def _port(text: str) -> int:
+    if whole_number(text) not in range(65536):
+        raise argparse.ArgumentTypeError("a whole number from 0 to 65535")
+    return int(text)
+
+
+def _label(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", text):
+        raise argparse.ArgumentTypeError("letters, digits and ._- only")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def _settings(arguments: argparse.Namespace) -> Settings:
     """The settings, with the options that go before them."""
-    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs")}
+    options = {name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler")}
     options["glibc_max"] = _ceiling(arguments)
     return replace(Settings.read(), **{name: v for name, v in options.items() if v})
 
@@ -121,7 +121,7 @@ def _work(
     )
     folder = recipes_folder(arguments)
     targets = _targets(arguments, settings)
-    with _lanes([target.lane for target in targets], settings, options) as work:
+    with _lanes([target.lane for target in targets], settings, options, folder) as work:
         prepare(work)
         drivers = work.drivers
         yield (
@@ -154,13 +154,22 @@ def _targets(arguments: argparse.Namespace, settings: Settings) -> list[Target]:
 
 
 @contextlib.contextmanager
-def _lanes(lanes: Sequence[Lane], settings: Settings, options: Options) -> Iterator[Lanes]:
-    """What builds in some lanes."""
+def _lanes(
+    lanes: Sequence[Lane], settings: Settings, options: Options, recipes: Path
+) -> Iterator[Lanes]:
+    """What builds in some lanes: here, or on a farm where a scheduler is named."""
     from rezbuild import toolchain, view  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.lanes import Lanes, here  # noqa: PLC0415 (see above)
 
     shown = view.choose()
-    yield Lanes(lanes, here(settings, toolchain.find(settings), options, shown), shown)
+    if not settings.scheduler:
+        yield Lanes(lanes, here(settings, toolchain.find(settings), options, shown), shown)
+        return
+    from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
+    from rezbuild.farm.lanes import FarmLanes, there  # noqa: PLC0415 (see above)
+
+    with Farm(settings.scheduler, settings, shown.say) as farm:
+        yield FarmLanes(lanes, there(farm, recipes, settings, options, shown), shown)
 
 
 def _environments(keys: Sequence[tuple[str, str]]) -> list[list[str]]:
@@ -447,21 +456,42 @@ def stage(arguments: argparse.Namespace) -> int:
     """``rezbuild stage``."""
     from rezbuild import graph, scratch  # noqa: PLC0415 (rez is slow to import)
     from rezbuild import stage as staging  # noqa: PLC0415 (not for every command)
-    from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
     settings = _settings(arguments)
-    fetcher = Fetcher(settings)
     recipes = graph.recipes(recipes_folder(arguments))
     target = arguments.folder.absolute()
     # Before anything is fetched.
     staging.check_target(target, graph.requirement(arguments.request).name)
-    steps = graph.plan(
-        recipes, [arguments.request], lambda _, release: fetcher.available(release, say)
-    )
+    steps = graph.plan(recipes, [arguments.request], staging.available(settings, say))
     work = (arguments.work or settings.cache / "stage").absolute()
     with scratch.folder():
         staging.stage(steps, target, work, settings)
     say(f"ready: {target} is the payload of {steps[-1]}")
+    return 0
+
+
+def scheduler(arguments: argparse.Namespace) -> int:
+    """``rezbuild scheduler``."""
+    from rezbuild.farm import serve  # noqa: PLC0415 (not for every command)
+
+    serve.scheduler(Settings.read(), arguments.host, arguments.port, say)
+    return 0
+
+
+def worker(arguments: argparse.Namespace) -> int:
+    """``rezbuild worker``."""
+    from rezbuild.farm import serve  # noqa: PLC0415 (rez is slow to import)
+
+    settings = Settings.read()
+    post = serve.Post(
+        scheduler=arguments.scheduler,
+        host=arguments.host,
+        cores=arguments.cores or 0,
+        label=arguments.label or settings.host,
+        name=arguments.name,
+        recipes=recipes_folder(arguments),
+    )
+    serve.worker(settings, post, say)
     return 0
 
 

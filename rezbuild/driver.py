@@ -17,7 +17,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 import rezbuild
-from rezbuild import jobserver, locks, manifest, publish, repository, scratch, space, staged
+from rezbuild import (
+    jobserver,
+    locks,
+    manifest,
+    obtain,
+    publish,
+    repository,
+    scratch,
+    space,
+    staged,
+)
 from rezbuild.audit import glibc
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
@@ -26,7 +36,8 @@ from rezbuild.graph import HERE, Lane, Step
 from rezbuild.platforms import Platform
 from rezbuild.repository import Installed
 from rezbuild.settings import Settings, version_variable
-from rezbuild.task import Task, attend
+from rezbuild.store import Store
+from rezbuild.task import Running, Task, attend
 from rezbuild.toolchain import Toolchain
 from rezbuild.view import Lines
 
@@ -78,6 +89,7 @@ class Driver:
         self.view = view
         self.lane = lane
         self.fetcher = Fetcher(settings)
+        self.store = Store.of(settings, view.say)
         release = options.release
         own = lane.repository
         self.paths = [own] if own else repository.search_path(release=release)
@@ -92,13 +104,16 @@ class Driver:
         self.folder = Path()
 
     def available(self, recipe: Recipe, release: Release) -> bool:
-        """Whether a version is installed as the recipe has it now, or its source can be had.
+        """Whether a version is installed or stored as the recipe has it now, or its source is here.
 
         Raises:
             ChecksumError: Its source is not the pinned one; no other version makes up for that.
         """
-        current = not self.options.force and self._is_current(recipe, release)
-        return current or self.fetcher.available(release, self.view.say)
+        made = not self.options.force and (
+            self._is_current(recipe, release)
+            or obtain.has(self.store, recipe, release, self.profile, self.tools)
+        )
+        return made or self.fetcher.available(release, self.view.say)
 
     def prepare(self, steps: Sequence[Step]) -> None:
         """Sees that Rez can work where it is to, before the first of these steps is done.
@@ -202,31 +217,16 @@ class Driver:
         if lock:
             lock.release()
 
-    def start(self, step: Step) -> Task:
+    def start(self, step: Step) -> Running:
         """Has Rez begin to build it.
 
         Raises:
             RezError: It is released already, and may not be replaced.
         """
-        arguments: tuple[str, ...]
         self.view.say(f"{step}: building, {self.reasons[step.key]}")
-        if self.options.release:
-            target = self._target(step)
-            if not (self.options.replace and step.requested):
-                self._refuse_released(step, target)
-            message = self.options.message or f"{step.package}, by rezbuild"
-            # Another lane may have released it already, into its own repository.
-            tagged = target.is_dir() or self.lane.repository
-            again = ["--ignore-existing-tag"] if tagged else []
-            arguments = ("--no-latest", *again, "--message", message)
-        else:
-            forced = self.options.force and step.requested
-            arguments = ("--install", *(["--clean"] if forced else []))
-        variables = self._variables(step)
-        log = step.recipe.folder / variables["REZ_BUILD_DIRECTORY"] / LOG
-        return self._rez(str(step), step.recipe.folder, log, variables, *arguments)
+        return self._begin(step, self._arguments(step), self._variables(step))
 
-    def finish(self, step: Step, task: Task, status: int) -> None:
+    def finish(self, step: Step, task: Running, status: int) -> None:
         """Sees that what has been built is what Rez will find, from the inputs that were meant.
 
         Raises:
@@ -237,6 +237,43 @@ class Driver:
         self._check_installed(step, self._target(step))
         verb = "released" if self.options.release else "installed"
         self.view.say(f"{step}: {verb}, {task.seconds:.0f} s")
+
+    def _arguments(self, step: Step) -> list[str]:
+        """What Rez's command is told.
+
+        Raises:
+            RezError: It is released already, and may not be replaced.
+        """
+        if not self.options.release:
+            forced = self.options.force and step.requested
+            return ["--install", *(["--clean"] if forced else [])]
+        target = self._target(step)
+        if not (self.options.replace and step.requested):
+            self._refuse_released(step, target)
+        message = self.options.message or f"{step.package}, by rezbuild"
+        # Another lane may have released it already, into its own repository.
+        tagged = target.is_dir() or self.lane.repository
+        again = ["--ignore-existing-tag"] if tagged else []
+        return ["--no-latest", *again, "--message", message]
+
+    def _begin(
+        self,
+        step: Step,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        *,
+        after: bool = False,
+    ) -> Task:
+        """Starts Rez for a step; ``after``: its log goes on where that of another task ended."""
+        log = self._log(step)
+        return self._rez(str(step), step.recipe.folder, log, variables, *arguments, after=after)
+
+    def _log(self, step: Step) -> Path:
+        return step.recipe.folder / self._build_directory(step) / LOG
+
+    def _build_directory(self, step: Step) -> str:
+        # One folder a version and profile: Rez itself would use one for all.
+        return f"build/{step.release.version}-{self.profiles[step.key]}"
 
     def _is_current(self, recipe: Recipe, release: Release) -> bool:
         found = repository.installed(release.name, release.version, self.paths)
@@ -313,7 +350,13 @@ class Driver:
             yield
 
     def _rez(
-        self, what: str, recipe: Path, log: Path, variables: Mapping[str, str], *arguments: str
+        self,
+        what: str,
+        recipe: Path,
+        log: Path,
+        variables: Mapping[str, str],
+        *arguments: str,
+        after: bool = False,
     ) -> Task:
         """Starts ``rez-build``, or ``rez-release``."""
         # Unbuffered, so that the log has it in its order.
@@ -329,7 +372,7 @@ class Driver:
             # and this process (rez/cli/_util.py, sigbase_handler).
             "_REZ_NO_KILLPG": "1",
         }
-        return Task(what, argv, recipe, env, log)
+        return Task(what, argv, recipe, env, log, after=after)
 
     @property
     def _command(self) -> str:
@@ -338,7 +381,7 @@ class Driver:
     def _report(self, what: str) -> Path:
         return self.folder / f"{what}.json"
 
-    def _failure(self, task: Task, recipe: Path, status: int) -> RezbuildError:
+    def _failure(self, task: Running, recipe: Path, status: int) -> RezbuildError:
         """What a build has to say of its failure, or Rez."""
         where = f"all of rez-{self._command}'s output: {task.log}"
         try:
@@ -361,8 +404,7 @@ class Driver:
         profile = self.profiles[step.key]
         return {
             **variables,
-            # One folder a version and profile: Rez itself would use one for all.
-            "REZ_BUILD_DIRECTORY": f"build/{step.release.version}-{profile}",
+            "REZ_BUILD_DIRECTORY": self._build_directory(step),
             "REZBUILD_PROFILE": profile,
             staged.REPLACE: "1" if self.options.replace and step.requested else "",
             # For the gate of a release, which is `rezbuild check`.
@@ -371,6 +413,18 @@ class Driver:
             # The hook runs in another folder, where relative ones would be others.
             "REZBUILD_CACHE": str(self.settings.cache),
             "REZBUILD_MIRRORS": shlex.join(self.settings.mirrors),
+            **self._store_variables(step),
+        }
+
+    def _store_variables(self, step: Step) -> dict[str, str]:
+        settings = self.settings
+        # Each build would wait anew for one that cannot be used.
+        usable = settings.store if self.store and not self.store.trouble else None
+        return {
+            "REZBUILD_STORE": usable or "",
+            "REZBUILD_STORE_SIGN": str(settings.store_sign or ""),
+            "REZBUILD_STORE_TRUST": shlex.join(map(str, settings.store_trust)),
+            "REZBUILD_STORE_FRESH": "1" if self.options.force and step.requested else "",
         }
 
 

@@ -129,6 +129,12 @@ class OutdatedError(RezbuildError):
     exit_code = 13
 
 
+class StoreError(RezbuildError):
+    """A payload or an entry of a store that is not what it should be, or cannot be had."""
+
+    exit_code = 14
+
+
 class SeveralFailedError(RezbuildError):
     """Builds of one run that failed, each for a reason of its own.
 

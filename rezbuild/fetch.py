@@ -326,11 +326,11 @@ def _folder(mirror: str) -> Path | None:
 def _from_mirror(web: Web, mirror: str, package: str, part: Part) -> str:
     file = part.archive.file
     try:
-        return web.get(_below(mirror, package, file), part)
+        return web.get(below(mirror, package, file), part)
     except RouteError as error:
         if not error.missing:
             raise
-    return web.get(_below(mirror, file), part)
+    return web.get(below(mirror, file), part)
 
 
 def _from_folder(folder: Path, package: str, part: Part) -> str:
@@ -435,8 +435,12 @@ def _disk(what: str, advice: str) -> Iterator[None]:
         ) from None
 
 
-def _below(base: str, *names: str) -> str:
-    """The address of a file below ``base``, whose query is kept: it may be a token."""
+def below(base: str, *names: str) -> str:
+    """The address of a file below ``base``, whose query is kept: it may be a token.
+
+    Raises:
+        RouteError: ``base`` is no address.
+    """
     try:
         parts = urlsplit(base)
     except ValueError:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import rezbuild
 from rezbuild import manifest, publish, scratch, space, staged, task
-from rezbuild.bake import Job, baked
+from rezbuild.bake import Job
 from rezbuild.build import Dependency
 from rezbuild.errors import (
     REPORT,
@@ -28,6 +28,7 @@ from rezbuild.errors import (
     defect,
     report,
 )
+from rezbuild.obtain import obtained
 from rezbuild.screen import printable
 from rezbuild.settings import Settings
 
@@ -100,7 +101,7 @@ def main() -> int:
 
 def _build(request: Request, settings: Settings) -> None:
     try:
-        with baked(request.job, settings) as payload:
+        with obtained(request.job, settings) as payload:
             if request.install_path is not None:
                 _check_stage(request.install_path)
                 publish.move_into_place(payload, request.install_path)

@@ -6,15 +6,14 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rezbuild import graph, scratch, timeline
+from rezbuild import graph, jobserver, scratch, timeline
 from rezbuild.driver import Driver, Options
 from rezbuild.durations import Durations
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.graph import Job, Lane, Step
-from rezbuild.jobserver import Budget
-from rezbuild.parallel import Run
+from rezbuild.parallel import Budget, Run
 from rezbuild.settings import Settings
-from rezbuild.task import Task
+from rezbuild.task import Running
 from rezbuild.timeline import Watch
 from rezbuild.toolchain import Toolchain
 from rezbuild.view import Lines
@@ -98,7 +97,7 @@ class Lanes:
     @contextlib.contextmanager
     def _budget(self, jobs: int, folder: Path) -> Iterator[Budget]:
         """What each build takes a job of."""
-        with contextlib.closing(Budget(jobs, folder)) as budget:
+        with contextlib.closing(jobserver.Budget(jobs, folder)) as budget:
             yield budget
 
     def expect(self, step: Step) -> float:
@@ -149,11 +148,11 @@ class Lanes:
         self._building = {k: v for k, v in self._building.items() if v != step.job}
         self.of(step).unlock(step)
 
-    def start(self, step: Step) -> Task:
+    def start(self, step: Step) -> Running:
         """Begins to build it."""
         return self.of(step).start(step)
 
-    def finish(self, step: Step, task: Task, status: int) -> None:
+    def finish(self, step: Step, task: Running, status: int) -> None:
         """Looks at what came of it."""
         self.of(step).finish(step, task, status)
 

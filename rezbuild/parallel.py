@@ -13,14 +13,33 @@ from typing import Protocol
 
 from rezbuild.errors import MachineError, RezbuildError, SeveralFailedError
 from rezbuild.graph import Job, Step
-from rezbuild.jobserver import Budget
 from rezbuild.schedule import Schedule
-from rezbuild.task import Task, adopt, stop
+from rezbuild.task import Running, adopt, stop
 from rezbuild.timeline import Watch
 from rezbuild.view import Lines
 
 # Seconds between two looks.
 _PAUSE = 0.05
+
+
+class Budget(Protocol):
+    """What each build takes a job of: `rezbuild.jobserver.Budget`, or a farm's room."""
+
+    def take(self) -> bool:
+        """Takes a job for one more build; whether there was one."""
+        ...
+
+    def give_back(self) -> None:
+        """Takes back a build's job."""
+        ...
+
+    def share(self) -> None:
+        """All that could begin now has begun."""
+        ...
+
+    def reset(self) -> None:
+        """No build is running."""
+        ...
 
 
 class Work(Protocol):
@@ -38,11 +57,11 @@ class Work(Protocol):
         """Lets them, if they were kept."""
         ...
 
-    def start(self, step: Step) -> Task:
+    def start(self, step: Step) -> Running:
         """Begins to build it."""
         ...
 
-    def finish(self, step: Step, task: Task, status: int) -> None:
+    def finish(self, step: Step, task: Running, status: int) -> None:
         """Looks at what came of it."""
         ...
 
@@ -76,7 +95,7 @@ class Run:
         self._most = most
         self._fresh = list(self._schedule.ready())
         self._waiting: set[Job] = set()
-        self._running: dict[Job, tuple[Step, Task]] = {}
+        self._running: dict[Job, tuple[Step, Running]] = {}
         self._errors: list[RezbuildError] = []
 
     def run(self) -> None:
@@ -150,7 +169,7 @@ class Run:
                 self._end(step, task, status)
         self._view.show([task for _, task in self._running.values()], len(self._schedule))
 
-    def _end(self, step: Step, task: Task, status: int) -> None:
+    def _end(self, step: Step, task: Running, status: int) -> None:
         del self._running[step.job]
         task.wait()
         self._budget.give_back()

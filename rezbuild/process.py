@@ -50,7 +50,7 @@ class StagedBuildProcess(LocalBuildProcess):
     ) -> str | None:
         # With scripts, the user builds later, and Rez leaves what is installed alone.
         scripts = getattr(self.build_system, "write_build_scripts", False)
-        if not install or scripts or not _is_ours(self.package):
+        if not install or scripts or not is_ours(self.package):
             return super()._build_variant(variant, install_path, clean, install, **kwargs)
         repository = Path(install_path or self.package.config.local_packages_path)
         with _for_everyone(), _stage(repository, variant) as stage:
@@ -63,7 +63,7 @@ class StagedBuildProcess(LocalBuildProcess):
     def _release_variant(
         self, variant: Variant, release_message: str | None = None, **kwargs: Any
     ) -> Variant | None:
-        if not _is_ours(self.package):
+        if not is_ours(self.package):
             return super()._release_variant(variant, release_message, **kwargs)
         repository = Path(self.package.config.release_packages_path)
         with _for_everyone(), _stage(repository, variant) as stage:
@@ -221,14 +221,14 @@ def _writable(path: Path) -> Iterator[None]:
         yield
 
 
-def _is_ours(package: Package) -> bool:
+def is_ours(package: Package) -> bool:
     """Whether the hook builds it, which does not care where it is installed."""
     command = package.build_command
     return isinstance(command, list) and "rezbuild.hook" in command
 
 
 def _is_recipe(package: Package, folder: str) -> bool:
-    return _is_ours(package) or Path(folder, platforms.FILE_NAME).is_file()
+    return is_ours(package) or Path(folder, platforms.FILE_NAME).is_file()
 
 
 def register_plugin() -> type[StagedBuildProcess]:

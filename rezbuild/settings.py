@@ -41,6 +41,14 @@ class Settings:
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
         ccache: The name or path of ccache, or None: compilers run without it.
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
+        step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
+        scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
+        farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
+        store: A folder or an address of built payloads, or None; see `rezbuild.store`.
+        store_sign: The private key that signs what is put there, or None.
+        store_trust: Public keys, of which one must have signed what is taken from there.
+        store_entry: A file with the entry that is to be taken, and nothing else; for the farm.
+        store_fresh: Take nothing from there, and replace what is there by what is built.
         host: The label of this kind of host, as ``debian12``.
     """
 
@@ -59,6 +67,16 @@ class Settings:
     cxx: str | None = None
     ccache: str | None = None
     trust_cache: bool = False
+    step_timeout: float | None = None
+    scheduler: str | None = None
+    farm_ca: Path | None = None
+    farm_cert: Path | None = None
+    farm_key: Path | None = None
+    store: str | None = None
+    store_sign: Path | None = None
+    store_trust: tuple[Path, ...] = ()
+    store_entry: Path | None = None
+    store_fresh: bool = False
     host: str = ""
 
     @classmethod
@@ -91,6 +109,16 @@ class Settings:
             cxx=env.get("REZBUILD_CXX") or None,
             ccache=_ccache(env),
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
+            step_timeout=_limit(env, "REZBUILD_STEP_TIMEOUT"),
+            scheduler=env.get("REZBUILD_SCHEDULER") or None,
+            farm_ca=_file(env, "REZBUILD_FARM_CA"),
+            farm_cert=_file(env, "REZBUILD_FARM_CERT"),
+            farm_key=_file(env, "REZBUILD_FARM_KEY"),
+            store=_store(env) or None,
+            store_sign=_file(env, "REZBUILD_STORE_SIGN"),
+            store_trust=_files(env, "REZBUILD_STORE_TRUST"),
+            store_entry=_file(env, "REZBUILD_STORE_ENTRY"),
+            store_fresh=_switch(env, "REZBUILD_STORE_FRESH"),
             host=host_label(env),
         )
 
@@ -149,15 +177,45 @@ def _distribution(release: Path) -> str:
 
 
 def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:
+    found = _words(env, "REZBUILD_MIRRORS", "folders and URLs")
+    return tuple(_mirror(number, text) for number, text in enumerate(found, 1))
+
+
+def _words(env: Mapping[str, str], name: str, what: str) -> list[str]:
     """Separated by spaces; quotes keep a folder whose name holds one together."""
     try:
-        found = shlex.split(env.get("REZBUILD_MIRRORS", ""))
+        return shlex.split(env.get(name, ""))
     except ValueError as error:
         raise UsageError(
-            f"REZBUILD_MIRRORS cannot be read: {error}",
-            advice=["separate folders and URLs by spaces; quote a name that holds a space"],
+            f"{name} cannot be read: {error}",
+            advice=[f"separate {what} by spaces; quote a name that holds a space"],
         ) from None
-    return tuple(_mirror(number, text) for number, text in enumerate(found, 1))
+
+
+def scheme(address: str) -> str:
+    """What an address begins with, as ``s3``; "" where it is a folder."""
+    found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", address)
+    return found[1].lower() if found else ""
+
+
+def is_folder(store: str) -> bool:
+    """Whether a store is a folder; else it is behind a network."""
+    return scheme(store) in ("", "file")
+
+
+def _store(env: Mapping[str, str]) -> str:
+    """An address, or an absolute folder; which addresses there are, fsspec knows."""
+    text = env.get("REZBUILD_STORE", "").strip()
+    return text if not text or scheme(text) else str(_path(text, "REZBUILD_STORE"))
+
+
+def _file(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name, "").strip()
+    return _path(text, name) if text else None
+
+
+def _files(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    return tuple(_path(text, name) for text in _words(env, name, "files"))
 
 
 def _mirror(number: int, text: str) -> str:
@@ -186,6 +244,10 @@ def _path(text: str, name: str) -> Path:
             f"{name}: no home folder is known for {text.partition('/')[0]}",
             advice=[f"write the path in {name} in full"],
         ) from None
+
+
+def _limit(env: Mapping[str, str], name: str) -> float | None:
+    return _seconds(env, name, 0.0) if env.get(name, "").strip() else None
 
 
 def _switch(env: Mapping[str, str], name: str) -> bool:

@@ -7,16 +7,35 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import rezbuild
-from rezbuild import manifest, publish, scratch, trust
-from rezbuild.bake import Job, baked
+from rezbuild import manifest, obtain, publish, scratch, toolchain, trust
+from rezbuild.bake import Job
 from rezbuild.build import Dependency
+from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import UsageError
-from rezbuild.graph import Step
+from rezbuild.fetch import Fetcher
+from rezbuild.graph import Available, Step
 from rezbuild.settings import Settings
+from rezbuild.store import Store
+
+
+def available(settings: Settings, say: Callable[[str], None]) -> Available:
+    """Whether a version can be had: a payload in the store, or its source.
+
+    Raises:
+        MachineError: The store's library is not installed, or there is no compiler.
+    """
+    store, fetcher = Store.of(settings, say), Fetcher(settings)
+    tools = toolchain.find(settings)
+    profile = rezbuild.profile(settings.profile, central=False)
+
+    def answer(recipe: Recipe, release: Release) -> bool:
+        return obtain.has(store, recipe, release, profile, tools) or fetcher.available(release, say)
+
+    return answer
 
 
 def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -> None:
@@ -42,7 +61,7 @@ def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -
     ready: dict[tuple[str, str], Path] = {}
     for step in steps:
         job = _job(step, ready, work, target, profile)
-        with baked(job, settings) as payload:
+        with obtain.obtained(job, settings) as payload:
             ready[step.key] = payload
             if step is wanted:
                 _copy_into_place(payload, target)

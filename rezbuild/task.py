@@ -10,10 +10,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
-# Names the process of Rez to those that it starts.
+# Names to a build the process that it is not to outlive: Rez's, or a worker's.
 REZ = "REZBUILD_REZ"
 _TAIL = 30
 # Seconds between two looks at whether another process is still there.
@@ -28,6 +29,43 @@ _STEP = re.compile(r"  (\d\d-\S+) \.\.\. ")
 _BEGUN = re.compile(r"\S+ \S+ \(\w+, \d+ jobs\): logs in ")
 
 
+class Running(Protocol):
+    """What runs, as those see it who look at it: here, or on another machine.
+
+    Attributes:
+        name: What it is for.
+        log: Where its output goes.
+        began: When, by the monotonic clock, in seconds.
+        step: The step of a build that it is at, or "".
+        step_began: When that was seen first.
+        worker: The machine of a farm that it is on, or "".
+    """
+
+    name: str
+    log: Path
+    began: float
+    step: str
+    step_began: float
+    worker: str
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        ...
+
+    def poll(self) -> tuple[int | None, list[str]]:
+        """The exit code, or None while it runs; and the lines that are complete since last time."""
+        ...
+
+    def tail(self) -> list[str]:
+        """The last lines of the log."""
+        ...
+
+    def wait(self) -> int:
+        """Reads no more, and sees that it has ended; its exit code."""
+        ...
+
+
 class Task:
     """One that runs.
 
@@ -37,6 +75,7 @@ class Task:
         cwd: Where it runs.
         env: Its whole environment.
         log: Where its output goes; what is there is replaced.
+        after: The log goes on where another one has ended.
 
     Attributes:
         began: When, by the monotonic clock, in seconds.
@@ -47,8 +86,15 @@ class Task:
 
     worker = ""
 
-    def __init__(
-        self, name: str, argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: Path
+    def __init__(  # noqa: PLR0913 (one more than a process has)
+        self,
+        name: str,
+        argv: Sequence[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        log: Path,
+        *,
+        after: bool = False,
     ) -> None:
         self.name = name
         self.log = log
@@ -57,13 +103,20 @@ class Task:
         self.step_began = self.began
         self._rest = ""
         log.parent.mkdir(parents=True, exist_ok=True)
-        # Another run may still write the old one, for another repository.
-        log.unlink(missing_ok=True)
-        with log.open("xb") as stream:
+        if not after:
+            # Another run may still write the old one, for another repository.
+            log.unlink(missing_ok=True)
+        with log.open("ab" if after else "xb") as stream:
             self._output = log.open(encoding="utf-8", errors="replace")
+            self._output.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
                 argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
             )
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
 
     @property
     def seconds(self) -> float:
@@ -152,18 +205,27 @@ def _began(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def stop(tasks: Iterable[Task]) -> None:
+def stop(tasks: Iterable[Running]) -> None:
     """Ends tasks at once, with everything else that this process has started."""
+    _kill(lambda: _descendants(os.getpid()))
+    for task in tasks:
+        task.wait()
+
+
+def end(pid: int) -> None:
+    """Ends a process of this one's at once, with everything below it."""
+    _kill(lambda: [pid, *_descendants(pid)])
+
+
+def _kill(find: Callable[[], Iterable[int]]) -> None:
     stopped: set[int] = set()
     # Stopped first, and looked at again: what still runs may start something else meanwhile.
-    while found := set(_descendants()) - stopped:
+    while found := set(find()) - stopped:
         for pid in found:
             _signal(pid, signal.SIGSTOP)
         stopped |= found
     for pid in stopped:
         _signal(pid, signal.SIGKILL)
-    for task in tasks:
-        task.wait()
 
 
 def _signal(pid: int, number: int) -> None:
@@ -171,14 +233,14 @@ def _signal(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def _descendants() -> list[int]:
-    """The processes below this one, by the fourth field of /proc/<pid>/stat, proc(5)."""
+def _descendants(pid: int) -> list[int]:
+    """The processes below one, by the fourth field of /proc/<pid>/stat, proc(5)."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             # The name in parentheses may hold anything.
             parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-    found = [os.getpid()]
+    found = [pid]
     for parent in found:
         found += [child for child, above in parents.items() if above == parent]
     return found[1:]

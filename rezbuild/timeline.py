@@ -16,7 +16,7 @@ from rezbuild.errors import MachineError, UsageError
 from rezbuild.gantt import Bar, Timeline
 from rezbuild.graph import Job, Step
 from rezbuild.schedule import by_size, critical_path
-from rezbuild.task import Task, begins
+from rezbuild.task import Running, begins
 
 # In REZBUILD_CACHE; and how many of them are kept.
 FOLDER = "timelines"
@@ -60,7 +60,7 @@ class Watch:
         self._open: dict[Job, _Part] = {}
         self._parts: list[_Part] = []
 
-    def saw(self, step: Step, task: Task, lines: Sequence[str]) -> None:
+    def saw(self, step: Step, task: Running, lines: Sequence[str]) -> None:
         """Takes a look at what runs, and what it has said since the last one."""
         if step.job not in self._open:
             self._open[step.job] = _Part(step, task.worker, task.began)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rezbuild.screen import printable
-from rezbuild.task import Task
+from rezbuild.task import Running
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 # Seconds after which a silent step is spoken of: a CI may take what is silent for dead.
 PATIENCE = 120
 # Of a build's output: steps that have ended, notes of the audit, what the gate of a release found,
-# waiting, and that there was nothing to do. All else is Rez's talk, and stays in the log.
+# waiting, what the store had, that there was nothing to do, and what befell it on a farm. All else
+# is Rez's talk, and stays in the log.
 _TELLING = re.compile(
-    r"  \d\d-\S+ \.\.\. |  audit: |(ok|FAILED) {2,}|.*waiting for another |.*: already built "
+    r"  \d\d-\S+ \.\.\. |  audit: |(ok|FAILED) {2,}|.*waiting for another |.*: already built |"
+    r".*: taken from the store |.*: not in the store |(.*: )?notice: |farm: "
 )
 
 
@@ -42,12 +44,12 @@ class Lines:
         # Others may write to the same terminal; nothing may wait in a buffer.
         print(printable(text), flush=True)
 
-    def heard(self, task: Task, lines: Sequence[str]) -> None:
+    def heard(self, task: Running, lines: Sequence[str]) -> None:
         """Takes what a build has said."""
         for line in _telling(lines):
             self.say(f"{task.name}: {line}")
 
-    def show(self, tasks: Sequence[Task], left: int) -> None:  # noqa: ARG002 (for the table)
+    def show(self, tasks: Sequence[Running], left: int) -> None:  # noqa: ARG002 (for the table)
         """Shows what runs now and how many builds are left, with these; called again and again."""
         now = time.monotonic()
         for task in tasks:
@@ -88,11 +90,11 @@ class Terminal(Lines):
         else:
             super().say(text)
 
-    def heard(self, task: Task, lines: Sequence[str]) -> None:
+    def heard(self, task: Running, lines: Sequence[str]) -> None:
         """Steps are in the table."""
         super().heard(task, [line for line in lines if " ... " not in line])
 
-    def show(self, tasks: Sequence[Task], left: int) -> None:
+    def show(self, tasks: Sequence[Running], left: int) -> None:
         """Draws the table, some times a second."""
         now = time.monotonic()
         if self._live and now - self._drawn > 0.2:
@@ -111,11 +113,11 @@ def _telling(lines: Sequence[str]) -> Iterator[str]:
     return (line.strip() for line in lines if _TELLING.match(line))
 
 
-def _step(task: Task) -> str:
+def _step(task: Running) -> str:
     return f"{task.step} ... " if task.step else ""
 
 
-def _table(tasks: Sequence[Task], left: int, now: float) -> Table:
+def _table(tasks: Sequence[Running], left: int, now: float) -> Table:
     from rich.table import Table  # noqa: PLC0415 (see above)
 
     table = Table.grid(padding=(0, 2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,20 @@ def test_a_failing_step_shows_its_last_lines_and_its_log(build):
 def test_a_killed_step_says_so(build):
     with pytest.raises(BuildError, match="killed by signal 9"):
         build.run("sh", "-c", "kill -9 $$")
+
+
+def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(build):
+    build.limit = 0.5
+    # A child, one that has lost its parent, and one with a session of its own.
+    script = "sleep 3333.5 & (sleep 3333.6 &) ; setsid sleep 3333.7 & echo said; wait"
+    began = time.monotonic()
+    with pytest.raises(BuildError, match=r"longer than REZBUILD_STEP_TIMEOUT, 0.5 s") as raised:
+        build.run("sh", "-c", script)
+    assert time.monotonic() - began < 5
+    assert "    said" in raised.value.message
+    lines = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "sleep 3333." not in lines.replace(script, "")
+    build.run("sh", "-c", "exit 0")
 
 
 def test_a_program_that_is_not_there(build):

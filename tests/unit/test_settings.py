@@ -15,6 +15,7 @@ def test_defaults():
     assert settings.cache.name == "rezbuild"
     assert (settings.mirrors, settings.offline, settings.jobs) == ((), False, None)
     assert settings.profile is None
+    assert (settings.scheduler, settings.step_timeout) == (None, None)
 
 
 def test_values(tmp_path):
@@ -27,6 +28,10 @@ def test_values(tmp_path):
             "REZBUILD_PROFILE": "optimized",
             "REZBUILD_RETRIES": "0",
             "REZBUILD_SILENCE_TIMEOUT": "2.5",
+            "REZBUILD_STEP_TIMEOUT": "3600",
+            "REZBUILD_SCHEDULER": "tcp://farm:8786",
+            "REZBUILD_HOST_LABEL": "debian12",
+            "REZBUILD_FARM_CA": str(tmp_path / "ca.pem"),
         }
     )
     assert settings.cache == Path(tmp_path)
@@ -34,6 +39,9 @@ def test_values(tmp_path):
     assert settings.offline
     assert (settings.jobs, settings.retries, settings.silence_timeout) == (7, 0, 2.5)
     assert settings.profile == "optimized"
+    assert settings.step_timeout == 3600
+    assert (settings.scheduler, settings.host) == ("tcp://farm:8786", "debian12")
+    assert (settings.farm_ca, settings.farm_key) == (tmp_path / "ca.pem", None)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +55,7 @@ def test_values(tmp_path):
         ("REZBUILD_CONNECT_TIMEOUT", "0"),
         ("REZBUILD_CONNECT_TIMEOUT", "nan"),
         ("REZBUILD_SILENCE_TIMEOUT", "soon"),
+        ("REZBUILD_STEP_TIMEOUT", "0"),
         ("REZBUILD_PROFILE", "fastest"),
         ("REZBUILD_MIRRORS", "'open quote"),
         ("REZBUILD_GLIBC_MAX", "two"),

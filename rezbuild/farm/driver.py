@@ -1,0 +1,171 @@
+"""Builds the steps of a plan on a farm: as `rezbuild.driver`, but where a payload is made.
+
+A step has two parts. A worker bakes the payload; then Rez installs or releases it from here, as it
+would one that was built here, but that it finds it in a store. So what is published, and in which
+order, does not depend on the farm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rezbuild import manifest, repository
+from rezbuild.build import Dependency
+from rezbuild.catalogue import Recipe, Release
+from rezbuild.driver import Driver, Options
+from rezbuild.errors import RezError
+from rezbuild.farm import policy
+from rezbuild.farm.carrier import Carrier
+from rezbuild.farm.client import Job
+from rezbuild.farm.crew import Crew
+from rezbuild.farm.jobs import Wish, job, variables
+from rezbuild.farm.remote import Remote
+from rezbuild.graph import HERE, Lane, Step
+from rezbuild.settings import Settings
+from rezbuild.task import Running, Task
+from rezbuild.toolchain import Toolchain
+from rezbuild.view import Lines
+
+# Rez's processes that install or release at once; each keeps a core busy for a second or two.
+_PUBLISHERS = 4
+
+
+class FarmDriver(Driver):
+    """Has steps built by the workers of a farm, and publishes them from here.
+
+    Args:
+        crew: The workers.
+        settings: Of the client.
+        options: How the plan is run.
+        view: Tells the user.
+        lane: As of a `Driver`; the crew is of its kind of host.
+    """
+
+    def __init__(
+        self, crew: Crew, settings: Settings, options: Options, view: Lines, lane: Lane = HERE
+    ) -> None:
+        self.crew = crew
+        # The compiler is theirs; there may be none here.
+        tools = Toolchain("", "", description=crew.kind.compiler, machine=crew.kind.machine)
+        super().__init__(settings, tools, options, view, lane)
+        self._begun: list[_Begun] = []
+        self._carrier: Carrier | None = None
+        self._publishing: set[tuple[str, str]] = set()
+
+    def prepare(self, steps: Sequence[Step]) -> None:
+        """As `Driver.prepare`; the workers are compared with this machine before the first job.
+
+        Raises:
+            UsageError: One of them has other recipes, or another rezbuild.
+        """
+        self.crew.compare(step.release.name for step in steps)
+        super().prepare(steps)
+
+    def available(self, recipe: Recipe, release: Release) -> bool:
+        """As `Driver.available`; what a store has must be of the workers' compiler and glibc."""
+        made = not self.options.force and (
+            self._is_current(recipe, release) or self._is_stored(recipe, release)
+        )
+        return made or self.fetcher.available(release, self.view.say)
+
+    def start(self, step: Step) -> Running:
+        """Puts it down for the farm; `deal` gives it its cores.
+
+        Raises:
+            RezError: It is released already, and may not be replaced.
+        """
+        self.view.say(f"{step}: building, {self.reasons[step.key]}")
+        arguments = self._arguments(step)
+        folder, _, name = self._build_directory(step).partition("/")
+        place = repository.variant_root(step.recipe.folder, folder, name)
+        begun = _Begun(step, arguments)
+        begun.remote = Remote(
+            str(step),
+            self._log(step),
+            place,
+            lambda: self._publish(begun),
+        )
+        begun.job = self._job(step, begun.remote)
+        self._begun.append(begun)
+        return begun.remote
+
+    def room(self) -> int:
+        """How many more steps could begin now."""
+        return sum(n for n in self.crew.free().values() if n > 0) - len(self._begun)
+
+    def deal(self) -> None:
+        """Gives the steps that have been put down the cores that are free now."""
+        shares = policy.shares(self.crew.free(), len(self._begun)) if self._begun else []
+        for one, share in zip(self._begun, shares):
+            one.remote.begin(self.crew.farm.begin(one.job, share.cores))
+        del self._begun[: len(shares)]
+
+    def finish(self, step: Step, task: Running, status: int) -> None:
+        """As `Driver.finish`.
+
+        Raises:
+            RezbuildError: It failed, on a worker or here.
+        """
+        self._publishing.discard(step.key)
+        if isinstance(task, Remote) and task.error is not None:
+            task.error.advice += (f"all of its output: {task.log}",)
+            raise task.error
+        super().finish(step, task, status)
+        if isinstance(task, Remote):
+            # Where all was built anew, Rez has cleared the folder.
+            task.keep_logs()
+
+    def _build_directory(self, step: Step) -> str:
+        # Those of several kinds of host are published at once.
+        host = f"-{self.lane.host}" if self.lane.host else ""
+        return f"{super()._build_directory(step)}{host}"
+
+    def _is_stored(self, recipe: Recipe, release: Release) -> bool:
+        kind = self.crew.kind
+        wanted = {
+            "recipe": manifest.recipe_revision(recipe, release),
+            "compiler": kind.compiler,
+            "glibc": kind.glibc,
+        }
+        entries = self.store.entries(release.name, release.version) if self.store else ()
+        return any(all(e.inputs.get(k) == v for k, v in wanted.items()) for e in entries)
+
+    def _job(self, step: Step, remote: Remote) -> Job:
+        against = [self._dependency(*needed) for needed in step.built_against.items()]
+        forced = self.options.force and step.requested
+        wish = Wish(step.recipe, step.release, self.profiles[step.key], against, forced)
+        if self._carrier is None:
+            shared = self.settings.store if self.crew.store() else None
+            self._carrier = Carrier(self.folder, shared or "", self.settings)
+        return job(wish, remote, self.crew, self._carrier, self.settings)
+
+    def _dependency(self, name: str, version: str) -> Dependency:
+        found = repository.installed(name, version, self.paths)
+        if found is None:
+            raise RezError(f"{name}-{version} is not installed any more", advice=["run it again"])
+        return Dependency(name, version, found.root)
+
+    def _publish(self, begun: _Begun) -> Task | None:
+        """Has Rez install or release what a worker has made; None while others are at it."""
+        if len(self._publishing) >= min(self.jobs, _PUBLISHERS):
+            return None
+        self._publishing.add(begun.step.key)
+        taken = variables(begun.remote, self.folder)
+        given = {**self._variables(begun.step), **taken}
+        return self._begin(begun.step, begun.arguments, given, after=True)
+
+
+class _Begun:
+    """A step that has been put down for the farm.
+
+    Attributes:
+        remote: What those see of it who look at it.
+        job: What the farm gets of it.
+    """
+
+    remote: Remote
+    job: Job
+
+    def __init__(self, step: Step, arguments: Sequence[str]) -> None:
+        self.step = step
+        self.arguments = arguments

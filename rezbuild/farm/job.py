@@ -1,0 +1,181 @@
+"""The process that bakes one payload on a worker.
+
+    python -I -m rezbuild.farm.job FOLDER RECIPES
+
+FOLDER is this job's own: `ORDER` is there, blobs of payloads that came along, and afterwards
+`ENTRY`; the file that REZBUILD_REPORT names has the error, where there is one. RECIPES is the
+worker's recipes folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from rezbuild import catalogue, manifest, space, task
+from rezbuild.bake import Inputs, Job
+from rezbuild.build import Dependency
+from rezbuild.errors import MachineError, RezbuildError, UsageError, defect, report
+from rezbuild.farm import payloads
+from rezbuild.farm.order import Order
+from rezbuild.obtain import obtained
+from rezbuild.settings import Settings
+from rezbuild.store import Entry, Store
+from rezbuild.store import key as keys
+
+ORDER = "order.json"
+ENTRY = "entry.json"
+# The payload, packed, where it is to travel, and its debug data.
+BLOB = "payload.blob"
+DEBUG = "debug.blob"
+BUILD = "build"
+
+
+def blob(place: Path, payload: str) -> Path:
+    """The file of a payload that came along."""
+    return place / f"{payload}.blob"
+
+
+def debug_blob(place: Path, payload: str) -> Path:
+    """The file of its debug data; empty where it has none."""
+    return place / f"{payload}.debug"
+
+
+def main() -> int:
+    """Builds; the exit code is the error's."""
+    os.umask(0o022)
+    # Ctrl-C at the worker's terminal is the worker's; it ends this one.
+    os.setsid()
+    place, recipes = map(Path, sys.argv[1:3])
+    try:
+        task.end_with_rez()
+        order = Order.from_json((place / ORDER).read_text(encoding="utf-8"))
+        _work(order, _settings(order), place, recipes)
+    except RezbuildError as error:
+        return _failed(error)
+    except OSError as error:
+        return _failed(MachineError.of(error))
+    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
+        return _failed(defect(error))
+    return 0
+
+
+def _failed(error: RezbuildError) -> int:
+    report(error)
+    print(f"{error.message}", flush=True)
+    return error.exit_code
+
+
+def _settings(order: Order) -> Settings:
+    """Those of this worker, and what the job brings."""
+    settings = replace(
+        Settings.read(),
+        jobs=order.cores,
+        glibc_max=order.glibc_max,
+        store_fresh=order.force,
+        store_entry=None,
+    )
+    if order.step_timeout is not None:
+        settings = replace(settings, step_timeout=order.step_timeout)
+    return settings
+
+
+def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
+    try:
+        # The worker sees to it that there is one.
+        store = Store.of(settings, print)
+        if store is None:
+            raise MachineError("this worker has no store", advice=["set REZBUILD_STORE for it"])
+        dependencies = _dependencies(order, settings, place, store)
+        job = _job(order, recipes / order.name, dependencies, place)
+        with obtained(job, settings) as payload:
+            entry, holder = _entry(job, settings, payload, store, place)
+        if order.carry or holder is not store:
+            (place / BLOB).write_bytes(holder.blob(entry))
+            (place / DEBUG).write_bytes(holder.debug_blob(entry))
+        (place / ENTRY).write_text(entry.to_json(), encoding="utf-8")
+    except (RezbuildError, OSError) as error:
+        raise space.explained(error, (place, settings.cache)) from None
+
+
+def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], place: Path) -> Job:
+    """What is to be baked.
+
+    Raises:
+        UsageError: This worker's recipe is another one than the client's.
+    """
+    recipe = catalogue.load(folder)
+    revision = manifest.recipe_revision(recipe, recipe.release(order.version))
+    if revision != order.revision:
+        raise UsageError(
+            f"the worker's recipe of {order} is another one ({revision}, not {order.revision})",
+            advice=["bring both clones to the same commit, and start the worker anew"],
+        )
+    return Job(
+        recipe_folder=folder,
+        version=order.version,
+        build_path=place / BUILD,
+        # Where it is going to stand is not known here, so no file of it can say so.
+        places=(),
+        profile=order.profile,
+        dependencies=dependencies,
+    )
+
+
+def _dependencies(
+    order: Order, settings: Settings, place: Path, store: Store
+) -> dict[str, Dependency]:
+    """The payloads that it is built against, unpacked.
+
+    Raises:
+        StoreError: One cannot be had, or is refused.
+    """
+    carried = own_store(place, settings)
+    found = {}
+    for data in order.dependencies:
+        entry = Entry.from_json(json.dumps(data))
+        came = blob(place, entry.payload)
+        if came.is_file():
+            carried.add(entry, came.read_bytes(), debug_blob(place, entry.payload).read_bytes())
+        holder = carried if came.is_file() else store
+        # Nobody has looked at what the client says.
+        holder.check_signature(entry)
+        root = payloads.at(entry, settings.cache, holder.take)
+        found[entry.name] = Dependency(entry.name, entry.version, root)
+    return found
+
+
+def _entry(
+    job: Job, settings: Settings, payload: Path, store: Store, place: Path
+) -> tuple[Entry, Store]:
+    """The entry of what has been made, and a store that has its blob."""
+    gathered = Inputs.gather(job, settings)
+    inputs = keys.inputs_of(gathered)
+    name, version, key = gathered.release.name, job.version, keys.key(inputs)
+    found = store.find(key, name, version)
+    if found is not None:
+        return found, store
+    # It may only be read, or is full.
+    own = own_store(place, settings)
+    made = own.put(name, version, inputs["profile"], key, inputs, payload)
+    if made is None:
+        raise MachineError(f"{place} cannot be written", advice=["look at the room there"])
+    return made, own
+
+
+def own_store(place: Path, settings: Settings) -> Store:
+    """A store of one job, or of one run, for what travels; signed and held to the same keys."""
+    return Store(
+        str(place / "carried"),
+        sign=settings.store_sign,
+        trust=settings.store_trust,
+        settings=settings,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

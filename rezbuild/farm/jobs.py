@@ -1,0 +1,91 @@
+"""What a farm is asked for: one version of a recipe, and what it is to be built against."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rezbuild import manifest
+from rezbuild.build import Dependency
+from rezbuild.catalogue import Recipe, Release
+from rezbuild.errors import RezbuildError, StoreError
+from rezbuild.farm.carrier import Carrier
+from rezbuild.farm.client import Job
+from rezbuild.farm.crew import Crew
+from rezbuild.farm.order import Order, Result
+from rezbuild.farm.remote import Remote
+from rezbuild.settings import Settings
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be built.
+
+    Attributes:
+        against: The payloads that it is built against, as they are installed here.
+        force: Built again, whatever stores have.
+    """
+
+    recipe: Recipe
+    release: Release
+    profile: str
+    against: Sequence[Dependency]
+    force: bool = False
+
+
+def job(wish: Wish, remote: Remote, crew: Crew, carrier: Carrier, settings: Settings) -> Job:
+    """The job for the farm; what comes of it is told to ``remote``.
+
+    Raises:
+        StoreError: What it is built against cannot be packed.
+    """
+    entries = [carrier.entry(dependency) for dependency in wish.against]
+    name, version = wish.release.name, wish.release.version
+    order = Order(
+        id="",
+        name=name,
+        version=version,
+        profile=wish.profile,
+        revision=manifest.recipe_revision(wish.recipe, wish.release),
+        dependencies=tuple(json.loads(entry.to_json()) for entry in entries),
+        carry=not carrier.shared,
+        force=wish.force,
+        step_timeout=settings.step_timeout,
+        glibc_max=settings.glibc_max,
+    )
+
+    def done(result: Result | None, error: RezbuildError | None, blobs: Sequence[bytes]) -> None:
+        if result is not None and error is None:
+            try:
+                remote.made = carrier.keep(name, version, result, blobs)
+            except StoreError as found:
+                error = found
+        remote.done(result, error)
+
+    blobs = carrier.blobs(entries)
+    return Job(
+        order,
+        blobs,
+        remote.place,
+        crew.suits,
+        heard=remote.heard,
+        note=remote.note,
+        done=done,
+    )
+
+
+def variables(remote: Remote, folder: Path) -> Mapping[str, str]:
+    """What makes the next build of a package take what a worker has made (`rezbuild.bake`).
+
+    Args:
+        remote: It is done.
+        folder: A private one, for a file that names the payload.
+    """
+    if remote.made is None:
+        return {}
+    entry, store = remote.made
+    file = folder / f"{entry.name}-{entry.version}.entry.json"
+    file.write_text(entry.to_json(), encoding="utf-8")
+    return {"REZBUILD_STORE": store, "REZBUILD_STORE_ENTRY": str(file)}

@@ -1,0 +1,67 @@
+"""What Dask's messages may hold: pickles make Python call what they name.
+
+Dask sends tasks and results as pickles (distributed/protocol/pickle.py), and whoever reads one runs
+what it says. Here only the names of a list are looked up; any other stands for a class that does
+nothing, so that the message can be read and what it meant can be refused.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import types
+from collections.abc import Iterable
+from typing import Any
+
+# What a job is made of: plain data, one task, one function (see `rezbuild.farm.worker.build`).
+_NAMES = {
+    ("builtins", "bytearray"),
+    ("builtins", "bytes"),
+    ("builtins", "str"),
+    ("builtins", "tuple"),
+    ("dask._expr", "Expr._reconstruct"),
+    ("dask._expr", "LLGExpr"),
+    ("dask._task_spec", "Alias"),
+    ("dask._task_spec", "Task"),
+    ("dask._task_spec", "TaskRef"),
+    ("rezbuild.farm.worker", "build"),
+    # What the scheduler says of a job whose workers have all died.
+    ("distributed.scheduler", "KilledWorker"),
+    ("distributed.scheduler", "NoValidWorkerError"),
+    ("distributed.scheduler", "WorkerState"),
+}
+
+
+class RefusedError(Exception):
+    """Stands for what a pickle names and may not have."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__(f"{type(self).__module__}.{type(self).__qualname__} is refused here")
+
+    def __setstate__(self, _: object) -> None:
+        """Takes nothing on."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _NAMES:
+            return super().find_class(module, name)
+        return type(name, (RefusedError,), {"__module__": module})
+
+
+def loads(data: Any, *, buffers: Iterable[Any] = (), **_: Any) -> Any:
+    """``pickle.loads``, for what is in the list."""
+    return _Unpickler(io.BytesIO(data), buffers=buffers).load()
+
+
+def restrict() -> None:
+    """Has all of Dask in this process read pickles in this way, for good."""
+    # Dask has no setting for it (distributed.scheduler.pickle is gone). These three modules are
+    # where it gets its unpickler from.
+    import distributed.client  # noqa: PLC0415 (only where a farm is used)
+    import distributed.protocol.pickle  # noqa: PLC0415 (see above)
+    import distributed.scheduler  # noqa: PLC0415 (see above)
+
+    ours = types.SimpleNamespace(**{**vars(pickle), "loads": loads})
+    for module in (distributed.protocol.pickle, distributed.client, distributed.scheduler):
+        vars(module)["pickle"] = ours

@@ -1,0 +1,254 @@
+"""A worker: Dask's, which runs rezbuild's jobs and nothing else.
+
+What a scheduler can make it do, or whoever talks to its port: build a version of a recipe that is
+in the worker's own recipes folder, against payloads that the job names, and hand the result and the
+logs back; read and drop the results that it holds; end it. What Dask's own worker would do besides
+(run functions, take plugins, files and actors) it refuses, and of Dask's pickles it reads those of
+jobs only (`rezbuild.farm.pickles`).
+
+A payload that a job names is run by the build, as a compiler runs what it is told to: who may send
+jobs may run code as the worker's user. So it listens on loopback unless told otherwise, and TLS
+decides who may talk to it (docs/farm.md, What is trusted).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dask._task_spec import Task
+from distributed import Worker, get_worker
+
+from rezbuild import task
+from rezbuild.errors import REPORT, MachineError, to_report
+from rezbuild.farm import job, payloads
+from rezbuild.farm.facts import FACTS, Facts
+from rezbuild.farm.order import Order, Result
+from rezbuild.settings import Settings
+
+# Seconds between two looks at a build.
+_PAUSE = 0.1
+_REFUSED = (
+    "run",
+    "run_coroutine",
+    "upload_file",
+    "actor_execute",
+    "actor_attribute",
+    "plugin-add",
+    "plugin-remove",
+    "benchmark_disk",
+    "benchmark_memory",
+    "benchmark_network",
+    "dump_state",
+)
+_NOT_STORED = ": not in the store "
+_PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
+# Characters of a log that come back; of a longer one the end.
+_MOST = 5_000_000
+
+
+async def build(text: str, *blobs: bytes) -> tuple[Any, ...]:
+    """The one function that a worker runs for others.
+
+    Args:
+        text: The `Order`.
+        blobs: Of each payload that comes along two: packed, and its packed debug data or nothing.
+
+    Returns:
+        The `Result`, and the same two of the payload where it is to come back.
+    """
+    worker = get_worker()
+    if not isinstance(worker, FarmWorker):
+        raise MachineError("this is no worker of a farm", advice=["start it by rezbuild worker"])
+    return await worker.work(Order.from_json(text), blobs)
+
+
+class FarmWorker(Worker):
+    """Dask's worker, less what others could do with it.
+
+    Args:
+        scheduler: Its address.
+        place: A folder of this worker's own, gone when it ends.
+        facts: What it is.
+        settings: Its own.
+        recipes: Its recipes folder.
+    """
+
+    def __init__(
+        self,
+        scheduler: str,
+        *,
+        place: Path,
+        facts: Facts,
+        settings: Settings,
+        recipes: Path,
+        **options: Any,
+    ) -> None:
+        self._place = place
+        self._recipes = recipes
+        # What was built before is found there, also where nobody else has it.
+        self._store = settings.store or str(payloads.own_store(settings.cache))
+        self._private = not settings.store
+        self._facts = facts
+        self._builds: dict[str, int] = {}
+
+        async def told(_: Worker) -> dict[str, Any]:
+            return facts.as_data()
+
+        super().__init__(
+            scheduler,
+            name=facts.name,
+            nthreads=facts.cores,
+            resources=facts.resources(),
+            startup_information={FACTS: told},
+            local_directory=str(place),
+            # It holds packed payloads for a moment; its builds are other processes.
+            memory_limit=0,
+            **options,
+        )
+        for name in _REFUSED:
+            self.handlers.pop(name, None)
+
+    def start_http_server(self, *_: Any, **__: Any) -> None:
+        """Opens no second port."""
+
+    async def plugin_add(self, *_: Any, **__: Any) -> Any:
+        """Takes no plugin: the scheduler offers some of Dask's when a worker comes."""
+        return {"status": "OK"}
+
+    async def execute(self, key: Any, *, stimulus_id: str) -> Any:
+        """Runs a task, if it is a job of ours."""
+        known = self.state.tasks[key]
+        if getattr(known.run_spec, "func", None) is not build:
+            known.run_spec = Task(key, _refuse)
+        return await super().execute(key, stimulus_id=stimulus_id)
+
+    async def work(self, order: Order, blobs: Sequence[bytes]) -> tuple[Any, ...]:
+        """Has a process bake the payload; never raises what a client could not read."""
+        place = self._place / "jobs" / order.id
+        try:
+            _check_names(order)
+            await asyncio.to_thread(self._lay_out, order, blobs, place)
+            status = await self._attend(order, place)
+            return await asyncio.to_thread(self._collect, order, place, status)
+        except (OSError, ValueError) as error:
+            text = MachineError.of(error).message if isinstance(error, OSError) else str(error)
+            ours = to_report(MachineError(f"the job cannot be done: {text}"))
+            return (Result(self._facts.name, str(place), error=ours).to_json(),)
+        finally:
+            if _PLAIN.fullmatch(order.id):
+                await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+
+    def _lay_out(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
+        place.mkdir(parents=True)
+        for payload, data, debug in zip(order.travelling, blobs[::2], blobs[1::2]):
+            job.blob(place, payload).write_bytes(data)
+            job.debug_blob(place, payload).write_bytes(debug)
+        order = replace(order, carry=order.carry or self._private)
+        (place / job.ORDER).write_text(order.to_json(), encoding="utf-8")
+
+    async def _attend(self, order: Order, place: Path) -> int:
+        """Runs the build, tells how it goes, and ends it when nobody wants it any more."""
+        argv = [sys.executable, "-I", "-u", "-m", "rezbuild.farm.job", str(place)]
+        argv.append(str(self._recipes))
+        env = {
+            **os.environ,
+            REPORT: str(place / "report.json"),
+            task.REZ: str(os.getpid()),
+            "REZBUILD_STORE": self._store,
+            "TMPDIR": str(place),
+        }
+        build = task.Task(str(order), argv, place, env, place / "output")
+        self._builds[order.id] = build.pid
+        step = None
+        try:
+            while True:
+                status, lines = build.poll()
+                if lines or step != build.step:
+                    step = build.step
+                    self._tell(order, place, lines, step)
+                if status is not None:
+                    return status
+                if self._unwanted(order.id):
+                    return 1
+                await asyncio.sleep(_PAUSE)
+        finally:
+            # Also when the worker ends, which cancels this.
+            if build.poll()[0] is None:
+                task.end(build.pid)
+            build.wait()
+            del self._builds[order.id]
+            if not self._builds:
+                # What a killed build has left behind.
+                task.stop([])
+
+    def _tell(self, order: Order, place: Path, lines: Sequence[str], step: str) -> None:
+        # Dask adds a "worker" of its own: the address.
+        told = {"id": order.id, "name": self._facts.name, "place": str(place / job.BUILD)}
+        # Of a store of its own nobody has asked.
+        lines = [line for line in lines if not (self._private and _NOT_STORED in line)]
+        self.log_event(order.topic, {**told, "lines": lines, "step": step})
+
+    def _unwanted(self, key: str) -> bool:
+        known = self.state.tasks.get(key)
+        return known is None or known.state == "cancelled"
+
+    def _collect(self, order: Order, place: Path, status: int) -> tuple[Any, ...]:
+        error, entry = None, {}
+        packed = [place / name for name in (job.BLOB, job.DEBUG)]
+        output = _text(place / "output")
+        if status != 0:
+            error = _read(place / "report.json") or to_report(_ended(order, status, output))
+        else:
+            entry = _read(place / job.ENTRY)
+        logs = {
+            path.relative_to(place / job.BUILD / "logs").as_posix(): _text(path)
+            for path in sorted((place / job.BUILD / "logs").rglob("*.log"))
+        }
+        blobs = [file.read_bytes() for file in packed] if not error and packed[0].is_file() else []
+        result = Result(
+            worker=self._facts.name,
+            place=str(place / job.BUILD),
+            error=error,
+            entry=entry,
+            carried=bool(blobs),
+            output=output,
+            logs=logs,
+        )
+        return (result.to_json(), *blobs)
+
+
+def _check_names(order: Order) -> None:
+    """Sees that what becomes part of a path is no path itself."""
+    if not all(map(_PLAIN.fullmatch, (order.id, order.name, order.version, *order.travelling))):
+        raise ValueError("odd names in it")
+
+
+def _refuse() -> None:
+    raise MachineError("a worker of a farm runs rezbuild's jobs only")
+
+
+def _ended(order: Order, status: int, output: str) -> MachineError:
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with exit code {status}"
+    lines = "\n".join(f"    {line}" for line in output.splitlines()[-30:])
+    return MachineError(f"the build of {order} {how}. Its last lines:\n{lines}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")[-_MOST:] if path.is_file() else ""

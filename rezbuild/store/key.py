@@ -1,0 +1,140 @@
+"""What a payload is made from, readable, and the key that it has in a store.
+
+Two builds with the same key give the same payload, as far as anybody knows: so the key is over more
+than the fingerprint in ``rezbuild.json``, which asks whether one machine has to build again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rezbuild
+from rezbuild import manifest, toolchain, tree
+
+if TYPE_CHECKING:
+    from rezbuild.bake import Inputs
+    from rezbuild.build import Dependency
+    from rezbuild.catalogue import Recipe, Release
+    from rezbuild.toolchain import Toolchain
+
+# Known only when the packages that it is built against are there.
+_LATE = ("against", "fingerprint")
+# Of the environment of the steps: other ones at each build.
+_PASSING = ("HOME", "TMPDIR", "SOURCE_DATE_EPOCH")
+
+
+def inputs_of(inputs: Inputs) -> dict[str, Any]:
+    """All that goes into the key of a payload, as plain data for JSON.
+
+    Raises:
+        OSError: A payload that it is built against cannot be read.
+        MachineError: This machine has no patchelf.
+    """
+    job = inputs.job
+    return {
+        **planned(inputs.recipe, inputs.release, job.profile, inputs.tools),
+        "against": against(job.dependencies),
+        "fingerprint": inputs.fingerprint,
+    }
+
+
+def planned(recipe: Recipe, release: Release, profile: str, tools: Toolchain) -> dict[str, Any]:
+    """What of it is known before the packages that it is built against are there.
+
+    Any of a version's archives will do, so all of them stand there: the catalogue says that they
+    are the same source.
+
+    Raises:
+        CatalogueError: A file of the recipe is missing.
+        MachineError: This machine has no patchelf.
+    """
+    return {
+        "name": release.name,
+        "version": release.version,
+        "profile": profile if recipe.profiled else None,
+        "sources": {archive.file: archive.sha256 for archive in release.archives},
+        "patches": {path.name: tree.sha256(path) for path in recipe.patches(release)},
+        "recipe": manifest.recipe_revision(recipe, release),
+        "rezbuild": rezbuild.__version__,
+        "compiler": tools.description,
+        "machine": tools.machine,
+        "environment": _environment(tools),
+        "linker": _linker(tools.cc),
+        "patchelf": ".".join(map(str, toolchain.patchelf_version(toolchain.patchelf()))),
+        "glibc": host_glibc(),
+    }
+
+
+def against(dependencies: Mapping[str, Dependency]) -> dict[str, dict[str, str]]:
+    """The version and the sum of each payload that something is built against.
+
+    Raises:
+        OSError: One cannot be read.
+    """
+    return {
+        name: {"version": found.version, "payload": tree.digest(found.root)}
+        for name, found in sorted(dependencies.items())
+    }
+
+
+def fits(inputs: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
+    """Whether inputs are what was `planned`; against which payloads will be seen later."""
+    return {name: value for name, value in inputs.items() if name not in _LATE} == dict(planned)
+
+
+def differences(inputs: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
+    """The names of what is not the same in two inputs; what follows from others is left out."""
+    names = {*inputs, *others} - {"fingerprint"}
+    return sorted(name for name in names if inputs.get(name) != others.get(name))
+
+
+def key(inputs: Mapping[str, Any]) -> str:
+    """The hash of inputs, 64 hex digits."""
+    return hashlib.sha256(canonical(inputs)).hexdigest()
+
+
+def canonical(data: Mapping[str, Any]) -> bytes:
+    """The same bytes for the same data."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def host_glibc() -> str:
+    """The glibc of this host, as ``2.36``; "" where it has another C library."""
+    try:
+        # confstr(3): "glibc 2.36".
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
+    except (ValueError, OSError):
+        return ""
+
+
+def _environment(tools: Toolchain) -> dict[str, str]:
+    """Compilers, flags and what else the steps are told, the same at each build."""
+    found = toolchain.environment(tools, Path(), 0)
+    return {name: value for name, value in found.items() if name not in _PASSING}
+
+
+def _linker(cc: str) -> str:
+    """What the compiler's linker says of itself: compilers of one name may have another."""
+    program = _say(cc, "-print-prog-name=ld")
+    return _say(toolchain.which(program) or program, "--version")
+
+
+def _say(program: str, option: str) -> str:
+    """The first line; "" where it does not run."""
+    try:
+        done = subprocess.run(
+            [program, option],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": toolchain.SYSTEM_PATH, "LC_ALL": "C"},
+        )
+    except OSError:
+        return ""
+    return done.stdout.partition("\n")[0].strip()

@@ -1,0 +1,130 @@
+"""Who vouches for an entry: Ed25519 keys (RFC 8032) in PEM files, by the library cryptography.
+
+openssl genpkey -algorithm ed25519 -out store.key
+openssl pkey -in store.key -pubout -out store.pub
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from rezbuild.errors import MachineError, StoreError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
+
+class Signer:
+    """Signs with a private key.
+
+    Args:
+        file: In PEM, without a password.
+
+    Raises:
+        MachineError: The key cannot be read, or the library is not installed.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._key = _private(file)
+
+    def sign(self, data: bytes) -> str:
+        """The signature, in base64."""
+        return base64.b64encode(self._key.sign(data)).decode("ascii")
+
+
+class Trust:
+    """Knows whose signatures count.
+
+    Args:
+        files: Public keys in PEM.
+
+    Raises:
+        MachineError: One cannot be read, or the library is not installed.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._keys = [_public(file) for file in files]
+
+    def check(self, data: bytes, signature: str) -> None:
+        """Sees that one of the keys has signed.
+
+        Raises:
+            StoreError: None has.
+        """
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (an extra)
+
+        if not signature:
+            raise StoreError("it is not signed")
+        for key in self._keys:
+            try:
+                key.verify(base64.b64decode(signature, validate=True), data)
+            except (InvalidSignature, binascii.Error):
+                continue
+            return
+        raise StoreError("none of the keys in REZBUILD_STORE_TRUST has signed it")
+
+
+def _private(file: Path) -> Ed25519PrivateKey:
+    library, name = _library(), "REZBUILD_STORE_SIGN"
+    try:
+        key = library.serialization.load_pem_private_key(_read(file, name), password=None)
+    except (ValueError, TypeError, library.unsupported):  # a TypeError: it has a password
+        key = None
+    if not isinstance(key, library.ed25519.Ed25519PrivateKey):
+        raise _unfit(file, name, "openssl genpkey -algorithm ed25519 -out FILE")
+    return cast("Ed25519PrivateKey", key)
+
+
+def _public(file: Path) -> Ed25519PublicKey:
+    library, name = _library(), "REZBUILD_STORE_TRUST"
+    try:
+        key = library.serialization.load_pem_public_key(_read(file, name))
+    except (ValueError, library.unsupported):
+        key = None
+    if not isinstance(key, library.ed25519.Ed25519PublicKey):
+        raise _unfit(file, name, "openssl pkey -in PRIVATE -pubout -out FILE")
+    return cast("Ed25519PublicKey", key)
+
+
+class _Library(NamedTuple):
+    ed25519: Any
+    serialization: Any
+    unsupported: type[Exception]
+
+
+def _library() -> _Library:
+    """An extra, so it is imported where a key is named only."""
+    try:
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
+    except ImportError:
+        raise MachineError(
+            "REZBUILD_STORE_SIGN and REZBUILD_STORE_TRUST need the library cryptography",
+            advice=["pip install cryptography, into the Python that Rez runs in"],
+        ) from None
+    return _Library(ed25519, serialization, UnsupportedAlgorithm)
+
+
+def _read(file: Path, name: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise MachineError(
+            f"{name}: {file} cannot be read: {error.strerror}",
+            advice=[f"set {name} to a file that is there, or unset it"],
+        ) from None
+
+
+def _unfit(file: Path, name: str, command: str) -> MachineError:
+    return MachineError(
+        f"{name}: {file} holds no Ed25519 key in PEM, or one with a password",
+        advice=[f"make one: {command}"],
+    )

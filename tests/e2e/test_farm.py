@@ -1,0 +1,317 @@
+"""``rezbuild build --scheduler``: what a farm builds is what would have been built here."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from farm import Farm, alive, farm, until
+from studio import Studio
+from toys import LOW, RECIPE, Toys
+
+from rezbuild import tree
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("farm")
+
+
+@pytest.fixture(scope="module")
+def toys(home: Path) -> Toys:
+    """All packages of this module: a worker takes its recipes as they are when it starts."""
+    made = Toys(home / "toys")
+
+    def add(name: str, first: str, *requires: str) -> None:
+        made.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
+        code = f'    b.run("sh", "-c", {first!r})\n    b.make'
+        (made.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
+
+    add("bad", "echo broken; exit 3")
+    add("good", "true")
+    add("victim", "true", "bad", "good")
+    # Each run of it leaves a mark; the first one waits to be killed.
+    slow = "echo $$ >>{home}/{name}; if [ $(wc -l <{home}/{name}) = 1 ]; then sleep {time}; fi"
+    for number, name in enumerate(("mortal", "stopped", "orphan")):
+        add(name, slow.format(home=home, name=name, time=1000.25 + number))
+    add("hangs", "setsid sleep 2000.5 & sleep 2000.25")
+    return made
+
+
+@pytest.fixture(scope="module")
+def running(home: Path, toys: Toys) -> Iterator[Farm]:
+    """Two workers that have nothing in common with the client, and one with a store."""
+    env = Studio(home / "studio").env | toys.environ
+    with farm(home / "run", env) as started:
+        for name in ("one", "two"):
+            started.worker(name, "--cores", "2", "--label", "plain")
+        started.worker("three", "--label", "stored", REZBUILD_STORE=str(home / "store"))
+        started.ready()
+        yield started
+
+
+@pytest.fixture
+def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
+    """A client of that farm, with an empty repository."""
+    site = Studio(tmp_path / "site")
+    site.env |= toys.environ | {
+        "REZBUILD_SCHEDULER": running.address,
+        "REZBUILD_HOST_LABEL": "plain",
+        "REZBUILD_CACHE": str(tmp_path / "cache"),
+    }
+    return site
+
+
+def payloads(studio: Studio) -> dict[str, str]:
+    """The digest of each payload in the repository."""
+    found = studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")
+    return {path.parts[-5]: tree.digest(path.parent) for path in found}
+
+
+def start(site: Studio, *argv: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rezbuild", *argv],
+        env=site.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+
+
+@pytest.fixture(scope="module")
+def local(home: Path, toys: Toys) -> dict[str, str]:
+    """The payloads of a build without a farm."""
+    studio = Studio(home / "local")
+    studio.env |= toys.environ | {"REZBUILD_CACHE": str(home / "local cache")}
+    studio.rezbuild("build", "top")
+    return payloads(studio)
+
+
+def test_the_same_as_a_local_build(site, running, toys, local):
+    """Byte for byte, with no compiler here and nothing in common; and the logs come back."""
+    out = site.rezbuild("build", "top", REZBUILD_CC="no-compiler", REZBUILD_CXX="none").stdout
+    assert payloads(site) == local
+    assert re.search(r"(?m)^low-1\.0\.0: 02-make-install \.\.\. \d+ s$", out), out
+    assert out.index("low-1.0.0: installed, ") < out.index("top-2.0.0: building, ")
+    build = toys.recipes / "top/build/2.0.0-fast"
+    (log,) = build.glob("platform-*/arch-*/logs/01-make.log")
+    # In words of here.
+    assert f"-L{log.parents[1]}/work/needs/low/lib" in log.read_text()
+    told = (build / "rez.log").read_text()
+    assert f"top 2.0.0 (fast, 2 jobs): logs in {log.parent}" in told
+    assert "Build Summary" in told
+    assert "nothing to do" in site.rezbuild("build", "top").stdout
+    # Nothing of it is left on the workers.
+    assert not list(running.folder.glob("**/jobs/*"))
+
+
+def test_they_listen_on_loopback_only(site, running):
+    for process in (running.scheduler, *running.workers.values()):
+        assert process.listens() == {"127.0.0.1"}
+        assert process.ports() == 1
+
+
+def test_with_a_store_in_common(site, home, toys, local):
+    env = {"REZBUILD_HOST_LABEL": "stored", "REZBUILD_STORE": str(home / "store")}
+    site.rezbuild("build", "top", **env)
+    assert payloads(site) == local
+    assert len(list((home / "store").glob("top/2.0.0/*.json"))) == 1
+    # What the store has is not built a second time, in whichever repository it is missing.
+    other = Studio(site.folder / "other")
+    out = other.rezbuild("build", "top", **{**site.env, **env, **repositories(other)}).stdout
+    assert payloads(other) == local
+    assert "01-make ... " not in out
+
+
+def repositories(studio: Studio) -> dict[str, str]:
+    return {k: v for k, v in studio.env.items() if k.startswith("REZ_")}
+
+
+def test_a_failure_is_tried_on_one_other_worker(site, running, toys):
+    done = site.rezbuild("build", "victim", ok=False)
+    assert done.returncode == 7
+    assert set(payloads(site)) == {"good"}
+    assert "victim-1.0.0: skipped, it needs bad-1.0.0" in done.stdout
+    assert "    broken" in done.stderr
+    (first,) = re.findall(r"failed on (one|two), and is tried on another", done.stdout)
+    (other,) = {"one", "two"} - {first}
+    assert f"  tried: on {first}: bad 1.0.0: sh -c " in done.stderr
+    assert f"  tried: on {other}, a worker of the farm" in done.stderr
+    (log,) = re.findall(r"whole output: (\S+)", done.stderr)
+    assert "broken" in Path(log).read_text()
+    assert log.startswith(str(toys.recipes / "bad/build/1.0.0-fast/"))
+
+
+def test_a_worker_that_is_killed(site, running, home):
+    """Its build ends with it, and is done by another."""
+    env = {"REZBUILD_HOST_LABEL": "mortal"}
+    for name in ("m1", "m2"):
+        running.worker(name, "--cores", "1", "--label", "mortal")
+    running.ready()
+    site.env |= env
+    with start(site, "build", "mortal") as process:
+        until((home / "mortal").exists)
+        (victim,) = [
+            worker
+            for name, worker in running.workers.items()
+            if name in {"m1", "m2"} and psutil_children(worker.pid)
+        ]
+        victim.kill()
+        until(lambda: not alive("1000.25"), 3)
+        out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, out
+    assert re.search(r"mortal-1\.0\.0: farm: m[12] has gone; begun again on m[12]", out), out
+    assert set(payloads(site)) == {"mortal"}
+    assert len((home / "mortal").read_text().split()) == 2
+
+
+def psutil_children(pid: int) -> list[int]:
+    import psutil
+
+    return [child.pid for child in psutil.Process(pid).children()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_client_that_ends(site, running, home, number):
+    """Told to, or killed: what it has on workers ends a moment later."""
+    name, time = {signal.SIGINT: ("stopped", "1001.25"), signal.SIGKILL: ("orphan", "1002.25")}[
+        number
+    ]
+    with start(site, "build", name) as process:
+        until(lambda: alive(time))
+        process.send_signal(number)
+        out = process.communicate(timeout=10)[0]
+        until(lambda: not alive(time), 3)
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert "rezbuild: interrupted" in out
+        assert "Traceback" not in out
+    assert payloads(site) == {}
+    # The workers are there for the next one.
+    site.rezbuild("build", name)
+    assert set(payloads(site)) == {name}
+
+
+def test_a_step_that_hangs(site, running):
+    done = site.rezbuild("build", "hangs", ok=False, REZBUILD_STEP_TIMEOUT="1")
+    assert done.returncode == 7
+    assert "longer than REZBUILD_STEP_TIMEOUT, 1 s" in done.stderr
+    assert alive("2000.25") == []
+    until(lambda: not alive("2000.5"), 5)
+
+
+def test_a_worker_with_other_recipes_gets_no_job(site, running, toys, home):
+    other = Toys(home / "other")
+    other.edit("low/recipe.py", "b.make", "b.search_dependencies()\n    b.make")
+    running.worker("odd", "--label", "odd", REZBUILD_RECIPES=str(other.recipes))
+    running.ready()
+    done = site.rezbuild("build", "top", ok=False, REZBUILD_HOST_LABEL="odd")
+    assert done.returncode == 2
+    assert "the worker odd is not as this machine: its recipe of low is another one" in done.stderr
+    running.workers.pop("odd").end()
+
+
+def test_several_kinds_of_host(site, running):
+    done = site.rezbuild("build", "low", ok=False, REZBUILD_HOST_LABEL="strange")
+    assert done.returncode == 2
+    assert "the farm's workers are of several kinds" in done.stderr
+    assert "REZBUILD_HOST_LABEL" in done.stderr
+
+
+def test_no_scheduler(site):
+    done = site.rezbuild("build", "low", "--scheduler", "tcp://127.0.0.1:9", ok=False)
+    assert done.returncode == 10
+    assert "no scheduler answers at tcp://127.0.0.1:9" in done.stderr
+
+
+def test_two_clients_at_once(site, running, local):
+    one, two = (start(site, "build", "top") for _ in range(2))
+    outs = [process.communicate(timeout=60)[0] for process in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0), outs
+    assert payloads(site) == local
+    # Each was built once.
+    assert sum(out.count("low-1.0.0: installed, ") for out in outs) == 1
+    assert sum(out.count("top-2.0.0: installed, ") for out in outs) == 1
+
+
+def test_rezs_own_door(site, toys, local):
+    """The build process ``farm``."""
+    for name in ("platform", "arch"):
+        site.rez("bind", name)
+    for name in ("low", "top"):
+        out = site.rez("build", "-i", "--process", "farm", cwd=toys.recipes / name).stdout
+        # The workers may have built it before.
+        assert re.search(r"01-make ... 0 s|taken from the store", out)
+    assert payloads(site) == local
+    done = site.rez(
+        "build",
+        "-i",
+        "--process",
+        "farm",
+        cwd=toys.recipes / "low",
+        ok=False,
+        REZBUILD_SCHEDULER="",
+    )
+    assert done.returncode != 0
+    assert "REZBUILD_SCHEDULER is not set" in done.stdout + done.stderr
+    assert payloads(site) == local
+
+
+def test_workers_run_nothing_else(running, tmp_path):
+    """Neither what a client submits, nor what Dask would run besides."""
+    code = f"""
+import asyncio, os, pathlib
+from distributed import Client
+mark = {str(tmp_path / "mark")!r}
+async def main():
+    async with Client({running.address!r}, asynchronous=True, set_as_default=False) as client:
+        tries = [
+            client.submit(os.mkdir, mark),
+            client.submit(eval, "__import__('os').mkdir(" + repr(mark) + ")", actor=True),
+            client.run(os.mkdir, mark),
+            client.run_on_scheduler(os.mkdir, mark),
+        ]
+        for one in tries:
+            try:
+                print(await asyncio.wait_for(one, 5))
+            except BaseException as error:
+                print("refused", type(error).__name__)
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith("REZ")},
+    )
+    assert done.stdout.count("refused") == 4, done.stdout + done.stderr
+    assert not (tmp_path / "mark").exists()
+    assert all(
+        worker.process.poll() is None
+        for worker in running.workers.values()
+        if worker.pid in {running.workers[n].pid for n in ("one", "two", "three")}
+    )
+
+
+def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
+    """Each lane is built by workers of its own kind, and has a repository of its own."""
+    table = tmp_path / "matrix.toml"
+    table.write_text(
+        f'repository = "{tmp_path}/{{host}}"\n'
+        '[sets.all]\nrequests = ["top"]\nhosts = ["plain", "stored"]\n'
+    )
+    out = site.rezbuild("build", "--matrix", table).stdout
+    for host in ("plain", "stored"):
+        found = (tmp_path / host).glob("*/*/platform-*/arch-*/rezbuild.json")
+        assert {path.parts[-5]: tree.digest(path.parent) for path in found} == local, out

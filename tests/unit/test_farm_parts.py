@@ -1,0 +1,229 @@
+"""The farm's parts that need no farm: what travels, who may have what, what may be read."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rezbuild.errors import (
+    AuditError,
+    BuildError,
+    ChecksumError,
+    FetchError,
+    MachineError,
+    StoreError,
+    UsageError,
+    to_report,
+)
+from rezbuild.farm import link, pickles, policy
+from rezbuild.farm.facts import Facts, own_version
+from rezbuild.farm.order import Order, Result
+from rezbuild.farm.policy import Attempt, Share
+from rezbuild.settings import Settings
+
+ORDER = Order(
+    id="low-1.0.0-abc-2",
+    name="low",
+    version="1.0.0",
+    profile="fast",
+    revision="0123",
+    dependencies=({"name": "zlib", "payload": "ff"},),
+    travelling=("ff",),
+    cores=2,
+    step_timeout=1.5,
+)
+FACTS = Facts(
+    name="one",
+    rezbuild="0.1.0-abc",
+    recipes={"low": {"1.0.0": "0123"}, "top": {"2.0.0": "4567"}},
+    platform="linux",
+    arch="x86_64",
+    glibc="2.36",
+    label="debian12",
+    cores=4,
+    compiler="gcc 12",
+    machine="x86_64-linux-gnu",
+    store=False,
+)
+
+
+def test_an_order_as_text_and_back():
+    assert Order.from_json(ORDER.to_json()) == ORDER
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": "x"}', '{"dependencies": 3}'])
+def test_what_is_no_order(text):
+    with pytest.raises(ValueError):
+        Order.from_json(text)
+
+
+def test_an_error_comes_back_as_it_was_in_words_of_here():
+    error = BuildError("the last lines of /w/job/logs/01.log", advice=["whole: /w/job/logs/01.log"])
+    result = Result("one", "/w/job", error=to_report(error))
+    found = Result.from_json(result.to_json()).failure('/here/bui"ld')
+    assert type(found) is BuildError
+    assert found.message == 'the last lines of /here/bui"ld/logs/01.log'
+    assert found.advice == ('whole: /here/bui"ld/logs/01.log',)
+    assert Result("one", "/w").failure("/here") is None
+
+
+def test_facts_as_data_and_back():
+    assert Facts.read(FACTS.as_data()) == FACTS
+    assert Facts.read({"name": "of another version"}) is None
+    assert Facts.read(None) is None
+
+
+def test_only_what_is_needed_is_compared():
+    recipes = {"low": {"1.0.0": "0123"}, "top": {"2.0.0": "other"}}
+    assert FACTS.differences("0.1.0-abc", recipes, ["low"]) == []
+    assert FACTS.differences("0.1.0-abc", recipes, ["low", "top"]) == [
+        "its recipe of top is another one"
+    ]
+    assert "0.1.0-abc, and this one is 0.1.0-def" in FACTS.differences("0.1.0-def", recipes, [])[0]
+
+
+def test_resources_are_for_all_jobs_at_once():
+    """A job takes one of each, and its cores."""
+    found = FACTS.resources()
+    assert found == dict.fromkeys(
+        ("cores", "platform-linux", "arch-x86_64", "rezbuild-0.1.0-abc", "host-debian12"), 4.0
+    )
+    assert "host-" not in str(replace(FACTS, label="").resources())
+
+
+def test_the_version_is_of_all_files():
+    assert own_version() == own_version()
+    assert own_version().startswith("0.1.0-")
+
+
+@pytest.mark.parametrize(
+    ("free", "jobs", "wanted"),
+    [
+        ({"a": 8, "b": 4}, 1, [Share("a", 8)]),
+        ({"a": 8, "b": 4}, 2, [Share("a", 8), Share("b", 4)]),
+        ({"a": 8, "b": 4}, 3, [Share("a", 4), Share("b", 4), Share("a", 4)]),
+        ({"a": 16, "b": 1}, 2, [Share("a", 8), Share("a", 8)]),
+        ({"a": 5}, 2, [Share("a", 3), Share("a", 2)]),
+        ({"a": 1, "b": 0, "c": -1}, 3, [Share("a", 1)]),
+        ({}, 2, []),
+        ({"a": 2}, 0, []),
+    ],
+)
+def test_who_gets_how_many_cores(free, jobs, wanted):
+    assert policy.shares(free, jobs) == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [
+        (MachineError, 3),
+        (FetchError, 3),
+        (StoreError, 3),
+        (BuildError, 2),
+        (AuditError, 1),
+        (ChecksumError, 1),
+        (UsageError, 1),
+    ],
+)
+def test_how_often_a_failure_is_tried(kind, most):
+    attempts = [Attempt(f"w{n}", kind("x")) for n in range(most)]
+    assert all(policy.again(attempts[:n]) for n in range(1, most))
+    assert not policy.again(attempts)
+
+
+def test_the_verdict_names_the_workers():
+    found = policy.verdict(
+        [Attempt("a", MachineError("full\n  ...")), Attempt("b", BuildError("x"))]
+    )
+    assert type(found) is BuildError
+    assert found.tried == ("on a: full", "on b, a worker of the farm")
+
+
+@pytest.mark.parametrize("address", ["host:8786", "tcp://host", "http://host:1", "tcp://:1", ""])
+def test_what_is_no_address(address):
+    with pytest.raises(UsageError):
+        link.check_address(address, False, print)
+
+
+def test_tls_goes_with_its_files():
+    said: list[str] = []
+    assert link.check_address("tls://10.0.0.1:8786", True, said.append)
+    assert not said
+    assert link.check_address("tcp://10.0.0.1:8786", False, said.append)
+    assert "without TLS" in said[0]
+    for address, safe in (("tls://10.0.0.1:8786", False), ("tcp://10.0.0.1:8786", True)):
+        with pytest.raises(UsageError):
+            link.check_address(address, safe, print)
+
+
+def test_loopback():
+    assert link.loopback("127.0.0.1")
+    assert link.loopback("[::1]")
+    assert not link.loopback("0.0.0.0")
+    assert not link.loopback("build-box")
+
+
+def test_tls_needs_all_three_files(tmp_path):
+    assert link.security(Settings(tmp_path)) is None
+    with pytest.raises(UsageError, match="REZBUILD_FARM_KEY is not set"):
+        link.security(Settings(tmp_path, farm_ca=tmp_path / "ca", farm_cert=tmp_path / "cert"))
+    files = dict.fromkeys(("farm_ca", "farm_cert", "farm_key"), tmp_path / "none")
+    with pytest.raises(MachineError, match="REZBUILD_FARM_CA"):
+        link.security(Settings(tmp_path, **files))
+
+
+class Evil:
+    def __init__(self, call, *words):
+        self.call, self.words = call, words
+
+    def __reduce__(self):
+        return self.call, self.words
+
+
+def test_a_pickle_runs_nothing(tmp_path):
+    mark = str(tmp_path / "mark")
+    for evil in (
+        Evil(os.mkdir, mark),
+        Evil(eval, f"__import__('os').mkdir({mark!r})"),
+        Evil(getattr, "text", "upper"),
+        [Evil(subprocess.call, ["mkdir", mark])],
+    ):
+        found = pickles.loads(pickle.dumps(evil))
+        assert isinstance(found[0] if isinstance(found, list) else found, pickles.RefusedError)
+    assert not Path(mark).exists()
+    assert pickles.loads(pickle.dumps(("text", b"bytes", {"a": [1, None]}))) == (
+        *("text", b"bytes"),
+        {"a": [1, None]},
+    )
+
+
+def run(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_nobody_needs_dask_who_builds_here():
+    out = run(
+        "import sys, rezbuild.cli, rezbuild.driver, rezbuild.hook, rezbuild.process, "
+        "rezbuild.farm.link\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('dask', 'distributed', 'tornado')])"
+    )
+    assert out == "[]\n"
+
+
+def test_without_dask(tmp_path):
+    out = run(
+        "import sys; sys.modules['distributed'] = None\n"
+        "from rezbuild.cli import main\n"
+        "sys.stderr = sys.stdout\n"
+        "print(main(['scheduler', '--port', '0']))"
+    )
+    assert "pip install 'rezbuild[farm]'" in out
+    assert out.endswith("\n10\n")
