@@ -122,7 +122,7 @@ class Settings:
             store_trust=_files(env, "REZBUILD_STORE_TRUST"),
             store_entry=_file(env, STORE_ENTRY),
             store_fresh=_switch(env, STORE_FRESH),
-            host=_host(env),
+            host=host_label(env),
         )
 
 
@@ -152,7 +152,7 @@ def glibc_version(text: str, source: str) -> str | None:
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def _host(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
+def host_label(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
     """What is set, or the distribution and its version (os-release(5)): of 8.10, the 8.
 
     Minor versions of a distribution are made for each other; where they are not, as of Ubuntu, it
