@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from farm import Farm, farm, payloads, start, until
 from network import HUB, Network, network
-from studio import ROOT, Studio
+from studio import Studio
 
 from rezbuild.settings import Settings
 
