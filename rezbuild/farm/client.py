@@ -86,6 +86,7 @@ class Farm:
         self._unseen: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
+        self._scheduler = ""
         self._stopping = False
         self._client: Any = None
         self._loop = asyncio.new_event_loop()
@@ -170,31 +171,40 @@ class Farm:
                 self._say(f"farm: the scheduler {self.address} is back")
 
     async def _connect(self, seconds: float) -> None:
+        """Gets a connection; the first one at once or not at all.
+
+        Raises:
+            MachineError: Nobody has answered for so long.
+        """
+        deadline = time.monotonic() + seconds
+        while (error := await self._open()) is not None:
+            if self._stopping or time.monotonic() > deadline or not self._ready.done():
+                raise MachineError(
+                    f"no scheduler answers at {self.address}: {error.__cause__ or error}",
+                    advice=[
+                        "start one there: rezbuild scheduler",
+                        "or leave out --scheduler and REZBUILD_SCHEDULER to build here",
+                    ],
+                )
+            await asyncio.sleep(1)
+        self._scheduler = ""
+
+    async def _open(self) -> Exception | None:
+        """Why there is no connection; None where there is one."""
         from distributed import Client  # noqa: PLC0415 (only where a farm is used)
 
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                self._client = await Client(
-                    self.address,
-                    asynchronous=True,
-                    security=self._security,
-                    set_as_default=False,
-                    timeout=f"{ANSWER}s",
-                    name="rezbuild",
-                )
-                break
-            except (OSError, TimeoutError, RuntimeError, ValueError) as error:
-                if self._stopping or time.monotonic() > deadline or not self._ready.done():
-                    raise MachineError(
-                        f"no scheduler answers at {self.address}: {error.__cause__ or error}",
-                        advice=[
-                            "start one there: rezbuild scheduler",
-                            "or leave out --scheduler and REZBUILD_SCHEDULER to build here",
-                        ],
-                    ) from None
-                await asyncio.sleep(1)
-        self._client.subscribe_topic(self._topic, self._heard)
+        try:
+            self._client = await Client(
+                self.address,
+                asynchronous=True,
+                security=self._security,
+                set_as_default=False,
+                timeout=f"{ANSWER}s",
+                name="rezbuild",
+            )
+        except (OSError, TimeoutError, RuntimeError, ValueError) as error:
+            return error
+        return None
 
     async def _disconnect(self) -> None:
         if self._client is not None:
@@ -205,6 +215,10 @@ class Farm:
         """Sees who is there, and what they are doing; of all clients."""
         known = await self._client.scheduler.identity()
         busy = await self._client.scheduler.processing()
+        if self._scheduler != known["id"]:
+            # Another one knows nothing of what the last one was told.
+            self._scheduler = known["id"]
+            self._client.subscribe_topic(self._topic, self._heard)
         found = {a: Facts.read(w.get(FACTS)) for a, w in known["workers"].items()}
         self._workers = {address: facts for address, facts in found.items() if facts}
         keys = {address: [str(key) for key in busy.get(address, ())] for address in self._workers}

@@ -44,8 +44,9 @@ def prepare() -> None:
 
     dask.config.set(_CONFIG)
     # What a user has to know is said in words of ours.
-    for name in ("distributed", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in (*logging.root.manager.loggerDict, "distributed", "tornado"):
+        if name.partition(".")[0] in {"distributed", "tornado"}:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     pickles.restrict()
 
 

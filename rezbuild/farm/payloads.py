@@ -27,6 +27,11 @@ def folder(cache: Path) -> Path:
     return cache / "farm" / "payloads"
 
 
+def own_store(cache: Path) -> Path:
+    """The store of a worker that has none in common with others; a folder in REZBUILD_CACHE."""
+    return cache / "farm" / "store"
+
+
 def at(entry: Entry, cache: Path, take: Take) -> Path:
     """The unpacked payload of an entry; it is taken where it is not there.
 

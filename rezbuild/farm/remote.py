@@ -16,6 +16,8 @@ from rezbuild.task import Task
 _TAIL = 30
 # What `poll` gives for a job that failed on the farm; the error itself is in `Remote.error`.
 FAILED = 1
+# Whence Rez has a payload that was carried here says nothing to a user.
+_FROM_STORE = ": taken from the store "
 
 
 class Remote:
@@ -86,7 +88,8 @@ class Remote:
     def poll(self) -> tuple[int | None, list[str]]:
         """As of a task."""
         if self._task is not None:
-            return self._task.poll()
+            status, said = self._task.poll()
+            return status, [line for line in said if _FROM_STORE not in line]
         lines: list[str] = []
         while self._told:
             lines += self._told.popleft()()

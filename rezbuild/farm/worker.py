@@ -20,6 +20,7 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from distributed import Worker, get_worker
 
 from rezbuild import task
 from rezbuild.errors import REPORT, MachineError, to_report
-from rezbuild.farm import job
+from rezbuild.farm import job, payloads
 from rezbuild.farm.facts import FACTS, Facts
 from rezbuild.farm.order import Order, Result
+from rezbuild.settings import Settings
 
 # Seconds between two looks at a build.
 _PAUSE = 0.1
@@ -47,6 +49,7 @@ _REFUSED = (
     "benchmark_network",
     "dump_state",
 )
+_NOT_STORED = ": not in the store "
 _PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
 # Characters of a log that come back; of a longer one the end.
 _MOST = 5_000_000
@@ -75,8 +78,8 @@ class FarmWorker(Worker):
         scheduler: Its address.
         place: A folder of this worker's own, gone when it ends.
         facts: What it is.
+        settings: Its own.
         recipes: Its recipes folder.
-        store: The URL of the store that its builds use.
     """
 
     def __init__(
@@ -85,13 +88,15 @@ class FarmWorker(Worker):
         *,
         place: Path,
         facts: Facts,
+        settings: Settings,
         recipes: Path,
-        store: str,
         **options: Any,
     ) -> None:
         self._place = place
         self._recipes = recipes
-        self._store = store
+        # What was built before is found there, also where nobody else has it.
+        self._store = settings.store or str(payloads.own_store(settings.cache))
+        self._private = not settings.store
         self._facts = facts
         self._builds: dict[str, int] = {}
 
@@ -147,6 +152,7 @@ class FarmWorker(Worker):
         for payload, data, debug in zip(order.travelling, blobs[::2], blobs[1::2]):
             job.blob(place, payload).write_bytes(data)
             job.debug_blob(place, payload).write_bytes(debug)
+        order = replace(order, carry=order.carry or self._private)
         (place / job.ORDER).write_text(order.to_json(), encoding="utf-8")
 
     async def _attend(self, order: Order, place: Path) -> int:
@@ -187,7 +193,9 @@ class FarmWorker(Worker):
     def _tell(self, order: Order, place: Path, lines: Sequence[str], step: str) -> None:
         # Dask adds a "worker" of its own: the address.
         told = {"id": order.id, "name": self._facts.name, "place": str(place / job.BUILD)}
-        self.log_event(order.topic, {**told, "lines": list(lines), "step": step})
+        # Of a store of its own nobody has asked.
+        lines = [line for line in lines if not (self._private and _NOT_STORED in line)]
+        self.log_event(order.topic, {**told, "lines": lines, "step": step})
 
     def _unwanted(self, key: str) -> bool:
         known = self.state.tasks.get(key)

@@ -24,14 +24,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def packages(home: Path) -> Toys:
+def toys(home: Path) -> Toys:
     """All packages of this module: a worker takes its recipes as they are when it starts."""
-    toys = Toys(home / "toys")
+    made = Toys(home / "toys")
 
     def add(name: str, first: str, *requires: str) -> None:
-        toys.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
+        made.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
         code = f'    b.run("sh", "-c", {first!r})\n    b.make'
-        (toys.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
+        (made.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
 
     add("bad", "echo broken; exit 3")
     add("good", "true")
@@ -41,13 +41,13 @@ def packages(home: Path) -> Toys:
     for number, name in enumerate(("mortal", "stopped", "orphan")):
         add(name, slow.format(home=home, name=name, time=1000.25 + number))
     add("hangs", "setsid sleep 2000.5 & sleep 2000.25")
-    return toys
+    return made
 
 
 @pytest.fixture(scope="module")
-def running(home: Path, packages: Toys) -> Iterator[Farm]:
+def running(home: Path, toys: Toys) -> Iterator[Farm]:
     """Two workers that have nothing in common with the client, and one with a store."""
-    env = Studio(home / "studio").env | packages.environ
+    env = Studio(home / "studio").env | toys.environ
     with farm(home / "run", env) as started:
         for name in ("one", "two"):
             started.worker(name, "--cores", "2", "--label", "plain")
@@ -57,10 +57,10 @@ def running(home: Path, packages: Toys) -> Iterator[Farm]:
 
 
 @pytest.fixture
-def site(running: Farm, packages: Toys, tmp_path: Path) -> Studio:
+def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
     """A client of that farm, with an empty repository."""
     site = Studio(tmp_path / "site")
-    site.env |= packages.environ | {
+    site.env |= toys.environ | {
         "REZBUILD_SCHEDULER": running.address,
         "REZBUILD_HOST_LABEL": "plain",
         "REZBUILD_CACHE": str(tmp_path / "cache"),
@@ -69,21 +69,21 @@ def site(running: Farm, packages: Toys, tmp_path: Path) -> Studio:
 
 
 @pytest.fixture(scope="module")
-def local(home: Path, packages: Toys) -> dict[str, str]:
+def local(home: Path, toys: Toys) -> dict[str, str]:
     """The payloads of a build without a farm."""
     studio = Studio(home / "local")
-    studio.env |= packages.environ | {"REZBUILD_CACHE": str(home / "local cache")}
+    studio.env |= toys.environ | {"REZBUILD_CACHE": str(home / "local cache")}
     studio.rezbuild("build", "top")
     return payloads(studio)
 
 
-def test_the_same_as_a_local_build(site, running, packages, local):
+def test_the_same_as_a_local_build(site, running, toys, local):
     """Byte for byte, with no compiler here and nothing in common; and the logs come back."""
     out = site.rezbuild("build", "top", REZBUILD_CC="no-compiler", REZBUILD_CXX="none").stdout
     assert payloads(site) == local
     assert re.search(r"(?m)^low-1\.0\.0: 02-make-install \.\.\. \d+ s$", out), out
     assert out.index("low-1.0.0: installed, ") < out.index("top-2.0.0: building, ")
-    build = packages.recipes / "top/build/2.0.0-fast"
+    build = toys.recipes / "top/build/2.0.0-fast"
     (log,) = build.glob("platform-*/arch-*/logs/01-make.log")
     # In words of here.
     assert f"-L{log.parents[1]}/work/needs/low/lib" in log.read_text()
@@ -101,7 +101,7 @@ def test_they_listen_on_loopback_only(site, running):
         assert process.ports() == 1
 
 
-def test_with_a_store_in_common(site, home, packages, local):
+def test_with_a_store_in_common(site, home, toys, local):
     env = {"REZBUILD_HOST_LABEL": "stored", "REZBUILD_STORE": str(home / "store")}
     site.rezbuild("build", "top", **env)
     assert payloads(site) == local
@@ -117,7 +117,7 @@ def repositories(studio: Studio) -> dict[str, str]:
     return {k: v for k, v in studio.env.items() if k.startswith("REZ_")}
 
 
-def test_a_failure_is_tried_on_one_other_worker(site, running, packages):
+def test_a_failure_is_tried_on_one_other_worker(site, running, toys):
     done = site.rezbuild("build", "victim", ok=False)
     assert done.returncode == 7
     assert set(payloads(site)) == {"good"}
@@ -129,7 +129,7 @@ def test_a_failure_is_tried_on_one_other_worker(site, running, packages):
     assert f"  tried: on {other}, a worker of the farm" in done.stderr
     (log,) = re.findall(r"whole output: (\S+)", done.stderr)
     assert "broken" in Path(log).read_text()
-    assert log.startswith(str(packages.recipes / "bad/build/1.0.0-fast/"))
+    assert log.startswith(str(toys.recipes / "bad/build/1.0.0-fast/"))
 
 
 def test_a_worker_that_is_killed(site, running, home):
@@ -180,7 +180,7 @@ def test_a_step_that_hangs(site, running):
     until(lambda: not alive("2000.5"), 5)
 
 
-def test_a_worker_with_other_recipes_gets_no_job(site, running, packages, home):
+def test_a_worker_with_other_recipes_gets_no_job(site, running, toys, home):
     other = Toys(home / "other")
     other.edit("low/recipe.py", "b.make", "b.search_dependencies()\n    b.make")
     running.worker("odd", "--label", "odd", REZBUILD_RECIPES=str(other.recipes))
@@ -214,12 +214,12 @@ def test_two_clients_at_once(site, running, local):
     assert sum(out.count("top-2.0.0: installed, ") for out in outs) == 1
 
 
-def test_rezs_own_door(site, packages, local):
+def test_rezs_own_door(site, toys, local):
     """The build process ``farm``."""
     for name in ("platform", "arch"):
         site.rez("bind", name)
     for name in ("low", "top"):
-        out = site.rez("build", "-i", "--process", "farm", cwd=packages.recipes / name).stdout
+        out = site.rez("build", "-i", "--process", "farm", cwd=toys.recipes / name).stdout
         # The workers may have built it before.
         assert re.search(r"01-make ... 0 s|taken from the store", out)
     assert payloads(site) == local
@@ -228,7 +228,7 @@ def test_rezs_own_door(site, packages, local):
         "-i",
         "--process",
         "farm",
-        cwd=packages.recipes / "low",
+        cwd=toys.recipes / "low",
         ok=False,
         REZBUILD_SCHEDULER="",
     )
