@@ -30,6 +30,7 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_STORE_SIGN         private key (PEM, Ed25519) that signs what is put there
   REZBUILD_STORE_TRUST        public keys: what none of them has signed is not taken
   REZBUILD_CCACHE             1 or the path of ccache: compilers run through it; default: off
+  REZBUILD_HOST_LABEL         this kind of host, as in a matrix; default: such as debian12
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
   REZBUILD_REPLACE=1          a rez-release by hand may replace what is released
@@ -108,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"rezbuild {__version__}")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_build(parsers)
+    _add_plan(parsers)
     _add_fetch(parsers)
     _add_add_version(parsers)
     _add_versions(parsers)
@@ -170,13 +172,62 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "  rezbuild build vfxplatform-2026         what that year names\n"
         "  rezbuild build python --release         by rez-release, optimized\n"
         "  rezbuild build openssl-3.5 python-3.11 --release --replace\n"
-        "                                          a repaired OpenSSL under the same Python\n",
+        "                                          a repaired OpenSSL under the same Python\n"
+        "  rezbuild build --matrix years.toml      sets of requests for profiles and hosts\n"
+        "docs/plan.md describes that file; docs/parallel.md the timeline.\n",
     )
-    parser.add_argument("requests", nargs="+", metavar="REQUEST", help="as in python-3.11")
+    _wanted(parser)
+    parser.add_argument("--message", default="", help="message of the release")
+    parser.add_argument(
+        "--run",
+        metavar="COMMAND",
+        type=_words,
+        help="afterwards, run this in the Rez environment of what was asked for",
+    )
+    parser.add_argument(
+        "--timeline",
+        metavar="FILE",
+        type=_folder,
+        help="the picture of the run (SVG); default: in REZBUILD_CACHE/timelines",
+    )
+    parser.set_defaults(command=commands.build)
+
+
+def _add_plan(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = _command(
+        parsers,
+        "plan",
+        "say what a build would do, why, and how long it takes; nothing is done",
+        "examples:\n"
+        "  rezbuild plan python-3.11\n"
+        "  rezbuild plan --matrix years.toml --workers 8\n"
+        "docs/plan.md says where the durations come from.\n",
+    )
+    _wanted(parser)
+    parser.add_argument(
+        "--workers", metavar="N", type=_positive, help="builds at once; default: REZBUILD_JOBS"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--svg", metavar="FILE", type=_folder, help="the expected run as a picture")
+    parser.set_defaults(command=commands.plan, message="", timeline=None)
+
+
+def _wanted(parser: argparse.ArgumentParser) -> None:
+    """What is to be built, and how."""
+    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument(
+        "--matrix", metavar="FILE", type=_folder, help="a table of requests, profiles and hosts"
+    )
+    parser.add_argument(
+        "--host",
+        metavar="LABEL",
+        action="append",
+        default=[],
+        help="of the matrix, what is for this kind of host; may be repeated; default: all",
+    )
     parser.add_argument(
         "--release", action="store_true", help="rez-release instead of rez-build -i"
     )
-    parser.add_argument("--message", default="", help="message of the release")
     parser.add_argument(
         "--replace", action="store_true", help="release in the place of what is released already"
     )
@@ -184,12 +235,6 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
     parser.add_argument("-j", "--jobs", type=_positive, help="goes before REZBUILD_JOBS")
     _glibc_option(parser)
-    parser.add_argument(
-        "--run",
-        metavar="COMMAND",
-        type=_words,
-        help="afterwards, run this in the Rez environment of what was asked for",
-    )
     _recipes_option(parser)
     parser.add_argument(
         "--scheduler",
@@ -197,7 +242,6 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="build on the workers of this farm, as tcp://host:8786; goes before"
         " REZBUILD_SCHEDULER",
     )
-    parser.set_defaults(command=commands.build)
 
 
 def _add_fetch(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -9,7 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,9 +32,9 @@ from rezbuild.settings import Settings, glibc_version
 if TYPE_CHECKING:
     from rezbuild.catalogue import Recipe, Release
     from rezbuild.driver import Options
-    from rezbuild.graph import Lane, Recipes, Step
+    from rezbuild.graph import Lane, Recipes
     from rezbuild.lanes import Lanes
-    from rezbuild.platforms import Platform
+    from rezbuild.matrix import Plan, Target
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -61,40 +61,109 @@ def _ceiling(arguments: argparse.Namespace) -> str | None:
 
 def build(arguments: argparse.Namespace) -> int:
     """``rezbuild build``; the exit code, as for each of these."""
-    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild import timeline  # noqa: PLC0415 (rez is slow to import)
+
+    if arguments.replace and not arguments.release:
+        raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
+    if arguments.run and arguments.matrix:
+        raise UsageError("--run goes with requests", advice=["a matrix has many environments"])
+    if arguments.timeline:
+        timeline.check(arguments.timeline)
+    with _work(arguments) as (work, wanted):
+        work.run(wanted.steps)
+        for lane, years in wanted.years.items():
+            for year in years:
+                work.drivers[lane].install(year)
+    for lane, keys in wanted.asked:
+        paths = f"--paths {shlex.quote(lane.repository)} " if lane.repository else ""
+        for packages in _environments(keys):
+            say(f"ready: rez-env {paths}{' '.join(packages)}")
+            if arguments.run:
+                _run_in(packages, arguments.run)
+    return 0
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """``rezbuild plan``."""
+    from rezbuild import planned  # noqa: PLC0415 (rez is slow to import)
+
+    with _work(arguments, planned.only_look) as (work, wanted):
+        # Two releases at once are never made; see `rezbuild.lanes`.
+        most = 1 if arguments.release else next(iter(work.drivers.values())).jobs
+        found = planned.examine(work, wanted.steps, arguments.workers or most)
+    if arguments.svg:
+        what = str(arguments.matrix or " ".join(arguments.requests))
+        title = f"rezbuild plan {what}: as expected with {found.workers} at once"
+        arguments.svg.write_text(found.picture(title), encoding="utf-8")
+    if arguments.json:
+        print(json.dumps(found.as_data(), indent=2))
+    else:
+        for line in found.lines():
+            print(printable_line(line))
+    return 0
+
+
+@contextlib.contextmanager
+def _work(
+    arguments: argparse.Namespace, prepare: Callable[[Lanes], None] = lambda _: None
+) -> Iterator[tuple[Lanes, Plan]]:
+    """What does the builds that were asked for, and those; ``prepare`` is called in between."""
+    from rezbuild import graph, matrix  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.driver import Options  # noqa: PLC0415 (see above)
 
     settings = _settings(arguments)
-    if arguments.replace and not arguments.release:
-        raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
-    options = Options(arguments.release, arguments.force, arguments.message, arguments.replace)
+    options = Options(
+        arguments.release,
+        arguments.force,
+        arguments.message,
+        arguments.replace,
+        arguments.timeline,
+    )
     folder = recipes_folder(arguments)
-    years, requests = platforms.expand(platforms.find(folder), arguments.requests)
-    with _lanes([graph.HERE], settings, options, folder) as work:
-        driver = work.drivers[graph.HERE]
-        steps = graph.plan(graph.recipes(folder), requests, driver.available)
-        work.run(steps)
-        for year in years:
-            driver.install(year)
-    for packages in _environments(steps, years):
-        say(f"ready: rez-env {' '.join(packages)}")
-        if arguments.run:
-            _run_in(packages, arguments.run)
-    return 0
+    targets = _targets(arguments, settings)
+    with _lanes([target.lane for target in targets], settings, options, folder) as work:
+        prepare(work)
+        drivers = work.drivers
+        yield (
+            work,
+            matrix.plan(
+                targets,
+                graph.recipes(folder),
+                platforms.find(folder),
+                lambda lane: drivers[lane].available,
+                lambda lane: drivers[lane].repository,
+            ),
+        )
+
+
+def _targets(arguments: argparse.Namespace, settings: Settings) -> list[Target]:
+    """What was asked for, by requests or by a file."""
+    from rezbuild import graph, matrix  # noqa: PLC0415 (rez is slow to import)
+
+    if bool(arguments.matrix) == bool(arguments.requests):
+        raise UsageError(
+            "requests or --matrix FILE: one of them says what is wanted",
+            advice=["rezbuild build python-3.11", "docs/plan.md describes the file"],
+        )
+    if arguments.matrix:
+        found = matrix.load(arguments.matrix, settings, release=arguments.release)
+        return matrix.only(found, arguments.host)
+    if arguments.host:
+        raise UsageError("--host goes with --matrix", advice=["it picks what is built of the file"])
+    return [matrix.Target(graph.HERE, tuple(arguments.requests))]
 
 
 @contextlib.contextmanager
 def _lanes(
     lanes: Sequence[Lane], settings: Settings, options: Options, recipes: Path
 ) -> Iterator[Lanes]:
-    """What builds here, or on a farm where a scheduler is named."""
+    """What builds in some lanes: here, or on a farm where a scheduler is named."""
     from rezbuild import toolchain, view  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.lanes import Lanes, here  # noqa: PLC0415 (see above)
 
     shown = view.choose()
     if not settings.scheduler:
-        make = here(settings, toolchain.find(settings), options, shown)
-        yield Lanes(lanes, make, shown)
+        yield Lanes(lanes, here(settings, toolchain.find(settings), options, shown), shown)
         return
     from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
     from rezbuild.farm.lanes import FarmLanes, there  # noqa: PLC0415 (see above)
@@ -103,10 +172,8 @@ def _lanes(
         yield FarmLanes(lanes, there(farm, recipes, settings, options, shown), shown)
 
 
-def _environments(steps: Sequence[Step], years: Sequence[Platform]) -> list[list[str]]:
+def _environments(keys: Sequence[tuple[str, str]]) -> list[list[str]]:
     """What was asked for, in one environment, or one each where a package is there twice."""
-    keys = [(year.name, year.version) for year in years]
-    keys += [step.key for step in steps if step.requested]
     exact = [f"{name}=={version}" for name, version in keys]
     return [exact] if len({name for name, _ in keys}) == len(keys) else [[e] for e in exact]
 

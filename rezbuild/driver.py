@@ -56,12 +56,14 @@ class Options:
         force: Builds what was asked for even where it is installed from the same inputs.
         message: For the release.
         replace: A release goes in the place of what is released, in one step.
+        timeline: Where the picture of the run goes; None: into the cache.
     """
 
     release: bool = False
     force: bool = False
     message: str = ""
     replace: bool = False
+    timeline: Path | None = None
 
 
 class Driver:
@@ -156,7 +158,8 @@ class Driver:
         arguments = ["--install"]
         if self.options.release:
             message = self.options.message or f"{platform}, by rezbuild"
-            arguments = ["--no-latest", "--message", message]
+            again = ["--ignore-existing-tag"] if self.lane.repository else []
+            arguments = ["--no-latest", *again, "--message", message]
         variables = {version_variable(platform.name): platform.version}
         with self._scratch():
             log = platform.folder / "build" / LOG
@@ -185,6 +188,14 @@ class Driver:
         self.view.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
         self.identities[step.key] = manifest.identity(current.record)
         return True
+
+    def assume(self, step: Step) -> None:
+        """Takes it that a step will be built, for those that are built against it.
+
+        What has debug data is another one each time; see `rezbuild.manifest.identity`.
+        """
+        profile = self.profiles[step.key]
+        self.identities[step.key] = "" if step.recipe.debug else self._fingerprint(step, profile)
 
     def lock(self, step: Step) -> bool:
         """Sees that nobody else builds this version into this repository; whether nobody does."""

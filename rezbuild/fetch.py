@@ -97,6 +97,12 @@ class Fetcher:
             return False
         return True
 
+    def is_near(self, release: Release) -> bool:
+        """Whether one of its archives is in the cache or a mirror folder; no byte of it is read."""
+        folders = [self._base, *filter(None, map(_folder, self._settings.mirrors))]
+        names = [name for a in release.archives for name in (Path(release.home, a.file), a.file)]
+        return any((folder / name).is_file() for folder in folders for name in names)
+
     def fetch(self, release: Release) -> Fetched:
         """Any of the archives of ``release``, from the cache or else by the first route that works.
 
@@ -274,13 +280,10 @@ class Fetcher:
                 yield _Route("Debian source archive", archive, get)
 
     def _mirror_route(self, mirror: str, package: str, archive: Archive, web: Web) -> _Route:
-        if mirror.startswith("file:"):
-            folder = Path(url2pathname(urlsplit(mirror).path))
-        elif "://" in mirror:
+        folder = _folder(mirror)
+        if folder is None:
             get = functools.partial(_from_mirror, web, mirror, package)
             return _Route(public_address(mirror), archive, get)
-        else:
-            folder = Path(mirror).expanduser()
         get = functools.partial(_from_folder, folder, package)
         return _Route(str(folder), archive, get, local=True)
 
@@ -311,6 +314,13 @@ class Fetcher:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return f"the Debian source archive ({wanted.source})"
+
+
+def _folder(mirror: str) -> Path | None:
+    """The folder that a mirror is, or None for an address."""
+    if mirror.startswith("file:"):
+        return Path(url2pathname(urlsplit(mirror).path))
+    return None if "://" in mirror else Path(mirror).expanduser()
 
 
 def _from_mirror(web: Web, mirror: str, package: str, part: Part) -> str:

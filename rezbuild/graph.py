@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from rez.version import Requirement, Version, VersionError, VersionRange
@@ -68,7 +69,7 @@ class Step:
         """The same, as Rez writes it."""
         return "-".join(self.key)
 
-    @property
+    @cached_property
     def job(self) -> Job:
         """What no other step of any lane has.
 
@@ -128,8 +129,8 @@ def plan(
 def versions_in(recipe: Recipe, request: str) -> list[Release]:
     """The versions of a recipe that a request allows, newest first."""
     allowed = requirement(request).range or VersionRange()
-    found = [r for r in recipe.releases.values() if allowed.contains_version(Version(r.version))]
-    return sorted(found, key=lambda release: Version(release.version), reverse=True)
+    found = [r for r in recipe.releases.values() if allowed.contains_version(_version(r.version))]
+    return sorted(found, key=lambda release: _version(release.version), reverse=True)
 
 
 def newest(recipe: Recipe, series: str = "") -> Release:
@@ -150,16 +151,29 @@ class _Planner:
         self.lane = lane
         self.pins: dict[str, list[str]] = {}
         self.steps: dict[tuple[str, str], Step] = {}
+        # Many need the same: each version is looked at once, and each request read once.
+        self.had: dict[tuple[str, str], bool] = {}
+        self.chosen: dict[str, tuple[Recipe, Release]] = {}
 
     def add(
         self, recipe: Recipe, release: Release, *, requested: bool, path: tuple[str, ...] = ()
     ) -> None:
+        step = self.steps.get((recipe.name, release.version))
+        if step is None:
+            against = self._needs(recipe, release, path)
+            step = Step(recipe, release, against, requested, self.lane)
+        elif requested:
+            step = replace(step, requested=True)
+        self.steps[step.key] = step
+
+    def _needs(self, recipe: Recipe, release: Release, path: tuple[str, ...]) -> dict[str, str]:
+        """Adds what a version is built against, and returns it."""
         if recipe.name in path:
             raise CatalogueError(f"packages need each other: {' → '.join((*path, recipe.name))}")
         against = {}
         for request in release.requires:
             try:
-                needed, version = self.choose(request, exact=False)
+                needed, version = self._need(request)
             except UsageError as error:  # the user has not written it
                 raise CatalogueError(
                     f"{recipe.folder / catalogue.FILE_NAME}: requires of {release.version}: "
@@ -168,9 +182,12 @@ class _Planner:
                 ) from None
             self.add(needed, version, requested=False, path=(*path, recipe.name))
             against[needed.name] = version.version
-        step = Step(recipe, release, against, requested, self.lane)
-        if requested or step.key not in self.steps:
-            self.steps[step.key] = step
+        return against
+
+    def _need(self, request: str) -> tuple[Recipe, Release]:
+        if request not in self.chosen:
+            self.chosen[request] = self.choose(request, exact=False)
+        return self.chosen[request]
 
     def choose(self, request: str, *, exact: bool) -> tuple[Recipe, Release]:
         """The version for a request; ``exact``: newest first, the default has no precedence."""
@@ -185,13 +202,19 @@ class _Planner:
             first = [*self.pins.get(recipe.name, []), recipe.default]
             candidates.sort(key=lambda r: first.index(r.version) if r.version in first else 99)
         for release in candidates:
-            if self.available(recipe, release):
+            if self._can_be_had(recipe, release):
                 return recipe, release
         raise FetchError(
             f"no version of {recipe.name} in {request!r} can be had here",
             tried=[release.version for release in candidates],
             advice=["the lines above say why", "rezbuild versions shows where each can be had"],
         )
+
+    def _can_be_had(self, recipe: Recipe, release: Release) -> bool:
+        key = (recipe.name, release.version)
+        if key not in self.had:
+            self.had[key] = self.available(recipe, release)
+        return self.had[key]
 
     def _recipe(self, name: str) -> Recipe:
         try:
@@ -202,6 +225,11 @@ class _Planner:
             ) from None
 
 
+# The lanes of a plan read the same ones, and Rez takes its time.
+_version = lru_cache(maxsize=100_000)(Version)
+
+
+@lru_cache(maxsize=100_000)
 def requirement(request: str) -> Requirement:
     """What a request says.
 

@@ -6,12 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rezbuild import graph, jobserver, scratch
+from rezbuild import graph, jobserver, scratch, timeline
 from rezbuild.driver import Driver, Options
+from rezbuild.durations import Durations
+from rezbuild.errors import MachineError, UsageError
 from rezbuild.graph import Job, Lane, Step
 from rezbuild.parallel import Budget, Run
 from rezbuild.settings import Settings
 from rezbuild.task import Running
+from rezbuild.timeline import Watch
 from rezbuild.toolchain import Toolchain
 from rezbuild.view import Lines
 
@@ -21,7 +24,20 @@ Factory = Callable[[Lane], Driver]
 
 def here(settings: Settings, tools: Toolchain, options: Options, view: Lines) -> Factory:
     """What makes drivers that build on this machine."""
-    return lambda lane: Driver(settings, tools, options, view, lane)
+
+    def make(lane: Lane) -> Driver:
+        own = settings.host
+        if lane.host not in {"", own}:
+            raise UsageError(
+                f"what is for {lane.host} cannot be built on this machine, which is {own}",
+                advice=[
+                    f"--host {own} leaves out what is for others",
+                    "run it on a machine of that kind; REZBUILD_HOST_LABEL says what one is",
+                ],
+            )
+        return Driver(settings, tools, options, view, lane)
+
+    return make
 
 
 class Lanes:
@@ -39,6 +55,8 @@ class Lanes:
     def __init__(self, lanes: Iterable[Lane], make: Factory, view: Lines) -> None:
         self.drivers = {lane: make(lane) for lane in dict.fromkeys(lanes)}
         self.view = view
+        settings = next(iter(self.drivers.values())).settings
+        self.durations = Durations(settings.cache, view.say)
         self._building: dict[tuple[str, ...], Job] = {}
         # What one lane has built in a repository, another one of that repository is built against.
         known: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
@@ -65,8 +83,12 @@ class Lanes:
                 driver.folder = folder
             # Two releases at once would be in each other's way in git's repository.
             most = 1 if first.options.release else self._most(first)
-            with self._budget(first.jobs, folder) as budget:
-                Run(steps, self, budget, self.view, most).run()
+            watch = Watch(self.expect, self._note)
+            try:
+                with self._budget(first.jobs, folder) as budget:
+                    Run(steps, self, budget, self.view, most, watch).run()
+            finally:
+                self._picture(watch, steps, first)
 
     def _most(self, driver: Driver) -> int:
         """The most builds at once."""
@@ -77,6 +99,35 @@ class Lanes:
         """What each build takes a job of."""
         with contextlib.closing(jobserver.Budget(jobs, folder)) as budget:
             yield budget
+
+    def expect(self, step: Step) -> float:
+        """How long a build takes, in seconds, as far as can be known."""
+        driver = self.of(step)
+        return self.durations.expect(step, driver.profile, self.host(step)).seconds
+
+    def _note(self, step: Step, seconds: float) -> None:
+        driver = self.of(step)
+        profile = driver.profiles.get(step.key, driver.profile)
+        self.durations.note(step, profile, self.host(step), seconds, driver.jobs)
+
+    def host(self, step: Step) -> str:
+        """The label of the kind of host that a step is for."""
+        return step.lane.host or self.of(step).settings.host
+
+    def _picture(self, watch: Watch, steps: Sequence[Step], driver: Driver) -> None:
+        """Draws who built what when, if anything was built."""
+        shown = watch.timeline(_title(steps), steps, driver.jobs)
+        if not shown.bars:
+            return
+        try:
+            file = driver.options.timeline
+            if file is None:
+                file = timeline.keep(shown, driver.settings.cache)
+            else:
+                timeline.write(shown, file)
+            self.view.say(f"timeline: {file}")
+        except MachineError as error:  # the builds are what counts
+            self.view.say(f"notice: there is no timeline: {error.message}")
 
     def is_done(self, step: Step) -> bool:
         """See `rezbuild.parallel.Work`, as for all of these."""
@@ -120,3 +171,10 @@ class Lanes:
                         f"{step.package}: notice: {best.version} is the newest{kind} in the"
                         " catalogue"
                     )
+
+
+def _title(steps: Sequence[Step]) -> str:
+    """What was asked for, as a line."""
+    asked = list(dict.fromkeys(step.package for step in steps if step.requested))
+    more = f" and {len(asked) - 4} more" if len(asked) > 4 else ""
+    return f"rezbuild build {' '.join(asked[:4])}{more}"

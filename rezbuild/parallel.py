@@ -15,6 +15,7 @@ from rezbuild.errors import MachineError, RezbuildError, SeveralFailedError
 from rezbuild.graph import Job, Step
 from rezbuild.schedule import Schedule
 from rezbuild.task import Running, adopt, stop
+from rezbuild.timeline import Watch
 from rezbuild.view import Lines
 
 # Seconds between two looks.
@@ -74,12 +75,20 @@ class Run:
         budget: Each build takes a job of it.
         view: Shows it.
         most: The most builds at once.
+        watch: Says what takes long, and is told what becomes of each.
     """
 
-    def __init__(
-        self, steps: Sequence[Step], work: Work, budget: Budget, view: Lines, most: int
+    def __init__(  # noqa: PLR0913, PLR0917 (all that a run has to do with)
+        self,
+        steps: Sequence[Step],
+        work: Work,
+        budget: Budget,
+        view: Lines,
+        most: int,
+        watch: Watch | None = None,
     ) -> None:
-        self._schedule = Schedule(steps)
+        self._watch = watch or Watch()
+        self._schedule = Schedule(steps, self._watch.expect)
         self._work = work
         self._budget = budget
         self._view = view
@@ -102,6 +111,7 @@ class Run:
                 self._look()
         except BaseException:
             stop(task for _, task in self._running.values())
+            self._watch.stop()
             raise
         if self._errors:
             # A Rez that was killed leaves behind what it had started.
@@ -154,6 +164,7 @@ class Run:
         for step, task in list(self._running.values()):
             status, lines = task.poll()
             self._view.heard(task, lines)
+            self._watch.saw(step, task, lines)
             if status is not None:
                 self._end(step, task, status)
         self._view.show([task for _, task in self._running.values()], len(self._schedule))
@@ -164,6 +175,7 @@ class Run:
         self._budget.give_back()
         with self._failing(step):
             self._work.finish(step, task, status)
+            self._watch.ended(step, well=True)
             self._work.unlock(step)
             self._fresh += self._schedule.done(step)
 
@@ -173,6 +185,7 @@ class Run:
         try:
             yield
         except (RezbuildError, OSError) as error:
+            self._watch.ended(step, well=False)
             self._work.unlock(step)
             ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
             self._errors.append(ours)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import statistics
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 
-from rezbuild.graph import Step
+from rezbuild.catalogue import Release
+from rezbuild.graph import Job, Step
 
 # Bytes, where the catalogue does not know an archive's size.
 _SMALL = 1_000_000
 
 
-def by_size(step: Step) -> float:
-    """The bytes of a step's source: a rough measure of how long its build takes."""
-    return step.release.archives[0].size or _SMALL
+def by_size(step: Step) -> int:
+    """The bytes of a step's source: a rough measure of how long its build takes.
+
+    Where the catalogue does not know them, those of the same package's other versions.
+    """
+    own = _sizes(step.release)
+    others = [size for release in step.recipe.releases.values() for size in _sizes(release)]
+    return int(own[0] if own else statistics.median(others or [_SMALL]))
+
+
+def _sizes(release: Release) -> list[int]:
+    return [archive.size for archive in release.archives if archive.size]
 
 
 class Schedule:
@@ -63,6 +74,10 @@ class Schedule:
         """Notes that a step is being built."""
         self._take(self._number[step.job])
 
+    def again(self, step: Step) -> None:
+        """Notes that a step that was begun has to be begun once more."""
+        insort(self._ready, self._rank(self._number[step.job]))
+
     def done(self, step: Step) -> list[Step]:
         """Notes that a step is built, begun or not; returns those that are ready by that."""
         number = self._number[step.job]
@@ -103,3 +118,27 @@ class Schedule:
             after = max((ahead[other] for other in self._needed_by[number]), default=0.0)
             ahead[number] = work(self._steps[number]) + after
         return ahead
+
+
+def critical_path(steps: Sequence[Step], work: Callable[[Step], float]) -> list[Step]:
+    """The chain of steps, each of which needs the one before, that takes longest.
+
+    Args:
+        steps: In an order in which what is needed comes first.
+        work: How long each takes.
+    """
+    taken: dict[Job, float] = {}
+    before: dict[Job, Job] = {}
+    for step in steps:
+        first = max(
+            (job for job in step.needs if job in taken), key=taken.__getitem__, default=None
+        )
+        if first is not None:
+            before[step.job] = first
+        taken[step.job] = work(step) + (taken[first] if first else 0.0)
+    last = max(taken, key=taken.__getitem__, default=None)
+    path = [last] if last else []
+    while path and path[-1] in before:
+        path.append(before[path[-1]])
+    by_job = {step.job: step for step in steps}
+    return [by_job[job] for job in reversed(path)]

@@ -148,6 +148,11 @@ class Task:
             self.step, self.step_began = step, time.monotonic()
 
 
+def is_step(line: str) -> bool:
+    """Whether a line of a build's output is of a step of it."""
+    return _STEP.match(line) is not None
+
+
 def attend(task: Task) -> int:
     """Waits for a task that runs alone; its exit code."""
     try:

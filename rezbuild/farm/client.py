@@ -26,11 +26,12 @@ from rezbuild.farm.policy import Attempt
 from rezbuild.settings import Settings
 
 # Seconds: until a scheduler must have answered first; how long one that has gone is waited for, and
-# workers that have; between two looks at the farm, and at a job.
+# workers that have; between two looks at the farm, and at a job; until all is let go of.
 ANSWER = 5.0
 PATIENCE = 300.0
 _LOOK = 0.25
 _PAUSE = 0.1
+_END = 3.0
 
 Say = Callable[[str], None]
 
@@ -105,7 +106,7 @@ class Farm:
     def __exit__(self, *_: object) -> None:
         """Lets go of everything; the scheduler has the workers end what is still under way."""
         self._stopping = True
-        self._thread.join(ANSWER)
+        self._thread.join(_END)
 
     def workers(self) -> dict[str, Facts]:
         """The workers of ours that are there, by address."""
@@ -117,9 +118,9 @@ class Farm:
 
     def begin(self, job: Job, cores: int) -> Callable[[], None]:
         """Has a job done, on ``cores`` cores at first; gives what gives it up."""
-        running = asyncio.run_coroutine_threadsafe(self._carry_out(job, cores), self._loop)
         # Before anything of it is there to be seen.
         self._unseen[f"{id(job)}"] = time.monotonic()
+        running = asyncio.run_coroutine_threadsafe(self._carry_out(job, cores), self._loop)
 
         def cancel() -> None:
             running.cancel()
@@ -140,9 +141,8 @@ class Farm:
     def _fail(self, error: RezbuildError) -> None:
         if not self._ready.done():
             self._ready.set_exception(error)
-            return
-        for job in self._out.values():
-            job.done(None, error, ())
+        elif not self._stopping:
+            self._say(f"farm: {error.message}")
 
     async def _live(self) -> None:
         """Keeps a connection, and looks at the farm again and again, until that is not wanted."""
@@ -228,7 +228,10 @@ class Farm:
         }
         seen = {key for some in keys.values() for key in some}
         late = time.monotonic() - 2
-        self._unseen = {k: t for k, t in self._unseen.items() if k not in seen and t > late}
+        # Two threads write it.
+        for key, since in list(self._unseen.items()):
+            if key in seen or since < late:
+                self._unseen.pop(key, None)
 
     def _forget(self) -> None:
         """Nothing is known until the next look."""
@@ -268,6 +271,11 @@ class Farm:
         except RezbuildError as error:
             job.done(None, error, ())
         except asyncio.CancelledError:
+            gone = MachineError(
+                f"{job.order} was given up: the farm at {self.address} is not there any more",
+                advice=["start its scheduler again, and run it again"],
+            )
+            job.done(None, gone, ())
             raise
         except Exception as error:  # noqa: BLE001 (a defect, of Dask's or ours)
             job.done(None, MachineError(f"the farm failed: {error!r}"), ())

@@ -115,6 +115,11 @@ class FarmDriver(Driver):
             # Where all was built anew, Rez has cleared the folder.
             task.keep_logs()
 
+    def _build_directory(self, step: Step) -> str:
+        # Those of several kinds of host are published at once.
+        host = f"-{self.lane.host}" if self.lane.host else ""
+        return f"{super()._build_directory(step)}{host}"
+
     def _is_stored(self, recipe: Recipe, release: Release) -> bool:
         kind = self.crew.kind
         wanted = {

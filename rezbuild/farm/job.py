@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -100,8 +99,7 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
             (place / DEBUG).write_bytes(holder.debug_blob(entry))
         (place / ENTRY).write_text(entry.to_json(), encoding="utf-8")
     except (RezbuildError, OSError) as error:
-        places = (place, Path(tempfile.gettempdir()), settings.cache)
-        raise space.explained(error, places) from None
+        raise space.explained(error, (place, settings.cache)) from None
 
 
 def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], place: Path) -> Job:

@@ -30,7 +30,7 @@ class Remote:
         publish: Begins the second part, or gives None: not now, others are at it.
 
     Attributes:
-        worker: The one that it is on, or "".
+        worker: The one that it is on; "" before, and while it is published.
         error: Why it failed on the farm, or None.
         result: What came of it there, or None.
         made: The entry of its payload, and the URL of the store that this is in; or None.
@@ -144,6 +144,9 @@ class Remote:
         self._over = True
         self.step, self.step_began = "publishing", time.monotonic()
         self.result, self.error = result, error
+        if error is None:
+            # It has done its part.
+            self.worker = ""
         if result is not None:
             self._place = result.place
             # What was said while there was no connection is missing in what was heard.

@@ -306,13 +306,13 @@ class Store:
 
     def _whole(self, place: str, payload: Path) -> Entry | None:
         """What is at a place, if nothing can be said against it and nothing be added to it."""
-        with temporary() as folder:
-            try:
-                found = self.load(place)
-                for part in filter(None, (found.packed, found.debug)):
-                    self._fetch(part, folder / "blob")
-            except (PlaceError, StoreError):
+        try:
+            found = self.load(place)
+            if any(self.faults(found)):
                 return None
+        except (PlaceError, StoreError):
+            return None
+        with temporary() as folder:
             more = not found.debug and self._kept.collect(payload, folder / "debug")
         return None if more or (self._signer and not found.signature) else found
 

@@ -128,7 +128,7 @@ class Shared:
             with self._system.open(self._at(place), "rb") as file:
                 return bytes(file.read(most + 1))
 
-        found = self._patiently(work, most)
+        found = self._patiently(work)
         if len(found) > most:
             raise PlaceError(f"it has more than {most} bytes", damaged=True)
         return found
@@ -277,7 +277,7 @@ class Pages:
     def _small(self, web: Web, place: str, most: int) -> bytes:
         with tempfile.TemporaryFile() as file:
             part = Part(file, Archive(place, "", most, ()))
-            self._get(web, place, part, most)
+            self._get(web, place, part, 0)
             if part.overlong:
                 raise PlaceError(f"it has more than {most} bytes", damaged=True)
             file.seek(0)

@@ -15,6 +15,7 @@ from studio import Studio
 from toys import Toys
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Who runs beside whom, when there are several workers (pytest-xdist, --dist loadgroup).
 

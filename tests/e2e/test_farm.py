@@ -272,3 +272,16 @@ asyncio.run(main())
         for worker in running.workers.values()
         if worker.pid in {running.workers[n].pid for n in ("one", "two", "three")}
     )
+
+
+def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
+    """Each lane is built by workers of its own kind, and has a repository of its own."""
+    table = tmp_path / "matrix.toml"
+    table.write_text(
+        f'repository = "{tmp_path}/{{host}}"\n'
+        '[sets.all]\nrequests = ["top"]\nhosts = ["plain", "stored"]\n'
+    )
+    out = site.rezbuild("build", "--matrix", table).stdout
+    for host in ("plain", "stored"):
+        found = (tmp_path / host).glob("*/*/platform-*/arch-*/rezbuild.json")
+        assert {path.parts[-5]: tree.digest(path.parent) for path in found} == local, out

@@ -1,0 +1,55 @@
+"""Small payloads, and stores that hold them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from rezbuild.store import Entry, Store
+from rezbuild.store.key import key
+
+FINGERPRINT = "0123456789abcdef"
+
+
+def payload(folder: Path, name: str = "thing", version: str = "1.0", **record: Any) -> Path:
+    """A tree with some of everything that payloads have."""
+    (folder / "lib/empty").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    said = {"name": name, "version": version, "fingerprint": FINGERPRINT, **record}
+    (folder / "rezbuild.json").write_text(json.dumps(said))
+    (folder / "bin/program").write_text("#!/bin/sh\necho 42\n")
+    (folder / "bin/program").chmod(0o755)
+    (folder / "bin/link").symlink_to("program")
+    (folder / "lib/library.so").write_bytes(bytes(range(256)) * 64)
+    (folder / "lib/library.so").chmod(0o555)
+    (folder / "lib/nothing").touch()
+    return folder
+
+
+def inputs(name: str = "thing", version: str = "1.0", **more: Any) -> dict[str, Any]:
+    """As far as a store looks at them."""
+    return {"name": name, "version": version, "profile": None, "fingerprint": FINGERPRINT, **more}
+
+
+def put(store: Store, root: Path, **more: Any) -> Entry:
+    """Puts a payload there under inputs that differ by ``more``."""
+    record = json.loads((root / "rezbuild.json").read_text())
+    made = inputs(record["name"], record["version"], **more)
+    return store.put(record["name"], record["version"], None, key(made), made, root)
+
+
+def tree(root: Path) -> dict[str, object]:
+    """Everything below a folder, but times and owners."""
+    found: dict[str, object] = {}
+    for path in root.rglob("*"):
+        place, mode = path.relative_to(root).as_posix(), stat.S_IMODE(path.lstat().st_mode)
+        if path.is_symlink():
+            found[place] = os.readlink(path)
+        else:
+            data = b"" if path.is_dir() else path.read_bytes()
+            found[place] = (path.is_dir(), mode, hashlib.sha256(data).hexdigest())
+    return found

@@ -1,0 +1,117 @@
+"""What goes into the key of a payload: whatever may change it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from payloads import payload
+
+from rezbuild import catalogue, toolchain
+from rezbuild.bake import Inputs, Job
+from rezbuild.build import Dependency
+from rezbuild.settings import Settings
+from rezbuild.store import key as keys
+
+SOURCES = """\
+default = "1.0"
+license = "MIT"
+file = "thing-{version}.tar.gz"
+urls = ["https://upstream.invalid/{file}"]
+requires = ["low"]
+profiled = true
+[versions."1.0"]
+sha256 = "SUM"
+patches = ["one.patch"]
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    folder = tmp_path / "recipes/thing"
+    (folder / "patches").mkdir(parents=True)
+    (folder / "sources.toml").write_text(SOURCES.replace("SUM", "0" * 64))
+    for name in ("package.py", "recipe.py", "patches/one.patch"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def gather(recipe: Path, low: Path, profile: str = "fast", **more: str) -> dict[str, object]:
+    settings = Settings(cache=recipe, **more)
+    dependencies = {"low": Dependency("low", "1.0", low)}
+    job = Job(recipe, "1.0", recipe, (), profile, dependencies)
+    return keys.inputs_of(Inputs.gather(job, settings))
+
+
+def test_each_input_is_in_the_key(recipe, tmp_path):
+    low = payload(tmp_path / "low", "low")
+    first = gather(recipe, low)
+    assert keys.key(first) == keys.key(gather(recipe, low))
+    found = {keys.key(first): "nothing"}
+
+    def differs(what: str, *names: str, **more: str) -> None:
+        changed = gather(recipe, low, **more)
+        assert {*names} <= {*keys.differences(first, changed)}, what
+        assert keys.key(changed) not in found, what
+        found[keys.key(changed)] = what
+
+    differs("profile", "profile", profile="optimized")
+    differs("compiler's name", "environment", cc=toolchain.which("cc") or "")
+    (recipe / "recipe.py").write_text("another")
+    differs("recipe", "recipe")
+    (recipe / "patches/one.patch").write_text("another")
+    differs("patch", "patches", "recipe")
+    (recipe / "sources.toml").write_text(SOURCES.replace("SUM", "1" * 64))
+    differs("source", "sources", "recipe")
+    # Another payload from the same inputs: of its record, nothing is another.
+    (low / "lib/library.so").chmod(0o755)
+    differs("what it is built against", "against")
+
+
+def test_another_compiler_of_the_same_name(recipe, tmp_path):
+    low = payload(tmp_path / "low", "low")
+    compiler = tmp_path / "cc"
+    compiler.write_text('#!/bin/sh\nexec gcc "$@"\n')
+    compiler.chmod(0o755)
+    first = gather(recipe, low, cc=str(compiler))
+    compiler.write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && echo "gcc (Studio 1) 99" && exit\nexec gcc "$@"\n'
+    )
+    second = gather(recipe, low, cc=str(compiler))
+    assert keys.differences(first, second) == ["compiler"]
+    # One that links by another linker.
+    compiler.write_text(
+        '#!/bin/sh\n[ "$1" = -print-prog-name=ld ] && echo /bin/true && exit\nexec gcc "$@"\n'
+    )
+    assert keys.differences(first, gather(recipe, low, cc=str(compiler))) == ["linker"]
+    # One that lacks a protection, as some clang does.
+    compiler.write_text('#!/bin/sh\ncase "$*" in *-fstack-clash*) exit 1;; esac\nexec gcc "$@"\n')
+    assert keys.differences(first, gather(recipe, low, cc=str(compiler))) == ["environment"]
+
+
+def test_it_names_no_place_of_this_machine(recipe, tmp_path):
+    inputs = gather(recipe, payload(tmp_path / "low", "low"))
+    assert str(tmp_path) not in json.dumps(inputs)
+    assert os.environ["HOME"] not in json.dumps(inputs["environment"])
+    assert inputs["glibc"] == os.confstr("CS_GNU_LIBC_VERSION").split()[1]
+    assert re.fullmatch(r"0\.\d+(\.\d+)?", inputs["patchelf"])
+    assert inputs["linker"]
+
+
+def test_what_is_known_before_the_dependencies_are_there(recipe, tmp_path):
+    inputs = gather(recipe, payload(tmp_path / "low", "low"))
+    loaded = catalogue.load(recipe)
+    tools = toolchain.find(Settings(cache=tmp_path))
+    planned = keys.planned(loaded, loaded.release("1.0"), "fast", tools)
+    assert keys.fits(inputs, planned)
+    assert not keys.fits({**inputs, "glibc": "2.17"}, planned)
+    assert not keys.fits(inputs, {**planned, "profile": "optimized"})
+    # Which profile it is makes no difference where the recipe says so.
+    plain = replace(loaded, profiled=False)
+    assert keys.planned(plain, loaded.release("1.0"), "fast", tools) == keys.planned(
+        plain, loaded.release("1.0"), "optimized", tools
+    )

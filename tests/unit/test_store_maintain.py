@@ -1,0 +1,179 @@
+"""What is in a store, whether it is sound, and what may go."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from payloads import payload, put, tree
+
+from rezbuild import cli
+from rezbuild.errors import StoreError
+from rezbuild.store import Entry, Store, maintain
+
+DAY = 24 * 3600
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def entries(tmp_path: Path, folder: Path) -> list[Entry]:
+    """Two versions of one package, and another one that has the payload of the first."""
+    store = Store(str(folder))
+    roots = [payload(tmp_path / version, version=version) for version in ("1.0", "2.0")]
+    return [*(put(store, root) for root in roots), put(store, roots[0], compiler="another")]
+
+
+def aged(folder: Path, place: str, days: float) -> None:
+    path = folder / place
+    then = path.stat().st_mtime - days * DAY
+    os.utime(path, (then, then))
+
+
+def blob(entry: Entry) -> str:
+    return f"payloads/{entry.blob}.tar.zst"
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = cli.main(["store", *argv])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+@pytest.fixture
+def set_up(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("REZBUILD_STORE", str(folder))
+
+
+def test_a_list(entries, folder, set_up, capsys):
+    code, out, err = run(capsys, "list")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["thing", "1.0"],
+        ["thing", "1.0"],
+        ["thing", "2.0"],
+    ]
+    assert "another" in out
+    (folder / "readme.txt").write_text("of the studio's own")
+    (folder / entries[0].place).write_text("damaged")
+    code, out, err = run(capsys, "list", "thing", "--json")
+    assert code == 0
+    found = [Entry.from_json(json.dumps(one)) for one in json.loads(out)]
+    assert sorted(found, key=lambda e: e.key) == sorted(entries[1:], key=lambda e: e.key)
+    assert err == f"notice: {entries[0].place}: it is no entry that can be read\n"
+    assert run(capsys, "list", "nothing")[0] == 0
+
+
+def test_everything_is_sound(entries, folder, set_up, capsys):
+    code, out, err = run(capsys, "verify")
+    assert (code, err) == (0, "")
+    assert out == "".join(sorted(f"{entry.place}: ok\n" for entry in entries))
+
+
+def test_what_is_not_sound_is_found_and_removed(entries, folder, set_up, capsys):
+    one, two, three = entries
+    os.truncate(folder / blob(two), 50)
+    shutil.copy(folder / one.place, (folder / one.place).with_name(f"{'0' * 64}.json"))
+    before = tree(folder)
+    code, out, err = run(capsys, "verify")
+    assert code == 12
+    assert f"{blob(two)}: it has 50 bytes, not {two.size}\n" in out
+    assert f"{two.place}: what it names is not sound\n" in out
+    assert f"thing/1.0/{'0' * 64}.json: it is the entry of another package or key\n" in out
+    assert f"{one.place}: ok\n" in out
+    assert "3 files that are not sound" in err
+    assert tree(folder) == before
+    code, out, _ = run(capsys, "verify", "--remove")
+    assert code == 12
+    assert out.count("; removed\n") == 3
+    assert run(capsys, "verify")[0] == 0
+    left = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert left == {one.place, three.place, blob(one)}
+
+
+def test_what_is_old_goes(entries, folder, set_up, capsys):
+    one, two, three = entries
+    for place in (one.place, two.place, blob(one), blob(two)):
+        aged(folder, place, 40)
+    before = tree(folder)
+    code, out, _ = run(capsys, "prune", "--keep-days", "30", "--dry-run")
+    assert code == 0
+    said = [
+        f"{one.place}: 40 days old",
+        f"{two.place}: 40 days old",
+        f"{blob(two)}: no entry names it",
+    ]
+    assert out.splitlines() == [*said, "3 files would go"]
+    assert tree(folder) == before
+    _, out, _ = run(capsys, "prune", "--keep-days", "30")
+    assert out.splitlines() == [*(f"{line}; removed" for line in said), "3 files removed"]
+    # The payload of the one that stays is there still.
+    assert run(capsys, "verify")[:2] == (0, f"{three.place}: ok\n")
+
+
+def test_what_nothing_names_goes_after_a_day(entries, folder, set_up, capsys):
+    one, two, _ = entries
+    (folder / two.place).unlink()
+    (folder / "payloads/.part-killed").touch()
+    (folder / "thing/1.0/.part-killed").touch()
+    (folder / "payloads/of-the-studios-own").touch()
+    # Its writer may be about to write the entry.
+    assert run(capsys, "prune", "--unused")[1] == "0 files removed\n"
+    for path in folder.rglob("*"):
+        aged(folder, path.relative_to(folder).as_posix(), 1.1)
+    _, out, _ = run(capsys, "prune", "--unused")
+    gone = (blob(two), "payloads/.part-killed", "thing/1.0/.part-killed")
+    said = [f"{place}: no entry names it; removed" for place in gone]
+    assert sorted(out.splitlines()) == sorted([*said, "3 files removed"])
+    assert (folder / blob(one)).exists()
+    assert (folder / "payloads/of-the-studios-own").exists()
+    assert run(capsys, "verify")[0] == 0
+
+
+def test_a_blob_that_is_written_again_is_young_again(entries, folder, tmp_path):
+    """Of a put that finds it there, and has not written its entry yet."""
+    two = entries[1]
+    (folder / two.place).unlink()
+    aged(folder, blob(two), 40)
+    put(Store(str(folder)), tmp_path / "2.0")
+    (folder / two.place).unlink()
+    assert list(maintain.prune(Store(str(folder)), days=None, unused=True)) == []
+
+
+def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):
+    store = Store(str(folder))
+    (folder / entries[0].place).unlink()
+    (folder / entries[0].place).mkdir()
+    with pytest.raises(StoreError, match="cannot be read: Is a directory"):
+        list(maintain.prune(store, days=None, unused=True, young=-1))
+    assert (folder / blob(entries[0])).exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["prune"], 2, "nothing to prune"),
+        (["add", "thing"], 14, "no version of thing in 'thing' is installed"),
+        (["add", "~zlib"], 2, "there is nothing to build"),
+    ],
+)
+def test_what_makes_no_sense(folder, set_up, capsys, argv, code, said):
+    found, _, err = run(capsys, *argv)
+    assert found == code
+    assert said in err
+    assert "\n  next:  " in err
+
+
+def test_without_a_store(monkeypatch, capsys):
+    monkeypatch.delenv("REZBUILD_STORE", raising=False)
+    for command in (["list"], ["verify"], ["prune", "--unused"], ["add", "zlib"]):
+        code, _, err = run(capsys, *command)
+        assert code == 2
+        assert "set REZBUILD_STORE" in err
