@@ -72,7 +72,8 @@ class Process:
     def builds(self) -> list[psutil.Process]:
         """What it has started, and what that has."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return psutil.Process(self.pid).children(recursive=True)
+            found = psutil.Process(self.pid).children(recursive=True)
+            return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
         return []
 
     def listens(self) -> set[str]:
@@ -182,6 +183,9 @@ def alive(word: str) -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if word in path.read_text().split("\0") and int(path.parent.name) != os.getpid():
+            if (
+                word.encode() in path.read_bytes().split(b"\0")
+                and int(path.parent.name) != os.getpid()
+            ):
                 found.append(int(path.parent.name))
     return found
