@@ -15,6 +15,8 @@ from farm import Farm, alive, farm, payloads, start, until
 from studio import Studio
 from toys import LOW, RECIPE, Toys
 
+from rezbuild import tree
+
 pytestmark = pytest.mark.e2e
 
 

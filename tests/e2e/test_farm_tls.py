@@ -112,13 +112,14 @@ def test_clients_that_are_refused(site, safe, authority, tmp_path):
 
 def test_workers_that_are_refused(safe, tmp_path, env):
     other = certificate(trustme.CA(), tmp_path / "other")
-    for address, files in (
-        (safe.address, other),
-        (f"tcp://{safe.address.partition('://')[2]}", {}),
+    for address, files, words in (
+        (safe.address, other, "CERTIFICATE_VERIFY_FAILED"),
+        (f"tcp://{safe.address.partition('://')[2]}", {}, "tcp://"),
     ):
         stranger = Process(tmp_path, {**env, **files}, "worker", address, "--name", "stranger")
         try:
             until(lambda log=stranger.log: "cannot be had" in log.read_text(), 60)
+            assert words in stranger.log.read_text()
             assert "Traceback" not in stranger.log.read_text()
         finally:
             stranger.end()
@@ -148,7 +149,10 @@ address, mark, good = sys.argv[1], pathlib.Path(sys.argv[2]), json.loads(sys.arg
 
 class Bomb:
     def __init__(self, name): self.name = name
-    def __reduce__(self): return os.mkdir, (str(mark / self.name),)
+    def __reduce__(self):
+        # This very process may read it.
+        code = f"import os; os.getpid() == {os.getpid()} or os.mkdir({str(mark / self.name)!r})"
+        return exec, (code,)
 
 class Setup(WorkerPlugin):
     def setup(self, worker): os.mkdir(mark / "plugin")
