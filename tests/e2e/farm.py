@@ -16,6 +16,7 @@ import psutil
 from studio import ROOT, Studio
 
 from rezbuild import tree
+from rezbuild.settings import Settings
 
 
 class Process:
@@ -149,6 +150,17 @@ def farm(
         yield started
     finally:
         started.end()
+
+
+@contextlib.contextmanager
+def workers_of_its_own(folder: Path) -> Iterator[dict[str, str]]:
+    """A farm of two workers that have sources and nothing else; what makes a build use it."""
+    sources = {"REZBUILD_MIRRORS": str(Settings.read().cache / "sources")}
+    with farm(folder / "run", {**Studio(folder / "studio").env, **sources}) as running:
+        for name in ("one", "two"):
+            running.worker(name, "--cores", "1", "--label", "chain")
+        running.ready()
+        yield {"REZBUILD_SCHEDULER": running.address, "REZBUILD_HOST_LABEL": "chain"}
 
 
 def payloads(studio: Studio) -> dict[str, str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from farm import Farm, farm, payloads, start, until
 from network import HUB, Network, network
-from studio import Studio
+from studio import ROOT, Studio
+from test_matrix import SAME
 
 from rezbuild.settings import Settings
 
@@ -63,6 +65,26 @@ def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
             out = process.communicate(timeout=LONG)[0]
         assert process.returncode == 0, out[-5000:]
         return payloads(site), out
+
+
+# What is tried with a chain that came from a farm: all that looks at what was built.
+FILES = (*SAME, "packages", "memory", "sbom")
+
+
+def test_the_same_tests_pass_on_a_chain_from_a_farm(scratch):
+    """In a process of its own, whose chain is built by a farm; its payloads are the local ones."""
+    folder = scratch / "farm-chain"
+    tests = ROOT / "tests/e2e"
+    files = [path for name in FILES if (path := tests / f"test_{name}.py").exists()]
+    # A failing build, and builds by hand, say nothing of a farm.
+    others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
+    done = Studio(scratch / "farm-caller").run(
+        *(sys.executable, "-m", "pytest", "-q", *others, *files),
+        ok=False,
+        REZBUILD_TEST_FARM="1",
+        REZBUILD_TEST_CHAIN=str(folder),
+    )
+    assert done.returncode == 0, done.stdout[-20000:]
 
 
 def test_openssl_whose_worker_is_killed(built, scratch):
