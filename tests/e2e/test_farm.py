@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from farm import Farm, alive, farm, until
+from farm import Farm, alive, farm, payloads, start, until
 from studio import Studio
 from toys import LOW, RECIPE, Toys
 
@@ -68,24 +68,6 @@ def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
         "REZBUILD_CACHE": str(tmp_path / "cache"),
     }
     return site
-
-
-def payloads(studio: Studio) -> dict[str, str]:
-    """The digest of each payload in the repository."""
-    found = studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")
-    return {path.parts[-5]: tree.digest(path.parent) for path in found}
-
-
-def start(site: Studio, *argv: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rezbuild", *argv],
-        env=site.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
 
 
 @pytest.fixture(scope="module")
@@ -161,24 +143,14 @@ def test_a_worker_that_is_killed(site, running, home):
     site.env |= env
     with start(site, "build", "mortal") as process:
         until((home / "mortal").exists)
-        (victim,) = [
-            worker
-            for name, worker in running.workers.items()
-            if name in {"m1", "m2"} and psutil_children(worker.pid)
-        ]
-        victim.kill()
+        (victim,) = running.at_work()
+        running.workers[victim].kill()
         until(lambda: not alive("1000.25"), 3)
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 0, out
     assert re.search(r"mortal-1\.0\.0: farm: m[12] has gone; begun again on m[12]", out), out
     assert set(payloads(site)) == {"mortal"}
     assert len((home / "mortal").read_text().split()) == 2
-
-
-def psutil_children(pid: int) -> list[int]:
-    import psutil
-
-    return [child.pid for child in psutil.Process(pid).children()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
