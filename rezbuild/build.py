@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rezbuild import jobserver, profiles
-from rezbuild.errors import BuildError
+from rezbuild.errors import BuildError, UnpackError
 
 # Below it is every prefix that is configured with: the same on each machine, and nowhere there.
 NEUTRAL = "/rezbuild/"
@@ -204,7 +204,11 @@ class Build:
         if not self.profile_store.is_file():
             return False
         print(f"  trained before: {self.profile_store}", flush=True)
-        self.training = profiles.restore(self.profile_store, self.source)
+        try:
+            self.training = profiles.restore(self.profile_store, self.source)
+        except UnpackError as error:
+            error.advice += ("or remove it: the build trains anew then",)
+            raise
         return True
 
     def keep_profile(self, *patterns: str) -> None:
