@@ -22,9 +22,6 @@ from rezbuild.errors import BuildError, ChecksumError
 
 # In the cache.
 FOLDER = "profiles"
-# Stands in an archive for the build's folder: some builds make objects in a folder below their own
-# that has the whole path of the source once more (CPython's setup.py).
-_SOURCE = "/@source@/"
 
 
 def place(cache: Path, name: str, version: str, fingerprint: str) -> Path:
@@ -56,7 +53,7 @@ def keep(source: Path, patterns: Iterable[str], target: Path) -> str:
     with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
         part = Path(folder, target.name)
         with part.open("wb") as raw:
-            _write(raw, sorted((_kept_name(path, source), path) for path in found))
+            _write(raw, sorted((path.relative_to(source).as_posix(), path) for path in found))
             raw.flush()
             os.fsync(raw.fileno())
         # For reading only; and others may build, and share the cache.
@@ -78,8 +75,7 @@ def restore(archive: Path, source: Path) -> str:
         whole = Path(folder, "counts")
         unpack.unpack(archive, whole)
         for path in sorted(path for path in whole.rglob("*") if path.is_file()):
-            name = f"/{path.relative_to(whole).as_posix()}".replace(_SOURCE, f"{source}/")
-            target = source / name.lstrip("/")
+            target = source / path.relative_to(whole)
             target.parent.mkdir(parents=True, exist_ok=True)
             path.replace(target)
     return sha256(archive)
@@ -118,11 +114,6 @@ def check(archive: Path, wanted: str, what: str) -> None:
 def sha256(path: Path) -> str:
     """The sum of a file, in hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _kept_name(path: Path, source: Path) -> str:
-    name = f"/{path.relative_to(source).as_posix()}"
-    return name.replace(f"{source}/", _SOURCE).lstrip("/")
 
 
 def _write(raw: IO[bytes], files: Iterable[tuple[str, Path]]) -> None:

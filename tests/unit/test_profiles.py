@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import subprocess
 from pathlib import Path
@@ -95,20 +94,6 @@ def test_equal_counts_make_an_equal_archive(first: Folder, tmp_path: Path) -> No
         path.chmod(0o600)
     assert again.keep(tmp_path / "two.tar.gz") == made
     assert (tmp_path / "one.tar.gz").stat().st_mode & 0o777 == 0o644
-
-
-def test_objects_in_a_folder_named_after_the_source(tmp_path: Path) -> None:
-    """As CPython's setup.py makes them: build/temp/<the whole path of the source>/x.o."""
-    one, two = tmp_path / "one/source", tmp_path / "a longer one/source"
-    deep = one / "build/temp" / str(one).lstrip("/") / "Modules/x.gcda"
-    deep.parent.mkdir(parents=True)
-    deep.write_bytes(b"counts")
-    two.mkdir(parents=True)
-    profiles.keep(one, ["**/*.gcda"], tmp_path / "kept.tar.gz")
-    assert str(one).encode() not in gzip.decompress((tmp_path / "kept.tar.gz").read_bytes())
-    profiles.restore(tmp_path / "kept.tar.gz", two)
-    found = two / "build/temp" / str(two).lstrip("/") / "Modules/x.gcda"
-    assert [path for path in two.rglob("*") if path.is_file()] == [found]
 
 
 def test_a_training_that_counted_nothing(tmp_path: Path) -> None:
