@@ -42,9 +42,14 @@ def build(b):
         shutil.copyfile(b.recipe / TRAINING, b.source / TRAINING)
         # As many processes as there are jobs; each adds to the profile.
         b.env["TRAINING_JOBS"] = str(b.jobs)
+    trained = b.optimized and b.stored_profile()
+    if trained:
+        # CPython's make looks at it alone, and goes on where the training has ended.
+        (b.source / "profile-run-stamp").touch()
     b.make()
-    if b.optimized:
+    if b.optimized and not trained:
         _check_training(b)
+        b.keep_profile("**/*.gcda", "*.profclangd")
     b.install()
     _trim(b)
     for name in ("python", "pip"):
