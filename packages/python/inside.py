@@ -9,8 +9,6 @@ import shutil
 
 from rezbuild.errors import BuildError
 
-from . import freeze
-
 # From 3.11 on CPython's own build knows how (MODULE_BUILDTYPE, _bootstrap_python).
 SINCE = (3, 11)
 
@@ -49,15 +47,23 @@ LINK = (
 LINK_WHOLE = (
     "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -fno-pic -fno-pie"
     " -Wl,-soname,$(INSTSONAME) -o $@"
-    " Programs/python.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
+    " Programs/python.o Python/modules_table.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
 )
 RULES = """
-LIBRARY_OBJS += Python/stdlib_code.o
-$(BUILDPYTHON) libpython$(LDVERSION).so: Python/stdlib_code.o
-Python/stdlib_code.o: freeze.py _bootstrap_python
-\t./_bootstrap_python freeze.py $(srcdir)/Lib lib/python$(VERSION) Python/stdlib_code.s
-\t$(CC) -c -Wa,--noexecstack -o $@ Python/stdlib_code.s
+LIBRARY_OBJS += Python/modules_code.o
+$(BUILDPYTHON) libpython$(LDVERSION).so: Python/modules_code.o
+$(BUILDPYTHON): Python/modules_table.o
+Python/modules_code.o: Python/modules_code.c Python/modules_table.s
+\t$(CC) -c $(PY_CORE_CFLAGS) -o $@ Python/modules_code.c
+Python/modules_table.o: Python/modules_table.s
+\t$(CC) -c -Wa,--noexecstack -o $@ Python/modules_table.s
+Python/modules_table.s: freeze.py _bootstrap_python
+\t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION) Python/modules_table
 """
+# What the program has inside, in the source's folder.
+TABLE = "Python/modules_table.bin"
+# Below the folder of the standard library: what modules_code.c opens.
+OTHERS = "modules.code"
 
 
 def prepare(b):
@@ -105,12 +111,15 @@ def configured(b):
     makefile.write_text(text.replace(LINK, LINK_WHOLE, 1) + RULES)
 
 
-def remove_compiled(lib):
-    """Drops the .pyc files of the modules whose code is inside: nothing reads them."""
-    for _, file, _ in freeze.modules(lib):
-        path = lib / file
-        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-            compiled.unlink()
+def finish(b, lib):
+    """Packs the code of all other modules into one file: a .pyc for each is twice the size."""
+    program = b.payload / f"bin/python{b.series[0]}.{b.series[1]}"
+    files = (lib, lib.relative_to(b.payload), b.source / TABLE, program, lib / OTHERS)
+    script = (program, "-I", "-B", b.recipe / "freeze.py", "others", *files)
+    b.run(*(str(word) for word in script))
+    for record in lib.glob("site-packages/*.dist-info/RECORD"):
+        rows = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(row for row in rows if ".pyc," not in row))
 
 
 def _disabled(b):

@@ -59,6 +59,16 @@ def finish(b):
     managed.fix(lib)
     _tcl_scripts(b)
     b.remove("lib/**/__pycache__")
+    if b.series >= inside.SINCE:
+        inside.finish(b, lib)
+    else:
+        _compile(b, python, lib)
+    versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
+    b.run(python, "-I", "-B", "-c", CHECK, *versions)
+    b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
+
+
+def _compile(b, python, lib):
     b.run(
         *(python, "-I", "-B", "-m", "compileall", "-q", "-f", f"-j{b.jobs}"),
         # Valid whatever the files' times are: a copy may not keep them, and a repository that is
@@ -66,11 +76,6 @@ def finish(b):
         *("--invalidation-mode", "unchecked-hash"),
         *("-s", str(b.payload), str(lib)),
     )
-    if b.series >= inside.SINCE:
-        inside.remove_compiled(lib)
-    versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
-    b.run(python, "-I", "-B", "-c", CHECK, *versions)
-    b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
 
 
 def parts(b):
