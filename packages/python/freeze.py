@@ -43,10 +43,25 @@ xml.dom xml.dom.NodeFilter xml.dom.domreg xml.dom.minicompat xml.dom.minidom xml
 xml.etree.ElementPath xml.etree.ElementTree xml.parsers xml.parsers.expat
 zipfile zipfile.* zipimport zoneinfo.*
 """
+# Of these, what nothing reads there: CPython itself has frozen the code, or it is for Windows.
+ELSEWHERE = """
+_collections_abc abc codecs genericpath importlib._bootstrap importlib._bootstrap_external
+importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport
+asyncio.proactor_events asyncio.windows_events asyncio.windows_utils
+multiprocessing.popen_spawn_win32
+"""
 
 
 def modules(lib):
     """Yields name, file below lib and whether it is a package, for what this version has."""
+    elsewhere = ELSEWHERE.split()
+    for item in named(lib):
+        if item[0] not in elsewhere:
+            yield item
+
+
+def named(lib):
+    """Yields the same for all that MODULES names."""
     for name in MODULES.split():
         whole = name.endswith(".*")
         path = name[:-2] if whole else name
