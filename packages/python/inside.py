@@ -60,6 +60,22 @@ Python/modules_table.o: Python/modules_table.s
 Python/modules_table.s: freeze.py _bootstrap_python
 \t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION) Python/modules_table
 """
+LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
+# To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
+# a shared library each pointer has to be relocated, takes 24 bytes more, and a start as much time.
+LINK_MARSHALLED = (
+    "-o $(INSTSONAME) $(filter-out Python/frozen.o $(DEEPFREEZE_OBJS), $(LIBRARY_OBJS))"
+    " Python/frozen_plain.o"
+)
+RULES_MARSHALLED = """
+libpython$(LDVERSION).so: Python/frozen_plain.o
+Python/frozen_plain.o: Python/frozen_plain.c $(FROZEN_FILES_OUT)
+\t$(CC) -c $(PY_CORE_CFLAGS) -o $@ Python/frozen_plain.c
+"""
+NO_STATIC_OBJECTS = """
+int _Py_Deepfreeze_Init(void) { return 0; }
+void _Py_Deepfreeze_Fini(void) {}
+"""
 # What the program has inside, in the source's folder.
 TABLE = "Python/modules_table.bin"
 # Below the folder of the standard library: what modules_code.c opens.
@@ -103,12 +119,37 @@ def configured(b):
     shutil.copyfile(b.recipe / "freeze.py", b.source / "freeze.py")
     makefile = b.source / "Makefile"
     text = makefile.read_text()
-    if text.count(LINK) < 1:
+    if text.count(LINK) < 1 or text.count(LINK_LIBRARY) != 1:
         raise BuildError(
-            "CPython's Makefile links its program in an unknown way",
+            "CPython's Makefile links its program or its library in an unknown way",
             advice=["packages/python/inside.py says which way is known"],
         )
-    makefile.write_text(text.replace(LINK, LINK_WHOLE, 1) + RULES)
+    text = text.replace(LINK, LINK_WHOLE, 1) + RULES
+    if b.series < (3, 13):
+        _marshalled(b.source)
+        text = text.replace(LINK_LIBRARY, LINK_MARSHALLED) + RULES_MARSHALLED
+    makefile.write_text(text)
+
+
+def _marshalled(source):
+    """Writes a Python/frozen.c that has bytes of marshal in place of static objects."""
+    text, makefile = ((source / file).read_text() for file in ("Python/frozen.c", "Makefile"))
+    names = re.findall(r"(?m)^\t\tPython/frozen_modules/(\S+)\.h", makefile)
+    text = re.sub(r"(?m)^extern PyObject \*_Py_get_.*\n", "", text)
+    text, found = re.subn(
+        r"NULL, 0, (\w+), GET_CODE\((\w+)\)",
+        r"_Py_M__\2, (int)sizeof(_Py_M__\2), \1, NULL",
+        text,
+    )
+    included = "".join(f'#include "frozen_modules/{name}.h"\n' for name in names)
+    begin = "/* Includes for frozen modules: */\n"
+    if not found or begin not in text:
+        raise BuildError(
+            "Python/frozen.c is not as it is known",
+            advice=["packages/python/inside.py says what becomes of it"],
+        )
+    text = text.replace(begin, begin + included) + NO_STATIC_OBJECTS
+    (source / "Python/frozen_plain.c").write_text(text)
 
 
 def finish(b, lib):
