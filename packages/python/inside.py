@@ -13,8 +13,11 @@ from rezbuild.errors import BuildError
 SINCE = (3, 11)
 
 # They stay files: X11 is the host's, and may be missing; libcrypt's old names are for a library;
-# what is under the GPL is not to become a part of the program and of what embeds libpython.
+# what is under the GPL is not to become a part of the program and of what embeds libpython. The
+# tables of East Asian encodings are large and seldom used, and would be in both.
 FILES = ("_crypt", "_dbm", "_gdbm", "_tkinter", "nis", "ossaudiodev", "readline")
+FILES += tuple(f"_codecs_{place}" for place in ("cn", "hk", "iso2022", "jp", "kr", "tw"))
+FILES += ("_multibytecodec",)
 
 # 3.11 has no lines for what only its setup.py could find.
 SETUP_3_11 = """\
