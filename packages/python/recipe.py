@@ -57,6 +57,7 @@ def finish(b):
     lib = b.payload / _lib(b)
     installed.fix(b)
     managed.fix(lib)
+    b.run(python, "-I", "-B", "-c", managed.LEAN_WHEELS, str(lib / "ensurepip/_bundled"))
     _tcl_scripts(b)
     b.remove("lib/**/__pycache__")
     if b.series >= inside.SINCE:
