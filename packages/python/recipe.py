@@ -195,12 +195,16 @@ def _trim(b):
 
 
 def _tcl_scripts(b):
-    """The scripts of Tcl and Tk beside their libraries, where those look for them."""
+    """The scripts of Tcl and Tk beside their libraries, where those look for them.
+
+    Without Tcl's framework for tests, and the logos that only the demonstrations of Tk show.
+    """
+    left_out = shutil.ignore_patterns("tcltest-*", "images")
     for name, folders in {"tcl": ("tcl8", "tcl8.6"), "tk": ("tk8.6",)}.items():
         dependency = b.dependency(name)
         for folder in folders:
             bundled = b.payload / "deps" / name / dependency.version / "lib" / folder
-            shutil.copytree(dependency.lib / folder, bundled)
+            shutil.copytree(dependency.lib / folder, bundled, ignore=left_out)
 
 
 def _lib(b):
