@@ -86,11 +86,11 @@ def build(arguments: argparse.Namespace) -> int:
 def plan(arguments: argparse.Namespace) -> int:
     """``rezbuild plan``."""
     from rezbuild import planned  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.simulate import Worker  # noqa: PLC0415 (see above)
 
     with _work(arguments, planned.only_look) as (work, wanted):
-        # Two releases at once are never made; see `rezbuild.lanes`.
-        most = 1 if arguments.release else next(iter(work.drivers.values())).jobs
-        found = planned.examine(work, wanted.steps, arguments.workers or most)
+        given = [Worker()] * (arguments.workers or 0)
+        found = planned.examine(work, wanted.steps, given or work.workers())
     if arguments.svg:
         what = str(arguments.matrix or " ".join(arguments.requests))
         title = f"rezbuild plan {what}: as expected with {found.workers} at once"

@@ -110,10 +110,13 @@ class Driver:
             ChecksumError: Its source is not the pinned one; no other version makes up for that.
         """
         made = not self.options.force and (
-            self._is_current(recipe, release)
-            or obtain.has(self.store, recipe, release, self.profile, self.tools)
+            self._is_current(recipe, release) or self.is_stored(recipe, release)
         )
         return made or self.fetcher.available(release, self.view.say)
+
+    def is_stored(self, recipe: Recipe, release: Release) -> bool:
+        """Whether the store has it, built against whatever."""
+        return obtain.has(self.store, recipe, release, self.profile, self.tools)
 
     def prepare(self, steps: Sequence[Step]) -> None:
         """Sees that Rez can work where it is to, before the first of these steps is done.

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from rezbuild import svg as parts
 
-BUILT, PUBLISHED, FAILED, STOPPED, LOST = "built", "published", "failed", "stopped", "lost"
+# Taken: from the store, or as it was ready from an earlier run. Lost: with its worker.
+BUILT, TAKEN, PUBLISHED, FAILED, STOPPED, LOST = (
+    *("built", "taken", "published", "failed", "stopped", "lost"),
+)
 # What is meant by no worker.
 HERE = "here"
 _WIDTH, _MARGIN, _ROW, _HEAD, _FOOT = 1000, 20, 22, 88, 56
@@ -15,7 +18,13 @@ _WIDTH, _MARGIN, _ROW, _HEAD, _FOOT = 1000, 20, 22, 88, 56
 _SMALL, _LETTER = 6.2, 6.8
 # Names can be read on all of them. What takes longest has one of its own.
 _FILLS = ("#a7c7e7", "#f5c99b", "#b5d8a0", "#d9b8e8", "#f0a9a9", "#a8dcd5", "#e3d58a", "#c9c9dd")
-_STATES = {FAILED: "#ff7b72", STOPPED: "#9aa4ae", LOST: "#9aa4ae", PUBLISHED: "#dfe3e8"}
+_STATES = {
+    FAILED: "#ff7b72",
+    STOPPED: "#9aa4ae",
+    LOST: "#9aa4ae",
+    TAKEN: "#dfe3e8",
+    PUBLISHED: "#dfe3e8",
+}
 _MARK = "#24292f"
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rezbuild import graph, jobserver, scratch, timeline
 from rezbuild.driver import Driver, Options
-from rezbuild.durations import Durations
+from rezbuild.durations import Durations, Expected
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.graph import Job, Lane, Step
 from rezbuild.parallel import Budget, Run
 from rezbuild.settings import Settings
+from rezbuild.simulate import Worker
 from rezbuild.task import Running
 from rezbuild.timeline import Watch
 from rezbuild.toolchain import Toolchain
@@ -83,12 +84,17 @@ class Lanes:
                 driver.folder = folder
             # Two releases at once would be in each other's way in git's repository.
             most = 1 if first.options.release else self._most(first)
-            watch = Watch(self.expect, self._note)
+            watch = Watch(lambda step: self.expected(step).seconds, self._note)
             try:
                 with self._budget(first.jobs, folder) as budget:
                     Run(steps, self, budget, self.view, most, watch).run()
             finally:
                 self._picture(watch, steps, first)
+
+    def workers(self) -> list[Worker]:
+        """What is going to build, for a look ahead."""
+        first = next(iter(self.drivers.values()))
+        return [Worker()] * (1 if first.options.release else first.jobs)
 
     def _most(self, driver: Driver) -> int:
         """The most builds at once."""
@@ -100,10 +106,9 @@ class Lanes:
         with contextlib.closing(jobserver.Budget(jobs, folder)) as budget:
             yield budget
 
-    def expect(self, step: Step) -> float:
-        """How long a build takes, in seconds, as far as can be known."""
-        driver = self.of(step)
-        return self.durations.expect(step, driver.profile, self.host(step)).seconds
+    def expected(self, step: Step) -> Expected:
+        """How long a build takes, as far as can be known."""
+        return self.durations.expect(step, self.of(step).profile, self.host(step))
 
     def _note(self, step: Step, seconds: float) -> None:
         driver = self.of(step)

@@ -9,6 +9,7 @@ from typing import Any
 from rezbuild import gantt, repository
 from rezbuild.catalogue import Release
 from rezbuild.driver import Driver
+from rezbuild.durations import Expected
 from rezbuild.errors import RezbuildError
 from rezbuild.fetch import Fetcher
 from rezbuild.gantt import Bar, Timeline, clock
@@ -17,6 +18,9 @@ from rezbuild.lanes import Lanes
 from rezbuild.settings import Settings
 from rezbuild.simulate import Outcome, Worker, simulate
 from rezbuild.view import Lines
+
+# What the store has is put into place in a moment.
+_TAKEN = Expected(3.0, known=False)
 
 
 class _Silent(Lines):
@@ -56,6 +60,7 @@ class Row:
     Attributes:
         job: As a build shows it.
         built: It is installed from the same inputs.
+        stored: The store has it, if that was built against the same payloads.
         why: Where that is, or why it must be built.
         seconds: How long the build is expected to take; 0 for what is built.
         known: So long this very build took; else it is a guess.
@@ -72,6 +77,7 @@ class Row:
     repository: str
     requested: bool
     built: bool
+    stored: bool
     why: str
     seconds: float
     known: bool
@@ -114,7 +120,8 @@ class Planned:
             guess = "" if row.known or row.built else "~"
             took = "" if row.built else f"{guess}{clock(row.seconds)}"
             mark = "*" if row.critical else " "
-            yield f"{mark} {row.job:{width}}  {took:>8}  {row.why}".rstrip()
+            where = "; the store has it" if row.stored else ""
+            yield f"{mark} {row.job:{width}}  {took:>8}  {row.why}{where}".rstrip()
         yield from self._sums()
 
     def _sums(self) -> Iterator[str]:
@@ -156,17 +163,22 @@ class Planned:
         return gantt.svg(Timeline(title, 0.0, self.workers, bars, path))
 
 
-def examine(work: Lanes, steps: Sequence[Step], workers: int) -> Planned:
+def examine(work: Lanes, steps: Sequence[Step], workers: Sequence[Worker]) -> Planned:
     """Looks at what each step would come to.
 
     Args:
         work: Of drivers that only look.
         steps: In an order in which what is needed comes first.
-        workers: How many builds are to be at it at once.
+        workers: What is going to build.
     """
     whys = {step.job: _why(work.of(step), step) for step in steps}
     left = [step for step in steps if whys[step.job][1]]
-    outcome = simulate(left, work.expect, [Worker()] * workers)
+    stored = {step.job for step in left if _is_stored(work.of(step), step)}
+
+    def expected(step: Step) -> Expected:
+        return _TAKEN if step.job in stored else work.expected(step)
+
+    outcome = simulate(left, lambda step: expected(step).seconds, workers)
     begins = {build.step.job: build.began for build in outcome.builds}
     critical = {step.job for step in outcome.critical}
     names = {step.job: str(step) for step in steps}
@@ -175,7 +187,6 @@ def examine(work: Lanes, steps: Sequence[Step], workers: int) -> Planned:
     def row(step: Step) -> Row:
         where, reason = whys[step.job]
         driver = work.of(step)
-        known = work.durations.expect(step, driver.profile, work.host(step)).known
         return Row(
             job=str(step),
             name=step.release.name,
@@ -185,16 +196,17 @@ def examine(work: Lanes, steps: Sequence[Step], workers: int) -> Planned:
             repository=str(driver.repository),
             requested=step.requested,
             built=not reason,
+            stored=step.job in stored,
             why=reason or f"installed in {where}",
-            seconds=work.expect(step) if reason else 0.0,
-            known=known,
+            seconds=expected(step).seconds if reason else 0.0,
+            known=expected(step).known,
             critical=step.job in critical,
             begins=begins.get(step.job),
             needs=tuple(names[job] for job in step.needs if job in names),
         )
 
     ordered = sorted(steps, key=lambda s: (begins.get(s.job, -1.0), order[s.job]))
-    return Planned(tuple(map(row, ordered)), workers, outcome)
+    return Planned(tuple(map(row, ordered)), len(workers), outcome)
 
 
 def _why(driver: Driver, step: Step) -> tuple[str, str]:
@@ -211,3 +223,8 @@ def _why(driver: Driver, step: Step) -> tuple[str, str]:
     if options.release and released and not (options.replace and step.requested):
         reason = f"this will be refused, since it is released already: {reason}"
     return "", reason
+
+
+def _is_stored(driver: Driver, step: Step) -> bool:
+    anew = driver.options.force and step.requested
+    return not anew and driver.is_stored(step.recipe, step.release)

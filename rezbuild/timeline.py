@@ -73,7 +73,7 @@ class Watch:
         now = time.monotonic()
         if part.worker:
             # Without a worker again: that one has done its part. With another: it was lost.
-            self._close(part, gantt.LOST if worker else gantt.BUILT, now)
+            self._close(part, gantt.LOST if worker else _made(part), now)
             part = _Part(part.step, worker, now, published=not worker)
             self._open[part.step.job] = part
         else:
@@ -86,10 +86,10 @@ class Watch:
         part = self._open.pop(step.job, None)
         if part is None:
             return
-        good = gantt.PUBLISHED if part.published else gantt.BUILT
+        good = gantt.PUBLISHED if part.published else _made(part)
         self._close(part, good if well else gantt.FAILED, time.monotonic())
         built = [p for p in self._parts if p.step.job == step.job and p.state == gantt.BUILT]
-        if well and built and built[-1].worked:
+        if well and built:
             self._note(step, built[-1].ended - built[-1].began)
 
     def stop(self) -> None:
@@ -129,6 +129,10 @@ class Watch:
         ]
         began = time.time() - (time.monotonic() - self._zero)
         return Timeline(title, began, jobs, tuple(bars), tuple(map(str, path)))
+
+
+def _made(part: _Part) -> str:
+    return gantt.BUILT if part.worked else gantt.TAKEN
 
 
 def as_data(timeline: Timeline) -> dict[str, Any]:

@@ -61,13 +61,6 @@ class FarmDriver(Driver):
         self.crew.compare(step.release.name for step in steps)
         super().prepare(steps)
 
-    def available(self, recipe: Recipe, release: Release) -> bool:
-        """As `Driver.available`; what a store has must be of the workers' compiler and glibc."""
-        made = not self.options.force and (
-            self._is_current(recipe, release) or self._is_stored(recipe, release)
-        )
-        return made or self.fetcher.available(release, self.view.say)
-
     def start(self, step: Step) -> Running:
         """Puts it down for the farm; `deal` gives it its cores.
 
@@ -120,7 +113,8 @@ class FarmDriver(Driver):
         host = f"-{self.lane.host}" if self.lane.host else ""
         return f"{super()._build_directory(step)}{host}"
 
-    def _is_stored(self, recipe: Recipe, release: Release) -> bool:
+    def is_stored(self, recipe: Recipe, release: Release) -> bool:
+        """As `Driver.is_stored`; by the workers' compiler and glibc."""
         kind = self.crew.kind
         wanted = {
             "recipe": manifest.recipe_revision(recipe, release),

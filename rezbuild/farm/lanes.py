@@ -15,6 +15,7 @@ from rezbuild.farm.driver import FarmDriver
 from rezbuild.graph import Lane
 from rezbuild.lanes import Factory, Lanes
 from rezbuild.settings import Settings
+from rezbuild.simulate import Worker
 from rezbuild.view import Lines
 
 # Steps under way at once, building or being published: how many build is the farm's matter.
@@ -35,6 +36,14 @@ def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view:
 
 class FarmLanes(Lanes):
     """Does what is to be done for the steps of several lanes, on the workers of a farm."""
+
+    def workers(self) -> list[Worker]:
+        """The workers that there are; each is taken for one that builds one thing at a time."""
+        found = {}
+        for lane, driver in self.drivers.items():
+            if isinstance(driver, FarmDriver):
+                found.update(dict.fromkeys(driver.crew.free(), Worker(lane.host)))
+        return list(found.values())
 
     def _most(self, driver: Driver) -> int:  # noqa: ARG002 (it is of this machine)
         return _MANY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -95,6 +96,16 @@ def test_the_same_as_a_local_build(site, running, toys, local):
     assert "nothing to do" in site.rezbuild("build", "top").stdout
     # Nothing of it is left on the workers.
     assert not list(running.folder.glob("**/jobs/*"))
+    # Who built it, and from where it was published.
+    assert parts(out, "top-2.0.0") in (
+        [("one", "built"), ("", "published")],
+        [("two", "built"), ("", "published")],
+    )
+    kept = json.loads((Path(site.env["REZBUILD_CACHE"]) / "durations.json").read_text())["builds"]
+    assert {(build["name"], build["host"]) for build in kept} == {
+        ("low", "plain"),
+        ("top", "plain"),
+    }
 
 
 def test_they_listen_on_loopback_only(site, running):
@@ -113,6 +124,13 @@ def test_with_a_store_in_common(site, home, toys, local):
     out = other.rezbuild("build", "top", **{**site.env, **env, **repositories(other)}).stdout
     assert payloads(other) == local
     assert "01-make ... " not in out
+
+
+def parts(out: str, job: str) -> list[tuple[str, str]]:
+    """Of the timeline that was told of: the worker and the state of each part of a job."""
+    (picture,) = re.findall(r"(?m)^timeline: (.*)$", out)
+    bars = json.loads(Path(picture).with_suffix(".json").read_text())["bars"]
+    return [(bar["worker"], bar["state"]) for bar in bars if bar["job"] == job]
 
 
 def repositories(studio: Studio) -> dict[str, str]:
@@ -149,6 +167,7 @@ def test_a_worker_that_is_killed(site, running, home):
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 0, out
     assert re.search(r"mortal-1\.0\.0: farm: m[12] has gone; begun again on m[12]", out), out
+    assert [state for _, state in parts(out, "mortal-1.0.0")] == ["lost", "built", "published"]
     assert set(payloads(site)) == {"mortal"}
     assert len((home / "mortal").read_text().split()) == 2
 
@@ -283,7 +302,16 @@ def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
         f'repository = "{tmp_path}/{{host}}"\n'
         '[sets.all]\nrequests = ["top"]\nhosts = ["plain", "stored"]\n'
     )
+    plan = json.loads(site.rezbuild("plan", "--json", "--matrix", table).stdout)
+    assert {row["job"]: row["built"] for row in plan["jobs"]} == {
+        f"{package}@{host}": False
+        for package in ("low-1.0.0", "top-2.0.0")
+        for host in ("plain", "stored")
+    }
+    assert plan["workers"] >= 3
     out = site.rezbuild("build", "--matrix", table).stdout
+    plan = json.loads(site.rezbuild("plan", "--json", "--matrix", table).stdout)
+    assert all(row["built"] for row in plan["jobs"])
     for host in ("plain", "stored"):
         found = (tmp_path / host).glob("*/*/platform-*/arch-*/rezbuild.json")
         assert {path.parts[-5]: tree.digest(path.parent) for path in found} == local, out

@@ -106,6 +106,32 @@ def test_a_plan_offline_takes_what_is_here(studio, toys):
     assert "low-1.1.0" in states(planned(studio, "low-1", REZBUILD_OFFLINE="0"))
 
 
+def test_what_the_store_has_is_taken(studio, toys, tmp_path):
+    studio.env |= {"REZBUILD_STORE": str(tmp_path / "store")}
+    studio.rezbuild("build", "low")
+    other = {
+        "REZ_LOCAL_PACKAGES_PATH": str(tmp_path / "b"),
+        "REZ_PACKAGES_PATH": str(tmp_path / "b"),
+    }
+    plan = planned(studio, "top", **other)
+    assert {row["job"]: row["stored"] for row in plan["jobs"]} == {
+        "low-1.0.0": True,
+        "top-2.0.0": False,
+    }
+    said = studio.rezbuild("plan", "top", **other).stdout
+    assert re.search(r"(?m)^\* low-1\.0\.0 +~3 s  it is not installed; the store has it$", said)
+    kept = Path(toys.environ["REZBUILD_CACHE"], "durations.json").read_text()
+    out = studio.rezbuild("build", "top", **other).stdout
+    assert "low-1.0.0: low 1.0.0: taken from the store" in out
+    assert bars(Path(re.findall(r"(?m)^timeline: (.*)$", out)[0])) == {
+        "low-1.0.0": {"taken", "critical"},
+        "top-2.0.0": {"built", "critical"},
+    }
+    # That took no time to go by.
+    records = json.loads(Path(toys.environ["REZBUILD_CACHE"], "durations.json").read_text())
+    assert json.loads(kept)["builds"][0] in records["builds"]
+
+
 def test_a_picture_of_a_plan(studio, toys, tmp_path):
     studio.rezbuild("plan", "top", "--svg", tmp_path / "plan.svg")
     assert bars(tmp_path / "plan.svg") == {

@@ -68,7 +68,8 @@ def test_a_run(tmp_path, budget, watch, noted):
     shown = watch.timeline("title", CHAIN, 2)
     found = {bar.package: bar for bar in shown.bars}
     assert {name: bar.state for name, bar in found.items()} == {
-        **dict.fromkeys(("small", "bottom", "middle"), "built"),
+        **dict.fromkeys(("small", "bottom"), "built"),
+        "middle": "taken",
         "big": "failed",
     }
     assert found["bottom"].ended <= found["middle"].began
@@ -117,6 +118,7 @@ def test_what_was_taken_from_elsewhere_is_no_duration(watch, noted):
     watch.saw(CHAIN[0], Elsewhere("w1"), ["small 1: taken from the store"])
     watch.ended(CHAIN[0], well=True)
     assert noted == {}
+    assert states(watch) == [("small", "w1", "taken")]
 
 
 def test_what_fails_before_it_is_begun_has_no_bar(watch):
