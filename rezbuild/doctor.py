@@ -15,8 +15,9 @@ import rez
 from rez.config import config
 
 from rezbuild import ccache, repository, toml, toolchain
-from rezbuild.errors import MachineError
+from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.settings import Settings
+from rezbuild.store import Store, maintain
 
 # Where headers stand that a distribution keeps apart, beside the compiler's own folders.
 _HEADER_FOLDERS = ("/usr/include/freetype2",)
@@ -52,7 +53,14 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Looks at everything a build needs."""
-    return [*_python(), *_system(settings), *_patchelf(), *_ccache(settings), *_rez(settings)]
+    return [
+        *_python(),
+        *_system(settings),
+        *_patchelf(),
+        *_ccache(settings),
+        *_store(settings),
+        *_rez(settings),
+    ]
 
 
 def report(checks: Sequence[Check]) -> int:
@@ -142,6 +150,20 @@ def _ccache(settings: Settings) -> Iterator[Check]:
     else:
         there = f"{found}, not used" if found else "none; builds can do without"
         yield Check("ccache", f"{there}: see REZBUILD_CCACHE")
+
+
+def _store(settings: Settings) -> Iterator[Check]:
+    """Optional: spoken of as missing where one is named and does not answer."""
+    if settings.store is None:
+        yield Check("store", "none; everything is built here: see REZBUILD_STORE")
+        return
+    told: list[str] = []
+    try:
+        store = Store.of(settings, told.append)
+        found = f"{store.shown}, with {len(maintain.names(store))} packages" if store else None
+    except RezbuildError as error:
+        found, told = None, ["; ".join([error.message, *error.advice])]
+    yield Check("store", found, "payloads from it", advice="; ".join(told))
 
 
 def _rez(settings: Settings) -> Iterator[Check]:

@@ -35,7 +35,7 @@ from rezbuild.fetch import Fetcher
 from rezbuild.graph import HERE, Lane, Step
 from rezbuild.platforms import Platform
 from rezbuild.repository import Installed
-from rezbuild.settings import Settings, version_variable
+from rezbuild.settings import STORE_FRESH, Settings, version_variable
 from rezbuild.store import Store
 from rezbuild.task import Running, Task, attend
 from rezbuild.toolchain import Toolchain
@@ -424,7 +424,7 @@ class Driver:
             "REZBUILD_STORE": usable or "",
             "REZBUILD_STORE_SIGN": str(settings.store_sign or ""),
             "REZBUILD_STORE_TRUST": shlex.join(map(str, settings.store_trust)),
-            "REZBUILD_STORE_FRESH": "1" if self.options.force and step.requested else "",
+            STORE_FRESH: "1" if self.options.force and step.requested else "",
         }
 
 

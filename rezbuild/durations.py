@@ -7,7 +7,6 @@ be written, everything works as it does without it.
 from __future__ import annotations
 
 import json
-import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +24,13 @@ from rezbuild.schedule import by_size
 FILE = "durations.json"
 # The newest are kept; a platform year on three kinds of host has about fifty.
 _MOST = 2000
-# More is damage: bytes of the file, and seconds of a build.
-_LARGEST, _LONGEST = 4_000_000, 1e6
-# Where nothing is recorded: seconds for each byte of a packed source, two jobs on two cores; and
-# how much longer a build takes that is optimized (PGO, and LTO).
-_RATE, _OPTIMIZED = 7e-6, 4.0
+# More is damage: bytes of the file, and what is in an entry.
+_LARGEST = 4_000_000
+_BELOW = {"seconds": 1e7, "jobs": 1e6, "size": 1e12, "at": 1e11}
+# Where nothing is recorded: seconds for each byte of a packed source, two jobs on two cores; how
+# much longer an optimized build takes (PGO, and LTO); which part of the time one takes that is made
+# of another package's source.
+_RATE, _OPTIMIZED, _BORROWED = 7e-6, 4.0, 0.1
 # Seconds that any build takes, and seconds that a lock is waited for.
 _LEAST, _PATIENCE = 2.0, 5.0
 
@@ -95,6 +96,7 @@ class Durations:
             best = max(like, key=lambda r: (r.profile == profile, r.host == host, r.at))
             return Expected(_scaled(best, size, profile), known=False)
         factor = _OPTIMIZED if profile == "optimized" else 1.0
+        factor *= _BORROWED if step.release.source else 1.0
         return Expected(max(_LEAST, self._rate(host) * size * factor), known=False)
 
     def note(self, step: Step, profile: str, host: str, seconds: float, jobs: int) -> None:
@@ -158,13 +160,8 @@ def _records(builds: Sequence[Any]) -> Iterator[Record]:
         if not isinstance(entry, dict) or set(entry) != set(wanted):
             continue
         fits = all(isinstance(entry[name], kind) for name, kind in wanted.items())
-        if fits and all(_sound(v) for v in entry.values() if not isinstance(v, str)):
+        if fits and all(0 <= entry[name] < most for name, most in _BELOW.items()):
             yield Record(**entry)
-
-
-def _sound(value: float) -> bool:
-    # Times since 1970 and sizes are larger than durations.
-    return math.isfinite(value) and 0 <= value < 1e12
 
 
 def _write(file: Path, records: Sequence[Record]) -> None:

@@ -16,7 +16,7 @@ from rezbuild.audit import glibc
 from rezbuild.bake import Inputs, Job, baked
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import MachineError, StoreError, UsageError
-from rezbuild.settings import Settings
+from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
 from rezbuild.toolchain import Toolchain
@@ -52,8 +52,8 @@ def has(
     """
     if store is None:
         return False
-    planned = keys.planned(recipe, release, profile, tools)
-    entries = store.entries(release.name, release.version)
+    entries = list(store.entries(release.name, release.version))
+    planned = keys.planned(recipe, release, profile, tools) if entries else {}
     return any(keys.fits(entry.inputs, planned) for entry in entries)
 
 
@@ -68,6 +68,8 @@ def _taken_or_baked(job: Job, store: Store, settings: Settings) -> Iterator[Path
             _check_glibc(gathered.recipe.name, job, staging, settings)
             yield staging
     if not taken:
+        for name, against in inputs["against"].items():
+            store.recall_debug(name, **against, root=job.dependencies[name].root)
         with baked(job, settings) as payload:
             _put(inputs, payload, store, fresh=settings.store_fresh)
             yield payload
@@ -134,11 +136,11 @@ def _ordered(job: Job, file: Path, store: Store | None, settings: Settings) -> I
     recipe = catalogue.load(job.recipe_folder)
     release = recipe.release(job.version)
     if store is None:
-        raise UsageError("REZBUILD_STORE_ENTRY needs REZBUILD_STORE")
+        raise UsageError(f"{STORE_ENTRY} needs REZBUILD_STORE")
     try:
         entry = Entry.from_json(file.read_bytes())
     except OSError as error:
-        raise UsageError(f"REZBUILD_STORE_ENTRY={file} cannot be read: {error.strerror}") from None
+        raise UsageError(f"{STORE_ENTRY}={file} cannot be read: {error.strerror}") from None
     store.check_signature(entry)
     wanted = {
         "name": release.name,
@@ -150,7 +152,7 @@ def _ordered(job: Job, file: Path, store: Store | None, settings: Settings) -> I
     for what, value in wanted.items():
         if entry.inputs.get(what) != value:
             raise StoreError(
-                f"the entry in REZBUILD_STORE_ENTRY is not for this build of {release.name} "
+                f"the entry in {STORE_ENTRY} is not for this build of {release.name} "
                 f"{release.version}: its {what} is another one",
                 tried=[f"wanted: {value}", f"in {file}: {entry.inputs.get(what)}"],
             )

@@ -14,6 +14,9 @@ import platformdirs
 from rezbuild.errors import UsageError
 
 PROFILES = ("fast", "optimized")
+# From one process of ours to another: the entry that is to be taken, and that none is.
+STORE_ENTRY = "REZBUILD_STORE_ENTRY"
+STORE_FRESH = "REZBUILD_STORE_FRESH"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
 # More is a slip of the keyboard: the tokens of as many jobs would not fit into a pipe.
@@ -117,9 +120,9 @@ class Settings:
             store=_store(env) or None,
             store_sign=_file(env, "REZBUILD_STORE_SIGN"),
             store_trust=_files(env, "REZBUILD_STORE_TRUST"),
-            store_entry=_file(env, "REZBUILD_STORE_ENTRY"),
-            store_fresh=_switch(env, "REZBUILD_STORE_FRESH"),
-            host=_host(env),
+            store_entry=_file(env, STORE_ENTRY),
+            store_fresh=_switch(env, STORE_FRESH),
+            host=host_label(env),
         )
 
 
@@ -149,7 +152,7 @@ def glibc_version(text: str, source: str) -> str | None:
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-def _host(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
+def host_label(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
     """What is set, or the distribution and its version (os-release(5)): of 8.10, the 8.
 
     Minor versions of a distribution are made for each other; where they are not, as of Ubuntu, it

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from rezbuild.errors import CheckError, UsageError
@@ -142,7 +142,8 @@ def _prune(arguments: argparse.Namespace) -> int:
         raise UsageError("nothing to prune", advice=["say --keep-days N, --unused, or both"])
     number = _show(
         maintain.prune(
-            _store(),
+            # What others take, who trust other keys or nobody, is no less in use.
+            _store(replace(Settings.read(), store_trust=())),
             days=arguments.keep_days,
             unused=arguments.unused,
             dry_run=arguments.dry_run,
@@ -161,15 +162,15 @@ def _show(findings: Iterable[Finding]) -> int:
     return number
 
 
-def _store() -> Store:
-    """The store of the settings.
+def _store(settings: Settings | None = None) -> Store:
+    """The store of the settings; by default, of the environment's.
 
     Raises:
         UsageError: There is none.
     """
     from rezbuild.store import Store  # noqa: PLC0415 (not for every command)
 
-    store = Store.of(Settings.read(), _tell)
+    store = Store.of(settings or Settings.read(), _tell)
     if store is None:
         raise UsageError("there is no store", advice=["set REZBUILD_STORE to a folder or address"])
     return store

@@ -25,6 +25,8 @@ _KILLED = 137
 _SET_CHILD_SUBREAPER = 36
 # What `Build.run` prints when it begins a step; the rest of the line follows when that has ended.
 _STEP = re.compile(r"  (\d\d-\S+) \.\.\. ")
+# What `rezbuild.bake` prints before the first step.
+_BEGUN = re.compile(r"\S+ \S+ \(\w+, \d+ jobs\): logs in ")
 
 
 class Running(Protocol):
@@ -148,9 +150,9 @@ class Task:
             self.step, self.step_began = step, time.monotonic()
 
 
-def is_step(line: str) -> bool:
-    """Whether a line of a build's output is of a step of it."""
-    return _STEP.match(line) is not None
+def begins(line: str) -> bool:
+    """Whether a line of output says that a payload is being made, and not only put into place."""
+    return _BEGUN.match(line) is not None
 
 
 def attend(task: Task) -> int:

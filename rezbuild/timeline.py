@@ -16,7 +16,7 @@ from rezbuild.errors import MachineError, UsageError
 from rezbuild.gantt import Bar, Timeline
 from rezbuild.graph import Job, Step
 from rezbuild.schedule import by_size, critical_path
-from rezbuild.task import Running, is_step
+from rezbuild.task import Running, begins
 
 # In REZBUILD_CACHE; and how many of them are kept.
 FOLDER = "timelines"
@@ -28,7 +28,7 @@ class _Part:
     """A stretch of a step on one worker, of monotonic seconds.
 
     Attributes:
-        worked: A step of the build has been seen: it was not only put into place.
+        worked: It was built, and not only put into place.
         published: A worker has built it, and it is put into place from here.
     """
 
@@ -67,7 +67,7 @@ class Watch:
         part = self._open[step.job]
         if task.worker != part.worker:
             part = self._move(part, task.worker)
-        part.worked = part.worked or any(map(is_step, lines))
+        part.worked = part.worked or any(map(begins, lines))
 
     def _move(self, part: _Part, worker: str) -> _Part:
         now = time.monotonic()

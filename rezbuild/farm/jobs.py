@@ -16,7 +16,7 @@ from rezbuild.farm.client import Job
 from rezbuild.farm.crew import Crew
 from rezbuild.farm.order import Order, Result
 from rezbuild.farm.remote import Remote
-from rezbuild.settings import Settings
+from rezbuild.settings import STORE_ENTRY, Settings
 
 
 @dataclass(frozen=True)
@@ -88,4 +88,4 @@ def variables(remote: Remote, folder: Path) -> Mapping[str, str]:
     entry, store = remote.made
     file = folder / f"{entry.name}-{entry.version}.entry.json"
     file.write_text(entry.to_json(), encoding="utf-8")
-    return {"REZBUILD_STORE": store, "REZBUILD_STORE_ENTRY": str(file)}
+    return {"REZBUILD_STORE": store, STORE_ENTRY: str(file)}

@@ -23,7 +23,7 @@ from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.refusals import public_address
 from rezbuild.settings import Settings, is_folder
 from rezbuild.store.debugdata import Kept
-from rezbuild.store.entry import BLOBS, MOST, SUFFIX, Entry, Packed, blob_place, entry_place
+from rezbuild.store.entry import MOST, SUFFIX, Entry, Packed, blob_place, entry_place
 from rezbuild.store.packing import check_record, packed, temporary
 from rezbuild.store.patience import PlaceError, check, reason
 from rezbuild.store.signing import Signer, Trust
@@ -164,6 +164,20 @@ class Store:
             self._take_debug(entry, arrived)
             arrived.rename(target)
 
+    def recall_debug(self, name: str, version: str, payload: str, root: Path) -> None:
+        """Puts the debug data of an installed payload where its build would have, if it is here.
+
+        Args:
+            name: Of the package.
+            version: Of the package.
+            payload: The sum of the payload.
+            root: Where it is installed.
+        """
+        for entry in self.entries(name, version) if self._kept.lacks(root) else ():
+            if entry.payload == payload and entry.debug:
+                self._take_debug(entry, root)
+                return
+
     def blob(self, entry: Entry) -> bytes:
         """The packed payload of an entry, to carry it to another store.
 
@@ -210,22 +224,6 @@ class Store:
     def shown(self) -> str:
         """The store's address, fit to be shown."""
         return self.files.shown
-
-    def names(self) -> list[str]:
-        """The packages that it has entries of.
-
-        Raises:
-            StoreError: It cannot be read.
-        """
-        return [name for name in self._names("") if name != BLOBS]
-
-    def versions(self, name: str) -> list[str]:
-        """The versions that it has entries of.
-
-        Raises:
-            StoreError: It cannot be read.
-        """
-        return self._names(name)
 
     def places(self, name: str, version: str) -> list[str]:
         """Where the entries of a version are; a store that cannot be read has none.
@@ -382,12 +380,3 @@ class Store:
                 f"{entry.name} {entry.version}: notice: its debug data cannot be had from the "
                 f"store {self.shown}: {why}"
             )
-
-    def _names(self, folder: str) -> list[str]:
-        try:
-            return self.files.names(folder)
-        except PlaceError as trouble:
-            raise StoreError(
-                f"the store {self.shown} cannot be read: {trouble}",
-                advice=["look at REZBUILD_STORE, and at the rights there"],
-            ) from None

@@ -21,6 +21,8 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/=]{0,200}")
 # Bytes. A real one has two thousand.
 MOST = 1 << 20
+# No tree that is larger is unpacked.
+_MOST_PACKED = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Entry:
         fits = [
             *(_SHA256.fullmatch(text) for text in sums),
             *(_PLAIN.fullmatch(text) for text in (self.name, self.version)),
-            *(type(p.size) is int and p.size > 0 for p in packed),
+            *(type(p.size) is int and 0 < p.size <= _MOST_PACKED for p in packed),
             self.profile is None or _PLAIN.fullmatch(self.profile),
             _SIGNATURE.fullmatch(self.signature),
             isinstance(self.inputs, dict),

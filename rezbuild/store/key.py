@@ -6,6 +6,7 @@ than the fingerprint in ``rezbuild.json``, which asks whether one machine has to
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -62,12 +63,7 @@ def planned(recipe: Recipe, release: Release, profile: str, tools: Toolchain) ->
         "patches": {path.name: tree.sha256(path) for path in recipe.patches(release)},
         "recipe": manifest.recipe_revision(recipe, release),
         "rezbuild": rezbuild.__version__,
-        "compiler": tools.description,
-        "machine": tools.machine,
-        "environment": _environment(tools),
-        "linker": _linker(tools.cc),
-        "patchelf": ".".join(map(str, toolchain.patchelf_version(toolchain.patchelf()))),
-        "glibc": host_glibc(),
+        **of_machine(tools),
     }
 
 
@@ -113,10 +109,18 @@ def host_glibc() -> str:
         return ""
 
 
-def _environment(tools: Toolchain) -> dict[str, str]:
-    """Compilers, flags and what else the steps are told, the same at each build."""
-    found = toolchain.environment(tools, Path(), 0)
-    return {name: value for name, value in found.items() if name not in _PASSING}
+@functools.lru_cache(maxsize=1)
+def of_machine(tools: Toolchain) -> dict[str, Any]:
+    """Compilers, flags and what else the steps are told or run, the same at each build."""
+    told = toolchain.environment(tools, Path(), 0)
+    return {
+        "compiler": tools.description,
+        "machine": tools.machine,
+        "environment": {name: value for name, value in told.items() if name not in _PASSING},
+        "linker": _linker(tools.cc),
+        "patchelf": ".".join(map(str, toolchain.patchelf_version(toolchain.patchelf()))),
+        "glibc": host_glibc(),
+    }
 
 
 def _linker(cc: str) -> str:

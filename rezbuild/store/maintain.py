@@ -37,17 +37,35 @@ class Finding:
         return f"{self.place}: {self.why}{'; removed' if self.removed else ''}"
 
 
-def listing(store: Store, names: Sequence[str]) -> Iterator[tuple[str, Entry | str]]:
+def names(store: Store) -> list[str]:
+    """The packages that a store has entries of.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    return [name for name in _names(store, "") if name != BLOBS]
+
+
+def versions(store: Store, name: str) -> list[str]:
+    """The versions of a package that a store has entries of.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    return _names(store, name)
+
+
+def listing(store: Store, packages: Sequence[str]) -> Iterator[tuple[str, Entry | str]]:
     """Each entry by its place, or why it is none that is sound.
 
     Args:
         store: It is read only.
-        names: The packages; empty for all.
+        packages: Their names; empty for all.
 
     Raises:
         StoreError: The store cannot be read.
     """
-    for folder in _folders(store, names):
+    for folder in _folders(store, packages):
         for place in store.places(*folder):
             found = _load(store, place)
             if found is not None:
@@ -125,10 +143,10 @@ def _load(store: Store, place: str) -> Entry | str | None:
         raise _unreadable(store, str(error)) from None
 
 
-def _folders(store: Store, names: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _folders(store: Store, packages: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Package and version of each folder of entries."""
-    for name in names or store.names():
-        for version in store.versions(name):
+    for name in packages or names(store):
+        for version in versions(store, name):
             yield name, version
 
 
@@ -139,6 +157,11 @@ def _left(store: Store, young: float) -> list[str]:
         there = [(folder, file) for folder in folders for file in store.files.names(folder)]
     ours = [f"{f}/{n}" for f, n in there if n.startswith(PART) or (f == BLOBS and _BLOB.match(n))]
     return [place for place in ours if _age(store, place) > young]
+
+
+def _names(store: Store, folder: str) -> list[str]:
+    with _reading(store):
+        return store.files.names(folder)
 
 
 @contextlib.contextmanager

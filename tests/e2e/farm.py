@@ -190,14 +190,15 @@ def until(true: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
+def pid_of(path: Path) -> int:
+    return int(path.parent.name)
+
+
 def alive(word: str) -> list[int]:
     """The processes whose command line has a word."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            if (
-                word.encode() in path.read_bytes().split(b"\0")
-                and int(path.parent.name) != os.getpid()
-            ):
-                found.append(int(path.parent.name))
+            if word.encode() in path.read_bytes().split(b"\0") and pid_of(path) != os.getpid():
+                found.append(pid_of(path))
     return found

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from studio import ROOT
 
-from rezbuild import errors, jobserver, task
+from rezbuild import errors, jobserver, settings, task
 
 pytestmark = pytest.mark.e2e
-COMMANDS = ("build", "fetch", "versions", "add-version", "audit", "bench", "doctor")
+COMMANDS = ("build", "fetch", "versions", "add-version", "audit", "bench", "store", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -33,6 +33,7 @@ def test_every_setting_is_in_the_help_and_in_the_readme(studio):
     """A variable that the code reads and nobody documents is of no use."""
     code = "\n".join(path.read_text() for path in (ROOT / "rezbuild").glob("*.py"))
     ours = {errors.REPORT, jobserver.VARIABLE, task.REZ}
+    ours |= {settings.STORE_ENTRY, settings.STORE_FRESH}
     names = set(re.findall(r'"(REZBUILD_[A-Z_]+)"', code)) - ours
     out = studio.rezbuild("--help").stdout
     readme = (ROOT / "README.md").read_text()
@@ -124,8 +125,13 @@ def test_the_doctor_says_what_is_missing(studio, tmp_path):
         ok=False,
         REZBUILD_CC="/no/such/cc",
         REZ_LOCAL_PACKAGES_PATH=str(tmp_path / "file/repository"),
+        REZBUILD_STORE="http://me:geheim@127.0.0.1:1/store",
+        REZBUILD_RETRIES="0",
     )
     assert done.returncode == 10
+    assert "lack  store: without it: no payloads from it" in done.stdout
+    assert "the store http://127.0.0.1:1/store cannot be read" in done.stdout
+    assert "geheim" not in done.stdout
     assert re.search(r"MISS +cc", done.stdout)
     assert re.search(r"MISS +local repository", done.stdout)
     assert re.search(r"(apt-get|dnf|zypper) install gcc", done.stdout)

@@ -557,6 +557,34 @@ def test_release(studio, toys, release):
     assert "top-2.0.0: nothing to do" in release().stdout
 
 
+def test_a_release_into_several_repositories(studio, toys, release, tmp_path):
+    """Of a matrix; one tag stands for both."""
+    commit(toys, "Recipes")
+    file = tmp_path / "matrix.toml"
+    file.write_text(
+        'repository = "of {profile}"\n'
+        '[sets.all]\nrequests = ["top"]\nprofiles = ["fast", "optimized"]\n'
+    )
+    out = studio.rezbuild("build", "--matrix", file, "--release").stdout
+    for profile in ("fast", "optimized"):
+        repository = tmp_path / f"of {profile}"
+        assert f"top-2.0.0@{profile}: released, " in out
+        assert f"ready: rez-env --paths '{repository}' top==2.0.0" in out
+        text = (repository / "top/2.0.0/package.py").read_text()
+        assert f"'profile': '{profile}'" in text
+        assert answer(studio, repository) == "42"
+    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+    assert not list(studio.released.glob("*"))
+    again = studio.rezbuild("build", "--matrix", file, "--release").stdout
+    assert again.count(": nothing to do, installed from the same inputs in ") == 4
+    toys.edit("low/recipe.py", "def build", "# Changed.\ndef build")
+    commit(toys, "Changed")
+    out = studio.rezbuild("plan", "--matrix", file, "--release").stdout
+    assert out.count("this will be refused, since it is released already: the recipe") == 2
+    done = studio.rezbuild("build", "--matrix", file, "--release", ok=False)
+    assert done.stderr.count("is released already, and is to be built") == 2
+
+
 CHECK = """\
 def quick(c):
     said = c.run(c.root / "bin/top").stdout.strip()

@@ -51,6 +51,23 @@ def test_a_year_is_built_with_what_it_names(studio, years):
     assert "building" not in out
 
 
+def test_the_years_of_a_matrix(studio, years, tmp_path):
+    file = tmp_path / "years.toml"
+    file.write_text(
+        '[sets.old]\nrequests = ["years-2025"]\nrepository = "old"\n'
+        '[sets.new]\nrequests = ["years-2026"]\nrepository = "new"\n'
+    )
+    out = studio.rezbuild("build", "--matrix", file).stdout
+    for name, year, top in (("old", "2025", "2.0.0"), ("new", "2026", "3.1.0")):
+        place = tmp_path / name
+        assert f"ready: rez-env --paths {place} years=={year} top=={top}" in out
+        argv = ("env", "--paths", place, "years", "top", "--", "top")
+        assert studio.rez(*argv, cwd=studio.folder).stdout == "42\n"
+    assert not list(studio.local.glob("*"))
+    out = studio.rezbuild("build", "--matrix", file).stdout
+    assert out.count("nothing to do, installed with the same requests") == 2
+
+
 def test_a_draft_is_taken_only_by_its_name(studio, years):
     assert "rez-env years==2026" in studio.rezbuild("build", "years").stdout
     assert "rez-env years==2027" in studio.rezbuild("build", "years-2027").stdout

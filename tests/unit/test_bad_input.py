@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rezbuild import catalogue, cli, commands, graph, platforms
+from rezbuild import catalogue, cli, commands, graph, matrix, platforms
 from rezbuild.errors import CatalogueError, RezbuildError, UsageError
 from rezbuild.screen import printable, printable_line
 from rezbuild.settings import Settings
@@ -50,6 +50,18 @@ GOOD: dict[str, Any] = {
     },
 }
 YEARS = {"versions": {"2025": {"requires": ["~python-3.11"], "glibc": "2.28", "draft": True}}}
+
+MATRIX = {
+    "repository": "/mnt/{host}/{profile}",
+    "sets": {
+        "one": {
+            "requests": ["thing-1"],
+            "profiles": ["fast", "optimized"],
+            "hosts": ["here", "there"],
+            "repository": "of {host} {profile}",
+        }
+    },
+}
 
 
 def toml(value: Any) -> str:
@@ -170,6 +182,29 @@ def test_any_platform_is_read_or_refused_by_name(
     (folder / platforms.FILE_NAME).write_bytes(text.encode(errors="surrogatepass"))
     refused = refusal(CatalogueError, platforms.load, folder)
     assert refused is None or str(folder / platforms.FILE_NAME) in refused.message
+
+
+@some
+@given(place=st.sampled_from(places(MATRIX)), value=VALUES, more=st.text(max_size=6))
+@example(place=("sets",), value={"a": {"requests": ["thing"], "repository": "~x/"}}, more="")
+@example(place=("sets", "one", "requests"), value=["thing-1", "9" * 5000], more="")
+def test_any_matrix_is_planned_or_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, place: tuple[str, ...], value: Any, more: str
+) -> None:
+    folder = tmp_path_factory.mktemp("matrix")
+    recipe = load(folder, document({**GOOD, "requires": []}))
+    file = folder / "matrix.toml"
+    table = {**changed(MATRIX, place, value), **({more: value} if more else {})}
+    file.write_bytes(document(table).encode(errors="surrogatepass"))
+
+    def plan() -> None:
+        targets = matrix.load(file, Settings(cache=folder, host="here"), release=False)
+        assert all(Path(t.lane.repository or "/").is_absolute() for t in targets)
+        given = ({"thing": recipe}, {}, lambda _: lambda *_: True)
+        matrix.plan(targets, *given, lambda lane: Path(lane.repository or "/rez"))
+
+    refused = refusal(CatalogueError, plan)
+    assert refused is None or str(file) in refused.message
 
 
 UNREADABLE = {
@@ -361,6 +396,13 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "no year's glibc": (["audit", "/etc/ssl", "--glibc-max", "CY\n"], 2),
     "no such recipe": (["versions", "\udcff"], 3),
     "a place that is taken": (["stage", "zlib", "/etc"], 2),
+    "nothing to build": (["build"], 2),
+    "nothing to plan": (["plan"], 2),
+    "no such matrix": (["plan", "--matrix", "/no/such/file"], 3),
+    "a matrix that is a folder": (["build", "--matrix", "/etc"], 3),
+    "requests and a matrix": (["build", "zlib", "--matrix", "/etc/passwd"], 2),
+    "a picture that is none": (["build", "zlib", "--timeline", "/tmp/a.png"], 2),
+    "no workers": (["plan", "zlib", "--workers", "0"], 2),
 }
 
 

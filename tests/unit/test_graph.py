@@ -97,6 +97,41 @@ def test_two_versions_of_one_package_in_one_plan(recipes):
     ]
 
 
+def test_a_version_is_looked_at_once(recipes):
+    """To look may be to fetch."""
+    seen = []
+
+    def available(_: Recipe, release: Release) -> bool:
+        seen.append(f"{release.name}-{release.version}")
+        return True
+
+    graph.plan(recipes, ["tool-3.11", "tool-3.13", "crypt"], available)
+    assert len(seen) == len(set(seen)) == 5
+
+
+def test_many_ways_to_the_same_need(tmp_path):
+    """Each layer needs all of the one below it twice over: 2 to the 60th ways to its ground."""
+    for number in range(60):
+        for side in "ab":
+            requires = f'"a{number - 1}-1", "b{number - 1}-1"' if number else ""
+            (tmp_path / f"{side}{number}").mkdir()
+            (tmp_path / f"{side}{number}/sources.toml").write_text(
+                'default = "1.0"\nlicense = "MIT"\nfile = "{version}.tar.gz"\n'
+                'urls = ["https://example.invalid/{file}"]\n' + entry("1.0", requires)
+            )
+    plan = graph.plan(graph.recipes(tmp_path), ["a59"], everything)
+    assert len(plan) == 59 * 2 + 1
+
+
+def test_the_lane_of_a_plan(recipes):
+    lane = graph.Lane("rocky8", "fast", "/r", "r8")
+    plan = graph.plan(recipes, ["tool"], everything, lane)
+    assert [str(step) for step in plan] == ["base-1.2.0@r8", "crypt-3.5.6@r8", "tool-3.11.2@r8"]
+    assert plan[2].package == "tool-3.11.2"
+    assert plan[2].job == ("rocky8", "/r", "tool", "3.11.2")
+    assert plan[2].needs == [plan[0].job, plan[1].job]
+
+
 def test_what_was_asked_for_is_marked(recipes):
     plan = graph.plan(recipes, ["tool", "base-1.2.0"], everything)
     assert {str(step) for step in plan if step.requested} == {"tool-3.11.2", "base-1.2.0"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from rezbuild import view
 from rezbuild.catalogue import Archive, Recipe, Release
 from rezbuild.errors import BuildError, CatalogueError, RezbuildError, SeveralFailedError
-from rezbuild.graph import Step
+from rezbuild.graph import Lane, Step
 from rezbuild.jobserver import Budget
 from rezbuild.parallel import Run
 from rezbuild.schedule import Schedule
@@ -55,6 +56,44 @@ def test_what_needs_the_failed_is_given_up():
     schedule = Schedule(CHAIN)
     assert names(schedule.failed(CHAIN[2])) == ["middle", "top"]
     assert names(schedule.ready()) == ["big", "small"]
+
+
+def test_a_step_that_is_begun_is_ready_no_more():
+    schedule = Schedule(CHAIN)
+    schedule.begin(CHAIN[1])
+    assert names(schedule.ready()) == ["bottom", "small"]
+    schedule.again(CHAIN[1])
+    assert names(schedule.ready()) == ["bottom", "big", "small"]
+    assert names(schedule.done(CHAIN[2])) == ["middle"]
+    assert len(schedule) == 4
+
+
+def test_what_is_done_while_it_is_gone_through_makes_more_ready():
+    schedule, seen = Schedule(CHAIN), []
+    for one in schedule.ready():
+        seen.append(one)
+        schedule.done(one)
+    assert names(seen) == ["bottom", "big", "middle", "small", "top"]
+
+
+def test_work_in_other_units():
+    """As recorded, say: what takes longest is not what has the largest source."""
+    work = {"small": 500, "big": 1, "bottom": 2, "middle": 3, "top": 1}
+    schedule = Schedule(CHAIN, lambda step: work[step.release.name])
+    assert names(schedule.ready()) == ["small", "bottom", "big"]
+    assert schedule.ahead(CHAIN[2]) == 6
+
+
+def test_lanes_know_nothing_of_each_other():
+    lanes = [Lane("a", "fast", "/a"), Lane("a", "fast", "/b"), Lane("b", "fast", "/a")]
+    steps = [replace(one, lane=lane) for lane in lanes for one in CHAIN]
+    schedule = Schedule(steps)
+    assert len(schedule) == len(steps)
+    assert names(schedule.failed(steps[2])) == ["middle", "top"]
+    assert names(schedule.done(steps[7])) == ["middle"]
+    # A repository has a package once, whatever the profile: this is what the others wait for.
+    other = replace(steps[13], lane=replace(lanes[2], profile="optimized"))
+    assert other.job == steps[13].job
 
 
 def test_archives_of_unknown_size():
@@ -116,6 +155,10 @@ def run(work, budget, steps=CHAIN, most=9):
     Run(steps, work, budget, view.Lines(), most).run()
 
 
+def run_watched(work, budget, watch):
+    Run(CHAIN, work, budget, view.Lines(), 9, watch).run()
+
+
 def test_no_more_than_the_budget_has(tmp_path, budget):
     work = Work(tmp_path, dict.fromkeys(("small", "big", "bottom"), "sleep 0.3"))
     run(work, budget)
@@ -141,6 +184,15 @@ def test_with_nothing_to_do_nothing_is_started_and_nobody_waits(tmp_path, budget
     run(work, budget)
     assert work.events == []
     assert time.monotonic() - began < 0.04
+
+
+def test_ten_thousand_that_are_done_are_looked_at_in_a_moment(tmp_path, budget):
+    """Seconds of a processor; to look at all of them for each would take a hundredfold."""
+    steps = [step("s0")]
+    steps += [step(f"s{n}", f"s{n - 1}" if n % 2 else "s0") for n in range(1, 10_000)]
+    began = time.process_time()
+    run(Work(tmp_path, {}, done=[s.release.name for s in steps]), budget, steps)
+    assert time.process_time() - began < 2
 
 
 def test_the_rest_is_built_when_one_fails(tmp_path, budget, capsys):

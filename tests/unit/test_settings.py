@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rezbuild.errors import UsageError
-from rezbuild.settings import Settings, version_variable
+from rezbuild.settings import Settings, host_label, version_variable
 
 
 def test_defaults():
@@ -81,3 +81,30 @@ def test_ccache_is_a_switch_or_a_path(value, meant):
     assert Settings.read({"REZBUILD_CCACHE": value}).ccache == meant
     with pytest.raises(UsageError, match="neither on nor off"):
         Settings.read({"REZBUILD_CCACHE": "perhaps"})
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ('ID=debian\nVERSION_ID="12"\n', "debian12"),
+        ('NAME="Rocky Linux"\nVERSION_ID="8.10"\nID="rocky"\n', "rocky8"),
+        ('ID="opensuse-leap"\nVERSION_ID=15.6\n', "opensuse-leap15"),
+        ("ID=ubuntu\nVERSION_ID='22.04'\n", "ubuntu22.04"),
+        ("ID=arch\n", "arch"),
+        ("# nothing\n", "linux"),
+        ('ID="a b"\n', "linux"),
+        (None, "linux"),
+    ],
+)
+def test_the_label_of_a_host(tmp_path, text, label):
+    file = tmp_path / "os-release"
+    if text is not None:
+        file.write_text(text)
+    assert host_label({}, file) == label
+    assert host_label({"REZBUILD_HOST_LABEL": " box-1 "}, file) == "box-1"
+
+
+@pytest.mark.parametrize("label", ["a b", "/", "-x", "a:b", "x" * 65])
+def test_what_is_no_label(label):
+    with pytest.raises(UsageError, match="REZBUILD_HOST_LABEL"):
+        Settings.read({"REZBUILD_HOST_LABEL": label})

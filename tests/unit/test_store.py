@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from payloads import inputs, payload, put, tree
 
 from rezbuild import debug
-from rezbuild.errors import MachineError, RezbuildError, StoreError, UsageError
+from rezbuild.errors import MachineError, StoreError, UsageError
 from rezbuild.settings import Settings
-from rezbuild.store import Entry, Store
+from rezbuild.store import Entry, Store, maintain
 from rezbuild.store import key as keys
 from rezbuild.tree import digest
 
@@ -152,6 +152,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "deep JSON": ("entry", lambda p: p.write_text("[" * 10**5), "no entry that can be read"),
     "a field more": ("entry", lambda p: edit(p, more=1), "no entry that can be read"),
     "a negative size": ("entry", lambda p: edit(p, size=-1), "no entry that can be read"),
+    "a size beyond all": ("entry", lambda p: edit(p, size=1 << 40), "no entry that can be read"),
     "a sum that leads out": ("entry", lambda p: edit(p, blob="../../x"), "no entry that can be"),
     "inputs that lie": ("entry", other_key, "its inputs do not hash to its key"),
     "another version": ("entry", lambda p: edit(p, version="2.0"), "are those of another package"),
@@ -253,10 +254,10 @@ def test_what_fsspec_reaches(root, tmp_path):
     """Real objects in memory: no folders to make, no files to rename."""
     said: list[str] = []
     store = Store("memory://bucket/store", say=said.append)
-    assert store.names() == []
+    assert maintain.names(store) == []
     entry = put(store, root)
     assert store.find(entry.key, "thing", "1.0") == entry
-    assert (store.names(), store.versions("thing")) == (["thing"], ["1.0"])
+    assert (maintain.names(store), maintain.versions(store, "thing")) == (["thing"], ["1.0"])
     store.take(entry, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     store.files.remove(f"payloads/{entry.blob}.tar.zst")
@@ -365,11 +366,26 @@ def test_debug_data_comes_along(tmp_path, root, machines):
     shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
     # It is put there also when a machine has it that comes later.
-    os.unlink(shelves[0].entries()[0])
+    shelves[0].entries()[0].unlink()
     bare = put(Shelf(tmp_path / "store").store, root)
     assert bare.debug is None
     assert put(shelves[0].store, root) == entry
     assert put(Shelf(tmp_path / "store").store, root) == entry
+
+
+def test_debug_data_of_what_is_installed_already(tmp_path, root, machines):
+    one, two = machines
+    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    put(shelves[0].store, with_debug(root, one))
+    recall = shelves[1].store.recall_debug
+    recall("thing", "1.0", "0" * 64, root)
+    assert not (two.cache / "debug").exists()
+    recall("thing", "1.0", digest(root), root)
+    assert tree(two.cache / "debug") == tree(one.cache / "debug")
+    # Nothing is asked for what is here.
+    shutil.rmtree(tmp_path / "store")
+    recall("thing", "1.0", digest(root), root)
+    assert shelves[1].said == []
 
 
 def test_debug_data_that_is_damaged(tmp_path, root, machines):
@@ -421,9 +437,3 @@ def test_an_entry_is_carried_to_another_store(shelf, root, tmp_path, machines):
     with pytest.raises(StoreError, match="its sha256 is"):
         Shelf(tmp_path / "wrong").store.add(entry, data[0][:-1] + b"?", data[1])
     assert not (tmp_path / "wrong").exists()
-
-
-def test_errors_are_ours(shelf):
-    for kind in (StoreError("x"),):
-        assert isinstance(kind, RezbuildError)
-        assert kind.exit_code == 14

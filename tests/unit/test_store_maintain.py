@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from payloads import payload, put, tree
 
 from rezbuild import cli
@@ -135,6 +137,18 @@ def test_what_nothing_names_goes_after_a_day(entries, folder, set_up, capsys):
     assert (folder / blob(one)).exists()
     assert (folder / "payloads/of-the-studios-own").exists()
     assert run(capsys, "verify")[0] == 0
+
+
+def test_what_others_trust_is_in_use(entries, folder, set_up, tmp_path, monkeypatch, capsys):
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    pem, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    (tmp_path / "key").write_bytes(key.public_bytes(pem, form))
+    for path in folder.glob("payloads/*"):
+        aged(folder, path.relative_to(folder).as_posix(), 40)
+    monkeypatch.setenv("REZBUILD_STORE_TRUST", str(tmp_path / "key"))
+    assert run(capsys, "prune", "--unused")[1] == "0 files removed\n"
+    code, out, _ = run(capsys, "verify")
+    assert (code, out.count(": it is not signed\n")) == (12, 3)
 
 
 def test_a_blob_that_is_written_again_is_young_again(entries, folder, tmp_path):

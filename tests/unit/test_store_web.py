@@ -84,7 +84,7 @@ def test_it_can_be_read_by_who_has_the_address(folder, root, tmp_path):
         entry = find(store)
         store.take(entry, tmp_path / "taken")
         assert list(store.entries("thing", "1.0")) == [entry]
-        assert (store.names(), store.versions("thing")) == (["thing"], ["1.0"])
+        assert (maintain.names(store), maintain.versions(store, "thing")) == (["thing"], ["1.0"])
         assert store.find("0" * 64, "thing", "1.0") is None
         assert list(maintain.verify(store, said.append, remove=False)) == []
         assert said.pop().endswith(".json: ok")
@@ -99,10 +99,9 @@ def test_it_is_not_written(folder, root, tmp_path):
     with served(folder) as (address, _):
         store = Store(f"http://me:geheim@{address}/store", say=said.append)
         put(store, root, other=True)
-        assert said == [
-            f"thing 1.0: notice: not put into the store http://{address}/store: "
-            "what is behind a web server can be read only"
-        ]
+        (line,) = said
+        assert line.startswith(f"thing 1.0: notice: not put into the store http://{address}/store")
+        assert line.endswith(": what is behind a web server can be read only")
         with pytest.raises(StoreError, match="can be read only"):
             list(maintain.prune(store, days=-1, unused=False))
         assert find(store)
@@ -113,7 +112,7 @@ def test_a_server_that_lists_no_folders(folder, root, tmp_path):
     with served(folder, lists=False) as (address, _):
         store = Store(f"http://{address}/store", say=said.append)
         assert list(store.entries("thing", "1.0")) == []
-        assert store.names() == []
+        assert maintain.names(store) == []
         store.take(find(store), tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     assert said == []
@@ -214,7 +213,7 @@ def test_nobody_is_there(tmp_path, root):
         f"notice: the store http://{server.address}/ cannot be used: it refuses connections"
     ]
     with pytest.raises(StoreError, match="cannot be read") as caught:
-        store.names()
+        maintain.names(store)
     assert "geheim" not in str(caught.value)
 
 

@@ -1,0 +1,283 @@
+"""``rezbuild plan``, ``--matrix`` and the timeline, with builds that take a second each."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from studio import Studio
+from terminal import Terminal
+from toys import Toys
+from trees import tree
+
+pytestmark = pytest.mark.e2e
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def toys(studio: Studio, toys: Toys) -> Toys:
+    """``low``, and ``top`` that is built against it."""
+    studio.env |= {"REZBUILD_JOBS": "2", "REZBUILD_HOST_LABEL": "box1"}
+    return toys
+
+
+def planned(studio: Studio, *argv: str | Path, **env: str) -> dict:
+    return json.loads(studio.rezbuild("plan", "--json", *argv, **env).stdout)
+
+
+def states(plan: dict) -> dict[str, bool]:
+    return {row["job"]: row["built"] for row in plan["jobs"]}
+
+
+def bars(picture: Path) -> dict[str, set[str]]:
+    """The kinds of each bar, by the job."""
+    root = ET.parse(picture).getroot()
+    found = {}
+    for group in root.iter(f"{SVG}g"):
+        kinds = set(group.attrib["class"].split())
+        assert "bar" in kinds
+        found[group.find(f"{SVG}title").text.partition(":")[0]] = kinds - {"bar"}
+    return found
+
+
+def test_what_is_planned_is_what_is_built(studio, toys, tmp_path):
+    before = tree(tmp_path)
+    plan = planned(studio, "top")
+    assert tree(tmp_path) == before, "a plan does nothing"
+    assert states(plan) == {"low-1.0.0": False, "top-2.0.0": False}
+    assert plan["critical_path"] == ["low-1.0.0", "top-2.0.0"]
+    assert plan["makespan"] == plan["critical_seconds"] == plan["work"] > 0
+    assert [row["why"] for row in plan["jobs"]] == ["it is not installed"] * 2
+    assert not any(row["known"] for row in plan["jobs"])
+
+    out = studio.rezbuild("build", "top").stdout
+    built = re.findall(r"(?m)^(\S+): building, (.*)$", out)
+    assert built == [(row["job"], row["why"]) for row in plan["jobs"]]
+    plan = planned(studio, "top")
+    assert states(plan) == {"low-1.0.0": True, "top-2.0.0": True}
+    assert plan["makespan"] == 0
+    for row in plan["jobs"]:
+        assert row["why"].startswith(f"installed in {studio.local}/{row['name']}")
+
+    # Now it is known how long each takes; what has changed and what needs that is named.
+    toys.edit("low/recipe.py", "def build", "# Other bytes, the same build.\ndef build")
+    plan = planned(studio, "top")
+    assert [(row["known"], row["why"]) for row in plan["jobs"]] == [
+        (True, "the recipe or rezbuild has changed since"),
+        (True, "what it is built against has changed since"),
+    ]
+    assert 0 < plan["work"] < 60
+    out = studio.rezbuild("build", "top").stdout
+    assert re.findall(r"(?m)^(\S+): building, (.*)$", out) == [
+        (row["job"], row["why"]) for row in plan["jobs"]
+    ]
+
+
+def test_a_rebuild_from_the_same_inputs_leaves_what_needs_it(studio, toys):
+    studio.rezbuild("build", "top")
+    plan = planned(studio, "low", "top", "--force")
+    assert states(plan) == {"low-1.0.0": False, "top-2.0.0": False}
+    plan = planned(studio, "low", "--force")
+    assert [row["why"] for row in plan["jobs"]] == ["as --force says"]
+
+
+def test_a_plan_for_people(studio, toys):
+    toys.add("alone", "1.0.0", {"Makefile": "all:\ninstall:\n"})
+    out = studio.rezbuild("plan", "top", "alone", "--workers", "1").stdout
+    assert re.search(r"(?m)^\* low-1\.0\.0 +~2 s  it is not installed$", out)
+    assert re.search(r"(?m)^  alone-1\.0\.0 +~2 s  it is not installed$", out)
+    assert "3 packages: 0 installed already, 3 to be built" in out
+    assert "critical path (*): 4 s: low-1.0.0 → top-2.0.0" in out
+    assert "expected with 1 at once: 6 s; no order of builds takes less than 6 s" in out
+    out = studio.rezbuild("plan", "top", "alone").stdout
+    assert "expected with 2 at once: 4 s" in out
+
+
+def test_a_plan_offline_takes_what_is_here(studio, toys):
+    toys.add("low", "1.1.0", {"Makefile": ""})
+    assert "low-1.1.0" in states(planned(studio, "low-1"))
+    (toys.mirror / "low-1.1.0.tar.gz").unlink()
+    assert states(planned(studio, "low-1")) == {"low-1.0.0": False}
+    assert "low-1.1.0" in states(planned(studio, "low-1", REZBUILD_OFFLINE="0"))
+
+
+def test_a_picture_of_a_plan(studio, toys, tmp_path):
+    studio.rezbuild("plan", "top", "--svg", tmp_path / "plan.svg")
+    assert bars(tmp_path / "plan.svg") == {
+        "low-1.0.0": {"built", "critical"},
+        "top-2.0.0": {"built", "critical"},
+    }
+
+
+# Timelines
+
+
+def test_the_timeline_of_a_run(studio, toys, tmp_path):
+    toys.add("bad", "1.0.0", {"Makefile": "all:\n\texit 3\n"})
+    done = studio.rezbuild("build", "top", "bad", ok=False)
+    (told,) = re.findall(r"(?m)^timeline: (.*)$", done.stdout)
+    picture = Path(told)
+    assert picture.parent == Path(toys.environ["REZBUILD_CACHE"]) / "timelines"
+    assert bars(picture) == {
+        "low-1.0.0": {"built", "critical"},
+        "top-2.0.0": {"built", "critical"},
+        "bad-1.0.0": {"failed"},
+    }
+    data = json.loads(picture.with_suffix(".json").read_text())
+    assert data["critical_path"] == ["low-1.0.0", "top-2.0.0"]
+    assert data["rows"] == ["here", "here"]
+    times = {bar["job"]: bar for bar in data["bars"]}
+    assert times["low-1.0.0"]["ended"] <= times["top-2.0.0"]["began"]
+    assert times["bad-1.0.0"]["began"] < times["low-1.0.0"]["ended"]
+    # A failure is no duration to go by.
+    kept = json.loads((picture.parents[1] / "durations.json").read_text())["builds"]
+    assert {(b["name"], b["profile"], b["host"], b["jobs"]) for b in kept} == {
+        (name, "fast", "box1", 2) for name in ("low", "top")
+    }
+    for build in kept:
+        bar = times[f"{build['name']}-{build['version']}"]
+        assert build["seconds"] == pytest.approx(bar["ended"] - bar["began"])
+    # Nothing was built, so there is nothing to see.
+    assert "timeline:" not in studio.rezbuild("build", "top").stdout
+
+
+def test_a_timeline_where_one_wants_it(studio, toys, tmp_path):
+    picture = tmp_path / "run & <more>.svg"
+    out = studio.rezbuild("build", "low", "--timeline", picture).stdout
+    assert f"timeline: {picture}" in out
+    assert set(bars(picture)) == {"low-1.0.0"}
+    assert picture.with_suffix(".json").exists()
+    for file, code in (("here.txt", 2), ("no/folder/here.svg", 10)):
+        done = studio.rezbuild("build", "top", "--timeline", tmp_path / file, ok=False)
+        assert done.returncode == code
+        assert "building" not in done.stdout
+
+
+def test_what_cannot_be_recorded_keeps_nobody_from_building(studio, toys):
+    cache = Path(toys.environ["REZBUILD_CACHE"])
+    cache.mkdir()
+    (cache / "durations.json").mkdir()
+    (cache / "timelines").write_text("in the way")
+    out = studio.rezbuild("build", "low").stdout
+    assert "low-1.0.0: installed, " in out
+    assert "notice: how long low-1.0.0 took is not recorded" in out
+    assert "notice: there is no timeline" in out
+
+
+def test_a_terminal(studio, toys):
+    env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    argv = [sys.executable, "-m", "rezbuild"]
+    with Terminal([*argv, "plan", "top"], env) as terminal:
+        terminal.until(lambda lines: lines[-1].startswith("expected with 2 at once: "), "a plan")
+        assert any(re.match(r"\* top-2\.0\.0 +~2 s  it is not", line) for line in terminal.lines())
+    with Terminal([*argv, "build", "top"], env) as terminal:
+        terminal.until(lambda lines: lines[-1] == "ready: rez-env top==2.0.0", "ready")
+        assert any(line.startswith("timeline: /") for line in terminal.lines())
+
+
+# Matrices
+
+MATRIX = """\
+repository = "out/{profile}"
+[sets.one]
+requests = ["top"]
+profiles = ["fast", "optimized"]
+"""
+
+
+def test_two_profiles_into_two_repositories(studio, toys, tmp_path):
+    file = tmp_path / "matrix.toml"
+    file.write_text(MATRIX)
+    plan = planned(studio, "--matrix", file)
+    profiles = ("fast", "optimized")
+    jobs = {f"{package}@{p}" for package in ("low-1.0.0", "top-2.0.0") for p in profiles}
+    assert states(plan) == dict.fromkeys(jobs, False)
+    out = studio.rezbuild("build", "--matrix", file).stdout
+    assert set(re.findall(r"(?m)^(\S+): installed, ", out)) == jobs
+    assert set(bars(Path(re.findall(r"(?m)^timeline: (.*)$", out)[0]))) == jobs
+    for profile in profiles:
+        repository = tmp_path / "out" / profile
+        assert f"ready: rez-env --paths {repository} top==2.0.0" in out
+        for name in ("low", "top"):
+            (record,) = repository.glob(f"{name}/*/platform-*/arch-*/rezbuild.json")
+            assert json.loads(record.read_text())["profile"] == profile
+        assert studio.in_env(repository, "top", "top").stdout == "42\n"
+    assert not list(studio.local.glob("*"))
+    assert all(states(planned(studio, "--matrix", file)).values())
+    assert "building" not in studio.rezbuild("build", "--matrix", file).stdout
+
+
+def test_what_two_repositories_need_is_not_built_twice_at_once(studio, toys, tmp_path):
+    """Both are built in one folder."""
+    file = tmp_path / "matrix.toml"
+    file.write_text(
+        '[sets.a]\nrequests = ["low"]\nrepository = "a"\n'
+        '[sets.b]\nrequests = ["low"]\nrepository = "b"\n'
+    )
+    out = studio.rezbuild("build", "--matrix", file).stdout
+    assert "low-1.0.0@b: waiting for another build of it" in out
+    for name in ("a", "b"):
+        assert list((tmp_path / name).glob("low/1.0.0/platform-*/arch-*/rezbuild.json"))
+        assert f"low-1.0.0@{name}: installed, " in out
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("", 3, "matrix.toml: sets: "),
+        ("sets = ]", 3, "matrix.toml cannot be read: "),
+        ('[sets.one]\nrequests = ["nothing"]', 3, "sets.one.requests: there is no recipe"),
+        ('[sets.one]\nrequests = ["low"]\nhosts = ["box2"]', 2, "for box2 cannot be built on"),
+        (
+            MATRIX.replace("/{profile}", ""),
+            3,
+            "sets.one and sets.one: low-1.0.0 would be built twice",
+        ),
+    ],
+)
+def test_a_matrix_that_cannot_be(studio, toys, tmp_path, text, code, said):
+    file = tmp_path / "matrix.toml"
+    file.write_text(text)
+    for command in ("build", "plan"):
+        done = studio.rezbuild(command, "--matrix", file, ok=False)
+        assert done.returncode == code
+        assert said in done.stderr
+        assert "  next:  " in done.stderr
+        assert "building" not in done.stdout
+
+
+def test_the_own_part_of_a_matrix(studio, toys, tmp_path):
+    file = tmp_path / "matrix.toml"
+    file.write_text(MATRIX.replace("{profile}", "{host}/{profile}") + 'hosts = ["box1", "box2"]\n')
+    done = studio.rezbuild("plan", "--matrix", file, ok=False)
+    assert done.returncode == 2
+    assert "--host box1 leaves out" in done.stderr
+    plan = planned(studio, "--matrix", file, "--host", "box1")
+    assert {row["host"] for row in plan["jobs"]} == {"box1"}
+    assert studio.rezbuild("plan", "--matrix", file, "--host", "no", ok=False).returncode == 2
+    other = planned(studio, "--matrix", file, "--host", "box2", REZBUILD_HOST_LABEL="box2")
+    assert {row["repository"] for row in other["jobs"]} == {
+        str(tmp_path / "out/box2" / profile) for profile in ("fast", "optimized")
+    }
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["low", "--matrix", "FILE"],
+        ["--matrix", "FILE", "--run", "true"],
+        ["low", "--host", "box1"],
+    ],
+)
+def test_options_that_do_not_go_together(studio, toys, tmp_path, argv):
+    (tmp_path / "FILE").write_text(MATRIX)
+    words = [str(tmp_path / word) if word == "FILE" else word for word in argv]
+    done = studio.rezbuild("build", *words, ok=False)
+    assert done.returncode == 2
+    assert done.stdout == ""

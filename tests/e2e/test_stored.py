@@ -1,0 +1,378 @@
+"""A store of payloads: what one machine has built, others have in seconds, and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from mounts import mounts
+from moving import NAMES, PYTHON, REQUEST, variant
+from studio import ROOT, Studio
+from toys import LOW, Toys
+from trees import tree
+
+from rezbuild import debug, manifest
+from rezbuild.settings import Settings
+from rezbuild.tree import digest
+
+pytestmark = pytest.mark.e2e
+
+
+class Machines:
+    """Machines that have nothing in common but a store.
+
+    Attributes:
+        store: For REZBUILD_STORE.
+    """
+
+    def __init__(self, toys: Toys, folder: Path) -> None:
+        self.toys, self.folder = toys, folder
+        self.store = folder / "the store"
+
+    def another(self, name: str, *, sources: bool = False) -> Studio:
+        """One with empty repositories and an empty cache, and sources only where it is said."""
+        studio = Studio(self.folder / name)
+        recipes = studio.folder / "recipes"
+        shutil.copytree(self.toys.recipes, recipes, ignore=shutil.ignore_patterns("build"))
+        studio.env |= {
+            "REZBUILD_RECIPES": str(recipes),
+            "REZBUILD_CACHE": str(studio.folder / "cache"),
+            "REZBUILD_MIRRORS": str(self.toys.mirror) if sources else "",
+            "REZBUILD_OFFLINE": "1",
+            "REZBUILD_STORE": str(self.store),
+        }
+        return studio
+
+    def filled(self, request: str = "top", **env: str) -> Studio:
+        """One that has built something, without Rez."""
+        studio = self.another("first", sources=True)
+        self.stage(studio, request, **env)
+        return studio
+
+    def stage(
+        self, studio: Studio, request: str, *argv: str, ok: bool = True, **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        return studio.rezbuild("stage", request, studio.folder / request, *argv, ok=ok, **env)
+
+    def entries(self) -> list[Path]:
+        return sorted(self.store.glob("*/*/*.json"))
+
+    def taken(self, name: str, version: str) -> str:
+        return f"{name} {version}: taken from the store {self.store}"
+
+
+@pytest.fixture
+def machines(toys: Toys, tmp_path: Path) -> Machines:
+    return Machines(toys, tmp_path)
+
+
+def test_a_second_machine_needs_neither_sources_nor_time(machines):
+    one, two = machines.another("one", sources=True), machines.another("two")
+    out = one.rezbuild("build", "top").stdout
+    assert out.count("not in the store") == 2
+    out = two.rezbuild("build", "top").stdout
+    assert f"low-1.0.0: {machines.taken('low', '1.0.0')}\n" in out
+    assert f"top-2.0.0: {machines.taken('top', '2.0.0')}\n" in out
+    assert "01-make" not in out
+    for name in ("low", "top"):
+        assert tree(two.local / name) == tree(one.local / name)
+    assert two.in_env(two.local, "top", "top").stdout == "42\n"
+    assert "nothing to do" in two.rezbuild("build", "top").stdout
+    # By hand, and without Rez.
+    low = Path(two.env["REZBUILD_RECIPES"], "low")
+    shutil.rmtree(two.local / "low")
+    assert machines.taken("low", "1.0.0") in two.rez("build", "-i", cwd=low).stdout
+    assert tree(two.local / "low") == tree(one.local / "low")
+    three = machines.another("three")
+    out = machines.stage(three, "top").stdout
+    assert machines.taken("top", "2.0.0") in out
+    (installed,) = (one.local / "top").glob("*/platform-*/arch-*")
+    assert digest(three.folder / "top") == digest(installed)
+
+
+def compiler(machine: Studio) -> str:
+    """The same one; it only calls itself something else."""
+    path = machine.folder / "gcc"
+    path.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "gcc 99" && exit\nexec gcc "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_nothing_is_taken_across_a_difference(machines):
+    machines.filled("low")
+    first, two = machines.entries(), machines.another("two", sources=True)
+    differences = {
+        "compiler, environment": {"REZBUILD_CC": compiler(two)},
+        "profile": {"REZBUILD_PROFILE": "optimized"},
+    }
+    for what, env in differences.items():
+        out = machines.stage(two, "low", **env).stdout
+        assert f"low 1.0.0: not in the store {machines.store}, which has 1 of other inputs" in out
+        assert f"(the nearest: {what})" in out
+        assert "01-make" in out
+        # What has been put there now is not to be the nearest.
+        next(path for path in machines.entries() if path not in first).unlink()
+    recipe = Path(two.env["REZBUILD_RECIPES"], "low/recipe.py")
+    recipe.write_text(f"{recipe.read_text()}# changed\n")
+    assert "(the nearest: recipe)" in machines.stage(two, "low").stdout
+
+
+def test_nothing_is_taken_that_was_built_against_another_payload(machines):
+    machines.filled()
+    two = machines.another("two", sources=True)
+    machines.stage(two, "low")
+    # From the same inputs, as far as anybody knows.
+    (library,) = two.folder.glob("cache/stage/low/*/staging/lib/liblow.so.1")
+    library.chmod(0o555)
+    out = machines.stage(two, "top").stdout
+    assert "low 1.0.0: already built from the same inputs" in out
+    assert "top 2.0.0: not in the store" in out
+    assert "(the nearest: against)" in out
+    assert "01-make" in out
+
+
+def test_what_is_damaged_is_built_and_made_good(machines):
+    machines.filled("low")
+    (blob,) = machines.store.glob("payloads/*")
+    os.truncate(blob, 1000)
+    two = machines.another("two")
+    done = machines.stage(two, "low", ok=False)
+    # Nothing to take and nothing to build from.
+    assert done.returncode == 4
+    assert "is refused: it has 1000 bytes, not" in done.stdout
+    (entry,) = machines.entries()
+    assert f"notice: {entry.relative_to(machines.store)} of the store" in done.stdout
+    out = machines.stage(two, "low", REZBUILD_MIRRORS=str(machines.toys.mirror)).stdout
+    assert "it is built instead" in out
+    assert "01-make" in out
+    assert machines.taken("low", "1.0.0") in machines.stage(machines.another("three"), "low").stdout
+
+
+def test_what_needs_a_newer_glibc_than_it_may(machines):
+    machines.filled()
+    done = machines.stage(machines.another("two"), "top", "--glibc-max", "2.2", ok=False)
+    assert done.returncode == 9
+    assert "top 2.0.0, taken from the store, needs glibc 2." in done.stderr
+
+
+def test_what_is_forced_is_built_and_goes_into_its_place(machines):
+    studio = machines.another("one", sources=True)
+    studio.rezbuild("build", "low")
+    (entry,) = machines.entries()
+    before = entry.stat().st_mtime_ns
+    out = studio.rezbuild("build", "low", "--force").stdout
+    assert "01-make" in out
+    assert "store" not in out
+    assert machines.entries() == [entry]
+    assert entry.stat().st_mtime_ns > before
+
+
+def test_building_it_again_to_compare_takes_nothing(machines):
+    studio = machines.filled("low")
+    kept = studio.folder / "kept"
+    out = studio.rezbuild("reproduce", "low", "--keep", kept).stdout
+    assert "identical byte for byte" in out
+    logs = [path.name for path in kept.glob("*/build/logs/*")]
+    assert logs.count("01-make.log") == 2
+
+
+def test_an_entry_that_is_named_and_no_other(machines):
+    """As a farm publishes what a worker has built: neither source nor compiler is needed."""
+    machines.filled()
+    two = machines.another("two")
+    recipes = Path(two.env["REZBUILD_RECIPES"])
+    top, low = (str(next(machines.store.glob(f"{name}/*/*.json"))) for name in ("top", "low"))
+    nothing = {"REZBUILD_CC": "no-such-compiler", "REZBUILD_CXX": "no-such-compiler"}
+
+    def build(name: str, entry: str, **env: str) -> tuple[int, str]:
+        named = {"REZBUILD_STORE_ENTRY": entry, **nothing, **env}
+        done = two.rez("build", "-i", cwd=recipes / name, ok=False, **named)
+        return done.returncode, done.stdout + done.stderr
+
+    two.rez("bind", "platform")
+    two.rez("bind", "arch")
+    code, said = build("low", top)
+    assert code != 0
+    assert "is not for this build of low 1.0.0: its name is another one" in said
+    code, said = build("low", low, REZBUILD_PROFILE="optimized")
+    assert "its profile is another one" in said
+    assert not (two.local / "low").exists()
+    code, said = build("low", low)
+    assert code == 0, said
+    assert machines.taken("low", "1.0.0") in said
+    assert build("top", top)[0] == 0
+    assert two.in_env(two.local, "top", "top").stdout == "42\n"
+
+
+def key_pair(folder: Path) -> tuple[str, str]:
+    key = ed25519.Ed25519PrivateKey.generate()
+    private, public = folder / "store.key", folder / "store.pub"
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    private.write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    public.write_bytes(key.public_key().public_bytes(pem, spki))
+    return str(private), str(public)
+
+
+def test_what_nobody_has_signed_is_built(machines, tmp_path):
+    private, public = key_pair(tmp_path)
+    machines.filled("low")
+    two, trust = machines.another("two", sources=True), {"REZBUILD_STORE_TRUST": public}
+    out = machines.stage(two, "low", **trust, REZBUILD_STORE_SIGN=private).stdout
+    assert "is refused: it is not signed" in out
+    assert "01-make" in out
+    out = machines.stage(machines.another("three"), "low", **trust).stdout
+    assert machines.taken("low", "1.0.0") in out
+
+
+def test_a_store_that_is_full_or_cannot_be_written(machines):
+    studio = machines.another("one", sources=True)
+    with mounts() as space:
+        space.disk(machines.store)
+        space.fill(machines.store, 0)
+        words = (sys.executable, "-m", "rezbuild", "stage", "low", str(studio.folder / "low"))
+
+        def notices() -> list[str]:
+            out = studio.run(*space.command, *words).stdout
+            return re.findall(r"low 1\.0\.0: notice: not put into the store .*: (.*)", out)
+
+        assert notices() == ["No space left on device"]
+        space.empty(machines.store)
+        space.writable(machines.store, to=False)
+        assert notices() == ["Read-only file system"]
+        space.writable(machines.store, to=True)
+        assert notices() == []
+        assert len(list(space.seen(machines.store).glob("low/*/*.json"))) == 1
+        assert list(space.seen(machines.store).rglob(".part-*")) == []
+
+
+def test_killed_while_it_is_put_there(machines):
+    """At each stage of it; nothing that is half made is ever taken."""
+    data = {"data": os.urandom(2 << 20).hex()}
+    install = LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n"
+    machines.toys.add("low", "1.0.0", {**LOW, **data, "Makefile": install})
+    stages = ("payloads/.part-*", "payloads/*.zst", "low/1.0.0", "low/1.0.0/*.json")
+    for number, pattern in enumerate(stages):
+        shutil.rmtree(machines.store, ignore_errors=True)
+        studio = machines.another(f"killed{number}", sources=True)
+        argv = [sys.executable, "-m", "rezbuild", "stage", "low", str(studio.folder / "low")]
+        with subprocess.Popen(
+            argv, env=studio.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            while not next(machines.store.glob(pattern), None):
+                assert process.poll() is None
+                time.sleep(0.0005)
+            process.send_signal(signal.SIGKILL)
+        if not machines.entries():
+            assert studio.rezbuild("store", "verify").stdout == ""
+    # What is there now is whole; and so is what was left out is made good.
+    other = machines.another("other", sources=True)
+    assert studio.rezbuild("store", "verify").returncode == 0
+    machines.stage(other, "low")
+    assert machines.taken("low", "1.0.0") in machines.stage(machines.another("last"), "low").stdout
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: 0})
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_behind_a_web_server_and_without_its_password_anywhere(machines):
+    machines.filled("low")
+    two = machines.another("two", sources=True)
+    with served(machines.store) as address:
+        two.env |= {"REZBUILD_STORE": f"http://me:geheim@{address}/", "REZBUILD_OFFLINE": ""}
+        out = two.rezbuild("build", "low").stdout
+        assert f"low 1.0.0: taken from the store http://{address}/" in out
+        out += machines.stage(two, "low", "--profile", "optimized").stdout
+        assert "low 1.0.0: notice: not put into the store" in out
+    # Gone: that is told, once, and the build goes on.
+    shutil.rmtree(two.local / "low")
+    gone = two.rezbuild("build", "low", REZBUILD_RETRIES="0")
+    assert gone.stdout.count("cannot be used: it refuses connections") == 1
+    assert "01-make" in gone.stdout
+    assert "geheim" not in out + gone.stdout + gone.stderr
+    for path in two.folder.rglob("*"):
+        assert not path.is_file() or b"geheim" not in path.read_bytes(), path
+
+
+def test_a_store_is_filled_with_what_is_installed(studio, machines):
+    one = machines.another("one", sources=True)
+    one.rezbuild("build", "low", REZBUILD_STORE="")
+    assert not machines.store.exists()
+    assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: added, ")
+    assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: there already, ")
+    machines.stage(machines.another("two"), "low")
+    # What has changed since is not what was built.
+    (root,) = (one.local / "low").glob("*/platform-*/arch-*")
+    (root / "lib/late").touch()
+    done = one.rezbuild("store", "add", root, ok=False)
+    assert done.returncode == 14
+    assert "lib/late" in done.stderr
+    (root / "lib/late").unlink()
+    recipe = Path(one.env["REZBUILD_RECIPES"], "low/recipe.py")
+    recipe.write_text(f"{recipe.read_text()}# changed\n")
+    done = one.rezbuild("store", "add", root, ok=False)
+    assert done.returncode == 14
+    assert "the recipe or rezbuild has changed since" in done.stderr
+
+
+def test_the_whole_chain_on_an_empty_machine(built, scratch):
+    """No source, no cache: a python that works, in half a minute."""
+    store = {"REZBUILD_STORE": str(scratch / "store")}
+    built.rezbuild("store", "add", f"python-{PYTHON}", **store)
+    empty = Studio(scratch / "empty")
+    shutil.copytree(
+        ROOT / "packages",
+        empty.folder / "recipes",
+        symlinks=True,
+        ignore=shutil.ignore_patterns("build"),
+    )
+    empty.env |= {
+        **store,
+        "REZBUILD_CACHE": str(empty.folder / "cache"),
+        "REZBUILD_RECIPES": str(empty.folder / "recipes"),
+        "REZBUILD_OFFLINE": "1",
+    }
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    began = time.monotonic()
+    out = empty.rezbuild("build", REQUEST).stdout
+    said = empty.in_env(empty.local, "python", "python3", "-c", "import ssl; print(6 * 7)").stdout
+    seconds = time.monotonic() - began
+    assert said == "42\n"
+    assert out.count(f"taken from the store {store['REZBUILD_STORE']}") == len(NAMES)
+    assert seconds < (60 if busy else 30)
+    for name in NAMES:
+        version = next((built.local / name).iterdir()).name
+        roots = (variant(studio.local, name, version) for studio in (built, empty))
+        assert len({digest(root) for root in roots}) == 1
+    # Its debug data has come along: python_debug can be built here.
+    record = manifest.read(variant(empty.local)) or {}
+    there = Settings.read(empty.env).cache / "debug"
+    assert record["build_ids"]
+    assert all((there / debug.place(i)).is_file() for i in record["build_ids"].values())
+    shutil.rmtree(empty.folder)
+    shutil.rmtree(scratch / "store")

@@ -1,0 +1,89 @@
+"""Four platform years for three kinds of host, each with all packages, in made-up time.
+
+Durations are those of a real build of the chain (``tests/data/durations.json`` says which); other
+versions, and what that build lacks, are estimated from them. Run as a program, it prints the table
+of docs/plan.md and, with a file, draws its picture.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from rezbuild import gantt, graph
+from rezbuild.durations import Durations
+from rezbuild.gantt import Bar, Timeline
+from rezbuild.graph import Lane, Step
+from rezbuild.simulate import Outcome, Worker, simulate
+
+ROOT = Path(__file__).parents[2]
+HOSTS = ("debian12", "rocky8", "rocky9")
+YEARS = {"cy2023": "3.10", "cy2024": "3.11", "cy2025": "3.12", "cy2026": "3.13"}
+COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
+
+
+@lru_cache(maxsize=1)
+def steps() -> tuple[Step, ...]:
+    recipes = graph.recipes(ROOT / "packages")
+    found: list[Step] = []
+    for host in HOSTS:
+        for year, series in YEARS.items():
+            version = graph.newest(recipes["python"], series).version
+            python = [n for n in recipes if n.startswith("python")]
+            requests = [f"{name}=={version}" for name in python]
+            requests += [name for name in recipes if name not in python]
+            lane = Lane(host, "fast", f"/{year}/{host}", f"{year}:{host}")
+            found += graph.plan(recipes, requests, lambda *_: True, lane)
+    return tuple(found)
+
+
+def recorded() -> Durations:
+    return Durations(ROOT / "tests/data", print)
+
+
+def seconds() -> Callable[[Step], float]:
+    known = recorded()
+    return lambda step: known.expect(step, "fast", "debian12").seconds
+
+
+def run(count: int) -> Outcome:
+    """With workers of one build each, that build for any host."""
+    return simulate(steps(), seconds(), [Worker()] * count)
+
+
+def picture(outcome: Outcome, title: str) -> str:
+    critical = {step.job for step in outcome.critical}
+    bars = (
+        Bar(
+            job=str(build.step),
+            package=build.step.release.name,
+            worker=f"w{build.worker + 1}",
+            began=build.began,
+            ended=build.ended,
+            state=gantt.LOST if build.lost else gantt.BUILT,
+            critical=build.step.job in critical,
+        )
+        for build in outcome.builds
+    )
+    return gantt.svg(Timeline(title, 0.0, 1, tuple(bars), tuple(map(str, outcome.critical))))
+
+
+def main() -> None:
+    print("| workers | makespan | lower bound | ratio | no order takes less than | ratio |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for count in COUNTS:
+        found = run(count)
+        times = (found.makespan, found.bound, found.least)
+        makespan, bound, least = map(gantt.clock, times)
+        ratios = (f"{found.makespan / other:.3f}" for other in (found.bound, found.least))
+        first, second = ratios
+        print(f"| {count} | {makespan} | {bound} | {first} | {least} | {second} |")
+    if sys.argv[1:]:
+        title = f"{len(steps())} builds on 16 workers, simulated with recorded durations"
+        Path(sys.argv[1]).write_text(picture(run(16), title), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""How long builds took: what is kept, what is guessed, and a file that anything may happen to."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rezbuild.catalogue import Archive, Recipe, Release
+from rezbuild.durations import FILE, Durations, Expected
+from rezbuild.graph import Step
+
+
+def step(name="thing", version="1.0", size=1_000_000, source="") -> Step:
+    """Of a package that has a version 0.9 as well, whose size nobody knows."""
+    releases = {}
+    for number, known in (("1.0", size), ("0.9", None), (version, size)):
+        if number not in releases:
+            archive = Archive("a", "0" * 64, size=known)
+            releases[number] = Release(name, number, (archive,), (), (), "MIT", source=source)
+    recipe = Recipe(name, Path("/nowhere", name), "1.0", True, releases)
+    return Step(recipe, releases[version], {}, requested=False)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def kept(tmp_path, said) -> Durations:
+    return Durations(tmp_path, said.append)
+
+
+def seconds(kept: Durations, one: Step, profile="fast", host="here") -> float:
+    return kept.expect(one, profile, host).seconds
+
+
+def test_what_was_recorded_is_expected(kept, tmp_path):
+    kept.note(step(), "fast", "here", 12.5, 2)
+    for known in (kept, Durations(tmp_path, print)):
+        assert known.expect(step(), "fast", "here") == Expected(12.5, known=True)
+    kept.note(step(), "fast", "here", 10.0, 4)
+    (record,) = json.loads((tmp_path / FILE).read_text())["builds"]
+    assert record.pop("at") > 1.7e9
+    assert record == {
+        "name": "thing",
+        "version": "1.0",
+        "profile": "fast",
+        "host": "here",
+        "seconds": 10.0,
+        "jobs": 4,
+        "size": 1_000_000,
+    }
+
+
+def test_the_profile_counts_where_it_changes_something(kept):
+    one = step()
+    plain = replace(one, recipe=replace(one.recipe, profiled=False))
+    kept.note(plain, "fast", "here", 10.0, 2)
+    assert kept.expect(plain, "optimized", "here") == Expected(10.0, known=True)
+    kept.note(one, "fast", "here", 11.0, 2)
+    assert kept.expect(one, "optimized", "here") == Expected(44.0, known=False)
+
+
+def test_the_nearest_is_gone_by(kept):
+    kept.note(step(), "fast", "there", 10.0, 2)
+    assert kept.expect(step(), "fast", "here") == Expected(10.0, known=False)
+    # Another version: by its size, within reason.
+    assert seconds(kept, step(version="1.1", size=1_500_000)) == 15.0
+    assert seconds(kept, step(version="1.1", size=9_000_000)) == 20.0
+    kept.note(step(version="1.2"), "fast", "here", 30.0, 2)
+    assert seconds(kept, step(version="1.1")) == 30.0
+
+
+def test_by_the_size_of_the_source(kept):
+    assert kept.expect(step(size=10_000_000), "fast", "here") == Expected(70.0, known=False)
+    assert seconds(kept, step(size=10_000_000), "optimized") == 280.0
+    assert seconds(kept, step(size=1)) == 2.0
+    # The sizes of other versions stand for one that is not known.
+    assert seconds(kept, step(version="0.9", size=10_000_000)) == 70.0
+    # Of what else was built here, the median of seconds for each byte.
+    for number, took in enumerate((10.0, 20.0, 900.0)):
+        kept.note(step(f"other{number}"), "fast", "here", took, 2)
+    kept.note(step("far"), "fast", "there", 1.0, 2)
+    assert seconds(kept, step(size=10_000_000)) == pytest.approx(200.0)
+    assert seconds(kept, step(size=10_000_000), host="there") == pytest.approx(10.0)
+
+
+def test_what_is_made_of_the_source_of_another_takes_little_of_that(kept):
+    assert seconds(kept, step(size=100_000_000, source="big")) == 70.0
+
+
+def test_the_oldest_go(kept, tmp_path):
+    entry = {"profile": "", "host": "h", "seconds": 1.0, "jobs": 1, "size": 1, "at": 1.0}
+    builds = [{"name": f"n{n}", "version": "1", **entry} for n in range(2100)]
+    (tmp_path / FILE).write_text(json.dumps({"builds": builds}))
+    kept.note(step(), "fast", "here", 3.0, 2)
+    names = [record.name for record in Durations(tmp_path, print).records.values()]
+    assert len(names) == 2000
+    assert names[0] == "n101"
+    assert names[-1] == "thing"
+
+
+GOOD = {
+    "name": "thing",
+    "version": "1.0",
+    "profile": "fast",
+    "host": "here",
+    "seconds": 5.0,
+    "jobs": 2,
+    "size": 10,
+    "at": 1.0,
+}
+DAMAGE = {
+    "nothing": b"",
+    "no JSON": b'{"builds": [',
+    "no text": b"\xff\xfe\x00",
+    "another shape": b"[1, 2]",
+    "no list": b'{"builds": 7}',
+    "too deep": b"[" * 100_000,
+    "too long": b" " * 5_000_000,
+}
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_file_is_none(tmp_path, said, case):
+    (tmp_path / FILE).write_bytes(DAMAGE[case])
+    kept = Durations(tmp_path, said.append)
+    assert kept.records == {}
+    kept.note(step(), "fast", "here", 3.0, 2)
+    assert said == []
+    assert len(Durations(tmp_path, print).records) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(
+            {"seconds": value}
+            for value in ("5", None, -1.0, 10**400, float("nan"), float("inf"), 1e300)
+        ),
+        *({key: 7} for key in ("name", "version", "profile", "host")),
+        *({"jobs": 1.5}, {"size": "10"}, {"more": 1}),
+    ],
+)
+def test_an_entry_that_makes_no_sense_is_left_out(tmp_path, change):
+    other = {**GOOD, "version": "2.0"}
+    text = json.dumps({"builds": [{**GOOD, **change}, 7, None, [], other]})
+    (tmp_path / FILE).write_text(text)
+    assert [record.version for record in Durations(tmp_path, print).records.values()] == ["2.0"]
+
+
+@settings(
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    st.recursive(
+        st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=5)),
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(st.sampled_from([*GOOD, "builds", "x"]), inner, max_size=9),
+        ),
+    )
+)
+def test_any_json_is_read(tmp_path, data):
+    (tmp_path / FILE).write_text(json.dumps({"builds": data}))
+    kept = Durations(tmp_path, print)
+    assert seconds(kept, step()) > 0
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, said):
+    (tmp_path / "file").write_text("")
+    kept = Durations(tmp_path / "file", said.append)
+    kept.note(step(), "fast", "here", 3.0, 2)
+    assert seconds(kept, step()) == 3.0
+    (line,) = said
+    assert line.startswith("notice: how long thing-1.0 took is not recorded in ")
+
+
+def _note(folder: Path, number: int) -> None:
+    kept = Durations(folder, print)
+    for count in range(10):
+        kept.note(step(f"n{number}", f"{count}.0"), "fast", "here", 1.0, 2)
+
+
+def test_several_runs_at_once_lose_nothing(tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    runs = [spawn.Process(target=_note, args=(tmp_path, number)) for number in range(3)]
+    for run in runs:
+        run.start()
+    for run in runs:
+        run.join()
+    assert len(Durations(tmp_path, print).records) == 30

@@ -1,0 +1,255 @@
+"""A file of requests for profiles, kinds of host and repositories, and the one plan of them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rezbuild import graph, matrix, platforms
+from rezbuild.errors import CatalogueError, UsageError
+from rezbuild.graph import Lane
+from rezbuild.settings import Settings
+
+SUM = "0" * 64
+MATRIX = """\
+repository = "packages/{host}/{profile}"
+profiles = ["fast", "optimized"]
+[sets.old]
+requests = ["years-2025"]
+hosts = ["debian12", "rocky8"]
+[sets.new]
+requests = ["years-2026", "tool-2"]
+profiles = ["fast"]
+repository = "~/new"
+"""
+
+
+@pytest.fixture
+def recipes(tmp_path) -> Path:
+    """``tool`` is another one in another profile, and is built against ``base``."""
+    folder = tmp_path / "recipes"
+    for name, profiled, versions in (
+        ("base", "false", {"1.0": "", "1.1": ""}),
+        ("tool", "true", {"1.0": '"base-1"', "2.0": '"base-1"'}),
+    ):
+        text = f'default = "1.0"\nlicense = "MIT"\nfile = "{name}-{{version}}.tar.gz"\n'
+        text += f'urls = ["https://example.invalid/{{file}}"]\nprofiled = {profiled}\n'
+        for version, requires in versions.items():
+            text += f'[versions."{version}"]\nsha256 = "{SUM}"\nrequires = [{requires}]\n'
+        (folder / name).mkdir(parents=True)
+        (folder / name / "sources.toml").write_text(text)
+    (folder / "years").mkdir()
+    (folder / "years/platform.toml").write_text(
+        '[versions."2025"]\nrequires = ["~tool-1"]\nglibc = "2.28"\n'
+        '[versions."2026"]\nrequires = ["~tool-2"]\nglibc = "2.28"\n'
+    )
+    return folder
+
+
+@pytest.fixture
+def own(tmp_path) -> Settings:
+    return Settings(cache=tmp_path / "cache", host="here")
+
+
+def load(tmp_path: Path, text: str, own: Settings, *, release: bool = False):
+    file = tmp_path / "matrix.toml"
+    file.write_text(text)
+    return matrix.load(file, own, release=release)
+
+
+def plan(recipes: Path, targets) -> matrix.Plan:
+    return matrix.plan(
+        targets,
+        graph.recipes(recipes),
+        platforms.find(recipes),
+        lambda _: lambda *_: True,
+        lambda lane: Path(lane.repository or "/rez"),
+    )
+
+
+def test_each_set_for_each_profile_and_host(tmp_path, own):
+    targets = load(tmp_path, MATRIX, own)
+    found = [(t.name, t.lane.host, t.lane.profile, t.lane.repository, t.requests) for t in targets]
+    there = tmp_path / "packages"
+    assert found == [
+        *(
+            ("old", host, profile, str(there / host / profile), ("years-2025",))
+            for host in ("debian12", "rocky8")
+            for profile in ("fast", "optimized")
+        ),
+        ("new", "here", "fast", str(Path("~/new").expanduser()), ("years-2026", "tool-2")),
+    ]
+    assert targets[0].where == f"{tmp_path}/matrix.toml: sets.old"
+
+
+def test_what_is_not_said(tmp_path, own):
+    """Then it is this host, the profile of such a build, and Rez's own repository."""
+    text = '[sets.a]\nrequests = ["tool"]\n'
+    (target,) = load(tmp_path, text, own)
+    assert target.lane == Lane("here", "fast", "")
+    assert target.lane.name == ""
+    (target,) = load(tmp_path, text, own, release=True)
+    assert target.lane.profile == "optimized"
+    (target,) = load(
+        tmp_path, text, Settings(cache=tmp_path, host="x", profile="fast"), release=True
+    )
+    assert (target.lane.profile, target.lane.host) == ("fast", "x")
+
+
+def names(targets) -> list[str]:
+    return [target.lane.name for target in targets]
+
+
+def test_names_say_no_more_than_they_must(tmp_path, own):
+    assert names(load(tmp_path, MATRIX, own)) == [
+        *("debian12:fast", "debian12:optimized", "rocky8:fast", "rocky8:optimized", "here:fast")
+    ]
+    one = '[sets.a]\nrequests = ["tool"]\nrepository = "/{profile}"\n'
+    two = one + 'profiles = ["fast", "optimized"]\n'
+    assert names(load(tmp_path, two, own)) == ["fast", "optimized"]
+    # Two sets with one lane, and with two.
+    same = one + one.replace("sets.a", "sets.b")
+    assert names(load(tmp_path, same, own)) == ["", ""]
+    apart = one + one.replace("sets.a", "sets.b").replace("/{profile}", "/other")
+    assert names(load(tmp_path, apart, own)) == ["a", "b"]
+
+
+def test_some_hosts(tmp_path, own):
+    targets = load(tmp_path, MATRIX, own)
+    assert {t.lane.host for t in matrix.only(targets, ["rocky8", "here"])} == {"rocky8", "here"}
+    assert matrix.only(targets, []) == targets
+    with pytest.raises(UsageError) as caught:
+        matrix.only(targets, ["rocky9"])
+    assert caught.value.advice == ("hosts: debian12, rocky8, here",)
+
+
+def test_one_plan_of_all(tmp_path, own, recipes):
+    targets = load(tmp_path, MATRIX, own)
+    found = plan(recipes, targets)
+    assert len({step.job for step in found.steps}) == len(found.steps) == 10
+    assert {str(step) for step in found.steps} == {
+        *(f"{p}@{t.lane.name}" for t in targets[:4] for p in ("base-1.0", "tool-1.0")),
+        *("base-1.0@here:fast", "tool-2.0@here:fast"),
+    }
+    done = set()
+    for step in found.steps:
+        assert done.issuperset(step.needs)
+        done.add(step.job)
+    assert [str(year) for year in found.years[targets[4].lane]] == ["years-2026"]
+    assert found.asked[4] == (targets[4].lane, [("years", "2026"), ("tool", "2.0")])
+
+
+def test_what_two_sets_want_in_one_place_is_built_once(tmp_path, own, recipes):
+    text = (
+        'repository = "/r"\n[sets.a]\nrequests = ["tool-1"]\n[sets.b]\n'
+        'requests = ["base-1.0"]\n[sets.c]\nrequests = ["tool-2"]\n'
+    )
+    found = plan(recipes, load(tmp_path, text, own))
+    assert [(str(s), s.requested) for s in found.steps] == [
+        *(("base-1.0", True), ("tool-1.0", True), ("tool-2.0", True))
+    ]
+
+
+def test_what_the_profile_does_not_change_is_built_once(tmp_path, own, recipes):
+    text = (
+        'repository = "/r"\n[sets.a]\nrequests = ["tool-1"]\n[sets.b]\n'
+        'requests = ["tool-2"]\nprofiles = ["optimized"]\n'
+    )
+    found = plan(recipes, load(tmp_path, text, own))
+    assert [str(s) for s in found.steps] == ["base-1.0@fast", "tool-1.0@fast", "tool-2.0@optimized"]
+    assert found.steps[2].needs == [found.steps[0].job]
+
+
+CONFLICTS = {
+    "against": (
+        'repository = "/r"\nsets.a.requests = ["tool"]\nsets.b.requests = ["base-1.1", "tool"]',
+        r"sets\.a and sets\.b: tool-1\.0 .*: against base-1\.0 and against base-1\.1",
+    ),
+    "profiles": (
+        'repository = "/r"\n[sets.a]\nrequests = ["tool"]\nprofiles = ["fast", "optimized"]\n',
+        r"sets\.a and sets\.a: tool-1\.0 would be built twice into /r: fast and optimized",
+    ),
+    "hosts": (
+        'repository = "/r"\n[sets.a]\nrequests = ["tool"]\nhosts = ["x", "y"]\n',
+        r"base-1\.0 would be built twice into /r: for x and for y",
+    ),
+    "two ways to write a folder": (
+        """[sets]
+        a = { requests = ["tool"], hosts = ["x"], repository = "/rez" }
+        b = { requests = ["tool"], hosts = ["y"] }""",
+        r"base-1\.0 would be built twice into /rez: for x and for y",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONFLICTS)
+def test_one_variant_from_different_inputs(tmp_path, own, recipes, case):
+    text, said = CONFLICTS[case]
+    with pytest.raises(CatalogueError, match=said) as caught:
+        plan(recipes, load(tmp_path, text, own))
+    assert "{host} or {profile}" in caught.value.advice[0]
+
+
+def test_a_folder_by_another_name(tmp_path, own, recipes):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    text = (
+        '[sets.a]\nrequests = ["tool"]\nrepository = "link"\nprofiles = ["fast"]\n'
+        '[sets.b]\nrequests = ["tool"]\nrepository = "real"\nprofiles = ["optimized"]\n'
+    )
+    with pytest.raises(CatalogueError, match="built twice"):
+        plan(recipes, load(tmp_path, text, own))
+
+
+@pytest.mark.parametrize("request_", ["nothing", "tool-9", "tool-<<", "!tool", "years-1999"])
+def test_a_request_that_cannot_be_is_said_of_the_file(tmp_path, own, recipes, request_):
+    targets = load(tmp_path, f'[sets.a]\nrequests = ["{request_}"]\n', own)
+    with pytest.raises(CatalogueError, match=r"matrix\.toml: sets\.a\.requests: ") as caught:
+        plan(recipes, targets)
+    assert caught.value.advice
+
+
+WRONG = {
+    "no sets": ("", "sets: "),
+    "sets is no table": ("sets = 1", "sets: "),
+    "an empty table": ("[sets]", "sets: "),
+    "an unknown key above": ('os = 1\n[sets.a]\nrequests = ["tool"]', "os: is unknown"),
+    "requests above": ('requests = ["x"]\n[sets.a]', "requests: is unknown, or belongs"),
+    "an unknown key": ('[sets.a]\nrequests = ["tool"]\nhost = "x"', r"sets\.a\.host: is unknown"),
+    "no requests": ("[sets.a]", r"sets\.a\.requests: "),
+    "requests of none": ("[sets.a]\nrequests = []", r"sets\.a\.requests: "),
+    "an empty request": ('[sets.a]\nrequests = [" "]', r"sets\.a\.requests: "),
+    "a string": ('[sets.a]\nrequests = "tool"', r"sets\.a\.requests: "),
+    "numbers": ("[sets.a]\nrequests = [3.11]", r"sets\.a\.requests: "),
+    "no profile": ('[sets.a]\nrequests = ["t"]\nprofiles = ["slow"]', r"sets\.a\.profiles: "),
+    "no host": ('[sets.a]\nrequests = ["t"]\nhosts = ["a/b"]', r"sets\.a\.hosts: "),
+    "no set's name": ('[sets."a b"]\nrequests = ["t"]', r"sets\.a b: "),
+    "a set that is none": ("[sets]\na = 1", r"sets\.a: "),
+}
+FOLDERS = ["", "  ", "/{year}", "/{", "/}", "/{host!r}", "/{host:>9}", "/{}", "/a:b", "/a\\u0000"]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_file_and_key_are_named(tmp_path, own, case):
+    text, said = WRONG[case]
+    with pytest.raises(CatalogueError, match=rf"matrix\.toml: {said}") as caught:
+        load(tmp_path, text, own)
+    assert caught.value.advice == ("docs/plan.md describes the file",)
+
+
+@pytest.mark.parametrize("folder", [*FOLDERS, "~nobody-of-that-name/x"])
+def test_what_is_no_folder(tmp_path, own, folder):
+    text = f'[sets.a]\nrequests = ["tool"]\nrepository = "{folder}"\n'
+    with pytest.raises(CatalogueError, match=r"sets\.a\.repository: a folder"):
+        load(tmp_path, text, own)
+
+
+@pytest.mark.parametrize("text", ["[", "a = \xff", "a" * 100, "x = " + "[" * 5000])
+def test_what_is_no_toml(tmp_path, own, text):
+    file = tmp_path / "matrix.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(CatalogueError, match=r"matrix\.toml cannot be read"):
+        matrix.load(file, own, release=False)
+    with pytest.raises(CatalogueError, match="cannot be read"):
+        matrix.load(tmp_path, own, release=False)

@@ -1,0 +1,193 @@
+"""A plan in made-up time, and what the order of builds is worth."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+
+import pytest
+import scaling
+
+from rezbuild import graph
+from rezbuild.catalogue import Archive, Recipe, Release
+from rezbuild.gantt import LOST
+from rezbuild.graph import Lane, Step
+from rezbuild.schedule import Schedule, by_size, critical_path
+from rezbuild.simulate import Worker, simulate
+
+
+def step(name: str, *needs: str, seconds: int = 1, host: str = "") -> Step:
+    archive = Archive(file=f"{name}.tar.gz", sha256="0" * 64, size=seconds)
+    release = Release(name, "1", (archive,), tuple(needs), (), "MIT")
+    recipe = Recipe(name, scaling.ROOT / name, "1", False, {"1": release})
+    return Step(recipe, release, dict.fromkeys(needs, "1"), False, Lane(host, "", host))
+
+
+DIAMOND = [
+    step("base", seconds=10),
+    step("left", "base", seconds=30),
+    step("right", "base", seconds=20),
+    step("top", "left", "right", seconds=5),
+]
+
+
+def times(outcome):
+    return {b.step.release.name: (b.began, b.ended) for b in outcome.builds if not b.lost}
+
+
+def test_two_at_once():
+    found = simulate(DIAMOND, by_size, [Worker()] * 2)
+    assert times(found) == {"base": (0, 10), "left": (10, 40), "right": (10, 30), "top": (40, 45)}
+    assert [s.release.name for s in found.critical] == ["base", "left", "top"]
+    assert (found.makespan, found.length, found.work) == (45, 45, 65)
+    assert found.bound == found.least == 45
+    assert {b.worker for b in found.builds} == {0, 1}
+
+
+def test_one_after_another():
+    found = simulate(DIAMOND, by_size, [Worker()])
+    assert found.makespan == found.work == found.bound == 65
+    # First what most waits for.
+    assert times(found)["left"] == (10, 40)
+
+
+def test_slots_are_as_good_as_workers():
+    assert simulate(DIAMOND, by_size, [Worker(slots=2)]).makespan == 45
+
+
+def test_a_worker_builds_for_its_kind_of_host():
+    steps = [step("a", seconds=10, host="x"), step("b", seconds=10, host="y")]
+    steps += [step("c", seconds=10, host="x")]
+    found = simulate(steps, by_size, [Worker("x"), Worker("y")])
+    assert times(found) == {"a": (0, 10), "b": (0, 10), "c": (10, 20)}
+    # Two builds for x, one worker.
+    assert found.bound == 20
+    assert simulate(steps, by_size, [Worker("x"), Worker("")]).makespan == 20
+    with pytest.raises(ValueError, match="no worker"):
+        simulate(steps, by_size, [Worker("x")])
+
+
+def test_what_a_lost_worker_was_building_is_begun_again():
+    found = simulate(DIAMOND, by_size, [Worker(dies=15), Worker()])
+    (lost,) = (b for b in found.builds if b.lost)
+    assert (lost.step.release.name, lost.began, lost.ended, lost.worker) == ("left", 10, 15, 0)
+    # It is the first to be begun when the other worker has time.
+    assert times(found) == {"base": (0, 10), "right": (10, 30), "left": (30, 60), "top": (60, 65)}
+
+
+def test_no_order_is_faster_than_is_said():
+    """Against all orders of a plan of six."""
+    draw = random.Random(7)
+    for _ in range(40):
+        steps = []
+        for number in range(6):
+            needs = [s.release.name for s in steps if draw.random() < 0.3]
+            steps.append(step(f"s{number}", *needs, seconds=draw.randrange(1, 20)))
+        workers = draw.choice([1, 2, 3])
+        found = simulate(steps, by_size, [Worker()] * workers)
+        best = min(_makespan(order, workers) for order in itertools.permutations(steps))
+        assert found.bound <= found.least <= best <= found.makespan
+        # Graham, 1966: whatever the order.
+        assert found.makespan <= (2 - 1 / workers) * best
+
+
+def _makespan(order, workers: int) -> float:
+    """Of a list that is worked off by whoever is free, as far as it can be."""
+    ended, free = {}, [0.0] * workers
+    for one in order:
+        if any(name not in ended for name in one.built_against):
+            return float("inf")
+        number = free.index(min(free))
+        ready = max((ended[name] for name in one.built_against), default=0.0)
+        free[number] = ended[one.release.name] = max(free[number], ready) + by_size(one)
+    return max(ended.values())
+
+
+def test_the_critical_path_of_nothing():
+    assert critical_path([], by_size) == []
+    assert simulate([], by_size, [Worker()]).makespan == 0
+
+
+# What a farm can do
+
+
+def test_there_are_enough_builds_to_speak_of():
+    steps = scaling.steps()
+    assert len(steps) > 190
+    assert len({s.job for s in steps}) == len(steps)
+    known = scaling.recorded()
+    assert sum(known.expect(s, "fast", "debian12").known for s in steps) > len(steps) * 0.6
+
+
+@pytest.mark.parametrize("workers", range(1, 65))
+def test_the_makespan_is_near_the_lower_bound(workers):
+    found = scaling.run(workers)
+    assert found.makespan <= 1.15 * found.bound
+    assert found.makespan <= 1.05 * found.least
+
+
+@pytest.mark.parametrize("each", [1, 2, 4, 8, 16])
+def test_as_near_where_a_worker_is_for_one_kind_of_host(each):
+    workers = [Worker(host) for host in scaling.HOSTS] * each
+    found = simulate(scaling.steps(), scaling.seconds(), workers)
+    assert found.makespan <= 1.15 * found.bound
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8, 16, 32, 64])
+def test_a_worker_that_dies_costs_what_it_had_begun(workers):
+    """The last one, in the middle."""
+    steps, seconds = scaling.steps(), scaling.seconds()
+    dies = scaling.run(workers).makespan / 2
+    found = simulate(steps, seconds, [*[Worker()] * (workers - 1), Worker(dies=dies)])
+    assert len({b.step.job for b in found.builds if not b.lost}) == len(steps)
+    lost = [b for b in found.builds if b.lost]
+    assert len(lost) <= 1
+    gone = sum(b.ended - b.began for b in lost)
+    again = [dies + Schedule(steps, seconds).ahead(b.step) for b in lost]
+    bound = max(found.length, (found.work + gone - dies) / (workers - 1), *again, 0)
+    assert found.makespan <= 1.15 * bound
+
+
+def test_a_picture_of_it():
+    found = scaling.run(8)
+    text = scaling.picture(found, "as it would be")
+    assert text.count('class="bar ') == len(scaling.steps())
+    assert text.count(f'class="bar {LOST}') == 0
+
+
+# Ten thousand
+
+
+def many(count: int, lanes: int) -> list[Step]:
+    """As many packages, each built against up to three others, in as many lanes."""
+    draw, recipes = random.Random(1), {}
+    for number in range(count):
+        name = f"p{number}"
+        needs = {f"p{draw.randrange(number)}-1" for _ in range(min(3, number))}
+        archive = Archive(name, "0" * 64, size=draw.randrange(10**6, 10**8))
+        release = Release(name, "1.0", (archive,), tuple(sorted(needs)), (), "MIT")
+        recipes[name] = Recipe(name, scaling.ROOT / name, "1.0", False, {"1.0": release})
+    found: list[Step] = []
+    for number in range(lanes):
+        lane = Lane("", "fast", f"/{number}")
+        found += graph.plan(recipes, list(recipes), lambda *_: True, lane)
+    return found
+
+
+@pytest.mark.parametrize(("packages", "lanes"), [(10_000, 1), (400, 25)])
+def test_ten_thousand_builds_are_planned_in_two_seconds(packages, lanes):
+    """Seconds of a processor, and twice as many: the machine may be busy.
+
+    Looking at all builds at each step would take a hundred times as long.
+    """
+    began = time.process_time()
+    steps = many(packages, lanes)
+    planned = time.process_time() - began
+    assert len(steps) == 10_000
+    began = time.process_time()
+    found = simulate(steps, by_size, [Worker()] * 64)
+    ran = time.process_time() - began
+    assert len(found.builds) == 10_000
+    assert planned < 4
+    assert ran < 4
