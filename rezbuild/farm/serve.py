@@ -151,7 +151,7 @@ async def _reach(scheduler: str, settings: Settings) -> None:
     Raises:
         OSError: It does not.
     """
-    from distributed.comm import connect  # noqa: PLC0415 (see above)
+    from distributed.comm.core import connect  # noqa: PLC0415 (see above)
 
     secured = link.security(settings)
     arguments = secured.get_connection_args("worker") if secured else {}
