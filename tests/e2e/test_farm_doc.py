@@ -25,12 +25,18 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def test_the_page(tmp_path):
+@pytest.fixture
+def toys(tmp_path: Path) -> Toys:
+    """Packages by our names."""
     toys = Toys(tmp_path / "toys", empty=True)
     toys.add("zlib", "1.3.1", LOW)
     python = {name: text.replace("top", "python3") for name, text in TOP.items()}
     python["python3.c"] = python.pop("top.c")
     toys.add("python", "3.11.2", python, requires='"zlib-1"')
+    return toys
+
+
+def test_the_page(toys, tmp_path):
     studio = Studio(tmp_path / "studio")
     studio.env |= {**toys.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assert len(BLOCKS) == 3
