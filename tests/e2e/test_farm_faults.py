@@ -198,6 +198,7 @@ def test_a_worker_whose_disk_is_full(site, running, toys, tmp_path):
         gone(running, "full")
 
 
+@pytest.mark.matrix
 def test_a_job_that_fails_on_every_worker(site, running, toys, tmp_path):
     """As of a local build: what needs it is named, the others are done, and so are the logs."""
     workers(running, "failing", "f1", "f2", "f3")
@@ -222,24 +223,36 @@ def test_a_job_that_fails_on_every_worker(site, running, toys, tmp_path):
     gone(running, "f1", "f2", "f3")
 
 
-def test_a_client_that_is_told_to_end(site, running, toys):
-    """By any signal: the builds of it end within seconds, and the repository is as it was."""
+# For the other two see test_farm.py as well.
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.matrix),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.matrix),
+    ],
+)
+def test_a_client_that_is_told_to_end(site, running, toys, number):
+    """The builds of it end within seconds, and the repository is as it was."""
     workers(running, "told", "t1", "t2")
     site.env["REZBUILD_HOST_LABEL"] = "told"
-    site.rezbuild("build", "low", "left")
-    before = tree(site.local)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        (toys.marks / "alone").unlink(missing_ok=True)
-        with start(site, "build", "--force", "alone") as process:
-            until(lambda: alive("3001.25"), 60)
-            process.send_signal(number)
-            process.communicate(timeout=10)
-        until(lambda: not alive("3001.25"), 5)
-        until(lambda: not running.at_work(), 5)
-        assert {k: v for k, v in tree(site.local).items() if ".rezbuild" not in k} == {
-            k: v for k, v in before.items() if ".rezbuild" not in k
-        }
+    site.rezbuild("build", "low")
+    before = packages(site)
+    (toys.marks / "alone").unlink(missing_ok=True)
+    with start(site, "build", "--force", "alone") as process:
+        until(lambda: alive("3001.25"), 60)
+        process.send_signal(number)
+        process.communicate(timeout=10)
+    until(lambda: not alive("3001.25"), 5)
+    until(lambda: not running.at_work(), 5)
+    assert packages(site) == before
+    assert set(payloads(site)) == {"low"}
     gone(running, "t1", "t2")
+
+
+def packages(site: Studio) -> dict[str, str]:
+    """What Rez sees of a repository."""
+    return {name: sum_ for name, sum_ in tree(site.local).items() if name[0] != "."}
 
 
 # Resolves without end, and names what it gets.
@@ -261,7 +274,10 @@ while not stop.exists():
 """
 
 
-@pytest.mark.parametrize("requests", [("left", "right"), ("right", "left")])
+@pytest.mark.parametrize(
+    "requests",
+    [("left", "right"), pytest.param(("right", "left"), marks=pytest.mark.matrix)],
+)
 def test_two_farms_and_one_repository(home, running, env, toys, tmp_path, requests):
     """At each moment Rez resolves what is there, whole; each package is published once."""
     with farm(home / f"second-{requests[0]}", env) as second:

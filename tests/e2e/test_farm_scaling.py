@@ -12,7 +12,7 @@ from toys import LOW, RECIPE, Toys
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
-JOBS, SECONDS = 8, 15
+JOBS, SECONDS = 6, 20
 
 
 def test_two_workers_take_half_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
