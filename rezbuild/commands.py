@@ -437,7 +437,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
         recipes_folder(arguments),
         _settings(arguments),
         told,
-        arguments.keep,
+        reproduce.Options(arguments.keep, arguments.training),
     )
     if arguments.json:
         print(json.dumps(report.as_data(), indent=2))

@@ -40,6 +40,7 @@ _MODULES = (
     "licences.py",
     "loading.py",
     "patches.py",
+    "profiles.py",
     "relocate.py",
     "sbom.py",
     "symbols.py",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import rezbuild
-from rezbuild import conditions, debug, graph, manifest, repository, trust
+from rezbuild import conditions, debug, graph, manifest, profiles, repository, trust
 from rezbuild.again import Order
 from rezbuild.bake import Inputs
 from rezbuild.catalogue import Recipe, Release
@@ -84,18 +84,37 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Options:
+    """Wishes of whoever calls.
+
+    Attributes:
+        keep: An empty folder to work in and to leave, with both payloads and all logs; by default
+            a temporary one.
+        training: What the compiler counted in the training of the first build; by default the
+            cache is asked for it.
+    """
+
+    keep: Path | None = None
+    training: Path | None = None
+
+
+@dataclass(frozen=True)
 class _Subject:
     """What is built again.
 
     Attributes:
+        profile_store: The place in a cache for what the compiler counts in a training.
         installed: The first build, where there is one from the same inputs.
+        trained: The file with what was counted in the training, where there was one.
     """
 
     recipe: Recipe
     release: Release
     profile: str
     dependencies: tuple[tuple[str, str, str], ...]
+    profile_store: Path = Path()
     installed: Installed | None = None
+    trained: Path | None = None
 
     def order(self, folder: Path, under: Conditions) -> Order:
         """Its build below ``folder``."""
@@ -118,7 +137,7 @@ def reproduce(
     recipes: Path,
     settings: Settings,
     say: Callable[[str], None],
-    keep: Path | None = None,
+    options: Options,
 ) -> Report:
     """Builds, and compares.
 
@@ -127,19 +146,22 @@ def reproduce(
         recipes: The folder of recipes.
         settings: Those of any build.
         say: Tells the user what is being done.
-        keep: An empty folder to work in and to leave, with both payloads and all logs; by default
-            a temporary one.
+        options: Where to work, and by which training.
 
     Raises:
         RezError: What it is built against is not installed.
+        BuildError, ChecksumError: What was counted for the first build is not at hand.
         RezbuildError: A build failed.
     """
     subject = _find(request, graph.recipes(recipes), settings, say)
+    subject = replace(subject, trained=_trained(subject, options.training))
     name = f"{subject.release.name}-{subject.release.version}"
     number = jobs(settings, {"REZ_BUILD_THREAD_COUNT": str(repository.jobs())})
-    with _scratch(keep) as scratch:
+    with _scratch(options.keep) as scratch:
         if subject.installed is None:
             first = _build(subject, scratch / "first", conditions.usual(number), settings, say)
+            made = scratch / "first/cache" / profiles.FOLDER / subject.profile_store.name
+            subject = replace(subject, trained=made if made.is_file() else None)
         else:
             first = subject.installed.root
             say(f"{name}: the first build is {first}")
@@ -171,7 +193,37 @@ def _find(
     step = graph.plan(recipes, [request], lambda _, release: fetcher.available(release, say))[-1]
     profile = rezbuild.profile(settings.profile, central=False)
     against = _payloads(step.built_against, paths, str(step))
-    return _Subject(step.recipe, step.release, profile, against)
+    subject = _Subject(step.recipe, step.release, profile, against)
+    return replace(subject, profile_store=_inputs(subject, settings).stored_profile)
+
+
+def _inputs(subject: _Subject, settings: Settings) -> Inputs:
+    return Inputs.gather(subject.order(Path(), conditions.usual(1)).job, settings)
+
+
+def _trained(subject: _Subject, named: Path | None) -> Path | None:
+    """What both builds are given of a training; None where there was or is to be none.
+
+    Raises:
+        UsageError: A file was named for nothing, or there is none of that name.
+        BuildError, ChecksumError: It is not what the first build was compiled with.
+    """
+    file = named.absolute() if named else subject.profile_store
+    if subject.installed is None:
+        if named and not file.is_file():
+            raise UsageError(f"there is no file {file}", advice=["--training names one"])
+        # No record says which one it has to be.
+        return file if file.is_file() else None
+    what = f"{subject.release.name}-{subject.release.version}"
+    wanted = subject.installed.record.get("training")
+    if wanted:
+        profiles.check(file, str(wanted), what)
+        return file
+    if named:
+        raise UsageError(
+            f"{what} was built without a training", advice=["leave --training out for it"]
+        )
+    return None
 
 
 def in_order(release: Release, against: Mapping[str, str]) -> dict[str, str]:
@@ -199,8 +251,8 @@ def _installed(
     name = f"{release.name}-{release.version}"
     against = in_order(release, record.get("built_against") or {})
     subject = _Subject(recipe, release, profile, _payloads(against, paths, name))
-    order = subject.order(Path(), conditions.usual(1))
-    inputs = Inputs.gather(order.job, settings)
+    inputs = _inputs(subject, settings)
+    subject = replace(subject, profile_store=inputs.stored_profile)
     if inputs.fingerprint != record.get("fingerprint"):
         say(f"{name}: {found.root} was built from other inputs, so it is built twice")
         return subject
@@ -271,7 +323,10 @@ def _build(
         REPORT: str(report),
     }
     shown = ", ".join(f"{name} {value}" for name, value in under.as_data().items())
-    say(f"{subject.release.name}-{subject.release.version}: building ({shown})")
+    name = f"{subject.release.name}-{subject.release.version}"
+    if subject.trained:
+        say(f"{name}: without a training, by what was counted in {subject.trained}")
+    say(f"{name}: building ({shown})")
     argv = [sys.executable, "-I", "-u", "-m", "rezbuild.again", str(order)]
     with log.open("w", encoding="utf-8") as stream:
         # Ctrl-C reaches it as well: it is of this process's group.
@@ -292,16 +347,17 @@ def _build(
 def _cache(subject: _Subject, folder: Path, settings: Settings) -> dict[str, str]:
     """A cache of this build's own, with all it needs, so that it leaves nothing behind."""
     cache = folder / "cache"
-    trust.check(settings, sorted((settings.cache / "debug").glob("*")))
+    for name in ("debug", profiles.FOLDER):
+        trust.check(settings, sorted((settings.cache / name).glob("*")))
+    if subject.trained:
+        _link(cache / profiles.FOLDER / subject.profile_store.name, subject.trained)
     Fetcher(settings).mirror(subject.release, cache / "sources")
     for _, _, root in subject.dependencies:
         record = manifest.read(Path(root)) or {}
         for build_id in (record.get("build_ids") or {}).values():
             kept = settings.cache / "debug" / debug.place(build_id)
-            target = cache / "debug" / debug.place(build_id)
             if kept.is_file():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to(kept)
+                _link(cache / "debug" / debug.place(build_id), kept)
     return {
         "REZBUILD_CACHE": str(cache),
         "REZBUILD_OFFLINE": "1",
@@ -310,6 +366,11 @@ def _cache(subject: _Subject, folder: Path, settings: Settings) -> dict[str, str
         # What it holds has been looked at; another user sees others as its owners.
         "REZBUILD_TRUST_CACHE": "1",
     }
+
+
+def _link(name: Path, target: Path) -> None:
+    name.parent.mkdir(parents=True, exist_ok=True)
+    name.symlink_to(target)
 
 
 def _failure(status: int, report: Path, log: Path) -> Exception:

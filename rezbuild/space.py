@@ -14,6 +14,7 @@ from rezbuild.errors import MachineError, RezbuildError
 
 # Bytes. With less, not even a log or an error can be written.
 _LITTLE = 1 << 16
+_ROOM = "room in "
 _FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
@@ -25,11 +26,16 @@ def explained(error: RezbuildError | OSError, places: Iterable[Path]) -> Rezbuil
         places: Folders, which need not be there.
     """
     ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
-    places = tuple(places)
+    places = tuple(dict.fromkeys(places))
     if any(words in str(ours) for words in _FULL) or any(_free(p) < _LITTLE for p in places):
-        ours.tried += tuple(f"room in {place}: {_room(place)}" for place in places)
+        ours.tried += tuple(f"{_ROOM}{place}: {_room(place)}" for place in places)
         ours.advice += ("make room there, then run it again: nothing that was installed is lost",)
     return ours
+
+
+def is_full(error: RezbuildError) -> bool:
+    """Whether `explained` has found a full disk behind an error, here or on another machine."""
+    return any(line.startswith(_ROOM) for line in error.tried)
 
 
 def _room(place: Path) -> str:

@@ -212,6 +212,13 @@ def stop(tasks: Iterable[Running]) -> None:
         task.wait()
 
 
+def bury() -> None:
+    """Takes leave of what `adopt` has brought and has ended; only while no task runs."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def end(pid: int) -> None:
     """Ends a process of this one's at once, with everything below it."""
     _kill(lambda: [pid, *_descendants(pid)])

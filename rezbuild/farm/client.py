@@ -310,9 +310,7 @@ class Farm:
                 self._out.pop(str(future.key), None)
                 self._unseen.pop(str(future.key), None)
                 future.release()
-            if status == "cancelled":
-                self._forget()
-                job.note("the scheduler has gone; it is begun again")
+            if status == "cancelled" and not await self._died(job):
                 continue
             deaths += 1
             if deaths >= policy.MOST:
@@ -321,6 +319,19 @@ class Farm:
                     advice=["look at their machines: memory, time limits of a queue"],
                 )
             job.note(f"{job.worker or 'its worker'} has gone; it is begun again")
+
+    async def _died(self, job: Job) -> bool:
+        """Whether a job was cancelled because its worker, which had what it needs, has gone."""
+        if self._client.status == "running":
+            with contextlib.suppress(OSError, ValueError):
+                await self._look()
+                if job.worker not in {facts.name for facts in self._workers.values()}:
+                    return True
+                job.note("a worker has gone that had what it needs; it is begun again")
+                return False
+        self._forget()
+        job.note("the scheduler has gone; it is begun again")
+        return False
 
     async def _room(self, job: Job, cores: int) -> list[str]:
         """The workers that may have a job, with room if any has; waits for one to come.

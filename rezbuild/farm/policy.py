@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rezbuild import space
 from rezbuild.errors import BuildError, FetchError, MachineError, RezbuildError, StoreError
 
 # Workers that one job is tried on where it fails for a reason of the machine.
@@ -78,8 +79,8 @@ def again(attempts: Sequence[Attempt]) -> bool:
     be wrong, such as a checksum, a patch or the audit, is the same everywhere.
     """
     last = attempts[-1].error
-    # A full disk is seen by its name in whatever failed of it, see `rezbuild.space`.
-    if isinstance(last, (MachineError, FetchError, StoreError)):
+    # Whatever failed of a full disk.
+    if isinstance(last, (MachineError, FetchError, StoreError)) or space.is_full(last):
         return len(attempts) < MOST
     return isinstance(last, BuildError) and len(attempts) < MOST_OF_ITS_OWN
 

@@ -18,6 +18,8 @@ from rezbuild.store import Store, maintain
 
 # Seconds between two tries to reach a scheduler that does not answer.
 _AGAIN = 2.0
+# Seconds until one must have answered.
+_ANSWER = 10.0
 # Days that what a worker has built stays in its own store.
 _KEPT = 7.0
 
@@ -130,6 +132,7 @@ async def _serve(settings: Settings, post: Post, own: facts.Facts, place: Path, 
             security=link.security(settings),
         )
         try:
+            await _reach(post.scheduler, settings)
             async with running:
                 say(f"worker: {own.name} at {running.address}, {own.cores} cores")
                 told = False
@@ -140,6 +143,20 @@ async def _serve(settings: Settings, post: Post, own: facts.Facts, place: Path, 
                 told = True
                 say(f"worker: {post.scheduler} cannot be had ({error.__cause__ or error}): waiting")
         await _until(lambda: asyncio.sleep(_AGAIN))
+
+
+async def _reach(scheduler: str, settings: Settings) -> None:
+    """Sees that it answers, and takes this certificate: Dask's worker tries for ever, unheard.
+
+    Raises:
+        OSError: It does not.
+    """
+    from distributed.comm.core import connect  # noqa: PLC0415 (see above)
+
+    secured = link.security(settings)
+    arguments = secured.get_connection_args("worker") if secured else {}
+    line = await connect(scheduler, timeout=_ANSWER, **arguments)
+    await line.close()
 
 
 async def _until(finished: Callable[[], Awaitable[object]]) -> None:

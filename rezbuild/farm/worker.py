@@ -189,6 +189,7 @@ class FarmWorker(Worker):
             if not self._builds:
                 # What a killed build has left behind.
                 task.stop([])
+                task.bury()
 
     def _tell(self, order: Order, place: Path, lines: Sequence[str], step: str) -> None:
         # Dask adds a "worker" of its own: the address.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from farm import workers_of_its_own
 from moving import PYTHON, REQUEST, build_folders, by_rez_cp, gone, variant
 from studio import Studio
 from toys import Toys
@@ -57,9 +59,15 @@ def built(scratch: Path) -> Studio:
     """The chain under test, built by ``rezbuild build``.
 
     While tests are written, REZBUILD_TEST_CHAIN names a folder to build it in and find it again.
+    REZBUILD_TEST_FARM=1: by a farm that is started for it.
     """
     studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
-    assert f"ready: rez-env python=={PYTHON}" in studio.rezbuild("build", REQUEST).stdout
+    with contextlib.ExitStack() as stack:
+        given = {}
+        if os.environ.get("REZBUILD_TEST_FARM"):
+            given = stack.enter_context(workers_of_its_own(scratch / "farm"))
+        out = studio.rezbuild("build", REQUEST, **given).stdout
+    assert f"ready: rez-env python=={PYTHON}" in out
     return studio
 
 

@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
-from studio import ROOT
+from studio import ROOT, Studio
+
+from rezbuild import tree
+from rezbuild.settings import Settings
 
 
 class Process:
@@ -24,11 +27,18 @@ class Process:
         log: What it said.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str], command: str, *argv: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        command: str,
+        *argv: str,
+        before: Sequence[str] = (),
+    ) -> None:
         self.log = folder / f"{command}-{time.monotonic_ns()}.log"
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "rezbuild", command, *argv],
+                [*before, sys.executable, "-m", "rezbuild", command, *argv],
                 cwd=ROOT,
                 env=dict(env),
                 stdin=subprocess.DEVNULL,
@@ -60,6 +70,13 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def builds(self) -> list[psutil.Process]:
+        """What it has started, and what that has."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found = psutil.Process(self.pid).children(recursive=True)
+            return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
+        return []
+
     def listens(self) -> set[str]:
         """The addresses that it listens on."""
         found = psutil.Process(self.pid).net_connections(kind="inet")
@@ -76,23 +93,36 @@ class Farm:
     Args:
         folder: For logs and the workers' caches.
         env: Of all of them.
+        host: Where the scheduler listens.
+        before: What to put before its command.
     """
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        env: Mapping[str, str],
+        host: str = "127.0.0.1",
+        before: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
         self.env = dict(env)
-        folder.mkdir(parents=True)
-        self.scheduler = Process(folder, env, "scheduler", "--port", "0")
+        folder.mkdir(parents=True, exist_ok=True)
+        argv = ("--host", host, "--port", "0")
+        self.scheduler = Process(folder, env, "scheduler", *argv, before=before)
         self.workers: dict[str, Process] = {}
         self.address = self.scheduler.address
 
-    def worker(self, name: str, *argv: str, **env: str) -> Process:
+    def worker(self, name: str, *argv: str, before: Sequence[str] = (), **env: str) -> Process:
         """Starts a worker, which has a cache of its own."""
         cache = {"REZBUILD_CACHE": str(self.folder / f"cache-{name}")}
         argv = (self.address, "--name", name, *argv)
-        started = Process(self.folder, {**self.env, **cache, **env}, "worker", *argv)
+        started = Process(self.folder, {**self.env, **cache, **env}, "worker", *argv, before=before)
         self.workers[name] = started
         return started
+
+    def at_work(self) -> list[str]:
+        """The names of the workers that are building."""
+        return [name for name, worker in self.workers.items() if worker.builds()]
 
     def ready(self) -> None:
         """Waits until all workers have come."""
@@ -109,12 +139,48 @@ class Farm:
 
 
 @contextlib.contextmanager
-def farm(folder: Path, env: Mapping[str, str]) -> Iterator[Farm]:
-    started = Farm(folder, env)
+def farm(
+    folder: Path,
+    env: Mapping[str, str],
+    host: str = "127.0.0.1",
+    before: Sequence[str] = (),
+) -> Iterator[Farm]:
+    started = Farm(folder, env, host, before)
     try:
         yield started
     finally:
         started.end()
+
+
+@contextlib.contextmanager
+def workers_of_its_own(folder: Path) -> Iterator[dict[str, str]]:
+    """A farm of two workers that have sources and nothing else; what makes a build use it."""
+    sources = {"REZBUILD_MIRRORS": str(Settings.read().cache / "sources")}
+    with farm(folder / "run", {**Studio(folder / "studio").env, **sources}) as running:
+        for name in ("one", "two"):
+            running.worker(name, "--cores", "1", "--label", "chain")
+        running.ready()
+        yield {"REZBUILD_SCHEDULER": running.address, "REZBUILD_HOST_LABEL": "chain"}
+
+
+def payloads(studio: Studio) -> dict[str, str]:
+    """The digest of each payload in the repository."""
+    found = studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")
+    return {path.parts[-5]: tree.digest(path.parent) for path in found}
+
+
+def start(site: Studio, *argv: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """``rezbuild`` as a user has it who may press Ctrl-C."""
+    return subprocess.Popen(
+        [*before, sys.executable, "-m", "rezbuild", *argv],
+        cwd=ROOT,
+        env=site.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
 
 
 def until(true: Callable[[], object], seconds: float = 30) -> None:

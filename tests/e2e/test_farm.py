@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from farm import Farm, alive, farm, until
+from farm import Farm, alive, farm, payloads, start, until
 from studio import Studio
 from toys import LOW, RECIPE, Toys
 
@@ -69,24 +69,6 @@ def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
         "REZBUILD_CACHE": str(tmp_path / "cache"),
     }
     return site
-
-
-def payloads(studio: Studio) -> dict[str, str]:
-    """The digest of each payload in the repository."""
-    found = studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")
-    return {path.parts[-5]: tree.digest(path.parent) for path in found}
-
-
-def start(site: Studio, *argv: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "rezbuild", *argv],
-        env=site.env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
 
 
 @pytest.fixture(scope="module")
@@ -179,12 +161,8 @@ def test_a_worker_that_is_killed(site, running, home):
     site.env |= env
     with start(site, "build", "mortal") as process:
         until((home / "mortal").exists)
-        (victim,) = [
-            worker
-            for name, worker in running.workers.items()
-            if name in {"m1", "m2"} and psutil_children(worker.pid)
-        ]
-        victim.kill()
+        (victim,) = running.at_work()
+        running.workers[victim].kill()
         until(lambda: not alive("1000.25"), 3)
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 0, out
@@ -192,12 +170,6 @@ def test_a_worker_that_is_killed(site, running, home):
     assert [state for _, state in parts(out, "mortal-1.0.0")] == ["lost", "built", "published"]
     assert set(payloads(site)) == {"mortal"}
     assert len((home / "mortal").read_text().split()) == 2
-
-
-def psutil_children(pid: int) -> list[int]:
-    import psutil
-
-    return [child.pid for child in psutil.Process(pid).children()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

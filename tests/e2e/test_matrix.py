@@ -109,6 +109,15 @@ def test_the_optimized_profile(studio, scratch):
     assert "python-3.11.2: nothing to do" in studio.rezbuild("build", "python").stdout
 
 
+def test_the_optimized_profile_is_the_same_when_it_is_built_again(studio, scratch):
+    """By what was counted in its training; without that it is another one each time."""
+    studio.rezbuild("build", "python", "--profile", "optimized")
+    done = studio.rezbuild("reproduce", "python", "--keep", scratch / "again", ok=False)
+    assert "python-3.11.2: without a training, by what was counted in " in done.stdout, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(scratch / "again")
+
+
 LOAD_ALL = """\
 import importlib, pathlib, sys
 folder = next(p for p in sys.path if p.endswith("lib-dynload"))

@@ -18,6 +18,7 @@ from rezbuild.errors import (
     FetchError,
     MachineError,
     StoreError,
+    UnpackError,
     UsageError,
     to_report,
 )
@@ -135,6 +136,13 @@ def test_how_often_a_failure_is_tried(kind, most):
     attempts = [Attempt(f"w{n}", kind("x")) for n in range(most)]
     assert all(policy.again(attempts[:n]) for n in range(1, most))
     assert not policy.again(attempts)
+
+
+def test_a_full_disk_is_a_reason_of_the_machine():
+    """Whatever failed of it."""
+    error = UnpackError("cannot unpack x", tried=["room in /tmp: 4.1 kB"])
+    assert policy.again([Attempt("one", error), Attempt("two", error)])
+    assert not policy.again([Attempt("one", UnpackError("cannot unpack x"))])
 
 
 def test_the_verdict_names_the_workers():

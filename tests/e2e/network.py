@@ -1,0 +1,82 @@
+"""A network of made-up machines: network namespaces behind one bridge, apart from the host's own.
+
+Its hub has the bridge. What runs there, and on the machines, reaches the others by address, and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+_NET = "10.213.0"
+HUB = f"{_NET}.1"
+
+
+class Network:
+    """The hub and its machines.
+
+    Args:
+        prefix: Of the namespaces' names.
+        machines: How many.
+    """
+
+    def __init__(self, prefix: str, machines: int) -> None:
+        self._names = [f"{prefix}-{number}" for number in range(machines + 1)]
+
+    def begin(self) -> None:
+        hub, *others = self._names
+        for name in self._names:
+            _ip("netns", "add", name)
+            _ip("-n", name, "link", "set", "lo", "up")
+        _ip("-n", hub, "link", "add", "bridge", "type", "bridge")
+        _ip("-n", hub, "addr", "add", f"{HUB}/24", "dev", "bridge")
+        _ip("-n", hub, "link", "set", "bridge", "up")
+        for number, name in enumerate(others, 1):
+            pair = ("type", "veth", "peer", "name", "eth0", "netns", name)
+            _ip("-n", hub, "link", "add", f"port{number}", *pair)
+            _ip("-n", hub, "link", "set", f"port{number}", "master", "bridge", "up")
+            _ip("-n", name, "addr", "add", f"{self.address(number)}/24", "dev", "eth0")
+            _ip("-n", name, "link", "set", "eth0", "up")
+
+    def end(self) -> None:
+        for name in self._names:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                _ip("netns", "del", name)
+
+    def address(self, machine: int) -> str:
+        """That of a machine, from 1 on; 0 is the hub."""
+        return f"{_NET}.{machine + 10}" if machine else HUB
+
+    def on(self, machine: int) -> tuple[str, ...]:
+        """What to put before a command that is to run there."""
+        return ("ip", "netns", "exec", self._names[machine])
+
+    def cut(self, machine: int) -> None:
+        """Pulls the cable of a machine."""
+        _ip("-n", self._names[0], "link", "set", f"port{machine}", "down")
+
+
+@contextlib.contextmanager
+def network(machines: int) -> Iterator[Network]:
+    """Skips the test where network namespaces cannot be had."""
+    if not shutil.which("ip"):
+        pytest.skip("no network namespaces: ip is not here (iproute2)")
+    made = Network(f"rezbuild-{os.getpid()}", machines)
+    try:
+        try:
+            made.begin()
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no network namespaces: {error.stderr.strip()}")
+        yield made
+    finally:
+        made.end()
+
+
+def _ip(*argv: str) -> None:
+    subprocess.run(["ip", *argv], check=True, capture_output=True, text=True)

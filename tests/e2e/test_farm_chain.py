@@ -1,0 +1,96 @@
+"""The real chain from a farm: it is the local build's, and passes its tests."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from farm import Farm, farm, payloads, start, until
+from network import HUB, Network, network
+from studio import ROOT, Studio
+from test_matrix import SAME
+
+from rezbuild.settings import Settings
+
+pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
+
+# Seconds; a compile of OpenSSL takes five minutes on two cores that have nothing else to do.
+LONG = 3600
+
+
+@contextlib.contextmanager
+def machines(folder: Path) -> Iterator[tuple[Network, Farm]]:
+    """A farm of three workers: two on machines of their own, the third beside the scheduler.
+
+    They have sources, which they copy as from a mirror, and nothing else in common.
+    """
+    mirror = Settings.read().cache / "sources"
+    env = Studio(folder / "studio").env
+    env |= {"REZBUILD_MIRRORS": str(mirror), "REZBUILD_OFFLINE": "1"}
+    with network(2) as net, farm(folder / "run", env, HUB, before=net.on(0)) as running:
+        for number, name in enumerate(("third", "first", "second")):
+            temporary = folder / f"tmp-{name}"
+            temporary.mkdir()
+            argv = ("--host", net.address(number), "--cores", "2", "--label", "same")
+            running.worker(name, *argv, before=net.on(number), TMPDIR=str(temporary))
+        running.ready()
+        yield net, running
+
+
+def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
+    """Builds OpenSSL, and kills the worker that compiles it; the payloads, and what was said."""
+    with machines(folder) as (net, running):
+        site = Studio(folder / "site")
+        site.env |= {
+            "REZBUILD_SCHEDULER": running.address,
+            "REZBUILD_HOST_LABEL": "same",
+            "REZBUILD_CACHE": str(folder / "cache"),
+            "REZBUILD_OFFLINE": "1",
+            "REZBUILD_MIRRORS": str(Settings.read().cache / "sources"),
+        }
+        # The machines are two of the three.
+        running.workers["third"].process.send_signal(signal.SIGSTOP)
+        with start(site, "build", "openssl", before=net.on(0)) as process:
+            objects = lambda name: sum(1 for _ in (folder / f"tmp-{name}").rglob("*.o"))  # noqa: E731
+            until(lambda: any(objects(n) > 100 for n in running.at_work()), LONG)
+            (name,) = running.at_work()
+            builds = running.workers[name].builds()
+            running.workers[name].kill()
+            until(lambda: not any(build.is_running() for build in builds), 5)
+            running.workers["third"].process.send_signal(signal.SIGCONT)
+            out = process.communicate(timeout=LONG)[0]
+        assert process.returncode == 0, out[-5000:]
+        return payloads(site), out
+
+
+# What is tried with a chain that came from a farm: all that looks at what was built.
+FILES = (*SAME, "packages", "memory", "sbom")
+
+
+def test_the_same_tests_pass_on_a_chain_from_a_farm(scratch):
+    """In a process of its own, whose chain is built by a farm; its payloads are the local ones."""
+    folder = scratch / "farm-chain"
+    tests = ROOT / "tests/e2e"
+    files = [path for name in FILES if (path := tests / f"test_{name}.py").exists()]
+    # A failing build, and builds by hand, say nothing of a farm.
+    others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
+    done = Studio(scratch / "farm-caller").run(
+        *(sys.executable, "-m", "pytest", "-q", *others, *files),
+        ok=False,
+        REZBUILD_TEST_FARM="1",
+        REZBUILD_TEST_CHAIN=str(folder),
+    )
+    assert done.returncode == 0, done.stdout[-20000:]
+
+
+def test_openssl_whose_worker_is_killed(built, scratch):
+    """While it compiles; another one does it again, and the payload is the local build's."""
+    made, out = openssl_whose_worker_is_killed(scratch / "farm-openssl")
+    assert "has gone; " in out
+    local = payloads(built)
+    assert made == {name: local[name] for name in made}
+    assert "openssl" in made

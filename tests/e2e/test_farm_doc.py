@@ -1,0 +1,59 @@
+"""Every shell command of docs/farm.md, in order, with packages that build in a second."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from studio import ROOT, Studio
+from toys import LOW, TOP, Toys
+
+pytestmark = pytest.mark.e2e
+
+PAGE = (ROOT / "docs/farm.md").read_text()
+BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```$", PAGE)
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_the_page(tmp_path):
+    toys = Toys(tmp_path / "toys", empty=True)
+    toys.add("zlib", "1.3.1", LOW)
+    python = {name: text.replace("top", "python3") for name, text in TOP.items()}
+    python["python3.c"] = python.pop("top.c")
+    toys.add("python", "3.11.2", python, requires='"zlib-1"')
+    studio = Studio(tmp_path / "studio")
+    studio.env |= {**toys.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    assert len(BLOCKS) == 3
+    lines = ["set -m", *(line for block in BLOCKS for line in block.splitlines())]
+    # kill and wait give the exit code of what was killed.
+    ends = ("kill ", "wait", "set ")
+    script = "\n".join(
+        line if line.startswith(ends) or line.endswith("&") else f"{line} || exit 1"
+        for line in lines
+    )
+    port = str(free_port())
+    script = script.replace("8786", port).replace("scheduler &", f"scheduler --port {port} &")
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env=studio.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
+    assert "python-3.11.2: installed, " in done.stdout
+    assert "zlib-1.3.1: building, as --force says" in done.stdout
+    assert "worker: three at tls://127.0.0.1:" in done.stdout
+    assert done.stdout.count("zlib-1.3.1: installed, ") == 2

@@ -1,0 +1,348 @@
+"""A farm in trouble: what is built is the local build's, what is installed is whole."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from farm import Farm, Process, alive, farm, payloads, start, until
+from mounts import mounts
+from network import HUB, network
+from studio import Studio
+from toys import LOW, RECIPE, Toys
+from trees import tree
+
+pytestmark = pytest.mark.e2e
+
+# Kilobytes; 300 of them are in one payload.
+DATA = {
+    **LOW,
+    "data": "0123456789abcdef" * 20_000,
+    "Makefile": LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n",
+}
+
+
+class Packages(Toys):
+    """Packages whose builds leave marks, and wait where they are told to.
+
+    Attributes:
+        marks: A folder; the file of a package has a line for each of its builds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, empty=True)
+        self.marks = folder / "marks"
+        self.marks.mkdir()
+
+    def build(self, name: str, *requires: str, first: str = "true", **files: str) -> None:
+        """Adds one, which begins with a command."""
+        self.add(name, "1.0.0", {**LOW, **files}, requires=", ".join(f'"{r}-1"' for r in requires))
+        command = f"echo $$ >>{self.marks}/{name}; {first}"
+        code = f'    b.run("sh", "-c", {command!r})\n    b.make'
+        (self.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
+
+    def once(self, name: str, seconds: float) -> str:
+        """A command that waits for so long in the first build of a package."""
+        return f"if [ $(wc -l <{self.marks}/{name}) = 1 ]; then sleep {seconds}; fi"
+
+    def gate(self, name: str) -> str:
+        """A command that waits until a file is there."""
+        return f"while [ ! -e {self.marks}/{name}.open ]; do sleep 0.1; done"
+
+    def built(self, name: str) -> int:
+        """How many builds of a package have begun."""
+        mark = self.marks / name
+        return len(mark.read_text().split()) if mark.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def toys(home: Path) -> Packages:
+    made = Packages(home / "toys")
+    made.build("low")
+    made.build("middle", "low", first=made.once("middle", 3000.25))
+    made.build("top", "middle")
+    made.build("alone", first=made.once("alone", 3001.25))
+    made.build("patient", first=made.gate("patient"))
+    made.build("heir", "patient")
+    made.build("bulky", **DATA)
+    made.build("bad", "low", first="echo broken; exit 3")
+    made.build("victim", "bad")
+    made.build("hung", first=made.once("hung", 3002.25))
+    for name in ("left", "right", "both"):
+        made.build(name, *(("left", "right") if name == "both" else ()), first="sleep 0.3")
+    return made
+
+
+@pytest.fixture(scope="module")
+def env(home: Path, toys: Packages) -> dict[str, str]:
+    """Of schedulers and workers."""
+    return {**Studio(home / "studio").env, **toys.environ, "REZBUILD_HOST_LABEL": "plain"}
+
+
+@pytest.fixture(scope="module")
+def running(home: Path, env: dict[str, str]) -> Iterator[Farm]:
+    """A scheduler; each test brings workers of its own kind."""
+    with farm(home / "run", env) as started:
+        yield started
+
+
+@pytest.fixture
+def site(tmp_path: Path, running: Farm, env: dict[str, str]) -> Studio:
+    return client(tmp_path, running, env)
+
+
+def client(folder: Path, running: Farm, env: dict[str, str]) -> Studio:
+    """One of a farm, with an empty repository."""
+    site = Studio(folder / "site")
+    ours = {name: value for name, value in env.items() if name.startswith("REZBUILD")}
+    site.env |= {**ours, "REZBUILD_SCHEDULER": running.address}
+    site.env["REZBUILD_CACHE"] = str(folder / "cache")
+    return site
+
+
+def workers(running: Farm, label: str, *names: str) -> None:
+    for name in names:
+        running.worker(name, "--cores", "1", "--label", label)
+    running.ready()
+
+
+def gone(running: Farm, *names: str) -> None:
+    for name in names:
+        running.workers.pop(name).end()
+
+
+def local(folder: Path, toys: Packages, *requests: str) -> dict[str, str]:
+    """The payloads of a build without a farm."""
+    studio = Studio(folder / "local studio")
+    studio.env |= {**toys.environ, "REZBUILD_CACHE": str(folder / "local cache")}
+    studio.rezbuild("build", *requests)
+    return payloads(studio)
+
+
+def test_a_worker_that_is_killed_in_the_middle(site, running, toys, tmp_path):
+    """What was done before stays done; the rest is done by the other worker."""
+    workers(running, "killed", "k1", "k2")
+    site.env["REZBUILD_HOST_LABEL"] = "killed"
+    with start(site, "build", "top") as process:
+        until(lambda: alive("3000.25"), 60)
+        (name,) = running.at_work()
+        builds = running.workers[name].builds()
+        running.workers.pop(name).kill()
+        until(lambda: not any(build.is_running() for build in builds), 3)
+        out = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, out
+    assert re.search(rf"middle-1\.0\.0: farm: .*{name} has gone", out), out
+    assert [toys.built(name) for name in ("low", "middle", "top")] == [1, 2, 1]
+    assert payloads(site) == local(tmp_path, toys, "top")
+    gone(running, *running.workers)
+
+
+def test_a_scheduler_that_is_started_again(home, env, toys, tmp_path):
+    """Workers and client wait for it, and what is done is not done again."""
+    with farm(home / "again", env) as running:
+        workers(running, "plain", "a1", "a2")
+        site = client(tmp_path, running, env)
+        with start(site, "build", "low", "heir") as process:
+            until(lambda: "low" in payloads(site), 60)
+            until(lambda: toys.built("patient"), 60)
+            before = toys.built("low")
+            running.scheduler.kill()
+            time.sleep(1)
+            port = running.address.rpartition(":")[2]
+            running.scheduler = Process(running.folder, env, "scheduler", "--port", port)
+            until(lambda: toys.built("patient") == 2, 60)
+            (toys.marks / "patient.open").touch()
+            out = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, out
+    assert "farm: the scheduler " in out
+    assert set(payloads(site)) == {"low", "patient", "heir"}
+    assert [toys.built(name) - n for name, n in (("low", before), ("patient", 2))] == [0, 0]
+    assert payloads(site) == local(tmp_path, toys, "low", "heir")
+
+
+def test_a_worker_whose_disk_is_full(site, running, toys, tmp_path):
+    """The job goes to another one, and the user is told which one has no room."""
+    site.env["REZBUILD_HOST_LABEL"] = "disks"
+    with mounts() as space:
+        disk = tmp_path / "disk"
+        space.disk(disk)
+        argv = ("--cores", "2", "--label", "disks")
+        running.worker("full", *argv, before=space.command, TMPDIR=str(disk))
+        workers(running, "disks", "roomy")
+        space.fill(disk, 250)
+        # It has more cores, so that it gets the job first.
+        out = site.rezbuild("build", "bulky").stdout
+        assert re.search(r"bulky-1\.0\.0: farm: failed on full, and is tried on another: ", out), (
+            out
+        )
+        assert payloads(site) == local(tmp_path, toys, "bulky")
+        gone(running, "roomy")
+        # With nobody else it is an error, which says where there is no room.
+        done = site.rezbuild("build", "bulky", "--force", ok=False)
+        assert done.returncode in {6, 7, 8, 10, 11}, done.stderr
+        assert f"room in {disk}" in done.stderr
+        assert "on full, a worker of the farm" in done.stderr
+        gone(running, "full")
+
+
+def test_a_job_that_fails_on_every_worker(site, running, toys, tmp_path):
+    """As of a local build: what needs it is named, the others are done, and so are the logs."""
+    workers(running, "failing", "f1", "f2", "f3")
+    site.env["REZBUILD_HOST_LABEL"] = "failing"
+    before = toys.built("bad")
+    there = site.rezbuild("build", "victim", "left", ok=False)
+    logs = sorted((toys.recipes / "bad/build").rglob("*.log"))
+    text = next((toys.recipes / "bad/build").rglob("01-sh.log")).read_text()
+    # A defect fails everywhere: one more worker is enough to know.
+    assert toys.built("bad") - before == 2
+    here = Studio(tmp_path / "here")
+    here.env |= {**toys.environ, "REZBUILD_CACHE": str(tmp_path / "cache")}
+    own = here.rezbuild("build", "victim", "left", ok=False)
+    assert (there.returncode, own.returncode) == (7, 7)
+    skipped = "victim-1.0.0: skipped, it needs bad-1.0.0"
+    assert skipped in there.stdout
+    assert skipped in own.stdout
+    assert payloads(site) == payloads(here)
+    assert set(payloads(site)) == {"low", "left"}
+    assert logs == sorted((toys.recipes / "bad/build").rglob("*.log"))
+    assert text == next((toys.recipes / "bad/build").rglob("01-sh.log")).read_text()
+    gone(running, "f1", "f2", "f3")
+
+
+def test_a_client_that_is_told_to_end(site, running, toys):
+    """By any signal: the builds of it end within seconds, and the repository is as it was."""
+    workers(running, "told", "t1", "t2")
+    site.env["REZBUILD_HOST_LABEL"] = "told"
+    site.rezbuild("build", "low", "left")
+    before = tree(site.local)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        (toys.marks / "alone").unlink(missing_ok=True)
+        with start(site, "build", "--force", "alone") as process:
+            until(lambda: alive("3001.25"), 60)
+            process.send_signal(number)
+            process.communicate(timeout=10)
+        until(lambda: not alive("3001.25"), 5)
+        until(lambda: not running.at_work(), 5)
+        assert {k: v for k, v in tree(site.local).items() if ".rezbuild" not in k} == {
+            k: v for k, v in before.items() if ".rezbuild" not in k
+        }
+    gone(running, "t1", "t2")
+
+
+# Resolves without end, and names what it gets.
+RESOLVE = """
+import pathlib, sys
+from rez.exceptions import RezError
+from rez.package_repository import package_repository_manager
+from rez.resolved_context import ResolvedContext
+from rezbuild import tree
+local, names, stop = sys.argv[1], sys.argv[2].split(), pathlib.Path(sys.argv[3])
+while not stop.exists():
+    for name in names:
+        package_repository_manager.clear_caches()
+        if not list(pathlib.Path(local, name).glob("*/package.py")):
+            continue
+        found = ResolvedContext([name], package_paths=[local])
+        assert found.success, found.failure_description
+        print(name, tree.digest(pathlib.Path(found.get_resolved_package(name).root)), flush=True)
+"""
+
+
+@pytest.mark.parametrize("requests", [("left", "right"), ("right", "left")])
+def test_two_farms_and_one_repository(home, running, env, toys, tmp_path, requests):
+    """At each moment Rez resolves what is there, whole; each package is published once."""
+    with farm(home / f"second-{requests[0]}", env) as second:
+        workers(running, "plain", "p1")
+        workers(second, "plain", "p2")
+        site, other = client(tmp_path, running, env), client(tmp_path / "2", second, env)
+        other.env |= {k: v for k, v in site.env.items() if k.startswith("REZ_")}
+        for name in ("platform", "arch"):
+            site.rez("bind", "-i", site.local, name)
+        stop = tmp_path / "stop"
+        argv = (sys.executable, "-c", RESOLVE, site.local, "left right both", stop)
+        seen: list[subprocess.CompletedProcess[str]] = []
+        watcher = threading.Thread(target=lambda: seen.append(site.run(*argv, ok=False)))
+        watcher.start()
+        try:
+            runs = [
+                start(site, "build", *requests, "both"),
+                start(other, "build", *reversed(requests), "both"),
+            ]
+            outs = [run.communicate(timeout=120)[0] for run in runs]
+        finally:
+            stop.touch()
+            watcher.join()
+        gone(running, "p1")
+    assert [run.returncode for run in runs] == [0, 0], outs
+    made = local(tmp_path, toys, "both")
+    assert payloads(site) == made
+    assert seen[0].returncode == 0, seen[0].stderr
+    resolved = {tuple(line.split()) for line in seen[0].stdout.splitlines()}
+    assert resolved <= set(made.items())
+    assert resolved
+    for name in made:
+        assert sum(out.count(f"{name}-1.0.0: installed, ") for out in outs) == 1, outs
+
+
+def test_machines_of_their_own(home, env, toys, tmp_path):
+    """Two workers on other machines, by address; one is killed while it builds."""
+    with network(2) as net, farm(home / "net", env, HUB, before=net.on(0)) as running:
+        for number, name in ((1, "n1"), (2, "n2")):
+            argv = ("--cores", "1", "--host", net.address(number))
+            running.worker(name, *argv, before=net.on(number))
+        running.ready()
+        assert running.workers["n2"].address.startswith(f"tcp://{net.address(2)}:")
+        site = client(tmp_path, running, env)
+        (toys.marks / "alone").unlink(missing_ok=True)
+        with start(site, "build", "alone", before=net.on(0)) as process:
+            until(lambda: alive("3001.25"), 60)
+            (name,) = running.at_work()
+            running.workers[name].kill()
+            out = process.communicate(timeout=120)[0]
+        assert process.returncode == 0, out
+        assert "without TLS" in out
+        assert f"{name} has gone" in out
+        assert payloads(site) == local(tmp_path, toys, "alone")
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("fault", ["stopped", "cut off"])
+def test_a_machine_that_says_nothing(home, env, toys, tmp_path, fault):
+    """It hangs, or its cable is pulled: after a minute its job is another's."""
+    (toys.marks / "hung").unlink(missing_ok=True)
+    with network(2) as net, farm(home / fault, env, HUB, before=net.on(0)) as running:
+        for number, name in ((1, "h1"), (2, "h2")):
+            argv = ("--cores", "1", "--host", net.address(number))
+            running.worker(name, *argv, before=net.on(number))
+        running.ready()
+        site = client(tmp_path, running, env)
+        with start(site, "build", "hung", before=net.on(0)) as process:
+            until(lambda: alive("3002.25"), 60)
+            (name,) = running.at_work()
+            if fault == "stopped":
+                psutil.Process(running.workers[name].pid).suspend()
+            else:
+                net.cut(int(name[1:]))
+            began = time.monotonic()
+            out = process.communicate(timeout=240)[0]
+        assert process.returncode == 0, out
+        assert f"{name} has gone" in out
+        assert time.monotonic() - began < 150
+        assert payloads(site) == local(tmp_path, toys, "hung")
+        if fault == "stopped":
+            # Awake again, it sees that nobody wants what it was at.
+            psutil.Process(running.workers[name].pid).resume()
+            until(lambda: not alive("3002.25"), 30)

@@ -1,0 +1,242 @@
+"""Who may take part in a farm, and what those can do who may."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from farm import Farm, Process, farm, payloads, until
+from studio import Studio
+from toys import Toys
+
+pytestmark = pytest.mark.e2e
+
+PROGRAM = (sys.executable, "-m", "rezbuild")
+
+
+def certificate(authority: trustme.CA, folder: Path) -> dict[str, str]:
+    """The three files of one who takes part, and the variables that name them."""
+    folder.mkdir()
+    files = {name: folder / f"{name.lower()}.pem" for name in ("CA", "CERT", "KEY")}
+    issued = authority.issue_cert("farm.invalid")
+    authority.cert_pem.write_to_path(str(files["CA"]))
+    issued.cert_chain_pems[0].write_to_path(str(files["CERT"]))
+    issued.private_key_pem.write_to_path(str(files["KEY"]))
+    return {f"REZBUILD_FARM_{name}": str(file) for name, file in files.items()}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def toys(home: Path) -> Toys:
+    return Toys(home / "toys")
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def env(home: Path, toys: Toys) -> dict[str, str]:
+    return {**Studio(home / "studio").env, **toys.environ, "REZBUILD_HOST_LABEL": "plain"}
+
+
+@pytest.fixture(scope="module")
+def safe(home: Path, env: dict[str, str], authority: trustme.CA) -> Iterator[Farm]:
+    """A farm with TLS: each part has a certificate of its own."""
+    with farm(home / "safe", {**env, **certificate(authority, home / "scheduler")}) as running:
+        running.worker("one", "--cores", "1", **certificate(authority, home / "worker"))
+        running.ready()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def plain(home: Path, env: dict[str, str]) -> Iterator[Farm]:
+    with farm(home / "plain", env) as running:
+        running.worker("one", "--cores", "1")
+        running.ready()
+        yield running
+
+
+@pytest.fixture
+def site(tmp_path: Path, env: dict[str, str]) -> Studio:
+    site = Studio(tmp_path / "site")
+    site.env |= {name: value for name, value in env.items() if name.startswith("REZBUILD")}
+    site.env["REZBUILD_CACHE"] = str(tmp_path / "cache")
+    return site
+
+
+def test_all_with_certificates(site, safe, authority, tmp_path):
+    assert safe.address.startswith("tls://127.0.0.1:")
+    assert safe.workers["one"].address.startswith("tls://127.0.0.1:")
+    for part in (safe.scheduler, *safe.workers.values()):
+        assert part.listens() == {"127.0.0.1"}
+        assert part.ports() == 1
+    site.env |= certificate(authority, tmp_path / "client")
+    site.rezbuild("build", "low", "--scheduler", safe.address)
+    assert set(payloads(site)) == {"low"}
+
+
+def test_clients_that_are_refused(site, safe, authority, tmp_path):
+    """By another authority, without a certificate, without TLS; each is told what is wrong."""
+    other = certificate(trustme.CA(), tmp_path / "other")
+    ours = certificate(authority, tmp_path / "ours")
+    port = safe.address.rpartition(":")[2]
+    tcp = f"tcp://127.0.0.1:{port}"
+    for address, files, code, words in (
+        (safe.address, other, 10, "no scheduler answers at tls://"),
+        # It trusts the scheduler, and the scheduler does not trust it.
+        (safe.address, {**other, "REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 10, "no scheduler"),
+        (tcp, {}, 10, "no scheduler answers at tcp://"),
+        (safe.address, {}, 2, "goes with TLS, and REZBUILD_FARM_CA, _CERT and _KEY are not set"),
+        (tcp, ours, 2, "goes without TLS, and REZBUILD_FARM_CA, _CERT and _KEY are set"),
+        (safe.address, {"REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 2, "REZBUILD_FARM_CERT, "),
+        (safe.address, {**ours, "REZBUILD_FARM_KEY": "/none"}, 10, "REZBUILD_FARM_KEY=/none"),
+    ):
+        done = site.rezbuild("build", "low", "--scheduler", address, ok=False, **files)
+        assert done.returncode == code, (words, done.stderr)
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "\n  next:  " in done.stderr
+    assert payloads(site) == {}
+
+
+def test_workers_that_are_refused(safe, tmp_path, env):
+    other = certificate(trustme.CA(), tmp_path / "other")
+    for address, files, words in (
+        (safe.address, other, "CERTIFICATE_VERIFY_FAILED"),
+        (f"tcp://{safe.address.partition('://')[2]}", {}, "tcp://"),
+    ):
+        stranger = Process(tmp_path, {**env, **files}, "worker", address, "--name", "stranger")
+        try:
+            until(lambda log=stranger.log: "cannot be had" in log.read_text(), 60)
+            assert words in stranger.log.read_text()
+            assert "Traceback" not in stranger.log.read_text()
+        finally:
+            stranger.end()
+        # Whoever was there before goes on.
+        assert safe.workers["one"].process.poll() is None
+        assert "one at" in safe.workers["one"].log.read_text()
+
+
+def test_a_stranger_that_talks_no_tls(safe):
+    """Noise, and a beginning without an end, stop nobody."""
+    import socket
+
+    host, _, port = safe.address.partition("://")[2].rpartition(":")
+    for noise in (b"\0" * 5000, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"):
+        with socket.create_connection((host, int(port)), timeout=5) as line:
+            line.sendall(noise)
+    assert safe.scheduler.process.poll() is None
+
+
+# What a client can try; each line that it prints is one that was refused, or what came of it.
+HOSTILE = """
+import asyncio, json, os, pathlib, sys
+from distributed import Client, Nanny, SchedulerPlugin, WorkerPlugin
+from distributed.protocol import to_serialize
+import rezbuild.farm.worker as ours
+address, mark, good = sys.argv[1], pathlib.Path(sys.argv[2]), json.loads(sys.argv[3])
+
+class Bomb:
+    def __init__(self, name): self.name = name
+    def __reduce__(self):
+        # This very process may read it.
+        code = f"import os; os.getpid() == {os.getpid()} or os.mkdir({str(mark / self.name)!r})"
+        return exec, (code,)
+
+class Setup(WorkerPlugin):
+    def setup(self, worker): os.mkdir(mark / "plugin")
+
+def forged(**fields):
+    text = json.dumps({**good, **fields})
+    return lambda c: c.submit(ours.build, text, key=f"forged-{os.urandom(4).hex()}", pure=False)
+
+entry = {"key": "0" * 64, "name": "low", "version": "1.0.0", "profile": "fast", "payload": "0" * 64,
+         "size": 1, "blob": "0" * 64, "inputs": {}, "debug": None, "signature": ""}
+tries = {
+    "submit": lambda c: c.submit(os.mkdir, str(mark / "submit")),
+    "eval": lambda c: c.submit(eval, f"__import__('os').mkdir({str(mark / 'eval')!r})"),
+    "nested": lambda c: c.submit(ours.build, c.submit(os.mkdir, str(mark / "nested"))),
+    "actor": lambda c: c.submit(Bomb, "x", actor=True),
+    "bomb": lambda c: c.submit(ours.build, json.dumps(good), Bomb("bomb")),
+    "scatter": lambda c: c.scatter(Bomb("scatter")),
+    "run": lambda c: c.run(os.mkdir, str(mark / "run")),
+    "run on scheduler": lambda c: c.run_on_scheduler(os.mkdir, str(mark / "scheduler")),
+    "plugin": lambda c: c.register_plugin(Setup()),
+    "upload": lambda c: c.upload_file(__file__),
+    "name": forged(name="../low"),
+    "version": forged(version="../../low"),
+    "id": forged(id="../../../" + mark.name + "/id"),
+    "absolute": forged(id=str(mark / "absolute")),
+    "travelling": forged(travelling=[str(mark / "travelling")]),
+    "unknown": forged(name="python"),
+    "revision": forged(revision="0" * 64),
+    "dependency": forged(dependencies=[entry]),
+    "payload": forged(dependencies=[{**entry, "payload": "../../" + "x" * 58}]),
+    "no entry": forged(dependencies=[7]),
+    "field": forged(environ={"LD_PRELOAD": "/tmp/x.so"}),
+    "no order": lambda c: c.submit(ours.build, "nothing"),
+}
+
+async def main():
+    for name, attempt in tries.items():
+        # A connection each: some of them end it.
+        async with Client(address, asynchronous=True, set_as_default=False) as client:
+            try:
+                came = await asyncio.wait_for(attempt(client), 20)
+                if isinstance(came, (list, tuple)):
+                    came = came[0]
+                if name == "scatter":
+                    came = await asyncio.wait_for(client.submit(ours.build, came), 20)
+                print(name, "|", came, flush=True)
+            except BaseException as error:
+                print(name, "| refused", type(error).__name__, str(error)[:200], flush=True)
+asyncio.run(main())
+"""
+
+
+def test_what_a_hostile_client_cannot_do(site, plain, toys, tmp_path, env):
+    """Run code of its own, name places, bring payloads that are not what they are said to be."""
+    mark = tmp_path / "mark"
+    mark.mkdir()
+    good = {
+        "id": "job-1",
+        "name": "low",
+        "version": "1.0.0",
+        "profile": "fast",
+        "revision": "0" * 64,
+        "dependencies": [],
+        "travelling": [],
+    }
+    script = tmp_path / "hostile.py"
+    script.write_text(HOSTILE)
+    done = subprocess.run(
+        [sys.executable, script, plain.address, mark, json.dumps(good)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=env,
+        timeout=300,
+    )
+    said = dict(line.split(" | ", 1) for line in done.stdout.splitlines() if " | " in line)
+    assert len(said) == HOSTILE.count("lambda c: c.") - 1 + HOSTILE.count(": forged("), done.stderr
+    for name, came in said.items():
+        refused = came.startswith("refused")
+        error = {} if refused else json.loads(came.splitlines()[0]) if came[0] == "{" else {}
+        assert refused or error.get("error"), (name, came)
+    assert list(mark.iterdir()) == []
+    # All of them are there, and build for others.
+    for part in (plain.scheduler, *plain.workers.values()):
+        assert part.process.poll() is None
+    site.rezbuild("build", "low", "--scheduler", plain.address)
+    assert set(payloads(site)) == {"low"}

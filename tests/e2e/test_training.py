@@ -1,0 +1,138 @@
+"""What a compiler counts in a training is an input of the builds that follow it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+from studio import Studio
+from toys import Toys
+
+pytestmark = pytest.mark.e2e
+
+# Each training is other work than the one before: one of two functions is never called.
+TRAINED = {
+    "Makefile": "work = $(CC) -O2 $(1) main.c -o made -Wl,-z,now\n"
+    "all:\n\ttest -e trained || $(MAKE) train\n\t$(call work,-fprofile-use)\n"
+    "train:\n\t$(call work,-fprofile-generate)\n"
+    "\t./made $$(test -e $(RUNS) && echo 10000) > /dev/null\n\techo once >> $(RUNS)\n"
+    "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/bin\n\tcp made $(DESTDIR)$(PREFIX)/bin/trained\n",
+    "main.c": "#include <stdio.h>\n#include <stdlib.h>\n"
+    "__attribute__((noinline)) static int odd(int i) { return i * 3 % 7; }\n"
+    "__attribute__((noinline)) static int even(int i) { return i / 5 + 1; }\n"
+    "int main(int count, char **words) {\n"
+    "  int sum = 0, n = count > 1 ? atoi(words[1]) : 0;\n"
+    "  for (int i = 0; i < 10000; i++) sum += i < n ? odd(i) : even(i);\n"
+    '  printf("%d\\n", sum);\n  return 0;\n}\n',
+}
+RECIPE = """\
+def build(b):
+    options = [f"PREFIX={b.prefix}", "RUNS={runs}"]
+    trained = b.optimized and b.stored_profile()
+    if trained or not b.optimized:
+        (b.source / "trained").touch()
+    b.make(*options)
+    if b.optimized and not trained:
+        b.keep_profile("**/*.gcda")
+    b.install(*options, "install")
+"""
+
+
+@pytest.fixture
+def runs(toys: Toys, tmp_path: Path) -> Path:
+    """A package whose trainings leave a line each in this file."""
+    toys.add("trained", "1.0.0", TRAINED)
+    runs = tmp_path / "runs"
+    (toys.recipes / "trained/recipe.py").write_text(RECIPE.replace("{runs}", str(runs)))
+    return runs
+
+
+def _payload(studio: Studio) -> Path:
+    return studio.local / "trained/1.0.0/platform-linux/arch-x86_64"
+
+
+def _record(studio: Studio) -> dict[str, str]:
+    record: dict[str, str] = json.loads((_payload(studio) / "rezbuild.json").read_text())
+    return record
+
+
+def _stored(toys: Toys) -> list[Path]:
+    return list(Path(toys.environ["REZBUILD_CACHE"], "profiles").iterdir())
+
+
+def test_it_is_trained_once(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
+    studio.rezbuild("build", "trained", "--profile", "optimized")
+    record, program = _record(studio), (_payload(studio) / "bin/trained").read_bytes()
+    (stored,) = _stored(toys)
+    assert stored.name == f"trained-1.0.0-{record['fingerprint']}.tar.gz"
+    assert record["training"] == hashlib.sha256(stored.read_bytes()).hexdigest()
+    # The release engineer builds it again, and whoever doubts it.
+    studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
+    assert (_payload(studio) / "bin/trained").read_bytes() == program
+    done = studio.rezbuild("reproduce", "trained")
+    assert f"without a training, by what was counted in {stored}" in done.stdout
+    assert re.search(r"trained-1\.0\.0 \(optimized\): \d+ files, identical", done.stdout)
+    assert runs.read_text() == "once\n"
+    # On another machine, which has the package and the file.
+    given = stored.replace(tmp_path / "given.tar.gz")
+    done = studio.rezbuild("reproduce", "trained", ok=False)
+    assert done.returncode == 7
+    assert f"tried: {stored}" in done.stderr
+    assert "--training" in done.stderr
+    done = studio.rezbuild("reproduce", "trained", "--training", given)
+    assert "identical byte for byte" in done.stdout
+    assert not _stored(toys), "nothing is left in the cache"
+    # Another training; so the file is none of this payload's any more.
+    studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
+    assert runs.read_text() == "once\nonce\n"
+    assert (_payload(studio) / "bin/trained").read_bytes() != program
+    done = studio.rezbuild("reproduce", "trained", "--training", given, ok=False)
+    assert done.returncode == 5
+    assert "not the compiler's profile that trained-1.0.0 was built with" in done.stderr
+
+
+def test_two_builds_by_one_training(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
+    """Nothing is installed: the second build has what the first one learnt."""
+    done = studio.rezbuild("reproduce", "trained", "--profile", "optimized")
+    assert done.stdout.count("building (") == 2
+    assert "identical byte for byte" in done.stdout
+    assert runs.read_text() == "once\n"
+    lost = tmp_path / "lost.tar.gz"
+    done = studio.rezbuild("reproduce", "trained", "--training", lost, ok=False)
+    assert done.returncode == 2
+    assert f"there is no file {lost}" in done.stderr
+
+
+def test_a_fast_build_has_none(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
+    studio.rezbuild("build", "trained")
+    assert "training" not in _record(studio)
+    assert not runs.exists()
+    done = studio.rezbuild("reproduce", "trained", "--training", tmp_path, ok=False)
+    assert done.returncode == 2
+    assert "trained-1.0.0 was built without a training" in done.stderr
+
+
+def test_a_damaged_one_stops_the_build(studio: Studio, toys: Toys, runs: Path) -> None:
+    studio.rezbuild("build", "trained", "--profile", "optimized")
+    (stored,) = _stored(toys)
+    stored.write_bytes(stored.read_bytes()[:-9])
+    done = studio.rezbuild("build", "trained", "--profile", "optimized", "--force", ok=False)
+    assert done.returncode == 6
+    assert f"will not unpack {stored}" in done.stderr
+    assert "or remove it: the build trains anew" in done.stderr
+    assert _payload(studio).is_dir(), "what was installed is there still"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_is_refused(studio: Studio, toys: Toys, runs: Path) -> None:
+    studio.rezbuild("build", "trained", "--profile", "optimized")
+    (stored,) = _stored(toys)
+    os.chown(stored, 47110, 47110)
+    for argv in (("build", "--force", "--profile", "optimized"), ("reproduce",)):
+        done = studio.rezbuild(*argv, "trained", ok=False)
+        assert done.returncode == 10
+        assert f"{stored} belongs to" in done.stderr

@@ -1,0 +1,130 @@
+"""What gcc counts in a training of a small real program: kept, restored, and compiled with."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rezbuild import manifest, profiles
+from rezbuild.errors import BuildError, ChecksumError, UnpackError
+
+GCC = shutil.which("gcc") or ""
+pytestmark = pytest.mark.skipif(not GCC, reason="the counts of gcc are files beside its objects")
+
+# What was never called is compiled to be small, and lies elsewhere.
+SOURCE = """\
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((noinline)) static int one(int i) { return i * 3 % 7 + i / 11; }
+__attribute__((noinline)) static int other(int i) { return i / 5 + 1; }
+int main(int count, char **words)
+{
+    int sum = 0, until = count > 1 ? atoi(words[1]) : 0;
+    for (int i = 0; i < 5000; i++)
+        sum += i < until ? one(i) : other(i);
+    printf("%d\\n", sum);
+    return 0;
+}
+"""
+
+
+class Folder:
+    """One that the program is built in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "objects").mkdir(parents=True)
+        (path / "main.c").write_text(SOURCE)
+
+    def compile(self, option: str) -> Path:
+        options = ("-O2", option, f"-ffile-prefix-map={self.path}=.", "-Werror=missing-profile")
+        subprocess.run(
+            [GCC, *options, "-c", "main.c", "-o", "objects/main.o"], cwd=self.path, check=True
+        )
+        program = self.path / "program"
+        subprocess.run(
+            [GCC, option, "objects/main.o", "-Wl,--build-id=sha1", "-o", program],
+            cwd=self.path,
+            check=True,
+        )
+        return program
+
+    def train(self, work: int) -> None:
+        program = self.compile("-fprofile-generate")
+        subprocess.run([program, str(work)], check=True, capture_output=True)
+
+    def keep(self, store: Path) -> str:
+        return profiles.keep(self.path, ["**/*.gcda"], store)
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Folder:
+    folder = Folder(tmp_path / "first")
+    folder.train(0)
+    return folder
+
+
+def test_builds_from_the_same_counts_are_the_same(first: Folder, tmp_path: Path) -> None:
+    store = profiles.place(tmp_path / "cache", "thing", "1.0", "abc")
+    made = first.keep(store)
+    assert store == tmp_path / "cache/profiles/thing-1.0-abc.tar.gz"
+    assert [path.name for path in store.parent.iterdir()] == [store.name], "nothing half made"
+    trained = first.compile("-fprofile-use").read_bytes()
+    for name in ("second", "in/another place"):
+        folder = Folder(tmp_path / name)
+        assert profiles.restore(store, folder.path) == made
+        assert folder.compile("-fprofile-use").read_bytes() == trained
+        assert {path.name for path in folder.path.parent.glob(".*")} == set()
+    # What was learnt from other work is something else; so it is the counts that did it.
+    other = Folder(tmp_path / "other")
+    other.train(5000)
+    assert other.keep(tmp_path / "other.tar.gz") != made
+    assert other.compile("-fprofile-use").read_bytes() != trained
+
+
+def test_equal_counts_make_an_equal_archive(first: Folder, tmp_path: Path) -> None:
+    """Whoever keeps it, where and when: it is known by its sum."""
+    made = first.keep(tmp_path / "one.tar.gz")
+    again = Folder(tmp_path / "elsewhere/again")
+    profiles.restore(tmp_path / "one.tar.gz", again.path)
+    for path in again.path.rglob("*.gcda"):
+        path.chmod(0o600)
+    assert again.keep(tmp_path / "two.tar.gz") == made
+    assert (tmp_path / "one.tar.gz").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_training_that_counted_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"left none of \*\*/\*\.gcda, \*\.profdata in"):
+        profiles.keep(tmp_path, ["**/*.gcda", "*.profdata"], tmp_path / "kept.tar.gz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_archive_is_refused(first: Folder, tmp_path: Path) -> None:
+    store = tmp_path / "kept.tar.gz"
+    first.keep(store)
+    store.write_bytes(store.read_bytes()[:-20])
+    second = Folder(tmp_path / "second")
+    with pytest.raises(UnpackError, match="damaged or cut off"):
+        profiles.restore(store, second.path)
+    assert not list(second.path.rglob("*.gcda"))
+
+
+def test_it_must_be_the_one_of_the_record(first: Folder, tmp_path: Path) -> None:
+    store = tmp_path / "kept.tar.gz"
+    made = first.keep(store)
+    profiles.check(store, made, "thing-1.0")
+    with pytest.raises(
+        ChecksumError, match=r"not the compiler's profile that thing-1\.0 was"
+    ) as bad:
+        profiles.check(store, "0" * 64, "thing-1.0")
+    assert made in str(bad.value)
+    with pytest.raises(BuildError, match="is not at hand") as missing:
+        profiles.check(tmp_path / "none.tar.gz", made, "thing-1.0")
+    assert "--training" in str(missing.value)
+
+
+def test_a_change_of_how_they_are_kept_is_another_input() -> None:
+    assert "profiles.py" in manifest._MODULES
