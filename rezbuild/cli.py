@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from rezbuild import __version__, commands, store_command
+from rezbuild import __version__, build_commands, commands, store_command
 from rezbuild.errors import MachineError, RezbuildError, defect
 from rezbuild.screen import printable
 from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
@@ -190,7 +190,7 @@ def _add_build(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         type=_folder,
         help="the picture of the run (SVG); default: in REZBUILD_CACHE/timelines",
     )
-    parser.set_defaults(command=commands.build)
+    parser.set_defaults(command=build_commands.build)
 
 
 def _add_plan(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -209,7 +209,7 @@ def _add_plan(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument("--svg", metavar="FILE", type=_folder, help="the expected run as a picture")
-    parser.set_defaults(command=commands.plan, message="", timeline=None)
+    parser.set_defaults(command=build_commands.plan, message="", timeline=None)
 
 
 def _wanted(parser: argparse.ArgumentParser) -> None:
