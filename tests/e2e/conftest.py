@@ -30,6 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(item.path.stem if alone else "chain"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Sees that pytest-xdist heeds the groups: two workers would build the chain, and hide it."""
+    grouped = [item for item in session.items if "@" in item.nodeid.rpartition("]")[2]]
+    if hasattr(session.config, "workerinput") and len(grouped) < len(session.items):
+        pytest.exit("pytest-xdist does not heed groups with this pytest", returncode=4)
+
+
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
     """A folder that other users may enter, unlike pytest's own."""
