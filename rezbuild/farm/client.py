@@ -162,7 +162,8 @@ class Farm:
     async def _keep(self) -> None:
         try:
             await self._look()
-        except (OSError, ValueError, AttributeError):  # as a client that is closed has it
+        # As a client that is closed has it; or what answers is no scheduler as we know it.
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
             self._forget()
             if self._client.status in {"closed", "closing"}:
                 self._say(f"farm: the scheduler {self.address} has gone; waiting for it")
