@@ -25,6 +25,7 @@ from rezbuild.errors import (
     to_report,
 )
 from rezbuild.farm import link, pickles, policy
+from rezbuild.farm.client import Farm
 from rezbuild.farm.facts import Facts, own_version
 from rezbuild.farm.order import Order, Result
 from rezbuild.farm.policy import Attempt, Share
@@ -321,6 +322,24 @@ def test_what_cannot_be_published_is_the_failure_of_one_step(tmp_path):
     assert found.poll() == (FAILED, [])
     assert "no more processes" in found.error.message
     found.wait()
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_unknown_is_not_gone(tmp_path, blind):
+    """Where the scheduler does not say who is there, a job is not taken from its worker."""
+
+    async def ended() -> str:
+        farm = Farm("tcp://127.0.0.1:9", Settings(tmp_path), print)
+        farm._blind = blind
+        try:
+            job: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return await asyncio.wait_for(farm._ended(job, ["tcp://127.0.0.1:1"]), 2)
+        except asyncio.TimeoutError:
+            return "waited for"
+        finally:
+            farm._loop.close()
+
+    assert asyncio.run(ended()) == ("waited for" if blind else "deserted")
 
 
 def run(code: str) -> str:
