@@ -44,8 +44,8 @@ class Budget:
         self._fifo = os.open(path(folder), os.O_RDWR | os.O_NONBLOCK)
         self._held = jobs
 
-    def take(self) -> bool:
-        """Takes a token for one more build; whether there was one."""
+    def take(self, _: object = None) -> bool:
+        """Takes a token for one more build, whichever; whether there was one."""
         if not self._held and not self._read(1):
             return False
         self._held = max(self._held - 1, 0)

@@ -70,7 +70,7 @@ class Lanes:
         return self.drivers[step.lane]
 
     def run(self, steps: Sequence[Step]) -> None:
-        """Builds what has to be built, several at once; a release is one at a time.
+        """Builds what has to be built, several at once; releases are made one at a time.
 
         Raises:
             RezbuildError: A build failed; what was installed before is as it was.
@@ -82,23 +82,22 @@ class Lanes:
         with scratch.folder() as folder, self.view.alive():
             for driver in self.drivers.values():
                 driver.folder = folder
-            # Two releases at once would be in each other's way in git's repository.
-            most = 1 if first.options.release else self._most(first)
             watch = Watch(lambda step: self.expected(step).seconds, self._note)
             try:
                 with self._budget(first.jobs, folder) as budget:
-                    Run(steps, self, budget, self.view, most, watch).run()
+                    Run(steps, self, budget, self.view, self._most(first), watch).run()
             finally:
                 self._picture(watch, steps, first)
 
     def workers(self) -> list[Worker]:
         """What is going to build, for a look ahead."""
         first = next(iter(self.drivers.values()))
-        return [Worker()] * (1 if first.options.release else first.jobs)
+        return [Worker()] * self._most(first)
 
     def _most(self, driver: Driver) -> int:
         """The most builds at once."""
-        return driver.jobs
+        # Two releases at once would be in each other's way in git's repository.
+        return 1 if driver.options.release else driver.jobs
 
     @contextlib.contextmanager
     def _budget(self, jobs: int, folder: Path) -> Iterator[Budget]:

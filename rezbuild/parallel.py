@@ -25,8 +25,12 @@ _PAUSE = 0.05
 class Budget(Protocol):
     """What each build takes a job of: `rezbuild.jobserver.Budget`, or a farm's room."""
 
-    def take(self) -> bool:
-        """Takes a job for one more build; whether there was one."""
+    def take(self, step: Step, /) -> bool:
+        """Takes a job for the build of a step; whether there was one.
+
+        Raises:
+            RezbuildError: There will be none for it.
+        """
         ...
 
     def give_back(self) -> None:
@@ -124,9 +128,12 @@ class Run:
             self._budget.reset()
         self._examine()
         for step in self._schedule.ready():
-            if len(self._running) >= self._most or not self._budget.take():
+            if len(self._running) >= self._most:
                 break
             with self._failing(step):
+                # There may be one for another step: of another kind of host.
+                if not self._budget.take(step):
+                    continue
                 try:
                     self._start(step)
                 finally:

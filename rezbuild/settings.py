@@ -46,6 +46,7 @@ class Settings:
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
         step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
         scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
+        farm_patience: Seconds that a scheduler, workers or a result that have gone are waited for.
         farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
         store: A folder or an address of built payloads, or None; see `rezbuild.store`.
         store_sign: The private key that signs what is put there, or None.
@@ -72,6 +73,7 @@ class Settings:
     trust_cache: bool = False
     step_timeout: float | None = None
     scheduler: str | None = None
+    farm_patience: float = 300.0
     farm_ca: Path | None = None
     farm_cert: Path | None = None
     farm_key: Path | None = None
@@ -114,6 +116,7 @@ class Settings:
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
             step_timeout=_limit(env, "REZBUILD_STEP_TIMEOUT"),
             scheduler=env.get("REZBUILD_SCHEDULER") or None,
+            farm_patience=_seconds(env, "REZBUILD_FARM_PATIENCE", cls.farm_patience),
             farm_ca=_file(env, "REZBUILD_FARM_CA"),
             farm_cert=_file(env, "REZBUILD_FARM_CERT"),
             farm_key=_file(env, "REZBUILD_FARM_KEY"),

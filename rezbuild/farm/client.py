@@ -25,10 +25,9 @@ from rezbuild.farm.order import Order, Result
 from rezbuild.farm.policy import Attempt
 from rezbuild.settings import Settings
 
-# Seconds: until a scheduler must have answered first; how long one that has gone is waited for, and
-# workers that have; between two looks at the farm, and at a job; until all is let go of.
+# Seconds: until a scheduler must have answered first; between two looks at the farm, and at a job;
+# until all is let go of.
 ANSWER = 5.0
-PATIENCE = 300.0
 _LOOK = 0.25
 _PAUSE = 0.1
 _END = 3.0
@@ -70,14 +69,18 @@ class Farm:
 
     Args:
         address: Of the scheduler.
-        settings: For TLS.
+        settings: For TLS, and how long what has gone is waited for.
         say: Tells the user, of this thread or another.
+
+    Attributes:
+        patience: How long, in seconds.
     """
 
     def __init__(self, address: str, settings: Settings, say: Say) -> None:
         link.prepare()
         self._security = link.security(settings)
         self.address = link.check_address(address, self._security is not None, say)
+        self.patience = settings.farm_patience
         self._say = say
         self._topic = f"rezbuild-{uuid.uuid4().hex}"
         self._workers: dict[str, Facts] = {}
@@ -89,6 +92,8 @@ class Farm:
         self._numbers = itertools.count()
         self._scheduler = ""
         self._stopping = False
+        # Nobody knows who is there.
+        self._blind = True
         self._client: Any = None
         self._loop = asyncio.new_event_loop()
         self._ready: Outcome[None] = Outcome()
@@ -162,12 +167,13 @@ class Farm:
     async def _keep(self) -> None:
         try:
             await self._look()
-        except (OSError, ValueError, AttributeError):  # as a client that is closed has it
+        # As a client that is closed has it; or what answers is no scheduler as we know it.
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
             self._forget()
             if self._client.status in {"closed", "closing"}:
                 self._say(f"farm: the scheduler {self.address} has gone; waiting for it")
                 await self._disconnect()
-                await self._connect(PATIENCE)
+                await self._connect(self.patience)
                 self._say(f"farm: the scheduler {self.address} is back")
 
     async def _connect(self, seconds: float) -> None:
@@ -221,6 +227,7 @@ class Farm:
             self._client.subscribe_topic(self._topic, self._heard)
         found = {a: Facts.read(w.get(FACTS)) for a, w in known["workers"].items()}
         self._workers = {address: facts for address, facts in found.items() if facts}
+        self._blind = False
         keys = {address: [str(key) for key in busy.get(address, ())] for address in self._workers}
         self._free = {
             address: facts.cores - sum(map(_cores_of, keys[address]))
@@ -234,8 +241,8 @@ class Farm:
                 self._unseen.pop(key, None)
 
     def _forget(self) -> None:
-        """Nothing is known until the next look."""
-        self._workers, self._free = {}, {}
+        """Nothing is known until the next look; workers may well be there."""
+        self._workers, self._free, self._blind = {}, {}, True
 
     def _heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
         told = event[1]
@@ -301,9 +308,8 @@ class Farm:
                 continue
             try:
                 status = await self._ended(future, places)
-                if status == "finished":
-                    text, *blobs = await future
-                    return Result.from_json(text), blobs
+                if status == "finished" and (came := await self._fetched(future)):
+                    return Result.from_json(came[0]), came[1:]
                 if status == "error":
                     raise self._of(job, await future.exception())
             finally:
@@ -313,12 +319,13 @@ class Farm:
             if status == "cancelled" and not await self._died(job):
                 continue
             deaths += 1
+            lost = "has gone" if status != "finished" else "does not hand over what it has built"
             if deaths >= policy.MOST:
                 raise MachineError(
-                    f"{deaths} workers have ended while they built {job.order}",
-                    advice=["look at their machines: memory, time limits of a queue"],
+                    f"{deaths} workers were lost to {job.order}; the last one {lost}",
+                    advice=["look at their machines: memory, time limits of a queue, --host"],
                 )
-            job.note(f"{job.worker or 'its worker'} has gone; it is begun again")
+            job.note(f"{job.worker or 'its worker'} {lost}; it is begun again")
 
     async def _died(self, job: Job) -> bool:
         """Whether a job was cancelled because its worker, which had what it needs, has gone."""
@@ -339,7 +346,7 @@ class Farm:
         Raises:
             MachineError: None came.
         """
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while True:
             able = [a for a, facts in self._workers.items() if self._may(job, facts)]
             free = [address for address in able if self._free.get(address, 0) >= cores]
@@ -347,7 +354,7 @@ class Farm:
                 return free or able
             if time.monotonic() > deadline:
                 raise MachineError(
-                    f"no worker came for {job.order} in {PATIENCE:.0f} s",
+                    f"no worker came for {job.order} in {self.patience:.0f} s",
                     tried=[str(facts.name) for facts in self._workers.values()],
                     advice=["start one: rezbuild worker " + self.address],
                 )
@@ -381,15 +388,24 @@ class Farm:
 
     async def _ended(self, future: Any, places: Sequence[str]) -> str:
         """``finished`` or ``error``; ``cancelled`` with the connection, ``deserted`` by workers."""
-        missing = 0.0
+        missing = time.monotonic()
         while not future.done():
             await asyncio.sleep(_PAUSE)
-            if set(places) & set(self._workers):
+            if self._blind or set(places) & set(self._workers):
                 missing = time.monotonic()
             # Dask would wait for these very workers to come back.
             elif time.monotonic() - missing > 4 * _LOOK:
                 return "deserted"
         return str(future.status)
+
+    async def _fetched(self, future: Any) -> Sequence[Any]:
+        """What a job that has finished gives; () where its worker does not hand it over."""
+        try:
+            # Dask itself would try for ever.
+            came: Sequence[Any] = await asyncio.wait_for(future, self.patience)
+        except asyncio.TimeoutError:
+            return ()
+        return came
 
     def _of(self, job: Job, error: object) -> RezbuildError:
         if type(error).__name__ == "KilledWorker":

@@ -7,20 +7,22 @@ order, does not depend on the farm.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from rezbuild import manifest, repository
 from rezbuild.build import Dependency
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.driver import Driver, Options
-from rezbuild.errors import RezError
+from rezbuild.errors import MachineError, RezError
 from rezbuild.farm import policy
 from rezbuild.farm.carrier import Carrier
 from rezbuild.farm.client import Job
 from rezbuild.farm.crew import Crew
 from rezbuild.farm.jobs import Wish, job, variables
 from rezbuild.farm.remote import Remote
-from rezbuild.graph import HERE, Lane, Step
+from rezbuild.graph import Job as GraphJob
+from rezbuild.graph import Lane, Step
 from rezbuild.settings import Settings
 from rezbuild.task import Running, Task
 from rezbuild.toolchain import Toolchain
@@ -28,6 +30,8 @@ from rezbuild.view import Lines
 
 # Rez's processes that install or release at once; each keeps a core busy for a second or two.
 _PUBLISHERS = 4
+# Seconds without any worker before a user is told.
+_SILENT = 5.0
 
 
 class FarmDriver(Driver):
@@ -39,10 +43,17 @@ class FarmDriver(Driver):
         options: How the plan is run.
         view: Tells the user.
         lane: As of a `Driver`; the crew is of its kind of host.
+        publishing: What is being published now, of all lanes.
     """
 
-    def __init__(
-        self, crew: Crew, settings: Settings, options: Options, view: Lines, lane: Lane = HERE
+    def __init__(  # noqa: PLR0913, PLR0917 (two more than a driver of this machine)
+        self,
+        crew: Crew,
+        settings: Settings,
+        options: Options,
+        view: Lines,
+        lane: Lane,
+        publishing: set[GraphJob],
     ) -> None:
         self.crew = crew
         # The compiler is theirs; there may be none here.
@@ -50,7 +61,10 @@ class FarmDriver(Driver):
         super().__init__(settings, tools, options, view, lane)
         self._begun: list[_Begun] = []
         self._carrier: Carrier | None = None
-        self._publishing: set[tuple[str, str]] = set()
+        self._publishing = publishing
+        # Since when steps want a worker, and there is none; whether the user knows.
+        self._since = time.monotonic()
+        self._wanted = self._told = False
 
     def prepare(self, steps: Sequence[Step]) -> None:
         """As `Driver.prepare`; the workers are compared with this machine before the first job.
@@ -83,15 +97,48 @@ class FarmDriver(Driver):
         return begun.remote
 
     def room(self) -> int:
-        """How many more steps could begin now."""
+        """How many more steps could begin now.
+
+        Raises:
+            MachineError: There has been no worker for long.
+        """
+        self._wanted = True
+        if self._silence() > self.crew.farm.patience:
+            raise self._deserted()
         return sum(n for n in self.crew.free().values() if n > 0) - len(self._begun)
 
     def deal(self) -> None:
-        """Gives the steps that have been put down the cores that are free now."""
-        shares = policy.shares(self.crew.free(), len(self._begun)) if self._begun else []
+        """Gives the steps that have been put down the cores that are free now.
+
+        Where no worker has been there for long, they fail.
+        """
+        free = self.crew.free()
+        if free or not (self._begun or self._wanted):
+            self._since, self._told = time.monotonic(), False
+        self._wanted = False
+        if self._silence() > _SILENT and not self._told:
+            self._told = True
+            self.view.say(f"farm: there is no worker{self._kind()}; waiting for one")
+        if self._silence() > self.crew.farm.patience:
+            for one in self._begun:
+                one.remote.done(None, self._deserted())
+            self._begun.clear()
+        shares = policy.shares(free, len(self._begun)) if self._begun else []
         for one, share in zip(self._begun, shares):
             one.remote.begin(self.crew.farm.begin(one.job, share.cores))
         del self._begun[: len(shares)]
+
+    def _silence(self) -> float:
+        return time.monotonic() - self._since
+
+    def _deserted(self) -> MachineError:
+        return MachineError(
+            f"the farm has had no worker{self._kind()} for {self._silence():.0f} s",
+            advice=[f"start one: rezbuild worker {self.crew.farm.address}"],
+        )
+
+    def _kind(self) -> str:
+        return f" of the kind {self.crew.kind.label}" if self.crew.kind.label else ""
 
     def finish(self, step: Step, task: Running, status: int) -> None:
         """As `Driver.finish`.
@@ -99,7 +146,7 @@ class FarmDriver(Driver):
         Raises:
             RezbuildError: It failed, on a worker or here.
         """
-        self._publishing.discard(step.key)
+        self._publishing.discard(step.job)
         if isinstance(task, Remote) and task.error is not None:
             task.error.advice += (f"all of its output: {task.log}",)
             raise task.error
@@ -141,9 +188,11 @@ class FarmDriver(Driver):
 
     def _publish(self, begun: _Begun) -> Task | None:
         """Has Rez install or release what a worker has made; None while others are at it."""
-        if len(self._publishing) >= min(self.jobs, _PUBLISHERS):
+        # Two releases at once would be in each other's way in git's repository.
+        most = 1 if self.options.release else min(self.jobs, _PUBLISHERS)
+        if len(self._publishing) >= most:
             return None
-        self._publishing.add(begun.step.key)
+        self._publishing.add(begun.step.job)
         taken = variables(begun.remote, self.folder)
         given = {**self._variables(begun.step), **taken}
         return self._begin(begun.step, begun.arguments, given, after=True)

@@ -6,11 +6,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import rezbuild
 from rezbuild import manifest
+from rezbuild.settings import MOST_JOBS
 from rezbuild.store.key import host_glibc
 from rezbuild.toolchain import Toolchain
 
@@ -18,6 +20,7 @@ from rezbuild.toolchain import Toolchain
 CORES = "cores"
 # Under which name a worker's facts are in what the scheduler knows of it.
 FACTS = "rezbuild"
+_TEXTS = ("name", "rezbuild", "platform", "arch", "glibc", "label", "compiler", "machine")
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,10 @@ class Facts:
         Whatever a worker of another version says, it may not stop the client.
         """
         try:
-            return cls(**data) if isinstance(data, dict) else None
+            found = cls(**data) if isinstance(data, dict) else None
         except TypeError:
             return None
+        return found if found is not None and _is_sound(found) else None
 
     def as_data(self) -> dict[str, Any]:
         """For Dask."""
@@ -117,6 +121,21 @@ class Facts:
             for name in sorted(set(needed))
             if self.recipes.get(name) != recipes.get(name)
         ]
+
+
+def _is_sound(facts: Facts) -> bool:
+    """Whether each attribute is of its type, and the cores are a number that makes sense."""
+    texts = [getattr(facts, name) for name in _TEXTS]
+    recipes = facts.recipes.items() if isinstance(facts.recipes, dict) else [(None, None)]
+    for name, versions in recipes:
+        texts.append(name)
+        texts += chain(*versions.items()) if isinstance(versions, dict) else [None]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and type(facts.cores) is int
+        and 1 <= facts.cores <= MOST_JOBS
+        and type(facts.store) is bool
+    )
 
 
 def revisions(folder: Path) -> dict[str, dict[str, str]]:

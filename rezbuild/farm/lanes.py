@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rezbuild.driver import Driver, Options
-from rezbuild.errors import MachineError
-from rezbuild.farm.client import PATIENCE, Farm
+from rezbuild.farm.client import Farm
 from rezbuild.farm.crew import Crew
 from rezbuild.farm.driver import FarmDriver
-from rezbuild.graph import Lane
+from rezbuild.graph import Job as GraphJob
+from rezbuild.graph import Lane, Step
 from rezbuild.lanes import Factory, Lanes
 from rezbuild.settings import Settings
 from rezbuild.simulate import Worker
@@ -20,16 +19,15 @@ from rezbuild.view import Lines
 
 # Steps under way at once, building or being published: how many build is the farm's matter.
 _MANY = 10_000
-# Seconds without any worker before a user is told.
-_SILENT = 5.0
 
 
 def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view: Lines) -> Factory:
     """What makes drivers that build on a farm."""
+    publishing: set[GraphJob] = set()
 
     def make(lane: Lane) -> Driver:
         crew = Crew(farm, recipes, lane.host, settings.host, view.say)
-        return FarmDriver(crew, settings, options, view, lane)
+        return FarmDriver(crew, settings, options, view, lane, publishing)
 
     return make
 
@@ -50,48 +48,38 @@ class FarmLanes(Lanes):
 
     @contextlib.contextmanager
     def _budget(self, jobs: int, folder: Path) -> Iterator[Room]:  # noqa: ARG002 (see above)
-        yield Room([d for d in self.drivers.values() if isinstance(d, FarmDriver)])
+        yield Room({k: d for k, d in self.drivers.items() if isinstance(d, FarmDriver)})
 
 
 class Room:
-    """What `rezbuild.parallel.Run` takes a job of for each step: room on the workers.
+    """What `rezbuild.parallel.Run` takes a job of for each step: room on the workers of its lane.
 
     Args:
         drivers: Of all lanes.
     """
 
-    def __init__(self, drivers: Sequence[FarmDriver]) -> None:
+    def __init__(self, drivers: Mapping[Lane, FarmDriver]) -> None:
         self._drivers = drivers
-        self._seen = time.monotonic()
-        self._told = False
+        self._full: set[Lane] = set()
 
-    def take(self) -> bool:
-        """Whether a core is free somewhere for one more step.
+    def take(self, step: Step, /) -> bool:
+        """Whether a core is free for one more step of that lane.
 
         Raises:
-            MachineError: There has been no worker for long.
+            MachineError: There has been no worker of its kind for long.
         """
-        if any(driver.crew.free() for driver in self._drivers):
-            self._seen, self._told = time.monotonic(), False
-            return any(driver.room() > 0 for driver in self._drivers)
-        crew = self._drivers[0].crew
-        silent = time.monotonic() - self._seen
-        if silent > PATIENCE:
-            raise MachineError(
-                f"the farm has had no worker for {silent:.0f} s",
-                advice=[f"start one: rezbuild worker {crew.farm.address}"],
-            )
-        if silent > _SILENT and not self._told:
-            self._told = True
-            self._drivers[0].view.say("farm: there is no worker; waiting for one")
-        return False
+        # Of many that are ready, one look at the workers is enough.
+        if step.lane not in self._full and self._drivers[step.lane].room() <= 0:
+            self._full.add(step.lane)
+        return step.lane not in self._full
 
     def give_back(self) -> None:
         """Nothing: the farm sees which cores are free."""
 
     def share(self) -> None:
         """Gives those that have begun their cores."""
-        for driver in self._drivers:
+        self._full.clear()
+        for driver in self._drivers.values():
             driver.deal()
 
     def reset(self) -> None:

@@ -125,6 +125,27 @@ def tell_if_open(host: str, safe: bool, say: Callable[[str], None]) -> None:
         )
 
 
+def check_host(host: str, scheduler: str) -> None:
+    """Sees that what listens at an address can be reached from where its scheduler is.
+
+    Args:
+        host: Where a worker listens.
+        scheduler: The address of its scheduler, as `check_address` takes it.
+
+    Raises:
+        UsageError: It listens on this machine alone, and the scheduler is on another one.
+    """
+    if loopback(host) and not loopback(scheduler.partition("://")[2].rpartition(":")[0]):
+        raise UsageError(
+            f"a worker that listens on {host} cannot be reached from {scheduler}: its results "
+            "could not be fetched",
+            advice=[
+                "--host names this machine's address on that network, as in --host 10.0.0.7",
+                "docs/farm.md has an example; TLS first: ports are open to all who reach them",
+            ],
+        )
+
+
 def loopback(host: str) -> bool:
     """Whether an address or a name means this machine alone."""
     try:

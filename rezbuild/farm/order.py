@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rezbuild.errors import RezbuildError, from_report
+
+_PLAIN = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,199}")
+
+
+def is_plain(name: object) -> bool:
+    """Whether what others have named is a file's name, and no path: not ``..`` either."""
+    return isinstance(name, str) and _PLAIN.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rezbuild.errors import RezbuildError
-from rezbuild.farm.order import Result
+from rezbuild.errors import MachineError, RezbuildError
+from rezbuild.farm.order import Result, is_plain
 from rezbuild.store import Entry
 from rezbuild.task import Task
 
@@ -91,16 +92,28 @@ class Remote:
             status, said = self._task.poll()
             return status, [line for line in said if _FROM_STORE not in line]
         lines: list[str] = []
+        try:
+            self._look(lines)
+        except (RezbuildError, OSError) as error:
+            # Of this one alone: a disk that is full, too many processes.
+            ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
+            self.error = self.error or ours
+            return FAILED, lines
+        return (FAILED if self._over and self.error is not None else None), lines
+
+    def _look(self, lines: list[str]) -> None:
+        """Takes what was told since, and publishes what is done.
+
+        Raises:
+            OSError: A log cannot be written, or no process can be started.
+        """
         while self._told:
             lines += self._told.popleft()()
         if not self._over:
             self._stream.writelines(f"{line}\n" for line in lines)
         self._stream.flush()
-        if self._over and self.error is not None:
-            return FAILED, lines
-        if self._over:
+        if self._over and self.error is None:
             self._task = self._publish()
-        return None, lines
 
     def tail(self) -> list[str]:
         """As of a task."""
@@ -108,7 +121,8 @@ class Remote:
 
     def wait(self) -> int:
         """As of a task; what runs on a worker is given up."""
-        self._stream.close()
+        with contextlib.suppress(OSError):  # which `poll` has seen
+            self._stream.close()
         if self._task is not None:
             return self._task.wait()
         if self._give_up is not None and not self._over:
@@ -124,7 +138,7 @@ class Remote:
         logs = self.place / "logs"
         for name, text in (self.result.logs if self.result else {}).items():
             # A worker chooses the names.
-            if Path(name).name == name:
+            if is_plain(name):
                 logs.mkdir(parents=True, exist_ok=True)
                 (logs / name).write_text(self._here(text), encoding="utf-8")
 

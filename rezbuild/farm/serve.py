@@ -85,12 +85,14 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
     """Runs a worker; where its scheduler has gone, it waits for it to come back.
 
     Raises:
+        UsageError: It would listen where its scheduler cannot reach it.
         MachineError: Dask is not installed, or there is no compiler.
         KeyboardInterrupt: It was told to end.
     """
     link.prepare()
     security = link.security(settings)
     link.check_address(post.scheduler, security is not None, say)
+    link.check_host(post.host, post.scheduler)
     link.tell_if_open(post.host, security is not None, say)
     own = facts.Facts.gather(
         toolchain.find(settings),

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ from rezbuild import task
 from rezbuild.errors import REPORT, MachineError, to_report
 from rezbuild.farm import job, payloads
 from rezbuild.farm.facts import FACTS, Facts
-from rezbuild.farm.order import Order, Result
+from rezbuild.farm.order import Order, Result, is_plain
 from rezbuild.settings import Settings
 
 # Seconds between two looks at a build.
@@ -50,7 +49,6 @@ _REFUSED = (
     "dump_state",
 )
 _NOT_STORED = ": not in the store "
-_PLAIN = re.compile(r"[A-Za-z0-9_.+-]{1,200}")
 # Characters of a log that come back; of a longer one the end.
 _MOST = 5_000_000
 
@@ -133,22 +131,23 @@ class FarmWorker(Worker):
 
     async def work(self, order: Order, blobs: Sequence[bytes]) -> tuple[Any, ...]:
         """Has a process bake the payload; never raises what a client could not read."""
-        place = self._place / "jobs" / order.id
+        place = self._place / "jobs" / str(order.id)
         try:
             _check_names(order)
-            await asyncio.to_thread(self._lay_out, order, blobs, place)
-            status = await self._attend(order, place)
-            return await asyncio.to_thread(self._collect, order, place, status)
+            # Its own, or an error: what is there already is another job's.
+            await asyncio.to_thread(place.mkdir, parents=True)
+            try:
+                await asyncio.to_thread(self._lay_out, order, blobs, place)
+                status = await self._attend(order, place)
+                return await asyncio.to_thread(self._collect, order, place, status)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
         except (OSError, ValueError) as error:
             text = MachineError.of(error).message if isinstance(error, OSError) else str(error)
             ours = to_report(MachineError(f"the job cannot be done: {text}"))
             return (Result(self._facts.name, str(place), error=ours).to_json(),)
-        finally:
-            if _PLAIN.fullmatch(order.id):
-                await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
     def _lay_out(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
-        place.mkdir(parents=True)
         for payload, data, debug in zip(order.travelling, blobs[::2], blobs[1::2]):
             job.blob(place, payload).write_bytes(data)
             job.debug_blob(place, payload).write_bytes(debug)
@@ -229,7 +228,7 @@ class FarmWorker(Worker):
 
 def _check_names(order: Order) -> None:
     """Sees that what becomes part of a path is no path itself."""
-    if not all(map(_PLAIN.fullmatch, (order.id, order.name, order.version, *order.travelling))):
+    if not all(map(is_plain, (order.id, order.name, order.version, *order.travelling))):
         raise ValueError("odd names in it")
 
 

@@ -29,6 +29,19 @@ DATA = {
     "Makefile": LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n",
 }
 
+# Each release runs it, and leaves when it was begun and ended.
+CHECK = """\
+import time
+
+
+def quick(c):
+    for mark in "+-":
+        with open("{marks}/released", "a") as file:
+            file.write(mark)
+        time.sleep(0.3)
+    yield c.result("marks", "left", [])
+"""
+
 
 class Packages(Toys):
     """Packages whose builds leave marks, and wait where they are told to.
@@ -81,8 +94,11 @@ def toys(home: Path) -> Packages:
     made.build("bad", "low", first="echo broken; exit 3")
     made.build("victim", "bad")
     made.build("hung", first=made.once("hung", 3002.25))
+    for name in ("waits", "waits_too"):
+        made.build(name, first=made.gate("waits"))
     for name in ("left", "right", "both"):
         made.build(name, *(("left", "right") if name == "both" else ()), first="sleep 0.3")
+    (made.recipes / "left/check.py").write_text(CHECK.format(marks=made.marks))
     return made
 
 
@@ -332,6 +348,84 @@ def test_machines_of_their_own(home, env, toys, tmp_path):
         assert "without TLS" in out
         assert f"{name} has gone" in out
         assert payloads(site) == local(tmp_path, toys, "alone")
+
+
+def test_a_worker_that_hands_over_nothing(home, env, tmp_path):
+    """It reaches the scheduler, and the scheduler not it: no result of it ever comes."""
+    with network(1) as net, farm(home / "one way", env, HUB, before=net.on(0)) as running:
+        address = "10.99.0.1"
+        command = [*net.on(1), "ip", "addr", "add", f"{address}/32", "dev", "lo"]
+        subprocess.run(command, check=True)
+        running.worker("w1", "--cores", "1", "--host", address, before=net.on(1))
+        running.ready()
+        site = client(tmp_path, running, env)
+        site.env["REZBUILD_FARM_PATIENCE"] = "2"
+        with start(site, "build", "low", before=net.on(0)) as process:
+            out = process.communicate(timeout=60)[0]
+        assert process.returncode == 10, out
+        assert "w1 does not hand over what it has built; it is begun again" in out
+        assert "3 workers were lost to low-1.0.0" in out
+
+
+def test_a_kind_of_host_whose_workers_have_gone(site, running, toys, tmp_path):
+    """What is for it fails after a while, begun or not; what is for others is built."""
+    for label in ("stays", "leaves"):
+        running.worker(label, "--cores", "2" if label == "stays" else "1", "--label", label)
+    running.ready()
+    table = tmp_path / "matrix.toml"
+    table.write_text(
+        f'repository = "{tmp_path}/{{host}}"\n'
+        '[sets.all]\nrequests = ["waits", "waits_too"]\nhosts = ["stays", "leaves"]\n'
+    )
+    site.env["REZBUILD_FARM_PATIENCE"] = "6"
+    with start(site, "build", "--matrix", str(table)) as process:
+        until(lambda: toys.built("waits") + toys.built("waits_too") == 3, 60)
+        running.workers.pop("leaves").kill()
+        time.sleep(8)
+        (toys.marks / "waits.open").touch()
+        out = process.communicate(timeout=60)[0]
+    assert process.returncode == 10, out
+    assert out.count("farm: there is no worker of the kind leaves; waiting for one") == 1
+    assert out.count("the farm has had no worker of the kind leaves for 6 s") == 2  # failed, error
+    names = {path.parts[-5] for path in (tmp_path / "stays").glob("*/*/*/*/rezbuild.json")}
+    assert names == {"waits", "waits_too"}
+    gone(running, "stays")
+
+
+def test_a_release(site, running, toys, tmp_path):
+    """Several build at once, of all lanes; one is released after the other, by one git."""
+    workers(running, "release", "r1", "r2")
+    folder = toys.recipes.parent
+    for who in ("AUTHOR", "COMMITTER"):
+        site.env |= {f"GIT_{who}_NAME": "t", f"GIT_{who}_EMAIL": "t@example.invalid"}
+    (folder / ".gitignore").write_text("build/\n/remote.git/\n/cache/\n/marks/\n__pycache__/\n")
+    for line in (
+        "init -q -b main",
+        "init -q --bare remote.git",
+        "remote add origin ./remote.git",
+        "add .",
+        "commit -qm Recipes",
+        "push -qu origin main",
+    ):
+        site.run("git", *line.split(), cwd=folder)
+    table = tmp_path / "matrix.toml"
+    table.write_text(
+        f'repository = "{tmp_path}/{{profile}}"\n[sets.all]\n'
+        'requests = ["left"]\nprofiles = ["fast", "optimized"]\n'
+    )
+    argv = ("build", "--matrix", table, "--release", "--message", "first")
+    out = site.rezbuild(*argv, REZBUILD_HOST_LABEL="release").stdout
+    begun = [out.index(f"left-1.0.0@{name}: building, ") for name in ("fast", "optimized")]
+    assert max(begun) < out.index(": released, "), out
+    marks = (toys.marks / "released").read_text()
+    assert marks == "+-" * (len(marks) // 2), marks
+    assert len(marks) >= 4
+    tags = site.run("git", "tag", cwd=folder).stdout.split()
+    assert tags == ["left-1.0.0"]
+    found = tmp_path.glob("*/*/*/platform-*/arch-*/rezbuild.json")
+    assert len({path for path in found if path.parts[-6] in {"fast", "optimized"}}) == 2
+    assert payloads(site) == {}
+    gone(running, "r1", "r2")
 
 
 @pytest.mark.matrix

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import pickle
 import subprocess
@@ -23,9 +25,11 @@ from rezbuild.errors import (
     to_report,
 )
 from rezbuild.farm import link, pickles, policy
+from rezbuild.farm.client import Farm
 from rezbuild.farm.facts import Facts, own_version
 from rezbuild.farm.order import Order, Result
 from rezbuild.farm.policy import Attempt, Share
+from rezbuild.farm.remote import FAILED, Remote
 from rezbuild.settings import Settings
 
 ORDER = Order(
@@ -78,6 +82,21 @@ def test_facts_as_data_and_back():
     assert Facts.read(FACTS.as_data()) == FACTS
     assert Facts.read({"name": "of another version"}) is None
     assert Facts.read(None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("cores", wrong) for wrong in ("8", 0, -1, 4097, 2.0, True, None)),
+        *(("label", wrong) for wrong in ([], ["a"], None, 3)),
+        *(("recipes", wrong) for wrong in ([], "x", {1: {}}, {"a": []}, {"a": {"1": None}})),
+        *((name, 7) for name in ("name", "rezbuild", "platform", "arch", "glibc", "store")),
+        *((name, {}) for name in ("compiler", "machine")),
+    ],
+)
+def test_facts_of_other_types_are_none(name, value):
+    """A worker of another version may say anything; the client's run goes on."""
+    assert Facts.read({**FACTS.as_data(), name: value}) is None
 
 
 def test_only_what_is_needed_is_compared():
@@ -177,6 +196,27 @@ def test_loopback():
     assert not link.loopback("build-box")
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+def test_a_worker_that_its_scheduler_could_not_reach(host):
+    for near in ("tcp://127.0.0.1:8786", "tcp://localhost:8786", "tls://[::1]:8786"):
+        link.check_host(host, near)
+    for far in ("tcp://build01:8786", "tls://10.0.0.1:8786"):
+        with pytest.raises(UsageError, match="cannot be reached"):
+            link.check_host(host, far)
+        link.check_host("10.0.0.7", far)
+
+
+def test_a_worker_says_so(tmp_path):
+    out = run(
+        "import sys\n"
+        "from rezbuild.cli import main\n"
+        "sys.stderr = sys.stdout\n"
+        "print(main(['worker', 'tcp://build01.invalid:8786']))"
+    )
+    assert "--host names this machine's address" in out
+    assert out.endswith("\n2\n")
+
+
 def test_tls_needs_all_three_files(tmp_path):
     assert link.security(Settings(tmp_path)) is None
     with pytest.raises(UsageError, match="REZBUILD_FARM_KEY is not set"):
@@ -209,6 +249,97 @@ def test_a_pickle_runs_nothing(tmp_path):
         *("text", b"bytes"),
         {"a": [1, None]},
     )
+
+
+@pytest.fixture
+def work(tmp_path):
+    """What gives a worker an order; it has met no scheduler, but has another job under way."""
+    from rezbuild.farm.worker import FarmWorker
+
+    other = tmp_path / "place/jobs" / ORDER.id / "file"
+    other.parent.mkdir(parents=True)
+    other.touch()
+
+    async def give(order: Order) -> Result:
+        worker = FarmWorker(
+            "tcp://127.0.0.1:9",
+            place=tmp_path / "place",
+            facts=FACTS,
+            settings=Settings(tmp_path / "cache"),
+            recipes=tmp_path,
+            host="127.0.0.1",
+        )
+        (text,) = await worker.work(order, ())
+        return Result.from_json(text)
+
+    yield lambda order: asyncio.run(give(order))
+    assert other.exists()
+
+
+@pytest.mark.parametrize("name", ["..", ".", ".hidden", "a/b", "", "a\0b", 7])
+def test_an_order_whose_id_is_no_name_removes_nothing(work, name):
+    found = work(replace(ORDER, id=name))
+    assert "odd names in it" in found.failure("").message
+
+
+def test_an_order_that_is_under_way_already(work):
+    """The other one keeps its folder."""
+    assert "File exists" in work(ORDER).failure("/here").message
+
+
+def remote(folder: Path, publish=lambda: None) -> Remote:
+    """A step on a farm, which a worker has done."""
+    found = Remote("low-1.0.0", folder / "build/rez.log", folder / "build/variant", publish)
+    logs = {"01-make.log": "ok", "..": "no", "a\0b": "no", "../c.log": "no", ".": "no"}
+    found.done(Result("one", "/w", logs=logs), None)
+    return found
+
+
+def test_a_worker_chooses_the_names_of_logs(tmp_path):
+    found = remote(tmp_path)
+    assert found.poll() == (None, [])
+    found.wait()
+    assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()) == [
+        Path("build/rez.log"),
+        Path("build/variant/logs/01-make.log"),
+    ]
+
+
+def test_logs_that_cannot_be_written_are_the_failure_of_one_step(tmp_path):
+    found = remote(tmp_path)
+    found.place.touch()
+    assert found.poll() == (FAILED, [])
+    assert isinstance(found.error, MachineError)
+    assert str(found.place) in found.error.message
+    assert found.wait() == FAILED
+
+
+def test_what_cannot_be_published_is_the_failure_of_one_step(tmp_path):
+    def publish() -> None:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    found = remote(tmp_path, publish)
+    assert found.poll() == (FAILED, [])
+    assert "no more processes" in found.error.message
+    found.wait()
+
+
+@pytest.mark.parametrize("blind", [True, False])
+def test_unknown_is_not_gone(tmp_path, blind):
+    """Where the scheduler does not say who is there, a job is not taken from its worker."""
+
+    async def ended() -> str:
+        farm = Farm("tcp://127.0.0.1:9", Settings(tmp_path), print)
+        farm._blind = blind
+        try:
+            job: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return await asyncio.wait_for(farm._ended(job, ["tcp://127.0.0.1:1"]), 2)
+        except asyncio.TimeoutError:
+            return "waited for"
+        finally:
+            farm._loop.close()
+
+    assert asyncio.run(ended()) == ("waited for" if blind else "deserted")
 
 
 def run(code: str) -> str:

@@ -12,7 +12,13 @@ import pytest
 
 from rezbuild import view
 from rezbuild.catalogue import Archive, Recipe, Release
-from rezbuild.errors import BuildError, CatalogueError, RezbuildError, SeveralFailedError
+from rezbuild.errors import (
+    BuildError,
+    CatalogueError,
+    MachineError,
+    RezbuildError,
+    SeveralFailedError,
+)
 from rezbuild.graph import Lane, Step
 from rezbuild.jobserver import Budget
 from rezbuild.parallel import Run
@@ -169,6 +175,32 @@ def test_no_more_than_the_budget_has(tmp_path, budget):
         now += 1 if event[0] == "+" else -1
         most = max(most, now)
     assert (now, most) == (0, 2)
+    assert work.held == set()
+
+
+class Room(Budget):
+    """Of a farm: for one step there is never room, and in the end an error."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(2, folder)
+        self.asked = 0
+
+    def take(self, step: Step) -> bool:
+        if step.release.name != "bottom":
+            return super().take()
+        self.asked += 1
+        if self.asked > 20:
+            raise MachineError("there is no room for it")
+        return False
+
+
+def test_one_without_room_does_not_hold_up_the_others(tmp_path):
+    """Then it fails alone, with what needs it."""
+    work = Work(tmp_path, {})
+    room = Room(tmp_path)
+    with contextlib.closing(room), pytest.raises(MachineError, match="no room"):
+        run(work, room)
+    assert sorted(work.events) == ["+big", "+small", "-big", "-small"]
     assert work.held == set()
 
 

@@ -31,6 +31,7 @@ def test_values(tmp_path):
             "REZBUILD_STEP_TIMEOUT": "3600",
             "REZBUILD_SCHEDULER": "tcp://farm:8786",
             "REZBUILD_HOST_LABEL": "debian12",
+            "REZBUILD_FARM_PATIENCE": "600",
             "REZBUILD_FARM_CA": str(tmp_path / "ca.pem"),
         }
     )
@@ -41,6 +42,7 @@ def test_values(tmp_path):
     assert settings.profile == "optimized"
     assert settings.step_timeout == 3600
     assert (settings.scheduler, settings.host) == ("tcp://farm:8786", "debian12")
+    assert (settings.farm_patience, Settings.read({}).farm_patience) == (600, 300)
     assert (settings.farm_ca, settings.farm_key) == (tmp_path / "ca.pem", None)
 
 
