@@ -8,16 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from payloads import inputs, payload, put, tree
+from payloads import FINGERPRINT, inputs, payload, put, tree
+from test_farm_parts import FACTS
 from test_store import with_debug
 
+import rezbuild
+from rezbuild import catalogue, manifest
 from rezbuild.build import Dependency
 from rezbuild.errors import StoreError
-from rezbuild.farm import job
+from rezbuild.farm import driver, job
 from rezbuild.farm.carrier import Carrier
 from rezbuild.farm.order import Result
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
+from rezbuild.store import key as keys
 from rezbuild.tree import digest
 
 
@@ -99,3 +103,47 @@ def test_debug_data_travels_too(root, settings, tmp_path):
     assert tree(here.cache / "debug") == tree(settings.cache / "debug")
     (read,) = carrier.blobs([carrier.entry(Dependency("thing", "1.0", root))]).values()
     assert tuple(read()) == blobs
+
+
+SOURCES = f"""\
+default = "1.0"
+license = "MIT"
+file = "thing-{{version}}.tar.gz"
+urls = ["https://upstream.invalid/{{file}}"]
+profiled = true
+[versions."1.0"]
+sha256 = "{"0" * 64}"
+"""
+
+
+def test_what_the_store_has_for_the_workers(root, tmp_path):
+    """All that is known of them here has to fit, so that the plan is what will be done."""
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    for name in ("package.py", "recipe.py"):
+        (folder / name).touch()
+    (folder / "sources.toml").write_text(SOURCES)
+    recipe = catalogue.load(folder)
+    release = recipe.release("1.0")
+    fits = {
+        "name": "thing",
+        "version": "1.0",
+        "profile": "fast",
+        "recipe": manifest.recipe_revision(recipe, release),
+        "rezbuild": rezbuild.__version__,
+        "compiler": FACTS.compiler,
+        "machine": FACTS.machine,
+        "glibc": FACTS.glibc,
+        "fingerprint": FINGERPRINT,
+    }
+
+    def stored(profile: str = "fast", **more: str) -> bool:
+        made, store = {**fits, **more}, Store(str(tmp_path / f"store {profile} {more}"))
+        store.put("thing", "1.0", made["profile"], keys.key(made), made, root)
+        return driver.has(store, recipe, release, profile, FACTS)
+
+    assert stored()
+    assert not stored("optimized")
+    for what in ("recipe", "rezbuild", "compiler", "machine", "glibc"):
+        assert not stored(**{what: "another"}), what
+    assert not driver.has(None, recipe, release, "fast", FACTS)
