@@ -147,7 +147,7 @@ def _dependencies(
         holder = carried if came.is_file() else store
         # Nobody has looked at what the client says.
         holder.check_signature(entry)
-        root = payloads.at(entry, settings.cache, holder.take)
+        root = payloads.at(entry, settings.cache, holder)
         found[entry.name] = Dependency(entry.name, entry.version, root)
     return found
 
