@@ -145,9 +145,7 @@ class FarmDriver(Driver):
         return self._begin(begun.step, begun.arguments, given, after=True)
 
 
-def has(
-    store: Store | None, recipe: Recipe, release: Release, profile: str, kind: Facts
-) -> bool:
+def has(store: Store | None, recipe: Recipe, release: Release, profile: str, kind: Facts) -> bool:
     """As `rezbuild.obtain.has`, for workers of a kind; their linker and patchelf are not known.
 
     Raises:

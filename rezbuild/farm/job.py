@@ -152,9 +152,7 @@ def _dependencies(
     return found
 
 
-def held(
-    inputs: Mapping[str, Any], payload: Path, store: Store, own: Store
-) -> tuple[Entry, Store]:
+def held(inputs: Mapping[str, Any], payload: Path, store: Store, own: Store) -> tuple[Entry, Store]:
     """The entry of what has been made, and a store from which just that can be had.
 
     Args:
