@@ -7,6 +7,7 @@ without this.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -40,24 +41,17 @@ class Note:
             self.drop()
 
     def vouches(self, key: str, payload: Path) -> bool:
-        """Whether a payload was baked for a key, just now or before, and is as it was then.
-
-        Raises:
-            OSError: It cannot be read, or the note not be written.
-        """
-        said = self._read()
-        try:
-            digest = tree.digest(payload)
-        except StoreError:
-            digest = "none"
-        if said == [key, ""]:
-            # Whoever else had put a payload here since `begin` would have changed the note.
-            self._write(key, digest)
-            return True
-        if said == [key, digest]:
-            return True
-        self.drop()
-        return False
+        """Whether a payload was baked for a key, just now or before, and is as it was then."""
+        said, digest = self._read(), _digest(payload)
+        # Whoever else had put a payload here since `begin` would have changed the note.
+        new = said == [key, ""]
+        if new or said != [key, digest]:
+            self.drop()
+        if new and digest:
+            # On a full disk the next build knows nothing of this one, and that is all.
+            with contextlib.suppress(OSError):
+                self._write(key, digest)
+        return new or said == [key, digest]
 
     def drop(self) -> None:
         """Says nothing of what is there: it comes from elsewhere."""
@@ -72,3 +66,11 @@ class Note:
         except (OSError, ValueError):
             return []
         return said if isinstance(said, list) else []
+
+
+def _digest(payload: Path) -> str:
+    """The sum; "" where it cannot be had, which whoever packs the payload will tell."""
+    try:
+        return tree.digest(payload)
+    except (StoreError, OSError):
+        return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -66,4 +67,12 @@ def test_another_build_came_between(note, root):
 def test_a_note_that_is_none(note, root, tmp_path, text):
     (tmp_path / NAME).write_text(text)
     note.begin(KEY, ready=True)
+    assert not note.vouches(KEY, root)
+
+
+def test_a_payload_without_a_sum(note, root):
+    note.begin(KEY, ready=False)
+    os.mkfifo(root / "pipe")
+    # Whoever packs it refuses it.
+    assert note.vouches(KEY, root)
     assert not note.vouches(KEY, root)
