@@ -19,6 +19,7 @@ from rezbuild.errors import MachineError, StoreError, UsageError
 from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
+from rezbuild.store.note import Note
 from rezbuild.toolchain import Toolchain
 
 
@@ -35,6 +36,7 @@ def obtained(job: Job, settings: Settings) -> Iterator[Path]:
             yield payload
     elif store is None:
         with baked(job, settings) as payload:
+            Note(job.build_path).drop()
             yield payload
     else:
         with _taken_or_baked(job, store, settings) as payload:
@@ -61,17 +63,27 @@ def has(
 def _taken_or_baked(job: Job, store: Store, settings: Settings) -> Iterator[Path]:
     gathered = Inputs.gather(job, settings)
     inputs = keys.inputs_of(gathered)
+    note, key = Note(job.build_path), keys.key(inputs)
     with _staging(job) as staging:
         ready = (manifest.read(staging) or {}).get("fingerprint") == gathered.fingerprint
         taken = not ready and not settings.store_fresh and _taken(inputs, staging, store)
         if taken:
             _check_glibc(gathered.recipe.name, job, staging, settings)
             yield staging
+        else:
+            note.begin(key, ready=ready)
     if not taken:
         for name, against in inputs["against"].items():
             store.recall_debug(name, **against, root=job.dependencies[name].root)
         with baked(job, settings) as payload:
-            _put(inputs, payload, store, fresh=settings.store_fresh)
+            if note.vouches(key, payload):
+                _put(inputs, payload, store, fresh=settings.store_fresh)
+            elif store.find(key, inputs["name"], inputs["version"]) is None:
+                print(
+                    f"{inputs['name']} {inputs['version']}: notice: not put into the store "
+                    f"{store.shown}: nothing says that what is in {payload} was built from these "
+                    "inputs and is unchanged; remove it to have it built again"
+                )
             yield payload
 
 
@@ -110,6 +122,7 @@ def _take(entry: Entry, staging: Path, store: Store) -> None:
     """
     arriving = _gone(staging.with_name("staging.partial"))
     store.take(entry, arriving)
+    Note(staging.parent).drop()
     arriving.rename(_gone(staging))
     print(f"{entry.name} {entry.version}: taken from the store {store.shown}")
 

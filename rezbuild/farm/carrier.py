@@ -31,12 +31,8 @@ class Carrier:
     def __init__(self, folder: Path, shared: str, settings: Settings) -> None:
         self.url = str(folder / "carried")
         self.shared = shared
-        self._own = Store(
-            self.url,
-            sign=settings.store_sign,
-            trust=settings.store_trust,
-            settings=settings,
-        )
+        self._common = self._open(shared, settings) if shared else None
+        self._own = self._open(self.url, settings)
         self._made: dict[tuple[str, str], Entry] = {}
         self._carried: set[str] = set()
 
@@ -58,8 +54,6 @@ class Carrier:
             "payload": tree.digest(dependency.root),
         }
         made = self._own.put(name, version, None, keys.key(inputs), inputs, dependency.root)
-        if made is None:
-            raise StoreError(f"{name}-{version} cannot be packed", advice=["look at TMPDIR's room"])
         self._made[name, version] = made
         self._carried.add(made.payload)
         return made
@@ -79,13 +73,28 @@ class Carrier:
         entry = Entry.from_json(json.dumps(result.entry))
         if (entry.name, entry.version) != (name, version):
             raise StoreError(f"{result.worker} sent {entry.name}-{entry.version}")
-        if not result.carried and not self.shared:
-            raise StoreError(f"{result.worker} sent no payload of {name}-{version}")
         if result.carried:
             self._own.add(entry, *blobs)
             self._carried.add(entry.payload)
+        elif self._common is None:
+            raise StoreError(f"{result.worker} sent no payload of {name}-{version}")
+        elif self._common.find(entry.key, name, version) is None:
+            raise StoreError(
+                f"{result.worker} has put {name}-{version} into its store, and it is not in "
+                f"{self._common.shown}: that store is another one than REZBUILD_STORE here",
+                tried=[self._common.trouble] if self._common.trouble else [],
+                advice=[
+                    "set REZBUILD_STORE to one store on all sides, or on none",
+                    f"can {self._common.shown} be read here, and are its keys trusted?",
+                ],
+            )
         self._made[name, version] = entry
         return entry, self.url if result.carried else self.shared
+
+    @staticmethod
+    def _open(url: str, settings: Settings) -> Store:
+        sign, trust = settings.store_sign, settings.store_trust
+        return Store(url, sign=sign, trust=trust, settings=settings)
 
     def _reader(self, entry: Entry) -> Callable[[], Sequence[bytes]]:
         return lambda: (self._own.blob(entry), self._own.debug_blob(entry))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import rezbuild
 from rezbuild import manifest, repository
 from rezbuild.build import Dependency
 from rezbuild.catalogue import Recipe, Release
@@ -19,11 +20,13 @@ from rezbuild.farm import policy
 from rezbuild.farm.carrier import Carrier
 from rezbuild.farm.client import Job
 from rezbuild.farm.crew import Crew
+from rezbuild.farm.facts import Facts
 from rezbuild.farm.jobs import Wish, job, variables
 from rezbuild.farm.remote import Remote
 from rezbuild.graph import Job as GraphJob
 from rezbuild.graph import Lane, Step
 from rezbuild.settings import Settings
+from rezbuild.store import Store
 from rezbuild.task import Running, Task
 from rezbuild.toolchain import Toolchain
 from rezbuild.view import Lines
@@ -161,15 +164,8 @@ class FarmDriver(Driver):
         return f"{super()._build_directory(step)}{host}"
 
     def is_stored(self, recipe: Recipe, release: Release) -> bool:
-        """As `Driver.is_stored`; by the workers' compiler and glibc."""
-        kind = self.crew.kind
-        wanted = {
-            "recipe": manifest.recipe_revision(recipe, release),
-            "compiler": kind.compiler,
-            "glibc": kind.glibc,
-        }
-        entries = self.store.entries(release.name, release.version) if self.store else ()
-        return any(all(e.inputs.get(k) == v for k, v in wanted.items()) for e in entries)
+        """As `Driver.is_stored`; by what is known here of the workers."""
+        return has(self.store, recipe, release, self.profile, self.crew.kind)
 
     def _job(self, step: Step, remote: Remote) -> Job:
         against = [self._dependency(*needed) for needed in step.built_against.items()]
@@ -196,6 +192,24 @@ class FarmDriver(Driver):
         taken = variables(begun.remote, self.folder)
         given = {**self._variables(begun.step), **taken}
         return self._begin(begun.step, begun.arguments, given, after=True)
+
+
+def has(store: Store | None, recipe: Recipe, release: Release, profile: str, kind: Facts) -> bool:
+    """As `rezbuild.obtain.has`, for workers of a kind; their linker and patchelf are not known.
+
+    Raises:
+        CatalogueError: A file of the recipe is missing.
+    """
+    wanted = {
+        "profile": profile if recipe.profiled else None,
+        "recipe": manifest.recipe_revision(recipe, release),
+        "rezbuild": rezbuild.__version__,
+        "compiler": kind.compiler,
+        "machine": kind.machine,
+        "glibc": kind.glibc,
+    }
+    entries = store.entries(release.name, release.version) if store else ()
+    return any(all(e.inputs.get(k) == v for k, v in wanted.items()) for e in entries)
 
 
 class _Begun:

@@ -15,8 +15,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from rezbuild import catalogue, manifest, space, task
+from rezbuild import catalogue, manifest, space, task, tree
 from rezbuild.bake import Inputs, Job
 from rezbuild.build import Dependency
 from rezbuild.errors import MachineError, RezbuildError, UsageError, defect, report
@@ -26,6 +27,7 @@ from rezbuild.obtain import obtained
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
+from rezbuild.store.patience import PlaceError
 
 ORDER = "order.json"
 ENTRY = "entry.json"
@@ -93,7 +95,8 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
         dependencies = _dependencies(order, settings, place, store)
         job = _job(order, recipes / order.name, dependencies, place)
         with obtained(job, settings) as payload:
-            entry, holder = _entry(job, settings, payload, store, place)
+            inputs = keys.inputs_of(Inputs.gather(job, settings))
+            entry, holder = held(inputs, payload, store, own_store(place, settings))
         if order.carry or holder is not store:
             (place / BLOB).write_bytes(holder.blob(entry))
             (place / DEBUG).write_bytes(holder.debug_blob(entry))
@@ -144,27 +147,37 @@ def _dependencies(
         holder = carried if came.is_file() else store
         # Nobody has looked at what the client says.
         holder.check_signature(entry)
-        root = payloads.at(entry, settings.cache, holder.take)
+        root = payloads.at(entry, settings.cache, holder)
         found[entry.name] = Dependency(entry.name, entry.version, root)
     return found
 
 
-def _entry(
-    job: Job, settings: Settings, payload: Path, store: Store, place: Path
-) -> tuple[Entry, Store]:
-    """The entry of what has been made, and a store that has its blob."""
-    gathered = Inputs.gather(job, settings)
-    inputs = keys.inputs_of(gathered)
-    name, version, key = gathered.release.name, job.version, keys.key(inputs)
+def held(inputs: Mapping[str, Any], payload: Path, store: Store, own: Store) -> tuple[Entry, Store]:
+    """The entry of what has been made, and a store from which just that can be had.
+
+    Args:
+        inputs: Of the payload.
+        payload: Its folder.
+        store: The worker's. It may only be read, or be full, and hold an older payload of these
+            inputs, or none that is sound: then what has been made is put into the other one.
+        own: The other one.
+
+    Raises:
+        StoreError: The payload changes meanwhile.
+        OSError: It cannot be read.
+    """
+    name, version, key = inputs["name"], inputs["version"], keys.key(inputs)
     found = store.find(key, name, version)
-    if found is not None:
+    if found is not None and found.payload == tree.digest(payload) and _is_sound(store, found):
         return found, store
-    # It may only be read, or is full.
-    own = own_store(place, settings)
-    made = own.put(name, version, inputs["profile"], key, inputs, payload)
-    if made is None:
-        raise MachineError(f"{place} cannot be written", advice=["look at the room there"])
-    return made, own
+    return own.put(name, version, inputs["profile"], key, inputs, payload), own
+
+
+def _is_sound(store: Store, entry: Entry) -> bool:
+    try:
+        return not any(store.faults(entry))
+    except PlaceError:
+        return False
 
 
 def own_store(place: Path, settings: Settings) -> Store:

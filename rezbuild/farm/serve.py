@@ -14,14 +14,11 @@ from rezbuild import scratch, task, toolchain
 from rezbuild.errors import MachineError
 from rezbuild.farm import facts, link, payloads
 from rezbuild.settings import Settings
-from rezbuild.store import Store, maintain
 
 # Seconds between two tries to reach a scheduler that does not answer.
 _AGAIN = 2.0
 # Seconds until one must have answered.
 _ANSWER = 10.0
-# Days that what a worker has built stays in its own store.
-_KEPT = 7.0
 
 Say = Callable[[str], None]
 
@@ -103,20 +100,9 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
         store=bool(settings.store),
     )
     task.adopt()
-    _tidy(settings, say)
+    payloads.tidy_daily(settings, say)
     with scratch.folder() as place:
         asyncio.run(_serve(settings, post, own, place, say))
-
-
-def _tidy(settings: Settings, say: Say) -> None:
-    """Removes what no job has used, or built, for a week."""
-    payloads.prune(settings.cache)
-    own = payloads.own_store(settings.cache)
-    if own.is_dir():
-        for _ in maintain.prune(
-            Store(str(own), say=say, settings=settings), days=_KEPT, unused=True
-        ):
-            pass
 
 
 async def _serve(settings: Settings, post: Post, own: facts.Facts, place: Path, say: Say) -> None:

@@ -125,7 +125,8 @@ def prune(
         elif isinstance(found, Entry):
             named |= {blob_place(p.blob) for p in (found.packed, found.debug) if p}
     for place in left if unused or days is not None else ():
-        if place not in named:
+        # Reading the entries takes minutes: a blob that was written again meanwhile is in use.
+        if place not in named and _age(store, place) > young:
             yield _remove(store, place, "no entry names it", really=not dry_run)
 
 

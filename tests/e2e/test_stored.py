@@ -145,6 +145,30 @@ def test_nothing_is_taken_that_was_built_against_another_payload(machines):
     assert "01-make" in out
 
 
+def test_what_an_earlier_build_has_left_goes_there_only_when_it_is_known_and_unchanged(machines):
+    """The fingerprint in its record is that of today's inputs each time."""
+    studio = machines.another("one", sources=True)
+    machines.stage(studio, "low", REZBUILD_STORE="")
+    notice = "notice: not put into the store .*: nothing says that what is in .*/staging was built"
+    out = machines.stage(studio, "low").stdout
+    assert "low 1.0.0: already built from the same inputs" in out
+    assert re.search(notice, out)
+    assert machines.entries() == []
+    (staging,) = studio.folder.glob("cache/stage/low/*/staging")
+    shutil.rmtree(staging)
+    machines.stage(studio, "low")
+    shutil.rmtree(machines.store)
+    # Known and unchanged.
+    out = machines.stage(studio, "low").stdout
+    assert "already built" in out
+    assert "notice" not in out
+    assert len(machines.entries()) == 1
+    shutil.rmtree(machines.store)
+    (staging / "lib/liblow.so.1").write_bytes(b"of somebody else")
+    assert re.search(notice, machines.stage(studio, "low").stdout)
+    assert machines.entries() == []
+
+
 def test_what_is_damaged_is_built_and_made_good(machines):
     machines.filled("low")
     (blob,) = machines.store.glob("payloads/*")

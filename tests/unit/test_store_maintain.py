@@ -161,6 +161,20 @@ def test_a_blob_that_is_written_again_is_young_again(entries, folder, tmp_path):
     assert list(maintain.prune(Store(str(folder)), days=None, unused=True)) == []
 
 
+def test_a_blob_that_is_written_again_while_entries_are_read(entries, folder, tmp_path):
+    two, store = entries[1], Store(str(folder))
+    another = put(store, tmp_path / "2.0", compiler="another")
+    (folder / two.place).unlink()
+    for place in (another.place, blob(two)):
+        aged(folder, place, 40)
+    going = maintain.prune(store, days=30, unused=True)
+    # All places of entries are known by then.
+    assert next(going).place == another.place
+    put(store, tmp_path / "2.0")
+    assert list(going) == []
+    store.take(two, tmp_path / "taken")
+
+
 def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):
     store = Store(str(folder))
     (folder / entries[0].place).unlink()

@@ -1,0 +1,78 @@
+"""What an earlier build has left goes into a store only when it is known what it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from payloads import payload
+
+from rezbuild.store.note import NAME, Note
+
+KEY, OTHER = "1" * 64, "2" * 64
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return payload(tmp_path / "staging")
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Note:
+    return Note(tmp_path)
+
+
+def test_nothing_is_known_of_what_was_there(note, root):
+    note.begin(KEY, ready=True)
+    assert not note.vouches(KEY, root)
+
+
+def test_what_was_baked_now_and_before(note, root):
+    note.begin(KEY, ready=False)
+    assert note.vouches(KEY, root)
+    note.begin(KEY, ready=True)
+    assert note.vouches(KEY, root)
+    note.begin(OTHER, ready=True)
+    assert not note.vouches(OTHER, root)
+    assert not note.vouches(KEY, root)
+
+
+def test_what_has_changed_since(note, root):
+    note.begin(KEY, ready=False)
+    assert note.vouches(KEY, root)
+    (root / "lib/library.so").chmod(0o755)
+    assert not note.vouches(KEY, root)
+    (root / "lib/library.so").chmod(0o555)
+    assert not note.vouches(KEY, root)
+
+
+def test_whoever_baked_it_was_killed(note, root):
+    note.begin(KEY, ready=False)
+    note.begin(KEY, ready=True)
+    assert not note.vouches(KEY, root)
+
+
+def test_another_build_came_between(note, root):
+    note.begin(KEY, ready=False)
+    note.begin(OTHER, ready=False)
+    assert not note.vouches(KEY, root)
+    assert not note.vouches(OTHER, root)
+    note.begin(KEY, ready=False)
+    note.drop()
+    assert not note.vouches(KEY, root)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "3", "[]", "[1]", '["", ""]', "[[]]"])
+def test_a_note_that_is_none(note, root, tmp_path, text):
+    (tmp_path / NAME).write_text(text)
+    note.begin(KEY, ready=True)
+    assert not note.vouches(KEY, root)
+
+
+def test_a_payload_without_a_sum(note, root):
+    note.begin(KEY, ready=False)
+    os.mkfifo(root / "pipe")
+    # Whoever packs it refuses it.
+    assert note.vouches(KEY, root)
+    assert not note.vouches(KEY, root)
