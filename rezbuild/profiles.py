@@ -41,7 +41,7 @@ def keep(source: Path, patterns: Iterable[str], target: Path) -> str:
         Its SHA-256, in hex.
 
     Raises:
-        BuildError: There are no such files.
+        BuildError: There are no such files, or another build has kept other counts there.
     """
     found = {path for pattern in patterns for path in source.glob(pattern) if path.is_file()}
     if not found:
@@ -58,8 +58,21 @@ def keep(source: Path, patterns: Iterable[str], target: Path) -> str:
             os.fsync(raw.fileno())
         # For reading only; and others may build, and share the cache.
         part.chmod(0o644)
-        part.replace(target)
+        _put(part, target)
     return sha256(target)
+
+
+def _put(part: Path, target: Path) -> None:
+    """Never over another one: a payload is recorded with its sum, and may be released already."""
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        if sha256(part) != sha256(target):
+            raise BuildError(
+                "another build of the same inputs was trained meanwhile",
+                tried=[f"its counts are kept as {target}"],
+                advice=["build again: it takes those, and is the same as that build"],
+            ) from None
 
 
 def restore(archive: Path, source: Path) -> str:

@@ -107,12 +107,16 @@ def table(items, build, program):
     """
     items = sorted((path.encode(), *rest) for path, *rest in items)
     at = 20 + 20 * len(items)
-    rows, body = [], []
+    # All paths together: a search reads them, a page or two, and no code.
+    begin = at + sum(len(path) + 1 for path, *_ in items)
+    rows, paths, codes = [], [], []
     for path, code, size, source in items:
-        rows.append(numbers(at, at + len(path) + 1, len(code), size, source))
-        body += [path, b"\0", code]
-        at += len(path) + 1 + len(code)
-    return b"".join([build, numbers(at, program, len(items)), *rows, *body])
+        rows.append(numbers(at, begin, len(code), size, source))
+        paths += [path, b"\0"]
+        codes.append(code)
+        at += len(path) + 1
+        begin += len(code)
+    return b"".join([build, numbers(begin, program, len(items)), *rows, *paths, *codes])
 
 
 def numbers(*values):
@@ -121,7 +125,7 @@ def numbers(*values):
 
 
 def for_program(lib, folder, out):
-    """Writes OUT.bin, the table; OUT.s, which has it in assembler; OUT.h, which build it is."""
+    """Writes OUT.bin, the table; OUT.h, which build it is; OUT.s, which has it in assembler."""
     items = []
     for file in sorted({file for _, file, _ in modules(lib)}):
         code, source = compiled(lib, folder, file)
@@ -129,14 +133,15 @@ def for_program(lib, folder, out):
     build = _imp.source_hash(0, table(items, bytes(8), 0))
     with open(f"{out}.bin", "wb") as stream:
         stream.write(table(items, build, 0))
+    with open(f"{out}.h", "w", encoding="ascii") as stream:
+        stream.write(f"#define MODULES_BUILD {{{', '.join(str(byte) for byte in build)}}}\n")
+    # Last, since it is what make looks for.
     name = "_PyImport_ModulesCode"
     with open(f"{out}.s", "w", encoding="ascii") as stream:
         stream.write(
             f"    .section .rodata\n    .balign 8\n    .globl {name}\n    .hidden {name}\n"
             f'{name}: .incbin "{out}.bin"\n'
         )
-    with open(f"{out}.h", "w", encoding="ascii") as stream:
-        stream.write(f"#define MODULES_BUILD {{{', '.join(str(byte) for byte in build)}}}\n")
 
 
 def others(lib, folder, inside, program, out):

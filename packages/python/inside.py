@@ -6,6 +6,7 @@ between files cost time as long as a process lives. docs/performance.md has the 
 
 import re
 import shutil
+import sys
 
 from rezbuild.errors import BuildError
 
@@ -79,6 +80,10 @@ NO_STATIC_OBJECTS = """
 int _Py_Deepfreeze_Init(void) { return 0; }
 void _Py_Deepfreeze_Fini(void) {}
 """
+# 3.12 counts the versions of functions from where the static ones end.
+NO_STATIC_OBJECTS_3_12 = "uint32_t _Py_next_func_version = 1;\n"
+# Of a process that is no Python of ours: a name that nothing defines is an error (RTLD_NOW).
+LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 # What the program has inside, in the source's folder.
 TABLE = "Python/modules_table.bin"
 # Below the folder of the standard library: what modules_code.c opens.
@@ -129,12 +134,12 @@ def configured(b):
         )
     text = text.replace(LINK, LINK_WHOLE, 1) + RULES
     if b.series < (3, 13):
-        _marshalled(b.source)
+        _marshalled(b.source, b.series)
         text = text.replace(LINK_LIBRARY, LINK_MARSHALLED) + RULES_MARSHALLED
     makefile.write_text(text)
 
 
-def _marshalled(source):
+def _marshalled(source, series):
     """Writes a Python/frozen.c that has bytes of marshal in place of static objects."""
     text, makefile = ((source / file).read_text() for file in ("Python/frozen.c", "Makefile"))
     names = re.findall(r"(?m)^\t\tPython/frozen_modules/(\S+)\.h", makefile)
@@ -152,6 +157,8 @@ def _marshalled(source):
             advice=["packages/python/inside.py says what becomes of it"],
         )
     text = text.replace(begin, begin + included) + NO_STATIC_OBJECTS
+    if series >= (3, 12):
+        text += NO_STATIC_OBJECTS_3_12
     (source / "Python/frozen_plain.c").write_text(text)
 
 
@@ -164,6 +171,8 @@ def finish(b, lib):
     for record in lib.glob("site-packages/*.dist-info/RECORD"):
         rows = record.read_text().splitlines(keepends=True)
         record.write_text("".join(row for row in rows if ".pyc," not in row))
+    (library,) = b.payload.glob("lib/libpython3.*.so.1.0")
+    b.run(sys.executable, "-I", "-c", LOADS, str(library))
 
 
 def _disabled(b):

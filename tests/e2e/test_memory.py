@@ -89,35 +89,6 @@ def test_little_memory_is_not(built, payload):
     assert built.run(payload / "bin/python3", "-I", "-c", LITTLE).stdout == "True 0\n"
 
 
-# Twelve blocks of a megabyte, made and dropped: how often the kernel gives a page meanwhile.
-BLOCKS = """\
-import resource
-def work(times):
-    for _ in range(times):
-        blocks = [b"x" * (1 << 20) for _ in range(12)]
-        del blocks
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-before = work(3)
-print(work(20) - before)
-"""
-
-
-def test_large_blocks_are_kept(built, payload):
-    assert int(built.run(payload / "bin/python3", "-I", "-c", BLOCKS).stdout) < 1000
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("GLIBC_TUNABLES", "glibc.malloc.trim_threshold=131072"),
-        ("MALLOC_TRIM_THRESHOLD_", "131072"),
-    ],
-)
-def test_who_sets_what_malloc_keeps_is_heard(built, payload, name, value):
-    done = built.run(payload / "bin/python3", "-I", "-c", BLOCKS, **{name: value})
-    assert int(done.stdout) > 20_000
-
-
 PLACES = """\
 import json, os, sys, zipimport
 folder, missing, archive = sys.path[1:4]

@@ -96,6 +96,20 @@ def test_equal_counts_make_an_equal_archive(first: Folder, tmp_path: Path) -> No
     assert (tmp_path / "one.tar.gz").stat().st_mode & 0o777 == 0o644
 
 
+def test_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
+    """A payload is recorded with their sum: who trained at the same time builds again."""
+    store = tmp_path / "kept/counts.tar.gz"
+    made = first.keep(store)
+    assert first.keep(store) == made
+    other = Folder(tmp_path / "other")
+    other.train(5000)
+    with pytest.raises(BuildError, match="was trained meanwhile") as late:
+        other.keep(store)
+    assert "build again" in str(late.value)
+    assert profiles.sha256(store) == made
+    assert [path.name for path in store.parent.iterdir()] == [store.name]
+
+
 def test_a_training_that_counted_nothing(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"left none of \*\*/\*\.gcda, \*\.profdata in"):
         profiles.keep(tmp_path, ["**/*.gcda", "*.profdata"], tmp_path / "kept.tar.gz")
