@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import pickle
 import subprocess
@@ -24,13 +25,14 @@ from rezbuild.errors import (
     UsageError,
     to_report,
 )
-from rezbuild.farm import link, pickles, policy
+from rezbuild.farm import jobs, link, pickles, policy
 from rezbuild.farm.client import Farm
 from rezbuild.farm.facts import Facts, own_version
 from rezbuild.farm.order import Order, Result
 from rezbuild.farm.policy import Attempt, Share
 from rezbuild.farm.remote import FAILED, Remote
-from rezbuild.settings import Settings
+from rezbuild.settings import STORE_ENTRY, Settings
+from rezbuild.store import Entry
 
 ORDER = Order(
     id="low-1.0.0-abc-2",
@@ -322,6 +324,18 @@ def test_what_cannot_be_published_is_the_failure_of_one_step(tmp_path):
     assert found.poll() == (FAILED, [])
     assert "no more processes" in found.error.message
     found.wait()
+
+
+def test_two_lanes_that_publish_the_same_version_at_once(tmp_path):
+    """Each takes what was built for it."""
+    given = []
+    for key, profile in (("aa", "fast"), ("bb", "optimized")):
+        step = remote(tmp_path / key)
+        step.made = Entry(key, "low", "1.0.0", profile, "ff", 1, "ee", {}), "/store"
+        given.append(jobs.variables(step, tmp_path))
+        step.wait()
+    files = [Path(one[STORE_ENTRY]) for one in given]
+    assert [json.loads(file.read_text())["profile"] for file in files] == ["fast", "optimized"]
 
 
 @pytest.mark.parametrize("blind", [True, False])
