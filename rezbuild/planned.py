@@ -10,7 +10,7 @@ from rezbuild import gantt, repository
 from rezbuild.catalogue import Release
 from rezbuild.driver import Driver
 from rezbuild.durations import Expected
-from rezbuild.errors import RezbuildError
+from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.fetch import Fetcher
 from rezbuild.gantt import Bar, Timeline, clock
 from rezbuild.graph import Step
@@ -170,6 +170,9 @@ def examine(work: Lanes, steps: Sequence[Step], workers: Sequence[Worker]) -> Pl
         work: Of drivers that only look.
         steps: In an order in which what is needed comes first.
         workers: What is going to build.
+
+    Raises:
+        MachineError: None of them may build some of it.
     """
     whys = {step.job: _why(work.of(step), step) for step in steps}
     left = [step for step in steps if whys[step.job][1]]
@@ -178,7 +181,16 @@ def examine(work: Lanes, steps: Sequence[Step], workers: Sequence[Worker]) -> Pl
     def expected(step: Step) -> Expected:
         return _TAKEN if step.job in stored else work.expected(step)
 
-    outcome = simulate(left, lambda step: expected(step).seconds, workers)
+    try:
+        outcome = simulate(left, lambda step: expected(step).seconds, workers)
+    except ValueError as error:
+        raise MachineError(
+            f"nobody could build some of it: {error}",
+            advice=[
+                "workers of another rezbuild, or with other recipes, get no job: update them",
+                "--workers N reckons with as many as you say",
+            ],
+        ) from None
     begins = {build.step.job: build.began for build in outcome.builds}
     critical = {step.job for step in outcome.critical}
     names = {step.job: str(step) for step in steps}
