@@ -161,7 +161,9 @@ def test_the_diff_is_one_for_patch(upstream):
 
 
 @pytest.mark.parametrize(
-    ("served", "signed"), [(OTHER, BODY), (BODY[:1000], BODY), (BODY, OTHER), (b"", BODY)]
+    ("served", "signed"),
+    [(OTHER, BODY), (BODY[:1000], BODY), (BODY, OTHER), (b"", BODY)],
+    ids=["other", "cut", "not-this", "nothing"],
 )
 def test_bytes_that_were_not_signed(upstream, served, signed):
     upstream.offers("1.2.1", served, signed=signed)
