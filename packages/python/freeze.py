@@ -178,7 +178,7 @@ def packed(lib, folder, part="."):
             file = os.path.relpath(f"{place}/{name}", lib)
             if file.endswith(".py"):
                 code, source = compiled(lib, folder, file)
-                yield file, min(zlib.compress(code, 9), code, key=len), len(code), source
+                yield file, zlib.compress(code, 9), len(code), source
 
 
 if __name__ == "__main__":

@@ -220,6 +220,49 @@ def test_an_embedding_program_reads_the_programs_code(built, payload, tmp_path):
     assert found.stdout == "SourceFileLoader\n"
 
 
+def first_code(table: bytes) -> int:
+    """Where the codes of modules.code begin: that of its first item."""
+    return int.from_bytes(table[24:28], "little")
+
+
+# Imports one module, has another file in the place of modules.code, and imports a second one.
+LIVES = """import os, sys, wave
+path, other = sys.argv[1:]
+if other:
+    with open(other, "rb") as stream, open(path, "wb") as there:
+        there.write(stream.read())
+else:
+    os.unlink(path)
+import pstats
+print(wave.__name__, len(pstats.__all__) > 0)
+"""
+
+
+def test_a_process_outlives_the_file_of_packed_code(built, payload, tmp_path):
+    """cp, rsync --inplace and a deletion on NFS reach a file that a process has open or mapped."""
+    copy = shutil.copytree(payload, tmp_path / "living", symlinks=True)
+    packed = copy / f"lib/python{SERIES}/modules.code"
+    whole, kept = packed.read_bytes(), packed.parent / "__pycache__"
+    start = first_code(whole)
+    contents = {
+        "the same": whole,
+        "nothing": b"",
+        "cut off": whole[:start],
+        "other content": whole[:start] + bytes(len(whole) - start),
+        "another build": bytes(8) + whole[8:],
+        "no file": None,
+    }
+    for how, data in contents.items():
+        other = tmp_path / "other"
+        other.write_bytes(data or b"")
+        packed.write_bytes(whole)
+        shutil.rmtree(kept, ignore_errors=True)
+        argv = ("-I", "-c", LIVES, packed, "" if data is None else other)
+        assert built.run(copy / "bin/python3", *argv, cwd="/").stdout == "wave True\n", how
+        # What was compiled from a source is kept in a file, as ever.
+        assert len(list(kept.glob("pstats.*"))) == (how != "the same"), how
+
+
 LOADERS = """import importlib.machinery, importlib.util, json, sys
 class Mine(importlib.machinery.SourceFileLoader):
     def source_to_code(self, data, path, *, _optimize=-1):
@@ -244,8 +287,9 @@ def test_what_others_make_of_a_source_counts(built, payload, tmp_path):
     assert ask(built, copy, LOADERS, "-I") == [["mine"], ["Wave_read", "added"]]
     whole = (payload / f"lib/python{SERIES}/modules.code").read_bytes()
     packed = copy / f"lib/python{SERIES}/modules.code"
-    start = 20 + int.from_bytes(whole[16:20], "little") * 20
-    for data in (whole[:start] + bytes(len(whole) - start), whole[:1000], b"", None):
+    paths = 20 + int.from_bytes(whole[16:20], "little") * 20
+    zeros = [whole[:start] + bytes(len(whole) - start) for start in (paths, first_code(whole))]
+    for data in (*zeros, whole[:1000], b"", None):
         packed.unlink()
         if data is not None:
             packed.write_bytes(data)
