@@ -1,14 +1,18 @@
-"""Writes the code of the standard library's common modules in assembler, for the program to link.
+"""Compiles the modules that come with Python, for the program to link, and for a file beside it.
 
-    _bootstrap_python freeze.py LIB FOLDER OUT
+    _bootstrap_python freeze.py program LIB FOLDER OUT
+    bin/python3 freeze.py others LIB FOLDER TABLE PROGRAM OUT
 
-Run by CPython's own _bootstrap_python while it is being built: it has the compiler of that very
-version and few modules. FOLDER is what the code calls Lib, until a loader puts its place there.
+The first is run while CPython is being built, by its own _bootstrap_python: it has the compiler of
+that very version and few modules. The second is run by the new interpreter where it is installed.
+FOLDER is what the code calls LIB, until a loader puts its place there. What reads both is
+Python/modules_code.c, in stdlib-in-the-program.patch.
 """
 
 # _bootstrap_python has os inside; pathlib is what it works on.
 # ruff: noqa: PTH112, PTH113
 
+import _imp
 import marshal
 import os
 import sys
@@ -39,10 +43,25 @@ xml.dom xml.dom.NodeFilter xml.dom.domreg xml.dom.minicompat xml.dom.minidom xml
 xml.etree.ElementPath xml.etree.ElementTree xml.parsers xml.parsers.expat
 zipfile zipfile.* zipimport zoneinfo.*
 """
+# Of these, what nothing reads there: CPython itself has frozen the code, or it is for Windows.
+ELSEWHERE = """
+_collections_abc abc codecs genericpath importlib._bootstrap importlib._bootstrap_external
+importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport
+asyncio.proactor_events asyncio.windows_events asyncio.windows_utils
+multiprocessing.popen_spawn_win32
+"""
 
 
 def modules(lib):
     """Yields name, file below lib and whether it is a package, for what this version has."""
+    elsewhere = ELSEWHERE.split()
+    for item in named(lib):
+        if item[0] not in elsewhere:
+            yield item
+
+
+def named(lib):
+    """Yields the same for all that MODULES names."""
     for name in MODULES.split():
         whole = name.endswith(".*")
         path = name[:-2] if whole else name
@@ -70,35 +89,97 @@ def own(path):
     return path.replace("/", "."), f"{path}/__init__.py", True
 
 
-def main(lib, folder, out):
-    """Compiles each module; writes the table in assembler, and the code it includes beside it."""
-    found = {name: rest for name, *rest in modules(lib)}
-    table, names, offset = [], [], 0
-    with open(f"{out}.bin", "wb") as blob:
-        for number, (name, (file, is_package)) in enumerate(sorted(found.items())):
-            with open(f"{lib}/{file}", "rb") as source:
-                code = compile(source.read(), f"{folder}/{file}", "exec", dont_inherit=True)
-            data = marshal.dumps(code)
-            blob.write(data)
-            names.append(f'N{number}: .asciz "{name}"')
-            # struct stdlib_code (Python/import.c)
-            table.append(f"    .quad N{number}, CODE + {offset}")
-            table.append(f"    .long {len(data)}, {int(is_package)}")
-            offset += len(data)
-    lines = [
-        *("    .section .rodata", f'CODE: .incbin "{out}.bin"', *names),
-        *('    .section .data.rel.ro, "aw"', "    .balign 8"),
-        *(
-            "    .globl _PyImport_StdlibCode",
-            "    .hidden _PyImport_StdlibCode",
-            "_PyImport_StdlibCode:",
-            *table,
-            "    .zero 24",
-        ),
-    ]
-    with open(out, "w", encoding="ascii") as stream:
-        stream.write("\n".join([*lines, ""]))
+def compiled(lib, folder, file):
+    """The code of a file, as marshal has it, and the size of the file."""
+    with open(f"{lib}/{file}", "rb") as stream:
+        source = stream.read()
+    code = compile(source, f"{folder}/{file}", "exec", dont_inherit=True)
+    return marshal.dumps(code), len(source)
+
+
+def table(items, build, program):
+    """``struct table`` of modules_code.c.
+
+    Args:
+        items: Path, code as it is stored, its size when it is unpacked, and that of its source.
+        build: Eight bytes.
+        program: Where the program has its own table.
+    """
+    items = sorted((path.encode(), *rest) for path, *rest in items)
+    at = 20 + 20 * len(items)
+    # All paths together: a search reads them, a page or two, and no code.
+    begin = at + sum(len(path) + 1 for path, *_ in items)
+    rows, paths, codes = [], [], []
+    for path, code, size, source in items:
+        rows.append(numbers(at, begin, len(code), size, source))
+        paths += [path, b"\0"]
+        codes.append(code)
+        at += len(path) + 1
+        begin += len(code)
+    return b"".join([build, numbers(begin, program, len(items)), *rows, *paths, *codes])
+
+
+def numbers(*values):
+    """Numbers as C has them on x86-64."""
+    return b"".join(value.to_bytes(4, "little") for value in values)
+
+
+def for_program(lib, folder, out):
+    """Writes OUT.bin, the table; OUT.h, which build it is; OUT.s, which has it in assembler."""
+    items = []
+    for file in sorted({file for _, file, _ in modules(lib)}):
+        code, source = compiled(lib, folder, file)
+        items.append((file, code, len(code), source))
+    build = _imp.source_hash(0, table(items, bytes(8), 0))
+    with open(f"{out}.bin", "wb") as stream:
+        stream.write(table(items, build, 0))
+    with open(f"{out}.h", "w", encoding="ascii") as stream:
+        stream.write(f"#define MODULES_BUILD {{{', '.join(str(byte) for byte in build)}}}\n")
+    # Last, since it is what make looks for.
+    name = "_PyImport_ModulesCode"
+    with open(f"{out}.s", "w", encoding="ascii") as stream:
+        stream.write(
+            f"    .section .rodata\n    .balign 8\n    .globl {name}\n    .hidden {name}\n"
+            f'{name}: .incbin "{out}.bin"\n'
+        )
+
+
+def others(lib, folder, inside, program, out):
+    """Writes the file for the modules that the program has not inside."""
+    import subprocess
+
+    known = {file for _, file, _ in modules(lib)}
+    items = [item for item in packed(lib, folder) if item[0] not in known]
+    # Of pip and setuptools a traceback shows lines, and not which part of them: that is a quarter
+    # of what their code takes when it is packed.
+    options = ("-I", "-B", "-X", "no_debug_ranges")
+    site = [sys.executable, *options, __file__, "site", lib, folder]
+    items += marshal.loads(subprocess.run(site, stdout=subprocess.PIPE, check=True).stdout)  # noqa: S302 (our own)
+    with open(inside, "rb") as stream:
+        ours = stream.read()
+    with open(program, "rb") as stream:
+        place = stream.read().index(ours)
+    with open(out, "wb") as stream:
+        stream.write(table(items, ours[:8], place))
+
+
+def for_site(lib, folder):
+    """Writes those of site-packages to the standard output."""
+    sys.stdout.buffer.write(marshal.dumps(list(packed(lib, folder, "site-packages"))))
+
+
+def packed(lib, folder, part="."):
+    """Yields the items of all modules of a part; without one, of all but site-packages."""
+    import zlib
+
+    for place, folders, names in os.walk(f"{lib}/{part}"):
+        folders[:] = sorted(set(folders) - {"site-packages"})
+        for name in sorted(names):
+            file = os.path.relpath(f"{place}/{name}", lib)
+            if file.endswith(".py"):
+                code, source = compiled(lib, folder, file)
+                yield file, zlib.compress(code, 9), len(code), source
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"program": for_program, "others": others, "site": for_site}[sys.argv[1]](*sys.argv[2:])

@@ -6,17 +6,19 @@ between files cost time as long as a process lives. docs/performance.md has the 
 
 import re
 import shutil
+import sys
 
 from rezbuild.errors import BuildError
-
-from . import freeze
 
 # From 3.11 on CPython's own build knows how (MODULE_BUILDTYPE, _bootstrap_python).
 SINCE = (3, 11)
 
 # They stay files: X11 is the host's, and may be missing; libcrypt's old names are for a library;
-# what is under the GPL is not to become a part of the program and of what embeds libpython.
+# what is under the GPL is not to become a part of the program and of what embeds libpython. The
+# tables of East Asian encodings are large and seldom used, and would be in both.
 FILES = ("_crypt", "_dbm", "_gdbm", "_tkinter", "nis", "ossaudiodev", "readline")
+FILES += tuple(f"_codecs_{place}" for place in ("cn", "hk", "iso2022", "jp", "kr", "tw"))
+FILES += ("_multibytecodec",)
 
 # 3.11 has no lines for what only its setup.py could find.
 SETUP_3_11 = """\
@@ -49,15 +51,43 @@ LINK = (
 LINK_WHOLE = (
     "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -fno-pic -fno-pie"
     " -Wl,-soname,$(INSTSONAME) -o $@"
-    " Programs/python.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
+    " Programs/python.o Python/modules_table.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
 )
 RULES = """
-LIBRARY_OBJS += Python/stdlib_code.o
-$(BUILDPYTHON) libpython$(LDVERSION).so: Python/stdlib_code.o
-Python/stdlib_code.o: freeze.py _bootstrap_python
-\t./_bootstrap_python freeze.py $(srcdir)/Lib lib/python$(VERSION) Python/stdlib_code.s
-\t$(CC) -c -Wa,--noexecstack -o $@ Python/stdlib_code.s
+LIBRARY_OBJS += Python/modules_code.o
+$(BUILDPYTHON) libpython$(LDVERSION).so: Python/modules_code.o
+$(BUILDPYTHON): Python/modules_table.o
+Python/modules_code.o: Python/modules_code.c Python/modules_table.s
+\t$(CC) -c $(PY_CORE_CFLAGS) -o $@ Python/modules_code.c
+Python/modules_table.o: Python/modules_table.s
+\t$(CC) -c -Wa,--noexecstack -o $@ Python/modules_table.s
+Python/modules_table.s: freeze.py _bootstrap_python
+\t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION) Python/modules_table
 """
+LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
+# To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
+# a shared library each pointer has to be relocated, takes 24 bytes more, and a start as much time.
+LINK_MARSHALLED = (
+    "-o $(INSTSONAME) $(filter-out Python/frozen.o $(DEEPFREEZE_OBJS), $(LIBRARY_OBJS))"
+    " Python/frozen_plain.o"
+)
+RULES_MARSHALLED = """
+libpython$(LDVERSION).so: Python/frozen_plain.o
+Python/frozen_plain.o: Python/frozen_plain.c $(FROZEN_FILES_OUT)
+\t$(CC) -c $(PY_CORE_CFLAGS) -o $@ Python/frozen_plain.c
+"""
+NO_STATIC_OBJECTS = """
+int _Py_Deepfreeze_Init(void) { return 0; }
+void _Py_Deepfreeze_Fini(void) {}
+"""
+# 3.12 counts the versions of functions from where the static ones end.
+NO_STATIC_OBJECTS_3_12 = "uint32_t _Py_next_func_version = 1;\n"
+# Of a process that is no Python of ours: a name that nothing defines is an error (RTLD_NOW).
+LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
+# What the program has inside, in the source's folder.
+TABLE = "Python/modules_table.bin"
+# Below the folder of the standard library: what modules_code.c opens.
+OTHERS = "modules.code"
 
 
 def prepare(b):
@@ -97,20 +127,52 @@ def configured(b):
     shutil.copyfile(b.recipe / "freeze.py", b.source / "freeze.py")
     makefile = b.source / "Makefile"
     text = makefile.read_text()
-    if text.count(LINK) < 1:
+    if text.count(LINK) < 1 or text.count(LINK_LIBRARY) != 1:
         raise BuildError(
-            "CPython's Makefile links its program in an unknown way",
+            "CPython's Makefile links its program or its library in an unknown way",
             advice=["packages/python/inside.py says which way is known"],
         )
-    makefile.write_text(text.replace(LINK, LINK_WHOLE, 1) + RULES)
+    text = text.replace(LINK, LINK_WHOLE, 1) + RULES
+    if b.series < (3, 13):
+        _marshalled(b.source, b.series)
+        text = text.replace(LINK_LIBRARY, LINK_MARSHALLED) + RULES_MARSHALLED
+    makefile.write_text(text)
 
 
-def remove_compiled(lib):
-    """Drops the .pyc files of the modules whose code is inside: nothing reads them."""
-    for _, file, _ in freeze.modules(lib):
-        path = lib / file
-        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-            compiled.unlink()
+def _marshalled(source, series):
+    """Writes a Python/frozen.c that has bytes of marshal in place of static objects."""
+    text, makefile = ((source / file).read_text() for file in ("Python/frozen.c", "Makefile"))
+    names = re.findall(r"(?m)^\t\tPython/frozen_modules/(\S+)\.h", makefile)
+    text = re.sub(r"(?m)^extern PyObject \*_Py_get_.*\n", "", text)
+    text, found = re.subn(
+        r"NULL, 0, (\w+), GET_CODE\((\w+)\)",
+        r"_Py_M__\2, (int)sizeof(_Py_M__\2), \1, NULL",
+        text,
+    )
+    included = "".join(f'#include "frozen_modules/{name}.h"\n' for name in names)
+    begin = "/* Includes for frozen modules: */\n"
+    if not found or begin not in text:
+        raise BuildError(
+            "Python/frozen.c is not as it is known",
+            advice=["packages/python/inside.py says what becomes of it"],
+        )
+    text = text.replace(begin, begin + included) + NO_STATIC_OBJECTS
+    if series >= (3, 12):
+        text += NO_STATIC_OBJECTS_3_12
+    (source / "Python/frozen_plain.c").write_text(text)
+
+
+def finish(b, lib):
+    """Packs the code of all other modules into one file: a .pyc for each is twice the size."""
+    program = b.payload / f"bin/python{b.series[0]}.{b.series[1]}"
+    files = (lib, lib.relative_to(b.payload), b.source / TABLE, program, lib / OTHERS)
+    script = (program, "-I", "-B", b.recipe / "freeze.py", "others", *files)
+    b.run(*(str(word) for word in script))
+    for record in lib.glob("site-packages/*.dist-info/RECORD"):
+        rows = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(row for row in rows if ".pyc," not in row))
+    (library,) = b.payload.glob("lib/libpython3.*.so.1.0")
+    b.run(sys.executable, "-I", "-c", LOADS, str(library))
 
 
 def _disabled(b):

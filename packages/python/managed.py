@@ -87,6 +87,21 @@ def _interpreter() -> str:
     return "/usr/bin/env python{}.{}".format(*sys.version_info[:2])
 '''
 
+# Run by the new interpreter: what packs them is its zlib, and not the host's.
+LEAN_WHEELS = """\
+import pathlib, sys, zipfile
+for path in pathlib.Path(sys.argv[1]).glob("*.whl"):
+    new = path.with_suffix(".new")
+    with zipfile.ZipFile(path) as wheel, zipfile.ZipFile(new, "w") as lean:
+        for item in wheel.infolist():
+            data = wheel.read(item)
+            if item.filename.endswith(".dist-info/RECORD"):
+                data = b"".join(row for row in data.splitlines(True) if b".exe," not in row)
+            if not item.filename.endswith(".exe"):
+                lean.writestr(item, data, compresslevel=9)
+    new.replace(path)
+"""
+
 
 def fix(lib):
     """Writes the marker, and teaches those that install to heed it.
@@ -113,7 +128,7 @@ def fix(lib):
     # Each start would read it and import what it names: it is for a distutils that is imported
     # before the setuptools that replaces it.
     _drop(lib / "site-packages", "*.pth")
-    # What starts scripts on Windows.
+    # What starts scripts on Windows; ensurepip's wheels have it as well (LEAN_WHEELS).
     _drop(lib / "site-packages", "**/*.exe")
 
 

@@ -62,8 +62,19 @@ def finish(b):
     lib = b.payload / _lib(b)
     installed.fix(b)
     managed.fix(lib)
+    b.run(python, "-I", "-B", "-c", managed.LEAN_WHEELS, str(lib / "ensurepip/_bundled"))
     _tcl_scripts(b)
     b.remove("lib/**/__pycache__")
+    if b.series >= inside.SINCE:
+        inside.finish(b, lib)
+    else:
+        _compile(b, python, lib)
+    versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
+    b.run(python, "-I", "-B", "-c", CHECK, *versions)
+    b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
+
+
+def _compile(b, python, lib):
     b.run(
         *(python, "-I", "-B", "-m", "compileall", "-q", "-f", f"-j{b.jobs}"),
         # Valid whatever the files' times are: a copy may not keep them, and a repository that is
@@ -71,11 +82,6 @@ def finish(b):
         *("--invalidation-mode", "unchecked-hash"),
         *("-s", str(b.payload), str(lib)),
     )
-    if b.series >= inside.SINCE:
-        inside.remove_compiled(lib)
-    versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
-    b.run(python, "-I", "-B", "-c", CHECK, *versions)
-    b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
 
 
 def parts(b):
@@ -194,12 +200,16 @@ def _trim(b):
 
 
 def _tcl_scripts(b):
-    """The scripts of Tcl and Tk beside their libraries, where those look for them."""
+    """The scripts of Tcl and Tk beside their libraries, where those look for them.
+
+    Without Tcl's framework for tests, and the logos that only the demonstrations of Tk show.
+    """
+    left_out = shutil.ignore_patterns("tcltest-*", "images")
     for name, folders in {"tcl": ("tcl8", "tcl8.6"), "tk": ("tk8.6",)}.items():
         dependency = b.dependency(name)
         for folder in folders:
             bundled = b.payload / "deps" / name / dependency.version / "lib" / folder
-            shutil.copytree(dependency.lib / folder, bundled)
+            shutil.copytree(dependency.lib / folder, bundled, ignore=left_out)
 
 
 def _lib(b):

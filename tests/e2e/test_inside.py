@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from moving import PYTHON, PYTHON_SERIES
+from moving import PYTHON, PYTHON_SERIES, gone
 
 from rezbuild import manifest
 from rezbuild.loading import load
@@ -28,7 +29,7 @@ def ask(built, payload: Path, code: str, *options: str, cwd: Path | str = "/", *
 
 
 SAME = """\
-import _imp, json, sys, types
+import _imp, json, pathlib, sys, types
 def plain(code):
     consts = [constant(c) for c in code.co_consts]
     return (code.co_code, code.co_names, code.co_filename, code.co_firstlineno, str(consts))
@@ -38,25 +39,27 @@ def constant(value):
     # Of no order of its own, and of another one in each process.
     return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 wrong = []
-for name, file in json.loads(sys.argv[1]).items():
-    code = _imp._stdlib_code(name, True)
+home = sys._stdlib_dir
+inside = 0
+for path in sorted(pathlib.Path(home).rglob("*.py")):
+    file = str(path.relative_to(home))
+    code = _imp._modules_code(home, file, True)
+    inside += _imp._modules_code(home, file, False)
     if code is None:
-        wrong.append([name, "is not inside"])
+        wrong.append([file, "is not there"])
         continue
-    _imp._fix_co_filename(code, file)
-    with open(file, "rb") as source:
-        if plain(code) != plain(compile(source.read(), file, "exec", dont_inherit=True)):
-            wrong.append([name, "is another code"])
-print(json.dumps(wrong))
+    _imp._fix_co_filename(code, str(path))
+    if plain(code) != plain(compile(path.read_bytes(), str(path), "exec", dont_inherit=True)):
+        wrong.append([file, "is another code"])
+print(json.dumps([inside, wrong]))
 """
 
 
-def test_the_code_inside_is_that_of_the_files(built, payload):
-    lib = f"{payload}/lib/python{SERIES}"
-    files = {name: f"{lib}/{file}" for name, file, _ in freeze.modules(lib)}
-    assert len(files) > 250
-    done = built.run(payload / "bin/python3", "-I", "-c", SAME, json.dumps(files))
-    assert json.loads(done.stdout) == []
+def test_the_code_is_that_of_the_files(built, payload):
+    """That in the program, and that of all other modules, which is in one file."""
+    expected = len({file for _, file, _ in freeze.modules(f"{payload}/lib/python{SERIES}")})
+    assert expected > 250
+    assert ask(built, payload, SAME, "-I") == [expected, []]
 
 
 MODULE = """\
@@ -194,26 +197,111 @@ def test_the_libraries_inside_are_nobody_elses(payload, file):
     assert [name for name in shown if name.startswith(PRIVATE)] == []
 
 
-def test_an_embedding_program_starts_without_the_files(built, payload, tmp_path):
-    """The shared library has the modules' code as well."""
-    source = tmp_path / "embeds.c"
-    code = "import argparse; print(type(argparse.__loader__).__name__)"
-    source.write_text(
-        "#include <Python.h>\nint main(void) { Py_Initialize(); "
-        f'return PyRun_SimpleString("{code}") || Py_FinalizeEx(); }}\n'
-    )
+EMBEDS = """\
+#include <Python.h>
+int main(int argc, char **argv) {
+    Py_Initialize();
+    return PyRun_SimpleString(argv[1]) || Py_FinalizeEx();
+}
+"""
+
+
+def test_an_embedding_program_reads_the_programs_code(built, payload, tmp_path):
+    """The shared library has none inside; without the program there are the sources."""
+    source, program = tmp_path / "embeds.c", tmp_path / "embeds"
+    source.write_text(EMBEDS)
     argv = ["cc", source, f"-I{payload}/include/python{SERIES}", f"-L{payload}/lib"]
-    argv += [f"-lpython{SERIES}", f"-Wl,-rpath,{payload}/lib", "-o", tmp_path / "embeds"]
+    argv += [f"-lpython{SERIES}", f"-Wl,-rpath,{payload}/lib", "-o", program]
     subprocess.run(argv, check=True)
-    assert built.run(tmp_path / "embeds", cwd="/").stdout == "_StdlibLoader\n"
+    code = "import argparse, turtledemo; print(type(argparse.__loader__).__name__)"
+    assert built.run(program, code, cwd="/").stdout == "_StdlibLoader\n"
+    with gone(payload / "bin"):
+        found = built.run(program, code, cwd="/", PYTHONDONTWRITEBYTECODE="1")
+    assert found.stdout == "SourceFileLoader\n"
 
 
-def test_no_file_was_installed_that_nothing_reads(payload):
-    """Compiled modules whose code is inside: only -O would want some, and others."""
+def first_code(table: bytes) -> int:
+    """Where the codes of modules.code begin: that of its first item."""
+    return int.from_bytes(table[24:28], "little")
+
+
+# Imports one module, has another file in the place of modules.code, and imports a second one.
+LIVES = """import os, sys, wave
+path, other = sys.argv[1:]
+if other:
+    with open(other, "rb") as stream, open(path, "wb") as there:
+        there.write(stream.read())
+else:
+    os.unlink(path)
+import pstats
+print(wave.__name__, len(pstats.__all__) > 0)
+"""
+
+
+def test_a_process_outlives_the_file_of_packed_code(built, payload, tmp_path):
+    """cp, rsync --inplace and a deletion on NFS reach a file that a process has open or mapped."""
+    copy = shutil.copytree(payload, tmp_path / "living", symlinks=True)
+    packed = copy / f"lib/python{SERIES}/modules.code"
+    whole, kept = packed.read_bytes(), packed.parent / "__pycache__"
+    start = first_code(whole)
+    contents = {
+        "the same": whole,
+        "nothing": b"",
+        "cut off": whole[:start],
+        "other content": whole[:start] + bytes(len(whole) - start),
+        "another build": bytes(8) + whole[8:],
+        "no file": None,
+    }
+    for how, data in contents.items():
+        other = tmp_path / "other"
+        other.write_bytes(data or b"")
+        packed.write_bytes(whole)
+        shutil.rmtree(kept, ignore_errors=True)
+        argv = ("-I", "-c", LIVES, packed, "" if data is None else other)
+        assert built.run(copy / "bin/python3", *argv, cwd="/").stdout == "wave True\n", how
+        # What was compiled from a source is kept in a file, as ever.
+        assert len(list(kept.glob("pstats.*"))) == (how != "the same"), how
+
+
+LOADERS = """import importlib.machinery, importlib.util, json, sys
+class Mine(importlib.machinery.SourceFileLoader):
+    def source_to_code(self, data, path, *, _optimize=-1):
+        return super().source_to_code(b"mine = True", path)
+def load(loader):
+    path = importlib.util.find_spec("wave").origin
+    spec = importlib.util.spec_from_file_location("wave", path, loader=loader("wave", path))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return sorted(vars(module).keys() & {"mine", "Wave_read", "added"})
+sys.dont_write_bytecode = True
+print(json.dumps([load(Mine), load(importlib.machinery.SourceFileLoader)]))
+"""
+
+
+def test_what_others_make_of_a_source_counts(built, payload, tmp_path):
+    """A loader that compiles in its own way, an edited file, and a file that is damaged or lost."""
+    assert ask(built, payload, LOADERS, "-I") == [["mine"], ["Wave_read"]]
+    copy = shutil.copytree(payload, tmp_path / "edited", symlinks=True)
+    module = copy / f"lib/python{SERIES}/wave.py"
+    module.write_text(f"{module.read_text()}\nadded = 1\n")
+    assert ask(built, copy, LOADERS, "-I") == [["mine"], ["Wave_read", "added"]]
+    whole = (payload / f"lib/python{SERIES}/modules.code").read_bytes()
+    packed = copy / f"lib/python{SERIES}/modules.code"
+    paths = 20 + int.from_bytes(whole[16:20], "little") * 20
+    zeros = [whole[:start] + bytes(len(whole) - start) for start in (paths, first_code(whole))]
+    for data in (*zeros, whole[:1000], b"", None):
+        packed.unlink()
+        if data is not None:
+            packed.write_bytes(data)
+        assert ask(built, copy, "import pstats; print(1)", "-I", "-B") == 1
+
+
+def test_each_modules_code_is_installed_once(payload):
+    """Compiled modules would be read by nothing, and pip's list of files names none."""
     installed = manifest.read_contents(payload)
-    tag = f"cpython-{SERIES.replace('.', '')}"
-    for _, file, _ in freeze.modules(f"{payload}/lib/python{SERIES}"):
-        path = Path(f"lib/python{SERIES}", file)
-        assert str(path) in installed
-        assert str(path.parent / f"__pycache__/{path.stem}.{tag}.pyc") not in installed
-    assert f"lib/python{SERIES}/__pycache__/turtle.{tag}.pyc" in installed
+    assert f"lib/python{SERIES}/modules.code" in installed
+    assert [path for path in installed if path.endswith(".pyc")] == []
+    (record,) = payload.glob("lib/python3*/site-packages/pip-*.dist-info/RECORD")
+    listed = [line.split(",")[0] for line in record.read_text().splitlines()]
+    site = record.parent.parent
+    assert [name for name in listed if not (site / name).exists()] == []

@@ -107,7 +107,7 @@ import later
 # One that was only looked at is listed when it is searched.
 new = os.path.join(folder, "new")
 os.mkdir(new)
-finder = sys.path_hooks[0](new)
+finder = sys.path_hooks[1](new)
 with open(os.path.join(new, "fresh.py"), "w"):
     pass
 import zipped
@@ -116,13 +116,16 @@ print(json.dumps({
     "found": [first.value, later.value, zipped.value],
     "fresh": finder.find_spec("fresh") is not None,
     "zip": zipped.__loader__.archive == archive,
-    "hooks": sys.path_hooks[-1] is zipimport.zipimporter,
+    "hooks": sys.path_hooks[0] is zipimport.zipimporter,
 }))
 """
 
 
 def test_folders_and_zip_files_on_the_path(built, payload, tmp_path):
-    """A folder is looked at once before it is listed, and nothing is missed by that."""
+    """A folder is looked at once before it is listed, and nothing is missed by that.
+
+    Zip files come first in sys.path_hooks, as in CPython: others put theirs behind (PyInstaller).
+    """
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "first.py").write_text("value = 1")

@@ -78,7 +78,8 @@ def test_a_lost_module_is_found_out(built, payload, scratch):
 def test_a_test_that_fails_is_named(built, payload, scratch):
     root = broken(payload, scratch / "wrong result")
     (module,) = root.glob("lib/python3*/colorsys.py")
-    module.write_text(module.read_text().replace("0.30*r", "0.31*r"))
+    # Of another size: then the code that was compiled of it does not count. To 3.10 a .pyc does.
+    module.write_text(module.read_text().replace("0.30*r", "0.310*r"))
     for cached in module.parent.glob("__pycache__/colorsys.*"):
         cached.unlink()
     done = built.rezbuild("check", root, "--regrtest", "test_colorsys", ok=False)

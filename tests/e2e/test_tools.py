@@ -69,7 +69,8 @@ def test_pyinstaller(built, copied, payload, tmp_path_factory, tmp_path, mode):
     if not venv.exists():
         run(payload / "bin/python3", "-m", "venv", venv, cwd=tmp_path)
         run(venv / "bin/python", "-m", "pip", "install", "-q", "pyinstaller", cwd=tmp_path)
-    (tmp_path / "app.py").write_text(CODE)
+    (tmp_path / "mine.py").write_text("import inspect\n")
+    (tmp_path / "app.py").write_text(f"import mine\n{CODE}")
     run(venv / "bin/pyinstaller", "--noconfirm", mode, "app.py", cwd=tmp_path)
     program = tmp_path / ("dist/app/app" if mode == "--onedir" else "dist/app")
     with gone(copied):

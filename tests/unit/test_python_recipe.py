@@ -117,3 +117,48 @@ def test_the_number_of_jobs_is_in_nothing_that_configure_records():
     recipe = loading.load(FOLDER, "recipe.py")
     builds = [types.SimpleNamespace(dependencies={}, jobs=jobs) for jobs in (2, 3)]
     assert recipe._environment(builds[0]) == recipe._environment(builds[1])
+
+
+@pytest.fixture(scope="module")
+def inside():
+    return loading.load(FOLDER, "recipe.py").inside
+
+
+FROZEN_C = """\
+/* Includes for frozen modules: */
+extern PyObject *_Py_get_site_toplevel(void);
+static const struct _frozen bootstrap_modules[] = {
+    {"site", NULL, 0, false, GET_CODE(site)},
+};
+"""
+
+
+@pytest.mark.parametrize(("series", "defined"), [((3, 11), False), ((3, 12), True)])
+def test_libpython_without_static_objects_lacks_no_name(inside, tmp_path, series, defined):
+    """What deepfreeze.c of 3.12 defines besides, and codeobject.c reads."""
+    (tmp_path / "Python").mkdir()
+    (tmp_path / "Python/frozen.c").write_text(FROZEN_C)
+    (tmp_path / "Makefile").write_text("\t\tPython/frozen_modules/site.h \\\n")
+    inside._marshalled(tmp_path, series)
+    text = (tmp_path / "Python/frozen_plain.c").read_text()
+    assert '#include "frozen_modules/site.h"' in text
+    assert "void _Py_Deepfreeze_Fini(void) {}" in text
+    assert ("uint32_t _Py_next_func_version = 1;" in text) is defined
+
+
+def test_the_paths_of_a_table_are_together():
+    """A search reads them alone; modules_code.c keeps what stands before the first code."""
+    freeze = loading.load(FOLDER, "freeze.py")
+    items = [("b/c.py", b"second", 6, 20), ("a.py", b"first", 5, 10)]
+    table = freeze.table(items, b"marked 8", 7)
+    rows = 20 + 2 * 20
+    paths = b"a.py\0b/c.py\0"
+    codes = rows + len(paths)
+    assert table == (
+        b"marked 8"
+        + freeze.numbers(len(table), 7, 2)
+        + freeze.numbers(rows, codes, 5, 5, 10)
+        + freeze.numbers(rows + 5, codes + 5, 6, 6, 20)
+        + paths
+        + b"firstsecond"
+    )
