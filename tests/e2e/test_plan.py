@@ -98,6 +98,29 @@ def test_a_plan_for_people(studio, toys):
     assert "expected with 2 at once: 4 s" in out
 
 
+STRANGERS = """\
+import argparse
+from pathlib import Path
+from rezbuild import build_commands, planned
+from rezbuild.errors import MachineError
+from rezbuild.simulate import Worker
+asked = argparse.Namespace(requests=["top"], matrix=None, host=None, profile=None, recipes=None,
+                           release=False, replace=False, force=False, message=None, timeline=None)
+with build_commands._work(asked, planned.only_look) as (work, wanted):
+    try:
+        planned.examine(work, wanted.steps, [Worker("elsewhere")])
+    except MachineError as error:
+        print(error, error.advice)
+"""
+
+
+def test_a_plan_that_no_worker_may_build(studio, toys):
+    """Where the workers of a farm have gone, or are all of another rezbuild."""
+    said = studio.run(sys.executable, "-c", STRANGERS).stdout
+    assert "nobody could build some of it: there is no worker for what is left" in said
+    assert "--workers N" in said
+
+
 def test_a_plan_offline_takes_what_is_here(studio, toys):
     toys.add("low", "1.1.0", {"Makefile": ""})
     assert "low-1.1.0" in states(planned(studio, "low-1"))
