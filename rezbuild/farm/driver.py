@@ -46,23 +46,26 @@ class FarmDriver(Driver):
         options: How the plan is run.
         view: Tells the user.
         lane: As of a `Driver`; the crew is of its kind of host.
+        begun: The steps that have been put down, of all lanes of that kind of host: they share its
+            workers.
         publishing: What is being published now, of all lanes.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (two more than a driver of this machine)
+    def __init__(  # noqa: PLR0913, PLR0917 (three more than a driver of this machine)
         self,
         crew: Crew,
         settings: Settings,
         options: Options,
         view: Lines,
         lane: Lane,
+        begun: list[Begun],
         publishing: set[GraphJob],
     ) -> None:
         self.crew = crew
         # The compiler is theirs; there may be none here.
         tools = Toolchain("", "", description=crew.kind.compiler, machine=crew.kind.machine)
         super().__init__(settings, tools, options, view, lane)
-        self._begun: list[_Begun] = []
+        self._begun = begun
         self._carrier: Carrier | None = None
         self._publishing = publishing
         # Since when steps want a worker, and there is none; whether the user knows.
@@ -88,7 +91,7 @@ class FarmDriver(Driver):
         arguments = self._arguments(step)
         folder, _, name = self._build_directory(step).partition("/")
         place = repository.variant_root(step.recipe.folder, folder, name)
-        begun = _Begun(step, arguments)
+        begun = Begun(step, arguments)
         begun.remote = Remote(
             str(step),
             self._log(step),
@@ -182,7 +185,7 @@ class FarmDriver(Driver):
             raise RezError(f"{name}-{version} is not installed any more", advice=["run it again"])
         return Dependency(name, version, found.root)
 
-    def _publish(self, begun: _Begun) -> Task | None:
+    def _publish(self, begun: Begun) -> Task | None:
         """Has Rez install or release what a worker has made; None while others are at it."""
         # Two releases at once would be in each other's way in git's repository.
         most = 1 if self.options.release else min(self.jobs, _PUBLISHERS)
@@ -212,7 +215,7 @@ def has(store: Store | None, recipe: Recipe, release: Release, profile: str, kin
     return any(all(e.inputs.get(k) == v for k, v in wanted.items()) for e in entries)
 
 
-class _Begun:
+class Begun:
     """A step that has been put down for the farm.
 
     Attributes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rezbuild.driver import Driver, Options
 from rezbuild.farm.client import Farm
 from rezbuild.farm.crew import Crew
-from rezbuild.farm.driver import FarmDriver
+from rezbuild.farm.driver import Begun, FarmDriver
 from rezbuild.graph import Job as GraphJob
 from rezbuild.graph import Lane, Step
 from rezbuild.lanes import Factory, Lanes
@@ -23,11 +23,13 @@ _MANY = 10_000
 
 def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view: Lines) -> Factory:
     """What makes drivers that build on a farm."""
+    begun: dict[str, list[Begun]] = {}
     publishing: set[GraphJob] = set()
 
     def make(lane: Lane) -> Driver:
         crew = Crew(farm, recipes, lane.host, settings.host, view.say)
-        return FarmDriver(crew, settings, options, view, lane, publishing)
+        ours = begun.setdefault(crew.kind.label, [])
+        return FarmDriver(crew, settings, options, view, lane, ours, publishing)
 
     return make
 

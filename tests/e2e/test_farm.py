@@ -315,3 +315,21 @@ def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
     for host in ("plain", "stored"):
         found = (tmp_path / host).glob("*/*/platform-*/arch-*/rezbuild.json")
         assert {path.parts[-5]: tree.digest(path.parent) for path in found} == local, out
+
+
+def test_lanes_share_workers_by_what_most_waits_for(site, running, tmp_path):
+    """Two lanes and one core: first what another build waits for, though its lane is the second."""
+    running.worker("narrow", "--cores", "1", "--label", "narrow")
+    running.ready()
+    table = tmp_path / "matrix.toml"
+    table.write_text(
+        f'repository = "{tmp_path}/{{profile}}"\n'
+        '[sets.one]\nrequests = ["low"]\nhosts = ["narrow"]\nprofiles = ["fast"]\n'
+        '[sets.two]\nrequests = ["top"]\nhosts = ["narrow"]\nprofiles = ["optimized"]\n'
+    )
+    out = site.rezbuild("build", "--matrix", table, REZBUILD_HOST_LABEL="narrow").stdout
+    (picture,) = re.findall(r"(?m)^timeline: (.*)$", out)
+    bars = json.loads(Path(picture).with_suffix(".json").read_text())["bars"]
+    built = [bar["job"] for bar in bars if bar["state"] == "built"]
+    assert built == ["low-1.0.0@optimized", "low-1.0.0@fast", "top-2.0.0@optimized"]
+    running.workers.pop("narrow").end()

@@ -57,7 +57,7 @@ def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
             (name,) = running.at_work()
             builds = running.workers[name].builds()
             running.workers[name].kill()
-            until(lambda: not any(build.is_running() for build in builds), 5)
+            until(lambda: not any(build.is_running() for build in builds), 60)
             out = process.communicate(timeout=LONG)[0]
         assert process.returncode == 0, out[-5000:]
         return payloads(site), out
