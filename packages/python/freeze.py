@@ -42,8 +42,8 @@ unittest.signals unittest.suite unittest.util urllib.* uuid warnings weakref xml
 xml.etree xml.etree.ElementPath xml.etree.ElementTree xml.parsers xml.parsers.expat
 zipfile zipfile.* zipimport zoneinfo.*
 """
-# Of these, what stays outside: CPython itself has frozen the code, it is for Windows, or it is large
-# and few tools import it (packed in the file it takes a third).
+# Of these, what stays outside: CPython itself has frozen the code, it is for Windows, or it is
+# large and few tools import it (packed in the file it takes a third).
 ELSEWHERE = """
 _collections_abc abc codecs genericpath importlib._bootstrap importlib._bootstrap_external
 importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport

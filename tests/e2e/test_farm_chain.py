@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,11 @@ def machines(folder: Path) -> Iterator[tuple[Network, Farm]]:
         yield net, running
 
 
+def objects(folder: Path) -> int:
+    """The object files below; folders come and go meanwhile, which os.walk does not mind."""
+    return sum(name.endswith(".o") for _, _, names in os.walk(folder) for name in names)
+
+
 def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
     """Builds OpenSSL, and kills the worker that compiles it; the payloads, and what was said."""
     with machines(folder) as (net, running):
@@ -52,8 +58,7 @@ def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
             "REZBUILD_MIRRORS": str(Settings.read().cache / "sources"),
         }
         with start(site, "build", "openssl", before=net.on(0)) as process:
-            objects = lambda name: sum(1 for _ in (folder / f"tmp-{name}").rglob("*.o"))  # noqa: E731
-            until(lambda: any(objects(n) > 100 for n in running.at_work()), LONG)
+            until(lambda: any(objects(folder / f"tmp-{n}") > 100 for n in running.at_work()), LONG)
             (name,) = running.at_work()
             builds = running.workers[name].builds()
             running.workers[name].kill()

@@ -128,6 +128,32 @@ def test_what_stands_before_the_standard_library_goes_first(built, payload, tmp_
         assert ask(built, payload, code, PYTHONPATH=str(tmp_path)) == [True, False]
 
 
+NO_NAMES = """\
+for name in ("string\\0", "json.\\0", "half \\ud800", "caf\\u00e9"):
+    try:
+        __import__(name)
+    except ModuleNotFoundError as error:
+        assert error.name == name
+    else:
+        raise SystemExit(repr(name))
+"""
+
+
+def test_names_that_no_file_can_have(built, payload):
+    built.run(payload / "bin/python3", "-I", "-c", NO_NAMES)
+    built.run(payload / "bin/python3", "-I", "-c", NO_NAMES, LC_ALL="C", PYTHONCOERCECLOCALE="0")
+
+
+def test_a_pth_file_beside_a_link_to_the_program(built, payload, tmp_path):
+    """CPython's own tests have these on Linux, too (test_site._pthFileTests)."""
+    (tmp_path / "python").symlink_to(payload / "bin/python3")
+    code = "import sys; print(sys.path, sys.flags.no_site)"
+    lib = next(payload.glob("lib/python3*"))
+    (tmp_path / "python._pth").write_text(f"{lib}\n.\n")
+    out = built.run(tmp_path / "python", "-c", code).stdout
+    assert out == f"{[str(lib), str(tmp_path)]} 1\n"
+
+
 def test_modules_run_by_m(built, payload, tmp_path):
     """Their own name is their file, as their usage says."""
     (tmp_path / "a.json").write_text("[1]")
