@@ -26,8 +26,7 @@ def sources(recipe: Path) -> list[Path]:
 
 def write(payload: Path, recipe: Path) -> None:
     """Writes the test into the payload."""
-    loaded = [path for path in elf.walk(payload) if not elf.read(path).debug]
-    files = [path.relative_to(payload).as_posix() for path in loaded]
+    files = [path.relative_to(payload).as_posix() for path in elf.walk(payload) if _loads(path)]
     folder = payload / FOLDER
     folder.mkdir()
     for path in sources(recipe):
@@ -39,3 +38,9 @@ def write(payload: Path, recipe: Path) -> None:
     text = text.replace("@LOADER@", loader)
     text = text.replace("@HOST@", " ".join(sorted(host_libraries().known)))
     (folder / RUN).write_text(text, encoding="utf-8")
+
+
+def _loads(path: Path) -> bool:
+    """Whether it is for ld.so: neither debug data nor an object that is still to be linked."""
+    found = elf.read(path)
+    return found.type != "ET_REL" and not found.debug

@@ -193,7 +193,7 @@ def _hide_from_pkg_config(b, name):
 def _trim(b):
     """Leaves out what only the developers of CPython use."""
     lib = _lib(b)
-    b.remove("lib/*.a", f"{lib}/config-*/*.a", "share/man")
+    b.remove("lib/*.a", f"{lib}/config-*/*.[ao]", "share/man")
     b.remove(*(f"{lib}/{tests}" for tests in ("test", "**/tests", "*/test", "**/idle_test")))
     helpers = ("_test", "_ctypes_test", "_xxtestfuzz", "xxlimited", "xxsubtype")
     b.remove(*(f"{lib}/lib-dynload/{name}*" for name in helpers))

@@ -162,7 +162,8 @@ def test_pip_builds_an_extension(built, place, venv, name, call, files):
 
 def test_pip_builds_in_isolation(built, place, venv):
     """What most users do: pip fetches the build's own tools."""
-    folder = project(place, "isolated", module__c=MODULE, setup__py=SETUP.replace("by_s", "i_s"))
+    setup = SETUP.replace("by_s", "i_s").replace("by-s", "i-s")
+    folder = project(place, "isolated", module__c=MODULE, setup__py=setup)
     (folder / "module.c").write_text(MODULE.replace("NAME", "i_setuptools"))
     (folder / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\n')
     install = ("install", "--quiet", "--disable-pip-version-check", folder)

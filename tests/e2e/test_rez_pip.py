@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import rez_install
-from moving import PYTHON, build_folders, gone
+from moving import PYTHON, RESOLVER, build_folders, gone
 from studio import Studio
 
 pytestmark = pytest.mark.e2e
@@ -34,7 +34,7 @@ def rez_pip(scratch: Path) -> Path:
 
 def built_in(studio: Studio, _: Path, *names: str) -> None:
     for name in names:
-        studio.rez("pip", "--install", name, "--python-version", SERIES)
+        studio.rez("pip", "--install", name, "--python-version", SERIES, **RESOLVER)
 
 
 def from_pypi(studio: Studio, program: Path, *names: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from moving import PYTHON, gone
+from moving import PYTHON, RESOLVER, gone
 
 pytestmark = pytest.mark.e2e
 
@@ -68,10 +68,8 @@ def test_pyinstaller(built, copied, payload, tmp_path_factory, tmp_path, mode):
     venv = tmp_path_factory.getbasetemp() / "pyinstaller"
     if not venv.exists():
         run(payload / "bin/python3", "-m", "venv", venv, cwd=tmp_path)
-        # The pip of 3.9 does not see on every index which versions are for it.
-        first = ["importlib-metadata<8.8"] if PYTHON.startswith("3.9.") else []
         pip = (venv / "bin/python", "-m", "pip", "install", "-q")
-        run(*pip, *first, "pyinstaller", cwd=tmp_path)
+        run(*pip, "pyinstaller", cwd=tmp_path, **RESOLVER)
     (tmp_path / "mine.py").write_text("import inspect\n")
     (tmp_path / "app.py").write_text(f"import mine\n{CODE}")
     run(venv / "bin/pyinstaller", "--noconfirm", mode, "app.py", cwd=tmp_path)

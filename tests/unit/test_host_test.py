@@ -1,0 +1,24 @@
+"""The test that a payload carries loads what can be loaded."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from rezbuild import host_test
+
+
+def test_objects_and_debug_data_are_not_loaded(tmp_path: Path) -> None:
+    """CPython 3.9 installs an object for those who link a program of their own."""
+    payload = tmp_path / "payload"
+    payload.mkdir()
+    (tmp_path / "a.c").write_text("int a(void) { return 1; }\n")
+    gcc = ("gcc", "-g", "-fPIC", str(tmp_path / "a.c"), "-o")
+    subprocess.run([*gcc, str(payload / "a.o"), "-c"], check=True)
+    subprocess.run([*gcc, str(payload / "liba.so"), "-shared"], check=True)
+    debug = (str(payload / "liba.so"), str(payload / "liba.so.debug"))
+    subprocess.run(["objcopy", "--only-keep-debug", *debug], check=True)
+    host_test.write(payload, tmp_path)
+    folder = payload / host_test.FOLDER
+    assert (folder / "files").read_text() == "liba.so\n"
+    subprocess.run(["sh", str(folder / host_test.RUN)], check=True)
