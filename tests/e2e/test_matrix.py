@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from moving import PROBE, check, gone, host_family, probe, variant
 from studio import ROOT, Studio
+from test_budget import MOST
 
 from rezbuild import elf, toolchain
+from rezbuild.bench.counts import size
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
@@ -104,6 +106,9 @@ def test_the_optimized_profile(studio, scratch):
     done = studio.rezbuild("build", "python", "--profile", "optimized")
     assert "python-3.11.2: building, what is installed is fast, not optimized" in done.stdout
     root = move_and_check(studio, scratch / "optimized")
+    total, number = size(variant(studio.local))
+    assert total <= MOST[0]
+    assert number <= MOST[1]
     assert "'profile': 'optimized'" in (root.parents[1] / "package.py").read_text()
     # A fast build would take it away again; nobody asked for that.
     assert "python-3.11.2: nothing to do" in studio.rezbuild("build", "python").stdout
