@@ -95,6 +95,7 @@ def test_two_pythons_in_one_repository(studio, scratch):
     host_family(studio, repository)
     versions = ("3.11.2", "3.13.5")
     for version in versions:
+        studio.rezbuild("build", f"python-{version}")
         studio.rez("cp", "--dest-path", repository, f"python=={version}")
     with gone(studio.local):
         for version in versions:
