@@ -7,7 +7,6 @@ audited, for whoever puts it into its place.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -47,6 +46,7 @@ from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import AuditError, BuildError, UsageError
 from rezbuild.fetch import Fetched, Fetcher
 from rezbuild.settings import Settings
+from rezbuild.sums import sha256
 from rezbuild.toolchain import Toolchain
 
 # A path that means itself in a Makefile, a shell and a list of folders.
@@ -386,7 +386,7 @@ def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
             "urls": list(fetched.archive.urls),
             "debian": fetched.archive.debian and fetched.archive.debian.source,
         },
-        "patches": {path.name: _sha256(path) for path in inputs.recipe.patches(release)},
+        "patches": {path.name: sha256(path) for path in inputs.recipe.patches(release)},
         "license": release.license,
         "compiler": inputs.tools.description,
         "machine": inputs.tools.machine,
@@ -410,10 +410,6 @@ def _fingerprints(job: Job, release: Release) -> dict[str, str]:
             )
         found[name] = manifest.identity(manifest.read(job.dependencies[name].root) or {})
     return found
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _newest(folder: Path) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from rezbuild import host_test
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import CatalogueError
+from rezbuild.sums import sha256
 
 MANIFEST = "rezbuild.json"
 CONTENTS = "rezbuild-files.json"
@@ -43,6 +44,7 @@ _MODULES = (
     "profiles.py",
     "relocate.py",
     "sbom.py",
+    "sums.py",
     "symbols.py",
     "text.py",
     "toolchain.py",
@@ -66,7 +68,7 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     files += recipe.patches(release)
     files += [here / name for name in _MODULES]
     try:
-        parts += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+        parts += [sha256(path) for path in files]
     except OSError as error:
         raise CatalogueError(
             f"{error.filename} cannot be read: {error.strerror}",

@@ -9,7 +9,6 @@ the fingerprint of the others, and a later build from those is given them and do
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import tarfile
 import tempfile
@@ -19,6 +18,7 @@ from typing import IO
 
 from rezbuild import unpack
 from rezbuild.errors import BuildError, ChecksumError
+from rezbuild.sums import sha256
 
 # In the cache.
 FOLDER = "profiles"
@@ -122,11 +122,6 @@ def check(archive: Path, wanted: str, what: str) -> None:
             tried=[f"its SHA-256 is {found}, and {what} was built with {wanted}"],
             advice=["it is of another training: ask whoever built the package for its own"],
         )
-
-
-def sha256(path: Path) -> str:
-    """The sum of a file, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _write(raw: IO[bytes], files: Iterable[tuple[str, Path]]) -> None:

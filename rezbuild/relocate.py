@@ -8,7 +8,6 @@ they can, which are opened without any search. docs/relocation.md has the reason
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from rezbuild.build import Dependency
 from rezbuild.elf import Elf
 from rezbuild.errors import RelocationError
 from rezbuild.libraries import host_libraries
+from rezbuild.sums import sha256
 
 DEPS = "deps"
 
@@ -240,7 +240,7 @@ def _own_name(name: str, source: Path) -> str:
     says: the host's, when a library of the host needed it first.
     """
     stem, dot, rest = name.partition(".so")
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
+    digest = sha256(source)[:8]
     return f"{stem}-{digest}{dot}{rest}"
 
 

@@ -7,7 +7,6 @@ that it was built against, so the last one of a chain has them all.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rezbuild.catalogue import Archive, Release
 from rezbuild.errors import BuildError
+from rezbuild.sums import sha256
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -181,7 +181,7 @@ def _own(subject: Subject) -> Component:
         )
         found.external_references.add(reference)
     said = {"rezbuild:archive": f"{archive.file} sha256:{archive.sha256}"}
-    said |= {f"rezbuild:patch:{path.name}": f"sha256:{_sha256(path)}" for path in subject.patches}
+    said |= {f"rezbuild:patch:{path.name}": f"sha256:{sha256(path)}" for path in subject.patches}
     said |= {"rezbuild:bundled": " ".join(sorted(subject.bundled))} if subject.bundled else {}
     for name, value in said.items():
         found.properties.add(Property(name=name, value=value))
@@ -227,7 +227,3 @@ def _component(
         cpe=_CPE.format(product=cpe, version=version) if cpe else None,
         licenses=[LicenseExpression(license_)] if license_ else None,
     )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

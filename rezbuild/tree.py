@@ -20,6 +20,7 @@ import zstandard
 from rezbuild import scratch
 from rezbuild import unpack as archives
 from rezbuild.errors import RezbuildError, StoreError
+from rezbuild.sums import sha256
 
 # Rez writes them into a variant that it installs, with times and places.
 OF_REZ = ("build.rxt", "variant.json")
@@ -52,15 +53,6 @@ def digest(root: Path) -> str:
         # In ASCII, whatever bytes the names have.
         total.update(json.dumps(line).encode("ascii") + b"\n")
     return total.hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """The sum of a file, 64 hex digits."""
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(_CHUNK), b""):
-            found.update(block)
-    return found.hexdigest()
 
 
 def pack(root: Path, stream: BinaryIO) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -80,13 +82,28 @@ def interleave(
 ) -> list[list[Value]]:
     """Runs each thing once a round, in turns that go the other way in each second round.
 
+    All of a round on one processor, and the next round on the next one: in a virtual machine one
+    can be much slower than another for minutes, and processes stay where they were.
+
     Returns:
         For each thing what its rounds gave: the numbers of one round are a pair.
     """
     found: list[list[Value]] = [[] for _ in things]
     order = list(range(len(things)))
-    for _ in range(rounds):
-        for index in order:
-            found[index].append(run(things[index]))
+    processors = sorted(os.sched_getaffinity(0))
+    for number in range(rounds):
+        with _on(processors[number // 2 % len(processors)]):
+            for index in order:
+                found[index].append(run(things[index]))
         order.reverse()
     return found
+
+
+@contextmanager
+def _on(processor: int) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -14,6 +14,7 @@ import rezbuild
 from rezbuild import manifest
 from rezbuild.settings import MOST_JOBS
 from rezbuild.store.key import host_glibc
+from rezbuild.sums import sha256
 from rezbuild.toolchain import Toolchain
 
 # Dask's name of the resource that a job takes as many of as its makes may run jobs.
@@ -155,7 +156,7 @@ def own_version() -> str:
     for path in sorted(here.rglob("*")):
         if path.suffix != ".pyc" and path.is_file():
             digest.update(f"{path.relative_to(here).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(sha256(path).encode())
     return f"{rezbuild.__version__}-{digest.hexdigest()[:12]}"
 
 

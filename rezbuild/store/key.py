@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import rezbuild
 from rezbuild import manifest, toolchain, tree
+from rezbuild.sums import sha256
 
 if TYPE_CHECKING:
     from rezbuild.bake import Inputs
@@ -60,7 +61,7 @@ def planned(recipe: Recipe, release: Release, profile: str, tools: Toolchain) ->
         "version": release.version,
         "profile": profile if recipe.profiled else None,
         "sources": {archive.file: archive.sha256 for archive in release.archives},
-        "patches": {path.name: tree.sha256(path) for path in recipe.patches(release)},
+        "patches": {path.name: sha256(path) for path in recipe.patches(release)},
         "recipe": manifest.recipe_revision(recipe, release),
         "rezbuild": rezbuild.__version__,
         **of_machine(tools),

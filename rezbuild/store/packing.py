@@ -11,6 +11,7 @@ from typing import Any
 from rezbuild import manifest, tree
 from rezbuild.errors import StoreError
 from rezbuild.store.entry import Packed
+from rezbuild.sums import sha256
 
 
 @contextlib.contextmanager
@@ -31,7 +32,7 @@ def packed(root: Path, file: Path) -> Packed:
         tree.pack(root, stream)
     if tree.digest(root) != before:
         raise StoreError(f"{root} has changed while it was packed")
-    return Packed(before, tree.sha256(file), file.stat().st_size)
+    return Packed(before, sha256(file), file.stat().st_size)
 
 
 def check_record(payload: Path, name: str, version: str, inputs: Mapping[str, Any]) -> None:

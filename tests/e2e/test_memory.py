@@ -45,9 +45,7 @@ def test_the_data_is_filled_in_one_call(payload):
         pytest.skip("strace is not installed: apt-get install strace")
     argv = ["strace", "-e", "trace=madvise", payload / "bin/python3", "-I", "-c", "pass"]
     done = subprocess.run(argv, env={}, capture_output=True, text=True, check=True)
-    found = re.findall(
-        r"madvise\(\w+, (\d+), (?:MADV_POPULATE_WRITE|0x17\b.*?)\) += (\S+)", done.stderr
-    )
+    found = CALL.findall(done.stderr)
     assert len(found) == 1, done.stderr
     size, result = found[0]
     assert int(size) > 1 << 19
@@ -87,6 +85,56 @@ print(len(flags) > 9, sum("hg" in each for each in flags))
 
 def test_little_memory_is_not(built, payload):
     assert built.run(payload / "bin/python3", "-I", "-c", LITTLE).stdout == "True 0\n"
+
+
+ALL_OF_IT = """\
+import resource, sys
+def number(name):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name + ":")) >> 10
+print(number("VmSize"))
+start = number("VmRSS")
+kept = [[i] for i in range(900_000)]
+full = number("VmRSS")
+# Every other one first: blocks of the range are free and in use at once.
+del kept[::2]
+if "limit" in sys.argv:
+    resource.setrlimit(resource.RLIMIT_AS, (600 << 20,) * 2)
+    print(number("VmSize"))
+    try:
+        more = [bytes(1000) for _ in range(2_000_000)]
+    except MemoryError:
+        print("refused")
+more = [[i, i] for i in range(500_000)]
+assert sum(one[0] for one in kept) == 900_000 ** 2 // 4 and more[9] == [9, 9]
+del kept, more
+print(full - start, number("VmRSS") - start)
+"""
+
+
+@pytest.mark.skipif(PYTHON_SERIES != (3, 11), reason="3.11 alone has the range")
+def test_the_range_of_addresses_is_no_memory(built, payload):
+    """Megabytes: of addresses at the start, and of memory that the objects took and gave back."""
+    size, taken, left = map(int, built.run(payload / "bin/python3", "-c", ALL_OF_IT).stdout.split())
+    assert 4096 < size < 4096 + 200
+    assert taken > 60
+    assert left < taken / 3
+
+
+@pytest.mark.skipif(PYTHON_SERIES != (3, 11), reason="3.11 alone has the range")
+def test_where_addresses_are_limited_there_is_no_range(built, payload):
+    """A limit of the farm's (ulimit -v) and one of the script's own, whose objects stay."""
+    python = payload / "bin/python3"
+    limited = ["sh", "-c", 'ulimit -v 700000; exec "$@"', "sh", python, "-c", ALL_OF_IT]
+    size, taken, left = map(int, built.run(*limited).stdout.split())
+    assert size < 200
+    assert taken > 60
+    assert left < taken / 3
+    out = built.run(python, "-c", ALL_OF_IT, "limit").stdout.split()
+    assert int(out[0]) > 4096
+    assert int(out[1]) < 400
+    assert out[2] == "refused"
+    assert int(out[4]) < int(out[3]) / 3
 
 
 PLACES = """\

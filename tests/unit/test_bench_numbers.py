@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
@@ -52,3 +53,15 @@ def test_rounds_begin_with_each_in_turn():
 
 def test_one_alone():
     assert interleave("a", 2, str.upper) == [["A", "A"]]
+
+
+def test_a_pair_runs_on_one_processor_and_each_has_its_turn():
+    """Where one is slower than another, that is on both sides of a ratio."""
+    before = os.sched_getaffinity(0)
+    one, other = interleave("ab", 2 * len(before), lambda _: os.sched_getaffinity(0))
+    assert one == other
+    assert all(len(each) == 1 for each in one)
+    assert set().union(*one) == before
+    with pytest.raises(ZeroDivisionError):
+        interleave("ab", 1, lambda _: 1 / 0)
+    assert os.sched_getaffinity(0) == before

@@ -10,6 +10,7 @@ import pytest
 
 from rezbuild import manifest, profiles
 from rezbuild.errors import BuildError, ChecksumError, UnpackError
+from rezbuild.sums import sha256
 
 GCC = shutil.which("gcc") or ""
 pytestmark = pytest.mark.skipif(not GCC, reason="the counts of gcc are files beside its objects")
@@ -106,7 +107,7 @@ def test_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="was trained meanwhile") as late:
         other.keep(store)
     assert "build again" in str(late.value)
-    assert profiles.sha256(store) == made
+    assert sha256(store) == made
     assert [path.name for path in store.parent.iterdir()] == [store.name]
 
 

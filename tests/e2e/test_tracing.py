@@ -1,0 +1,279 @@
+"""Tracers, profilers and debuggers see each line and call, though no opcode asks for them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from moving import PYTHON_SERIES
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(PYTHON_SERIES != (3, 11), reason="3.12 has another way, before they see it"),
+]
+SERIES = "{}.{}".format(*PYTHON_SERIES)
+HOST = Path(f"/usr/bin/python{SERIES}")
+
+# Each scene turns tracing on, off or over in another place; the names of lines are their numbers.
+SCENES = r"""
+import json, sys, threading
+
+found = []
+scene = None
+
+def tracer(frame, event, arg):
+    if frame.f_code.co_filename == "<string>" and not frame.f_code.co_name.startswith("_"):
+        found.append([scene, event, frame.f_code.co_name, frame.f_lineno])
+        if event == "opcode":
+            found[-1].append(frame.f_lasti)
+    return tracer
+
+def profiler(frame, event, arg):
+    name = getattr(arg, "__name__", "") if event.startswith("c_") else frame.f_code.co_name
+    if frame.f_code.co_filename == "<string>" and not name.startswith("_"):
+        found.append([scene, event, name])
+
+def leaf(n):
+    total = 0
+    for i in range(n):
+        total += i
+    return total
+
+def numbers(n):
+    for i in range(n):
+        yield i * 2
+
+def raising():
+    try:
+        int("x")
+    except ValueError:
+        pass
+    return [k for k in numbers(2)]
+
+def in_the_middle():
+    a = leaf(1)
+    sys.settrace(tracer)
+    sys._getframe().f_trace = tracer
+    b = a + 1
+    c = [b,
+         leaf(2)]
+    sys.settrace(None)
+    return c + [leaf(1)]
+
+class Closing:
+    def __del__(self):
+        sys.settrace(tracer)
+        sys._getframe(1).f_trace = tracer
+
+def by_a_destructor():
+    one = Closing()
+    one = 1
+    two = leaf(1)
+    sys.settrace(None)
+    return two
+
+def opcodes():
+    sys._getframe().f_trace_opcodes = True
+    x = 1
+    y = x + 1
+    return x < y
+
+def with_opcodes():
+    sys.settrace(tracer)
+    sys._getframe().f_trace = tracer
+    sys._getframe().f_trace_opcodes = True
+    if 1 < len(found) + 3:
+        z = opcodes()
+    sys.settrace(None)
+
+def jumps():
+    sys.settrace(jumper)
+    skipped()
+    sys.settrace(None)
+
+def jumper(frame, event, arg):
+    if frame.f_code.co_name == "skipped":
+        found.append([scene, event, frame.f_lineno])
+        if event == "line" and frame.f_lineno == frame.f_code.co_firstlineno + 2:
+            frame.f_lineno += 1
+        return jumper
+
+def skipped():
+    a = 1
+    found.append("this is jumped over")
+    return a
+
+def many_arguments():
+    sys.settrace(tracer)
+    wide()
+    sys.settrace(None)
+
+# More than 255 constants and names: EXTENDED_ARG.
+exec("def wide():\n" + "".join(f"    v{i} = {i}.5\n" for i in range(300)) + "    return v299\n")
+
+def other_threads():
+    gate, end = threading.Event(), threading.Event()
+    def _plain():
+        gate.set()
+        total = 0
+        while not end.is_set():
+            total += leaf(3)
+        return total
+    untraced = threading.Thread(target=_plain)
+    untraced.start()
+    gate.wait()
+    sys.settrace(tracer)
+    leaf(2)
+    raising()
+    sys.settrace(None)
+    end.set()
+    untraced.join()
+
+def new_threads():
+    threading.settrace(tracer)
+    one = threading.Thread(target=leaf, args=(2,))
+    one.start()
+    one.join()
+    threading.settrace(None)
+    leaf(1)
+
+def profiled():
+    sys.setprofile(profiler)
+    leaf(1)
+    raising()
+    sys.settrace(tracer)
+    leaf(1)
+    sys.setprofile(None)
+    leaf(1)
+    sys.settrace(None)
+    leaf(1)
+
+def ended_generator():
+    one = numbers(3)
+    next(one)
+    sys.settrace(tracer)
+    next(one)
+    one.close()
+    sys.settrace(None)
+
+for scene in ("in_the_middle", "by_a_destructor", "with_opcodes", "jumps", "many_arguments",
+              "other_threads", "new_threads", "profiled", "ended_generator", "in_the_middle"):
+    for _ in range(3):
+        globals()[scene]()
+for _ in range(100):   # quickened, and then traced
+    leaf(9)
+scene = "quickened"
+in_the_middle()
+print(json.dumps(found))
+"""
+
+
+def test_what_is_seen_is_what_cpython_shows(built, payload):
+    """Events, lines and offsets, with what turns it on in the middle of functions and threads."""
+    if not HOST.is_file():
+        pytest.skip(f"the host has no {HOST} to compare with")
+    argv = [HOST, "-I", "-c", SCENES]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    expected = json.loads(done.stdout)
+    found = json.loads(built.run(payload / "bin/python3", "-I", "-c", SCENES).stdout)
+    assert len(expected) > 1000
+    assert found == expected
+
+
+# As debuggers attach to the threads of a process (pydevd): into the state, and no function called.
+ATTACH = """\
+#define Py_BUILD_CORE 1
+#include <Python.h>
+
+static int lines = 0;
+
+static int tracer(PyObject *self, PyFrameObject *frame, int what, PyObject *arg)
+{
+    lines += what == PyTrace_LINE;
+    return 0;
+}
+
+static PyObject *attach(PyObject *self, PyObject *ident)
+{
+    unsigned long wanted = PyLong_AsUnsignedLong(ident);
+    PyThreadState *state = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; state != NULL; state = PyThreadState_Next(state)) {
+        if (state->thread_id == wanted) {
+            state->c_tracefunc = tracer;
+            state->cframe->use_tracing = 255;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *count(PyObject *self, PyObject *none) { return PyLong_FromLong(lines); }
+
+static PyMethodDef methods[] = {
+    {"attach", attach, METH_O, NULL}, {"count", count, METH_NOARGS, NULL}, {NULL}
+};
+static struct PyModuleDef def = {PyModuleDef_HEAD_INIT, "attaching", NULL, 0, methods};
+PyMODINIT_FUNC PyInit_attaching(void) { return PyModule_Create(&def); }
+"""
+ATTACHED = """\
+import attaching, threading, time
+ends = []
+def waits():
+    while not ends:
+        time.sleep(0.001)
+def works():
+    total = 0
+    while not ends:
+        total += 1
+for target in (waits, works):
+    thread = threading.Thread(target=target)
+    thread.start()
+    time.sleep(0.05)
+    before = attaching.count()
+    attaching.attach(thread.ident)
+    deadline = time.monotonic() + 20
+    while attaching.count() < before + 10 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    print(target.__name__, attaching.count() >= before + 10)
+    ends.append(1)
+    thread.join()
+    ends.clear()
+"""
+
+
+def test_a_debugger_that_attaches_to_running_threads(built, payload, tmp_path):
+    """The threads are in loops that call nothing of Python and never end."""
+    (tmp_path / "attaching.c").write_text(ATTACH)
+    include = f"-I{payload}/include/python{SERIES}"
+    argv = ["cc", "-shared", "-fPIC", include, f"{include}/internal", tmp_path / "attaching.c"]
+    subprocess.run([*argv, "-o", tmp_path / "attaching.so"], check=True)
+    done = built.run(payload / "bin/python3", "-c", ATTACHED, cwd=tmp_path)
+    assert done.stdout == "waits True\nworks True\n"
+
+
+COST = """\
+import statistics, sys, time
+def work():
+    total = 0
+    for i in range(60_000):
+        total += i & 7
+    return total
+def timed():
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+def median(): return statistics.median(timed() for _ in range(9))
+median()
+plain = median()
+sys.settrace(lambda *a: None)
+sys.settrace(None)
+print(median() / plain)
+"""
+
+
+def test_after_the_tracing_it_is_as_fast_as_before(built, payload):
+    found = min(
+        float(built.run(payload / "bin/python3", "-I", "-c", COST).stdout) for _ in range(3)
+    )
+    assert found < 1.15
