@@ -131,6 +131,17 @@ def other_threads():
     end.set()
     untraced.join()
 
+def one_of_two_stops():
+    def _other():
+        sys.settrace(tracer)
+        sys.settrace(None)
+    sys.settrace(tracer)
+    one = threading.Thread(target=_other)
+    one.start()
+    one.join()
+    leaf(2)
+    sys.settrace(None)
+
 def new_threads():
     threading.settrace(tracer)
     one = threading.Thread(target=leaf, args=(2,))
@@ -159,7 +170,7 @@ def ended_generator():
     sys.settrace(None)
 
 for scene in ("in_the_middle", "by_a_destructor", "with_opcodes", "jumps", "many_arguments",
-              "other_threads", "new_threads", "profiled", "ended_generator", "in_the_middle"):
+              "other_threads", "one_of_two_stops", "new_threads", "profiled", "ended_generator", "in_the_middle"):
     for _ in range(3):
         globals()[scene]()
 for _ in range(100):   # quickened, and then traced
