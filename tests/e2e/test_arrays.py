@@ -107,6 +107,6 @@ print(ratio("d", 0.5), ratio("i", 5), ratio("B", 5))
 
 
 def test_storing_takes_no_detour(built, payload):
-    """Times that a list takes, which the interpreter has an instruction for: CPython takes 3 to 4."""
+    """In the times that a list takes, which has an instruction of its own: CPython needs 3 to 4."""
     found = built.run(payload / "bin/python3", "-I", "-c", RATIO).stdout.split()
     assert all(float(one) < 2.5 for one in found), found

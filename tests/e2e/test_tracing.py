@@ -170,7 +170,8 @@ def ended_generator():
     sys.settrace(None)
 
 for scene in ("in_the_middle", "by_a_destructor", "with_opcodes", "jumps", "many_arguments",
-              "other_threads", "one_of_two_stops", "new_threads", "profiled", "ended_generator", "in_the_middle"):
+              "other_threads", "one_of_two_stops", "new_threads", "profiled", "ended_generator",
+              "in_the_middle"):
     for _ in range(3):
         globals()[scene]()
 for _ in range(100):   # quickened, and then traced
