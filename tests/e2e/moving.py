@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from studio import ROOT, Studio
 
 from rezbuild import elf, graph
@@ -44,6 +45,16 @@ print(json.dumps({
     "maps": sorted(maps),
 }))
 """
+
+
+def host_python() -> Path:
+    """The host's own interpreter of the version under test, without our patches; skips without."""
+    path = Path("/usr/bin/python{}.{}".format(*PYTHON_SERIES))
+    if path.is_file():
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+        if said.stdout.split() == ["Python", PYTHON]:
+            return path
+    pytest.skip(f"the host has no Python {PYTHON} to compare with")
 
 
 def build_folders() -> list[Path]:

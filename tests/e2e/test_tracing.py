@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
-from moving import PYTHON_SERIES
+from moving import PYTHON_SERIES, host_python
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(PYTHON_SERIES != (3, 11), reason="3.12 has another way, before they see it"),
 ]
 SERIES = "{}.{}".format(*PYTHON_SERIES)
-HOST = Path(f"/usr/bin/python{SERIES}")
 
 # Each scene turns tracing on, off or over in another place; the names of lines are their numbers.
 SCENES = r"""
@@ -184,9 +182,7 @@ print(json.dumps(found))
 
 def test_what_is_seen_is_what_cpython_shows(built, payload):
     """Events, lines and offsets, with what turns it on in the middle of functions and threads."""
-    if not HOST.is_file():
-        pytest.skip(f"the host has no {HOST} to compare with")
-    argv = [HOST, "-I", "-c", SCENES]
+    argv = [host_python(), "-I", "-c", SCENES]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     expected = json.loads(done.stdout)
     found = json.loads(built.run(payload / "bin/python3", "-I", "-c", SCENES).stdout)
