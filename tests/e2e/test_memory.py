@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import resource
 import shutil
 import subprocess
 import zipfile
@@ -116,7 +117,7 @@ print(full - start, number("VmRSS") - start)
 def test_the_range_of_addresses_is_no_memory(built, payload):
     """Megabytes: of addresses at the start, and of memory that the objects took and gave back."""
     size, taken, left = map(int, built.run(payload / "bin/python3", "-c", ALL_OF_IT).stdout.split())
-    assert 4096 < size < 4096 + 200
+    assert 512 < size < 512 + 200
     assert taken > 60
     assert left < taken / 3
 
@@ -131,10 +132,33 @@ def test_where_addresses_are_limited_there_is_no_range(built, payload):
     assert taken > 60
     assert left < taken / 3
     out = built.run(python, "-c", ALL_OF_IT, "limit").stdout.split()
-    assert int(out[0]) > 4096
+    assert int(out[0]) > 512
     assert int(out[1]) < 400
     assert out[2] == "refused"
     assert int(out[4]) < int(out[3]) / 3
+
+
+FROM_OUTSIDE = """\
+print("ready", flush=True)
+input()
+large = bytearray(8 << 20)
+many = [[i] for i in range(300_000)]
+many.extend(large)
+print(len(many))
+"""
+
+
+@pytest.mark.skipif(PYTHON != "3.11.2", reason="only 3.11.2 has the patch")
+def test_a_limit_that_another_process_sets(payload):
+    """Less than the range alone: it is left as soon as memory is refused."""
+    argv = [payload / "bin/python3", "-I", "-c", FROM_OUTSIDE]
+    with subprocess.Popen(
+        argv, env={}, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout.readline() == "ready\n"
+        resource.prlimit(child.pid, resource.RLIMIT_AS, (400 << 20,) * 2)
+        out, _ = child.communicate("\n", timeout=60)
+    assert out == f"{300_000 + (8 << 20)}\n"
 
 
 PLACES = """\
