@@ -19,10 +19,12 @@ from typing import Any
 
 import rezbuild
 from rezbuild import (
+    answers,
     catalogue,
     ccache,
     debug,
     hardening,
+    host_facts,
     host_test,
     howbuilt,
     jobserver,
@@ -143,9 +145,9 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     os.umask(0o022)
     patchelf = toolchain.patchelf()
     cache = inputs.settings.cache
-    folders = [cache / name for name in ("debug", "ccache", profiles.FOLDER)]
-    trust.check(inputs.settings, [cache, *folders])
-    for name in ("debug", profiles.FOLDER):
+    files = ("debug", profiles.FOLDER, answers.FOLDER)
+    trust.check(inputs.settings, [cache, *(cache / name for name in (*files, "ccache"))])
+    for name in files:
         trust.check(inputs.settings, sorted((cache / name).glob("*")))
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)
@@ -252,6 +254,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         debug_store=inputs.settings.cache / "debug",
         limit=inputs.settings.step_timeout,
         profile_store=inputs.stored_profile,
+        answers=_answers(inputs, home, work),
     )
 
 
@@ -264,6 +267,21 @@ def _cached(inputs: Inputs, home: Path, work: Path) -> dict[str, str]:
     if program is None:
         return {}
     return ccache.environment(program, inputs.tools, home, work, inputs.settings.cache)
+
+
+def _answers(inputs: Inputs, home: Path, work: Path) -> answers.Answers | None:
+    """What configure has left before; for who wants ccache."""
+    if ccache.find(inputs.settings) is None:
+        return None
+    tools = inputs.tools
+    return answers.Answers(
+        folder=inputs.settings.cache / answers.FOLDER,
+        name=f"{inputs.recipe.name}-{inputs.job.version}",
+        work=work,
+        home=home,
+        dependencies={name: d.root for name, d in inputs.job.dependencies.items()},
+        facts=[tools.description, tools.machine, *host_facts.facts(tools.machine)],
+    )
 
 
 def _keep_debug(build: Build, places: Sequence[Path]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rezbuild import jobserver, profiles, task
+from rezbuild.answers import Answers
 from rezbuild.errors import BuildError, UnpackError
 
 # Below it is every prefix that is configured with: the same on each machine, and nowhere there.
@@ -62,6 +63,7 @@ class Build:
         limit: Seconds that a step may take, or None.
         profile_store: The file for what the compiler counts in a training; see `rezbuild.profiles`.
         training: The SHA-256 of that file, in hex, once it is used or made; else "".
+        answers: What configure has left in earlier builds, where that is wanted.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Build:
     limit: float | None = None
     profile_store: Path = Path()
     training: str = ""
+    answers: Answers | None = None
     commands: list[list[str]] = field(default_factory=list)
 
     @property
@@ -171,9 +174,7 @@ class Build:
             BuildError: It failed, or took longer than a step may; the message holds the last lines
                 and the log's name.
         """
-        self.commands.append(list(argv))
-        step = f"{len(self.commands):02d}-{_label(argv)}"
-        log = self.logs / f"{step}.log"
+        step, log = self._step(argv)
         print(f"  {step} ...", end=" ", flush=True)
         began = time.monotonic()
         with log.open("w", encoding="utf-8") as stream:
@@ -191,6 +192,34 @@ class Build:
                 else f"longer than REZBUILD_STEP_TIMEOUT, {self.limit:g} s"
             )
             raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", how, log)
+
+    def configure(self, *argv: str, env: Mapping[str, str] | None = None, folder: str = "") -> None:
+        """Runs what looks at the machine and writes makefiles, as `run` does.
+
+        With ccache it is not run where it has been before, told and finding the same: what it left
+        then is put into the source folder again. See `rezbuild.answers`.
+
+        Raises:
+            BuildError: As `run`.
+        """
+        asked = None
+        if self.answers is not None:
+            asked = self.answers.ask(argv, {**self.env, **(env or {})}, folder)
+        said = asked.answer() if asked else None
+        if said is None:
+            self.run(*argv, env=env, folder=folder)
+            if asked:
+                asked.keep(self.logs / f"{len(self.commands):02d}-{_label(argv)}.log")
+            return
+        step, log = self._step(argv)
+        log.write_text(said, encoding="utf-8")
+        print(f"  {step} ... as before", flush=True)
+
+    def _step(self, argv: Sequence[str]) -> tuple[str, Path]:
+        """Counts a step; its name and its log."""
+        self.commands.append(list(argv))
+        step = f"{len(self.commands):02d}-{_label(argv)}"
+        return step, self.logs / f"{step}.log"
 
     def make(self, *arguments: str) -> None:
         """``make`` with as many jobs as this build may have."""

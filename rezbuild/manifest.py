@@ -18,6 +18,7 @@ MANIFEST = "rezbuild.json"
 CONTENTS = "rezbuild-files.json"
 # What a change of can change a payload; the command line and its like cannot.
 _MODULES = (
+    "answers.py",
     "audit/__init__.py",
     "audit/binary.py",
     "audit/contents.py",
@@ -34,6 +35,7 @@ _MODULES = (
     "data/run.sh",
     "elf.py",
     "hardening.py",
+    "host_facts.py",
     "manifest.py",
     "host_test.py",
     "howbuilt.py",

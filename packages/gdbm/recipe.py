@@ -4,7 +4,7 @@
 def build(b):
     """Builds and installs the libraries and the commands."""
     b.flags(CFLAGS="-O2")
-    b.run(
+    b.configure(
         "./configure",
         f"--prefix={b.prefix}",
         "--with-pic",

@@ -6,7 +6,7 @@ def build(b):
     # What configure takes where CFLAGS is not set, but -ffast-math.
     optimize = "-O3 -fomit-frame-pointer -fstrict-aliasing"
     b.flags(CFLAGS=optimize)
-    b.run(
+    b.configure(
         "./configure",
         f"--prefix={b.prefix}",
         "--with-pic",

@@ -28,7 +28,7 @@ def build(b):
     b.flags(CFLAGS="-O2 -fPIC")
     _backspace(b)
     first = _first(b)
-    b.run(
+    b.configure(
         "./configure",
         f"--prefix={b.prefix}",
         *LIBRARY_ONLY,
@@ -72,7 +72,7 @@ def _first(b):
     (b.source / "first").mkdir()
     # They run for a second: compiled in a hurry.
     options = ("--enable-widec", *LIBRARY_ONLY)
-    b.run("../configure", *options, folder="first", env={"CFLAGS": "-O0"})
+    b.configure("../configure", *options, folder="first", env={"CFLAGS": "-O0"})
     for part in ("include", "ncurses"):
         b.make("-C", f"first/{part}")
     b.make("-C", "first/progs", "tic", "infocmp")

@@ -11,7 +11,7 @@ def build(b):
     """Builds and installs what programs need of OpenSSL."""
     # Upstream's own, which setting CFLAGS drops.
     b.flags(CFLAGS="-Wall -O3")
-    b.run(
+    b.configure(
         "./config",
         f"--prefix={b.prefix}",
         f"--openssldir={b.prefix}/ssl",

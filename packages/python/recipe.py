@@ -33,9 +33,10 @@ def build(b):
     whole = b.series >= inside.SINCE
     if whole:
         inside.prepare(b)
-    b.run("./configure", *_arguments(b), env=_environment(b))
+    b.configure("./configure", *_arguments(b), env=_environment(b))
     if whole:
         inside.configured(b)
+    _compile_nothing(b)
     _check_profile(b)
     if b.optimized:
         _link_in_parallel(b)
@@ -125,6 +126,8 @@ def _arguments(b):
     yield f"--with-openssl={b.dependency('openssl').root}"
     yield "--with-ensurepip=install"
     yield "--with-dbmliborder=gdbm"
+    # Else a builder without IPv6, as many containers are, makes a Python without.
+    yield "--enable-ipv6"
     # From 3.13 on the host's is the default; CPython's own serves everywhere. To 3.9 setup.py takes
     # the option's mere name for a yes.
     if b.series >= (3, 13):
@@ -134,6 +137,19 @@ def _arguments(b):
     if b.optimized:
         yield "--enable-optimizations"
         yield "--with-lto"
+
+
+def _compile_nothing(b):
+    """`make install` compiles all modules three times, with every core; `finish` does it once."""
+    makefile = b.source / "Makefile"
+    # A line of a recipe, with those that go on from it.
+    command = re.compile(r"(?m)^\t(?:.*\\\n)*.*\n")
+    makefile.write_text(
+        command.sub(
+            lambda found: "" if "$(LIBDEST)/compileall.py" in found[0] else found[0],
+            makefile.read_text(),
+        )
+    )
 
 
 def _check_profile(b):

@@ -7,7 +7,7 @@ def build(b):
     """Builds and installs the shared libraries, without documents and examples."""
     b.search_dependencies()
     b.flags(CFLAGS="-O2 -fPIC")
-    b.run(
+    b.configure(
         "./configure",
         f"--prefix={b.prefix}",
         "--disable-install-examples",

@@ -41,5 +41,5 @@ def build(b):
 
 def _amalgamate(b):
     """Makes the one file from the full tree, with the small Tcl that the tree brings."""
-    b.run("./configure", f"--prefix={b.prefix}", "--disable-tcl", "--disable-readline")
+    b.configure("./configure", f"--prefix={b.prefix}", "--disable-tcl", "--disable-readline")
     b.make("sqlite3.c", "shell.c")

@@ -16,7 +16,7 @@ def build(b):
     # Where zlib cannot be linked, configure takes Tcl's own copy without a word.
     shutil.rmtree(b.source / "compat/zlib", ignore_errors=True)
     options = ("--enable-shared", "--enable-threads", "--disable-rpath", "--without-tzdata")
-    b.run("./configure", f"--prefix={b.prefix}", *options, folder="unix")
+    b.configure("./configure", f"--prefix={b.prefix}", *options, folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
     # Two of these at once write the same folders.
     b.run(

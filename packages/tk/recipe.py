@@ -17,7 +17,7 @@ def build(b):
     options = ("--enable-shared", "--enable-threads", "--disable-rpath")
     # The extension for screen savers is one more library, for one seldom used command.
     places = (f"--prefix={b.prefix}", f"--with-tcl={tcl.lib}")
-    b.run("./configure", *places, *options, "--disable-xss", folder="unix")
+    b.configure("./configure", *places, *options, "--disable-xss", folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
     install = ("install-binaries", "install-libraries", "install-headers")
     b.run("make", "-C", "unix", f"DESTDIR={b.destdir}", *install)

@@ -5,7 +5,7 @@ def build(b):
     """Builds and installs the libraries and the command."""
     # CFLAGS takes the place of configure's own -O2.
     b.flags(CFLAGS="-O2 -fPIC")
-    b.run(
+    b.configure(
         "./configure",
         f"--prefix={b.prefix}",
         "--disable-nls",

@@ -4,7 +4,7 @@
 def build(b):
     """Builds and installs the libraries."""
     b.flags(CFLAGS="-O3 -fPIC")
-    b.run("./configure", f"--prefix={b.prefix}")
+    b.configure("./configure", f"--prefix={b.prefix}")
     b.make()
     b.install()
     b.remove("share")
