@@ -260,9 +260,6 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
 
 def _cached(inputs: Inputs, home: Path, work: Path) -> dict[str, str]:
     """What makes the compilers run through ccache, where that is wanted."""
-    # What was learnt in training is for objects of one place.
-    if inputs.recipe.profiled and inputs.job.profile == "optimized":
-        return {}
     program = ccache.find(inputs.settings)
     if program is None:
         return {}

@@ -22,6 +22,9 @@ LIBRARY_ONLY = (
     "--without-tests",
 )
 
+# configure's own choice (U) writes times and users into the archives.
+ARCHIVER = {"cf_cv_ar_flags": "-crD"}
+
 
 def build(b):
     """Builds and installs the libraries and the commands."""
@@ -43,8 +46,7 @@ def build(b):
         f"--with-fallbacks={','.join(COMPILED_IN.split())}",
         f"--with-tic-path={first}/progs/tic",
         f"--with-infocmp-path={first}/progs/infocmp",
-        # Its own choice (U) writes times and users into the archives.
-        env={"cf_cv_ar_flags": "-crD"},
+        env=ARCHIVER,
     )
     b.make()
     b.install("install.libs", "install.includes", "install.progs")
@@ -72,7 +74,7 @@ def _first(b):
     (b.source / "first").mkdir()
     # They run for a second: compiled in a hurry.
     options = ("--enable-widec", *LIBRARY_ONLY)
-    b.configure("../configure", *options, folder="first", env={"CFLAGS": "-O0"})
+    b.configure("../configure", *options, folder="first", env={"CFLAGS": "-O0", **ARCHIVER})
     for part in ("include", "ncurses"):
         b.make("-C", f"first/{part}")
     b.make("-C", "first/progs", "tic", "infocmp")

@@ -1,21 +1,28 @@
-"""REZBUILD_CCACHE: compilers through ccache, and nothing else changed."""
+"""REZBUILD_CCACHE: compilers through ccache, configure once, and nothing else changed."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from studio import Studio
-from toys import Toys
+from toys import LOW, TOP, Toys
+
+from rezbuild import tree
 
 pytestmark = pytest.mark.e2e
 
 # Stands for ccache where it is called by a compiler's name; it notes what it is asked for.
 STAND_IN = (
     '#!/bin/sh\necho "$(basename "$0") $CCACHE_DIR" >>{log}\nexec /usr/bin/$(basename "$0") "$@"\n'
+)
+
+NEEDS_CCACHE = pytest.mark.skipif(
+    not shutil.which("ccache", path="/usr/bin"), reason="there is no ccache"
 )
 
 
@@ -43,18 +50,13 @@ def test_compilers_run_through_it_and_the_payload_is_the_same(studio, toys, tmp_
     assert record(studio) == with_it
 
 
-def test_a_trained_build_goes_without(studio, toys, tmp_path, stand_in):
-    studio.rezbuild("build", "low", "--profile", "optimized", REZBUILD_CCACHE=str(stand_in))
-    assert not (tmp_path / "log").exists()
-
-
 def test_one_that_is_not_there(studio, toys):
     done = studio.rezbuild("build", "low", ok=False, REZBUILD_CCACHE="/no/such/ccache")
     assert done.returncode == 10
     assert "REZBUILD_CCACHE names /no/such/ccache" in done.stderr
 
 
-@pytest.mark.skipif(not shutil.which("ccache", path="/usr/bin"), reason="there is no ccache")
+@NEEDS_CCACHE
 def test_another_folder_finds_what_one_has_compiled(tmp_path):
     caches = {"REZBUILD_CCACHE": "1", "CCACHE_DIR": str(tmp_path / "cache")}
     for name in ("one", "two"):
@@ -65,9 +67,125 @@ def test_another_folder_finds_what_one_has_compiled(tmp_path):
         )
         toys.edit("low/recipe.py", "    b.make", code + "    b.make")
         studio.rezbuild("build", "low")
+    assert statistics(tmp_path / "cache", "cache_miss", "direct_cache_hit") == [1, 1]
+
+
+def statistics(cache: Path, *names: str) -> list[int]:
+    """What ccache has counted."""
     argv = ["ccache", "--print-stats"]
-    said = subprocess.run(
-        argv, env={"PATH": "/usr/bin", **caches}, capture_output=True, text=True, check=True
-    ).stdout
+    env = {"PATH": "/usr/bin", "CCACHE_DIR": str(cache)}
+    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
     stats = dict(line.split("\t") for line in said.splitlines())
-    assert (stats["cache_miss"], stats["direct_cache_hit"]) == ("1", "1")
+    return [int(stats[name]) for name in names]
+
+
+# The counts lie beside the object, wherever the program runs: the object names their place.
+TRAINED = {
+    "Makefile": "all: made\n\tcp made trained\n"
+    "made: main.c\n\t$(CC) -O2 $(KIND) -c main.c\n\t$(CC) $(KIND) main.o -o made -Wl,-z,now\n"
+    "install:\n\tmkdir -p $(DESTDIR)$(PREFIX)/bin\n\tcp made $(DESTDIR)$(PREFIX)/bin/trained\n",
+    "main.c": "int main(int count, char **words) { return count > 9 ? count * 7 : 0; }\n",
+}
+TRAINED_RECIPE = """\
+def build(b):
+    if not b.stored_profile():
+        b.make("KIND=-fprofile-generate")
+        b.run("./trained")
+        b.keep_profile("main.gcda")
+        b.run("rm", "made", "main.o")
+    b.make("KIND=-fprofile-use -Werror=missing-profile")
+    b.install(f"PREFIX={b.prefix}", "install")
+"""
+
+
+@NEEDS_CCACHE
+def test_a_trained_build_in_another_folder(tmp_path):
+    """What counts is of one place; what was compiled by kept counts is of every place."""
+    toys = Toys(tmp_path / "toys", empty=True)
+    toys.add("trained", "1.0.0", TRAINED)
+    (toys.recipes / "trained/recipe.py").write_text(TRAINED_RECIPE)
+    cache = Path(toys.environ["REZBUILD_CACHE"])
+
+    def build(name: str, **env: str) -> bytes:
+        studio = Studio(tmp_path / name)
+        shutil.copytree(toys.recipes, tmp_path / name / "recipes")
+        studio.env |= {**toys.environ, "REZBUILD_RECIPES": str(tmp_path / name / "recipes")}
+        studio.rezbuild("build", "trained", "--profile", "optimized", **env)
+        (program,) = studio.local.glob("trained/*/*/*/bin/trained")
+        return program.read_bytes()
+
+    program = build("one", REZBUILD_CCACHE="1")
+    counted = ("cache_miss", "direct_cache_hit")
+    assert statistics(cache / "ccache", *counted) == [2, 0]
+    assert build("two", REZBUILD_CCACHE="1") == program
+    assert statistics(cache / "ccache", *counted) == [2, 1]
+    assert build("three") == program
+    # Without the counts: a training of its own, which leaves them where this build looks.
+    (stored,) = (cache / "profiles").iterdir()
+    stored.unlink()
+    build("four", REZBUILD_CCACHE="1")
+    assert statistics(cache / "ccache", "direct_cache_hit") == [1]
+
+
+# It asks the compiler for a macro, and writes a Makefile that names the folder and the dependency.
+CONFIGURE = """\
+#!/bin/sh
+echo "$(pwd)" >>{count}
+echo "checking for low"
+printf '#include <stdlib.h>' | $CC -E - >/dev/null || exit 1
+echo "# of $(pwd), with $LDFLAGS" >Makefile
+cat Makefile.in >>Makefile
+"""
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Toys:
+    """Both toys with a configure; ``count`` has a line for each run."""
+    toys = Toys(tmp_path / "toys", empty=True)
+    script = CONFIGURE.format(count=tmp_path / "count")
+    for toy, version, files, needs in (("low", "1.0.0", LOW, ""), ("top", "2.0.0", TOP, "low-1")):
+        sources = {**files, "configure": script, "Makefile.in": files["Makefile"]}
+        del sources["Makefile"]
+        toys.add(toy, version, sources, requires=f'"{needs}"' if needs else "")
+        step = '    b.search_dependencies()\n    b.configure("sh", "./configure")\n'
+        toys.edit(f"{toy}/recipe.py", "    b.search_dependencies()\n", step)
+    return toys
+
+
+def configured(toys: Toys, folder: Path, **env: str) -> tuple[str, list[str]]:
+    """Builds both toys in a folder of their own; what was said, and the payloads' sums."""
+    studio = Studio(folder)
+    shutil.copytree(toys.recipes, folder / "recipes")
+    studio.env |= {**toys.environ, "REZBUILD_RECIPES": str(folder / "recipes")}
+    said = studio.rezbuild("build", "top", **env).stdout
+    roots = sorted(studio.local.glob("*/*/*/*/rezbuild.json"))
+    return said, [tree.digest(path.parent) for path in roots]
+
+
+def test_configure_runs_once_for_both_folders(tmp_path, scripts, stand_in):
+    with_it = {"REZBUILD_CCACHE": str(stand_in)}
+    first, sums = configured(scripts, tmp_path / "one", **with_it)
+    second, same = configured(scripts, tmp_path / "the.other", **with_it)
+    assert "as before" not in first
+    assert second.count("01-sh ... as before") == 2
+    assert len(sums) == 2
+    assert same == sums
+    assert len((tmp_path / "count").read_text().splitlines()) == 2
+    # Without ccache it runs, and nothing of it is kept.
+    third, same = configured(scripts, tmp_path / "third")
+    assert "as before" not in third
+    assert same == sums
+    assert len(list(Path(scripts.environ["REZBUILD_CACHE"]).glob("configure/*"))) == 2
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_another_user_kept_is_refused(tmp_path, scripts, stand_in):
+    with_it = {"REZBUILD_CCACHE": str(stand_in)}
+    configured(scripts, tmp_path / "one", **with_it)
+    archive = min(Path(scripts.environ["REZBUILD_CACHE"]).glob("configure/*"))
+    os.chown(archive, 47110, 47110)
+    studio = Studio(tmp_path / "two")
+    studio.env |= scripts.environ
+    done = studio.rezbuild("build", "low", ok=False, **with_it)
+    assert done.returncode == 10
+    assert f"{archive} belongs to" in done.stderr

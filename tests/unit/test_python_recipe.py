@@ -119,6 +119,50 @@ def test_the_number_of_jobs_is_in_nothing_that_configure_records():
     assert recipe._environment(builds[0]) == recipe._environment(builds[1])
 
 
+@pytest.mark.parametrize("series", [(3, 9), (3, 11), (3, 13)])
+def test_ipv6_is_not_left_to_what_the_builder_has(series):
+    """Without the option, configure opens a socket of it."""
+    recipe = loading.load(FOLDER, "recipe.py")
+    openssl = types.SimpleNamespace(root="/openssl")
+    build = types.SimpleNamespace(
+        prefix=PREFIX, series=series, optimized=False, dependency={"openssl": openssl}.get
+    )
+    assert "--enable-ipv6" in list(recipe._arguments(build))
+
+
+# As 3.9 to 3.13 have it; 3.12 and newer compile all in one go.
+INSTALL = """\
+libinstall:\tall
+\t$(INSTALL_DATA) $(srcdir)/LICENSE $(DESTDIR)$(LIBDEST)/LICENSE.txt
+\t-PYTHONPATH=$(DESTDIR)$(LIBDEST) $(RUNSHARED) \\
+\t\t$(PYTHON_FOR_BUILD) -Wi -O $(DESTDIR)$(LIBDEST)/compileall.py \\
+\t\t-j0 -d $(LIBDEST) -f \\
+\t\t-x 'bad_coding|badsyntax' \\
+\t\t$(DESTDIR)$(LIBDEST)
+\t-PYTHONPATH=$(DESTDIR)$(LIBDEST) $(RUNSHARED) \\
+\t\t$(PYTHON_FOR_BUILD) -m lib2to3.pgen2.driver $(DESTDIR)$(LIBDEST)/lib2to3/Grammar.txt
+
+testall: all
+\t$(TESTPYTHON) -E $(srcdir)/Lib/compileall.py
+"""
+INSTALL_COMPILES_NOTHING = """\
+libinstall:\tall
+\t$(INSTALL_DATA) $(srcdir)/LICENSE $(DESTDIR)$(LIBDEST)/LICENSE.txt
+\t-PYTHONPATH=$(DESTDIR)$(LIBDEST) $(RUNSHARED) \\
+\t\t$(PYTHON_FOR_BUILD) -m lib2to3.pgen2.driver $(DESTDIR)$(LIBDEST)/lib2to3/Grammar.txt
+
+testall: all
+\t$(TESTPYTHON) -E $(srcdir)/Lib/compileall.py
+"""
+
+
+def test_the_installation_compiles_no_modules(tmp_path):
+    recipe = loading.load(FOLDER, "recipe.py")
+    (tmp_path / "Makefile").write_text(INSTALL)
+    recipe._compile_nothing(types.SimpleNamespace(source=tmp_path))
+    assert (tmp_path / "Makefile").read_text() == INSTALL_COMPILES_NOTHING
+
+
 @pytest.fixture(scope="module")
 def inside():
     return loading.load(FOLDER, "recipe.py").inside
