@@ -8,71 +8,32 @@ of what it left. Only who asked for ccache gets this, and no payload differs for
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
-import re
+import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rezbuild import unpack
-from rezbuild.errors import RezbuildError
+from rezbuild.errors import BuildError, RezbuildError, UnpackError
+from rezbuild.marks import Marks
 
 # In the cache.
 FOLDER = "configure"
-# What stands for folders of one build, in what is kept.
-_MARK = "@rezbuild-place-"
-# A path goes on with these: /work is no part of /workshop.
-_LONGER = rb"(?![\w.+@~-])"
-_PLAIN = re.compile(r"[A-Za-z0-9_./+@~-]+")
+# Of what is kept; with another one nothing that was kept before is found.
+_FORMAT = 2
 # They differ from build to build, and no configure answers by them.
 _UNHEARD = ("CCACHE_", "MAKEFLAGS", "TRAINING_JOBS")
-
-
-@dataclass(frozen=True)
-class Places:
-    """Folders that another build has elsewhere, each with a name.
-
-    Args:
-        folders: Absolute paths by name; in what is kept the names stand for them.
-    """
-
-    folders: Mapping[str, Path]
-
-    @property
-    def plain(self) -> bool:
-        """Whether all are spelled the same in a shell, a Makefile and a file."""
-        return all(_PLAIN.fullmatch(str(path)) for path in self.folders.values())
-
-    def out(self, data: bytes) -> bytes:
-        """Names in place of paths."""
-        for path, name in self._longest():
-            if path in data:
-                data = re.sub(re.escape(path) + _LONGER, name, data)
-        return data
-
-    def into(self, data: bytes) -> bytes:
-        """Paths in place of names."""
-        if _MARK.encode() in data:
-            for path, name in self._longest():
-                data = data.replace(name, path)
-        return data
-
-    def left(self, data: bytes) -> bool:
-        """Whether one of the paths is in what should have names only."""
-        return any(path in data for path, _ in self._longest())
-
-    def _longest(self) -> list[tuple[bytes, bytes]]:
-        """Paths and names, longest paths first: folders stand in one another."""
-        found: dict[bytes, bytes] = {}
-        for name, path in self.folders.items():
-            found.setdefault(os.fsencode(path), f"{_MARK}{name}@".encode())
-        return sorted(found.items(), key=lambda item: -len(item[0]))
+# Days after which an archive that nothing asked for goes.
+_UNUSED = 60
 
 
 @dataclass(frozen=True)
@@ -83,19 +44,23 @@ class Asked:
         archive: In the cache; it may not be there.
         work: The folder of the build, with the source in it.
         before: What was in that folder: signatures by name.
+        unchanged: Whether the host is what it was.
     """
 
     archive: Path
     work: Path
-    places: Places
+    marks: Marks
     before: Mapping[str, tuple[int, ...]]
+    unchanged: Callable[[], bool]
 
     def answer(self) -> str | None:
         """Puts what an earlier run has left into the folder of the build.
 
         Returns:
-            What that run has printed; or None: there was none, or its archive was damaged, and is
-            gone.
+            What that run has printed; or None: there was none, or its archive was damaged.
+
+        Raises:
+            OSError: The folder of the build cannot be written.
         """
         if not self.archive.is_file():
             return None
@@ -103,33 +68,58 @@ class Asked:
             kept = Path(folder, "kept")
             try:
                 unpack.unpack(self.archive, kept)
-                said = self.places.into((kept / "log").read_bytes())
+                tree = kept / "tree"
+                found = sorted(path.relative_to(tree) for path in tree.rglob("*"))
+                self._check(found)
+                for path in (kept / "log", *(tree / name for name in found)):
+                    if path.is_file() and not path.is_symlink():
+                        path.write_bytes(self.marks.into(path.read_bytes()))
+                said = (kept / "log").read_text("utf-8", "replace")
             except (RezbuildError, OSError) as error:
                 why = error.message if isinstance(error, RezbuildError) else str(error)
+                # It runs then, and what it leaves is kept in this one's place.
                 print(f"  notice: what an earlier configure left cannot be used: {why}")
-                self.archive.unlink(missing_ok=True)
                 return None
-            self._put(kept / "tree")
-        return said.decode("utf-8", "replace")
+            try:
+                self._put(tree, found)
+            except OSError as error:
+                raise BuildError(
+                    f"what configure leaves cannot be written into {self.work}: {error}",
+                    advice=["look at the free space and the permissions there"],
+                ) from None
+        with contextlib.suppress(OSError):
+            os.utime(self.archive)
+        return said
 
-    def _put(self, tree: Path) -> None:
+    def _check(self, names: Iterable[Path]) -> None:
+        """Sees that nothing would be written through a link, out of the folder.
+
+        Raises:
+            UnpackError: It would.
+        """
+        work = self.work.resolve()
+        for name in names:
+            if (work / name.parent).resolve() != work / name.parent:
+                raise UnpackError(f"its {name} would be written through a link")
+
+    def _put(self, tree: Path, names: Iterable[Path]) -> None:
         put = []
-        for path in sorted(tree.rglob("*")):
-            target = self.work / path.relative_to(tree)
+        for name in names:
+            path, target = tree / name, self.work / name
             if path.is_dir() and not path.is_symlink():
                 target.mkdir(exist_ok=True)
                 continue
             target.unlink(missing_ok=True)
-            if path.is_symlink():
-                target.symlink_to(os.readlink(path))
-                continue
-            target.write_bytes(self.places.into(path.read_bytes()))
-            target.chmod(stat.S_IMODE(path.stat().st_mode))
-            put.append(target)
+            shutil.copy2(path, target, follow_symlinks=False)
+            put += [] if path.is_symlink() else [target]
+        now = _clock(self.work)
         # Equal times: make takes none of them for older than another.
-        now = max((path.stat().st_mtime_ns for path in put), default=0)
         for path in put:
             os.utime(path, ns=(now, now))
+        # What a recipe writes next is newer: many file systems' clocks stand for milliseconds.
+        until = time.monotonic() + 3
+        while _clock(self.work) <= now and time.monotonic() < until:
+            time.sleep(0.001)
 
     def keep(self, log: Path) -> None:
         """Keeps what a run has left, unless that would not be the same elsewhere.
@@ -139,32 +129,39 @@ class Asked:
         """
         after = _signatures(self.work)
         changed = sorted(name for name in after if after[name] != self.before.get(name))
-        if self.before.keys() - after.keys():
+        kinds = [(self.before[name][0], after[name][0]) for name in changed if name in self.before]
+        if self.before.keys() - after.keys() or any(old != new for old, new in kinds):
             return
         try:
-            found = [(f"tree/{name}", *self._member(self.work / name)) for name in changed]
-            _write(self.archive, [("log", self._plain(log), False), *found])
+            found = [(f"tree/{name}", *self._member(name)) for name in changed]
+            members = [("log", self._plain(log), False), *found]
+            if self.unchanged():
+                _write(self.archive, members)
+                _prune(self.archive.parent)
         except _OfThisBuildError:
             return
         except OSError as error:
             print(f"  notice: what configure left is not kept: {error}")
 
-    def _member(self, path: Path) -> tuple[bytes | str | None, bool]:
+    def _member(self, name: str) -> tuple[bytes | str | None, bool]:
         """Content or link's target or None, and whether it is a program."""
-        if path.is_symlink():
+        path = self.work / name
+        kind = path.lstat().st_mode
+        if stat.S_ISLNK(kind):
             target = os.readlink(path)
-            if target.startswith("/"):
+            whole = os.path.normpath(os.path.join(os.path.dirname(name), target))
+            if target.startswith("/") or whole.split("/")[0] == "..":
                 raise _OfThisBuildError
             return target, False
-        if path.is_dir():
+        if stat.S_ISDIR(kind):
             return None, True
-        return self._plain(path), bool(path.stat().st_mode & stat.S_IXUSR)
+        if not stat.S_ISREG(kind):
+            raise _OfThisBuildError
+        return self._plain(path), bool(kind & stat.S_IXUSR)
 
     def _plain(self, path: Path) -> bytes:
-        data = path.read_bytes()
-        found = self.places.out(data)
-        # In a compiled file a path cannot be made longer.
-        if _MARK.encode() in data or self.places.left(found) or (found != data and b"\0" in data):
+        found = self.marks.kept(path.read_bytes())
+        if found is None:
             raise _OfThisBuildError
         return found
 
@@ -183,7 +180,7 @@ class Answers:
         work: The folder of the build, with the source in it.
         home: The build's HOME.
         dependencies: The roots of what it is built against, by name.
-        facts: What else a run depends on, such as the compilers.
+        facts: Says what else a run depends on, such as the compilers and the host.
     """
 
     folder: Path
@@ -191,7 +188,7 @@ class Answers:
     work: Path
     home: Path
     dependencies: Mapping[str, Path]
-    facts: Sequence[str]
+    facts: Callable[[], Sequence[str]]
 
     def ask(self, argv: Sequence[str], env: Mapping[str, str], folder: str) -> Asked | None:
         """What a run of configure would read now.
@@ -204,28 +201,29 @@ class Answers:
         Returns:
             None: nothing can be kept here, nor found.
         """
-        places = self._places()
+        marks = self._marks()
         records = [root / "rezbuild.json" for root in self.dependencies.values()]
-        if not places.plain or not all(record.is_file() for record in records):
+        if not marks.plain or not all(record.is_file() for record in records):
             return None
-        before = _signatures(self.work)
+        before, facts = _signatures(self.work), self.facts()
         total = hashlib.sha256()
         heard = {name: value for name, value in env.items() if not name.startswith(_UNHEARD)}
-        told = [self.facts, list(argv), folder, sorted(heard.items()), sorted(self.dependencies)]
-        total.update(places.out(json.dumps(told).encode()))
+        needs = sorted(self.dependencies)
+        told = [_FORMAT, list(facts), list(argv), folder, sorted(heard.items()), needs]
+        total.update(marks.out(json.dumps(told).encode()))
         for record in records:
             total.update(hashlib.sha256(record.read_bytes()).digest())
         for name in sorted(before):
-            total.update(json.dumps(name).encode() + _content(self.work / name, places))
+            total.update(json.dumps(name).encode() + _content(self.work / name, marks))
         archive = self.folder / f"{self.name}-{total.hexdigest()}.tar.gz"
-        return Asked(archive, self.work, places, before)
+        return Asked(archive, self.work, marks, before, lambda: self.facts() == facts)
 
-    def _places(self) -> Places:
+    def _marks(self) -> Marks:
         folders = {"work": self.work, "home": self.home}
         folders |= {f"need-{name}": root for name, root in self.dependencies.items()}
         # A shell's pwd says where links lead.
         real = {f"real-{name}": path.resolve() for name, path in folders.items()}
-        return Places({**folders, **real})
+        return Marks({**real, **folders}, self.work.parent)
 
 
 def _signatures(root: Path) -> dict[str, tuple[int, ...]]:
@@ -244,14 +242,32 @@ def _signatures(root: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def _content(path: Path, places: Places) -> bytes:
-    if path.is_symlink():
-        data = b"link" + places.out(os.fsencode(os.readlink(path)))
-    elif path.is_dir():
+def _content(path: Path, marks: Marks) -> bytes:
+    kind = path.lstat().st_mode
+    data = b"%o" % (stat.S_IFMT(kind) | kind & stat.S_IXUSR)
+    if stat.S_ISLNK(kind):
+        data += marks.out(os.fsencode(os.readlink(path)))
+    elif stat.S_ISREG(kind):
+        data += marks.out(path.read_bytes())
+    elif stat.S_ISDIR(kind):
         data = b"folder"
-    else:
-        data = b"%o" % (path.stat().st_mode & stat.S_IXUSR) + places.out(path.read_bytes())
     return hashlib.sha256(data).digest()
+
+
+def _clock(folder: Path) -> int:
+    """The time that a file gets which is written now, in ns: a file system's, not the host's."""
+    with tempfile.NamedTemporaryFile(dir=folder) as probe:
+        return os.fstat(probe.fileno()).st_mtime_ns
+
+
+def _prune(folder: Path) -> None:
+    """Removes what has not been used for long, and what killed builds have left."""
+    now = time.time()
+    for path in folder.iterdir():
+        days = 1 if path.is_dir() else _UNUSED
+        with contextlib.suppress(OSError):
+            if now - path.lstat().st_mtime > days * 86400:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _write(archive: Path, members: Iterable[tuple[str, bytes | str | None, bool]]) -> None:

@@ -277,7 +277,7 @@ def _answers(inputs: Inputs, home: Path, work: Path) -> answers.Answers | None:
         work=work,
         home=home,
         dependencies={name: d.root for name, d in inputs.job.dependencies.items()},
-        facts=[tools.description, tools.machine, *host_facts.facts(tools.machine)],
+        facts=lambda: host_facts.facts(tools),
     )
 
 

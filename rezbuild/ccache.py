@@ -2,6 +2,11 @@
 
 No recipe knows of it, and CC stays what it is: links of the compilers' names to ccache stand first
 on the build's PATH. What is built, and its fingerprint, are the same.
+
+ccache knows a compiler's profile: an object that counts (-fprofile-generate) is found in its own
+folder only, as it names the file for its counts, and one compiled by counts (-fprofile-use) where
+those are the same (ccache 4.7, `hash_profile_data_file`). The object's name is not in the key of
+the former: a recipe that compiles one source twice while it counts must set CCACHE_DISABLE.
 """
 
 from __future__ import annotations

@@ -5,41 +5,85 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
-from collections.abc import Iterator
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rezbuild import toolchain
+from rezbuild.toolchain import Toolchain
 
-_INCLUDE = ("/usr/include", "/usr/local/include")
-_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib64")
-# Scripts of CPython and Tcl ask for terminals by these.
-_DEVICES = ("/dev/ptc", "/dev/ptmx")
+_PKG_CONFIG = ("/usr/share/pkgconfig", "/usr/local/share/pkgconfig")
+# What a compiler runs; gcc(1), -print-prog-name.
+_PARTS = ("cc1", "cc1plus", "collect2", "as", "ld")
+# gcc(1) and clang(1) say where they look for headers.
+_SEARCHED = re.compile(r"(?ms)^#include <\.\.\.> search starts here:\n(.*)^End of search list")
 
 
-def facts(machine: str) -> list[str]:
-    """Sums of the libraries, headers and programs by name, size and time; and the kernel.
-
-    Args:
-        machine: As the compiler calls it, ``x86_64-linux-gnu``.
+def facts(tools: Toolchain) -> list[str]:
+    """Sums of the compilers, libraries, headers and programs by name, size and time; the kernel.
 
     Returns:
         Words that are equal where all of it is.
     """
-    places = [*_LIBRARIES, *(f"{place}/{machine}" for place in _LIBRARIES)]
-    places += [f"{place}/pkgconfig" for place in (*places, "/usr/share")]
-    places += toolchain.SYSTEM_PATH.split(":")
+    headers = dict.fromkeys(("/usr/include", "/usr/local/include"))
+    places = dict.fromkeys((*toolchain.SYSTEM_PATH.split(":"), *_PKG_CONFIG))
+    parts = []
+    for compiler, language in ((tools.cc, "c"), (tools.cxx, "c++")):
+        said = _run(compiler, "-v", "-E", "-x", language, os.devnull)
+        found = _SEARCHED.search(said)
+        headers.update(
+            dict.fromkeys(line.strip() for line in (found[1] if found else said).split("\n"))
+        )
+        libraries = re.search(r"(?m)^libraries: =(.*)", _run(compiler, "-print-search-dirs"))
+        for place in libraries[1].split(":") if libraries else ():
+            places.update({place: None, f"{place}/pkgconfig": None})
+        parts.append(_run(compiler, "--version"))
+        parts += [_file(_run(compiler, f"-print-prog-name={part}").strip()) for part in _PARTS]
     total = hashlib.sha256()
-    # /lib and /usr/lib are one folder on most.
-    for folder in dict.fromkeys(os.path.realpath(place) for place in places):
+    for folder in (*_real(places), *_below(_real(headers))):
         total.update(json.dumps([folder, sorted(_entries(folder))]).encode())
-    for place in _INCLUDE:
-        for folder, folders, _ in os.walk(place):
-            folders.sort()
-            total.update(json.dumps([folder, sorted(_entries(folder))]).encode())
     kernel = os.uname()
-    devices = [place for place in _DEVICES if Path(place).exists()]
-    return [total.hexdigest(), kernel.release, kernel.machine, *devices]
+    return [*parts, total.hexdigest(), kernel.release, kernel.machine, *_devices()]
+
+
+def _run(*argv: str) -> str:
+    """All that a compiler says; one that cannot do it says so, the same each time."""
+    env = {"PATH": toolchain.SYSTEM_PATH, "LC_ALL": "C"}
+    done = subprocess.run(
+        argv, env=env, capture_output=True, text=True, errors="replace", check=False
+    )
+    return done.stdout + done.stderr
+
+
+def _file(name: str) -> str:
+    path = toolchain.which(name) or name
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return name
+    return f"{os.path.realpath(path)} {status.st_size} {status.st_mtime_ns}"
+
+
+def _real(places: Iterable[str]) -> list[str]:
+    """Each folder once: /lib and /usr/lib are one on most."""
+    return list(dict.fromkeys(os.path.realpath(place) for place in places if place))
+
+
+def _below(places: Iterable[str]) -> Iterator[str]:
+    """Folders and all below them; those behind links too, each once."""
+    seen: set[str] = set()
+    for place in places:
+        for folder, folders, _ in os.walk(place, followlinks=True):
+            real = os.path.realpath(folder)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders.sort()
+            yield folder
 
 
 def _entries(folder: str) -> Iterator[tuple[str, int, int]]:
@@ -58,3 +102,21 @@ def _entries(folder: str) -> Iterator[tuple[str, int, int]]:
             continue
         if stat.S_ISREG(status.st_mode):
             yield entry.name, status.st_size, status.st_mtime_ns
+
+
+def _devices() -> Iterator[str]:
+    """Of what scripts try: terminals, and shared memory, which semaphores are made in."""
+    for place in ("/dev/ptc", "/dev/ptmx"):
+        if Path(place).exists():
+            yield place
+    try:
+        for descriptor in os.openpty():
+            os.close(descriptor)
+        yield "openpty"
+    except OSError:
+        pass
+    try:
+        with tempfile.TemporaryFile(dir="/dev/shm"):
+            yield "shm"
+    except OSError:
+        pass

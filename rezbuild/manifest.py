@@ -37,6 +37,7 @@ _MODULES = (
     "hardening.py",
     "host_facts.py",
     "manifest.py",
+    "marks.py",
     "host_test.py",
     "howbuilt.py",
     "libraries.py",

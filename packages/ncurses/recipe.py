@@ -22,8 +22,12 @@ LIBRARY_ONLY = (
     "--without-tests",
 )
 
-# configure's own choice (U) writes times and users into the archives.
-ARCHIVER = {"cf_cv_ar_flags": "-crD"}
+ANSWERS = {
+    # configure's own choice (U) writes times and users into the archives.
+    "cf_cv_ar_flags": "-crD",
+    # It tries a terminal, which a builder may not have.
+    "cf_cv_working_poll": "yes",
+}
 
 
 def build(b):
@@ -36,6 +40,8 @@ def build(b):
         f"--prefix={b.prefix}",
         *LIBRARY_ONLY,
         "--enable-widec",
+        # Else the file system of the build decides.
+        "--enable-mixed-case",
         "--with-shared",
         "--with-termlib=tinfo",
         "--enable-pc-files",
@@ -46,7 +52,7 @@ def build(b):
         f"--with-fallbacks={','.join(COMPILED_IN.split())}",
         f"--with-tic-path={first}/progs/tic",
         f"--with-infocmp-path={first}/progs/infocmp",
-        env=ARCHIVER,
+        env=ANSWERS,
     )
     b.make()
     b.install("install.libs", "install.includes", "install.progs")
@@ -74,7 +80,7 @@ def _first(b):
     (b.source / "first").mkdir()
     # They run for a second: compiled in a hurry.
     options = ("--enable-widec", *LIBRARY_ONLY)
-    b.configure("../configure", *options, folder="first", env={"CFLAGS": "-O0", **ARCHIVER})
+    b.configure("../configure", *options, folder="first", env={"CFLAGS": "-O0", **ANSWERS})
     for part in ("include", "ncurses"):
         b.make("-C", f"first/{part}")
     b.make("-C", "first/progs", "tic", "infocmp")

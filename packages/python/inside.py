@@ -127,6 +127,7 @@ def configured(b):
     shutil.copyfile(b.recipe / "freeze.py", b.source / "freeze.py")
     makefile = b.source / "Makefile"
     text = makefile.read_text()
+    _check_modules(text, inside)
     if text.count(LINK) < 1 or text.count(LINK_LIBRARY) != 1:
         raise BuildError(
             "CPython's Makefile links its program or its library in an unknown way",
@@ -137,6 +138,22 @@ def configured(b):
         _marshalled(b.source, b.series)
         text = text.replace(LINK_LIBRARY, LINK_MARSHALLED) + RULES_MARSHALLED
     makefile.write_text(text)
+
+
+def _check_modules(makefile, lines):
+    """A Makefile that make takes for newer than these lines is not made of them.
+
+    Raises:
+        BuildError: Modules would be left out.
+    """
+    made = re.search(r"(?m)^MODBUILT_NAMES=(.*)", makefile)[1].split()
+    wanted = [line.split()[0] for line in lines if line[:1].isalpha() or line[:1] == "_"]
+    missing = sorted(set(wanted) - set(made))
+    if missing:
+        raise BuildError(
+            f"CPython's Makefile was not made with {', '.join(missing)}",
+            advice=["is the clock of the file system right? Then build again"],
+        )
 
 
 def _marshalled(source, series):

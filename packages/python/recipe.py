@@ -1,5 +1,6 @@
 """CPython with the shared libpython, built against what Rez resolved."""
 
+import os
 import re
 import shutil
 
@@ -12,6 +13,21 @@ NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 
 
 # What the compiler's profile is collected from.
 TRAINING = "training.py"
+
+# What debug data calls the folder of the build and the source; python_debug knows the second too.
+WORK = "/rezbuild/work"
+SOURCE = "/rezbuild/source"
+FOLDERS = ("Include", "Modules", "Objects", "Parser", "Programs", "Python")
+
+# What configure tries on the builder. In a chroot or container that has no shared memory, network
+# or terminals, it would make a Python without semaphores, or none at all.
+ANSWERS = {
+    "ac_cv_posix_semaphores_enabled": "yes",
+    "ac_cv_broken_sem_getvalue": "no",
+    "ac_cv_buggy_getaddrinfo": "no",
+    "ac_cv_file__dev_ptmx": "yes",
+    "ac_cv_file__dev_ptc": "no",
+}
 
 # Run by the new interpreter: it is built against what Rez resolved, and not against the host's.
 CHECK = """\
@@ -95,18 +111,34 @@ def _flags(b):
     # left out: it costs 2.5 % of the interpreter's instructions, see docs/hardening.md.
     flags = b.env.pop("CFLAGS").split()
     protection = " ".join(flag for flag in flags if not flag.startswith("-fstack-protector"))
-    # The last one of these that fits counts.
-    mapped = f"-ffile-prefix-map={b.destdir.parent}=. -ffile-prefix-map={b.source}=."
+    mapped = " ".join(_mapped(b.destdir.parent, b.source))
     b.flags(
         OPT=f"-DNDEBUG -fwrapv {'-O3' if b.optimized else '-O2'} -Wall",
-        # Debug data is kept for python_debug, and is found by build-ids. It names the headers of
-        # the dependencies; some modules' code names its file, and setup.py compiles by absolute
-        # paths. LTO writes debug data when it links.
+        # Debug data is kept for python_debug, and is found by build-ids. LTO writes it when it
+        # links.
         CFLAGS_NODIST=f"{protection} -g {mapped}",
         LDFLAGS_NODIST=f"-Wl,--build-id=sha1 {mapped}",
         # To 3.10 uuid.h is looked for by that name.
         CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
     )
+
+
+def _mapped(work, source):
+    """Options by which a source has one name, wherever it lies and however the compiler is told.
+
+    Make says Objects/x.c or ./Modules/x.c, setup.py an absolute path, ccache for either a relative
+    one; headers of dependencies are beside the source. In debug data all names are absolute: with a
+    relative one LTO stores the folder of the build (gcc's lto-streamer-out.c), and an object that
+    ccache gives to another folder would name the first. The last option that fits counts.
+    """
+    up = os.path.relpath(work, source)
+    for place in (f"{work}/", f"{up}/", f"{source}/", "./"):
+        yield f"-fmacro-prefix-map={place}="
+    named = {str(work): WORK, f"{up}/": f"{WORK}/", str(source): SOURCE, "./": f"{SOURCE}/"}
+    for place, name in named.items():
+        yield f"-fdebug-prefix-map={place}={name}"
+    for folder in FOLDERS:
+        yield f"-fdebug-prefix-map={folder}/={SOURCE}/{folder}/"
 
 
 def _environment(b):
@@ -116,6 +148,7 @@ def _environment(b):
         "LD_LIBRARY_PATH": ":".join(str(dependency.lib) for dependency in b.dependencies.values()),
         # It is recorded in what sysconfig says, so it holds no number of jobs.
         "PROFILE_TASK": TRAINING,
+        **ANSWERS,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import types
 from pathlib import Path
 
@@ -206,3 +208,76 @@ def test_the_paths_of_a_table_are_together():
         + paths
         + b"firstsecond"
     )
+
+
+MAPPED = {
+    "Modules/x.c": "#include <low.h>\n#include <stdio.h>\n"
+    "int x(int n) { if (n < 0) puts(__FILE__); return low(n) + n; }\n",
+    "Objects/y.c": "int x(int); int main(int count, char **words) { return x(count); }\n",
+}
+HEADER = "static inline int low(int n) { int i = 0; while (n > i) i += n & 7; return i; }\n"
+
+
+def compiled(recipe, root: Path, modules: str, lto: list[str]) -> Path:
+    """Compiles both files as make, setup.py or ccache would; the folder of the objects."""
+    work, source = root / "work", root / "work/source/Python-3.11.2"
+    for name, text in MAPPED.items():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(text)
+    include = work / "needs/low/include"
+    include.mkdir(parents=True, exist_ok=True)
+    (include / "low.h").write_text(HEADER)
+    spelled = {"ccache": "../../needs/low/include"}.get(modules, str(include))
+    place = {"setup.py": f"{source}/Modules/x.c", "ccache": "Modules/x.c"}
+    flags = [*lto, "-O2", "-g", *recipe._mapped(work, source), f"-I{spelled}"]
+    for path, out in ((place.get(modules, "./Modules/x.c"), "x.o"), ("Objects/y.c", "y.o")):
+        subprocess.run(["gcc", *flags, "-c", path, "-o", out], cwd=source, check=True)
+    return source
+
+
+def linked(recipe, source: Path, objects: Path, lto: list[str]) -> bytes:
+    flags = [*lto, "-O2", "-g", *recipe._mapped(source.parents[1], source), "-Wl,--build-id=sha1"]
+    for name in ("x.o", "y.o"):
+        if objects != source:
+            shutil.copyfile(objects / name, source / name)
+    subprocess.run(["gcc", *flags, "x.o", "y.o", "-o", "program"], cwd=source, check=True)
+    return (source / "program").read_bytes()
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="how it maps is gcc's")
+@pytest.mark.parametrize("lto", [[], ["-flto=2"]], ids=["fast", "lto"])
+def test_an_object_is_the_same_wherever_and_however_it_was_compiled(tmp_path, lto):
+    recipe = loading.load(FOLDER, "recipe.py")
+    places = [tmp_path / "one", tmp_path / "another/and.deeper"]
+    ways = ("make", "setup.py", "ccache")
+    found = {}
+    for place in places:
+        for way in ways:
+            source = compiled(recipe, place, way, lto)
+            found[place, way] = linked(recipe, source, source, lto)
+    # And what ccache gives another folder.
+    given = places[1] / "given/work/source/Python-3.11.2"
+    compiled(recipe, places[1] / "given", "make", lto)
+    first = compiled(recipe, places[0], "ccache", lto)
+    found["given"] = linked(recipe, given, first, lto)
+    assert len(set(found.values())) == 1
+    data = found["given"]
+    assert b"/rezbuild/source" in data
+    assert b"/rezbuild/work/needs/low/include" in data
+    assert str(tmp_path).encode() not in data
+    assert b"\0Modules/x.c\0" in data
+
+
+def test_a_makefile_that_was_not_made_of_the_lines_stops_the_build(inside):
+    lines = ["_struct _struct.c", "#_disabled x.c", "*static*", "math mathmodule.c -lm", ""]
+    inside._check_modules("A=b\nMODBUILT_NAMES=    posix  _struct math\n", lines)
+    with pytest.raises(BuildError, match="was not made with _struct, math"):
+        inside._check_modules("MODBUILT_NAMES=    posix\n", lines)
+
+
+def test_what_configure_tries_is_not_left_to_the_builder():
+    """Without shared memory it would make a Python without semaphores."""
+    recipe = loading.load(FOLDER, "recipe.py")
+    told = recipe._environment(types.SimpleNamespace(dependencies={}))
+    assert told["ac_cv_posix_semaphores_enabled"] == "yes"
+    assert told["ac_cv_broken_sem_getvalue"] == "no"
