@@ -127,21 +127,24 @@ class Asked:
         Args:
             log: What it has printed.
         """
-        after = _signatures(self.work)
-        changed = sorted(name for name in after if after[name] != self.before.get(name))
-        kinds = [(self.before[name][0], after[name][0]) for name in changed if name in self.before]
-        if self.before.keys() - after.keys() or any(old != new for old, new in kinds):
-            return
         try:
-            found = [(f"tree/{name}", *self._member(name)) for name in changed]
-            members = [("log", self._plain(log), False), *found]
-            if self.unchanged():
-                _write(self.archive, members)
-                _prune(self.archive.parent)
+            self._keep(log)
         except _OfThisBuildError:
             return
         except OSError as error:
             print(f"  notice: what configure left is not kept: {error}")
+
+    def _keep(self, log: Path) -> None:
+        after = _signatures(self.work)
+        changed = sorted(name for name in after if after[name] != self.before.get(name))
+        kinds = [(self.before[name][0], after[name][0]) for name in changed if name in self.before]
+        if self.before.keys() - after.keys() or any(old != new for old, new in kinds):
+            raise _OfThisBuildError
+        found = [(f"tree/{name}", *self._member(name)) for name in changed]
+        members = [("log", self._plain(log), False), *found]
+        if self.unchanged():
+            _write(self.archive, members)
+            _prune(self.archive.parent)
 
     def _member(self, name: str) -> tuple[bytes | str | None, bool]:
         """Content or link's target or None, and whether it is a program."""
@@ -177,6 +180,7 @@ class Answers:
     Attributes:
         folder: Where they are.
         name: What is built, with its version.
+        build: The build path, which no file that is kept may name.
         work: The folder of the build, with the source in it.
         home: The build's HOME.
         dependencies: The roots of what it is built against, by name.
@@ -185,6 +189,7 @@ class Answers:
 
     folder: Path
     name: str
+    build: Path
     work: Path
     home: Path
     dependencies: Mapping[str, Path]
@@ -223,7 +228,7 @@ class Answers:
         folders |= {f"need-{name}": root for name, root in self.dependencies.items()}
         # A shell's pwd says where links lead.
         real = {f"real-{name}": path.resolve() for name, path in folders.items()}
-        return Marks({**real, **folders}, self.work.parent)
+        return Marks({**real, **folders}, self.build)
 
 
 def _signatures(root: Path) -> dict[str, tuple[int, ...]]:

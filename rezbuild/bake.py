@@ -274,6 +274,7 @@ def _answers(inputs: Inputs, home: Path, work: Path) -> answers.Answers | None:
     return answers.Answers(
         folder=inputs.settings.cache / answers.FOLDER,
         name=f"{inputs.recipe.name}-{inputs.job.version}",
+        build=inputs.job.build_path,
         work=work,
         home=home,
         dependencies={name: d.root for name, d in inputs.job.dependencies.items()},

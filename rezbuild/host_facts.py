@@ -30,6 +30,9 @@ def facts(tools: Toolchain) -> list[str]:
     """
     headers = dict.fromkeys(("/usr/include", "/usr/local/include"))
     places = dict.fromkeys((*toolchain.SYSTEM_PATH.split(":"), *_PKG_CONFIG))
+    # What ld and pkg-config look into, and gcc does not name.
+    for local in ("lib", "lib64", f"lib/{tools.machine}"):
+        places |= dict.fromkeys((f"/usr/local/{local}", f"/usr/local/{local}/pkgconfig"))
     parts = []
     for compiler, language in ((tools.cc, "c"), (tools.cxx, "c++")):
         said = _run(compiler, "-v", "-E", "-x", language, os.devnull)
@@ -40,7 +43,7 @@ def facts(tools: Toolchain) -> list[str]:
         libraries = re.search(r"(?m)^libraries: =(.*)", _run(compiler, "-print-search-dirs"))
         for place in libraries[1].split(":") if libraries else ():
             places.update({place: None, f"{place}/pkgconfig": None})
-        parts.append(_run(compiler, "--version"))
+        parts += [_run(compiler, "--version"), _file(compiler)]
         parts += [_file(_run(compiler, f"-print-prog-name={part}").strip()) for part in _PARTS]
     total = hashlib.sha256()
     for folder in (*_real(places), *_below(_real(headers))):
@@ -59,7 +62,7 @@ def _run(*argv: str) -> str:
 
 
 def _file(name: str) -> str:
-    path = toolchain.which(name) or name
+    path = (name if "/" in name else toolchain.which(name)) or os.devnull
     try:
         status = Path(path).stat()
     except OSError:

@@ -115,19 +115,22 @@ def configured(b):
     body, _, tests = text.partition("# Test modules")
     lines = body.splitlines()
     inside = [line for line in lines if line.partition(" ")[0] not in FILES]
+    files = [line for line in lines if line not in inside]
     if b.series < (3, 12):
         # setup.py makes the others.
         (modules / "Setup.local").write_text("\n".join([*inside, SETUP_3_11, *_disabled(b)]))
     else:
-        files = [line for line in lines if line not in inside]
         text = "\n".join([*inside, "*shared*", *files, tests])
         (modules / "Setup.stdlib").write_text(text)
-    # It is made of these lines, and must not be made anew after what follows.
-    b.make("Makefile")
+    # It is made of these lines, whatever the clock of the file system says of both, and must not be
+    # made anew after what follows.
+    b.make("-W", f"Modules/Setup.{'local' if b.series < (3, 12) else 'stdlib'}", "Makefile")
     shutil.copyfile(b.recipe / "freeze.py", b.source / "freeze.py")
     makefile = b.source / "Makefile"
     text = makefile.read_text()
-    _check_modules(text, inside)
+    _check_modules(text, "MODBUILT_NAMES", inside)
+    if b.series >= (3, 12):
+        _check_modules(text, "MODSHARED_NAMES", files)
     if text.count(LINK) < 1 or text.count(LINK_LIBRARY) != 1:
         raise BuildError(
             "CPython's Makefile links its program or its library in an unknown way",
@@ -140,19 +143,19 @@ def configured(b):
     makefile.write_text(text)
 
 
-def _check_modules(makefile, lines):
-    """A Makefile that make takes for newer than these lines is not made of them.
+def _check_modules(makefile, variable, lines):
+    """That the Makefile was made of these lines.
 
     Raises:
         BuildError: Modules would be left out.
     """
-    made = re.search(r"(?m)^MODBUILT_NAMES=(.*)", makefile)[1].split()
+    made = re.search(rf"(?m)^{variable}=(.*)", makefile)[1].split()
     wanted = [line.split()[0] for line in lines if line[:1].isalpha() or line[:1] == "_"]
     missing = sorted(set(wanted) - set(made))
     if missing:
         raise BuildError(
-            f"CPython's Makefile was not made with {', '.join(missing)}",
-            advice=["is the clock of the file system right? Then build again"],
+            f"CPython's Makefile was not made with {', '.join(missing)} in {variable}",
+            advice=["packages/python/inside.py says how it should be"],
         )
 
 

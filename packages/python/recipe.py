@@ -130,12 +130,17 @@ def _mapped(work, source):
     one; headers of dependencies are beside the source. In debug data all names are absolute: with a
     relative one LTO stores the folder of the build (gcc's lto-streamer-out.c), and an object that
     ccache gives to another folder would name the first. The last option that fits counts.
+
+    ccache does not heed the values of these options, but their number and order: whoever changes
+    what is called how changes one of those as well.
     """
     up = os.path.relpath(work, source)
-    for place in (f"{work}/", f"{up}/", f"{source}/", "./"):
-        yield f"-fmacro-prefix-map={place}="
-    named = {str(work): WORK, f"{up}/": f"{WORK}/", str(source): SOURCE, "./": f"{SOURCE}/"}
-    for place, name in named.items():
+    works, sources = ([os.path.realpath(place), str(place)] for place in (work, source))
+    for place in (*works, up, *sources, "."):
+        yield f"-fmacro-prefix-map={place}/="
+    named = [(place, WORK) for place in works] + [(f"{up}/", f"{WORK}/")]
+    named += [(place, SOURCE) for place in sources] + [("./", f"{SOURCE}/")]
+    for place, name in named:
         yield f"-fdebug-prefix-map={place}={name}"
     for folder in FOLDERS:
         yield f"-fdebug-prefix-map={folder}/={SOURCE}/{folder}/"

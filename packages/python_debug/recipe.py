@@ -15,6 +15,7 @@ if ! command -v gdb >/dev/null 2>&1; then
 fi
 # By build-ids, so it does not matter where the python stands.
 exec gdb -iex "set debug-file-directory $root/lib/debug:/usr/lib/debug" \
+    -iex "set directories \"$root/share/python-gdb/source\"" \
     -iex "set substitute-path /rezbuild/source \"$root/share/python-gdb/source\"" \
     -iex "source $root/share/python-gdb/python-gdb.py" "$@"
 """

@@ -44,7 +44,8 @@ CHANGES = {
     "a link to nothing": lambda p: (p / "lib/libb.so").symlink_to("nowhere"),
     "a package": lambda p: (p / "lib/pkgconfig/a.pc").touch(),
     "the compiler's version": lambda p: (p / "version").write_text("2"),
-    "the compiler itself": lambda p: (p / "cc1").write_text("12"),
+    "what compiles": lambda p: (p / "cc1").write_text("12"),
+    "the compiler itself": lambda p: (p / "gcc").write_text(COMPILER + "# more\n"),
     "the assembler": lambda p: (p / "as").write_text("12"),
 }
 
