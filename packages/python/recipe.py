@@ -15,8 +15,8 @@ NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 
 TRAINING = "training.py"
 
 # What debug data calls the folder of the build and the source; python_debug knows the second too.
-WORK = "/rezbuild/work"
-SOURCE = "/rezbuild/source"
+WORK = "/usr/src/debug"
+SOURCE = "/usr/src/debug/python"
 FOLDERS = ("Include", "Modules", "Objects", "Parser", "Programs", "Python")
 
 # What configure tries on the builder. In a chroot or container that has no shared memory, network

@@ -16,7 +16,7 @@ fi
 # By build-ids, so it does not matter where the python stands.
 exec gdb -iex "set debug-file-directory $root/lib/debug:/usr/lib/debug" \
     -iex "set directories \"$root/share/python-gdb/source\"" \
-    -iex "set substitute-path /rezbuild/source \"$root/share/python-gdb/source\"" \
+    -iex "set substitute-path /usr/src/debug/python \"$root/share/python-gdb/source\"" \
     -iex "source $root/share/python-gdb/python-gdb.py" "$@"
 """
 
