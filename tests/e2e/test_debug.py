@@ -63,7 +63,7 @@ def test_gdb_shows_a_moved_python(built, repository, tmp_path):
     assert "Breakpoint 1, builtin_id (" in said
     # A line of the source itself.
     assert "builtin_id(PyModuleDef *self, PyObject *v)" in said or "PyLong_FromVoidPtr" in said
-    assert "at ./Python/bltinmodule.c:" in said or "at Python/bltinmodule.c:" in said
+    assert "at /usr/src/debug/python/Python/bltinmodule.c:" in said
     assert " in main " in said or "main (" in said
     for line, name in ((2, "inner"), (4, "outer"), (5, "<module>")):
         assert f'File "{script}", line {line}, in {name}' in said
