@@ -8,7 +8,6 @@ things often: objects, numbers, text, files' formats, and starts.
 """
 
 import argparse
-import array
 import ast
 import asyncio
 import base64
@@ -93,43 +92,6 @@ def matrices():
         for j in range(i, size):
             row[j] = row[j] / (1.0 + row[i]) - product[j][i]
     return product
-
-
-class Image:
-    """A picture of one channel in one flat array, as tools without numpy hold it."""
-
-    def __init__(self, width, height):
-        self.width, self.height = width, height
-        self.pixels = array.array("d", [0.0]) * (width * height)
-
-    def __getitem__(self, at):
-        x, y = at
-        return self.pixels[y * self.width + x]
-
-    def __setitem__(self, at, value):
-        x, y = at
-        self.pixels[y * self.width + x] = value
-
-
-def arrays():
-    image = Image(24, 16)
-    for y in range(1, 15):
-        for x in range(1, 23):
-            image[x, y] = 0.25 * (image[x - 1, y] + image[x, y - 1]) + 0.5 * (x ^ y)
-    pixels, order = image.pixels, array.array("i", range(len(image.pixels)))
-    for i in range(0, len(pixels) - 24, 3):
-        order[i] = order[i + 1] % 7
-        a, b = pixels[i], pixels[i + 24]
-        pixels[i] = a - b * 0.5
-        pixels[i + 24] += a
-    total = 0.0
-    for i in order[::5]:
-        total += pixels[i] * i
-    half, counts = array.array("f", pixels[:100]), array.array("H", bytes(512))
-    for value in half:
-        counts[int(value) & 255] += 1
-    samples = memoryview(pixels).cast("B")
-    return total, max(half), sum(counts), samples[9], struct.unpack_from("<4d", samples, 64)
 
 
 def integers():
@@ -513,7 +475,6 @@ def starts():
 WORKLOADS = {
     vectors: 2000,
     matrices: 1200,
-    arrays: 4000,
     integers: 1600,
     iterate: 800,
     graph: 700,
