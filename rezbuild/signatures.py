@@ -6,10 +6,10 @@ Sigstore vouches with comes with its library.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rezbuild import extras
 from rezbuild.catalogue import Signed
 from rezbuild.errors import CatalogueError, MachineError, SignatureError
 from rezbuild.screen import printable_line
@@ -137,5 +137,5 @@ def _sigstore(archive: Path, signature: Path, signed: Signed) -> str:
 def _lacks(library: str, what: str) -> MachineError:
     return MachineError(
         f"{library}, which verifies {what}, is not installed",
-        advice=[f"{sys.executable} -m pip install {library}", "or install rezbuild[signatures]"],
+        advice=[extras.command("signatures")],
     )

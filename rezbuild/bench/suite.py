@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild import toml
+from rezbuild import extras, toml
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement, interleave
 from rezbuild.errors import CheckError, MachineError, RezbuildError
@@ -249,7 +249,7 @@ def _package(name: str) -> Path:
     if found is None or found.origin is None:
         raise MachineError(
             f"{name} is not installed",
-            advice=[f"{sys.executable} -m pip install pyperformance", "or install rezbuild[bench]"],
+            advice=[extras.command("bench")],
         )
     return Path(found.origin).parent
 

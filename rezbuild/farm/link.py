@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rezbuild import extras
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.settings import Settings
 
@@ -38,7 +39,7 @@ def prepare() -> None:
     except ImportError as error:
         raise MachineError(
             f"a farm needs Dask's distributed, which is not installed here ({error})",
-            advice=["pip install 'rezbuild[farm]' into the Python that Rez runs in"],
+            advice=[extras.command("farm")],
         ) from None
     from rezbuild.farm import pickles  # noqa: PLC0415 (it needs what may be missing)
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from rezbuild import extras
 from rezbuild.errors import MachineError, StoreError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _library() -> _Library:
     except ImportError:
         raise MachineError(
             "REZBUILD_STORE_SIGN and REZBUILD_STORE_TRUST need the library cryptography",
-            advice=["pip install cryptography, into the Python that Rez runs in"],
+            advice=[extras.command("signatures")],
         ) from None
     return _Library(ed25519, serialization, UnsupportedAlgorithm)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openpgp import Signer
 
-from rezbuild import graph, signatures
+from rezbuild import extras, graph, signatures
 from rezbuild.catalogue import Signed
 from rezbuild.errors import CatalogueError, MachineError, SignatureError
 
@@ -214,5 +214,6 @@ def test_without_the_libraries(monkeypatch, archive, tmp_path):
         ("pysequoia", Signed(".asc", (tmp_path / "key",))),
         ("sigstore", sigstore()),
     ):
-        with pytest.raises(MachineError, match=f"-m pip install {library}"):
+        with pytest.raises(MachineError, match=f"{library}, .* is not installed") as caught:
             signatures.check(archive, archive, signed)
+        assert caught.value.advice == (extras.command("signatures"),)
