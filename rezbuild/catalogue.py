@@ -15,7 +15,7 @@ The file says which versions exist, where each can be had and what its bytes are
     [versions."1.3.1"]               # … and here, for one
     sha256 = "…"
     size = 1512791                   # bytes, where known
-    tested = true                    # the project's own tests build it
+    tested = { on = "2026-12-01", host = "debian12", suites = ["check"] }   # `rezbuild.test_records`
     debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
                                                                 # the distribution packed it anew
 
@@ -23,7 +23,8 @@ A package that is made of another one's sources says whose: it has all versions 
 
     versions_of = "python"
     requires = ["python-=={version}"]
-    tested = ["3.11.2"]
+    [tested]
+    "3.11.2" = { on = "2026-12-01", host = "debian12", suites = ["e2e"] }
 """
 
 from __future__ import annotations
@@ -36,8 +37,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rezbuild import toml
+from rezbuild import test_records, toml
 from rezbuild.errors import CatalogueError
+from rezbuild.test_records import Record
 
 FILE_NAME = "sources.toml"
 
@@ -124,7 +126,7 @@ class Release:
         license_files: Patterns of the files in the source that have its text; empty: the
             usual names.
         cpe: Vendor and product in the NVD's dictionary, as ``zlib:zlib``, or "".
-        tested: The project's own tests build it; of the others only the sums are known.
+        tested: Records of its tests; of a version without any, only the sums are known.
         source: The package whose archives and patches these are, where it is another one.
         signed: How upstream signs it; None where no key of upstream's is known.
     """
@@ -135,7 +137,7 @@ class Release:
     requires: tuple[str, ...]
     patches: tuple[str, ...]
     license: str
-    tested: bool = False
+    tested: tuple[Record, ...] = ()
     source: str = ""
     license_files: tuple[str, ...] = ()
     cpe: str = ""
@@ -276,6 +278,16 @@ class _Table:
             raise self.wrong(key, "is not true or false")
         return value
 
+    def tested(self, key: str) -> tuple[Record, ...]:
+        """The records of one version; empty where there are none."""
+        if key not in self.data:
+            return ()
+
+        def wrong(inner: str, reason: str) -> CatalogueError:
+            return self.wrong(".".join(filter(None, (key, inner))), reason)
+
+        return test_records.read(self.data[key], wrong)
+
     def sha256(self) -> str:
         return self.text("sha256", _SHA256, "64 lower-case hex digits")
 
@@ -310,16 +322,16 @@ def _borrowed(top: _Table, folder: Path) -> Recipe:
     if "versions_of" in there.data:
         raise top.wrong("versions_of", f"is {theirs!r}, whose versions are another one's too")
     origin = _recipe(there, place)
-    name, tested = folder.resolve().name, top.texts("tested")
-    unknown = [version for version in tested if version not in origin.releases]
-    if unknown:
-        raise top.wrong("tested", f"holds {unknown[0]!r}, which {theirs} does not have")
+    name, records = folder.resolve().name, top.table("tested")
+    for version in records.data:
+        if version not in origin.releases:
+            raise records.wrong(version, f"is no version of {theirs}")
     releases = {
         version: replace(
             release,
             name=name,
             requires=_requests(top, version),
-            tested=version in tested,
+            tested=records.tested(version),
             source=theirs,
         )
         for version, release in origin.releases.items()
@@ -354,7 +366,7 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
         requires=_requests(entry, version),
         patches=entry.texts("patches"),
         license=entry.text("license"),
-        tested=entry.switch("tested"),
+        tested=entry.tested("tested"),
         license_files=_license_files(entry),
         cpe=entry.text("cpe", _CPE, "a vendor and a product: zlib:zlib")
         if "cpe" in entry.data

@@ -298,7 +298,7 @@ def _add_versions(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = _command(
         parsers,
         "versions",
-        "show the catalogue: versions, where each can be had, what is installed",
+        "show the catalogue: versions, tests, sources, and what is installed",
         "examples:\n"
         "  rezbuild versions openssl\n"
         "  rezbuild versions --outdated       what is installed, or was built against something,\n"
@@ -313,7 +313,11 @@ def _add_versions(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--upstream", action="store_true", help="ask upstream too whether it has newer ones"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument(
+        "--markdown", action="store_true", help="print the page docs/support-matrix.md"
+    )
     _recipes_option(parser)
     parser.set_defaults(command=commands.versions)
 

@@ -126,7 +126,7 @@ def add_version(arguments: argparse.Namespace) -> int:
 
 def versions(arguments: argparse.Namespace) -> int:
     """``rezbuild versions``."""
-    from rezbuild import graph, versions  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild import graph, support_matrix, versions  # noqa: PLC0415 (rez is slow to import)
 
     folder = recipes_folder(arguments)
     recipes, years = graph.recipes(folder), platforms.find(folder)
@@ -141,6 +141,9 @@ def versions(arguments: argparse.Namespace) -> int:
         return _outdated(recipes, [name for name in recipes if name in names], arguments)
     if arguments.upstream:
         raise UsageError("--upstream goes with --outdated")
+    if arguments.markdown:
+        print(support_matrix.page(recipes.values()), end="")
+        return 0
     wanted = [recipe for name, recipe in recipes.items() if name in names]
     rows = versions.rows(wanted, Settings.read())
     if arguments.json:

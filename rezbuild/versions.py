@@ -1,4 +1,4 @@
-"""The catalogue as a table: what there is, where it can be had, what is installed."""
+"""The catalogue as a table: versions, sources, tests, and what is installed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rezbuild import graph, manifest, repository
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.settings import Settings
+from rezbuild.test_records import Record
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Row:
     """One version.
 
     Attributes:
-        tested: The project's own tests build it.
+        tested: Records of its tests; see `rezbuild.test_records`.
         had_from: ``cache``, ``upstream``, ``debian``: what is known of it, nothing is asked.
         installed: Repositories that have it, with its profile; a stale one says so.
     """
@@ -26,7 +27,7 @@ class Row:
     name: str
     version: str
     default: bool
-    tested: bool
+    tested: tuple[Record, ...]
     had_from: tuple[str, ...]
     installed: tuple[str, ...]
 
@@ -50,13 +51,14 @@ def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
 
 def table(rows: Sequence[Row]) -> Table:
     """The rows for a terminal."""
-    shown = Table("package", "version", "", "can be had from", box=None)
+    shown = Table("package", "version", "", "tested on", "sources", box=None)
     shown.add_column("installed in", overflow="fold")
     for row in rows:
         shown.add_row(
             row.name,
             row.version,
-            ", ".join(filter(None, ("default" * row.default, "tested" * row.tested))),
+            "default" * row.default,
+            "\n".join(f"{record.host} {record.on}" for record in row.tested) or "never built",
             ", ".join(row.had_from),
             "\n".join(row.installed),
         )

@@ -42,7 +42,16 @@ GOOD: dict[str, Any] = {
     "signed": {"suffix": ".sigstore", "identity": "me", "issuer": "https://example.invalid"},
     "series": {"1.2": {"license": "MIT"}},
     "versions": {
-        "1.2.3": {"sha256": SUM, "size": 10, "tested": True},
+        "1.2.3": {
+            "sha256": SUM,
+            "size": 10,
+            "tested": {
+                "on": "2026-12-01",
+                "host": "debian12",
+                "profile": ["fast"],
+                "suites": ["e2e"],
+            },
+        },
         "1.1.1w": {
             "sha256": SUM,
             "debian": {"source": "thing", "file": "thing.orig.tar.gz", "sha256": SUM[::-1]},

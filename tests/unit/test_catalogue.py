@@ -10,6 +10,7 @@ from license_expression import get_spdx_licensing
 
 from rezbuild import catalogue, manifest
 from rezbuild.errors import CatalogueError
+from rezbuild.test_records import Record
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 FOLDERS = sorted(path.parent for path in PACKAGES.glob("*/sources.toml"))
@@ -73,9 +74,56 @@ def test_a_series_that_is_wrong(tmp_path, series, reason):
         load(tmp_path, GOOD.replace('[versions."1.2.3"]', series + '[versions."1.2.3"]'))
 
 
-def test_what_is_tested_says_so_itself(tmp_path):
-    recipe = load(tmp_path, GOOD.replace("size = 10", "size = 10\ntested = true"))
-    assert [release.tested for release in recipe.releases.values()] == [True, False]
+RECORD = 'tested = { on = "2026-12-01", host = "debian12", suites = ["e2e", "check"] }'
+OLDER = '{ on = "2026-01-01", host = "el8", compiler = "gcc-14.2", profile = ["optimized"] }'
+READ = Record("2026-12-01", "debian12", suites=("check", "e2e"))
+
+
+def test_a_record_of_tests_belongs_to_its_version(tmp_path):
+    recipe = load(tmp_path, GOOD.replace("size = 10", f"size = 10\n{RECORD}"))
+    assert [release.tested for release in recipe.releases.values()] == [(READ,), ()]
+
+
+def test_records_of_several_hosts_are_read_oldest_first(tmp_path):
+    several = RECORD.replace("{", "[{") + f", {OLDER}]"
+    recipe = load(tmp_path, GOOD.replace("size = 10", f"size = 10\n{several}"))
+    older = Record("2026-01-01", "el8", "gcc-14.2", ("optimized",))
+    assert recipe.release("1.2.3").tested == (older, READ)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (RECORD, "tested = true", "tested is not a table"),
+        (RECORD, "tested = [1]", "tested is not a table"),
+        ('on = "2026-12-01", ', "", "tested.on is not a day"),
+        ("2026-12-01", "2026-13-01", "tested.on is not a day"),
+        ("2026-12-01", "yesterday", "tested.on is not a day"),
+        ("debian12", "Debian 12", "tested.host is not a host's label"),
+        ('host = "debian12", ', "", "tested.host is not a host's label"),
+        ('"e2e"', '"all"', "tested.suites is not a list of names from check"),
+        ('["e2e", "check"]', '"e2e"', "tested.suites is not a list"),
+        ("suites", "suite", "tested.suite is unknown"),
+        ("suites =", 'profile = ["slow"], suites =', "tested.profile is not a list"),
+        ("suites =", 'compiler = "cc", suites =', "tested.compiler is not a compiler"),
+    ],
+)
+def test_a_wrong_record_of_tests_is_named(tmp_path, old, new, reason):
+    text = GOOD.replace("size = 10", f"size = 10\n{RECORD}".replace(old, new))
+    with pytest.raises(CatalogueError, match=re.escape(f"versions.1.2.3.{reason}")):
+        load(tmp_path, text)
+
+
+def test_a_record_of_tests_changes_no_payload(tmp_path):
+    """Its revision stands in the fingerprint: a new record builds nothing anew."""
+    plain = load(tmp_path, GOOD)
+    for name in ("package.py", "recipe.py"):
+        (plain.folder / name).write_text("")
+    revision = manifest.recipe_revision(plain, plain.release("1.2.3"))
+    text = GOOD.replace("size = 10", f"size = 10\n{RECORD}")
+    recorded = catalogue.loads(text, plain.folder)
+    assert recorded.release("1.2.3").tested
+    assert manifest.recipe_revision(recorded, recorded.release("1.2.3")) == revision
 
 
 def test_who_signs(tmp_path):
@@ -157,7 +205,6 @@ WRONG = {
     "patch path": ('license = "Zlib"', 'license = "Zlib"\npatches = ["../a"]', "no plain file"),
     "debian key": ('source = "thing"', 'src = "thing"', r"debian\.src is unknown"),
     "debian file": ("thing_1.1.1w.orig", "../thing_1.1.1w.orig", r"debian\.file is not"),
-    "tested": ("size = 10", 'size = 10\ntested = "yes"', "tested is not true or false"),
     "tested for all": ('license = "Zlib"', 'license = "Zlib"\ntested = true', "tested is unknown"),
     "debug": ('license = "Zlib"', 'license = "Zlib"\ndebug = 1', "debug is not true or false"),
     "unknown field in a request": ('"other-1"', '"other-{x}"', r"requires holds \{x\}; known"),
@@ -187,7 +234,12 @@ def test_what_is_wrong_is_named(tmp_path, case):
     assert caught.value.exit_code == 3
 
 
-BORROWED = 'versions_of = "thing"\nrequires = ["thing-=={version}"]\ntested = ["1.2.3"]\n'
+BORROWED = f"""\
+versions_of = "thing"
+requires = ["thing-=={{version}}"]
+[tested]
+"1.2.3" = {RECORD.partition(" = ")[2]}
+"""
 
 
 def borrow(folder: Path, text: str = BORROWED) -> catalogue.Recipe:
@@ -205,7 +257,7 @@ def test_another_ones_versions(tmp_path):
     found, theirs = more.release("1.2.3"), thing.release("1.2.3")
     assert (found.archives, found.license) == (theirs.archives, theirs.license)
     assert (found.home, theirs.home, found.requires) == ("thing", "thing", ("thing-==1.2.3",))
-    assert [release.tested for release in more.releases.values()] == [True, False]
+    assert [release.tested for release in more.releases.values()] == [(READ,), ()]
 
 
 def test_another_ones_patches(tmp_path):
@@ -224,8 +276,9 @@ def test_another_ones_patches(tmp_path):
         ('"thing"', '"other"', "versions_of is 'other', and there is no"),
         ('"thing"', '"../thing"', "versions_of is not a package's name"),
         ('"thing"', '"thing_more"', "whose versions are another one's too"),
-        ("1.2.3", "7", "tested holds '7', which thing does not have"),
-        ("tested", "default", "default is unknown"),
+        ('"1.2.3"', '"7"', "tested.7 is no version of thing"),
+        ("e2e", "all", "tested.1.2.3.suites is not a list"),
+        ("[tested]", "[default]", "default is unknown"),
         ("{version}", "{name}", "known: version, series"),
     ],
 )
