@@ -15,7 +15,7 @@ The file says which versions exist, where each can be had and what its bytes are
     [versions."1.3.1"]               # … and here, for one
     sha256 = "…"
     size = 1512791                   # bytes, where known
-    tested = { on = "2026-12-01", host = "debian12", suites = ["check"] }   # `rezbuild.test_records`
+    tested = { on = "2026-12-01", host = "debian12", suites = ["check"] }   # see `test_records`
     debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
                                                                 # the distribution packed it anew
 
