@@ -20,6 +20,17 @@ assert ssl.HAS_TLSv1_3 and ssl.HAS_SNI and ssl.HAS_ALPN
 assert context.get_ciphers(), "no ciphers"
 print(f"{ssl.OPENSSL_VERSION}, {len(context.get_ciphers())} ciphers")
 """,
+    "DER certificates": """\
+import os, ssl
+with open(os.environ["TRIAL_CERTIFICATE"], encoding="ascii") as stream:
+    pem = stream.read()
+der = ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN CERTIFICATE"):])
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+# Two of them: _ssl.c asks OpenSSL for more until the data ends.
+context.load_verify_locations(cadata=der + der)
+assert context.get_ca_certs(binary_form=True) == [der]
+print("load_verify_locations(cadata=<bytes>)")
+""",
     "hashes": """\
 import hashlib, zlib
 for name in sorted(hashlib.algorithms_guaranteed):
