@@ -130,7 +130,10 @@ def configured(b):
     text = makefile.read_text()
     _check_modules(text, "MODBUILT_NAMES", inside)
     if b.series >= (3, 12):
-        _check_modules(text, "MODSHARED_NAMES", files)
+        # The host may have what a disabled module needs: Setup.stdlib has its line all the same.
+        disabled = " ".join(_disabled(b)).split()
+        built = [line for line in files if line.partition(" ")[0] not in disabled]
+        _check_modules(text, "MODSHARED_NAMES", built)
     if text.count(LINK) < 1 or text.count(LINK_LIBRARY) != 1:
         raise BuildError(
             "CPython's Makefile links its program or its library in an unknown way",
@@ -164,19 +167,23 @@ def _marshalled(source, series):
     text, makefile = ((source / file).read_text() for file in ("Python/frozen.c", "Makefile"))
     names = re.findall(r"(?m)^\t\tPython/frozen_modules/(\S+)\.h", makefile)
     text = re.sub(r"(?m)^extern PyObject \*_Py_get_.*\n", "", text)
-    text, found = re.subn(
-        r"NULL, 0, (\w+), GET_CODE\((\w+)\)",
-        r"_Py_M__\2, (int)sizeof(_Py_M__\2), \1, NULL",
-        text,
-    )
-    included = "".join(f'#include "frozen_modules/{name}.h"\n' for name in names)
+    # 3.12: {"abc", _Py_M__abc, (int)sizeof(_Py_M__abc), false, GET_CODE(abc)}
+    pattern, replacement = r"GET_CODE\(\w+\)\}", "NULL}"
+    if series < (3, 12):
+        # 3.11: {"abc", NULL, 0, false, GET_CODE(abc)}, without the bytes of marshal
+        pattern = r"NULL, 0, (\w+), GET_CODE\((\w+)\)"
+        replacement = r"_Py_M__\2, (int)sizeof(_Py_M__\2), \1, NULL"
+    text, found = re.subn(pattern, replacement, text)
     begin = "/* Includes for frozen modules: */\n"
     if not found or begin not in text:
         raise BuildError(
             "Python/frozen.c is not as it is known",
             advice=["packages/python/inside.py says what becomes of it"],
         )
-    text = text.replace(begin, begin + included) + NO_STATIC_OBJECTS
+    if series < (3, 12):
+        included = "".join(f'#include "frozen_modules/{name}.h"\n' for name in names)
+        text = text.replace(begin, begin + included)
+    text += NO_STATIC_OBJECTS
     if series >= (3, 12):
         text += NO_STATIC_OBJECTS_3_12
     (source / "Python/frozen_plain.c").write_text(text)

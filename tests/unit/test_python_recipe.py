@@ -170,26 +170,41 @@ def inside():
     return loading.load(FOLDER, "recipe.py").inside
 
 
-FROZEN_C = """\
+FROZEN_C_3_11 = """\
 /* Includes for frozen modules: */
 extern PyObject *_Py_get_site_toplevel(void);
 static const struct _frozen bootstrap_modules[] = {
     {"site", NULL, 0, false, GET_CODE(site)},
 };
 """
+FROZEN_C_3_12 = """\
+/* Includes for frozen modules: */
+#include "frozen_modules/site.h"
+extern PyObject *_Py_get_site_toplevel(void);
+static const struct _frozen bootstrap_modules[] = {
+    {"site", _Py_M__site, (int)sizeof(_Py_M__site), false, GET_CODE(site)},
+};
+"""
 
 
-@pytest.mark.parametrize(("series", "defined"), [((3, 11), False), ((3, 12), True)])
-def test_libpython_without_static_objects_lacks_no_name(inside, tmp_path, series, defined):
-    """What deepfreeze.c of 3.12 defines besides, and codeobject.c reads."""
+@pytest.mark.parametrize(
+    ("series", "frozen", "defines_version"),
+    [((3, 11), FROZEN_C_3_11, False), ((3, 12), FROZEN_C_3_12, True)],
+)
+def test_frozen_modules_of_libpython_are_bytes_of_marshal(
+    inside, tmp_path, series, frozen, defines_version
+):
+    """deepfreeze.c of 3.12 also defines _Py_next_func_version, which codeobject.c reads."""
     (tmp_path / "Python").mkdir()
-    (tmp_path / "Python/frozen.c").write_text(FROZEN_C)
+    (tmp_path / "Python/frozen.c").write_text(frozen)
     (tmp_path / "Makefile").write_text("\t\tPython/frozen_modules/site.h \\\n")
     inside._marshalled(tmp_path, series)
     text = (tmp_path / "Python/frozen_plain.c").read_text()
-    assert '#include "frozen_modules/site.h"' in text
+    assert text.count('#include "frozen_modules/site.h"') == 1
+    assert '{"site", _Py_M__site, (int)sizeof(_Py_M__site), false, NULL}' in text
+    assert "_Py_get_site_toplevel" not in text
     assert "void _Py_Deepfreeze_Fini(void) {}" in text
-    assert ("uint32_t _Py_next_func_version = 1;" in text) is defined
+    assert ("uint32_t _Py_next_func_version = 1;" in text) is defines_version
 
 
 def test_the_paths_of_a_table_are_together():
