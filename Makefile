@@ -51,7 +51,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit -n 2
+	$(BIN)/python -m pytest tests/unit tests/security -n 2
 
 e2e: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/e2e -m 'not matrix' $(BESIDE)

@@ -15,9 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import Timeout
-
-from rezbuild import locks
+from rezbuild import locks, safe_files
 from rezbuild.catalogue import DistributionFile
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
@@ -106,7 +104,7 @@ class SourceArchive:
         machine = _run("apt-config", "dump").stdout.splitlines()
         lines = [line for line in machine if line.startswith("Acquire::")]
         lines += [f'{key} "{value}";' for key, value in own.items()]
-        self._conf.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        safe_files.replace(self._conf, ("\n".join(lines) + "\n").encode())
 
     def _keyrings(self) -> Path:
         """A folder of all keys the machine has for archives.
@@ -148,7 +146,7 @@ class SourceArchive:
         if not entries:
             raise FetchError("the apt of this machine knows no archive")
         self._say(f"  reading the source lists of {len(entries)} suites (some 50 MB, now and then)")
-        self._sources.write_text("".join(entries), encoding="utf-8")
+        safe_files.replace(self._sources, "".join(entries).encode())
         # It fails when a single suite is not offered: what counts is which lists have arrived.
         done = self._apt("update", "-q")
         if not self._lists():
@@ -214,16 +212,8 @@ def one_at_a_time(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
     Raises:
         OSError: The lock file cannot be written.
     """
-    turn = locks.at(lock, say)
-    try:
-        turn.acquire(timeout=0)
-    except Timeout:
-        say(f"  waiting for another rezbuild, which holds {lock}")
-        turn.acquire()
-    try:
+    with locks.at(lock, say):
         yield
-    finally:
-        turn.release()
 
 
 def _search(index: bytes, file: str, sha256: str) -> str:

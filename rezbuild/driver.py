@@ -14,8 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 import rezbuild
 from rezbuild import (
     jobserver,
@@ -98,7 +96,7 @@ class Driver:
         self.identities: dict[tuple[str, str], str] = {}
         self.reasons: dict[tuple[str, str], str] = {}
         self.profiles: dict[tuple[str, str], str] = {}
-        self.locks: dict[tuple[str, str], FileLock] = {}
+        self.locks: dict[tuple[str, str], locks.Lock] = {}
         self.jobs = settings.jobs or repository.jobs()
         # For what Rez's processes are given besides; there while a plan is run.
         self.folder = Path()
@@ -202,12 +200,9 @@ class Driver:
 
     def lock(self, step: Step) -> bool:
         """Sees that nobody else builds this version into this repository; whether nobody does."""
-        folder = staged.share(self.repository / staged.FOLDER, self.repository)
-        lock = locks.at(folder / f"{step.package}.lock", self.view.say)
-        try:
-            # Not waited for: two runs could have what the other one waits for.
-            lock.acquire(timeout=0)
-        except Timeout:
+        lock = staged.open_lock(self.repository, step.package, self.view.say)
+        # Not waited for: two runs could have what the other one waits for.
+        if not lock.take():
             return False
         self.locks[step.key] = lock
         # Whoever held the lock may have built it.

@@ -14,9 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from filelock import Timeout
-
-from rezbuild import locks
+from rezbuild import locks, safe_files
 from rezbuild.errors import MachineError
 from rezbuild.graph import Step
 from rezbuild.schedule import by_size
@@ -116,12 +114,15 @@ class Durations:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             lock = locks.at(self._file.with_suffix(".lock"), self._say)
-            with lock.acquire(timeout=_PATIENCE):
+            lock.acquire(limit=_PATIENCE)
+            try:
                 # Others may have written since.
                 kept = _read(self._file)
                 kept.pop(record.key, None)
                 _write(self._file, [*kept.values(), record][-_MOST:])
-        except (OSError, Timeout, MachineError) as error:
+            finally:
+                lock.release()
+        except (OSError, MachineError) as error:
             self._say(f"notice: how long {step} took is not recorded in {self._file}: {error}")
 
     def _rate(self, host: str) -> float:
@@ -143,9 +144,7 @@ def _scaled(record: Record, size: int, profile: str) -> float:
 def _read(file: Path) -> dict[tuple[str, str, str, str], Record]:
     """The records by key, oldest first; what cannot be read is left out."""
     try:
-        if file.stat().st_size > _LARGEST:
-            return {}
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(safe_files.read(file, _LARGEST))
         builds = data["builds"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return {}
@@ -166,7 +165,4 @@ def _records(builds: Sequence[Any]) -> Iterator[Record]:
 
 def _write(file: Path, records: Sequence[Record]) -> None:
     text = json.dumps({"builds": [asdict(record) for record in records]}, indent=0) + "\n"
-    # One name: under the lock, nobody else writes it.
-    arriving = file.with_suffix(".new")
-    arriving.write_text(text, encoding="utf-8")
-    arriving.replace(file)
+    safe_files.replace(file, text.encode())

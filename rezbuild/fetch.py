@@ -24,7 +24,7 @@ from urllib.request import url2pathname
 from rich.console import Console
 from rich.filesize import decimal
 
-from rezbuild import locks, trust
+from rezbuild import locks, safe_files, trust
 from rezbuild.catalogue import Archive, DistributionFile, Release
 from rezbuild.debian import SourceArchive, one_at_a_time
 from rezbuild.download import Part, Web
@@ -163,7 +163,7 @@ class Fetcher:
             self._say(f"fetch {file} from {route.name}")
             # What another server has left is of no use: no sum says whether it fits.
             target.unlink(missing_ok=True)
-            with target.open("a+b") as opened:
+            with safe_files.resume(target) as opened:
                 part = Part(opened, route.archive)
                 with part.shown(self._console):
                     source = route.get(part)
@@ -354,7 +354,7 @@ def _part(target: Path, archive: Archive) -> Iterator[Part]:
     """
     path = target.with_name(f"{target.name}{_owner(target.parent)}.part")
     try:
-        with path.open("a+b") as file:
+        with safe_files.resume(path) as file:
             part = Part(file, archive)
             if archive.size is not None and part.size >= archive.size and not part.is_right():
                 part.restart()
@@ -380,7 +380,7 @@ def _copy(source: Path, target: Path) -> None:
     _sweep(target)
     path = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with path.open("wb") as file, source.open("rb") as original:
+        with safe_files.create(path) as file, source.open("rb") as original:
             shutil.copyfileobj(original, file)
             _flush(file)
         path.replace(target)

@@ -130,8 +130,9 @@ class Lanes:
             else:
                 timeline.write(shown, file)
             self.view.say(f"timeline: {file}")
-        except MachineError as error:  # the builds are what counts
-            self.view.say(f"notice: there is no timeline: {error.message}")
+        except (MachineError, OSError) as error:  # the builds have ended well
+            why = error if isinstance(error, MachineError) else MachineError.of(error)
+            self.view.say(f"notice: there is no timeline: {why.message}")
 
     def is_done(self, step: Step) -> bool:
         """See `rezbuild.parallel.Work`, as for all of these."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rezbuild import host_test
+from rezbuild import host_test, safe_files
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import CatalogueError
 from rezbuild.sums import sha256
@@ -147,7 +147,7 @@ def read_contents(payload: Path) -> dict[str, int | str] | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(safe_files.read(path))
     except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

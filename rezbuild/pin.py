@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from rez.version import Version
 
-from rezbuild import catalogue, signatures, toml
+from rezbuild import catalogue, safe_files, signatures, toml
 from rezbuild.catalogue import Recipe, Release, Signed
 from rezbuild.errors import CatalogueError, ChecksumError, FetchError, UsageError
 from rezbuild.fetch import Fetched, Fetcher
@@ -266,13 +265,7 @@ def _replace(path: Path, before: bytes, after: bytes) -> None:
     """Puts the new text in the place of the old one, in one step."""
     if path.read_bytes() != before:
         raise CatalogueError(f"{path} was changed meanwhile", advice=["run it again"])
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(after)
-        part.chmod(path.stat().st_mode & 0o777)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    safe_files.replace(path, after, path.stat().st_mode & 0o777)
 
 
 def _diff(path: Path, before: str, after: str) -> str:

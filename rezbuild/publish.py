@@ -90,24 +90,62 @@ def _move(staging: Path, target: Path) -> None:
 
 
 def swap(arrived: Path, target: Path, aside: Path) -> Path | None:
-    """Puts ``arrived`` at ``target``, at no moment nothing where that is possible.
+    """Put ``arrived`` at ``target``, at no moment nothing where that is possible.
 
     Returns:
-        Where that is now what stood there: at ``arrived``, or at ``aside`` where the file system
-        cannot exchange two names; None where nothing did.
+        Where the replaced folder is now: at ``arrived``, or at ``aside`` where the file system
+        cannot exchange two names; None where there was none.
     """
     if not target.exists():
         arrived.rename(target)
         return None
+    # A power failure must not leave the names of the new files without their contents.
+    _sync_disk(arrived)
     if exchange(arrived, target):
+        sync_folder(target.parent)
         return arrived
-    target.rename(aside)
+    _move_aside(target, aside)
+    sync_folder(aside.parent)
     try:
         arrived.rename(target)
     except OSError:
         aside.rename(target)
         raise
+    sync_folder(target.parent)
     return aside
+
+
+def _move_aside(target: Path, aside: Path) -> None:
+    """Rename a folder; copy it where it is on a lower layer of an overlay, which has no rename."""
+    try:
+        target.rename(aside)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        partial = aside.with_name(f".{aside.name}")
+        shutil.copytree(target, partial, symlinks=True)
+        _sync_disk(partial)
+        partial.rename(aside)
+        shutil.rmtree(target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, as far as the file system can."""
+    with contextlib.suppress(OSError):
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _sync_disk(folder: Path) -> None:
+    """Write the disk of a folder: syncfs(2), which is faster than fsync(2) of each file."""
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        ctypes.CDLL(None).syncfs(number)
+    finally:
+        os.close(number)
 
 
 def exchange(one: Path, other: Path) -> bool:

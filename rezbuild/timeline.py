@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import rezbuild
-from rezbuild import gantt
+from rezbuild import gantt, safe_files
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.gantt import Bar, Timeline
 from rezbuild.graph import Job, Step
@@ -161,9 +161,9 @@ def write(timeline: Timeline, file: Path) -> None:
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(gantt.svg(timeline), encoding="utf-8")
+        safe_files.replace(file, gantt.svg(timeline).encode())
         text = json.dumps(as_data(timeline), indent=1) + "\n"
-        file.with_suffix(".json").write_text(text, encoding="utf-8")
+        safe_files.replace(file.with_suffix(".json"), text.encode())
     except OSError as error:
         raise MachineError.of(error) from None
 
@@ -180,7 +180,9 @@ def keep(timeline: Timeline, cache: Path) -> Path:
     folder = cache / FOLDER
     name = time.strftime("%Y-%m-%d-%H%M%S", time.localtime(timeline.began))
     names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
-    file = next(f for f in (folder / f"{n}.svg" for n in names) if not f.exists())
+    # The last one is replaced.
+    file = next((f for n in names if not os.path.lexists(f := folder / f"{n}.svg")), None)
+    file = file or folder / f"{names[-1]}.svg"
     write(timeline, file)
     _prune(folder)
     return file

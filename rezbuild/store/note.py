@@ -11,10 +11,12 @@ import contextlib
 import json
 from pathlib import Path
 
-from rezbuild import tree
+from rezbuild import safe_files, tree
 from rezbuild.errors import StoreError
 
 NAME = "rezbuild.key"
+# Bytes. A real one has less than two hundred.
+_MOST = 1000
 
 
 class Note:
@@ -58,12 +60,12 @@ class Note:
         self._file.unlink(missing_ok=True)
 
     def _write(self, key: str, payload: str) -> None:
-        self._file.write_text(json.dumps([key, payload]), encoding="utf-8")
+        safe_files.replace(self._file, json.dumps([key, payload]).encode())
 
     def _read(self) -> list[str]:
         try:
-            said = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            said = json.loads(safe_files.read(self._file, _MOST))
+        except (OSError, ValueError, RecursionError):
             return []
         return said if isinstance(said, list) else []
 

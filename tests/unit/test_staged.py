@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import platform
 import signal
 import stat
 import subprocess
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import publish, staged
+from rezbuild import publish, safe_files, staged
 
 NAME = "thing-1.0"
 PLACE = Path("thing/1.0")
@@ -76,7 +78,7 @@ def test_the_old_one_is_replaced(repository, monkeypatch, exchange, keep):
     assert (repository / PLACE / "file").read_text() == "second"
     kept = list((repository / staged.FOLDER / "old").glob("*"))
     assert [(path / "file").read_text() for path in kept] == (["first"] if keep else [])
-    assert not (repository / staged.FOLDER / "swapping" / NAME).exists()
+    assert not list((repository / staged.FOLDER / "swapping").iterdir())
 
 
 def test_what_was_replaced_goes_after_a_week(repository):
@@ -95,7 +97,7 @@ def test_killed_between_two_renames(repository):
     replace(repository, "first")
     code = (
         "import os, pathlib, signal, sys\n"
-        "from rezbuild import publish, staged\n"
+        "from rezbuild import publish, safe_files, staged\n"
         "repository, place = pathlib.Path(sys.argv[1]), pathlib.Path('thing/1.0')\n"
         "publish.exchange = lambda *_: False\n"
         "rename = pathlib.Path.rename\n"
@@ -122,7 +124,7 @@ def test_killed_between_two_renames(repository):
 def test_what_was_removed_meanwhile_does_not_come_back(repository):
     replace(repository, "first")
     replace(repository, "second", keep=True)
-    staged._remove(repository / PLACE)
+    safe_files.remove(repository / PLACE)
     with staged.locked(repository, NAME, print):
         assert not (repository / PLACE).exists()
 
@@ -134,10 +136,10 @@ def test_whoever_may_write_into_the_repository_may_build_there(repository):
         replace(repository, "first")
     finally:
         os.umask(umask)
-    for folder in (repository / staged.FOLDER, repository / "thing"):
-        assert stat.S_IMODE(folder.stat().st_mode) == 0o2775
+    assert stat.S_IMODE((repository / "thing").stat().st_mode) == 0o2775
+    assert stat.S_IMODE((repository / staged.FOLDER).stat().st_mode) == 0o2770
     (lock,) = (repository / staged.FOLDER).glob("*.lock")
-    assert stat.S_IMODE(lock.stat().st_mode) == 0o666
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o660
 
 
 def test_who_waits_says_so(repository):
@@ -155,15 +157,16 @@ def test_who_waits_says_so(repository):
         assert holder.stdout.readline() == b"held\n"
         with staged.locked(repository, NAME, said.append):
             pass
-    assert said == [f"{NAME}: waiting for another build of it into {repository}"]
+    (line,) = said
+    assert line.startswith(f"{NAME}: waiting for another build of it into {repository} (process ")
+    assert f"process {holder.pid} of {getpass.getuser()} on {platform.node()}" in line
 
 
 def test_what_killed_builds_of_other_packages_left_is_cleared_too(repository):
     """But not what is at work, and what was taken away comes back."""
     folder = repository / staged.FOLDER
     make(folder / "staged" / NAME / "killed", "half made")
-    make(folder / "swapping" / "other-1" / "payload", "old")
-    (folder / "swapping/other-1/place").write_text("other/1")
+    make(folder / "swapping" / "other-1.abc" / "other%2F1", "old")
     (repository / "other").mkdir()
     with staged.locked(repository, "third-1", print), staged.stage(repository, "third-1") as stage:
         staged.tidy(repository, print)

@@ -1,0 +1,149 @@
+"""Files and folders in places where other users may write.
+
+Whoever can write a folder can put a link, a FIFO or a device at a name that rezbuild is going to
+use. So these functions never follow a link at the last part of a path, never write into a file
+that is there already, and read regular files only, up to a limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+# Bytes. The largest record of a payload, the list of a python's files, has less than a megabyte.
+MOST = 32 << 20
+
+
+def read(path: Path, most: int = MOST) -> bytes:
+    """Return the content of a regular file that has at most ``most`` bytes.
+
+    Raises:
+        OSError: The file cannot be read, is a link, a FIFO or a device, or is larger.
+    """
+    # Without O_NONBLOCK, opening a FIFO waits for its writer.
+    number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with open(number, "rb") as file:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
+    return data
+
+
+def create(path: Path, mode: int = 0o644) -> BinaryIO:
+    """Open a new file for writing.
+
+    Raises:
+        OSError: The name is taken, also by a link that leads nowhere.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(os.open(path, flags, mode), "wb")
+
+
+def resume(path: Path) -> BinaryIO:
+    """Open a file for reading and appending; it is made where it is not there.
+
+    Raises:
+        OSError: The path is that of a link, of a FIFO or a device, or of a file with two names.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    number = os.open(path, flags, 0o644)
+    status = os.fstat(number)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+        os.close(number)
+        raise OSError(errno.EINVAL, "it is not a regular file with one name", str(path))
+    return open(number, "a+b")
+
+
+def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file under a name of this process, then rename it to ``path``.
+
+    A link at ``path`` is replaced; the file that it leads to is not touched.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(number, "wb") as file:
+            file.write(data)
+            os.fchmod(number, mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a tree, as far as it belongs to the caller.
+
+    Folders of the caller's are made writable first. Links are removed and never followed. Folders
+    of other users stay as they are, with all that is in them.
+    """
+    with contextlib.suppress(OSError):
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _remove(parent, path.name)
+        finally:
+            os.close(parent)
+
+
+def _remove(parent: int, name: str) -> None:
+    # O_PATH opens a folder whose mode forbids to read it.
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        folder = os.open(name, flags, dir_fd=parent)
+    except NotADirectoryError:
+        os.unlink(name, dir_fd=parent)
+        return
+    try:
+        status = os.fstat(folder)
+        if status.st_uid != os.geteuid():
+            return
+        if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+            # chmod(2) of this very folder, whatever its name leads to by now.
+            os.chmod(f"/proc/self/fd/{folder}", stat.S_IRWXU)
+        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            for inner in os.listdir(listed):
+                with contextlib.suppress(OSError):
+                    _remove(listed, inner)
+        finally:
+            os.close(listed)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=parent)
+
+
+@contextlib.contextmanager
+def open_folder(root: Path, *names: str) -> Iterator[int]:
+    """A descriptor of a folder below ``root``, which is reached through no link.
+
+    Raises:
+        OSError: A name is that of a link or is not there.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    folder = os.open(root, flags)
+    try:
+        for name in names:
+            above, folder = folder, os.open(name, flags | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(above)
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def is_own_folder(path: Path) -> bool:
+    """Whether a path is a folder of the caller's, and no link."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()

@@ -1,0 +1,78 @@
+"""Two users: the tests are the builder, and another user attacks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# nobody, on every distribution.
+ATTACKER = 65534
+# A Python that the other user can run, wherever the checkout is.
+_SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
+
+
+class Attacker:
+    """Runs code as a user without any rights of the builder's."""
+
+    def _argv(self, code: str, *arguments: object) -> list[str]:
+        user = ["setpriv", f"--reuid={ATTACKER}", f"--regid={ATTACKER}", "--clear-groups"]
+        return [*user, _SYSTEM_PYTHON, "-I", "-c", code, *map(str, arguments)]
+
+    def run(self, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run code to its end; the test fails where the code does."""
+        done = subprocess.run(
+            self._argv(code, *arguments), capture_output=True, text=True, check=False, cwd="/"
+        )
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def start(self, code: str, *arguments: object) -> subprocess.Popen[str]:
+        """Start code, which prints a line when it is ready."""
+        running = subprocess.Popen(
+            self._argv(code, *arguments), stdout=subprocess.PIPE, text=True, cwd="/"
+        )
+        assert running.stdout is not None
+        running.stdout.readline()
+        return running
+
+
+@pytest.fixture
+def attacker() -> Attacker:
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("two users need root and setpriv")
+    return Attacker()
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that every user can enter."""
+    with tempfile.TemporaryDirectory(prefix="rezbuild-security-") as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def repository(place: Path) -> Path:
+    """A repository that every user can write, as a group's is for its members."""
+    folder = place / "repository"
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder
+
+
+@pytest.fixture
+def home(place: Path) -> Path:
+    """A folder of the builder's that nobody else can write."""
+    folder = place / "home"
+    folder.mkdir()
+    (folder / "file").write_text("precious")
+    folder.chmod(0o755)
+    return folder
