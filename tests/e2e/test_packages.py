@@ -22,10 +22,12 @@ pytestmark = pytest.mark.e2e
 # By package: the modules of pkg-config that it has.
 MODULES = {
     "bzip2": ["bzip2"],
+    "expat": ["expat"],
     "gdbm": ["gdbm"],
     "libffi": ["libffi"],
     "libuuid": ["uuid"],
     "libxcrypt": ["libcrypt", "libxcrypt"],
+    "mpdecimal": ["libmpdec"],
     "ncurses": ["formw", "menuw", "ncursesw", "panelw", "tinfo"],
     "readline": ["history", "readline"],
     "sqlite": ["sqlite3"],
@@ -186,10 +188,12 @@ def test_only_what_a_package_needs_is_in_it(moved, name):
 
 PROGRAMS = {
     "bzip2": (),
+    "expat": (),
     "gdbm": ("-lgdbm_compat",),
     "libffi": (),
     "libuuid": (),
     "libxcrypt": (),
+    "mpdecimal": (),
     "sqlite": (),
     "readline": (),
     "xz": (),
