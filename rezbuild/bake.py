@@ -177,7 +177,7 @@ def _steps(
     bundled = _relocate(build, patchelf)
     if hasattr(recipe, "finish"):
         recipe.finish(build)
-    host_test.write(build.payload, inputs.recipe.folder)
+    host_test.write(build.payload, inputs.recipe.folder, build.version)
     parts = recipe.parts(build) if hasattr(recipe, "parts") else ()
     _bill(inputs, fetched, build, parts, bundled)
     how = howbuilt.record(build, {**_places(build), build.destdir.parent: "/rezbuild/work"})
@@ -376,7 +376,7 @@ def _write(payload: Path, record: Mapping[str, Any], places: Sequence[Path]) -> 
     """
     manifest.write(payload, record)
     manifest.write_contents(payload)
-    for name in (manifest.MANIFEST, manifest.CONTENTS):
+    for name in manifest.RECORDS:
         data = (payload / name).read_bytes()
         named = [*Places(places).in_data(data, text=True), *filter(None, [neutral(data)])]
         if named:

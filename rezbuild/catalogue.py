@@ -9,12 +9,15 @@ The file says which versions exist, where each can be had and what its bytes are
     file = "zlib-{version}.tar.gz"   # upstream's archive
     urls = ["https://…/{file}"]      # tried in this order
     requires = ["ncurses-6"]         # Rez requests of what it is built against
+    version_in = { file = "VERSION", text = "{version}" }   # in the source, where the name of its
+                                                            # top folder does not say the version
     [series."1.2"]                   # each key above but default may stand here, for the versions
     patches = ["old.patch"]          # that begin so
     signed = { suffix = ".asc", by = ["…"] }   # by which keys; their files stand in keys/
     [versions."1.3.1"]               # … and here, for one
     sha256 = "…"
     size = 1512791                   # bytes, where known
+    signed_on = "2024-01-22"         # the day of upstream's signature, by add-version
     tested = { on = "2026-12-01", host = "debian12", suites = ["check"] }   # see `test_records`
     debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
                                                                 # the distribution packed it anew
@@ -53,12 +56,14 @@ _CPE = re.compile(r"[a-z0-9._~-]+:[a-z0-9._~-]+")
 _REQUEST = re.compile(r"[a-z][a-z0-9_]*(-[0-9A-Za-z.+<>=,|]+)?")
 # OpenPGP, of version 4 and 6.
 _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,9}){1,2}")
 _SHARED = {
     *("license", "license_files", "cpe", "file", "urls", "requires", "patches", "signed"),
+    "version_in",
 }
 _TOP = _SHARED | {"default", "profiled", "debug", "series", "versions"}
-_ENTRY = _SHARED | {"sha256", "size", "debian", "tested"}
+_ENTRY = _SHARED | {"sha256", "size", "debian", "tested", "signed_on"}
 _DEBIAN = {"source", "file", "sha256", "size"}
 _SIGNED = {"suffix", "by", "identity", "issuer"}
 _BORROWED = {"versions_of", "requires", "tested"}
@@ -129,6 +134,8 @@ class Release:
         tested: Records of its tests; of a version without any, only the sums are known.
         source: The package whose archives and patches these are, where it is another one.
         signed: How upstream signs it; None where no key of upstream's is known.
+        signed_on: The day of upstream's signature, as 2026-11-28, or "".
+        version_in: A file in the source and the text in it that names the version, or ().
     """
 
     name: str
@@ -142,6 +149,8 @@ class Release:
     license_files: tuple[str, ...] = ()
     cpe: str = ""
     signed: Signed | None = None
+    signed_on: str = ""
+    version_in: tuple[str, ...] = ()
 
     @property
     def home(self) -> str:
@@ -372,7 +381,25 @@ def _release(top: _Table, versions: _Table, name: str, version: str) -> Release:
         if "cpe" in entry.data
         else "",
         signed=_signed(entry, top.path.parent),
+        signed_on=entry.text("signed_on", _DATE, "a day such as 2026-11-28")
+        if "signed_on" in entry.data
+        else "",
+        version_in=_version_in(entry, version),
     )
+
+
+def _version_in(entry: _Table, version: str) -> tuple[str, ...]:
+    if "version_in" not in entry.data:
+        return ()
+    table = entry.table("version_in")
+    table.only({"file", "text"})
+    file = _expand(table, "file", table.text("file"), version)
+    if file.startswith("/") or ".." in file.split("/"):
+        raise table.wrong("file", f"is {file!r}, which leaves the source")
+    text = _expand(table, "text", table.text("text"), version)
+    if version not in text:
+        raise table.wrong("text", "has no {version}")
+    return file, text
 
 
 def _license_files(entry: _Table) -> tuple[str, ...]:

@@ -288,6 +288,11 @@ def _add_add_version(parsers: argparse._SubParsersAction[argparse.ArgumentParser
         help="take it although the catalogue pins no key of upstream's",
     )
     parser.add_argument(
+        "--older-signature",
+        action="store_true",
+        help="take a signature that is older than that of the version before",
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="fetch and verify, show the change, write nothing"
     )
     _recipes_option(parser)

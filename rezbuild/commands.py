@@ -115,7 +115,12 @@ def add_version(arguments: argparse.Namespace) -> int:
             advice=[f"rezbuild add-version {source} {arguments.version}"],
         )
     wish = pin.Wish(
-        arguments.version, arguments.url, arguments.sha256, arguments.unsigned, arguments.dry_run
+        arguments.version,
+        url=arguments.url,
+        sha256=arguments.sha256,
+        unsigned=arguments.unsigned,
+        older_signature=arguments.older_signature,
+        dry_run=arguments.dry_run,
     )
     changed = pin.add(recipe, wish, Settings.read(), tell)
     print(printable(changed), end="", flush=True)

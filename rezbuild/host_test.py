@@ -24,7 +24,7 @@ def sources(recipe: Path) -> list[Path]:
     return sorted(path for path in (recipe / "host").glob("*") if path.is_file())
 
 
-def write(payload: Path, recipe: Path) -> None:
+def write(payload: Path, recipe: Path, version: str) -> None:
     """Writes the test into the payload."""
     files = [path.relative_to(payload).as_posix() for path in elf.walk(payload) if _loads(path)]
     folder = payload / FOLDER
@@ -35,7 +35,7 @@ def write(payload: Path, recipe: Path) -> None:
     machine = _LOADERS[elf.read(payload / files[0] if files else Path(sys.executable)).machine]
     loader = next(path for path in host_libraries().loaders if machine in path)
     text = (Path(__file__).parent / "data" / RUN).read_text(encoding="utf-8")
-    text = text.replace("@LOADER@", loader)
+    text = text.replace("@LOADER@", loader).replace("@VERSION@", version)
     text = text.replace("@HOST@", " ".join(sorted(host_libraries().known)))
     (folder / RUN).write_text(text, encoding="utf-8")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from rezbuild.sums import sha256
 
 MANIFEST = "rezbuild.json"
 CONTENTS = "rezbuild-files.json"
+# In the format of sha256sum(1): sha256sum -c rezbuild-files.sha256
+SUMS = "rezbuild-files.sha256"
+# The records of a payload, in the order in which they are written.
+RECORDS = (MANIFEST, CONTENTS, SUMS)
+_SUM = re.compile(rb"(\\?)([0-9a-f]{64})  (.+)", re.DOTALL)
+_ESCAPE = re.compile(rb"\\(.)")
 # What a change of can change a payload; the command line and its like cannot.
 _MODULES = (
     "answers.py",
@@ -123,9 +130,10 @@ def read(payload: Path) -> dict[str, Any] | None:
 
 
 def write_contents(payload: Path) -> None:
-    """Writes the list of the payload's files beside the record: sizes in bytes, links' targets.
+    """Write the lists of the payload's files beside the record.
 
-    A file of its own: the record is read at each build and resolve, this one by the audit only.
+    One has the sizes in bytes and the targets of links, the other one the sums of the files. They
+    are files apart: each build and resolve reads the record, only the audit reads the lists.
     """
     listed: dict[str, int | str] = {}
     for folder, folders, names in os.walk(payload):
@@ -134,15 +142,46 @@ def write_contents(payload: Path) -> None:
             place = path.relative_to(payload).as_posix()
             if path.is_symlink():
                 listed[place] = os.readlink(path)
-            elif name in names and place not in (MANIFEST, CONTENTS):
+            elif name in names and place not in RECORDS:
                 listed[place] = path.stat().st_size
     text = json.dumps(listed, indent=0, sort_keys=True) + "\n"
     (payload / CONTENTS).write_text(text, encoding="utf-8")
+    files = [name for name, size in listed.items() if isinstance(size, int)]
+    sums = [_sum_line(payload, name) for name in sorted([*files, MANIFEST, CONTENTS])]
+    (payload / SUMS).write_bytes(b"".join(sums))
 
 
 def read_contents(payload: Path) -> dict[str, int | str] | None:
-    """The list of a payload's files, or None where there is none that can be read."""
+    """Return the list of a payload's files, or None where there is none that can be read."""
     return _read(payload / CONTENTS)
+
+
+def read_sums(payload: Path) -> dict[str, str] | None:
+    """Return the sums of a payload's files, or None where there are none that can be read."""
+    try:
+        lines = safe_files.read(payload / SUMS).split(b"\n")
+    except OSError:
+        return None
+    return dict(filter(None, map(_sum_of_line, lines)))
+
+
+def _sum_line(payload: Path, name: str) -> bytes:
+    if not (payload / name).is_file():
+        return b""
+    place = os.fsencode(name)
+    escaped = place.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    mark = b"\\" if escaped != place else b""
+    return mark + sha256(payload / name).encode() + b"  " + escaped + b"\n"
+
+
+def _sum_of_line(line: bytes) -> tuple[str, str] | None:
+    found = _SUM.fullmatch(line)
+    if found is None:
+        return None
+    mark, digest, place = found.groups()
+    if mark:
+        place = _ESCAPE.sub(lambda m: {b"n": b"\n", b"r": b"\r"}.get(m[1], m[1]), place)
+    return os.fsdecode(place), digest.decode()
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -14,17 +14,26 @@ from urllib.parse import unquote, urlsplit
 
 from rez.version import Version
 
-from rezbuild import catalogue, safe_files, signatures, toml
+from rezbuild import catalogue, safe_files, signatures, toml, unpack
 from rezbuild.catalogue import Recipe, Release, Signed
-from rezbuild.errors import CatalogueError, ChecksumError, FetchError, UsageError
+from rezbuild.errors import (
+    CatalogueError,
+    ChecksumError,
+    FetchError,
+    SignatureError,
+    UsageError,
+)
 from rezbuild.fetch import Fetched, Fetcher
 from rezbuild.settings import Settings
+from rezbuild.signatures import Verified
 
 _HEADER = re.compile(r"""\[versions\.(?:"([^"]+)"|'([^']+)')\]\s*(?:#.*)?""")
 _TABLE = re.compile(r"\s*\[")
 # Of a version's own entry, what its neighbours most likely need as well.
 _TAKEN_OVER = ("license", "requires", "patches")
 _UNKNOWN = "0" * 64
+# As in bzip2-1.0.8, openssl-1.1.1w, libexpat-R_2_8_3 and tcl8.6.18.
+_VERSION = re.compile(r"(?<![0-9.])[0-9]+(?:[._][0-9]+)+[a-z]?(?![a-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Wish:
         url: Of the archive, where the catalogue's pattern does not lead there; or empty.
         sha256: What the user has read on upstream's page; or empty.
         unsigned: Takes an archive whose signature nobody can verify.
+        older_signature: Takes a signature that is older than that of the version before.
         dry_run: Writes nothing.
     """
 
@@ -42,6 +52,7 @@ class Wish:
     url: str = ""
     sha256: str = ""
     unsigned: bool = False
+    older_signature: bool = False
     dry_run: bool = False
 
 
@@ -73,12 +84,15 @@ def add(recipe: Recipe, wish: Wish, settings: Settings, say: Callable[[str], Non
     settings.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pin-", dir=settings.cache) as folder:
         fetcher = Fetcher(settings)
-        fetched = _verified(fetcher, release, wish, Path(folder), say)
+        fetched, signed_on = _verified(fetcher, release, wish, Path(folder), say)
+        _check_other_versions(recipe, release, fetched)
+        _check_names(release, fetched, Path(folder), say)
+        _check_date(recipe, release, signed_on, wish)
         if known:
             _compare(fetched, known.archives[0].sha256, f"{path} says")
             say(f"{path} has {recipe.name} {wish.version} already, with this very sum")
             return ""
-        after = insert(text, wish.version, _entry(text, wish, fetched))
+        after = insert(text, wish.version, _entry(text, wish, fetched, signed_on))
         added = catalogue.loads(after, recipe.folder).releases[wish.version]
         if not wish.dry_run:
             _replace(path, before, after.encode())
@@ -124,7 +138,8 @@ def _draft(recipe: Recipe, text: str, wish: Wish) -> Release:
 
 def _verified(
     fetcher: Fetcher, release: Release, wish: Wish, folder: Path, say: Callable[[str], None]
-) -> Fetched:
+) -> tuple[Fetched, str]:
+    """The archive, and the day of its signature or ""."""
     try:
         fetched = fetcher.unpinned(release, "", folder)
     except FetchError as error:
@@ -143,16 +158,94 @@ def _verified(
     if wish.sha256:
         _compare(fetched, wish.sha256.lower(), "--sha256 says")
         say("  it has the sum that you named")
-    if release.signed:
-        say(f"  {_signer(fetcher, release, release.signed, fetched, named=bool(wish.sha256))}")
-    else:
+    if not release.signed:
         say("  not verified by a signature: the catalogue pins no key of upstream's")
-    return fetched
+        return fetched, ""
+    signer = _signer(fetcher, release, release.signed, fetched, named=bool(wish.sha256))
+    say(f"  {signer}")
+    return fetched, "" if isinstance(signer, str) else signer.on
+
+
+def _check_other_versions(recipe: Recipe, release: Release, fetched: Fetched) -> None:
+    """Refuse the archive of another version: its signature is as good as before.
+
+    Raises:
+        ChecksumError: Another version has this very sum.
+    """
+    for other in recipe.releases.values():
+        sums = {archive.sha256 for archive in other.archives}
+        if other.version != release.version and fetched.archive.sha256 in sums:
+            raise _is_other(release, fetched, f"it has the sha256 of {other.name} {other.version}")
+
+
+def _check_names(
+    release: Release, fetched: Fetched, folder: Path, say: Callable[[str], None]
+) -> None:
+    """Compare the version with what the source says: its top folder, or ``version_in``.
+
+    Raises:
+        ChecksumError: The source is that of another version.
+        UnpackError: The archive cannot be unpacked.
+    """
+    top = unpack.unpack(fetched.path, folder / "tree")
+    if release.version_in:
+        file, text = release.version_in
+        try:
+            found = text.encode() in safe_files.read(top / file)
+        except OSError:
+            found = False
+        if not found:
+            raise _is_other(release, fetched, f"its {file} does not hold {text!r}")
+        return
+    names = [name.replace("_", ".") for name in _VERSION.findall(top.name)]
+    if names and release.version not in names:
+        raise _is_other(release, fetched, f"its top folder is {top.name!r}")
+    if not names:
+        say(
+            f"  notice: its top folder, {top.name!r}, names no version: "
+            "version_in in sources.toml would say where the source does"
+        )
+
+
+def _check_date(recipe: Recipe, release: Release, signed_on: str, wish: Wish) -> None:
+    """Compare the day of a signature with that of the version before, in the same series.
+
+    Raises:
+        SignatureError: It was signed earlier.
+    """
+    own = Version(release.version)
+    before = [
+        other
+        for other in recipe.releases.values()
+        if Version(other.version).trim(2) == own.trim(2) and Version(other.version) < own
+    ]
+    dated = [other for other in before if other.signed_on]
+    last = max(dated, key=lambda other: Version(other.version), default=None)
+    if last and signed_on and signed_on < last.signed_on and not wish.older_signature:
+        raise SignatureError(
+            f"{release.name} {release.version} was signed on {signed_on}, before {last.version}, "
+            f"which was signed on {last.signed_on}",
+            advice=[
+                "see on upstream's page when it was released: an old release may have a new name",
+                "where upstream has signed it so early: --older-signature",
+            ],
+        )
+
+
+def _is_other(release: Release, fetched: Fetched, why: str) -> ChecksumError:
+    return ChecksumError(
+        f"{fetched.archive.file} from {fetched.route} is not {release.name} {release.version}: "
+        f"{why}",
+        advice=[
+            "do not use these bytes: an old release with a new name has a good signature",
+            "compare with upstream's page",
+        ],
+    )
 
 
 def _signer(
     fetcher: Fetcher, release: Release, signed: Signed, fetched: Fetched, *, named: bool
-) -> str:
+) -> Verified | str:
     """Who signed it; where the user has named the sum, it may have no signature, but no bad one."""
     try:
         signature = fetcher.unpinned(release, signed.suffix, fetched.path.parent)
@@ -179,8 +272,9 @@ def _compare(fetched: Fetched, sha256: str, says: str) -> None:
         )
 
 
-def _entry(text: str, wish: Wish, fetched: Fetched) -> str:
+def _entry(text: str, wish: Wish, fetched: Fetched, signed_on: str) -> str:
     found = {"sha256": fetched.archive.sha256, "size": fetched.archive.size}
+    found |= {"signed_on": signed_on} if signed_on else {}
     return _table(wish.version, {**_chosen(text, wish), **found})
 
 

@@ -6,6 +6,7 @@ Sigstore vouches with comes with its library.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +24,29 @@ _REFUSED = (
 )
 
 
-def check(archive: Path, signature: Path, signed: Signed) -> str:
+@dataclass(frozen=True)
+class Verified:
+    """A good signature.
+
+    Attributes:
+        by: The signer, for the user.
+        on: The day when it was made, as 2026-11-28; "" where it does not say.
+    """
+
+    by: str
+    on: str
+
+    def __str__(self) -> str:
+        return f"signed by {self.by}" + (f" on {self.on}" if self.on else "")
+
+
+def check(archive: Path, signature: Path, signed: Signed) -> Verified:
     """Verifies a detached signature.
 
     Args:
         archive: The file that is said to be signed.
         signature: As upstream publishes it.
         signed: By whom it has to be.
-
-    Returns:
-        Who signed, for the user.
 
     Raises:
         SignatureError: None of those has signed these bytes, or in a way that proves nothing.
@@ -44,7 +58,7 @@ def check(archive: Path, signature: Path, signed: Signed) -> str:
     return _sigstore(archive, signature, signed)
 
 
-def _openpgp(archive: Path, signature: Path, signed: Signed) -> str:
+def _openpgp(archive: Path, signature: Path, signed: Signed) -> Verified:
     """By the standard policy of Sequoia: no MD5 nor SHA-1, no key of 1024 bits.
 
     A key must have been valid when it signed, not today: old archives have old signatures.
@@ -69,7 +83,7 @@ def _openpgp(archive: Path, signature: Path, signed: Signed) -> str:
             advice=_REFUSED,
         ) from None
     by = ", ".join(str(found.certificate).upper() for found in done.valid_sigs)
-    return f"signed by {by}{_when(read)}"
+    return Verified(by, f"{read.created:%Y-%m-%d}" if read.created else "")
 
 
 def _key(path: Path) -> Cert:
@@ -111,7 +125,7 @@ def _when(signature: Sig) -> str:
     return f" on {signature.created:%Y-%m-%d}" if signature.created else ""
 
 
-def _sigstore(archive: Path, signature: Path, signed: Signed) -> str:
+def _sigstore(archive: Path, signature: Path, signed: Signed) -> Verified:
     """A bundle by itself: certificate, signature, and the log's promise; no network."""
     try:
         from sigstore.errors import Error  # noqa: PLC0415 (an extra)
@@ -131,7 +145,9 @@ def _sigstore(archive: Path, signature: Path, signed: Signed) -> str:
             tried=[f"pinned: {signed.identity} by {signed.issuer}"],
             advice=_REFUSED,
         ) from None
-    return f"signed by {signed.identity}, as {signed.issuer} says"
+    # The certificate is made for this signature, and is valid for minutes.
+    on = bundle.signing_certificate.not_valid_before_utc
+    return Verified(f"{signed.identity}, as {signed.issuer} says,", f"{on:%Y-%m-%d}")
 
 
 def _lacks(library: str, what: str) -> MachineError:

@@ -7,6 +7,7 @@ the tree reads each file once.
 from __future__ import annotations
 
 import collections
+import hashlib
 import mmap
 import os
 import stat
@@ -86,10 +87,13 @@ def audit(
     # Given first: its path as the user knows it, links and all.
     names = Places([root, root.absolute(), *places])
     listed = manifest.read_contents(root) if record is not None else None
-    tree = _Tree(root.resolve(), ours, names, ceiling, listed)
+    sums = manifest.read_sums(root) if record is not None else None
+    tree = _Tree(root.resolve(), ours, names, ceiling, listed, sums or {})
     found = list(tree.findings())
     if record is not None:
-        found += contents.check(tree.root, record, listed, tree.sizes, tree.elves)
+        found += contents.check(
+            tree.root, record, listed, sums, tree.sizes, tree.elves, tree.digests
+        )
     findings = [Finding(RULES[r], path, text, RULES[r].weight(ours)) for path, r, text in found]
     order = {rule: number for number, rule in enumerate(RULES)}
     findings.sort(key=lambda f: (f.severity != ERROR, order[f.rule.id], f.path, f.message))
@@ -107,6 +111,8 @@ class _Tree:
     places: Places
     ceiling: str | None
     listed: Container[str] | None
+    sums: Container[str]
+    digests: dict[str, str] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     elves: list[str] = field(default_factory=list)
     named: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -150,6 +156,8 @@ class _Tree:
         except OSError as error:
             yield "unreadable", f"its mode is {stat.S_IMODE(status.st_mode):o}: {error.strerror}"
             return
+        if place in self.sums:
+            self.digests[place] = hashlib.sha256(data).hexdigest()
         text = data.find(b"\0") < 0
         # What an interpreter compiled later names its source; it is no part of the payload.
         later = "__pycache__" in path.parts and self.listed is not None

@@ -13,21 +13,25 @@ from rezbuild import manifest
 REZS_OWN = ("build.rxt", "variant.json")
 
 
-def check(
+def check(  # noqa: PLR0913, PLR0917 (what the records say, and what is there)
     root: Path,
     record: Mapping[str, Any],
     listed: Mapping[str, int | str] | None,
+    sums: Mapping[str, str] | None,
     files: Mapping[str, int],
     elves: Iterable[str],
+    digests: Mapping[str, str],
 ) -> Iterator[tuple[str, str, str]]:
-    """What is missing, has another size or came later: path, rule and message.
+    """What is missing, has another size or sum or came later: path, rule and message.
 
     Args:
         root: The payload.
         record: Its ``rezbuild.json``.
         listed: Its ``rezbuild-files.json``, or None where there is none.
+        sums: Its ``rezbuild-files.sha256``, or None where there is none.
         files: The regular files that are there, with their sizes in bytes.
         elves: Those of them that are ELF files.
+        digests: The sums of those files that have one in ``sums``.
     """
     if "elf" not in record:
         return  # a payload from before there were lists
@@ -46,12 +50,30 @@ def check(
     else:
         later = (path for path in _new(files, listed) if path not in there)
         yield from ((path, "file-added", "it came after the build") for path in later)
+    # Another size is said of a file already.
+    same = {p: d for p, d in digests.items() if (listed or {}).get(p, files[p]) == files[p]}
+    yield from _sums(listed or {}, sums, same)
     for path, was in (listed or dict.fromkeys(built)).items():
         yield from ((path, "file-missing", text) for text in _changed(root / path, was))
 
 
+def _sums(
+    listed: Mapping[str, int | str], sums: Mapping[str, str] | None, digests: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    """What differs from the sums that were taken when the payload was built."""
+    if sums is None:
+        yield manifest.SUMS, "file-missing", "it has the sums of the payload's files"
+        return
+    for path, was in listed.items():
+        if isinstance(was, int) and path not in sums:
+            yield path, "file-changed", f"{manifest.SUMS} has no sum of it"
+    for path, found in digests.items():
+        if found != sums[path]:
+            yield path, "file-changed", f"its sha256 is {found}; {sums[path]} was built"
+
+
 def _new(files: Mapping[str, int], listed: Mapping[str, Any]) -> Iterator[str]:
-    known = {*listed, *REZS_OWN, manifest.MANIFEST, manifest.CONTENTS}
+    known = {*listed, *REZS_OWN, *manifest.RECORDS}
     for path in files:
         # Python keeps what it has compiled wherever it may write.
         if path not in known and "__pycache__" not in PurePosixPath(path).parts:

@@ -76,6 +76,7 @@ _ALL = (
     Rule("setuid", ERROR, "a studio's repository must not give anyone's rights away"),
     Rule("elf-set", ERROR, "what runs is not what was built and tried"),
     Rule("file-missing", ERROR, "a copy was cut short, or somebody changed what is released"),
+    Rule("file-changed", ERROR, "what runs is not what was built and tried"),
     Rule("file-added", NOTE, "somebody put it here after the build"),
 )
 RULES = {rule.id: rule for rule in _ALL}

@@ -6,11 +6,19 @@ mode=${1:-quick}
 here=$(cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
 root=$(dirname -- "$here")
 loader=@LOADER@
+version=@VERSION@
 failed=0
 
 ok() { printf 'ok      %s\n' "$1"; }
 note() { printf 'note    %s\n' "$1"; }
 bad() { printf 'FAILED  %s\n' "$1"; failed=1; }
+# reports NAME TEXT: what a library or program says of itself holds the version of this package.
+reports() {
+    case " $2 " in
+        *[!0-9A-Za-z.]"$version"[!0-9A-Za-z.]*) ok "$1 says that it is $version" ;;
+        *) bad "$1 is not version $version: it says \"$(printf '%s' "$2" | head -n 1)\"" ;;
+    esac
+}
 # What a DCC or a user has set must not decide.
 unset LD_LIBRARY_PATH LD_PRELOAD PYTHONHOME PYTHONPATH SSL_CERT_FILE SSL_CERT_DIR
 
@@ -40,6 +48,21 @@ libraries() {
     [ "$failed" -ne 0 ] || ok "$number programs and libraries load with this host's glibc"
 }
 
+# Each file, by the sums that were taken when it was built. sha256sum(1).
+sums() {
+    if ! command -v sha256sum >/dev/null; then
+        note "the files were not compared with their sums: this host has no sha256sum"
+    elif said=$(cd -- "$root" && LC_ALL=C sha256sum -c rezbuild-files.sha256 2>/dev/null); then
+        ok "$(printf '%s\n' "$said" | grep -c ': OK$') files have the sums that were built"
+    else
+        bad "these are not the files that were built: $(printf '%s\n' "$said" \
+            | grep -v ': OK$' | head -n 5 | tr '\n' ';')"
+    fi
+}
+
+if [ "$mode" = long ]; then
+    sums
+fi
 if [ -x "$loader" ]; then
     libraries
 else

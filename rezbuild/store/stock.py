@@ -151,11 +151,11 @@ def _check_unchanged(root: Path) -> None:
     Raises:
         StoreError: It does not.
     """
-    listed = {*(manifest.read_contents(root) or {}), manifest.MANIFEST, manifest.CONTENTS}
+    listed = {*(manifest.read_contents(root) or {}), *manifest.RECORDS}
     there = (
         p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_symlink() or p.is_file()
     )
-    wrong = [str(error) for error in audit(root).errors]
+    wrong = [f"{error.path}: {error.message}" for error in audit(root).errors]
     wrong += [f"{name} came after the build" for name in there if name not in {*listed, *OF_REZ}]
     if wrong:
         raise StoreError(

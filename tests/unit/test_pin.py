@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import random
 import ssl
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from box import BODY, OTHER
 from hypothesis import given
 from hypothesis import strategies as st
 from lying_server import Answer, LyingServer, lying_server
@@ -27,6 +29,22 @@ from rezbuild.errors import (
 )
 from rezbuild.settings import Settings
 
+
+def archive(top: str, files: dict[str, str] | None = None) -> bytes:
+    """A tar archive of one folder, with something that does not compress."""
+    made = io.BytesIO()
+    content = {"data": random.Random(7).randbytes(300_000)}
+    content |= {name: text.encode() for name, text in (files or {}).items()}
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, data in content.items():
+            member = tarfile.TarInfo(f"{top}/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return made.getvalue()
+
+
+BODY = archive("thing")
+OTHER = BODY[:-1] + b"?"
 SHA256 = hashlib.sha256(BODY).hexdigest()
 # As people write them: comments, blank lines, a table after the versions.
 TEXT = """\
@@ -77,14 +95,16 @@ class Upstream:
         text = TEXT.replace("SIGNED", signed)
         self.path.write_text(text.replace("https://upstream.invalid", self.server.url))
 
-    def offers(self, version: str, body: bytes = BODY, *, signed: bytes | None = BODY) -> None:
-        """``signed``: what the signature is of."""
+    def offers(
+        self, version: str, body: bytes = BODY, *, signed: bytes | None = BODY, at: str = ""
+    ) -> None:
+        """``signed``: what the signature is of; ``at``: when it was made."""
         place = f"/{version[:3]}/thing-{version}.tar.gz"
         self.server.at(place, Answer(body))
         if signed is not None:
             file = self.folder.parent / "signed"
             file.write_bytes(signed)
-            self.server.at(f"{place}.asc", Answer(self.signer.sign(file, self.key)))
+            self.server.at(f"{place}.asc", Answer(self.signer.sign(file, self.key, at=at)))
 
     def add(
         self, version: str, *, mirrors: tuple[str, ...] = (), retries: int = 0, **wishes: Any
@@ -110,7 +130,7 @@ class Upstream:
 @pytest.fixture(scope="module")
 def signer() -> Iterator[tuple[Signer, str]]:
     signer = Signer()
-    yield signer, signer.key("upstream")
+    yield signer, signer.key("upstream", at="20150101T000000")
     signer.close()
 
 
@@ -206,8 +226,8 @@ def test_where_no_key_is_pinned(upstream):
     assert SHA256 in wrong
     assert upstream.add("1.2.1", unsigned=True)
     assert any("no key of upstream's" in line for line in upstream.said)
-    upstream.offers("1.2.2", signed=None)
-    assert upstream.add("1.2.2", sha256=SHA256)
+    upstream.offers("1.2.2", archive("thing-1.2.2"), signed=None)
+    assert upstream.add("1.2.2", sha256=hashlib.sha256(archive("thing-1.2.2")).hexdigest())
 
 
 def test_a_version_that_is_there(upstream):

@@ -47,7 +47,7 @@ def archive(tmp_path: Path) -> Path:
 def verify(archive: Path, signature: bytes, *keys: Path) -> str:
     path = archive.with_name(f"{archive.name}.asc")
     path.write_bytes(signature)
-    return signatures.check(archive, path, Signed(".asc", keys))
+    return str(signatures.check(archive, path, Signed(".asc", keys)))
 
 
 def refused(archive: Path, signature: bytes, *keys: Path) -> str:
@@ -173,7 +173,7 @@ def sigstore(identity: str = WORKFLOW, issuer: str = ISSUER) -> Signed:
 
 def test_a_real_bundle():
     said = signatures.check(WHEEL, BUNDLE, sigstore())
-    assert said == f"signed by {WORKFLOW}, as {ISSUER} says"
+    assert str(said) == f"signed by {WORKFLOW}, as {ISSUER} says, on 2024-03-19"
 
 
 @pytest.mark.parametrize(

@@ -5,3 +5,4 @@ if digest=$(printf abc | "$root/bin/openssl" dgst -sha256) && [ "${digest##* }" 
 else
     bad "openssl: no right SHA-256 comes out"
 fi
+reports openssl "$("$root/bin/openssl" version)"

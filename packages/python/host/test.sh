@@ -1,2 +1,3 @@
 # A part of run.sh: tries the interpreter. shellcheck shell=sh
 "$root/bin/python3" -I -B "$here/trials.py" "$mode" || failed=1
+reports python3 "$("$root/bin/python3" -I -V 2>&1)"

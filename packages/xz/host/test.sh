@@ -4,3 +4,4 @@ if [ "$(printf studio | "$root/bin/xz" -c | "$root/bin/xz" -dc)" = studio ]; the
 else
     bad "xz: what was packed cannot be unpacked"
 fi
+reports xz "$("$root/bin/xz" --version)"

@@ -4,3 +4,4 @@ if [ "$(printf studio | "$root/bin/zstd" -c | "$root/bin/zstd" -dc)" = studio ];
 else
     bad "zstd: what was packed cannot be unpacked"
 fi
+reports zstd "$("$root/bin/zstd" --version 2>&1 | tr v ' ')"

@@ -1,0 +1,95 @@
+"""Bytes of a payload that were changed after the build, without a change of any size."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from rezbuild import audit, host_test, manifest
+from rezbuild.errors import StoreError
+from rezbuild.store import stock
+
+NAMES = ["text", "sp ace", "new\nline", "back\\slash", "\udce4", "\\n"]
+
+
+@pytest.fixture
+def payload(tmp_path: Path) -> Path:
+    folder = tmp_path / "payload"
+    (folder / "bin").mkdir(parents=True)
+    argv = ["cc", "-Wl,-z,relro,-z,now", "-x", "c", "-", "-o", folder / "bin/program"]
+    subprocess.run(argv, input="int main(void) { return 0; }", text=True, check=True)
+    for name in NAMES:
+        (folder / os.fsencode(name).decode("utf-8", "surrogateescape")).write_text("content")
+    (folder / "link").symlink_to("text")
+    host_test.write(folder, folder, "1.0")
+    manifest.write(folder, {"name": "thing", "version": "1.0", "elf": ["bin/program"]})
+    manifest.write_contents(folder)
+    return folder
+
+
+def changed(payload: Path) -> list[tuple[str, str]]:
+    rules = ("file-changed", "file-missing")
+    return [(f.rule.id, f.path) for f in audit.audit(payload).errors if f.rule.id in rules]
+
+
+def patch(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def run(payload: Path) -> subprocess.CompletedProcess[str]:
+    argv = ["sh", payload / host_test.FOLDER / host_test.RUN, "long"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace")
+
+
+def test_unchanged_payload_has_its_sums(payload):
+    assert changed(payload) == []
+    argv = ["sha256sum", "--strict", "--quiet", "-c", manifest.SUMS]
+    subprocess.run(argv, cwd=payload, check=True)
+    assert f"{len(NAMES) + 5} files have the sums that were built" in run(payload).stdout
+
+
+@pytest.mark.parametrize("name", [*NAMES, "bin/program", "rezbuild-test/run.sh"])
+def test_change_of_equal_size_is_an_error_of_the_audit(payload, name):
+    patch(payload / name)
+    assert changed(payload) == [("file-changed", name)]
+
+
+def test_change_of_equal_size_is_not_put_into_a_store(payload):
+    patch(payload / "text")
+    with pytest.raises(StoreError, match="is not what was built: text: its sha256 is"):
+        stock._check_unchanged(payload)
+
+
+def test_change_of_equal_size_fails_the_test_on_a_host(payload):
+    patch(payload / "bin/program")
+    done = run(payload)
+    assert done.returncode == 1
+    assert "FAILED  these are not the files that were built: bin/program: FAILED" in done.stdout
+
+
+def test_changed_record_is_found(payload):
+    text = (payload / manifest.MANIFEST).read_text()
+    (payload / manifest.MANIFEST).write_text(text.replace('"1.0"', '"1.1"'))
+    assert changed(payload) == [("file-changed", manifest.MANIFEST)]
+
+
+def test_removed_sum_is_found(payload):
+    lines = (payload / manifest.SUMS).read_bytes().splitlines(keepends=True)
+    (payload / manifest.SUMS).write_bytes(b"".join(x for x in lines if b"bin/program" not in x))
+    assert changed(payload) == [("file-changed", "bin/program")]
+    (payload / manifest.SUMS).unlink()
+    assert changed(payload) == [("file-missing", manifest.SUMS)]
+    with pytest.raises(StoreError):
+        stock._check_unchanged(payload)
+
+
+def test_copy_that_follows_links_is_no_change(payload, tmp_path):
+    shutil.copytree(payload, tmp_path / "copy")
+    assert changed(tmp_path / "copy") == []
