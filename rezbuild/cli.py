@@ -29,6 +29,7 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_STORE              folder or address of built payloads: taken instead of built
   REZBUILD_STORE_SIGN         private key (PEM, Ed25519) that signs what is put there
   REZBUILD_STORE_TRUST        public keys: what none of them has signed is not taken
+  REZBUILD_STORE_REVOKED      file of sums of payloads that are not taken
   REZBUILD_CCACHE             1 or the path of ccache: compilers run through it, and no
                               configure runs twice; default: off
   REZBUILD_HOST_LABEL         this kind of host, as in a matrix; default: such as debian12

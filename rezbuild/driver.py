@@ -422,6 +422,7 @@ class Driver:
             "REZBUILD_STORE": usable or "",
             "REZBUILD_STORE_SIGN": str(settings.store_sign or ""),
             "REZBUILD_STORE_TRUST": shlex.join(map(str, settings.store_trust)),
+            "REZBUILD_STORE_REVOKED": str(settings.store_revoked or ""),
             STORE_FRESH: "1" if self.options.force and step.requested else "",
         }
 

@@ -51,6 +51,7 @@ class Settings:
         store: A folder or an address of built payloads, or None; see `rezbuild.store`.
         store_sign: The private key that signs what is put there, or None.
         store_trust: Public keys, of which one must have signed what is taken from there.
+        store_revoked: A file of sums of payloads that are not taken.
         store_entry: A file with the entry that is to be taken, and nothing else; for the farm.
         store_fresh: Take nothing from there, and replace what is there by what is built.
         host: The label of this kind of host, as ``debian12``.
@@ -80,6 +81,7 @@ class Settings:
     store: str | None = None
     store_sign: Path | None = None
     store_trust: tuple[Path, ...] = ()
+    store_revoked: Path | None = None
     store_entry: Path | None = None
     store_fresh: bool = False
     host: str = ""
@@ -123,6 +125,7 @@ class Settings:
             store=_store(env) or None,
             store_sign=_file(env, "REZBUILD_STORE_SIGN"),
             store_trust=_files(env, "REZBUILD_STORE_TRUST"),
+            store_revoked=_file(env, "REZBUILD_STORE_REVOKED"),
             store_entry=_file(env, STORE_ENTRY),
             store_fresh=_switch(env, STORE_FRESH),
             host=host_label(env),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ examples:
   rezbuild store list python            what is there, and from which inputs
   rezbuild store add python-3.11        what is installed, and all that it was built against
   rezbuild store verify --remove        reads everything; what is damaged goes
+  rezbuild store revoke 5e1c0fd1a2b3    nobody takes it any more, whoever has signed it
   rezbuild store prune --keep-days 90   what was put there longer ago goes
 Exit code 12 when verify finds something. docs/store.md says more.
 """
@@ -59,6 +61,11 @@ def add_arguments(
     found.add_argument("--remove", action="store_true", help="remove what is not sound")
     found.set_defaults(command=_verify)
 
+    found = command("revoke", "have nobody take a payload any more, and remove it")
+    found.add_argument("key", metavar="KEY", type=_key, help="of its entry, or the payload's sum")
+    found.add_argument("--because", metavar="TEXT", default="", help="the reason, for others")
+    found.set_defaults(command=_revoke)
+
     found = command("prune", "remove what is old, and what nothing names")
     found.add_argument(
         "--keep-days",
@@ -81,7 +88,10 @@ def _list(arguments: argparse.Namespace) -> int:
 
     from rezbuild.store import maintain  # noqa: PLC0415 (see above)
 
-    found = list(maintain.listing(_store(), arguments.names))
+    store = _store()
+    found = list(maintain.listing(store, arguments.names))
+    # Without a trusted key, nobody has looked at the signature.
+    signed = "yes" if store.verifies else "not verified"
     sound = [entry for _, entry in found if not isinstance(entry, str)]
     if arguments.json:
         print(json.dumps([asdict(entry) for entry in sound], indent=2))
@@ -93,7 +103,7 @@ def _list(arguments: argparse.Namespace) -> int:
             row = [
                 *(entry.name, entry.version, entry.profile or "", decimal(entry.size)),
                 *(str(entry.inputs.get(what, "")) for what in ("compiler", "glibc")),
-                *("yes" if entry.signature else "", entry.key[:16]),
+                *(signed if entry.signature else "", entry.key[:16]),
             ]
             table.add_row(*(escape(printable_line(text)) for text in row))
         # In a pipe nothing is folded: other programs read lines.
@@ -135,6 +145,18 @@ def _verify(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _revoke(arguments: argparse.Namespace) -> int:
+    from rezbuild.store import maintain  # noqa: PLC0415 (not for every command)
+
+    _show(maintain.revoke(_store(_of_anybody()), arguments.key, arguments.because))
+    return 0
+
+
+def _of_anybody() -> Settings:
+    """The settings, for a store whose entries are read whoever has signed them."""
+    return replace(Settings.read(), store_trust=(), store_sign=None, store_revoked=None)
+
+
 def _prune(arguments: argparse.Namespace) -> int:
     from rezbuild.store import maintain  # noqa: PLC0415 (not for every command)
 
@@ -143,7 +165,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     number = _show(
         maintain.prune(
             # What others take, who trust other keys or nobody, is no less in use.
-            _store(replace(Settings.read(), store_trust=())),
+            _store(_of_anybody()),
             days=arguments.keep_days,
             unused=arguments.unused,
             dry_run=arguments.dry_run,
@@ -174,6 +196,12 @@ def _store(settings: Settings | None = None) -> Store:
     if store is None:
         raise UsageError("there is no store", advice=["set REZBUILD_STORE to a folder or address"])
     return store
+
+
+def _key(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", text):
+        raise argparse.ArgumentTypeError("8 to 64 hex digits")
+    return text
 
 
 def _days(text: str) -> float:

@@ -3,7 +3,8 @@
 A store is a folder, or what fsspec reaches, or a web server:
 
 - ``<name>/<version>/<key>.json`` is an `Entry`: what a payload was made from, and its sums;
-- ``payloads/<sha256>.tar.zst`` is a payload, or its debug data, packed by `rezbuild.tree`.
+- ``payloads/<sha256>.tar.zst`` is a payload, or its debug data, packed by `rezbuild.tree`;
+- ``revoked/<sum>`` says why a payload is refused.
 
 A blob is there before its entry. Nothing is used whose sums are not those of its entry. A store
 that is down, full, slow or read-only is told of once, and the build goes on without it.
@@ -26,6 +27,7 @@ from rezbuild.store.debugdata import Kept
 from rezbuild.store.entry import MOST, SUFFIX, Entry, Packed, blob_place, entry_place
 from rezbuild.store.packing import check_record, packed, temporary
 from rezbuild.store.patience import PlaceError, check, reason
+from rezbuild.store.revocations import Revocations, revocation_place
 from rezbuild.store.signing import Signer, Trust
 
 __all__ = ["Entry", "Packed", "Store"]
@@ -37,10 +39,11 @@ class Store:
     Args:
         url: A folder, or an address of fsspec's; http and https can be read only.
         sign: The private key (Ed25519, PEM) that signs what is put there.
-        trust: Public keys: what none of them has signed is refused. None: anything is taken.
+        trust: Public keys: an entry that none of them has signed is refused. Without any, a store
+            with ``sign`` trusts that key alone, and one without takes every entry.
         say: Is told of what is refused, and of a store that cannot be used.
-        settings: Timeouts, and the cache that debug data is kept in; without them the timeouts are
-            the default ones, and debug data is left alone.
+        settings: Timeouts, revoked payloads, and the cache that debug data is kept in. Without them
+            the timeouts are the default ones, and debug data is left alone.
 
     Attributes:
         files: What it is made of.
@@ -67,7 +70,10 @@ class Store:
         self._say = say
         self._kept = Kept(settings.cache / "debug" if settings else None)
         self._signer = Signer(sign) if sign else None
-        self._trust = Trust(trust) if trust else None
+        # To sign what others have put there, unseen, would make a forgery good.
+        own = self._signer.trust() if self._signer else None
+        self._trust = Trust(trust) if trust else own
+        self._revocations = Revocations(self.files, settings.store_revoked if settings else None)
 
     @classmethod
     def of(cls, settings: Settings, say: Callable[[str], None]) -> Store | None:
@@ -212,6 +218,7 @@ class Store:
         parts = [(carried.packed, blob), *([(carried.debug, debug)] if carried.debug else [])]
         try:
             self.check_signature(entry)
+            self._revocations.check(entry.payload)
             for said, data in parts:
                 check((len(data), hashlib.sha256(data).hexdigest()), said.blob, said.size)
             for said, data in parts:
@@ -248,7 +255,25 @@ class Store:
         if found.place != place:
             raise StoreError("it is the entry of another package or key")
         self.check_signature(found)
+        self._revocations.check(found.payload)
         return found
+
+    def revoke(self, payload: str, why: str) -> None:
+        """Have everybody refuse a payload from now on who can read the store.
+
+        Args:
+            payload: Its sum.
+            why: For those who look.
+
+        Raises:
+            PlaceError: The store cannot be written.
+        """
+        self._write(revocation_place(payload), f"{why}\n".encode())
+
+    @property
+    def verifies(self) -> bool:
+        """Whether every entry that is read must have a trusted signature."""
+        return self._trust is not None
 
     def check_signature(self, entry: Entry) -> None:
         """Sees that somebody has signed an entry who is trusted, where it is said who is.
@@ -326,14 +351,15 @@ class Store:
 
     def _send(self, entry: Entry, blobs: Sequence[Path]) -> None:
         try:
+            self._revocations.check(entry.payload)
             for part, blob in zip(filter(None, (entry.packed, entry.debug)), blobs):
                 # Also where there is one: `prune` leaves alone what was written lately.
                 self.files.write(blob_place(part.blob), blob)
                 self._fetch(part, blob)
             self._write(entry.place, entry.to_json().encode("ascii"))
-        except PlaceError as trouble:
+        except (PlaceError, StoreError) as trouble:
             what = f"{entry.name} {entry.version}"
-            self._say(f"{what}: notice: not put into the store {self.shown}: {trouble}")
+            self._say(f"{what}: notice: not put into the store {self.shown}: {reason(trouble)}")
 
     def _signed(self, entry: Entry) -> Entry:
         if self._signer is None:

@@ -12,6 +12,8 @@ from rezbuild.store import Entry, Store
 from rezbuild.store.entry import BLOB_SUFFIX, BLOBS, blob_place
 from rezbuild.store.files import PART
 from rezbuild.store.patience import PlaceError
+from rezbuild.store.revocations import FOLDER as REVOKED
+from rezbuild.store.revocations import revocation_place
 
 # Seconds. What is younger may be named by an entry in a moment: no upload takes as long.
 YOUNG = 24 * 3600.0
@@ -43,7 +45,7 @@ def names(store: Store) -> list[str]:
     Raises:
         StoreError: It cannot be read.
     """
-    return [name for name in _names(store, "") if name != BLOBS]
+    return [name for name in _names(store, "") if name not in (BLOBS, REVOKED)]
 
 
 def versions(store: Store, name: str) -> list[str]:
@@ -97,6 +99,39 @@ def verify(store: Store, say: Callable[[str], None], *, remove: bool) -> Iterato
             yield _remove(store, place, "what it names is not sound", really=remove)
         else:
             say(f"{place}: ok")
+
+
+def revoke(store: Store, wanted: str, why: str) -> Iterator[Finding]:
+    """Revoke payloads, and remove their entries and blobs.
+
+    Args:
+        store: It is written, and takes entries whoever has signed them.
+        wanted: The beginning of an entry's key, or the sum of a payload.
+        why: For those who look.
+
+    Raises:
+        StoreError: No entry is meant, or the store cannot be read or written.
+    """
+    # An entry with odd bytes is not removed by this, but by `verify`.
+    entries = [(place, found) for place, found in listing(store, []) if isinstance(found, Entry)]
+    meant = [(p, e) for p, e in entries if e.key.startswith(wanted) or e.payload == wanted]
+    if not meant or len({entry.payload for _, entry in meant}) > 1:
+        raise StoreError(
+            f"{len(meant)} entries of the store {store.shown} begin with {wanted}",
+            tried=[f"{entry.name}-{entry.version}: {entry.key}" for _, entry in meant[:5]],
+            advice=["rezbuild store list --json shows keys and payloads"],
+        )
+    payload = meant[0][1].payload
+    try:
+        store.revoke(payload, why)
+    except PlaceError as error:
+        raise _unreadable(store, str(error)) from None
+    yield Finding(revocation_place(payload), f"{why}; add it to REZBUILD_STORE_REVOKED", False)
+    # The same payload may be there under several keys.
+    for place, entry in entries:
+        if entry.payload == payload:
+            yield _remove(store, place, "revoked", really=True)
+            yield _remove(store, blob_place(entry.blob), "revoked", really=True)
 
 
 def prune(

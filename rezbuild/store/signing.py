@@ -35,6 +35,10 @@ class Signer:
     def __init__(self, file: Path) -> None:
         self._key = _private(file)
 
+    def trust(self) -> Trust:
+        """Trust in signatures by this key, and by no other one."""
+        return Trust([], [self._key.public_key()])
+
     def sign(self, data: bytes) -> str:
         """The signature, in base64."""
         return base64.b64encode(self._key.sign(data)).decode("ascii")
@@ -45,13 +49,14 @@ class Trust:
 
     Args:
         files: Public keys in PEM.
+        keys: Public keys besides.
 
     Raises:
         MachineError: One cannot be read, or the library is not installed.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._keys = [_public(file) for file in files]
+    def __init__(self, files: Sequence[Path], keys: Sequence[Ed25519PublicKey] = ()) -> None:
+        self._keys = [*keys, *(_public(file) for file in files)]
 
     def check(self, data: bytes, signature: str) -> None:
         """Sees that one of the keys has signed.
@@ -69,7 +74,7 @@ class Trust:
             except (InvalidSignature, binascii.Error):
                 continue
             return
-        raise StoreError("none of the keys in REZBUILD_STORE_TRUST has signed it")
+        raise StoreError("none of the trusted keys has signed it")
 
 
 def _private(file: Path) -> Ed25519PrivateKey:

@@ -1,0 +1,141 @@
+"""A store in which others can write: forged entries, garbage signatures, revoked payloads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from payloads import inputs, payload, put
+from test_store_trust import Box
+
+from rezbuild import cli
+from rezbuild.errors import MachineError, StoreError
+from rezbuild.settings import Settings
+from rezbuild.store import Entry, Store
+from rezbuild.store import key as keys
+
+GARBAGE = "AAAA" * 22
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path / "box")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return payload(tmp_path / "payload")
+
+
+def store(tmp_path: Path, **options: object) -> Store:
+    return Store(str(tmp_path / "store"), say=lambda _: None, **options)  # type: ignore[arg-type]
+
+
+def find(found: Store) -> Entry | None:
+    return found.find(keys.key(inputs()), "thing", "1.0")
+
+
+def forge(tmp_path: Path, signature: str) -> Entry:
+    """Put a payload of the attacker's under the key of the real inputs."""
+    evil = payload(tmp_path / "evil")
+    (evil / "bin/program").write_text("#!/bin/sh\necho owned\n")
+    entry = put(store(tmp_path), evil)
+    file = tmp_path / "store" / entry.place
+    file.write_text(replace(entry, signature=signature).to_json())
+    return entry
+
+
+@pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
+def test_box_that_signs_does_not_sign_a_forgery(tmp_path, root, box, signature):
+    """It trusts nobody by REZBUILD_STORE_TRUST, and took everything before."""
+    forged = forge(tmp_path, signature)
+    signing = store(tmp_path, sign=box.private)
+    assert find(signing) is None
+    own = put(signing, root)
+    assert own.payload != forged.payload
+    taking = store(tmp_path, trust=[box.public])
+    taken = find(taking)
+    assert taken is not None
+    assert taken.payload == own.payload
+
+
+@pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
+def test_box_that_signs_does_not_carry_a_forgery(tmp_path, box, signature):
+    forged = replace(forge(tmp_path, signature), signature=signature)
+    blob = store(tmp_path).blob(forged)
+    other = Store(str(tmp_path / "other"), sign=box.private, say=lambda _: None)
+    with pytest.raises(StoreError):
+        other.add(forged, blob)
+    assert not (tmp_path / "other" / forged.place).exists()
+
+
+def test_list_does_not_call_a_garbage_signature_signed(tmp_path, capsys, monkeypatch):
+    forge(tmp_path, GARBAGE)
+    monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("REZBUILD_STORE_TRUST", raising=False)
+    monkeypatch.delenv("REZBUILD_STORE_SIGN", raising=False)
+    assert cli.main(["store", "list"]) == 0
+    out = capsys.readouterr().out
+    assert "not verified" in out
+    assert "yes" not in out
+
+
+@pytest.fixture
+def revoked(tmp_path, root, box, monkeypatch, capsys) -> tuple[Entry, bytes]:
+    """A signed payload that turned out to be bad, and its packed bytes."""
+    signing = store(tmp_path, sign=box.private)
+    entry = put(signing, root)
+    blob = signing.blob(entry)
+    monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
+    assert cli.main(["store", "revoke", entry.key[:12], "--because", "built on box7"]) == 0
+    assert f"revoked/{entry.payload}: built on box7" in capsys.readouterr().out
+    return entry, blob
+
+
+def replay(tmp_path: Path, revoked: tuple[Entry, bytes]) -> None:
+    """Put the signed entry and its blob back, as a person can who can write the store."""
+    entry, blob = revoked
+    (tmp_path / "store" / entry.place).write_text(entry.to_json())
+    (tmp_path / f"store/payloads/{entry.blob}.tar.zst").write_bytes(blob)
+
+
+def test_revoked_payload_is_removed_and_not_taken(tmp_path, box, revoked):
+    entry, _ = revoked
+    assert not (tmp_path / "store" / entry.place).exists()
+    assert not list((tmp_path / "store/payloads").iterdir())
+    replay(tmp_path, revoked)
+    assert find(store(tmp_path, trust=[box.public])) is None
+    assert find(store(tmp_path)) is None
+
+
+def test_revoked_payload_is_not_put_there_again(tmp_path, root, box, revoked):
+    entry, blob = revoked
+    put(store(tmp_path, sign=box.private), root)
+    assert not (tmp_path / "store" / entry.place).exists()
+    with pytest.raises(StoreError, match="was revoked"):
+        store(tmp_path).add(entry, blob)
+
+
+def test_revoked_payload_is_refused_by_the_box_s_own_list(tmp_path, box, revoked):
+    """The store no longer says that it is revoked: it is an old copy."""
+    entry, _ = revoked
+    replay(tmp_path, revoked)
+    (tmp_path / "store/revoked" / entry.payload).unlink()
+    own = tmp_path / "revoked.txt"
+    own.write_text(f"# bad payloads\n{entry.payload} built on box7\n")
+    settings = Settings(tmp_path / "cache", store_revoked=own)
+    assert find(store(tmp_path, trust=[box.public])) is not None
+    assert find(store(tmp_path, trust=[box.public], settings=settings)) is None
+    own.write_text("5e1c\n")
+    with pytest.raises(MachineError, match="is no sum"):
+        store(tmp_path, settings=settings)
+
+
+def test_revoking_needs_one_payload(tmp_path, root, monkeypatch, capsys):
+    put(store(tmp_path), root)
+    monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
+    assert cli.main(["store", "revoke", "0" * 12]) == 14
+    assert "0 entries" in capsys.readouterr().err
+    assert json.loads(next((tmp_path / "store/thing/1.0").iterdir()).read_text())
