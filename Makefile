@@ -8,8 +8,12 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
-# The interpreter that Rez and rezbuild run in; any from 3.9 on.
-HOST_PYTHON ?= python3
+# The interpreter that Rez and rezbuild run in, from 3.9 on: python3 where it is new enough, else
+# one that the distribution has besides, as Enterprise Linux 8 has python3.11.
+HOST_PYTHON ?= $(or $(shell for name in python3 $(NEWER); do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && echo $$name && break; \
+	done),python3)
+NEWER := python3.13 python3.12 python3.11 python3.10 python3.9
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -24,6 +28,12 @@ WANTED = $(if $(CY),$(if $(PYTHON),$(REQUEST),'vfxplatform-$(CY)'),$(REQUEST))
 
 # Tests that have all of their own run beside those that share the chain.
 BESIDE = -n 2 --dist loadgroup
+
+# Backends warn about editable installations, which this is.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# PEP 660: an older pip cannot install a project without setup.py in its clone.
+OLD_PIP = echo 'pip 21.3 or newer is needed and could not be downloaded.'; \
+	echo '  next:  name a package index or a folder of wheels: PIP_INDEX_URL or PIP_FIND_LINKS'
 
 .PHONY: help python test test-all lint unit e2e doctor clean
 
@@ -64,11 +74,12 @@ clean:
 
 # Named files, not the folder: a venv whose set-up was cut short is made again.
 $(VENV)/.base: pyproject.toml
-	$(HOST_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9) and "make: HOST_PYTHON must be Python 3.9 or newer")'
+	@HOST_PYTHON='$(HOST_PYTHON)' sh rezbuild/data/examine.sh
 	$(HOST_PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@$(PIP) --upgrade 'pip>=21.3' || { $(OLD_PIP); exit 10; }
+	$(PIP) -e .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(PIP) -e '.[dev]'
 	@touch $@

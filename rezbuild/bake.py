@@ -112,9 +112,7 @@ class Inputs:
             release=release,
             tools=tools,
             revision=manifest.recipe_revision(recipe, release),
-            fingerprint=manifest.fingerprint(
-                recipe, release, job.profile, tools.description, against
-            ),
+            fingerprint=manifest.fingerprint(recipe, release, job.profile, tools.identity, against),
         )
 
 
@@ -173,8 +171,8 @@ def _steps(
         f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
     )
     recipe.build(build)
-    kept = _keep_debug(build, places) if inputs.recipe.debug else {}
-    bundled = _relocate(build, patchelf)
+    kept = _keep_debug(build, inputs.tools, places) if inputs.recipe.debug else {}
+    bundled = _relocate(build, inputs.tools, patchelf)
     if hasattr(recipe, "finish"):
         recipe.finish(build)
     host_test.write(build.payload, inputs.recipe.folder, build.version)
@@ -282,19 +280,19 @@ def _answers(inputs: Inputs, home: Path, work: Path) -> answers.Answers | None:
     )
 
 
-def _keep_debug(build: Build, places: Sequence[Path]) -> dict[str, Any]:
+def _keep_debug(build: Build, tools: Toolchain, places: Sequence[Path]) -> dict[str, Any]:
     """Puts aside what `relocate.strip` drops; what is to be recorded of it."""
     forbidden = Places([*places, build.source.parent])
     ids = debug.keep(
         build.payload,
         build.debug_store,
-        toolchain.which("objcopy") or "objcopy",
+        tools.which("objcopy") or "objcopy",
         lambda data: forbidden.in_data(data, text=False),
     )
     return {"build_ids": ids}
 
 
-def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
+def _relocate(build: Build, tools: Toolchain, patchelf: str) -> Mapping[str, list[str]]:
     payload = build.payload
     if not payload.is_dir():
         raise BuildError(
@@ -303,7 +301,7 @@ def _relocate(build: Build, patchelf: str) -> Mapping[str, list[str]]:
         )
     relocate.relative_links(payload, build.prefix)
     relocate.fewer_names(payload)
-    relocate.strip(payload, toolchain.which("strip") or "strip")
+    relocate.strip(payload, tools.which("strip") or "strip")
     plan = relocate.plan(payload, build.dependencies.values())
     relocate.apply(plan, payload, patchelf)
     text.fix(payload, build.prefix, _places(build))
@@ -405,6 +403,8 @@ def _record(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
         "patches": {path.name: sha256(path) for path in inputs.recipe.patches(release)},
         "license": release.license,
         "compiler": inputs.tools.description,
+        "assembler": inputs.tools.assembler,
+        "linker": inputs.tools.linker,
         "machine": inputs.tools.machine,
         "built_against": {d.name: d.version for d in inputs.job.dependencies.values()},
         "dependencies": _fingerprints(inputs.job, release),

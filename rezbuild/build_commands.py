@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rezbuild import platforms
 from rezbuild.commands import recipes_folder, say, settings_of
-from rezbuild.errors import RezError, UsageError
+from rezbuild.errors import MachineError, RezError, UsageError
 from rezbuild.screen import printable_line
 
 if TYPE_CHECKING:
@@ -123,12 +123,16 @@ def _lanes(
     lanes: Sequence[Lane], settings: Settings, options: Options, recipes: Path
 ) -> Iterator[Lanes]:
     """What builds in some lanes: here, or on a farm where a scheduler is named."""
-    from rezbuild import toolchain, view  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild import needs, toolchain, view  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.lanes import Lanes, here  # noqa: PLC0415 (see above)
 
     shown = view.choose()
     if not settings.scheduler:
-        yield Lanes(lanes, here(settings, toolchain.find(settings), options, shown), shown)
+        try:
+            tools = toolchain.find(settings)
+        except MachineError as error:
+            raise needs.explain(error, settings) from None
+        yield Lanes(lanes, here(settings, tools, options, shown), shown)
         return
     from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
     from rezbuild.farm.lanes import FarmLanes, there  # noqa: PLC0415 (see above)

@@ -48,7 +48,7 @@ def environment(
 
     Args:
         program: ccache.
-        tools: The compilers. One that is named by a path is run by it, and not through ccache.
+        tools: The compilers. One that CC names by a path is run directly, without ccache.
         home: A folder of this build.
         work: The folder that holds all that differs from one place of a build to another.
         cache: Where ccache keeps its files, in a folder of its own, unless its own variables (of
@@ -57,10 +57,10 @@ def environment(
     links = home / "ccache"
     links.mkdir()
     for name in {*_COMPILERS, tools.cc, tools.cxx}:
-        if "/" not in name and toolchain.which(name):
+        if "/" not in name and tools.which(name):
             (links / name).symlink_to(program)
     return {
-        "PATH": f"{links}:{toolchain.SYSTEM_PATH}",
+        "PATH": f"{links}:{tools.path}",
         "CCACHE_DIR": str(cache / "ccache"),
         **{name: value for name, value in os.environ.items() if name.startswith("CCACHE_")},
         # A build in another folder finds what this one leaves: paths below the folder are taken as

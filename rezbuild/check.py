@@ -84,7 +84,8 @@ class Check:
             folder = self.scratch / name
             folder.mkdir(exist_ok=True)
             places[variable] = str(folder)
-        return {"PATH": toolchain.SYSTEM_PATH, "LANG": "C.UTF-8", "TERM": "dumb", **places}
+        path = toolchain.build_path(self.settings)
+        return {"PATH": path, "LANG": "C.UTF-8", "TERM": "dumb", **places}
 
     def run(
         self, *argv: str | Path, log: Path | None = None, **env: str

@@ -531,6 +531,11 @@ def _add_doctor(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = _command(
         parsers, "doctor", "say what this machine lacks, and the command that installs it", ""
     )
+    parser.add_argument(
+        "--tests",
+        action="store_true",
+        help="also say which tests this machine has to skip, and what they need",
+    )
     parser.set_defaults(command=commands.doctor)
 
 

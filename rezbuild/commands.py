@@ -19,6 +19,7 @@ from rezbuild.errors import (
     CatalogueError,
     CheckError,
     FetchError,
+    MachineError,
     OutdatedError,
     UsageError,
 )
@@ -365,11 +366,16 @@ def worker(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def doctor(_: argparse.Namespace) -> int:
-    """``rezbuild doctor``."""
+def doctor(arguments: argparse.Namespace) -> int:
+    """``rezbuild doctor``; with ``--tests``, the exit code also counts what the tests lack."""
     from rezbuild import doctor  # noqa: PLC0415 (rez is slow to import)
 
-    return doctor.report(doctor.examine(Settings.read()))
+    settings = Settings.read()
+    besides = doctor.examine_tests(settings) if arguments.tests else []
+    status = doctor.report([*doctor.examine(settings), *besides])
+    doctor.report_commands("setup", "build", *(["tests"] if arguments.tests else []))
+    lacks = any(check.found is None for check in besides)
+    return status or (MachineError.exit_code if lacks else 0)
 
 
 def recipes_folder(arguments: argparse.Namespace) -> Path:

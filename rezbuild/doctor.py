@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import rez
 from rez.config import config
 
-from rezbuild import ccache, repository, toml, toolchain
+from rezbuild import ccache, needs, repository, toolchain
 from rezbuild.errors import MachineError, RezbuildError
+from rezbuild.needs import Need
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
-
-# Where headers stand that a distribution keeps apart, beside the compiler's own folders.
-_HEADER_FOLDERS = ("/usr/include/freetype2",)
-_INSTALLERS = {
-    "apt-get": ("apt", "apt-get install"),
-    "dnf": ("dnf", "dnf install"),
-    "zypper": ("zypper", "zypper install"),
-}
 
 
 @dataclass(frozen=True)
@@ -35,14 +25,14 @@ class Check:
     Attributes:
         found: What is there, or None.
         lost: What is missed without it; empty where nothing can be built without it.
-        packages: The system packages that bring it, by package manager.
+        need: The line of the table of system packages that names it.
         advice: What else helps.
     """
 
     what: str
     found: str | None
     lost: str = ""
-    packages: Mapping[str, str] | None = None
+    need: Need | None = None
     advice: str = ""
 
     @property
@@ -52,10 +42,10 @@ class Check:
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Looks at everything a build needs."""
+    """Look at everything that a build needs."""
     return [
         *_python(),
-        *_system(settings),
+        *_system(settings, "build"),
         *_patchelf(),
         *_ccache(settings),
         *_store(settings),
@@ -63,69 +53,44 @@ def examine(settings: Settings) -> list[Check]:
     ]
 
 
+def examine_tests(settings: Settings) -> list[Check]:
+    """Look at what the tests need besides."""
+    return list(_system(settings, "tests"))
+
+
 def report(checks: Sequence[Check]) -> int:
-    """Prints the checks and what to do; returns the exit code."""
+    """Print the checks and what to do; return the exit code."""
     for check in checks:
         state = "ok  " if check.found is not None else "MISS" if check.fatal else "lack"
         detail = check.found or (f"without it: no {check.lost}" if check.lost else "needed")
         print(f"{state}  {check.what}: {detail}")
     for line in _advice([check for check in checks if check.found is None]):
-        print(line)
+        print(f"  {line}")
     return MachineError.exit_code if any(check.fatal for check in checks) else 0
+
+
+def report_commands(*groups: str) -> None:
+    """Print the command that installs all needs of some groups, for each package manager."""
+    print("\nOn any machine, one of these (as root) installs it all:")
+    for manager in needs.MANAGERS:
+        print(f"  {needs.command(needs.table(*groups), manager)}")
 
 
 def _advice(missing: Sequence[Check]) -> Iterator[str]:
     for check in missing:
         if check.advice:
-            yield f"  {check.what}: {check.advice}"
-    for program, (manager, command) in _INSTALLERS.items():
-        if shutil.which(program):
-            wanted = [c.packages[manager] for c in missing if c.packages and manager in c.packages]
-            if wanted:
-                names = dict.fromkeys(" ".join(wanted).split())
-                yield f"  install what is missing (as root): {command} {' '.join(names)}"
-            return
+            yield f"{check.what}: {check.advice}"
+    for line in needs.commands([check.need for check in missing if check.need]):
+        yield f"install what is missing (as root): {line}"
 
 
 def _python() -> Iterator[Check]:
     yield Check("Python", f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})")
 
 
-def _system(settings: Settings) -> Iterator[Check]:
-    path = Path(__file__).parent / "data" / "system.toml"
-    for need in toml.loads(path.read_text(encoding="utf-8"))["need"]:
-        what, found = _probe(need, settings)
-        yield Check(what, found, need.get("lost", ""), need["packages"])
-
-
-def _probe(need: Mapping[str, Any], settings: Settings) -> tuple[str, str | None]:
-    if "program" in need:
-        own = {"cc": settings.cc, "c++": settings.cxx}.get(need["program"])
-        return need["program"], toolchain.which(own or need["program"])
-    if "perl" in need:
-        found = _runs(["perl", f"-M{need['perl']}", "-e", "1"])
-        return f"Perl's {need['perl']}", "there" if found else None
-    return need["header"], "there" if _has_header(need["header"], settings) else None
-
-
-def _has_header(header: str, settings: Settings) -> bool:
-    include = [f"-I{folder}" for folder in _HEADER_FOLDERS]
-    source = f"#include <stdio.h>\n#include <{header}>\n"
-    return _runs([settings.cc or "cc", "-E", *include, "-x", "c", "-"], source)
-
-
-def _runs(argv: Sequence[str], text: str = "") -> bool:
-    try:
-        done = subprocess.run(
-            argv,
-            input=text.encode(),
-            capture_output=True,
-            check=False,
-            env={"PATH": toolchain.SYSTEM_PATH},
-        )
-    except OSError:
-        return False
-    return done.returncode == 0
+def _system(settings: Settings, group: str) -> Iterator[Check]:
+    for need, found in needs.examine(settings, group):
+        yield Check(str(need), found or None, need.lost, need)
 
 
 def _patchelf() -> Iterable[Check]:
@@ -145,8 +110,8 @@ def _ccache(settings: Settings) -> Iterator[Check]:
         yield Check("ccache", None, advice="; ".join(error.advice))
         return
     if settings.ccache:
-        brings = dict.fromkeys(("apt", "dnf", "zypper"), "ccache")
-        yield Check("ccache", found, "compilers through it", brings)
+        (need,) = (need for need in needs.table("tests") if need.name == "ccache")
+        yield Check("ccache", found, "compilers through it", need)
     else:
         there = f"{found}, not used" if found else "none; builds can do without"
         yield Check("ccache", f"{there}: see REZBUILD_CCACHE")

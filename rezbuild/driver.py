@@ -19,6 +19,7 @@ from rezbuild import (
     jobserver,
     locks,
     manifest,
+    needs,
     obtain,
     publish,
     repository,
@@ -122,7 +123,9 @@ class Driver:
         Raises:
             UsageError: It cannot, because of a folder's name.
             RezError: It cannot make its packages for this host.
+            MachineError: This machine lacks what a build needs.
         """
+        self.check_machine(steps)
         # What Rez makes here is for everyone, whoever builds.
         os.umask(0o022)
         # Before anything of Rez is started: it would run what stands in such a name.
@@ -132,6 +135,18 @@ class Driver:
         staged.tidy(self.repository, self.view.say)
         for name in repository.bind_host(self.repository, self.paths):
             self.view.say(f"{name}: bound for this host, since no repository had it")
+
+    def check_machine(self, steps: Sequence[Step]) -> None:
+        """Check that this machine has what it takes to build what is not installed yet.
+
+        A store may bring a payload whose build is not possible here.
+
+        Raises:
+            MachineError: It names all that is missing.
+        """
+        lacking = [step.release.name for step in steps if not self._target(step).is_dir()]
+        if lacking and self.settings.store is None:
+            needs.require(self.settings, lacking)
 
     def install(self, platform: Platform) -> None:
         """Installs or releases a package of requests.
@@ -299,14 +314,15 @@ class Driver:
     def _difference(self, step: Step, record: Mapping[str, object]) -> str:
         if record.get("recipe") != manifest.recipe_revision(step.recipe, step.release):
             return "the recipe or rezbuild has changed since"
-        if record.get("compiler") != self.tools.description:
-            return f"it was built with another compiler ({record.get('compiler')})"
+        other = self.tools.difference(record)
+        if other:
+            return other
         return "what it is built against has changed since"
 
     def _fingerprint(self, step: Step, profile: str) -> str:
         against = {n: self.identities.get((n, v), "") for n, v in step.built_against.items()}
         return manifest.fingerprint(
-            step.recipe, step.release, profile, self.tools.description, against
+            step.recipe, step.release, profile, self.tools.identity, against
         )
 
     def _target(self, step: Step) -> Path:

@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from rezbuild import toolchain
 from rezbuild.toolchain import Toolchain
 
 _PKG_CONFIG = ("/usr/share/pkgconfig", "/usr/local/share/pkgconfig")
@@ -29,22 +28,23 @@ def facts(tools: Toolchain) -> list[str]:
         Words that are equal where all of it is.
     """
     headers = dict.fromkeys(("/usr/include", "/usr/local/include"))
-    places = dict.fromkeys((*toolchain.SYSTEM_PATH.split(":"), *_PKG_CONFIG))
+    places = dict.fromkeys((*tools.path.split(":"), *_PKG_CONFIG))
     # What ld and pkg-config look into, and gcc does not name.
     for local in ("lib", "lib64", f"lib/{tools.machine}"):
         places |= dict.fromkeys((f"/usr/local/{local}", f"/usr/local/{local}/pkgconfig"))
     parts = []
     for compiler, language in ((tools.cc, "c"), (tools.cxx, "c++")):
-        said = _run(compiler, "-v", "-E", "-x", language, os.devnull)
+        said = _run(tools, compiler, "-v", "-E", "-x", language, os.devnull)
         found = _SEARCHED.search(said)
         headers.update(
             dict.fromkeys(line.strip() for line in (found[1] if found else said).split("\n"))
         )
-        libraries = re.search(r"(?m)^libraries: =(.*)", _run(compiler, "-print-search-dirs"))
+        libraries = re.search(r"(?m)^libraries: =(.*)", _run(tools, compiler, "-print-search-dirs"))
         for place in libraries[1].split(":") if libraries else ():
             places.update({place: None, f"{place}/pkgconfig": None})
-        parts += [_run(compiler, "--version"), _file(compiler)]
-        parts += [_file(_run(compiler, f"-print-prog-name={part}").strip()) for part in _PARTS]
+        parts += [_run(tools, compiler, "--version"), _file(tools, compiler)]
+        asked = [_run(tools, compiler, f"-print-prog-name={part}").strip() for part in _PARTS]
+        parts += [_file(tools, name) for name in asked]
     total = hashlib.sha256()
     for folder in (*_real(places), *_below(_real(headers))):
         total.update(json.dumps([folder, sorted(_entries(folder))]).encode())
@@ -52,17 +52,17 @@ def facts(tools: Toolchain) -> list[str]:
     return [*parts, total.hexdigest(), kernel.release, kernel.machine, *_devices()]
 
 
-def _run(*argv: str) -> str:
+def _run(tools: Toolchain, *argv: str) -> str:
     """All that a compiler says; one that cannot do it says so, the same each time."""
-    env = {"PATH": toolchain.SYSTEM_PATH, "LC_ALL": "C"}
+    env = {"PATH": tools.path, "LC_ALL": "C"}
     done = subprocess.run(
         argv, env=env, capture_output=True, text=True, errors="replace", check=False
     )
     return done.stdout + done.stderr
 
 
-def _file(name: str) -> str:
-    path = (name if "/" in name else toolchain.which(name)) or os.devnull
+def _file(tools: Toolchain, name: str) -> str:
+    path = (name if "/" in name else tools.which(name)) or os.devnull
     try:
         status = Path(path).stat()
     except OSError:

@@ -91,7 +91,7 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
 
 
 def fingerprint(
-    recipe: Recipe, release: Release, profile: str, compiler: str, dependencies: Mapping[str, str]
+    recipe: Recipe, release: Release, profile: str, tools: str, dependencies: Mapping[str, str]
 ) -> str:
     """The hash of all inputs of a build: equal inputs need no second build.
 
@@ -99,10 +99,10 @@ def fingerprint(
         recipe: The recipe folder.
         release: The version.
         profile: Counts only where the recipe says that it changes what is built.
-        compiler: What the compiler says of itself.
+        tools: The `Toolchain.identity`: versions of compiler, assembler and linker.
         dependencies: The `identity` of each package it is built against, by name.
     """
-    parts = [recipe_revision(recipe, release), profile if recipe.profiled else "", compiler]
+    parts = [recipe_revision(recipe, release), profile if recipe.profiled else "", tools]
     parts += [f"{name}\0{value}" for name, value in sorted(dependencies.items())]
     return _digest(parts)
 

@@ -78,6 +78,8 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(patches, dict):
         yield "patches", "\n".join(f"{name}  sha256 {patches[name]}" for name in sorted(patches))
     yield "compiler", f"{record.get('compiler')}, {record.get('machine')}"
+    yield "assembler", str(record.get("assembler") or "")
+    yield "linker", str(record.get("linker") or "")
     yield "flags", "\n".join(f"{k}={v}" for k, v in sorted(_table(record, "flags").items()))
     yield "options", "\n".join(map(str, record.get("options") or ()))
     prints = _table(record, "dependencies")

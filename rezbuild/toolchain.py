@@ -8,16 +8,15 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
 
-# Not the caller's PATH: a build must not depend on who starts it. Compilers that stand elsewhere
-# are named by REZBUILD_CC and REZBUILD_CXX.
+# Not the caller's PATH: a build must not depend on who starts it. REZBUILD_CC and REZBUILD_CXX name
+# compilers in other folders, e.g. /opt/rh/gcc-toolset-14/root/usr/bin/gcc; see `build_path`.
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
-TOOLS = ("make", "perl", "strip", "ar", "pkg-config")
 
 # Full RELRO: all symbols are bound at start, then their table is read-only; no executable stack.
 # ld(1). Debian's and Red Hat's packages are linked like that.
@@ -41,31 +40,87 @@ PATCHELF_FAULTY = ((0, 18),)
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What compiles.
+    """The compilers and the programs that they use.
 
     Attributes:
-        cc, cxx: Names or absolute paths, as they are put into CC and CXX.
+        cc, cxx: The values of CC and CXX, e.g. ``gcc``.
         description: First line of ``cc --version``.
-        machine: What ``cc -dumpmachine`` says, e.g. ``x86_64-linux-gnu``.
+        machine: Output of ``cc -dumpmachine``, e.g. ``x86_64-linux-gnu``.
+        path: PATH of the build's steps; see `build_path`.
+        assembler, linker: First line of ``as --version`` and ``ld --version``, of the programs that
+            the C compiler runs.
     """
 
     cc: str
     cxx: str
     description: str
     machine: str
+    path: str = SYSTEM_PATH
+    assembler: str = ""
+    linker: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The versions of the compiler, assembler and linker, for fingerprints."""
+        return f"{self.description}\n{self.assembler}\n{self.linker}"
+
+    def difference(self, record: Mapping[str, object]) -> str:
+        """The reason why these tools do not fit a payload's record; "" where they do."""
+        own = {"compiler": self.description, "assembler": self.assembler, "linker": self.linker}
+        for what, version in own.items():
+            if record.get(what) != version:
+                return f"it was built with another {what} ({record.get(what)})"
+        return ""
+
+    def which(self, tool: str) -> str | None:
+        """The absolute path of a build tool, e.g. ``strip``, on the build's PATH, or None."""
+        return which(tool, self.path)
+
+    def program(self, name: str) -> str:
+        """The absolute path of a program that the C compiler runs, e.g. ``ld``; else its name."""
+        told = _output(self.cc, f"-print-prog-name={name}", self.path).strip() or name
+        return self.which(told) or told
 
 
 def find(settings: Settings) -> Toolchain:
-    """Finds the compilers.
+    """Find the compilers, and the assembler and linker that they run.
 
     Raises:
-        MachineError: There is none, or it does not run.
+        MachineError: There is no compiler, or it does not run.
     """
-    # By their own names where they are known: CPython's configure adds PGO and LTO flags by the
-    # name in CC, and none at all to a plain "cc".
-    cc = _compiler(settings.cc or _first("gcc", "cc"), "REZBUILD_CC")
-    cxx = _compiler(settings.cxx or _first("g++", "c++"), "REZBUILD_CXX")
-    return Toolchain(cc, cxx, _say(cc, "--version"), _say(cc, "-dumpmachine"))
+    path = build_path(settings)
+    cc, cxx = compilers(settings)
+    for name, variable in ((cc, "REZBUILD_CC"), (cxx, "REZBUILD_CXX")):
+        _check_compiler(name, variable, path)
+    cc, cxx = _plain_name(cc, path), _plain_name(cxx, path)
+    found = Toolchain(cc, cxx, _say(cc, "--version", path), _say(cc, "-dumpmachine", path), path)
+    return replace(found, assembler=_version(found, "as"), linker=_version(found, "ld"))
+
+
+def build_path(settings: Settings) -> str:
+    """PATH of a build: the folders of compilers named by a path, then the system's folders.
+
+    gcc looks for ``as`` and ``ld`` on PATH, and recipes call ``ar``, ``strip`` and ``objcopy``. A
+    toolset's compiler needs its own: gcc 14 with the binutils 2.30 of Enterprise Linux 8 ends in
+    "as: unrecognized option '--gdwarf-5'".
+    """
+    system = SYSTEM_PATH.split(":")
+    named = [name for name in (settings.cc, settings.cxx) if name and "/" in name]
+    own = dict.fromkeys(os.path.dirname(os.path.abspath(name)) for name in named)
+    return ":".join([*(folder for folder in own if folder not in system), *system])
+
+
+def compilers(settings: Settings) -> tuple[str, str]:
+    """The C and the C++ compiler: as set, else as found on the build's PATH.
+
+    Without REZBUILD_CXX, the C++ compiler is the companion of REZBUILD_CC: for ``gcc-12`` it is
+    ``g++-12``, for ``/opt/x/bin/clang`` it is ``/opt/x/bin/clang++``.
+    """
+    path = build_path(settings)
+    # gcc and g++ before cc and c++: CPython's configure adds PGO and LTO flags by the name in CC,
+    # and none at all to a plain "cc".
+    cc = settings.cc or _first(path, "gcc", "cc")
+    return cc, settings.cxx or _first(path, _companion(cc), "g++", "c++")
 
 
 def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
@@ -78,7 +133,7 @@ def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
             (reproducible-builds.org's specification).
     """
     return {
-        "PATH": SYSTEM_PATH,
+        "PATH": toolchain.path,
         "HOME": str(home),
         "TMPDIR": str(home),
         "LC_ALL": "C",
@@ -96,7 +151,7 @@ def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
 
 def protection(toolchain: Toolchain) -> list[str]:
     """Those of `PROTECTED` that the compiler knows: clang on some machines lacks one."""
-    return [flag for flag in PROTECTED if _knows(toolchain.cc, flag)]
+    return [flag for flag in PROTECTED if _knows(toolchain, flag)]
 
 
 def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
@@ -109,9 +164,9 @@ def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
     return len(os.sched_getaffinity(0))
 
 
-def which(tool: str) -> str | None:
-    """The absolute path of a build tool on the build's PATH, or None."""
-    return shutil.which(tool, path=SYSTEM_PATH)
+def which(tool: str, path: str = SYSTEM_PATH) -> str | None:
+    """The absolute path of a tool in the system's folders, or on another PATH; or None."""
+    return shutil.which(tool, path=path)
 
 
 def patchelf() -> str:
@@ -152,37 +207,68 @@ def patchelf_version(program: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 
-def _first(*names: str) -> str:
-    return next((name for name in names if which(name)), names[-1])
+def _first(path: str, *names: str) -> str:
+    return next((name for name in names if which(name, path)), names[-1])
 
 
-def _compiler(name: str, variable: str) -> str:
-    if which(name) is None:
+def _companion(cc: str) -> str:
+    """The C++ compiler's name beside a C compiler's, e.g. ``g++-12`` beside ``gcc-12``."""
+    folder, name = os.path.split(cc)
+    for c, cxx in (("gcc", "g++"), ("clang", "clang++"), ("cc", "c++")):
+        if c in name:
+            return os.path.join(folder, name.replace(c, cxx))
+    return os.path.join(folder, "g++")
+
+
+def _check_compiler(name: str, variable: str, path: str) -> None:
+    if which(name, path) is None:
         raise MachineError(
-            f"no compiler {name!r} on {SYSTEM_PATH}",
+            f"no compiler {name!r} on {path}",
             advice=["rezbuild doctor says which system package brings it", f"or set {variable}"],
         )
-    return name
 
 
-def _knows(cc: str, flag: str) -> bool:
-    done = subprocess.run(
-        [cc, "-Werror", "-O2", flag, "-x", "c", "-S", "-o", os.devnull, os.devnull],
-        capture_output=True,
-        check=False,
-        env={"PATH": SYSTEM_PATH, "LC_ALL": "C"},
+def _plain_name(compiler: str, path: str) -> str:
+    """The name without its folder, where PATH finds this very program by it.
+
+    Payloads hold the value of CC, e.g. in tclConfig.sh, and a toolset's folder is this machine's.
+    """
+    name = os.path.basename(compiler)
+    folder = os.path.dirname(compiler)
+    if folder in SYSTEM_PATH.split(":"):
+        return compiler
+    return name if which(name, path) == compiler else compiler
+
+
+def _knows(toolchain: Toolchain, flag: str) -> bool:
+    done = _run(
+        toolchain.path,
+        *(toolchain.cc, "-Werror", "-O2", flag, "-x", "c", "-S", "-o", os.devnull, os.devnull),
     )
     return done.returncode == 0
 
 
-def _say(program: str, option: str) -> str:
-    done = subprocess.run(
-        [program, option],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": SYSTEM_PATH, "LC_ALL": "C"},
-    )
+def _version(toolchain: Toolchain, program: str) -> str:
+    """The first line of its ``--version``; "" where it does not run."""
+    told = _output(toolchain.program(program), "--version", toolchain.path)
+    return told.partition("\n")[0].strip()
+
+
+def _output(program: str, option: str, path: str) -> str:
+    """The standard output of a program; "" where it does not run."""
+    try:
+        return _run(path, program, option).stdout
+    except OSError:
+        return ""
+
+
+def _run(path: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    env = {"PATH": path, "LC_ALL": "C"}
+    return subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+
+
+def _say(program: str, option: str, path: str) -> str:
+    done = _run(path, program, option)
     if done.returncode != 0:
         raise MachineError(f"{program} {option} failed: {done.stderr.strip()}")
     if not done.stdout.strip():

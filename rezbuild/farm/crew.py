@@ -108,7 +108,7 @@ class Crew:
                 tried=[f"{f.name} is {_words(f)}" for f in kinds.values()],
                 advice=[
                     "name one by its label (rezbuild worker --label): REZBUILD_HOST_LABEL",
-                    "workers of one label must have the same compiler and glibc",
+                    "workers of one label must have the same compiler, assembler, linker, glibc",
                 ],
             )
         return next(iter(kinds.values()))

@@ -63,7 +63,14 @@ class FarmDriver(Driver):
     ) -> None:
         self.crew = crew
         # The compiler is theirs; there may be none here.
-        tools = Toolchain("", "", description=crew.kind.compiler, machine=crew.kind.machine)
+        tools = Toolchain(
+            "",
+            "",
+            description=crew.kind.compiler,
+            machine=crew.kind.machine,
+            assembler=crew.kind.assembler,
+            linker=crew.kind.linker,
+        )
         super().__init__(settings, tools, options, view, lane)
         self._begun = begun
         self._carrier: Carrier | None = None
@@ -80,6 +87,9 @@ class FarmDriver(Driver):
         """
         self.crew.compare(step.release.name for step in steps)
         super().prepare(steps)
+
+    def check_machine(self, steps: Sequence[Step]) -> None:
+        """Check nothing: the workers build."""
 
     def start(self, step: Step) -> Running:
         """Puts it down for the farm; `deal` gives it its cores.
@@ -198,7 +208,7 @@ class FarmDriver(Driver):
 
 
 def has(store: Store | None, recipe: Recipe, release: Release, profile: str, kind: Facts) -> bool:
-    """As `rezbuild.obtain.has`, for workers of a kind; their linker and patchelf are not known.
+    """As `rezbuild.obtain.has`, for workers of a kind; their patchelf is not known.
 
     Raises:
         CatalogueError: A file of the recipe is missing.
@@ -208,6 +218,8 @@ def has(store: Store | None, recipe: Recipe, release: Release, profile: str, kin
         "recipe": manifest.recipe_revision(recipe, release),
         "rezbuild": rezbuild.__version__,
         "compiler": kind.compiler,
+        "assembler": kind.assembler,
+        "linker": kind.linker,
         "machine": kind.machine,
         "glibc": kind.glibc,
     }

@@ -21,7 +21,8 @@ from rezbuild.toolchain import Toolchain
 CORES = "cores"
 # Under which name a worker's facts are in what the scheduler knows of it.
 FACTS = "rezbuild"
-_TEXTS = ("name", "rezbuild", "platform", "arch", "glibc", "label", "compiler", "machine")
+_TOOLS = ("compiler", "assembler", "linker")
+_TEXTS = ("name", "rezbuild", "platform", "arch", "glibc", "label", *_TOOLS, "machine")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Facts:
         glibc: Its version, such as 2.36; "" on another C library.
         label: What the studio calls this kind of host; "" without one.
         cores: How many jobs of make it runs at once, in all.
-        compiler: What the compiler says of itself.
+        compiler, assembler, linker: First lines of their ``--version``.
         machine: What it builds for, such as ``x86_64-linux-gnu``.
         store: It has a store, which the client is to have in common with it.
     """
@@ -50,6 +51,8 @@ class Facts:
     label: str
     cores: int
     compiler: str
+    assembler: str
+    linker: str
     machine: str
     store: bool
 
@@ -74,6 +77,8 @@ class Facts:
             arch=system.arch,
             glibc=host_glibc(),
             compiler=tools.description,
+            assembler=tools.assembler,
+            linker=tools.linker,
             machine=tools.machine,
             **told,
         )
@@ -97,7 +102,8 @@ class Facts:
     @property
     def host(self) -> tuple[str, ...]:
         """What decides on the bytes of a payload: the kind of host."""
-        return (self.label, self.platform, self.arch, self.glibc, self.compiler)
+        tools = (self.compiler, self.assembler, self.linker)
+        return (self.label, self.platform, self.arch, self.glibc, *tools)
 
     def resources(self) -> dict[str, float]:
         """Dask's resources: what a job may ask for; of each there is enough for all jobs."""

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,28 +117,8 @@ def of_machine(tools: Toolchain) -> dict[str, Any]:
         "compiler": tools.description,
         "machine": tools.machine,
         "environment": {name: value for name, value in told.items() if name not in _PASSING},
-        "linker": _linker(tools.cc),
+        "assembler": tools.assembler,
+        "linker": tools.linker,
         "patchelf": ".".join(map(str, toolchain.patchelf_version(toolchain.patchelf()))),
         "glibc": host_glibc(),
     }
-
-
-def _linker(cc: str) -> str:
-    """What the compiler's linker says of itself: compilers of one name may have another."""
-    program = _say(cc, "-print-prog-name=ld")
-    return _say(toolchain.which(program) or program, "--version")
-
-
-def _say(program: str, option: str) -> str:
-    """The first line; "" where it does not run."""
-    try:
-        done = subprocess.run(
-            [program, option],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={"PATH": toolchain.SYSTEM_PATH, "LC_ALL": "C"},
-        )
-    except OSError:
-        return ""
-    return done.stdout.partition("\n")[0].strip()

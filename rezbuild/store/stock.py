@@ -140,9 +140,7 @@ class Stock:
 def _difference(today: Inputs, record: Mapping[str, Any]) -> str:
     if record.get("recipe") != today.revision:
         return "the recipe or rezbuild has changed since"
-    if record.get("compiler") != today.tools.description:
-        return f"it was built with another compiler ({record.get('compiler')})"
-    return "what it was built against has changed since"
+    return today.tools.difference(record) or "what it was built against has changed since"
 
 
 def _check_unchanged(root: Path) -> None:

@@ -155,8 +155,8 @@ def test_a_build_that_leaves_paths_behind(studio, toys):
 def test_a_record_that_names_a_path(studio, toys, tmp_path):
     """What the compiler says of itself goes into the record."""
     compiler = tmp_path / "cc"
-    says = f"cc for {toys.recipes / 'low'}"
-    compiler.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo {says}\nexec cc "$@"\n')
+    says = f'[ "$1" = --version ] && exec echo cc for {toys.recipes / "low"}'
+    compiler.write_text(f'#!/bin/sh\n{says}\nexec /usr/bin/cc "$@"\n')
     compiler.chmod(0o755)
     done = studio.rezbuild("build", "low", ok=False, REZBUILD_CC=str(compiler))
     assert done.returncode == 9

@@ -137,14 +137,15 @@ def test_the_doctor_says_what_is_missing(studio, tmp_path):
     assert re.search(r"(apt-get|dnf|zypper) install gcc", done.stdout)
 
 
-def test_what_the_readme_asks_for_is_what_the_doctor_checks():
-    """The line for Debian in the README names every package that the doctor may ask for."""
-    readme = (ROOT / "README.md").read_text()
-    (line,) = [line for line in readme.splitlines() if line.startswith("    apt-get install")]
-    data = (ROOT / "rezbuild/data/system.toml").read_text()
-    wanted = {name for names in re.findall(r'apt = "([^"]+)"', data) for name in names.split()}
-    implied = {"libc6-dev", "binutils"}  # gcc brings them
-    assert wanted - implied <= set(line.split())
+def test_the_doctor_has_the_packages_for_each_package_manager(studio):
+    for options, last in (((), "libxft-dev"), (("--tests",), "openssh-client")):
+        lines = studio.rezbuild("doctor", *options, ok=False).stdout.splitlines()[-4:]
+        apt, dnf, zypper, pacman = (line.split() for line in lines)
+        assert apt[:2] == ["apt-get", "install"]
+        assert apt[-1] == last
+        assert "'perl(Time::Piece)'" in dnf
+        assert zypper[:2] == ["zypper", "install"]
+        assert pacman[:2] == ["pacman", "-S"]
 
 
 def test_from_anywhere(studio):

@@ -182,3 +182,40 @@ def test_a_file_for_pkg_config(build, tmp_path):
     ask = ["pkg-config", "--define-prefix", "--static", "--libs", f"low = {build.version}"]
     said = subprocess.run(ask, env=env, capture_output=True, text=True, check=True).stdout
     assert said.split() == [f"-L{build.payload}/lib", "-llow", "-lm"]
+
+
+def compilers(folder: Path, *names: str) -> Path:
+    """The system's compilers in another folder."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(f"/usr/bin/{name.split('-')[0]}")
+    return folder
+
+
+def test_a_compiler_in_its_own_folder_puts_that_folder_first(tmp_path):
+    folder = compilers(tmp_path / "toolset", "gcc-99", "g++-99", "g++")
+    tools = toolchain.find(Settings.read({"REZBUILD_CC": f"{folder}/gcc-99"}))
+    assert (tools.cc, tools.cxx) == ("gcc-99", "g++-99")
+    assert tools.path == f"{folder}:{toolchain.SYSTEM_PATH}"
+    assert toolchain.environment(tools, tmp_path, 0)["PATH"] == tools.path
+
+
+def test_two_folders_with_compilers_of_one_name(tmp_path):
+    """PATH finds only the first program of a name."""
+    one = compilers(tmp_path / "one", "gcc", "g++")
+    two = compilers(tmp_path / "two", "g++")
+    chosen = {"REZBUILD_CC": f"{one}/gcc", "REZBUILD_CXX": f"{two}/g++"}
+    tools = toolchain.find(Settings.read(chosen))
+    assert (tools.cc, tools.cxx) == ("gcc", f"{two}/g++")
+    assert tools.path == f"{one}:{two}:{toolchain.SYSTEM_PATH}"
+
+
+def test_a_folder_without_a_cxx_compiler_leaves_the_systems(tmp_path):
+    folder = compilers(tmp_path / "toolset", "gcc")
+    assert toolchain.find(Settings.read({"REZBUILD_CC": f"{folder}/gcc"})).cxx == "g++"
+
+
+def test_a_compiler_in_a_system_folder_keeps_its_path():
+    tools = toolchain.find(Settings.read({"REZBUILD_CC": "/usr/bin/gcc"}))
+    assert (tools.cc, tools.cxx) == ("/usr/bin/gcc", "/usr/bin/g++")
+    assert tools.path == toolchain.SYSTEM_PATH

@@ -132,6 +132,8 @@ def test_what_the_store_has_for_the_workers(root, tmp_path):
         "recipe": manifest.recipe_revision(recipe, release),
         "rezbuild": rezbuild.__version__,
         "compiler": FACTS.compiler,
+        "assembler": FACTS.assembler,
+        "linker": FACTS.linker,
         "machine": FACTS.machine,
         "glibc": FACTS.glibc,
         "fingerprint": FINGERPRINT,
@@ -144,6 +146,6 @@ def test_what_the_store_has_for_the_workers(root, tmp_path):
 
     assert stored()
     assert not stored("optimized")
-    for what in ("recipe", "rezbuild", "compiler", "machine", "glibc"):
+    for what in ("recipe", "rezbuild", "compiler", "assembler", "linker", "machine", "glibc"):
         assert not stored(**{what: "another"}), what
     assert not driver.has(None, recipe, release, "fast", FACTS)

@@ -56,6 +56,8 @@ FACTS = Facts(
     label="debian12",
     cores=4,
     compiler="gcc 12",
+    assembler="as 2.40",
+    linker="ld 2.40",
     machine="x86_64-linux-gnu",
     store=False,
 )
@@ -94,7 +96,7 @@ def test_facts_as_data_and_back():
         *(("label", wrong) for wrong in ([], ["a"], None, 3)),
         *(("recipes", wrong) for wrong in ([], "x", {1: {}}, {"a": []}, {"a": {"1": None}})),
         *((name, 7) for name in ("name", "rezbuild", "platform", "arch", "glibc", "store")),
-        *((name, {}) for name in ("compiler", "machine")),
+        *((name, {}) for name in ("compiler", "assembler", "linker", "machine")),
     ],
 )
 def test_facts_of_other_types_are_none(name, value):

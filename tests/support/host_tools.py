@@ -1,0 +1,40 @@
+"""Programs of the system that some tests use: such a test is skipped where they are missing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rezbuild import needs
+
+ROOT = Path(__file__).parents[2]
+_TABLE = {need.name: need for need in needs.table("tests")}
+
+
+def missing(*tools: str) -> str:
+    """Why a test is skipped, and which packages would let it run; "" where all tools are there."""
+    lost = [_TABLE[tool] for tool in tools if shutil.which(tool) is None]
+    names = ", ".join(need.name for need in lost)
+    return f"no {names} here: {' or '.join(needs.commands(lost))}" if lost else ""
+
+
+def needs_tool(*tools: str) -> pytest.MarkDecorator:
+    """The mark of tests that run these programs."""
+    return pytest.mark.skipif(bool(missing(*tools)), reason=missing(*tools))
+
+
+def require_tool(*tools: str) -> None:
+    """Skip the test that calls this, where one of the programs is missing."""
+    reason = missing(*tools)
+    if reason:
+        pytest.skip(reason)
+
+
+def readme_commands() -> tuple[list[str], list[str]]:
+    """The packages that the README has apt install: for a build, and for the tests besides."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    build, tests = re.findall(r"(?m)^    apt-get install ((?:.*\\\n)*.*)$", text)
+    return build.replace("\\\n", " ").split(), tests.replace("\\\n", " ").split()
