@@ -286,7 +286,7 @@ def _keep_debug(build: Build, tools: Toolchain, places: Sequence[Path]) -> dict[
     ids = debug.keep(
         build.payload,
         build.debug_store,
-        tools.which("objcopy") or "objcopy",
+        tools.tool("objcopy"),
         lambda data: forbidden.in_data(data, text=False),
     )
     return {"build_ids": ids}
@@ -301,7 +301,7 @@ def _relocate(build: Build, tools: Toolchain, patchelf: str) -> Mapping[str, lis
         )
     relocate.relative_links(payload, build.prefix)
     relocate.fewer_names(payload)
-    relocate.strip(payload, tools.which("strip") or "strip")
+    relocate.strip(payload, tools.tool("strip"))
     plan = relocate.plan(payload, build.dependencies.values())
     relocate.apply(plan, payload, patchelf)
     text.fix(payload, build.prefix, _places(build))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from rezbuild import toolchain
 
 # No user of that number is likely to be there.
 _USER = 47110
@@ -118,7 +119,7 @@ def _may(condition: str, value: object) -> bool:
 
 def _locale() -> str | None:
     """One that is installed; of another language, where there is one."""
-    program = shutil.which("locale")
+    program = toolchain.which("locale")
     if program is None:
         return None
     done = subprocess.run([program, "-a"], capture_output=True, text=True, check=False)
@@ -128,7 +129,7 @@ def _locale() -> str | None:
 
 def _clock() -> dict[str, str]:
     """What shifts the clock of the programs that are given it (faketime(1)), where it is there."""
-    program = shutil.which("faketime")
+    program = toolchain.which("faketime")
     if program is None:
         return {}
     # The program knows where its library is.

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rezbuild import locks, safe_files
+from rezbuild import locks, safe_files, toolchain
 from rezbuild.catalogue import DistributionFile
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
@@ -62,7 +62,7 @@ class SourceArchive:
             FetchError: There is no apt, it does not get through, or no suite has these bytes.
             OSError: The private folders cannot be written.
         """
-        if not shutil.which("apt-get") or not _HELPER.exists():
+        if not toolchain.which("apt-get") or not _HELPER.exists():
             raise FetchError("no apt-get here")
         self._base.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(self._base / ".lock", self._say):
@@ -233,9 +233,9 @@ def _search(index: bytes, file: str, sha256: str) -> str:
 
 
 def _environ() -> dict[str, str]:
-    """The environment for apt: messages that can be read, and the system's own libraries."""
+    """The environment for apt: readable messages, the system's own programs and libraries."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LD_")}
-    return {**kept, "LC_ALL": "C"}
+    return {**kept, "LC_ALL": "C", "PATH": toolchain.SYSTEM_PATH}
 
 
 def _run(

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rezbuild import elf
+from rezbuild import elf, toolchain
 from rezbuild.build import Dependency
 from rezbuild.errors import AuditError, BuildError, RelocationError
 from rezbuild.relocate import DEPS
@@ -104,7 +104,9 @@ def _keep(path: Path, target: Path, objcopy: str, named: Named) -> None:
 
 def _run(*argv: str) -> None:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, check=False, env=toolchain.ENVIRONMENT
+        )
     except OSError as error:
         raise RelocationError(
             f"{argv[0]} does not run: {error.strerror}",

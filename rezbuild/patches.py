@@ -6,7 +6,6 @@ import io
 import os
 import posixpath
 import re
-import shutil
 import stat
 import subprocess
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from rezbuild import toolchain
 from rezbuild.errors import MachineError, UnpackError
 
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
@@ -62,11 +62,13 @@ def apply_patches(root: Path, patches: Sequence[Path]) -> None:
 
 
 def _gnu_patch() -> str:
-    program = shutil.which("patch")
+    program = toolchain.which("patch")
     advice = ["apt-get install patch, or dnf install patch"]
     if program is None:
         raise MachineError("the program patch is missing", advice=advice)
-    version = subprocess.run([program, "--version"], capture_output=True, check=False)
+    version = subprocess.run(
+        [program, "--version"], capture_output=True, check=False, env=toolchain.ENVIRONMENT
+    )
     if not version.stdout.startswith(b"GNU patch"):
         raise MachineError(f"{program} is not GNU patch, which knows --fuzz", advice=advice)
     return program
@@ -266,7 +268,7 @@ class _PatchedTree:
             input=text,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+            env=toolchain.ENVIRONMENT,
             cwd=self.scratch,
             check=False,
         )

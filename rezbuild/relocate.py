@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild import elf
+from rezbuild import elf, toolchain
 from rezbuild.build import Dependency
 from rezbuild.elf import Elf
 from rezbuild.errors import RelocationError
@@ -281,7 +281,9 @@ def _patchelf_arguments(edit: Edit) -> list[str]:
 
 
 def _run(argv: Sequence[str], path: Path) -> None:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env=toolchain.ENVIRONMENT
+    )
     if done.returncode != 0:
         raise RelocationError(
             f"{Path(argv[0]).name} failed on {path}: {done.stderr.strip() or done.returncode}",

