@@ -142,11 +142,7 @@ def _bake(inputs: Inputs, staging: Path) -> None:
     # Whoever builds: payloads are for everyone, see the audit's rule on modes.
     os.umask(0o022)
     patchelf = toolchain.patchelf()
-    cache = inputs.settings.cache
-    files = ("debug", profiles.FOLDER, answers.FOLDER)
-    trust.check(inputs.settings, [cache, *(cache / name for name in (*files, "ccache"))])
-    for name in files:
-        trust.check(inputs.settings, sorted((cache / name).glob("*")))
+    trust.check_folder(inputs.settings, inputs.settings.cache)
     fetched = Fetcher(inputs.settings).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)
     # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).

@@ -347,8 +347,7 @@ def _build(
 def _cache(subject: _Subject, folder: Path, settings: Settings) -> dict[str, str]:
     """A cache of this build's own, with all it needs, so that it leaves nothing behind."""
     cache = folder / "cache"
-    for name in ("debug", profiles.FOLDER):
-        trust.check(settings, sorted((settings.cache / name).glob("*")))
+    trust.check_folder(settings, settings.cache)
     if subject.trained:
         _link(cache / profiles.FOLDER / subject.profile_store.name, subject.trained)
     Fetcher(settings).mirror(subject.release, cache / "sources")

@@ -56,7 +56,7 @@ def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -
     # As in the hook: what is made is for everyone.
     os.umask(0o022)
     # What is ready there is taken as it is.
-    trust.check(settings, [work, *sorted(work.glob("*/*"))])
+    trust.check_folder(settings, work, levels=3)
     profile = rezbuild.profile(settings.profile, central=False)
     ready: dict[tuple[str, str], Path] = {}
     for step in steps:

@@ -7,18 +7,22 @@ may put another file in the place of the one that was just looked at.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
 
+# The deepest files are those of a worker's store: farm/store/<name>/<version>/<file>.
+_LEVELS = 5
+
 
 def check(settings: Settings, paths: Iterable[Path]) -> None:
-    """Sees that what is there of some paths in the cache is the caller's own, or root's.
+    """Check that those of some paths that are there belong to the caller or to root.
 
     A group that may write is the caller's own choice: it takes part in the build.
 
@@ -38,6 +42,34 @@ def check(settings: Settings, paths: Iterable[Path]) -> None:
                     "where those who share it are trusted, set REZBUILD_TRUST_CACHE=1",
                 ],
             )
+
+
+def check_folder(settings: Settings, folder: Path, *, levels: int = _LEVELS) -> None:
+    """Check a folder and what is in it, also files that no build reads yet.
+
+    Args:
+        settings: Name the cache, and whether others are trusted.
+        folder: The cache, or a folder of builds.
+        levels: How deep. What is deeper is in folders that nobody else can write.
+
+    Raises:
+        MachineError: Something in it belongs to another user, or anyone may write it.
+    """
+    if not settings.trust_cache:
+        check(settings, _below(folder, levels))
+
+
+def _below(folder: Path, levels: int) -> Iterator[Path]:
+    """The folder and all paths in it; links are not followed."""
+    yield folder
+    if levels and folder.is_dir():
+        with contextlib.suppress(PermissionError), os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _below(path, levels - 1)
+                elif not entry.name.endswith(".lock"):  # nobody reads what is in it
+                    yield path
 
 
 def _problem(path: Path) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild import scratch, task, toolchain
+from rezbuild import scratch, task, toolchain, trust
 from rezbuild.errors import MachineError
 from rezbuild.farm import facts, link, payloads
 from rezbuild.settings import Settings
@@ -99,6 +99,7 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
         cores=post.cores or facts.cores(),
         store=bool(settings.store),
     )
+    trust.check_folder(settings, settings.cache)
     task.adopt()
     payloads.tidy_daily(settings, say)
     with scratch.folder() as place:

@@ -1,0 +1,76 @@
+"""A cache in which another user has put something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rezbuild import reproduce, trust
+from rezbuild.errors import MachineError
+from rezbuild.settings import Settings
+
+PLANT = """
+import os, sys
+os.makedirs(os.path.dirname(sys.argv[1]), exist_ok=True)
+open(sys.argv[1], "w").write("planted")
+"""
+FILES = [
+    "durations.json",
+    "durations.new",
+    "timelines/2026-11-28-012147.svg",
+    "farm/payloads/00ff/rezbuild.json",
+    "farm/store/zlib/1.3.1/key.json",
+    "debug/.build-id/ab/cdef.debug",
+    "profiles/python-3.11.2-abc.tar.gz",
+    "answers/zlib-1.3.1-abc.tar.gz",
+    "ccache/0/0/object",
+    "sources/zlib/zlib-1.3.1.tar.gz",
+    "debian/apt.conf",
+]
+
+
+@pytest.fixture
+def cache(place: Path) -> Path:
+    folder = place / "cache"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_file_of_another_user_is_refused_wherever_it_is(attacker, cache, name):
+    """The cache was open for a moment, and is closed again."""
+    folder = cache / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.parent.chmod(0o777)
+    attacker.run(PLANT, folder)
+    folder.parent.chmod(0o755)
+    with pytest.raises(MachineError, match="belongs to the user nobody"):
+        trust.check_folder(Settings(cache), cache)
+    trust.check_folder(Settings(cache, trust_cache=True), cache)
+
+
+@pytest.mark.parametrize("name", sorted({Path(name).parts[0] for name in FILES if "/" in name}))
+@pytest.mark.parametrize("mode", [0o777, 0o757])
+def test_folder_that_anyone_may_write_is_refused(cache, name, mode):
+    (cache / name).mkdir()
+    (cache / name).chmod(mode)
+    with pytest.raises(MachineError, match="anyone may write"):
+        trust.check_folder(Settings(cache), cache)
+
+
+def test_root_that_anyone_may_write_is_refused_by_a_second_build(cache):
+    """``rezbuild reproduce`` looked at what is in the folders, and not at the folders."""
+    cache.chmod(0o777)
+    subject = reproduce._Subject.__new__(reproduce._Subject)
+    with pytest.raises(MachineError, match="anyone may write"):
+        reproduce._cache(subject, cache / "folder", Settings(cache))
+
+
+def test_own_files_and_locks_are_taken(attacker, cache):
+    (cache / "sources").mkdir()
+    (cache / "sources/.zlib.lock").touch()
+    (cache / "sources/.zlib.lock").chmod(0o666)
+    (cache / "sources/link").symlink_to("/usr/share")
+    trust.check_folder(Settings(cache), cache)
+    trust.check_folder(Settings(cache), cache / "none")
