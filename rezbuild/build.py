@@ -131,6 +131,14 @@ class Build:
         for name, value in values.items():
             self.env[name] = f"{self.env.get(name, '')} {value}".strip()
 
+    def language(self, standard: str) -> None:
+        """Compile this source as the C that it was written for, such as ``gnu17``.
+
+        gcc 15 compiles C23 by default: ``bool`` is a keyword there, and ``int f()`` takes no
+        arguments. The flag serves this build only; no payload records it for others.
+        """
+        self.flags(CFLAGS=f"-std={standard}")
+
     def first_library(self, *names: str) -> str:
         """The first of the libraries (as in ``-l<name>``) that a program can be linked with.
 

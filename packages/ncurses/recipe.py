@@ -32,6 +32,8 @@ ANSWERS = {
 
 def build(b):
     """Builds and installs the libraries and the commands."""
+    # With C23, where bool is a keyword, configure makes the bool of curses.h an int: another ABI.
+    b.language("gnu17")
     b.flags(CFLAGS="-O2 -fPIC")
     _backspace(b)
     first = _first(b)

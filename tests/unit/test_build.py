@@ -44,6 +44,18 @@ def test_steps_are_logged_by_number(build, capfd):
     assert "01-echo-hello ..." in capfd.readouterr().out
 
 
+def test_a_recipes_c_language_overrides_the_compilers_default(build):
+    """With gnu2x, the name of C23 in gcc 12, the C version is newer than 2017, as in gcc 15."""
+    (build.source / "old.c").write_text("#if __STDC_VERSION__ > 201710L\n#error too new\n#endif\n")
+    # As configure writes it into a Makefile: the compiler with its own choice, then the flags.
+    compiler = (build.env["CC"], "-std=gnu2x")
+    with pytest.raises(BuildError, match="too new"):
+        build.run(*compiler, *build.env["CFLAGS"].split(), "-c", "old.c")
+    build.language("gnu17")
+    build.run(*compiler, *build.env["CFLAGS"].split(), "-c", "old.c")
+    assert (build.source / "old.o").is_file()
+
+
 def test_a_failing_step_shows_its_last_lines_and_its_log(build):
     with pytest.raises(BuildError) as caught:
         build.run("sh", "-c", "seq 1 100; exit 3")

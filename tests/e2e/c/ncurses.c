@@ -6,6 +6,9 @@
 #include <term.h>
 #include <wchar.h>
 
+/* A compiler's default of C23 makes it an int, see the recipe. */
+_Static_assert(sizeof(NCURSES_BOOL) == 1, "the ABI of distributions");
+
 /* Says what is known of each terminal named; then draws on the first of them. */
 int main(int count, char **names) {
     int i, error;
