@@ -1,0 +1,108 @@
+"""Fresh systems of other Debian releases: the README's commands there, and payloads of others."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+
+import pytest
+from chroots import CLONE, Chroot, scratch_folder
+from moving import NAMES, variant
+from studio import ROOT
+
+pytestmark = pytest.mark.e2e
+
+# They take the longest, and nothing in them depends on the compiler's age as the others do.
+LONG = ("python", "openssl")
+SMOKE = "all there"
+
+
+@pytest.fixture(scope="module")
+def system() -> Iterator[Callable[[str], Chroot]]:
+    """Make a fresh system of a release, once a module; the README's packages are installed."""
+    made: dict[str, Chroot] = {}
+
+    def get(suite: str) -> Chroot:
+        if suite not in made:
+            chroot = Chroot(suite, scratch_folder())
+            made[suite] = chroot
+            chroot.install(*readme_packages()[0])
+            chroot.copy_clone()
+        return made[suite]
+
+    yield get
+    for chroot in made.values():
+        shutil.rmtree(chroot.folder)
+
+
+def readme_packages() -> list[list[str]]:
+    """Return the packages of the README's apt commands: for a build, then for the tests."""
+    text = (ROOT / "README.md").read_text()
+    return [found.split() for found in re.findall(r"(?m)^ +apt-get install (.*)$", text)]
+
+
+def test_every_package_but_the_longest_builds_with_a_newer_compiler(system):
+    """Debian 13 has gcc 14, which refuses what older compilers only warned of."""
+    trixie = system("trixie")
+    trixie.run("make", ".venv/.base", cwd=CLONE)
+    names = [name for name in NAMES if name not in LONG]
+    env = {"REZ_CONFIG_FILE": f"{CLONE}/rezconfig.py", "REZBUILD_MIRRORS": "/sources"}
+    out = trixie.run(f"{CLONE}/.venv/bin/rezbuild", "build", *names, cwd=CLONE, **env).stdout
+    for name in names:
+        assert f"ready: rez-env {name}==" in out or re.search(rf"{name}==", out), out
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("suite", ["bullseye", "trixie"])
+def test_the_first_command_of_the_readme(system, suite):
+    chroot = system(suite)
+    assert SMOKE in chroot.run("make", "python", cwd=CLONE).stdout
+    rez = f". .venv/bin/activate && export REZ_CONFIG_FILE={CLONE}/rezconfig.py && "
+    chroot.run("sh", "-c", f"{rez} rez-test python", cwd=CLONE)
+
+
+@pytest.mark.matrix
+def test_another_series_on_a_newer_release(system):
+    trixie = system("trixie")
+    assert SMOKE in trixie.run("make", "python", "PYTHON=3.13", cwd=CLONE).stdout
+
+
+@pytest.mark.matrix
+def test_a_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
+    """Here, and on the newest release; what it proves itself is the package's own test."""
+    old, new = system("bullseye"), system("trixie")
+    if not (old.folder / "root/packages/python").is_dir():
+        old.run("make", "python", cwd=CLONE)
+    payload = variant(old.folder / "root/packages", version="*")
+    here = tmp_path / "from an older release"
+    shutil.copytree(payload, here, symlinks=True)
+    there = new.folder / "from an older release"
+    shutil.copytree(payload, there, symlinks=True)
+    test = "rezbuild-test/run.sh"
+    subprocess.run(["sh", here / test, "long"], check=True)
+    new.run("sh", f"/{there.name}/{test}", "long")
+
+
+@pytest.mark.matrix
+def test_the_second_command_of_the_readme(system):
+    """With the README's packages and nothing else, no test fails and few are skipped."""
+    chroot = Chroot("bookworm", scratch_folder())
+    try:
+        chroot.install(*(name for group in readme_packages() for name in group))
+        chroot.copy_clone()
+        repository(chroot)
+        done = chroot.run("make", "test", cwd=CLONE, ok=False)
+        assert done.returncode == 0, done.stdout[-20000:]
+        assert not re.findall(r"(?m)^SKIPPED.*(?:apt-get install|is not installed).*", done.stdout)
+    finally:
+        shutil.rmtree(chroot.folder)
+
+
+def repository(chroot: Chroot) -> None:
+    """Make the copy a git repository: the tests of releases clone it."""
+    git = ("git", "-c", "user.name=TD", "-c", "user.email=td@studio.example", "-C", CLONE)
+    chroot.run(*git, "init", "-q")
+    chroot.run(*git, "add", "--all")
+    chroot.run(*git, "commit", "-q", "-m", "import")
