@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from studio import ROOT
 
 from rezbuild import toolchain
@@ -110,8 +111,7 @@ def scratch_folder() -> Path:
     """Return a new folder for a system; skip the test where none can be made."""
     if os.geteuid() != 0:
         pytest.skip("a fresh system of another release needs root")
-    if not shutil.which("debootstrap"):
-        pytest.skip("debootstrap is not installed: apt-get install debootstrap")
+    require_tool("debootstrap")
     return Path(tempfile.mkdtemp(prefix="rezbuild-chroot-"))
 
 
