@@ -44,6 +44,7 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_STEP_TIMEOUT       seconds that a step of a build may take; default: any
   REZBUILD_SCHEDULER          builds on the farm of this scheduler, as tcp://host:8786
   REZBUILD_FARM_PATIENCE      seconds that what has gone of a farm is waited for; default: 300
+  REZBUILD_FARM_OPEN          1: every user of this machine may use a farm on loopback
   REZBUILD_FARM_CA, REZBUILD_FARM_CERT, REZBUILD_FARM_KEY   files for TLS in a farm
   REZBUILD_TRACE=1            shows where a defect of rezbuild itself is
 Repositories are Rez's own settings (REZ_LOCAL_PACKAGES_PATH, REZ_RELEASE_PACKAGES_PATH ...).

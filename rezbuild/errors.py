@@ -187,11 +187,14 @@ def to_report(error: RezbuildError) -> dict[str, Any]:
 
 
 def from_report(report: Mapping[str, Any]) -> RezbuildError:
-    """The error that `to_report` was given, with its exit code."""
+    """The error that `to_report` was given, with its exit code; a worker may send anything."""
     kinds = {kind.__name__: kind for kind in RezbuildError.__subclasses__()}
+    # It is made of other errors.
+    kinds.pop(SeveralFailedError.__name__)
     kind = kinds.get(str(report.get("type")), RezbuildError)
+    tried, advice = (report.get(name) for name in ("tried", "advice"))
     return kind(
         str(report.get("message")),
-        tried=list(report.get("tried", [])),
-        advice=list(report.get("advice", [])),
+        tried=[str(line) for line in tried] if isinstance(tried, list) else [],
+        advice=[str(line) for line in advice] if isinstance(advice, list) else [],
     )

@@ -6,6 +6,7 @@ It stands above `rezbuild.bake`, which knows nothing of a store: what is baked i
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -169,6 +170,15 @@ def _ordered(job: Job, file: Path, store: Store | None, settings: Settings) -> I
                 f"{release.version}: its {what} is another one",
                 tried=[f"wanted: {value}", f"in {file}: {entry.inputs.get(what)}"],
             )
+    # A farm has compared it with the worker that was asked; that may be of another kind of host.
+    wrong = keys.misfits(entry.inputs, os.uname().machine, keys.host_glibc())
+    odd = [] if settings.store_entry_checked else list(wrong)
+    if odd:
+        raise StoreError(
+            f"the entry in {STORE_ENTRY} is not for this host: {odd[0]}",
+            tried=odd[1:],
+            advice=["name an entry of a build on this kind of host, or build it here"],
+        )
     with _staging(job) as staging:
         _take(entry, staging, store)
         _check_glibc(release.name, job, staging, settings)

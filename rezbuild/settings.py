@@ -16,6 +16,8 @@ from rezbuild.errors import UsageError
 PROFILES = ("fast", "optimized")
 # From one process of ours to another: the entry that is to be taken, and that none is.
 STORE_ENTRY = "REZBUILD_STORE_ENTRY"
+# Set by a farm's client, which has compared the entry with the kind of host that was asked.
+STORE_ENTRY_CHECKED = "REZBUILD_STORE_ENTRY_CHECKED"
 STORE_FRESH = "REZBUILD_STORE_FRESH"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
@@ -47,11 +49,13 @@ class Settings:
         step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
         scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
         farm_patience: Seconds that a scheduler, workers or a result that have gone are waited for.
+        farm_open: Let every user of this machine talk to a farm on loopback.
         farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
         store: A folder or an address of built payloads, or None; see `rezbuild.store`.
         store_sign: The private key that signs what is put there, or None.
         store_trust: Public keys, of which one must have signed what is taken from there.
         store_revoked: A file of sums of payloads that are not taken.
+        store_entry_checked: That entry is known to fit its kind of host; for the farm.
         store_entry: A file with the entry that is to be taken, and nothing else; for the farm.
         store_fresh: Take nothing from there, and replace what is there by what is built.
         host: The label of this kind of host, as ``debian12``.
@@ -75,6 +79,7 @@ class Settings:
     step_timeout: float | None = None
     scheduler: str | None = None
     farm_patience: float = 300.0
+    farm_open: bool = False
     farm_ca: Path | None = None
     farm_cert: Path | None = None
     farm_key: Path | None = None
@@ -83,6 +88,7 @@ class Settings:
     store_trust: tuple[Path, ...] = ()
     store_revoked: Path | None = None
     store_entry: Path | None = None
+    store_entry_checked: bool = False
     store_fresh: bool = False
     host: str = ""
 
@@ -119,6 +125,7 @@ class Settings:
             step_timeout=_limit(env, "REZBUILD_STEP_TIMEOUT"),
             scheduler=env.get("REZBUILD_SCHEDULER") or None,
             farm_patience=_seconds(env, "REZBUILD_FARM_PATIENCE", cls.farm_patience),
+            farm_open=_switch(env, "REZBUILD_FARM_OPEN"),
             farm_ca=_file(env, "REZBUILD_FARM_CA"),
             farm_cert=_file(env, "REZBUILD_FARM_CERT"),
             farm_key=_file(env, "REZBUILD_FARM_KEY"),
@@ -127,6 +134,7 @@ class Settings:
             store_trust=_files(env, "REZBUILD_STORE_TRUST"),
             store_revoked=_file(env, "REZBUILD_STORE_REVOKED"),
             store_entry=_file(env, STORE_ENTRY),
+            store_entry_checked=_switch(env, STORE_ENTRY_CHECKED),
             store_fresh=_switch(env, STORE_FRESH),
             host=host_label(env),
         )

@@ -78,8 +78,7 @@ class Farm:
 
     def __init__(self, address: str, settings: Settings, say: Say) -> None:
         link.prepare()
-        self._security = link.security(settings)
-        self.address = link.check_address(address, self._security is not None, say)
+        self.address, self._security = link.connection(address, settings, say)
         self.patience = settings.farm_patience
         self._say = say
         self._topic = f"rezbuild-{uuid.uuid4().hex}"
@@ -246,6 +245,8 @@ class Farm:
 
     def _heard(self, event: tuple[float, Mapping[str, Any]]) -> None:
         told = event[1]
+        if not isinstance(told, dict):
+            return
         job = self._out.get(str(told.get("id")))
         if job is None:
             return
@@ -309,7 +310,7 @@ class Farm:
             try:
                 status = await self._ended(future, places)
                 if status == "finished" and (came := await self._fetched(future)):
-                    return Result.from_json(came[0]), came[1:]
+                    return _result(came)
                 if status == "error":
                     raise self._of(job, await future.exception())
             finally:
@@ -415,6 +416,24 @@ class Farm:
                 advice=["look at their machines: memory, time limits of a queue"],
             )
         return MachineError(f"the farm could not run the job of {job.order}: {error}")
+
+
+def _result(came: Sequence[Any]) -> tuple[Result, Sequence[bytes]]:
+    """Read what a worker has sent, which may be anything.
+
+    Raises:
+        MachineError: It is no result.
+    """
+    try:
+        result, *blobs = came
+        if not all(isinstance(blob, (bytes, bytearray, memoryview)) for blob in blobs):
+            raise ValueError("a payload is no bytes")  # noqa: TRY301 (of foreign data)
+        return Result.from_json(result), blobs
+    except (ValueError, TypeError) as error:
+        raise MachineError(
+            f"a worker has sent something else than a result: {error}",
+            advice=["is its rezbuild another one? end that worker"],
+        ) from None
 
 
 def _cores_of(key: str) -> int:

@@ -80,6 +80,7 @@ def _settings(order: Order) -> Settings:
         glibc_max=order.glibc_max,
         store_fresh=order.force,
         store_entry=None,
+        store_entry_checked=False,
     )
     if order.step_timeout is not None:
         settings = replace(settings, step_timeout=order.step_timeout)

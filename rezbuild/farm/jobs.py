@@ -14,9 +14,12 @@ from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.farm.carrier import Carrier
 from rezbuild.farm.client import Job
 from rezbuild.farm.crew import Crew
+from rezbuild.farm.facts import Facts
 from rezbuild.farm.order import Order, Result
 from rezbuild.farm.remote import Remote
-from rezbuild.settings import STORE_ENTRY, Settings
+from rezbuild.settings import STORE_ENTRY, STORE_ENTRY_CHECKED, Settings
+from rezbuild.store import Entry
+from rezbuild.store import key as keys
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,9 @@ def job(wish: Wish, remote: Remote, crew: Crew, carrier: Carrier, settings: Sett
     def done(result: Result | None, error: RezbuildError | None, blobs: Sequence[bytes]) -> None:
         if result is not None and error is None:
             try:
-                remote.made = carrier.keep(name, version, result, blobs)
+                made = carrier.keep(name, version, result, blobs)
+                _check(made[0], order, wish, crew.kind, result.worker)
+                remote.made = made
             except StoreError as found:
                 error = found
         remote.done(result, error)
@@ -76,6 +81,21 @@ def job(wish: Wish, remote: Remote, crew: Crew, carrier: Carrier, settings: Sett
     )
 
 
+def _check(entry: Entry, order: Order, wish: Wish, kind: Facts, worker: str) -> None:
+    """Compare what a worker has made with what was asked for.
+
+    Raises:
+        StoreError: It is something else.
+    """
+    wrong = list(keys.misfits(entry.inputs, kind.machine, kind.glibc))
+    profile = order.profile if wish.recipe.profiled else None
+    for what, value in {"profile": profile, "recipe": order.revision}.items():
+        if entry.inputs.get(what) != value:
+            wrong.append(f"its {what} is {entry.inputs.get(what)}, not {value}")
+    if wrong:
+        raise StoreError(f"{worker} has made something else of {order}: {wrong[0]}")
+
+
 def variables(remote: Remote, folder: Path) -> Mapping[str, str]:
     """What makes the next build of a package take what a worker has made (`rezbuild.bake`).
 
@@ -89,4 +109,4 @@ def variables(remote: Remote, folder: Path) -> Mapping[str, str]:
     # Other lanes of the run may be publishing the same version, built otherwise.
     file = folder / f"{entry.key}.entry.json"
     file.write_text(entry.to_json(), encoding="utf-8")
-    return {"REZBUILD_STORE": store, STORE_ENTRY: str(file)}
+    return {"REZBUILD_STORE": store, STORE_ENTRY: str(file), STORE_ENTRY_CHECKED: "1"}

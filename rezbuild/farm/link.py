@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rezbuild import extras
 from rezbuild.errors import MachineError, UsageError
+from rezbuild.farm import secret
 from rezbuild.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,8 +52,15 @@ def prepare() -> None:
     pickles.restrict()
 
 
-def security(settings: Settings) -> Security | None:
-    """Who may talk to whom: the same authority, and a certificate by it, on all sides; or None.
+def security(settings: Settings, host: str) -> Security | None:
+    """Return who may talk to whom, or None: everybody who reaches the port.
+
+    With the three files of TLS, each side has a certificate by the same authority. Without them,
+    ports on loopback are for processes of the same user: they share a secret of that user's.
+
+    Args:
+        settings: Name the files.
+        host: The address of the scheduler.
 
     Raises:
         UsageError: Only some of the three files are named.
@@ -67,7 +75,7 @@ def security(settings: Settings) -> Security | None:
     }
     missing = [name for name, file in files.items() if file is None]
     if len(missing) == len(files):
-        return None
+        return secret.security() if loopback(host) and not settings.farm_open else None
     if missing:
         raise UsageError(
             f"TLS needs three files, and {', '.join(missing)} is not set",
@@ -87,6 +95,22 @@ def _readable(name: str, file: Path | None) -> str:
             f"{name}={file} cannot be read: {error.strerror}", advice=["docs/farm.md: TLS"]
         ) from None
     return str(file)
+
+
+def connection(
+    address: str, settings: Settings, say: Callable[[str], None]
+) -> tuple[str, Security | None]:
+    """Return a scheduler's address as Dask takes it, and who may talk to whom.
+
+    Raises:
+        UsageError: It is no address, or does not go with the settings.
+        MachineError: A file of TLS cannot be read.
+    """
+    kind, _, rest = address.partition("://")
+    found = security(settings, rest.rpartition(":")[0])
+    if found is not None and kind == "tcp" and settings.farm_ca is None:
+        address = f"tls://{rest}"
+    return check_address(address, found is not None, say), found
 
 
 def check_address(address: str, safe: bool, say: Callable[[str], None]) -> str:
@@ -118,8 +142,13 @@ def check_address(address: str, safe: bool, say: Callable[[str], None]) -> str:
 
 
 def tell_if_open(host: str, safe: bool, say: Callable[[str], None]) -> None:
-    """Tells a user who listens, or talks, beyond this machine without TLS."""
-    if not safe and not loopback(host):
+    """Tell a user who listens, or talks, without TLS."""
+    if not safe and loopback(host):
+        say(
+            f"notice: {host} with REZBUILD_FARM_OPEN: every user of this machine may run code as "
+            "the user of the workers (docs/farm.md, What is trusted)"
+        )
+    elif not safe:
         say(
             f"notice: {host} without TLS: whoever reaches the farm's ports may have payloads built "
             "and read or change what travels (docs/farm.md, What is trusted)"

@@ -9,8 +9,32 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rezbuild.errors import RezbuildError, from_report
+from rezbuild.settings import MOST_JOBS
 
 _PLAIN = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,199}")
+
+
+def _data(text: object) -> dict[str, Any]:
+    """The table that a text of JSON holds.
+
+    Raises:
+        ValueError: It holds something else.
+    """
+    if not isinstance(text, str):
+        raise ValueError("it is no text")  # noqa: TRY004 (of foreign data)
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("it is no table")  # noqa: TRY004 (see above)
+    return data
+
+
+def _check(*facts: bool) -> None:
+    """Raises ValueError."""
+    if not all(facts):
+        raise ValueError("a value is of another type")
 
 
 def is_plain(name: object) -> bool:
@@ -64,12 +88,23 @@ class Order:
         Raises:
             ValueError: It is no order.
         """
+        data = _data(text)
         try:
-            data = json.loads(text)
             lists = {name: tuple(data[name]) for name in ("dependencies", "travelling")}
-            return cls(**{**data, **lists})
+            found = cls(**{**data, **lists})
         except (TypeError, KeyError) as error:
             raise ValueError(str(error)) from None
+        texts = ("id", "name", "version", "profile", "revision", "topic")
+        _check(
+            all(isinstance(getattr(found, name), str) for name in texts),
+            all(isinstance(entry, dict) for entry in found.dependencies),
+            all(isinstance(digest, str) for digest in found.travelling),
+            type(found.cores) is int and 0 < found.cores <= MOST_JOBS,
+            type(found.carry) is bool and type(found.force) is bool,
+            found.step_timeout is None or type(found.step_timeout) in (int, float),
+            found.glibc_max is None or isinstance(found.glibc_max, str),
+        )
+        return found
 
 
 @dataclass(frozen=True)
@@ -102,8 +137,25 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """From text."""
-        return cls(**json.loads(text))
+        """From text, which may hold anything.
+
+        Raises:
+            ValueError: It is no result.
+        """
+        try:
+            found = cls(**_data(text))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        _check(
+            *(isinstance(getattr(found, name), str) for name in ("worker", "place", "output")),
+            found.error is None or isinstance(found.error, dict),
+            isinstance(found.entry, dict),
+            type(found.carried) is bool,
+            isinstance(found.logs, dict)
+            and all(isinstance(text, str) for text in found.logs.values()),
+            type(found.seconds) in (int, float),
+        )
+        return found
 
     def failure(self, here: str) -> RezbuildError | None:
         """The error, as if it had happened in the folder ``here``; None without one."""

@@ -11,7 +11,7 @@ import io
 import pickle
 import types
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 # What a job is made of: plain data, one task, one function (see `rezbuild.farm.worker.build`).
 _NAMES = {
@@ -42,7 +42,28 @@ class RefusedError(Exception):
         """Takes nothing on."""
 
 
-class _Unpickler(pickle.Unpickler):
+# pickle's unpickler in Python; the public one, in C, cannot refuse an instruction.
+_Base: Any = vars(pickle)["_Unpickler"]
+_NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+
+
+class _Unpickler(_Base):  # type: ignore[misc]  # known when it runs
+    """Looks up the names of the list only, and changes none of the objects that they name.
+
+    The one instruction that sets attributes is BUILD. On a class or function of the list it would
+    change that for the whole process.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = dict(_Base.dispatch)
+
+    def _build(self) -> None:
+        target = self.stack[-2]
+        if isinstance(target, _NAMED):
+            raise pickle.UnpicklingError(f"it would change {target!r}")
+        super().load_build()
+
+    dispatch[pickle.BUILD[0]] = _build
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _NAMES:
             return super().find_class(module, name)

@@ -148,7 +148,8 @@ class Remote:
         step = str(event.get("step", ""))
         if step != self.step:
             self.step, self.step_began = step, time.monotonic()
-        return [self._here(str(line)) for line in event.get("lines", ())]
+        lines = event.get("lines", ())
+        return [self._here(str(line)) for line in lines] if isinstance(lines, (list, tuple)) else []
 
     def _notice(self, text: str) -> Sequence[str]:
         self._notices.append(text)

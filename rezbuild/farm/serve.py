@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rezbuild import scratch, task, toolchain, trust
@@ -39,7 +39,7 @@ def scheduler(settings: Settings, host: str, port: int, say: Say) -> None:
     link.prepare()
     from rezbuild.farm.scheduler import FarmScheduler  # noqa: PLC0415 (it needs Dask)
 
-    security = link.security(settings)
+    security = link.security(settings, host)
     link.tell_if_open(host, security is not None, say)
 
     async def serve() -> None:
@@ -87,8 +87,8 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
         KeyboardInterrupt: It was told to end.
     """
     link.prepare()
-    security = link.security(settings)
-    link.check_address(post.scheduler, security is not None, say)
+    address, security = link.connection(post.scheduler, settings, say)
+    post = replace(post, scheduler=address)
     link.check_host(post.host, post.scheduler)
     link.tell_if_open(post.host, security is not None, say)
     own = facts.Facts.gather(
@@ -118,7 +118,7 @@ async def _serve(settings: Settings, post: Post, own: facts.Facts, place: Path, 
             settings=settings,
             recipes=post.recipes,
             host=post.host,
-            security=link.security(settings),
+            security=link.connection(post.scheduler, settings, lambda _: None)[1],
         )
         try:
             await _reach(post.scheduler, settings)
@@ -142,7 +142,7 @@ async def _reach(scheduler: str, settings: Settings) -> None:
     """
     from distributed.comm.core import connect  # noqa: PLC0415 (see above)
 
-    secured = link.security(settings)
+    _, secured = link.connection(scheduler, settings, lambda _: None)
     arguments = secured.get_connection_args("worker") if secured else {}
     line = await connect(scheduler, timeout=_ANSWER, **arguments)
     await line.close()

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,28 @@ def differences(inputs: Mapping[str, Any], others: Mapping[str, Any]) -> list[st
     """The names of what is not the same in two inputs; what follows from others is left out."""
     names = {*inputs, *others} - {"fingerprint"}
     return sorted(name for name in names if inputs.get(name) != others.get(name))
+
+
+def misfits(inputs: Mapping[str, Any], machine: str, glibc: str) -> Iterator[str]:
+    """What in inputs is not of a kind of host, each in a line; no compiler is needed for it.
+
+    Args:
+        inputs: Of an entry, which may hold anything.
+        machine: The processor, or the compiler's name of the machine: ``x86_64-linux-gnu``.
+        glibc: The version, as ``2.36``.
+    """
+    found = str(inputs.get("machine"))
+    if found.partition("-")[0] != machine.partition("-")[0]:
+        yield f"its machine is {found}, not {machine}"
+    if inputs.get("glibc") != glibc:
+        yield f"its glibc is {inputs.get('glibc')}, not {glibc}"
+    told = inputs.get("environment")
+    told = told if isinstance(told, dict) else {}
+    if told.get("LDFLAGS") != toolchain.HARDENED:
+        yield f"its LDFLAGS are {told.get('LDFLAGS')}, not {toolchain.HARDENED}"
+    other = [flag for flag in str(told.get("CFLAGS")).split() if flag not in toolchain.PROTECTED]
+    if other:
+        yield f"its CFLAGS have {' '.join(other)}"
 
 
 def key(inputs: Mapping[str, Any]) -> str:

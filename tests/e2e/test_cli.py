@@ -33,7 +33,7 @@ def test_every_setting_is_in_the_help_and_in_the_readme(studio):
     """A variable that the code reads and nobody documents is of no use."""
     code = "\n".join(path.read_text() for path in (ROOT / "rezbuild").glob("*.py"))
     ours = {errors.REPORT, jobserver.VARIABLE, task.REZ}
-    ours |= {settings.STORE_ENTRY, settings.STORE_FRESH}
+    ours |= {settings.STORE_ENTRY, settings.STORE_ENTRY_CHECKED, settings.STORE_FRESH}
     names = set(re.findall(r'"(REZBUILD_[A-Z_]+)"', code)) - ours
     out = studio.rezbuild("--help").stdout
     readme = (ROOT / "README.md").read_text()

@@ -222,7 +222,7 @@ def test_several_kinds_of_host(site, running):
 def test_no_scheduler(site):
     done = site.rezbuild("build", "low", "--scheduler", "tcp://127.0.0.1:9", ok=False)
     assert done.returncode == 10
-    assert "no scheduler answers at tcp://127.0.0.1:9" in done.stderr
+    assert "no scheduler answers at tls://127.0.0.1:9" in done.stderr
 
 
 def test_two_clients_at_once(site, running, local):
@@ -263,9 +263,13 @@ def test_workers_run_nothing_else(running, tmp_path):
     code = f"""
 import asyncio, os, pathlib
 from distributed import Client
+from rezbuild.farm import link
+from rezbuild.settings import Settings
 mark = {str(tmp_path / "mark")!r}
 async def main():
-    async with Client({running.address!r}, asynchronous=True, set_as_default=False) as client:
+    address, security = link.connection({running.address!r}, Settings.read(), print)
+    options = dict(asynchronous=True, set_as_default=False, security=security)
+    async with Client(address, **options) as client:
         tries = [
             client.submit(os.mkdir, mark),
             client.submit(eval, "__import__('os').mkdir(" + repr(mark) + ")", actor=True),

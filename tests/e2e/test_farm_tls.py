@@ -61,7 +61,8 @@ def safe(home: Path, env: dict[str, str], authority: trustme.CA) -> Iterator[Far
 
 @pytest.fixture(scope="module")
 def plain(home: Path, env: dict[str, str]) -> Iterator[Farm]:
-    with farm(home / "plain", env) as running:
+    """One that every user of this machine may talk to."""
+    with farm(home / "plain", {**env, "REZBUILD_FARM_OPEN": "1"}) as running:
         running.worker("one", "--cores", "1")
         running.ready()
         yield running
@@ -96,8 +97,10 @@ def test_clients_that_are_refused(site, safe, authority, tmp_path):
         (safe.address, other, 10, "no scheduler answers at tls://"),
         # It trusts the scheduler, and the scheduler does not trust it.
         (safe.address, {**other, "REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 10, "no scheduler"),
-        (tcp, {}, 10, "no scheduler answers at tcp://"),
-        (safe.address, {}, 2, "goes with TLS, and REZBUILD_FARM_CA, _CERT and _KEY are not set"),
+        # With the secret of this user, which is not the farm's.
+        (tcp, {}, 10, "no scheduler answers at tls://"),
+        (safe.address, {}, 10, "no scheduler answers at tls://"),
+        (tcp, {"REZBUILD_FARM_OPEN": "1"}, 10, "no scheduler answers at tcp://"),
         (tcp, ours, 2, "goes without TLS, and REZBUILD_FARM_CA, _CERT and _KEY are set"),
         (safe.address, {"REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 2, "REZBUILD_FARM_CERT, "),
         (safe.address, {**ours, "REZBUILD_FARM_KEY": "/none"}, 10, "REZBUILD_FARM_KEY=/none"),
@@ -114,7 +117,7 @@ def test_workers_that_are_refused(safe, tmp_path, env):
     other = certificate(trustme.CA(), tmp_path / "other")
     for address, files, words in (
         (safe.address, other, "CERTIFICATE_VERIFY_FAILED"),
-        (f"tcp://{safe.address.partition('://')[2]}", {}, "tcp://"),
+        (f"tcp://{safe.address.partition('://')[2]}", {"REZBUILD_FARM_OPEN": "1"}, "tcp://"),
     ):
         stranger = Process(tmp_path, {**env, **files}, "worker", address, "--name", "stranger")
         try:
@@ -238,5 +241,5 @@ def test_what_a_hostile_client_cannot_do(site, plain, toys, tmp_path, env):
     # All of them are there, and build for others.
     for part in (plain.scheduler, *plain.workers.values()):
         assert part.process.poll() is None
-    site.rezbuild("build", "low", "--scheduler", plain.address)
+    site.rezbuild("build", "low", "--scheduler", plain.address, REZBUILD_FARM_OPEN="1")
     assert set(payloads(site)) == {"low"}

@@ -223,12 +223,14 @@ def test_a_worker_says_so(tmp_path):
 
 
 def test_tls_needs_all_three_files(tmp_path):
-    assert link.security(Settings(tmp_path)) is None
+    assert link.security(Settings(tmp_path), "10.0.0.5") is None
     with pytest.raises(UsageError, match="REZBUILD_FARM_KEY is not set"):
-        link.security(Settings(tmp_path, farm_ca=tmp_path / "ca", farm_cert=tmp_path / "cert"))
+        link.security(
+            Settings(tmp_path, farm_ca=tmp_path / "ca", farm_cert=tmp_path / "cert"), "10.0.0.5"
+        )
     files = dict.fromkeys(("farm_ca", "farm_cert", "farm_key"), tmp_path / "none")
     with pytest.raises(MachineError, match="REZBUILD_FARM_CA"):
-        link.security(Settings(tmp_path, **files))
+        link.security(Settings(tmp_path, **files), "10.0.0.5")
 
 
 class Evil:

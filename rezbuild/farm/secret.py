@@ -1,0 +1,93 @@
+"""The secret of one user's farm on loopback: whoever has it may talk to the farm's ports.
+
+Every user of a machine reaches its loopback ports. So scheduler, workers and clients of a user talk
+TLS with one certificate, whose key only that user can read. It is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from rezbuild import locks, safe_files
+from rezbuild.errors import MachineError
+
+if TYPE_CHECKING:
+    from distributed.security import Security
+
+FILE = "farm-secret.json"
+# Days. Dask's certificates are valid for 365.
+_RENEWED = 300
+_MOST = 100_000
+
+
+def folder() -> Path:
+    """Return the folder of the secret, which belongs to the user and not to a cache."""
+    return Path(platformdirs.user_state_dir("rezbuild"))
+
+
+def security() -> Security:
+    """Return what lets processes of this user, and of no other one, talk to each other.
+
+    Raises:
+        MachineError: The secret cannot be written, or others can read it.
+    """
+    from distributed.security import Security  # noqa: PLC0415 (only where a farm is used)
+
+    try:
+        folder().mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locks.at(folder() / f"{FILE}.lock", print):
+            key, certificate = _read(folder() / FILE) or _make(folder() / FILE)
+    except OSError as error:
+        raise MachineError(
+            f"the secret of this user's farm, {folder() / FILE}, cannot be used: {error.strerror}",
+            advice=[
+                "remove it, or set XDG_STATE_HOME to a folder of your own",
+                "REZBUILD_FARM_OPEN=1 lets every user of this machine talk to the farm",
+            ],
+        ) from None
+    roles = ("client", "scheduler", "worker")
+    files = {f"tls_{role}_cert": certificate for role in roles}
+    files |= {f"tls_{role}_key": key for role in roles}
+    return Security(require_encryption=True, tls_ca_file=certificate, **files)
+
+
+def _read(file: Path) -> tuple[str, str] | None:
+    """Return the key and the certificate; None where there is none that is valid for long."""
+    try:
+        status = file.lstat()
+    except FileNotFoundError:
+        return None
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise MachineError(
+            f"others can read {file}, the secret of this user's farm",
+            advice=["remove it: a new one is made"],
+        )
+    if time.time() - status.st_mtime > _RENEWED * 86400:
+        return None
+    try:
+        key, certificate = json.loads(safe_files.read(file, _MOST))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return str(key), str(certificate)
+
+
+def _make(file: Path) -> tuple[str, str]:
+    from distributed.security import Security  # noqa: PLC0415 (see above)
+
+    try:
+        made = Security.temporary()
+    except ImportError:
+        raise MachineError(
+            "a farm on loopback needs the library cryptography",
+            advice=["pip install cryptography, into the Python that Rez runs in"],
+        ) from None
+    key, certificate = made.tls_scheduler_key, made.tls_scheduler_cert
+    safe_files.replace(file, json.dumps([key, certificate]).encode(), 0o600)
+    return key, certificate

@@ -1,0 +1,139 @@
+"""What a worker, a scheduler or a client of a farm may send."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rezbuild import toolchain
+from rezbuild.errors import MachineError, RezbuildError, from_report
+from rezbuild.farm import client, pickles
+from rezbuild.farm.order import Order, Result
+from rezbuild.farm.remote import Remote
+from rezbuild.store import key as keys
+
+GOOD = {"worker": "one", "place": "/p", "error": None, "entry": {}, "carried": False}
+GOOD |= {"output": "", "logs": {}, "seconds": 1.0}
+ODD: list[Any] = [None, 7, "x", [], {}, True, [1], {"a": 1}, 1e400]
+
+
+def test_result_is_read(tmp_path):
+    assert client._result((json.dumps(GOOD), b"x"))[0].worker == "one"
+
+
+def taken(field: str, value: Any) -> bool:
+    """Whether a result with such a field is taken; then it can be used."""
+    try:
+        found, _ = client._result((json.dumps({**GOOD, field: value}),))
+    except MachineError:
+        return False
+    assert isinstance(found.failure("/here"), (RezbuildError, type(None)))
+    return True
+
+
+@pytest.mark.parametrize("field", sorted(GOOD))
+def test_result_of_another_type_is_an_error_of_that_worker(field):
+    assert sum(taken(field, value) for value in ODD) <= len(ODD) - 4
+
+
+@pytest.mark.parametrize(
+    "came",
+    [(), (7,), (b"x",), ("[" * 100_000,), ("{}",), ("[]",), (json.dumps(GOOD), "no bytes"), 7],
+)
+def test_odd_result_is_an_error_of_that_worker(came):
+    with pytest.raises(MachineError, match="something else than a result"):
+        client._result(came)
+
+
+def test_odd_report_is_an_error():
+    for value in ODD:
+        for kind in ("StoreError", "SeveralFailedError", "RezbuildError", value):
+            found = from_report({"type": kind, "message": value, "tried": value, "advice": value})
+            assert isinstance(found, RezbuildError)
+            assert str(found)
+
+
+def test_odd_progress_of_a_worker_is_shown_or_passed_over(tmp_path):
+    remote = Remote("x", tmp_path / "log", tmp_path, lambda: None)
+    for value in ODD:
+        remote.heard({"name": value, "place": value, "step": value, "lines": value})
+    status, _ = remote.poll()
+    assert status is None
+    remote.wait()
+
+
+_SCALARS = st.none() | st.booleans() | st.floats() | st.text()
+
+
+@given(st.recursive(_SCALARS, lambda s: st.lists(s) | st.dictionaries(st.text(), s)))
+def test_orders_and_results_are_read_or_refused(data):
+    for kind in (Order, Result):
+        for sent in (json.dumps(data), data):
+            with pytest.raises(ValueError):
+                kind.from_json(sent)
+
+
+class Changed:
+    """Pickles as an instruction to change what the list allows."""
+
+    def __init__(self, name: tuple[str, str], state: Any) -> None:
+        self.name, self.state = name, state
+
+    def pickled(self) -> bytes:
+        module, name = (bytes([len(text)]) + text.encode() for text in self.name)
+        short = pickle.SHORT_BINUNICODE
+        head = pickle.PROTO + b"\x04" + short + module + short + name + pickle.STACK_GLOBAL
+        state = pickle.dumps(self.state, protocol=4)[2:-1]
+        # A frame inside of a pickle is read as one.
+        return head + state + pickle.BUILD + pickle.STOP
+
+
+@pytest.mark.parametrize("name", sorted(pickles._NAMES))
+@pytest.mark.parametrize("state", [(None, {"evil": 1}), {"evil": 1}])
+def test_pickle_changes_nothing_that_is_allowed(name, state):
+    """A BUILD instruction sets attributes: of a class, for the whole process."""
+    pytest.importorskip("distributed")
+    target: Any = importlib.import_module(name[0])
+    for part in name[1].split("."):
+        target = getattr(target, part)
+    with pytest.raises(pickle.UnpicklingError, match="would change"):
+        pickles.loads(Changed(name, state).pickled())
+    assert not hasattr(target, "evil")
+
+
+def test_plain_data_is_still_read():
+    data = {"a": [1, (2, b"x")], "b": bytearray(b"y")}
+    assert pickles.loads(pickle.dumps(data, protocol=5)) == data
+
+
+MINE = {
+    "machine": "x86_64-linux-gnu",
+    "glibc": "2.36",
+    "environment": {"LDFLAGS": toolchain.HARDENED, "CFLAGS": " ".join(toolchain.PROTECTED)},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"machine": "aarch64-linux-gnu"}, "its machine is aarch64"),
+        ({"machine": 7}, "its machine is 7"),
+        ({"glibc": "2.28"}, "its glibc is 2.28"),
+        ({"glibc": None}, "its glibc is None"),
+        ({"environment": {"LDFLAGS": "", "CFLAGS": ""}}, "its LDFLAGS are"),
+        (
+            {"environment": {**MINE["environment"], "CFLAGS": "-O3 -march=native"}},
+            "CFLAGS have -O3",
+        ),
+        ({"environment": ["x"]}, "its LDFLAGS are None"),
+    ],
+)
+def test_entry_of_another_kind_of_host_is_told_apart(change, said):
+    assert list(keys.misfits(MINE, "x86_64", "2.36")) == []
+    assert said in "\n".join(keys.misfits({**MINE, **change}, "x86_64", "2.36"))
