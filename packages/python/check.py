@@ -11,6 +11,8 @@ VERSIONS = {
     "ncurses": "'%d.%d' % __import__('curses').ncurses_version[:2]",
     "tcl": "__import__('tkinter').Tcl().eval('info patchlevel')",
     "zlib": "__import__('zlib').ZLIB_RUNTIME_VERSION",
+    # From 3.14 on.
+    "zstd": "__import__('compression.zstd').zstd.zstd_version",
 }
 # To 3.10, where their libraries are files; a library that is inside says it to its module alone.
 IN_FILES = {

@@ -19,11 +19,11 @@ import sys
 
 # What tools import: all but what is rare, large, or only run with -m. A star: the whole package.
 MODULES = """
-__future__ _collections_abc _compat_pickle _compression _markupbase _opcode_metadata
-_strptime _threading_local _weakrefset
-abc argparse ast asyncio.* base64 bdb bisect bz2 calendar cmd code codecs codeop
-collections.* compileall concurrent.* configparser contextlib contextvars copy copyreg csv
-ctypes ctypes._endian ctypes.util dataclasses datetime decimal difflib dis email.*
+__future__ _ast_unparse _collections_abc _colorize _compat_pickle _compression _markupbase
+_opcode_metadata _py_warnings _strptime _threading_local _weakrefset
+abc annotationlib argparse ast asyncio.* base64 bdb bisect bz2 calendar cmd code codecs codeop
+collections.* compileall compression.* concurrent.* configparser contextlib contextvars copy
+copyreg csv ctypes ctypes._endian ctypes.util dataclasses datetime decimal difflib dis email.*
 encodings encodings.aliases encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna
 encodings.latin_1 encodings.punycode encodings.raw_unicode_escape encodings.unicode_escape
 encodings.utf_16 encodings.utf_16_le encodings.utf_32 encodings.utf_8 encodings.utf_8_sig
@@ -34,7 +34,7 @@ lzma mimetypes multiprocessing.* ntpath nturl2path numbers opcode operator os
 pathlib pathlib.* pickle pkgutil platform plistlib posixpath pprint py_compile
 queue quopri random re re.* reprlib rlcompleter runpy secrets selectors shlex
 shutil signal site socket socketserver sqlite3 sqlite3.dbapi2 sre_compile
-sre_constants sre_parse ssl stat string stringprep struct subprocess
+sre_constants sre_parse ssl stat string.* stringprep struct subprocess
 sysconfig sysconfig.* tarfile tempfile textwrap threading token tokenize
 tomllib.* traceback types typing unittest unittest.async_case
 unittest.case unittest.loader unittest.main unittest.result unittest.runner

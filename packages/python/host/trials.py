@@ -66,12 +66,16 @@ assert list(numbers) == [1, 2, 3], "a callback went wrong"
 print("calls and callbacks")
 """,
     "compression": """\
-import bz2, gzip, lzma
+import bz2, gzip, lzma, sys
 data = b"abc" * 1000
-for module in (bz2, gzip, lzma):
+modules = [bz2, gzip, lzma]
+if sys.version_info >= (3, 14):
+    from compression import zstd
+    modules.append(zstd)
+for module in modules:
     assert module.decompress(module.compress(data)) == data
 assert lzma.decompress(lzma.compress(data, lzma.FORMAT_ALONE)) == data
-print("gzip, bzip2, xz")
+print(", ".join(module.__name__ for module in modules))
 """,
     "databases": """\
 import dbm.gnu, dbm.ndbm, os, tempfile
