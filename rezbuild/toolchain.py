@@ -180,9 +180,9 @@ def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
     return len(os.sched_getaffinity(0))
 
 
-def which(tool: str, path: str = SYSTEM_PATH) -> str | None:
+def which(tool: str, path: str = "") -> str | None:
     """The absolute path of a tool in the system's folders, or on another PATH; or None."""
-    return shutil.which(tool, path=path)
+    return shutil.which(tool, path=path or SYSTEM_PATH)
 
 
 def patchelf() -> str:
