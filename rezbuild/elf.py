@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
+import zstandard
 from elftools.common.utils import struct_parse
-from elftools.elf.constants import P_FLAGS
+from elftools.elf.constants import P_FLAGS, SH_FLAGS
 from elftools.elf.enums import ENUM_DT_FLAGS, ENUM_DT_FLAGS_1
 from elftools.elf.structs import ELFStructs
 
@@ -27,6 +29,11 @@ MAGIC = b"\x7fELF"
 # damaged files, which could keep the reader busy for hours.
 _MAX_ENTRIES = 1 << 12
 _MAX_STRING = 1 << 16
+_MAX_NAME = 256
+# The debug data of a python has sections of 20 MB.
+_MAX_SECTION = 1 << 28
+# ch_type, which older releases of pyelftools do not name.
+_ZSTD = 2
 # Each names a library that is loaded besides those of DT_NEEDED.
 _HELPERS = ("DT_FILTER", "DT_AUXILIARY", "DT_AUDIT", "DT_DEPAUDIT")
 
@@ -109,6 +116,16 @@ def build_id(path: Path) -> str | None:
     """
     with reading(path) as image:
         return image.build_id()
+
+
+def compressed_sections(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of the compressed sections of the ELF file at `path`.
+
+    Raises:
+        ElfError: The file is damaged, or a section is larger than any real one.
+    """
+    with reading(path) as image:
+        yield from image.compressed_sections()
 
 
 @contextlib.contextmanager
@@ -340,6 +357,57 @@ class Image:
         """Some bytes of the file, as a note has them."""
         return self._bytes(start, size)
 
+    def constants(self) -> Iterator[bytes]:
+        """What is loaded and never written, but for the strings of the dynamic table."""
+        start, size = self.last("DT_STRTAB"), self.last("DT_STRSZ")
+        for segment in self._loads():
+            if segment.p_flags & P_FLAGS.PF_W:
+                continue
+            self._check("segment", segment.p_offset, segment.p_filesz)
+            data = self._bytes(segment.p_offset, segment.p_filesz)
+            if start is not None and size is not None:
+                cut = start - segment.p_vaddr
+                if 0 <= cut < len(data):
+                    yield data[cut + size :]
+                    data = data[:cut]
+            yield data
+
+    def compressed_sections(self) -> Iterator[tuple[str, bytes]]:
+        """Names and contents: the gABI's SHF_COMPRESSED, and the older .zdebug of GNU."""
+        sections = self._sections()
+        if not sections or self.header.e_shstrndx >= len(sections):
+            return
+        names = sections[self.header.e_shstrndx]
+        for section in sections:
+            if section.sh_type == "SHT_NOBITS":
+                continue
+            self._check("section", section.sh_offset, section.sh_size)
+            if section.sh_flags & SH_FLAGS.SHF_COMPRESSED:
+                head = self._parse(self.structs.Elf_Chdr, section.sh_offset)
+                size = self.structs.Elf_Chdr.sizeof()
+                packed = self._bytes(section.sh_offset + size, section.sh_size - size)
+                zstd = head.ch_type in {"ELFCOMPRESS_ZSTD", _ZSTD}
+                yield self._name(names, section), _inflated(packed, zstd=zstd)
+            elif self._name(names, section).startswith(".zdebug"):
+                packed = self._bytes(section.sh_offset + 12, section.sh_size - 12)
+                yield self._name(names, section), _inflated(packed, zstd=False)
+
+    def _sections(self) -> list[Any]:
+        start, step, count = (self.header[name] for name in ("e_shoff", "e_shentsize", "e_shnum"))
+        if not start or not count:
+            return []
+        self._check("section header table", start, step * count)
+        if step < self.structs.Elf_Shdr.sizeof():
+            raise ElfError(f"its section headers are {step} bytes each")
+        return [self._parse(self.structs.Elf_Shdr, start + step * i) for i in range(count)]
+
+    def _name(self, names: Any, section: Any) -> str:
+        if section.sh_name >= names.sh_size:
+            return ""
+        most = min(names.sh_size - section.sh_name, _MAX_NAME)
+        text = self._bytes(names.sh_offset + section.sh_name, most)
+        return os.fsdecode(text.partition(b"\0")[0])
+
     def _executable_stack(self) -> bool:
         """Without PT_GNU_STACK, Linux gives a dynamic object the default of x86: executable."""
         segment = self._find("PT_GNU_STACK")
@@ -376,6 +444,25 @@ class Image:
             if not version.vna_next:
                 return
             offset += version.vna_next
+
+
+def _inflated(packed: bytes, *, zstd: bool) -> bytes:
+    """The content of a compressed section.
+
+    Raises:
+        ElfError: It is damaged, or larger than any real one.
+    """
+    try:
+        if zstd:
+            reader = zstandard.ZstdDecompressor(max_window_size=_MAX_SECTION).stream_reader(packed)
+            found = reader.read(_MAX_SECTION + 1)
+        else:
+            found = zlib.decompressobj().decompress(packed, _MAX_SECTION + 1)
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise ElfError(f"a compressed section is damaged: {error}") from None
+    if len(found) > _MAX_SECTION:
+        raise ElfError(f"a compressed section holds more than {_MAX_SECTION} bytes")
+    return found
 
 
 def _aligned(size: int, alignment: int) -> int:

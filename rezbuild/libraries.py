@@ -19,6 +19,7 @@ class HostLibraries:
         loaders: What a program may name as its interpreter.
         interpreters: What the first line of a script may name.
         known: Other sonames that are tolerated for now, with the reason.
+        dlopened: Names and paths among the constants of files that are known, with the reason.
         fortifiable: Functions of glibc with a form that checks sizes (_FORTIFY_SOURCE).
     """
 
@@ -26,6 +27,7 @@ class HostLibraries:
     loaders: frozenset[str]
     interpreters: frozenset[str]
     known: Mapping[str, str]
+    dlopened: Mapping[str, str]
     fortifiable: frozenset[str]
 
 
@@ -39,5 +41,6 @@ def host_libraries() -> HostLibraries:
         loaders=frozenset(data["loaders"]),
         interpreters=frozenset(data["interpreters"]),
         known=data["host"],
+        dlopened=data["dlopen"],
         fortifiable=frozenset(data["fortifiable"]),
     )

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rezbuild import manifest
+from rezbuild import elf, manifest
 from rezbuild.audit import contents, files, glibc
 from rezbuild.audit.binary import Binaries
 from rezbuild.audit.glibc import Needs
@@ -130,6 +130,7 @@ class _Tree:
                 if place not in contents.REZS_OWN:  # those say where the variant was installed
                     yield from ((place, *found) for found in self._entry(Path(path), place))
         yield from self.binaries.exported()
+        yield from self.binaries.loaded()
 
     def _refuse_root(self, error: OSError) -> None:
         if Path(error.filename) == self.root:
@@ -144,6 +145,7 @@ class _Tree:
             yield from self.binaries.link(place)
             return
         yield from files.mode(status.st_mode)
+        yield from files.kind(path, status.st_mode)
         if stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
             yield "unreadable", f"its mode is {stat.S_IMODE(status.st_mode):o}"
         if stat.S_ISREG(status.st_mode):
@@ -166,7 +168,7 @@ class _Tree:
         if text and self.own and (prefix := neutral(data)):
             yield "text-prefix", f"it names {prefix}"
         if status.st_mode & 0o111:
-            yield from files.script(data)
+            yield from files.script(data, place)
         if path.suffix == ".la":
             yield "libtool-archive", "programs link without it"
         if data[: len(MAGIC)] == MAGIC:
@@ -174,6 +176,16 @@ class _Tree:
             yield from self.binaries.check(place)
             if place in self.binaries.files:
                 yield from glibc.check(self.binaries.files[place], self.ceiling)
+                yield from self._sections(path)
+
+    def _sections(self, path: Path) -> Iterator[tuple[str, str]]:
+        """What compressed sections name, which a search for bytes does not find."""
+        try:
+            for name, data in elf.compressed_sections(path):
+                named = self.places.in_data(data, text=False)
+                yield from self._naming(named, f"its section {name} names")
+        except elf.ElfError as error:
+            yield "elf-damaged", error.message
 
     def _naming(self, named: list[str], how: str) -> Iterator[tuple[str, str]]:
         for name in named:

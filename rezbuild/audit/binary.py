@@ -15,10 +15,17 @@ from rezbuild.relocate import DEPS
 
 # As glibc reads it: in braces, or with nothing behind it that could belong to the name.
 _ORIGIN = re.compile(r"\$ORIGIN(?![A-Za-z0-9_])|\$\{ORIGIN\}")
+# ld.so(8): lib or lib64, and the processor, of the host that it runs on.
+_TOKEN = re.compile(r"\$(?:LIB|PLATFORM)(?![A-Za-z0-9_])|\$\{(?:LIB|PLATFORM)\}")
+# A text that dlopen(3) could be given: alone between two zeros.
+_LIBRARY = re.compile(rb"(?:/[\w.+/-]*/)?lib[\w.+-]*\.so(?:\.[0-9]+)*")
+_SUFFIX = re.compile(rb"\.so(?:\.[0-9]+)*\0")
 # Made by the linker in each file that it makes (binutils' default linker scripts).
 _LINKERS_OWN = {"_init", "_fini", "_edata", "edata", "_end", "end", "_etext", "etext"}
 _LINKERS_OWN |= {"__bss_start", "_GLOBAL_OFFSET_TABLE_", "_DYNAMIC", "__data_start", "data_start"}
 _SHOWN = 8
+# Bytes of a path.
+_LONGEST = 4096
 
 
 class Binaries:
@@ -91,6 +98,23 @@ class Binaries:
                     whose = ", ".join(sorted({theirs[name] for name in common}))
                     yield path, "symbol-exported", f"{len(common)} symbols of {whose}: {shown}"
 
+    def loaded(self) -> Iterator[tuple[str, str, str]]:
+        """Which libraries of the host the tree's files may open by dlopen(3).
+
+        Yields path, rule and message.
+        """
+        own = {Path(place).name for place in self.files}
+        own |= {data.soname for data in self.files.values() if data.soname}
+        host = host_libraries()
+        for place, data in self.files.items():
+            known = {*data.needed, *own, *host.glibc, *host.known}
+            for text in sorted(_texts(self.root / place)):
+                name = os.path.basename(text)
+                if text.startswith("/") and text not in host.dlopened:
+                    yield place, "dlopen-absolute", text
+                elif name not in known and name not in host.dlopened and not _is_of(name, own):
+                    yield place, "dlopen-host", text
+
     def _of(self, path: Path) -> Elf:
         if path not in self._read:
             self._read[path] = elf.read(path)
@@ -130,10 +154,16 @@ class Binaries:
             found = self._of(real)
         except ElfError:
             return False
-        return (found.bits, found.machine) == (data.bits, data.machine)
+        # A relocatable object or a program is found, and is no library: ld.so stops then.
+        loadable = found.type == "ET_DYN" and found.dynamic
+        return loadable and (found.bits, found.machine) == (data.bits, data.machine)
 
     def _element(self, element: str, origin: Path, used: set[str]) -> Iterator[tuple[str, str]]:
         shown = element or "an empty element (the current folder)"
+        token = _TOKEN.search(element)
+        if token:
+            yield "rpath-token", f"{shown} has {token[0]}"
+            return
         if not _ORIGIN.match(element):
             yield "rpath-absolute", f"{shown} does not start with $ORIGIN"
         elif not inside(_expand(element, origin), self.root):
@@ -165,6 +195,29 @@ def _not_found(name: str) -> Iterator[tuple[str, str]]:
         yield "needed-host", f"{name} ({reason})"
     else:
         yield "needed-unresolved", f"{name} is not found by its own rpath and is not glibc's"
+
+
+def _texts(path: Path) -> set[str]:
+    """The names of libraries among the constants of an ELF file."""
+    try:
+        with elf.reading(path) as image:
+            return {name for data in image.constants() for name in _names(data)}
+    except ElfError:
+        return set()  # said of the file itself
+
+
+def _names(data: bytes) -> Iterator[str]:
+    # By the end, which is rare: to look for beginnings takes ten times as long.
+    for match in _SUFFIX.finditer(data):
+        begin = data.rfind(b"\0", max(0, match.start() - _LONGEST), match.start()) + 1
+        text = data[begin : match.end() - 1]
+        if _LIBRARY.fullmatch(text):
+            yield os.fsdecode(text)
+
+
+def _is_of(name: str, own: set[str]) -> bool:
+    """Whether a name without its version is one of the tree's: libtcl8.6.so of libtcl8.6.so.1."""
+    return any(other.startswith(f"{name}.") or name.startswith(f"{other}.") for other in own)
 
 
 def _exports(data: Elf) -> frozenset[str]:

@@ -11,7 +11,23 @@ from pathlib import Path
 from rezbuild.audit.places import Data
 from rezbuild.libraries import host_libraries
 
-_SHEBANG = re.compile(rb"#![ \t]*(\S+)(?:[ \t]+(?:-\S+[ \t]+)*(\S+))?")
+# Options of env(1) in the first line of a script, and what it puts into the environment.
+_ENV = ("/usr/bin/env", "/bin/env")
+_OPTION = re.compile(r"-.*|[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+# sh reads on with the second line; to Python, it is a text: '\'\'\'exec' /opt/python "$0" "$@"
+_POLYGLOT = re.compile(rb"""["']+exec["']*[ \t]+["']*(/[^\s"']+)""")
+# Modules of the standard library have such a first line, and are imported.
+_MODULE = re.compile(r"(?:^|/)python[0-9.]*/.*\.py$")
+_PYTHON = re.compile(r"python[0-9.]*")
+# Bytes of a script that are looked at: Linux reads 256 for its first line.
+_HEAD = 1024
+_SPECIAL = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a device",
+    stat.S_IFCHR: "a device",
+}
+_CAPABILITIES = "security.capability"
 
 
 def link(path: Path, root: Path) -> Iterator[tuple[str, str]]:
@@ -41,18 +57,50 @@ def mode(value: int) -> Iterator[tuple[str, str]]:
             yield "mode", f"{shown}: not everyone can run it"
 
 
-def script(data: Data) -> Iterator[tuple[str, str]]:
-    """What is wrong with the first line of a file that can be run."""
-    match = _SHEBANG.match(data)
-    if match is None:
+def kind(path: Path, value: int) -> Iterator[tuple[str, str]]:
+    """What is wrong with the kind of a file (``st_mode``), and with its capabilities(7)."""
+    if not any(known(value) for known in (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)):
+        yield "special-file", f"it is {_SPECIAL.get(stat.S_IFMT(value), 'no file')}"
+    if stat.S_ISREG(value):
+        try:
+            names = os.listxattr(path, follow_symlinks=False)
+        except OSError:
+            return  # a file system without attributes
+        if _CAPABILITIES in names:
+            yield "capabilities", f"it has {_CAPABILITIES}"
+
+
+def script(data: Data, place: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with the interpreter of a file that can be run."""
+    head = data[:_HEAD]
+    if head[:2] != b"#!":
         return
-    named = [os.fsdecode(word) for word in match.groups() if word]
-    # What env(1) looks for on PATH is whatever the Rez environment says.
-    wanted = named[1:2] if named[0] == "/usr/bin/env" and named[1:2] else named[:1]
-    for interpreter in wanted:
-        by_name = wanted != named[:1] and "/" not in interpreter
-        if not by_name and interpreter not in host_libraries().interpreters:
-            yield "shebang", f"its interpreter is {interpreter}"
+    first, *lines = head.split(b"\n")
+    words = os.fsdecode(first[2:]).split()
+    if not words:
+        return
+    if words[0] in _ENV:
+        plain = [word for word in words[1:] if not _OPTION.fullmatch(word)]
+        yield from _by_env(plain, module=_MODULE.search(place) is not None)
+    elif words[0] not in host_libraries().interpreters:
+        yield "shebang", f"its interpreter is {words[0]}"
+    else:
+        named = (word for word in words[1:] if word.startswith("/"))
+        yield from (("shebang", f"its interpreter runs {word}") for word in named)
+    for line in lines[:2]:
+        match = _POLYGLOT.match(line)
+        if match and os.fsdecode(match[1]) not in host_libraries().interpreters:
+            yield "shebang", f"its interpreter is {os.fsdecode(match[1])}"
+
+
+def _by_env(words: list[str], *, module: bool) -> Iterator[tuple[str, str]]:
+    """What is wrong with a program that env(1) is to run: a path, or a name to look for on PATH."""
+    if not words:
+        return
+    if "/" in words[0] and words[0] not in host_libraries().interpreters:
+        yield "shebang", f"its interpreter is {words[0]}"
+    elif _PYTHON.fullmatch(words[0]) and not module:
+        yield "shebang-path", f"env looks for {words[0]}"
 
 
 def inside(path: Path, root: Path) -> bool:

@@ -17,6 +17,9 @@ Data = Union[bytes, mmap.mmap]
 
 # What a path may go on with: then it is another one, as in /mnt/repo and /mnt/repository.
 _END = rb"(?![\w\x80-\xff-]|\.\w)"
+# Between two parts of a path: also as // and /./, and as JSON may write it, \\/.
+_MORE = rb"(?:\.?\\?/)*"
+_SLASH = rb"\\?/" + _MORE
 _PREFIX = re.compile(re.escape(NEUTRAL.encode()) + rb"(?:source|[\w+.]+-\d)[\w.+-]*")
 
 
@@ -30,9 +33,12 @@ class Places:
     def __init__(self, places: Iterable[str | Path]) -> None:
         self.names = tuple(sorted(_spellings(places), key=len, reverse=True))
         # That each begins with the same byte makes the search many times faster.
-        choice = b"/(?:" + b"|".join(re.escape(name[1:]) for name in self.names) + b")"
+        choice = _choice(name[1:].split(b"/") for name in self.names)
         self._anywhere = re.compile(choice)
         self._in_text = re.compile(choice + _END)
+        # In UTF-16 of either byte order, zeros are between the bytes of ASCII.
+        wide = (b"\0".join(bytes([byte]) for byte in name[1:]) for name in self.names)
+        self._wide = re.compile(b"/\0(?:" + b"|".join(map(re.escape, wide)) + b")")
 
     def in_data(self, data: Data, *, text: bool) -> list[str]:
         """Those that the bytes of a file name.
@@ -44,11 +50,10 @@ class Places:
         if not self.names:
             return []
         pattern = self._in_text if text else self._anywhere
-        if pattern.search(data) is None:
-            return []
-        return [
-            os.fsdecode(name) for name in sorted({match[0] for match in pattern.finditer(data)})
-        ]
+        found = {match[0] for match in pattern.finditer(data)}
+        if not text:
+            found |= {match[0].replace(b"\0", b"") for match in self._wide.finditer(data)}
+        return [os.fsdecode(name) for name in sorted(found)]
 
     def in_name(self, path: str) -> list[str]:
         """Those that a path inside a payload repeats, as a wrong DESTDIR makes them."""
@@ -59,6 +64,11 @@ def neutral(data: Data) -> str:
     """The prefix of a build, or of what it was built against, that a text names; "" for none."""
     match = _PREFIX.search(data)
     return os.fsdecode(match[0]) if match else ""
+
+
+def _choice(names: Iterable[list[bytes]]) -> bytes:
+    """A pattern for paths, however their parts are put together."""
+    return b"/" + _MORE + b"(?:" + b"|".join(_SLASH.join(map(re.escape, n)) for n in names) + b")"
 
 
 def _spellings(places: Iterable[str | Path]) -> set[bytes]:
