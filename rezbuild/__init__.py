@@ -79,18 +79,38 @@ def package() -> Package:
 
     from rezbuild import catalogue  # noqa: PLC0415 (see above)
     from rezbuild.errors import RezbuildError  # noqa: PLC0415 (see above)
-    from rezbuild.settings import version_variable  # noqa: PLC0415 (see above)
 
     # Rez gives package.py no __file__, but compiles it under its path (rez/serialise.py, _load_py).
     file = sys._getframe(1).f_code.co_filename  # noqa: SLF001
     try:
         recipe = catalogue.load(Path(file).parent)
-        version = os.environ.get(version_variable(recipe.name)) or recipe.default
-        found = Package(recipe, version)
+        found = Package(recipe, _version(recipe))
         found.built_from  # noqa: B018 (so that whatever is wrong with the recipe is said here)
     except RezbuildError as error:
         raise PackageMetadataError(str(error)) from None
     return found
+
+
+# By recipe folder. A process evaluates package.py several times, and its build may fetch a source
+# meanwhile: each evaluation has to return the same version.
+_versions: dict[Path, str] = {}
+
+
+def _version(recipe: Recipe) -> str:
+    """Return the version to build: REZBUILD_<NAME>_VERSION, else what a bare command means.
+
+    ``rez-build`` takes the newest release of the default's series whose source is here, else the
+    default. ``rez-release`` takes the default: a release must not depend on what one cache holds.
+    """
+    from rezbuild import local_sources  # noqa: PLC0415 (see above)
+    from rezbuild.settings import Settings, version_variable  # noqa: PLC0415 (see above)
+
+    asked = os.environ.get(version_variable(recipe.name))
+    if asked or _releasing():
+        return asked or recipe.default
+    if recipe.folder not in _versions:
+        _versions[recipe.folder] = local_sources.newest(recipe, Settings.read()).version
+    return _versions[recipe.folder]
 
 
 def platform() -> Platform:

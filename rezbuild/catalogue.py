@@ -3,6 +3,7 @@
 The file says which versions exist, where each can be had and what its bytes are:
 
     default = "1.3.1"                # what a bare rez-build builds
+    rolling = true                   # upstream maintains only the newest release of 1.x
     license = "Zlib"                 # SPDX expression
     license_files = ["LICENSE"]      # its text in the source
     cpe = "zlib:zlib"                # vendor and product in the lists of vulnerabilities
@@ -62,7 +63,7 @@ _SHARED = {
     *("license", "license_files", "cpe", "file", "urls", "requires", "patches", "signed"),
     "version_in",
 }
-_TOP = _SHARED | {"default", "profiled", "debug", "series", "versions"}
+_TOP = _SHARED | {"default", "rolling", "profiled", "debug", "series", "versions"}
 _ENTRY = _SHARED | {"sha256", "size", "debian", "tested", "signed_on"}
 _DEBIAN = {"source", "file", "sha256", "size"}
 _SIGNED = {"suffix", "by", "identity", "issuer"}
@@ -166,6 +167,7 @@ class Recipe:
         profiled: The profile (fast, optimized) changes what is built.
         releases: By version, in the order of the file.
         debug: What debuggers read of it is kept; see `rezbuild.debug`.
+        rolling: Upstream maintains only the newest release of a major version.
     """
 
     name: str
@@ -174,6 +176,7 @@ class Recipe:
     profiled: bool
     releases: Mapping[str, Release]
     debug: bool = False
+    rolling: bool = False
 
     def patches(self, release: Release) -> list[Path]:
         """The patches of one of its releases, in the order they are applied in."""
@@ -317,7 +320,7 @@ def _recipe(top: _Table, folder: Path) -> Recipe:
     default = top.text("default")
     if default not in releases:
         raise top.wrong("default", f"is {default!r}, which is not among the versions")
-    return Recipe(name, folder, default, profiled, releases, debug)
+    return Recipe(name, folder, default, profiled, releases, debug, top.switch("rolling"))
 
 
 def _borrowed(top: _Table, folder: Path) -> Recipe:

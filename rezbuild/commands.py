@@ -28,7 +28,7 @@ from rezbuild.settings import Settings, glibc_version
 
 if TYPE_CHECKING:
     from rezbuild.catalogue import Recipe, Release
-    from rezbuild.graph import Recipes
+    from rezbuild.graph import Available, Recipes
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -55,45 +55,55 @@ def _ceiling(arguments: argparse.Namespace) -> str | None:
 
 def fetch(arguments: argparse.Namespace) -> int:
     """``rezbuild fetch``."""
-    from rezbuild import graph  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild import graph, notices  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.fetch import Fetcher  # noqa: PLC0415 (see above)
 
     fetcher = Fetcher(Settings.read())
     folder = recipes_folder(arguments)
     recipes = graph.recipes(folder)
     _, requests = platforms.expand(platforms.find(folder), arguments.requests)
-    missing: list[Release] = []
 
     def get(_: Recipe, release: Release) -> bool:
-        try:
-            fetched = fetcher.fetch(release)
-            if arguments.to:
-                fetched = fetcher.mirror(release, arguments.to.absolute())
-        except FetchError as error:
-            say(str(error))
-            missing.append(release)
-            return False
+        fetched = fetcher.fetch(release)
+        if arguments.to:
+            fetched = fetcher.mirror(release, arguments.to.absolute())
         say(f"{release.name}-{release.version}: {fetched.path}")
         return True
 
     if arguments.all:
-        for recipe in recipes.values():
-            for release in recipe.releases.values():
-                # Another package's archives are had for that one.
-                if not release.source:
-                    get(recipe, release)
+        _fetch_all(recipes, get)
     elif requests:
-        graph.plan(recipes, requests, get)
-        missing.clear()  # an older version in the range made up for it, or plan() has raised
+        for line in notices.of(graph.plan(recipes, requests, get)):
+            say(line)
     else:
         raise UsageError("nothing to fetch", advice=["name requests, or --all"])
+    return 0
+
+
+def _fetch_all(recipes: Recipes, get: Available) -> None:
+    """Fetch every version.
+
+    Raises:
+        FetchError: Some cannot be fetched; the others were.
+    """
+    missing: dict[str, FetchError] = {}
+    for recipe in recipes.values():
+        for release in recipe.releases.values():
+            # The archives of another package are fetched for that one.
+            if not release.source:
+                try:
+                    get(recipe, release)
+                except FetchError as error:
+                    missing[f"{release.name}-{release.version}"] = error
     if missing:
         raise FetchError(
-            f"{len(missing)} sources could not be had: "
-            + ", ".join(f"{release.name}-{release.version}" for release in missing),
-            advice=["the lines above say what was tried for each"],
+            f"{len(missing)} sources cannot be fetched: {', '.join(missing)}",
+            tried=[f"{name}: {'; '.join(error.tried)}" for name, error in missing.items()],
+            advice=[
+                "put each archive into a folder, and set REZBUILD_MIRRORS to the folder",
+                "rezbuild versions lists the sources of each version",
+            ],
         )
-    return 0
 
 
 def add_version(arguments: argparse.Namespace) -> int:

@@ -75,6 +75,24 @@ class SourceArchive:
             self._update()
             return self._download(self._find(wanted, sha256), wanted.file, folder)
 
+    def lists(self, wanted: DistributionFile, sha256: str) -> bool:
+        """Whether the archive lists a file; nothing but its lists is fetched.
+
+        Raises:
+            OSError: The private folders cannot be written.
+        """
+        if not shutil.which("apt-get") or not _HELPER.exists():
+            return False
+        self._base.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(self._base / ".lock", self._say):
+            self._configure()
+            try:
+                if self._age() >= _FRESH:
+                    self._update()
+                return bool(self._find(wanted, sha256))
+            except FetchError:
+                return False
+
     def _configure(self) -> None:
         """Writes an apt.conf with the machine's ways into the net and no folder of its own.
 

@@ -71,6 +71,7 @@ class Part:
         self.resumed = False
         self.size, self._sum = 0, hashlib.sha256()
         self._watch: Callable[[int], object] = lambda _size: None
+        self._first: Callable[[], object] = lambda: None
         file.seek(0)
         for block in iter(lambda: file.read(_BLOCK), b""):
             self._count(block)
@@ -98,7 +99,13 @@ class Part:
         self.size, self._sum = 0, hashlib.sha256()
         self.resumed = False
 
+    def at_first(self, call: Callable[[], object]) -> None:
+        """Call this once, when bytes arrive."""
+        self._first = call
+
     def add(self, block: bytes) -> None:
+        first, self._first = self._first, lambda: None
+        first()
         self.file.write(block)
         self._count(block)
         self._watch(self.size)
@@ -152,6 +159,12 @@ class Web:
         self._pages = pages
         self._unreachable: set[str] = set()
 
+    def is_dead(self, url: str) -> bool:
+        """Whether the host of an address did not answer before."""
+        with contextlib.suppress(ValueError):  # no valid address: no host
+            return host(url) in self._unreachable
+        return False
+
     def get(self, url: str, part: Part) -> str:
         """Fills ``part`` with a complete body, which may still be a wrong one.
 
@@ -186,7 +199,9 @@ class Web:
                 self._backoff * 2 ** min(attempt, _DOUBLINGS) if error.wait is None else error.wait
             )
             wait = min(wait, _LONGEST_WAIT)
-            self._say(f"  {error}; again in {wait:.1f} s")
+            # A name that does not resolve is tried twice: that is soon over.
+            if error.most > 1:
+                self._say(f"  {host(public_address(url))}: {error}; again in {wait:.1f} s")
             time.sleep(wait)
 
     def _attempt(self, url: str, part: Part) -> AgainError | None:

@@ -106,12 +106,13 @@ class Driver:
         """Whether a version is installed or stored as the recipe has it now, or its source is here.
 
         Raises:
+            FetchError: Its source cannot be fetched.
             ChecksumError: Its source is not the pinned one; no other version makes up for that.
         """
         made = not self.options.force and (
             self._is_current(recipe, release) or self.is_stored(recipe, release)
         )
-        return made or self.fetcher.available(release, self.view.say)
+        return made or self.fetcher.available(release)
 
     def is_stored(self, recipe: Recipe, release: Release) -> bool:
         """Whether the store has it, built against whatever."""

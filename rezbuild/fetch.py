@@ -19,17 +19,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 from rich.console import Console
 from rich.filesize import decimal
 
-from rezbuild import locks, safe_files, trust
+from rezbuild import local_sources, locks, safe_files, trust
 from rezbuild.catalogue import Archive, DistributionFile, Release
 from rezbuild.debian import SourceArchive, one_at_a_time
 from rezbuild.download import Part, Web
 from rezbuild.errors import ChecksumError, FetchError, MachineError
-from rezbuild.refusals import RouteError, public_address
+from rezbuild.refusals import RouteError, host, public_address
 from rezbuild.screen import printable
 from rezbuild.settings import Settings
 
@@ -63,6 +62,7 @@ class _Route:
     archive: Archive
     get: Callable[[Part], str]
     local: bool = False
+    url: str = ""
 
 
 class Fetcher:
@@ -84,24 +84,34 @@ class Fetcher:
         self._small = Web(replace(settings, max_size=1), self._say, backoff)
         self._distribution = SourceArchive(settings, self._say)
 
-    def available(self, release: Release, say: Callable[[str], None]) -> bool:
-        """Whether a source can be had; ``say`` takes the reason where it cannot.
+    def available(self, release: Release) -> bool:
+        """Fetch a source, and return True.
 
         Raises:
+            FetchError: No route gives it; another version may do.
             ChecksumError: It is not the pinned one; no other version makes up for that.
         """
-        try:
-            self.fetch(release)
-        except FetchError as error:
-            say(str(error))
-            return False
+        self.fetch(release)
         return True
 
-    def is_near(self, release: Release) -> bool:
-        """Whether one of its archives is in the cache or a mirror folder; no byte of it is read."""
-        folders = [self._base, *filter(None, map(_folder, self._settings.mirrors))]
-        names = [name for a in release.archives for name in (Path(release.home, a.file), a.file)]
-        return any((folder / name).is_file() for folder in folders for name in names)
+    def offered(self, releases: Iterable[Release]) -> list[Release]:
+        """Return those that are in the cache, a mirror folder, or the lists of the distribution.
+
+        No archive is read or fetched.
+        """
+        return [
+            release
+            for release in releases
+            if local_sources.has(release, self._settings) or self._is_listed(release)
+        ]
+
+    def _is_listed(self, release: Release) -> bool:
+        if self._settings.offline:
+            return False
+        return any(
+            archive.debian and self._distribution.lists(archive.debian, archive.sha256)
+            for archive in release.archives
+        )
 
     def fetch(self, release: Release) -> Fetched:
         """Any of the archives of ``release``, from the cache or else by the first route that works.
@@ -247,11 +257,16 @@ class Fetcher:
             if self._settings.offline and not route.local:
                 tried.append(f"{route.name}: skipped: REZBUILD_OFFLINE is set")
                 continue
+            if route.url and self._web.is_dead(route.url):
+                tried.append(f"{host(public_address(route.url))} did not answer before")
+                continue
             try:
                 return take(route)
             except RouteError as error:
                 tried.append(f"{route.name}: {error}")
-                self._say(f"  {error}")
+                dead = route.url and self._web.is_dead(route.url)
+                where = host(public_address(route.url)) if dead else route.name
+                self._say(f"  {where}: {error}{'; it is not asked again' * bool(dead)}")
         return None
 
     def _advice(self, release: Release) -> Iterator[str]:
@@ -273,17 +288,18 @@ class Fetcher:
                 yield self._mirror_route(mirror, release.home, archive, web)
         for archive in release.archives:
             for url in archive.urls:
-                yield _Route(public_address(url), archive, functools.partial(web.get, url))
+                get = functools.partial(web.get, url)
+                yield _Route(public_address(url), archive, get, url=url)
         for archive in release.archives:
             if archive.debian is not None:
                 get = functools.partial(self._from_distribution, archive.debian)
                 yield _Route("Debian source archive", archive, get)
 
     def _mirror_route(self, mirror: str, package: str, archive: Archive, web: Web) -> _Route:
-        folder = _folder(mirror)
+        folder = local_sources.folder(mirror)
         if folder is None:
             get = functools.partial(_from_mirror, web, mirror, package)
-            return _Route(public_address(mirror), archive, get)
+            return _Route(public_address(mirror), archive, get, url=mirror)
         get = functools.partial(_from_folder, folder, package)
         return _Route(str(folder), archive, get, local=True)
 
@@ -291,9 +307,13 @@ class Fetcher:
         archive = route.archive
         target = self._place(release, archive)
         size = "" if archive.size is None else f" ({decimal(archive.size)})"
-        self._say(f"fetch {archive.file} from {route.name}{size}")
+        line = f"fetch {archive.file} from {route.name}{size}"
+        if not route.url:
+            self._say(line)
         begin = time.monotonic()
         with _part(target, archive) as part:
+            if route.url:
+                part.at_first(lambda: self._say(line))
             with part.shown(self._console):
                 source = route.get(part)
             if not part.is_right():
@@ -314,13 +334,6 @@ class Fetcher:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return f"the Debian source archive ({wanted.source})"
-
-
-def _folder(mirror: str) -> Path | None:
-    """The folder that a mirror is, or None for an address."""
-    if mirror.startswith("file:"):
-        return Path(url2pathname(urlsplit(mirror).path))
-    return None if "://" in mirror else Path(mirror).expanduser()
 
 
 def _from_mirror(web: Web, mirror: str, package: str, part: Part) -> str:

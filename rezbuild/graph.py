@@ -14,7 +14,8 @@ from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import CatalogueError, FetchError, UsageError
 
 Recipes = Mapping[str, Recipe]
-# Says whether a version can be had here: its source, or an installed build of it.
+# Tells whether a version can be built here: its source can be fetched, or it is installed. It may
+# raise a FetchError that says why a source cannot be fetched.
 Available = Callable[[Recipe, Release], bool]
 
 
@@ -51,6 +52,7 @@ class Step:
         built_against: The exact version of each package it needs, by name.
         requested: The user named it.
         lane: What it belongs to.
+        preferred: The version that would have been chosen if every source could be fetched.
     """
 
     recipe: Recipe
@@ -58,6 +60,7 @@ class Step:
     built_against: Mapping[str, str]
     requested: bool
     lane: Lane = HERE
+    preferred: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -109,8 +112,8 @@ def plan(
 ) -> list[Step]:
     """What to build, in order, for Rez requests such as ``python-3.11``.
 
-    A range takes the newest version in it that can be had; a bare name, and what is needed besides,
-    takes the default.
+    A range takes the newest version in it that is available. A bare name takes the default, and so
+    does what is needed besides; then come the other versions of the default's series.
 
     Raises:
         UsageError: A request cannot be read.
@@ -133,15 +136,30 @@ def versions_in(recipe: Recipe, request: str) -> list[Release]:
     return sorted(found, key=lambda release: _version(release.version), reverse=True)
 
 
-def newest(recipe: Recipe, series: str = "") -> Release:
-    """The newest pinned version, of all or of a series such as 3.11."""
-    return versions_in(recipe, f"{recipe.name}-{series}" if series else recipe.name)[0]
+def series(version: str, *, rolling: bool = False) -> str:
+    """Return what upstream maintains together: 3.11 of 3.11.2, 3.5 of 3.5.6, 8 of 8.2.
 
-
-def series(version: str) -> str:
-    """What upstream maintains together: 3.11 of 3.11.2, 3.5 of 3.5.6, 8 of 8.2."""
+    Args:
+        version: e.g. ``3.11.2``.
+        rolling: Upstream maintains only the newest release of a major version: 3 of 3.53.4.
+    """
     parts = Version(version)
-    return str(parts.trim(max(1, len(parts) - 1)))
+    return str(parts.trim(1 if rolling else max(1, len(parts) - 1)))
+
+
+def same_series(recipe: Recipe, version: str) -> list[Release]:
+    """Return the versions of the series of ``version``, newest first.
+
+    A rolling series ends with the default: what is newer counts once it is the default.
+    """
+    wanted, rolling = series(version, rolling=recipe.rolling), recipe.rolling
+    last = max(_version(version), _version(recipe.default))
+    return [
+        release
+        for release in versions_in(recipe, recipe.name)
+        if series(release.version, rolling=rolling) == wanted
+        and not (rolling and _version(release.version) > last)
+    ]
 
 
 class _Planner:
@@ -154,6 +172,8 @@ class _Planner:
         # Many need the same: each version is looked at once, and each request read once.
         self.had: dict[tuple[str, str], bool] = {}
         self.chosen: dict[str, tuple[Recipe, Release]] = {}
+        self.preferred: dict[tuple[str, str], str] = {}
+        self.errors: dict[tuple[str, str], FetchError] = {}
 
     def add(
         self, recipe: Recipe, release: Release, *, requested: bool, path: tuple[str, ...] = ()
@@ -161,7 +181,8 @@ class _Planner:
         step = self.steps.get((recipe.name, release.version))
         if step is None:
             against = self._needs(recipe, release, path)
-            step = Step(recipe, release, against, requested, self.lane)
+            preferred = self.preferred.get((recipe.name, release.version), release.version)
+            step = Step(recipe, release, against, requested, self.lane, preferred)
         elif requested:
             step = replace(step, requested=True)
         self.steps[step.key] = step
@@ -200,21 +221,33 @@ class _Planner:
             )
         if not exact:
             first = [*self.pins.get(recipe.name, []), recipe.default]
-            candidates.sort(key=lambda r: first.index(r.version) if r.version in first else 99)
+            first += [release.version for release in same_series(recipe, recipe.default)]
+            last = len(first)
+            candidates.sort(key=lambda r: first.index(r.version) if r.version in first else last)
         for release in candidates:
-            if self._can_be_had(recipe, release):
+            if self._is_available(recipe, release):
+                self.preferred.setdefault((recipe.name, release.version), candidates[0].version)
                 return recipe, release
         raise FetchError(
-            f"no version of {recipe.name} in {request!r} can be had here",
-            tried=[release.version for release in candidates],
-            advice=["the lines above say why", "rezbuild versions shows where each can be had"],
+            f"no version of {recipe.name} in {request!r} can be fetched here",
+            tried=[self._reason(release) for release in candidates],
+            advice=_advice(candidates[0]),
         )
 
-    def _can_be_had(self, recipe: Recipe, release: Release) -> bool:
+    def _is_available(self, recipe: Recipe, release: Release) -> bool:
         key = (recipe.name, release.version)
         if key not in self.had:
-            self.had[key] = self.available(recipe, release)
+            try:
+                self.had[key] = self.available(recipe, release)
+            except FetchError as error:
+                self.had[key], self.errors[key] = False, error
         return self.had[key]
+
+    def _reason(self, release: Release) -> str:
+        """Return a version, and why its source cannot be fetched."""
+        error = self.errors.get((release.name, release.version))
+        tried = [line for line in error.tried if not line.startswith("cache: no ")] if error else []
+        return f"{release.version}: {'; '.join(tried)}" if tried else release.version
 
     def _recipe(self, name: str) -> Recipe:
         try:
@@ -223,6 +256,17 @@ class _Planner:
             raise CatalogueError(
                 f"there is no recipe for {name}", advice=[f"recipes: {', '.join(self.recipes)}"]
             ) from None
+
+
+def _advice(release: Release) -> list[str]:
+    """Return what helps where no version can be fetched, e.g. the newest one."""
+    archive = release.archives[0]
+    where = f" from {archive.urls[0]}" if archive.urls else ""
+    return [
+        f"put {archive.file}{where} into a folder, and set REZBUILD_MIRRORS to the folder",
+        "or fill a folder where there is a network: rezbuild fetch --to DIR",
+        f"rezbuild versions {release.name} lists the versions and their sources",
+    ]
 
 
 # The lanes of a plan read the same ones, and Rez takes its time.

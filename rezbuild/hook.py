@@ -16,21 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rezbuild
-from rezbuild import manifest, publish, scratch, space, staged, task
+from rezbuild import catalogue, graph, manifest, notices, publish, scratch, space, staged, task
 from rezbuild.bake import Job
 from rezbuild.build import Dependency
 from rezbuild.errors import (
     REPORT,
     BuildError,
+    FetchError,
     MachineError,
     RezbuildError,
     UsageError,
     defect,
     report,
 )
+from rezbuild.fetch import Fetcher
 from rezbuild.obtain import obtained
 from rezbuild.screen import printable
-from rezbuild.settings import Settings
+from rezbuild.settings import Settings, version_variable
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def main() -> int:
         task.end_with_rez()
         # Whoever started Rez has one, for all that is built.
         with contextlib.nullcontext() if os.environ.get(REPORT) else scratch.folder():
+            if not os.environ.get(REPORT):
+                _say_version(request.job)
             _build(request, settings)
     except RezbuildError as error:
         return _report(error)
@@ -105,9 +109,33 @@ def _build(request: Request, settings: Settings) -> None:
             if request.install_path is not None:
                 _check_stage(request.install_path)
                 publish.move_into_place(payload, request.install_path)
+    except FetchError as error:
+        if not os.environ.get(REPORT):
+            error.advice = (*_other_versions(request.job, settings), *error.advice)
+        raise
     except (RezbuildError, OSError) as error:
         places = (request.job.build_path, Path(tempfile.gettempdir()), settings.cache)
         raise space.explained(error, (*places, request.job.places[-1])) from None
+
+
+def _say_version(job: Job) -> None:
+    """Tell who ran rez-build that the version is behind; `rezbuild build` has its own lines."""
+    recipe = catalogue.load(job.recipe_folder)
+    for line in notices.behind(recipe, recipe.release(job.version)):
+        print(printable(line), flush=True)
+
+
+def _other_versions(job: Job, settings: Settings) -> list[str]:
+    """Return what else can be built, where the source of a version cannot be fetched."""
+    recipe = catalogue.load(job.recipe_folder)
+    others = graph.versions_in(recipe, recipe.name)
+    found = Fetcher(settings).offered(r for r in others if r.version != job.version)
+    if not found:
+        return []
+    first = next((r for r in found if r in graph.same_series(recipe, job.version)), found[0])
+    versions = ", ".join(release.version for release in found)
+    variable = f"{version_variable(recipe.name)}={first.version}"
+    return [f"build a version whose source is here or in Debian's archive ({versions}): {variable}"]
 
 
 def _check_stage(place: Path) -> None:

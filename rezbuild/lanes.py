@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from rezbuild import graph, jobserver, scratch, timeline
+from rezbuild import jobserver, notices, scratch, timeline
 from rezbuild.driver import Driver, Options
 from rezbuild.durations import Durations, Expected
 from rezbuild.errors import MachineError, UsageError
@@ -76,7 +76,8 @@ class Lanes:
             RezbuildError: A build failed; what was installed before is as it was.
         """
         first = next(iter(self.drivers.values()))
-        self._notice_older(steps)
+        for line in notices.of(steps):
+            self.view.say(line)
         for lane, driver in self.drivers.items():
             driver.prepare([step for step in steps if step.lane == lane])
         with scratch.folder() as folder, self.view.alive():
@@ -163,19 +164,6 @@ class Lanes:
 
     def _work(self, step: Step) -> tuple[str, ...]:
         return (step.lane.host, *step.key, self.of(step).profiles.get(step.key, ""))
-
-    def _notice_older(self, steps: Sequence[Step]) -> None:
-        for step in {step.key: step for step in steps if step.requested}.values():
-            series = ".".join(step.release.version.split(".")[:2])
-            for kind, best in (
-                (f" {series}", graph.newest(step.recipe, series)),
-                ("", graph.newest(step.recipe)),
-            ):
-                if best.version != step.release.version:
-                    self.view.say(
-                        f"{step.package}: notice: {best.version} is the newest{kind} in the"
-                        " catalogue"
-                    )
 
 
 def _title(steps: Sequence[Step]) -> str:

@@ -10,7 +10,7 @@ from rez.version import Version
 from rezbuild import repository
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import FetchError
-from rezbuild.graph import Recipes, series
+from rezbuild.graph import Recipes, same_series, series
 from rezbuild.listing import Upstream
 
 
@@ -70,9 +70,8 @@ def _in_repository(recipes: Recipes, recipe: Recipe, path: str) -> Iterator[Find
 
 def _newest(recipe: Recipe, version: str) -> str:
     """The newest pin of the series, where it is newer; else an empty text."""
-    pinned = [Version(v) for v in recipe.releases if series(v) == series(version)]
-    newest = max(pinned, default=Version(version))
-    return str(newest) if newest > Version(version) else ""
+    pinned = same_series(recipe, version)
+    return pinned[0].version if pinned and Version(pinned[0].version) > Version(version) else ""
 
 
 def upstream(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rezbuild import gantt, repository
+from rezbuild import gantt, local_sources, repository
 from rezbuild.catalogue import Release
 from rezbuild.driver import Driver
 from rezbuild.durations import Expected
@@ -40,9 +40,9 @@ class Sources(Fetcher):
         super().__init__(settings)
         self._online = not settings.offline
 
-    def available(self, release: Release, say: Callable[[str], None]) -> bool:  # noqa: ARG002
-        """Whether a source is here, or may be had."""
-        return self._online or self.is_near(release)
+    def available(self, release: Release) -> bool:
+        """Whether a source is here, or may be fetched."""
+        return self._online or local_sources.has(release, self._settings)
 
 
 def only_look(work: Lanes) -> None:

@@ -190,7 +190,7 @@ def _find(
             return _installed(recipe, release, found, settings, say)
     # The sources are asked for when it is built.
     fetcher = Fetcher(settings)
-    step = graph.plan(recipes, [request], lambda _, release: fetcher.available(release, say))[-1]
+    step = graph.plan(recipes, [request], lambda _, release: fetcher.available(release))[-1]
     profile = rezbuild.profile(settings.profile, central=False)
     against = _payloads(step.built_against, paths, str(step))
     subject = _Subject(step.recipe, step.release, profile, against)

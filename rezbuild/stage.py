@@ -33,7 +33,7 @@ def available(settings: Settings, say: Callable[[str], None]) -> Available:
     profile = rezbuild.profile(settings.profile, central=False)
 
     def answer(recipe: Recipe, release: Release) -> bool:
-        return obtain.has(store, recipe, release, profile, tools) or fetcher.available(release, say)
+        return obtain.has(store, recipe, release, profile, tools) or fetcher.available(release)
 
     return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,47 @@ def test_needs_fall_back_too(recipes):
     assert "crypt-3.5.9" in steps(recipes, "tool", without=("crypt-3.5.6",))
 
 
+def test_a_fallback_stays_in_the_series_of_the_default(recipes):
+    """A newer series comes last: nobody has asked for it."""
+    assert steps(recipes, "tool", without=("tool-3.11.2",))[-1] == "tool-3.11.17"
+    without = ("tool-3.11.2", "tool-3.11.17")
+    assert steps(recipes, "tool", without=without)[-1] == "tool-3.13.5"
+
+
+def test_a_step_knows_the_version_that_would_have_been_preferred(recipes):
+    def available(_: Recipe, release: Release) -> bool:
+        if release.version in {"3.11.17", "3.5.6"}:
+            raise FetchError("no route", tried=["a: is down", "b: is down"])
+        return True
+
+    plan = {s.release.name: s for s in graph.plan(recipes, ["tool-3.11"], available)}
+    chosen = {name: (step.release.version, step.preferred) for name, step in plan.items()}
+    assert chosen == {
+        "base": ("1.2.0", "1.2.0"),
+        "crypt": ("3.5.9", "3.5.6"),
+        "tool": ("3.11.2", "3.11.17"),
+    }
+    with pytest.raises(FetchError) as caught:
+        graph.plan(recipes, ["tool-3.11.17"], available)
+    assert caught.value.tried == ("3.11.17: a: is down; b: is down",)
+
+
+def test_a_rolling_package_has_one_series_for_each_major_version(recipes):
+    rolling = replace(recipes["base"], rolling=True, default="1.10.0")
+    found = [release.version for release in graph.same_series(rolling, "1.2.0")]
+    assert found == ["1.10.0", "1.2.0", "1.1.0"]
+
+
+def test_a_rolling_series_ends_with_the_default(recipes):
+    rolling = replace(recipes["base"], rolling=True)
+    assert [r.version for r in graph.same_series(rolling, "1.1.0")] == ["1.2.0", "1.1.0"]
+    assert graph.same_series(rolling, "1.10.0")[0].version == "1.10.0"
+
+
+def test_other_packages_have_a_series_for_each_minor_version(recipes):
+    assert [r.version for r in graph.same_series(recipes["base"], "1.2.0")] == ["1.2.0"]
+
+
 def test_a_request_decides_what_others_are_built_against(recipes):
     assert steps(recipes, "crypt-3.0.20", "tool") == ["base-1.2.0", "crypt-3.0.20", "tool-3.11.2"]
     (tool,) = [s for s in graph.plan(recipes, ["crypt-3.0", "tool"], everything) if s.requested][1:]
@@ -151,7 +193,7 @@ def test_what_is_no_request(recipes, request_):
 
 
 def test_nothing_can_be_had(recipes):
-    with pytest.raises(FetchError, match="can be had here") as caught:
+    with pytest.raises(FetchError, match="can be fetched here") as caught:
         steps(recipes, "tool-3.11", without=("tool-3.11.2", "tool-3.11.17"))
     assert caught.value.tried == ("3.11.17", "3.11.2")
 
