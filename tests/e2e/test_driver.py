@@ -331,6 +331,29 @@ def test_the_newest_that_can_be_had_is_taken_and_the_rest_reported(studio, toys)
     assert (studio.local / "low/1.0.0").is_dir()
 
 
+def test_rez_build_takes_the_newest_release_that_is_here(studio, toys):
+    """Without a network, too: the mirror folder lacks the default."""
+    toys.add("low", "1.0.1", LOW)
+    toys.add("low", "1.0.3", LOW)
+    toys.add("low", "1.1.0", LOW)
+    toys.add("low", "1.0.4", LOW)
+    for version in ("1.0.3", "1.0.4"):
+        (toys.mirror / f"low-{version}.tar.gz").unlink()
+    done = studio.rez("build", "-i", cwd=toys.recipes / "low")
+    assert "low 1.0.1 is 3 releases behind 1.0.4\n" in done.stdout
+    assert {path.name for path in (studio.local / "low").iterdir() if path.is_dir()} == {"1.0.1"}
+
+
+def test_rez_build_names_other_versions_where_the_default_cannot_be_fetched(studio, toys):
+    toys.add("low", "2.0.0", LOW)
+    (toys.mirror / "low-2.0.0.tar.gz").unlink()
+    done = studio.rez("build", "-i", cwd=toys.recipes / "low", ok=False)
+    assert done.returncode != 0
+    assert "no route gives the source archive of low 2.0.0" in done.stderr
+    assert "(1.0.0): REZBUILD_LOW_VERSION=1.0.0\n" in done.stderr
+    studio.rez("build", "-i", cwd=toys.recipes / "low", REZBUILD_LOW_VERSION="1.0.0")
+
+
 def test_nothing_can_be_had(studio, toys):
     shutil.rmtree(toys.mirror)
     done = studio.rezbuild("build", "top", ok=False)
