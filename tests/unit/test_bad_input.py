@@ -489,9 +489,12 @@ def test_secrets_and_controls_stay_off_the_terminal(tmp_path: Path) -> None:
     recipe = tmp_path / "recipes" / "thing"
     recipe.mkdir(parents=True)
     (recipe / "sources.toml").write_text(document({**GOOD, "requires": []}))
+    cache = tmp_path / "ca\x1b[2Jche"
+    (cache / "sources/thing").mkdir(parents=True)
+    (cache / "sources/thing/thing-1.2.3.tar.gz").write_text("damaged")
     done = in_a_process(
         *("fetch", "thing-1.2.3", "--recipes", str(recipe.parent)),
-        REZBUILD_CACHE=str(tmp_path / "ca\x1b[2Jche"),
+        REZBUILD_CACHE=str(cache),
         REZBUILD_OFFLINE="1",
         REZBUILD_MIRRORS="https://me:hu5h@mirror.invalid/m?token=hu5h http://x:hu5h/@h/",
     )
