@@ -14,14 +14,30 @@ import pytest
 from studio import ROOT, Studio
 
 from rezbuild import elf, graph
+from rezbuild.fetch import Fetcher
 from rezbuild.libraries import host_libraries
+from rezbuild.settings import Settings
 
 # The chain under test: the default one, or that of the version which test_matrix.py names.
 REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
-DEFAULTS = {
-    step.release.name: step.release.version
-    for step in graph.plan(graph.recipes(ROOT / "packages"), [REQUEST], lambda *_: True)
-}
+_VERSIONS = "REZBUILD_TEST_VERSIONS"
+
+
+def _versions() -> dict[str, str]:
+    """The chain's version of each package, as `rezbuild build` chooses them on this machine.
+
+    The sources are fetched for that, once: the workers of pytest-xdist inherit the answer.
+    """
+    known = json.loads(os.environ.get(_VERSIONS) or "{}")
+    if REQUEST not in known:
+        fetcher, recipes = Fetcher(Settings.read()), graph.recipes(ROOT / "packages")
+        plan = graph.plan(recipes, [REQUEST], lambda _, release: fetcher.available(release))
+        known[REQUEST] = {step.release.name: step.release.version for step in plan}
+        os.environ[_VERSIONS] = json.dumps(known)
+    return known[REQUEST]
+
+
+DEFAULTS = _versions()
 NAMES = tuple(DEFAULTS)
 PYTHON = DEFAULTS["python"]
 PYTHON_SERIES = tuple(int(part) for part in PYTHON.split(".")[:2])

