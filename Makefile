@@ -53,6 +53,7 @@ python: $(VENV)/.base
 test: lint unit e2e
 
 test-all: lint unit $(VENV)/.dev
+	REZBUILD_TEST_FUZZ=10000 $(BIN)/python -m pytest tests/security -m fuzz -n 2
 	$(BIN)/python -m pytest tests/e2e $(BESIDE)
 
 lint: $(VENV)/.dev

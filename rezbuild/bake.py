@@ -130,7 +130,7 @@ def baked(job: Job, settings: Settings) -> Iterator[Path]:
     job.build_path.mkdir(parents=True, exist_ok=True)
     with locks.at(job.build_path / "rezbuild.lock", print):
         ready = manifest.read(staging)
-        if ready is not None and ready["fingerprint"] == inputs.fingerprint:
+        if ready is not None and ready.get("fingerprint") == inputs.fingerprint:
             print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")
             glibc.check_record(f"{inputs.recipe.name} {job.version}", ready, settings.glibc_max)
         else:

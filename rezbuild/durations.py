@@ -144,9 +144,9 @@ def _scaled(record: Record, size: int, profile: str) -> float:
 def _read(file: Path) -> dict[tuple[str, str, str, str], Record]:
     """The records by key, oldest first; what cannot be read is left out."""
     try:
-        data = json.loads(safe_files.read(file, _LARGEST))
+        data = safe_files.parse_json(safe_files.read(file, _LARGEST))
         builds = data["builds"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     found = _records(builds) if isinstance(builds, list) else ()
     return {record.key: record for record in found}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ SUMS = "rezbuild-files.sha256"
 RECORDS = (MANIFEST, CONTENTS, SUMS)
 _SUM = re.compile(rb"(\\?)([0-9a-f]{64})  (.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)")
+_GLIBC = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
 # What a change of can change a payload; the command line and its like cannot.
 _MODULES = (
     "answers.py",
@@ -125,8 +126,13 @@ def write(payload: Path, record: Mapping[str, Any]) -> None:
 
 
 def read(payload: Path) -> dict[str, Any] | None:
-    """The record of a payload, or None where there is none that can be read."""
-    return _read(payload / MANIFEST)
+    """The record of a payload, or None where there is none that can be read.
+
+    A record with a value of another type counts as none: who can write the payload may write
+    anything into it.
+    """
+    found = _read(payload / MANIFEST)
+    return found if found is not None and all(_fits(*item) for item in found.items()) else None
 
 
 def write_contents(payload: Path) -> None:
@@ -165,6 +171,49 @@ def read_sums(payload: Path) -> dict[str, str] | None:
     return dict(filter(None, map(_sum_of_line, lines)))
 
 
+def _fits(name: str, value: object) -> bool:
+    """Whether a value of a record has the type that it is written with."""
+    return value is None or name not in _KINDS or _KINDS[name](value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _has_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+def _has_lists(value: object) -> bool:
+    lists = value.values() if isinstance(value, dict) else [None]
+    return all(isinstance(one, list) and all(map(_is_text, one)) for one in lists)
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and _GLIBC.fullmatch(value) is not None
+
+
+# How the values of a record are checked, of those that anything goes by.
+_TEXTS = ["name", "version", "profile", "recipe", "fingerprint", "training"]
+_TEXTS += ["compiler", "machine", "assembler", "linker"]
+_KINDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(_TEXTS, _is_text),
+    **dict.fromkeys(("build_ids", "built_against", "patches"), _has_texts),
+    **dict.fromkeys(("source", "bundled", "hardening", "runtimes"), _is_table),
+    **dict.fromkeys(("options", "host_libraries"), _is_list),
+    "glibc": _is_version,
+    "glibc_because": _has_lists,
+}
+
+
 def _sum_line(payload: Path, name: str) -> bytes:
     if not (payload / name).is_file():
         return b""
@@ -186,8 +235,8 @@ def _sum_of_line(line: bytes) -> tuple[str, str] | None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        data = json.loads(safe_files.read(path))
-    except (OSError, ValueError, RecursionError):
+        data = safe_files.parse_json(safe_files.read(path))
+    except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 # Bytes. The largest record of a payload, the list of a python's files, has less than a megabyte.
 MOST = 32 << 20
+# Levels of JSON. A bill of materials has about ten.
+_DEEPEST = 40
 
 
 def read(path: Path, most: int = MOST) -> bytes:
@@ -35,6 +38,28 @@ def read(path: Path, most: int = MOST) -> bytes:
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most} bytes", str(path))
     return data
+
+
+def parse_json(data: str | bytes) -> Any:
+    """Return what JSON text holds, unless it is nested more deeply than any real one.
+
+    Raises:
+        ValueError: It is no JSON, or is nested too deeply: to write it again would fail.
+    """
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level = [found]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, (list, dict)):
+                inner += value.values() if isinstance(value, dict) else value
+        level = inner
+        if not level:
+            return found
+    raise ValueError("it is nested too deeply")
 
 
 def create(path: Path, mode: int = 0o644) -> BinaryIO:

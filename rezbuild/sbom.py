@@ -7,13 +7,13 @@ that it was built against, so the last one of a chain has them all.
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rezbuild import safe_files
 from rezbuild.catalogue import Archive, Release
 from rezbuild.errors import BuildError
 from rezbuild.sums import sha256
@@ -83,10 +83,14 @@ def write(payload: Path, subject: Subject) -> None:
 def read(payload: Path) -> dict[str, Any] | None:
     """The bill of a payload as data, or None where there is none that can be read."""
     try:
-        data = json.loads((payload / FILE).read_text(encoding="utf-8"))
+        data = safe_files.parse_json(safe_files.read(payload / FILE))
     except (OSError, ValueError):
         return None
-    return data if isinstance(data, dict) else None
+    try:
+        components(data)
+    except (AttributeError, TypeError, KeyError):
+        return None
+    return data  # type: ignore[no-any-return]
 
 
 def components(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:

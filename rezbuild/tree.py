@@ -133,9 +133,9 @@ def _restore_modes(archive: Path, tree: Path) -> None:
         for member in tar:
             path = tree / member.name
             if member.isdir():
-                folders.append((path, member.mode))
+                folders.append((path, member.mode & 0o777))
             elif member.isfile():
-                path.chmod(member.mode)
+                path.chmod(member.mode & 0o777)
                 os.utime(path)
     # At the end: in one that cannot be written nothing can be changed.
     for path, mode in reversed(folders):

@@ -28,6 +28,7 @@ _MAX_READ = 1 << 24
 # Of a name; Linux takes no longer path (PATH_MAX). A header can hold one of millions of folders,
 # which would keep the checks busy for hours.
 _MAX_NAME = 4096
+_MOST_MODE = 0o177777
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
@@ -221,6 +222,9 @@ class _Extraction:
     def _check(self, name: str, member: tarfile.TarInfo) -> None:
         if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
             raise self._refusal(member, "it is a device, a fifo or of an unknown type")
+        # A tar header can hold any number; the highest bits of real ones say that it is a file.
+        if not 0 <= member.mode <= _MOST_MODE:
+            raise self._refusal(member, f"its mode is {member.mode:o}")
         if member.mode & _SPECIAL_BITS:
             raise self._refusal(
                 member, f"it has a setuid, setgid or sticky bit (mode {member.mode:o})"

@@ -82,17 +82,21 @@ def audit(
             f"{root} is not a folder",
             advice=["name a payload (a variant's root) or a Rez request such as python-3.11"],
         )
-    record = manifest.read(root)
-    ours = record is not None if own is None else own
+    there = os.path.lexists(root / manifest.MANIFEST)
+    record = manifest.read(root) if there else None
+    ours = there if own is None else own
     # Given first: its path as the user knows it, links and all.
     names = Places([root, root.absolute(), *places])
-    listed = manifest.read_contents(root) if record is not None else None
-    sums = manifest.read_sums(root) if record is not None else None
+    listed = manifest.read_contents(root) if there else None
+    sums = manifest.read_sums(root) if there else None
     tree = _Tree(root.resolve(), ours, names, ceiling, listed, sums or {})
     found = list(tree.findings())
-    if record is not None:
+    if there and record is None:
+        text = "it cannot be read, or has a value of another type"
+        found.append((manifest.MANIFEST, "file-missing", text))
+    if there:
         found += contents.check(
-            tree.root, record, listed, sums, tree.sizes, tree.elves, tree.digests
+            tree.root, record or {}, listed, sums, tree.sizes, tree.elves, tree.digests
         )
     findings = [Finding(RULES[r], path, text, RULES[r].weight(ours)) for path, r, text in found]
     order = {rule: number for number, rule in enumerate(RULES)}

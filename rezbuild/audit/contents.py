@@ -34,7 +34,11 @@ def check(  # noqa: PLR0913, PLR0917 (what the records say, and what is there)
         digests: The sums of those files that have one in ``sums``.
     """
     if "elf" not in record:
-        return  # a payload from before there were lists
+        # A payload from before there were lists has none of them.
+        if listed is not None or sums is not None:
+            yield manifest.MANIFEST, "file-missing", "its list of programs and libraries is gone"
+            yield from _sums(listed or {}, sums, digests)
+        return
     if not (isinstance(record["elf"], list) and all(isinstance(p, str) for p in record["elf"])):
         yield manifest.MANIFEST, "file-missing", "its list of programs and libraries is damaged"
         return

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rezbuild import safe_files
 from rezbuild.errors import RezbuildError, from_report
 from rezbuild.settings import MOST_JOBS
 
@@ -22,10 +23,7 @@ def _data(text: object) -> dict[str, Any]:
     """
     if not isinstance(text, str):
         raise ValueError("it is no text")  # noqa: TRY004 (of foreign data)
-    try:
-        data = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    data = safe_files.parse_json(text)
     if not isinstance(data, dict):
         raise ValueError("it is no table")  # noqa: TRY004 (see above)
     return data

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 import types
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -72,7 +73,10 @@ class _Unpickler(_Base):  # type: ignore[misc]  # known when it runs
 
 def loads(data: Any, *, buffers: Iterable[Any] = (), **_: Any) -> Any:
     """``pickle.loads``, for what is in the list."""
-    return _Unpickler(io.BytesIO(data), buffers=buffers).load()
+    try:
+        return _Unpickler(io.BytesIO(data), buffers=buffers).load()
+    except struct.error as error:  # it is cut off within a number
+        raise pickle.UnpicklingError(str(error)) from None
 
 
 def restrict() -> None:

@@ -14,7 +14,6 @@ decides who may talk to it (docs/farm.md, What is trusted).
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import sys
@@ -26,7 +25,7 @@ from typing import Any
 from dask._task_spec import Task
 from distributed import Worker, get_worker
 
-from rezbuild import task
+from rezbuild import safe_files, task
 from rezbuild.errors import REPORT, MachineError, to_report
 from rezbuild.farm import job, payloads
 from rezbuild.farm.facts import FACTS, Facts
@@ -244,7 +243,7 @@ def _ended(order: Order, status: int, output: str) -> MachineError:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = safe_files.parse_json(safe_files.read(path))
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}

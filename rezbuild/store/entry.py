@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rezbuild import safe_files
 from rezbuild.errors import StoreError
 from rezbuild.store import key as keys
 
@@ -93,11 +94,11 @@ class Entry:
             StoreError: It is none, or its inputs are not those of its key.
         """
         try:
-            data = json.loads(text)
+            data = safe_files.parse_json(text)
             debug = data.pop("debug")
             entry = cls(debug=Packed(**debug) if debug is not None else None, **data)
             entry._check()
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        except (ValueError, TypeError, AttributeError, KeyError):
             raise StoreError("it is no entry that can be read") from None
         return entry
 

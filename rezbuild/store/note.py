@@ -64,8 +64,8 @@ class Note:
 
     def _read(self) -> list[str]:
         try:
-            said = json.loads(safe_files.read(self._file, _MOST))
-        except (OSError, ValueError, RecursionError):
+            said = safe_files.parse_json(safe_files.read(self._file, _MOST))
+        except (OSError, ValueError):
             return []
         return said if isinstance(said, list) else []
 

@@ -1,0 +1,389 @@
+"""Each reader of foreign data: whatever it gets, no defect of rezbuild comes of it.
+
+A reader may refuse the data by an error of rezbuild's own, or pass over it; anything else fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import pickle
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from payloads import inputs, payload, put
+
+from rezbuild import (
+    audit,
+    debug,
+    durations,
+    elf,
+    manifest,
+    repository,
+    safe_files,
+    sbom,
+    signatures,
+    staged,
+    tree,
+    unpack,
+)
+from rezbuild.audit import glibc, show
+from rezbuild.catalogue import Signed
+from rezbuild.errors import RezbuildError, from_report
+from rezbuild.farm import pickles
+from rezbuild.farm.facts import Facts
+from rezbuild.farm.order import Order, Result
+from rezbuild.settings import Settings
+from rezbuild.store import Entry, Store
+from rezbuild.store import key as keys
+from rezbuild.store.note import Note
+from security.fuzz import DEEP, VALUES, altered, fuzzed
+
+pytestmark = pytest.mark.fuzz
+OURS = contextlib.suppress(RezbuildError)
+RECORD = {
+    "name": "thing",
+    "version": "1.0",
+    "profile": "fast",
+    "recipe": "0123",
+    "fingerprint": "4567",
+    "compiler": "gcc 12",
+    "glibc": "2.36",
+    "glibc_because": {"bin/x": ["puts"]},
+    "build_ids": {"bin/x": "ab" * 20},
+    "built_against": {"zlib": "1.3.1"},
+    "source": {"file": "x", "sha256": "y"},
+    "elf": [],
+    "bundled": {},
+    "hardening": {},
+    "options": [],
+}
+
+
+def text(data: Any) -> bytes:
+    return json.dumps(data).encode()
+
+
+# JSON by its values, and bytes of any kind.
+DATA = st.one_of((VALUES | DEEP).map(text), st.binary(max_size=200), st.just(b"[" * 100_000))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "payload"
+    made.mkdir()
+    return made
+
+
+@fuzzed
+@given(altered(RECORD).map(text) | DATA)
+def test_record_of_a_payload(folder, data):
+    (folder / manifest.MANIFEST).write_bytes(data)
+    record = manifest.read(folder)
+    if record is not None:
+        manifest.identity(record)
+        repository.Installed(folder, folder, record)
+        with OURS:
+            glibc.check_record("thing", record, "2.28")
+        for build_id in (record.get("build_ids") or {}).values():
+            debug.place(build_id)
+        json.dumps(record)
+    report = audit.audit(folder)
+    assert report.own
+    json.dumps(show.as_data(folder, report))
+
+
+@fuzzed
+@given(DATA, DATA)
+def test_lists_of_a_payload(folder, contents, sums):
+    (folder / manifest.MANIFEST).write_bytes(text(RECORD))
+    (folder / manifest.CONTENTS).write_bytes(contents)
+    (folder / manifest.SUMS).write_bytes(sums)
+    json.dumps(show.as_data(folder, audit.audit(folder)))
+
+
+@fuzzed
+@given(st.dictionaries(st.text(min_size=1, max_size=9), st.text(max_size=9)).map(text) | DATA)
+def test_bill_of_materials(folder, data):
+    (folder / sbom.FILE).write_bytes(data)
+    found = sbom.read(folder)
+    if found is not None:
+        sbom.components(found)
+
+
+ENTRY = {
+    "key": keys.key(inputs()),
+    "name": "thing",
+    "version": "1.0",
+    "profile": None,
+    "payload": "a" * 64,
+    "size": 1,
+    "blob": "b" * 64,
+    "inputs": inputs(),
+    "debug": None,
+    "signature": "",
+}
+
+
+def _keyed(data: dict[str, Any]) -> bytes:
+    """With the key of its inputs, so that the reader goes on."""
+    with contextlib.suppress(Exception):
+        data = {**data, "key": keys.key(data["inputs"])}
+    return text(data)
+
+
+@fuzzed
+@given(altered(ENTRY).map(_keyed) | DATA)
+def test_entry_of_a_store(data):
+    with OURS:
+        found = Entry.from_json(data)
+        found.signed()
+        assert Entry.from_json(found.to_json()) == found
+        list(keys.misfits(found.inputs, "x86_64", "2.36"))
+        keys.differences(found.inputs, inputs())
+        keys.fits(found.inputs, inputs())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> tuple[Store, Entry, Path]:
+    found = Store(str(tmp_path / "store"), say=lambda _: None)
+    entry = put(found, payload(tmp_path / "stored"))
+    return found, entry, tmp_path / "store"
+
+
+@fuzzed
+@given(st.data())
+def test_packed_payload_of_a_store(store, tmp_path_factory, data):
+    found, entry, folder = store
+    blob = folder / f"payloads/{entry.blob}.tar.zst"
+    good = blob.read_bytes()
+    try:
+        blob.write_bytes(data.draw(mutations(good)))
+        with OURS, blob.open("rb") as stream:
+            tree.unpack(stream, tmp_path_factory.mktemp("x") / "tree", entry.payload)
+        with OURS:
+            list(found.faults(entry))
+    finally:
+        blob.write_bytes(good)
+
+
+def mutations(good: bytes) -> st.SearchStrategy[bytes]:
+    """Bytes with some changed, or an end missing."""
+    change = st.tuples(st.integers(0, max(0, len(good) - 1)), st.integers(0, 255))
+
+    def apply(changes: list[tuple[int, int]], end: int) -> bytes:
+        data = bytearray(good)
+        for place, value in changes:
+            data[place] = value
+        return bytes(data[: len(good) - end])
+
+    sizes = st.integers(0, 3) | st.integers(0, len(good))
+    return st.builds(apply, st.lists(change, max_size=6), sizes)
+
+
+NUMBERS = st.one_of(
+    st.integers(0, 0o7777), st.integers(-(2**55), 2**55 - 1), st.sampled_from([2**31, 2**32, -1])
+)
+KINDS = [tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, b"3", b"x"]
+MEMBERS = st.lists(
+    st.tuples(
+        st.sampled_from(["a", "a/b", "../x", "/x", "a" * 300, "a\0b", "\udce4", "a/" * 200]),
+        st.sampled_from(KINDS),
+        NUMBERS,
+        NUMBERS,
+        st.sampled_from(["", "a", "../../x", "/etc/passwd"]),
+    ),
+    max_size=4,
+)
+
+
+def tar(members: list[tuple[str, bytes, int, int, str]]) -> bytes:
+    made = b""
+    number: Any = vars(tarfile)["itn"]
+    for name, kind, mode, mtime, target in members:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname = kind, target
+        header = bytearray(member.tobuf(tarfile.GNU_FORMAT, errors="surrogateescape"))
+        # tarfile itself writes no such numbers; GNU's base-256 holds any.
+        last = len(header) - 512
+        header[last + 100 : last + 108] = number(mode, 8, tarfile.GNU_FORMAT)
+        header[last + 136 : last + 148] = number(mtime, 12, tarfile.GNU_FORMAT)
+        header[last + 148 : last + 156] = b" " * 8
+        header[last + 148 : last + 156] = b"%06o\0 " % sum(header[last:])
+        made += bytes(header)
+    return made + bytes(1024)
+
+
+@fuzzed
+@given(MEMBERS.map(tar).flatmap(lambda good: st.just(good) | mutations(good)), st.booleans())
+def test_source_archive(tmp_path_factory, data, packed):
+    folder = tmp_path_factory.mktemp("unpacked")
+    archive = folder / "archive.tar"
+    archive.write_bytes(gzip.compress(data, 1) if packed else data)
+    with OURS:
+        unpack.unpack(archive, folder / "tree", max_bytes=1 << 20, max_members=1000)
+    assert {path.name for path in folder.iterdir()} <= {"archive.tar", "tree"}
+
+
+def test_payload_with_a_mode_of_more_than_31_bits_is_refused(tmp_path):
+    for mode in (1 << 31, 1 << 40, -1):
+        archive = tmp_path / f"{mode}.tar"
+        archive.write_bytes(tar([("a", tarfile.REGTYPE, mode, 0, "")]))
+        with pytest.raises(RezbuildError, match="its mode is"):
+            unpack.unpack(archive, tmp_path / f"tree{mode}")
+
+
+BUILD = {"name": "x", "version": "1", "profile": "", "host": "", "seconds": 1.0, "jobs": 1}
+BUILD |= {"size": 1, "at": 1.0}
+
+
+@fuzzed
+@given(altered(BUILD).map(lambda entry: text({"builds": [entry]})) | DATA)
+def test_durations(folder, data):
+    (folder / "durations.json").write_bytes(data)
+    for record in durations._read(folder / "durations.json").values():
+        assert record.key
+
+
+@fuzzed
+@given(DATA)
+def test_note_of_a_build(folder, data):
+    (folder / "rezbuild.key").write_bytes(data)
+    Note(folder).begin("key", ready=True)
+    Note(folder).vouches("key", folder)
+
+
+FACTS = {"name": "x", "rezbuild": "1", "recipes": {"a": {"1": "r"}}, "platform": "linux"}
+FACTS |= {"arch": "x86_64", "glibc": "2.36", "label": "", "cores": 2, "compiler": "gcc"}
+FACTS |= {"machine": "x86_64-linux-gnu", "assembler": "as", "linker": "ld", "store": False}
+
+
+@fuzzed
+@given(altered(FACTS) | VALUES)
+def test_facts_of_a_worker(data):
+    found = Facts.read(data)
+    if found is not None:
+        assert found.host
+        assert found.resources()
+        assert isinstance(found.differences("1", {"a": {"1": "r"}}, ["a"]), list)
+
+
+ORDER = {"id": "a", "name": "b", "version": "1", "profile": "fast", "revision": "r"}
+ORDER |= {"dependencies": [], "travelling": [], "cores": 1, "carry": False, "force": False}
+RESULT = {"worker": "w", "place": "/p", "error": None, "entry": {}, "carried": False}
+RESULT |= {"output": "", "logs": {}, "seconds": 1.0}
+
+
+@fuzzed
+@given(altered(ORDER).map(json.dumps) | VALUES | DATA)
+def test_order_of_a_client(data):
+    with contextlib.suppress(ValueError):
+        found = Order.from_json(data)
+        assert Order.from_json(found.to_json()) == found
+        assert str(found)
+
+
+@fuzzed
+@given(altered(RESULT).map(json.dumps) | VALUES | DATA)
+def test_result_of_a_worker(data):
+    with contextlib.suppress(ValueError):
+        found = Result.from_json(data)
+        assert str(found.failure("/here"))
+
+
+@fuzzed
+@given(altered({"type": "StoreError", "message": "m", "tried": [], "advice": []}))
+def test_report_of_an_error(data):
+    assert isinstance(str(from_report(data)), str)
+
+
+# Instructions that build, look up, call and change, between any bytes.
+_NAMES = [b"cdask._task_spec\nTask\n", b"cos\nsystem\n", b"X\x01\0\0\0a", b"K\x01"]
+_PARTS = st.sampled_from([*_NAMES, *(bytes([byte]) for byte in b"()tRb}]02\x81\x85\x93Nasu.")])
+
+
+@fuzzed
+@given(st.lists(_PARTS | st.binary(max_size=3), max_size=20).map(b"".join))
+def test_pickle_of_a_farm(data):
+    """It may fail in any way that unpickling has: Dask takes each for a broken message."""
+    pytest.importorskip("distributed")
+    known = (pickle.UnpicklingError, pickles.RefusedError, EOFError, ValueError, TypeError)
+    known += (IndexError, KeyError, AttributeError, UnicodeError, OverflowError, AssertionError)
+    known += (NotImplementedError, ImportError, MemoryError, NameError, LookupError)
+    with contextlib.suppress(*known):
+        pickles.loads(data)
+
+
+@fuzzed
+@given(st.data())
+def test_elf_file(tmp_path_factory, small, data):
+    path = tmp_path_factory.getbasetemp() / "mutated.so"
+    path.write_bytes(data.draw(mutations(small)))
+    for read in (elf.read, elf.build_id, lambda p: [*elf.compressed_sections(p)]):
+        with OURS:
+            read(path)
+    with OURS, elf.reading(path) as image:
+        list(image.constants())
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("small") / "libsmall.so"
+    argv = ["cc", "-g", "-gz=zlib", "-shared", "-fPIC", "-nostdlib", "-x", "c", "-", "-o", path]
+    subprocess.run(argv, input=b"int answer(void) { return 42; }" + b"int x;" * 500, check=True)
+    return path.read_bytes()
+
+
+@fuzzed
+@given(st.text(max_size=40) | st.binary(max_size=40).map(os.fsdecode))
+def test_name_of_a_variant_that_is_to_go_back(name):
+    place = staged._place(name.replace("/", ""), "thing-1.0")
+    if place is not None:
+        assert place.parts[:2] == ("thing", "1.0")
+        assert not place.is_absolute()
+        assert ".." not in place.parts
+
+
+@fuzzed
+@given(st.binary(max_size=300))
+def test_file_of_revoked_payloads(folder, data):
+    (folder / "revoked").write_bytes(data)
+    with OURS:
+        Store(str(folder), settings=Settings(folder, store_revoked=folder / "revoked"))
+
+
+@fuzzed
+@given(st.binary(max_size=300) | altered({"mediaType": "x", "verificationMaterial": {}}).map(text))
+def test_signature_of_upstream(folder, data):
+    (folder / "x.tar").write_bytes(b"x")
+    (folder / "x.tar.sigstore").write_bytes(data)
+    with pytest.raises(RezbuildError):
+        signatures.check(
+            folder / "x.tar",
+            folder / "x.tar.sigstore",
+            Signed(".sigstore", (), "a@example.invalid", "https://example.invalid"),
+        )
+
+
+@fuzzed
+@given(st.binary(max_size=300))
+def test_openpgp_signature_of_upstream(folder, data):
+    (folder / "x.tar").write_bytes(b"x")
+    (folder / "x.tar.asc").write_bytes(data)
+    key = next((Path(__file__).parents[2] / "packages/openssl/keys").glob("*.asc"))
+    with pytest.raises(RezbuildError):
+        signatures.check(folder / "x.tar", folder / "x.tar.asc", Signed(".asc", (key,)))
+
+
+@fuzzed
+@given(DATA)
+def test_json(data):
+    with contextlib.suppress(ValueError):
+        json.dumps(safe_files.parse_json(data))
