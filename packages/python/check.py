@@ -5,6 +5,8 @@ import json
 # By package: how its library says its version from inside Python. Of others the folder that they
 # were bundled into says it.
 VERSIONS = {
+    "expat": "__import__('pyexpat').EXPAT_VERSION.partition('_')[2]",
+    "mpdecimal": "__import__('decimal').__libmpdec_version__",
     "openssl": "__import__('ssl').OPENSSL_VERSION.split()[1]",
     "readline": "__import__('readline')._READLINE_LIBRARY_VERSION",
     "sqlite": "__import__('sqlite3').sqlite_version",

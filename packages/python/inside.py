@@ -33,7 +33,9 @@ readline readline.c -lreadline
 # What a static library needs of others: a shared one says so itself.
 NEEDS = {
     "crypto": "-ldl -lpthread",
+    "expat": "-lm",
     "gdbm_compat": "-lgdbm",
+    "mpdec": "-lm",
     "ncursesw": "-ltinfo",
     "panelw": "-lncursesw -ltinfo",
     "readline": "-ltinfo",

@@ -2,7 +2,6 @@
 
 import email
 import json
-import re
 
 from rezbuild.sbom import Part
 
@@ -27,13 +26,6 @@ def parts(source, lib):
 
 def compiled_in(source):
     """The libraries of others that no Rez package brings."""
-    expat = (source / "Modules/expat/expat.h").read_text(encoding="utf-8")
-    numbers = [_defined(expat, f"XML_{part}_VERSION") for part in ("MAJOR", "MINOR", "MICRO")]
-    yield Part("expat", ".".join(numbers), "MIT", "libexpat_project:libexpat")
-    mpdecimal = source / "Modules/_decimal/libmpdec/mpdecimal.h"
-    if mpdecimal.is_file():
-        version = _defined(mpdecimal.read_text(encoding="utf-8"), "MPD_VERSION")
-        yield Part("mpdecimal", version, "BSD-2-Clause", "bytereef:mpdecimal")
     # From 3.12 on CPython says itself what it brings; to 3.11 these two are not told by version.
     bill = source / "Misc/sbom.spdx.json"
     if bill.is_file():
@@ -42,7 +34,3 @@ def compiled_in(source):
         for name, (licence, cpe) in SAID.items():
             if name in versions:
                 yield Part(name, versions[name], licence, cpe)
-
-
-def _defined(text, name):
-    return re.search(rf'(?m)^\s*#\s*define\s+{name}\s+"?([\d.]+)', text)[1]

@@ -32,8 +32,13 @@ ANSWERS = {
 # Run by the new interpreter: it is built against what Rez resolved, and not against the host's.
 CHECK = """\
 import sys
-import ssl, zlib
-found = {"openssl": ssl.OPENSSL_VERSION.split()[1], "zlib": zlib.ZLIB_RUNTIME_VERSION}
+import decimal, pyexpat, ssl, zlib
+found = {
+    "expat": pyexpat.EXPAT_VERSION.partition("_")[2],
+    "mpdecimal": decimal.__libmpdec_version__,
+    "openssl": ssl.OPENSSL_VERSION.split()[1],
+    "zlib": zlib.ZLIB_RUNTIME_VERSION,
+}
 wanted = dict(item.split("=") for item in sys.argv[1:])
 assert found == wanted, f"this should be {wanted}, and is {found}"
 """
@@ -46,6 +51,7 @@ def build(b):
     setup_local = b.source / "Modules/Setup.local"
     setup_local.write_text("*disabled*\n" + "\n".join(NOT_BUILT) + "\n")
     _hide_from_pkg_config(b, "libb2")
+    _link_resolved_mpdecimal(b)
     whole = b.series >= inside.SINCE
     if whole:
         inside.prepare(b)
@@ -86,7 +92,8 @@ def finish(b):
         inside.finish(b, lib)
     else:
         _compile(b, python, lib)
-    versions = [f"{name}={b.dependency(name).version}" for name in ("openssl", "zlib")]
+    checked = ("expat", "mpdecimal", "openssl", "zlib")
+    versions = [f"{name}={b.dependency(name).version}" for name in checked]
     b.run(python, "-I", "-B", "-c", CHECK, *versions)
     b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
 
@@ -166,10 +173,9 @@ def _arguments(b):
     yield "--with-dbmliborder=gdbm"
     # Else a builder without IPv6, as many containers are, makes a Python without.
     yield "--enable-ipv6"
-    # From 3.13 on the host's is the default; CPython's own serves everywhere. To 3.9 setup.py takes
-    # the option's mere name for a yes.
-    if b.series >= (3, 13):
-        yield "--with-system-libmpdec=no"
+    # "System" libraries are the resolved packages here: CPython's own copies would get no updates.
+    yield "--with-system-expat"
+    yield "--with-system-libmpdec"
     if b.series >= (3, 10):
         yield "--without-static-libpython"
     if b.optimized:
@@ -242,6 +248,13 @@ def _hide_from_pkg_config(b, name):
     unusable = f"Name: {name}\nDescription: hidden\nVersion: 0\nRequires: nothing-of-this-name\n"
     (folder / f"{name}.pc").write_text(unusable)
     b.env["PKG_CONFIG_PATH"] = f"{folder}:{b.env['PKG_CONFIG_PATH']}"
+
+
+def _link_resolved_mpdecimal(b):
+    """Link the resolved libmpdec: setup.py of CPython 3.9 and 3.10 names the file of version 2."""
+    setup = b.source / "setup.py"
+    if setup.is_file():
+        setup.write_text(setup.read_text().replace("':libmpdec.so.2'", "'mpdec'"))
 
 
 def _trim(b):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import loading
+from rezbuild import catalogue, loading
 from rezbuild.errors import BuildError
 
 FOLDER = Path(__file__).parents[2] / "packages/python"
@@ -130,6 +130,24 @@ def test_ipv6_is_not_left_to_what_the_builder_has(series):
         prefix=PREFIX, series=series, optimized=False, dependency={"openssl": openssl}.get
     )
     assert "--enable-ipv6" in list(recipe._arguments(build))
+
+
+def test_setup_py_links_the_mpdecimal_that_was_resolved(tmp_path):
+    """CPython 3.9 and 3.10 link the file of mpdecimal 2; from 3.12 on there is no setup.py."""
+    recipe = loading.load(FOLDER, "recipe.py")
+    build = types.SimpleNamespace(source=tmp_path)
+    recipe._link_resolved_mpdecimal(build)
+    setup = tmp_path / "setup.py"
+    setup.write_text("libraries = [':libmpdec.so.2']\n")
+    recipe._link_resolved_mpdecimal(build)
+    assert setup.read_text() == "libraries = ['mpdec']\n"
+
+
+def test_every_series_is_built_against_the_packages_of_expat_and_mpdecimal():
+    python = catalogue.load(FOLDER)
+    for version in python.releases:
+        requires = {word.partition("-")[0] for word in python.release(version).requires}
+        assert {"expat", "mpdecimal"} <= requires, version
 
 
 # As 3.9 to 3.13 have it; 3.12 and newer compile all in one go.
