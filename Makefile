@@ -18,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # Of the command line only: other tools have variables of these names in the environment.
-# A Rez version range, as in 3.13; empty: the catalogue's default.
+# A Rez version range, as in 3.13; empty: the newest of the default's series that can be fetched.
 PYTHON =
 PROFILE =
 # A year of the VFX Reference Platform.
