@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 
 import pytest
+from toys import LOW
 
 pytestmark = pytest.mark.e2e
 
 
-def add(studio, toys, name: str, version: str, like: str) -> None:
-    """A newer version, by the command that adds one."""
-    old = toys.mirror / f"{name}-{like}.tar.gz"
-    (toys.mirror / f"{name}-{version}.tar.gz").write_bytes(old.read_bytes())
-    studio.rezbuild("add-version", name, version, "--unsigned", "--recipes", toys.recipes)
+def add(studio, toys, version: str) -> None:
+    """A newer version of low, by the command that adds one."""
+    catalogue = toys.recipes / "low/sources.toml"
+    before = catalogue.read_text()
+    toys.add("low", version, LOW)  # for its archive
+    del toys.entries["low"][version]
+    catalogue.write_text(before)
+    studio.rezbuild("add-version", "low", version, "--unsigned", "--recipes", toys.recipes)
 
 
 def test_from_a_new_pin_to_nothing_outdated(studio, toys):
     outdated = ("versions", "--outdated", "--recipes", toys.recipes)
     studio.rezbuild("build", "top", "--recipes", toys.recipes)
-    add(studio, toys, "low", "1.0.1", like="1.0.0")
-    add(studio, toys, "low", "1.1.0", like="1.0.0")  # another series: somebody's choice
+    add(studio, toys, "1.0.1")
+    add(studio, toys, "1.1.0")  # another series: somebody's choice
     done = studio.rezbuild(*outdated, ok=False)
     assert done.returncode == 13
     assert done.stdout.splitlines() == [
