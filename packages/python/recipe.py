@@ -51,7 +51,7 @@ def build(b):
     setup_local = b.source / "Modules/Setup.local"
     setup_local.write_text("*disabled*\n" + "\n".join(NOT_BUILT) + "\n")
     _hide_from_pkg_config(b, "libb2")
-    _link_resolved_mpdecimal(b)
+    _fit_mpdecimal(b)
     whole = b.series >= inside.SINCE
     if whole:
         inside.prepare(b)
@@ -250,11 +250,20 @@ def _hide_from_pkg_config(b, name):
     b.env["PKG_CONFIG_PATH"] = f"{folder}:{b.env['PKG_CONFIG_PATH']}"
 
 
-def _link_resolved_mpdecimal(b):
-    """Link the resolved libmpdec: setup.py of CPython 3.9 and 3.10 names the file of version 2."""
-    setup = b.source / "setup.py"
-    if setup.is_file():
-        setup.write_text(setup.read_text().replace("':libmpdec.so.2'", "'mpdec'"))
+def _fit_mpdecimal(b):
+    """Build against any mpdecimal: CPython 3.9 and 3.10 are written for version 2.
+
+    Their setup.py links libmpdec.so.2 by that name, and _decimal.c takes the type uchar from
+    mpdecimal.h, which has none in version 4.
+    """
+    changes = {
+        "setup.py": ("':libmpdec.so.2'", "'mpdec'"),
+        "Modules/_decimal/_decimal.c": ("(uchar)", "(unsigned char)"),
+    }
+    for name, (old, new) in changes.items():
+        path = b.source / name
+        if path.is_file():
+            path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
 def _trim(b):

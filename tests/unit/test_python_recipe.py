@@ -132,15 +132,18 @@ def test_ipv6_is_not_left_to_what_the_builder_has(series):
     assert "--enable-ipv6" in list(recipe._arguments(build))
 
 
-def test_setup_py_links_the_mpdecimal_that_was_resolved(tmp_path):
-    """CPython 3.9 and 3.10 link the file of mpdecimal 2; from 3.12 on there is no setup.py."""
+def test_old_series_fit_the_mpdecimal_that_was_resolved(tmp_path):
+    """CPython 3.9 and 3.10 are written for mpdecimal 2; from 3.12 on there is no setup.py."""
     recipe = loading.load(FOLDER, "recipe.py")
     build = types.SimpleNamespace(source=tmp_path)
-    recipe._link_resolved_mpdecimal(build)
-    setup = tmp_path / "setup.py"
+    recipe._fit_mpdecimal(build)
+    setup, module = tmp_path / "setup.py", tmp_path / "Modules/_decimal/_decimal.c"
+    module.parent.mkdir(parents=True)
     setup.write_text("libraries = [':libmpdec.so.2']\n")
-    recipe._link_resolved_mpdecimal(build)
+    module.write_text("isascii((uchar)spec.dot[0])\n")
+    recipe._fit_mpdecimal(build)
     assert setup.read_text() == "libraries = ['mpdec']\n"
+    assert module.read_text() == "isascii((unsigned char)spec.dot[0])\n"
 
 
 def test_every_series_is_built_against_the_packages_of_expat_and_mpdecimal():
