@@ -162,7 +162,7 @@ def _steps(
     inputs: Inputs, fetched: Fetched, build: Build, patchelf: str, places: Sequence[Path]
 ) -> dict[str, Any]:
     """Builds and checks the payload; what is to be recorded of it."""
-    recipe = loading.load(inputs.recipe.folder, "recipe.py")
+    recipe = loading.load(inputs.recipe.steps, "recipe.py")
     print(
         f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
     )
@@ -171,7 +171,7 @@ def _steps(
     bundled = _relocate(build, inputs.tools, patchelf)
     if hasattr(recipe, "finish"):
         recipe.finish(build)
-    host_test.write(build.payload, inputs.recipe.folder, build.version)
+    host_test.write(build.payload, inputs.recipe.steps, build.version)
     parts = recipe.parts(build) if hasattr(recipe, "parts") else ()
     _bill(inputs, fetched, build, parts, bundled)
     how = howbuilt.record(build, {**_places(build), build.destdir.parent: "/rezbuild/work"})
@@ -236,7 +236,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
     return Build(
         name=inputs.recipe.name,
         version=inputs.release.version,
-        recipe=inputs.recipe.folder,
+        recipe=inputs.recipe.steps,
         source=source,
         destdir=work / "dest",
         logs=_fresh(inputs.job.build_path / "logs"),

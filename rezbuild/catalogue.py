@@ -23,12 +23,19 @@ The file says which versions exist, where each can be had and what its bytes are
     debian = { source = "zlib", file = "zlib_….orig.tar.gz" }   # with its own sha256 and size where
                                                                 # the distribution packed it anew
 
-A package that is made of another one's sources says whose: it has all versions of that one.
+A package that is made of another one's sources says whose: it has the versions of that one.
 
     versions_of = "python"
     requires = ["python-=={version}"]
     [tested]
     "3.11.2" = { on = "2026-12-01", host = "debian12", suites = ["e2e"] }
+
+Such a package may also be built by the recipe of that one, in another way:
+
+    versions_of = "python"
+    since = "3.13"                   # without the older versions
+    default = "3.13.5"
+    same_recipe = true               # recipe.py, check.py, host/ and requires are that package's
 """
 
 from __future__ import annotations
@@ -40,6 +47,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from rez.version import Version
 
 from rezbuild import test_records, toml
 from rezbuild.errors import CatalogueError
@@ -67,7 +76,7 @@ _TOP = _SHARED | {"default", "rolling", "profiled", "debug", "series", "versions
 _ENTRY = _SHARED | {"sha256", "size", "debian", "tested", "signed_on"}
 _DEBIAN = {"source", "file", "sha256", "size"}
 _SIGNED = {"suffix", "by", "identity", "issuer"}
-_BORROWED = {"versions_of", "requires", "tested"}
+_BORROWED = {"versions_of", "since", "default", "same_recipe", "requires", "tested"}
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,7 @@ class Recipe:
         releases: By version, in the order of the file.
         debug: What debuggers read of it is kept; see `rezbuild.debug`.
         rolling: Upstream maintains only the newest release of a major version.
+        recipe_of: The package whose recipe builds it, where that is another one.
     """
 
     name: str
@@ -177,12 +187,20 @@ class Recipe:
     releases: Mapping[str, Release]
     debug: bool = False
     rolling: bool = False
+    recipe_of: str = ""
+
+    @property
+    def steps(self) -> Path:
+        """The folder of recipe.py, check.py and host/."""
+        return self._folder_of(self.recipe_of)
 
     def patches(self, release: Release) -> list[Path]:
         """The patches of one of its releases, in the order they are applied in."""
+        return [self._folder_of(release.source) / "patches" / name for name in release.patches]
+
+    def _folder_of(self, package: str) -> Path:
         # The link's folder, where it is one: what stands beside it is not the target's neighbour.
-        folder = self.folder.absolute().parent / release.source if release.source else self.folder
-        return [folder / "patches" / name for name in release.patches]
+        return self.folder.absolute().parent / package if package else self.folder
 
     def release(self, version: str) -> Release:
         """The entry of exactly ``version``.
@@ -334,21 +352,38 @@ def _borrowed(top: _Table, folder: Path) -> Recipe:
     if "versions_of" in there.data:
         raise top.wrong("versions_of", f"is {theirs!r}, whose versions are another one's too")
     origin = _recipe(there, place)
+    same = top.switch("same_recipe")
+    if same == ("requires" in top.data):
+        raise top.wrong("requires", "is for a recipe of its own, and needed there; see same_recipe")
     name, records = folder.resolve().name, top.table("tested")
+    versions = _since(top, origin.releases)
     for version in records.data:
-        if version not in origin.releases:
+        if version not in versions:
             raise records.wrong(version, f"is no version of {theirs}")
     releases = {
         version: replace(
             release,
             name=name,
-            requires=_requests(top, version),
+            requires=release.requires if same else _requests(top, version),
             tested=records.tested(version),
             source=theirs,
         )
-        for version, release in origin.releases.items()
+        for version, release in versions.items()
     }
-    return Recipe(name, folder, origin.default, profiled=False, releases=releases)
+    default = top.text("default") if "default" in top.data else origin.default
+    if default not in releases:
+        raise top.wrong("default", f"is {default!r}, which is not among the versions")
+    profiled = same and origin.profiled
+    recipe_of = theirs if same else ""
+    return Recipe(name, folder, default, profiled, releases, recipe_of=recipe_of)
+
+
+def _since(top: _Table, releases: Mapping[str, Release]) -> Mapping[str, Release]:
+    """The versions from the one that the key ``since`` names on; all where it names none."""
+    if "since" not in top.data:
+        return releases
+    oldest = Version(top.text("since", VERSION, "a version such as 3.13"))
+    return {version: release for version, release in releases.items() if Version(version) >= oldest}
 
 
 def _check_files(versions: _Table, releases: Mapping[str, Release]) -> None:

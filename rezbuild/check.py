@@ -77,6 +77,13 @@ class Check:
         return str(self.record["version"])
 
     @property
+    def steps(self) -> Path:
+        """The folder of check.py; another recipe's where that one builds this package."""
+        if (self.recipe / catalogue.FILE_NAME).is_file():
+            return catalogue.load(self.recipe).steps
+        return self.recipe
+
+    @property
     def env(self) -> dict[str, str]:
         """The whole environment of what is run: nothing of the caller's."""
         places = {}
@@ -190,7 +197,7 @@ def check(  # noqa: PLR0913 (by keyword)
 
 def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
     before = snapshot(c.root)
-    known = loading.load(c.recipe, FILE_NAME) if (c.recipe / FILE_NAME).is_file() else None
+    known = loading.load(c.steps, FILE_NAME) if (c.steps / FILE_NAME).is_file() else None
     yield from _on_this_host(c)
     if known is not None:
         yield from known.quick(c)

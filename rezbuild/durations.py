@@ -94,7 +94,7 @@ class Durations:
             best = max(like, key=lambda r: (r.profile == profile, r.host == host, r.at))
             return Expected(_scaled(best, size, profile), known=False)
         factor = _OPTIMIZED if profile == "optimized" else 1.0
-        factor *= _BORROWED if step.release.source else 1.0
+        factor *= _BORROWED if step.release.source and not step.recipe.recipe_of else 1.0
         return Expected(max(_LEAST, self._rate(host) * size * factor), known=False)
 
     def note(self, step: Step, profile: str, host: str, seconds: float, jobs: int) -> None:

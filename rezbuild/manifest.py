@@ -73,9 +73,10 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     parts += [f"{archive.file}\0{archive.sha256}" for archive in release.archives]
     here = Path(__file__).parent
     # These two must be there; recipe.py may import others. What checks a payload shapes none.
-    files = [recipe.folder / name for name in ("package.py", "recipe.py")]
-    helpers = set(recipe.folder.glob("*.py")) - set(recipe.folder.glob("check*.py")) - set(files)
-    files += sorted(helpers) + host_test.sources(recipe.folder)
+    steps = recipe.steps
+    files = [recipe.folder / "package.py", steps / "recipe.py"]
+    known = {*files, steps / "package.py", *steps.glob("check*.py")}
+    files += sorted(set(steps.glob("*.py")) - known) + host_test.sources(steps)
     files += recipe.patches(release)
     files += [here / name for name in _MODULES]
     try:

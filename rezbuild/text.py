@@ -102,7 +102,8 @@ def _checked(data: bytes, path: Path) -> bytes:
 
 
 def _is_python(named: str) -> bool:
-    return re.fullmatch(r"(.*/)?python[\d.]*", named) is not None
+    # e.g. python3.13t, the program without the GIL
+    return re.fullmatch(r"(.*/)?python[\d.]*t?", named) is not None
 
 
 def _pkg_config(data: bytes, place: Path, prefix: str) -> bytes:

@@ -144,7 +144,7 @@ def file_of(name):
 
 def load_known(c):
     """What is expected of this version, by kind of table: names with their reasons."""
-    path = c.recipe / KNOWN
+    path = c.steps / KNOWN
     tables = toml.loads(path.read_text(encoding="utf-8"))
     found = {"failure": {}, "skip": {}, "ignore": {}}
     for kind, entries in tables.items():
@@ -166,7 +166,7 @@ def assemble(c):
     copy = c.scratch / "python"
     shutil.copytree(c.root, copy, symlinks=True)
     python = copy / "bin/python3"
-    lib = copy / f"lib/python{'.'.join(c.version.split('.')[:2])}"
+    (lib,) = copy.glob("lib/python3.*")
     contents = loading.load(c.recipe.parent / "python_tests", "contents.py")
     contents.copy(c.source(), lib)
     for name, words in contents.helpers(c.source(), copy, lib / "lib-dynload"):

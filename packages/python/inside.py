@@ -10,6 +10,8 @@ import sys
 
 from rezbuild.errors import BuildError
 
+from . import names
+
 # From 3.11 on CPython's own build knows how (MODULE_BUILDTYPE, _bootstrap_python).
 SINCE = (3, 11)
 
@@ -40,6 +42,7 @@ NEEDS = {
     "panelw": "-lncursesw -ltinfo",
     "readline": "-ltinfo",
     "sqlite3": "-lm -ldl -lpthread",
+    "zstd": "-lpthread",
 }
 
 LINK = (
@@ -64,7 +67,8 @@ Python/modules_code.o: Python/modules_code.c Python/modules_table.s
 Python/modules_table.o: Python/modules_table.s
 \t$(CC) -c -Wa,--noexecstack -o $@ Python/modules_table.s
 Python/modules_table.s: freeze.py _bootstrap_python
-\t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION) Python/modules_table
+\t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION)$(ABI_THREAD) \\
+\t\tPython/modules_table
 """
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
 # To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
@@ -193,7 +197,7 @@ def _marshalled(source, series):
 
 def finish(b, lib):
     """Packs the code of all other modules into one file: a .pyc for each is twice the size."""
-    program = b.payload / f"bin/python{b.series[0]}.{b.series[1]}"
+    program = b.payload / "bin" / names.program(b)
     files = (lib, lib.relative_to(b.payload), b.source / TABLE, program, lib / OTHERS)
     script = (program, "-I", "-B", b.recipe / "freeze.py", "others", *files)
     b.run(*(str(word) for word in script))

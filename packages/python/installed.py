@@ -12,11 +12,13 @@ import shlex
 
 from rezbuild.errors import BuildError
 
+from . import names
+
 # What is left of the build's own compiler flags: of no use, or harmful, to anyone else.
 OURS = re.compile(
     r"""(?<![^\s='"])(
-        -[IL]/rezbuild/(?!python-)[^\s'"]*               # the packages that this was built against
-      | /rezbuild/(?!python-|source)[^\s'"]*/(include|lib)
+        -[IL]/rezbuild/(?!python[-_])[^\s'"]*  # the packages that this was built against
+      | /rezbuild/(?!python[-_]|source)[^\s'"]*/(include|lib)
       | -f(file|macro|debug)-prefix-map=\S*
       | -f(no-)?lto\S* | -fuse-linker-plugin | -ffat-lto-objects
       | -fprofile-\S* | -Wno-missing-profile | -fno-reorder-blocks-and-partition
@@ -52,7 +54,7 @@ def fix(b):
     Raises:
         BuildError: A file still names a folder of the build, or is not as it is known.
     """
-    lib = b.payload / f"lib/python{b.series[0]}.{b.series[1]}"
+    lib = b.payload / "lib" / names.program(b)
     for path in lib.glob("_sysconfigdata_*.py"):
         path.write_text(_sysconfigdata(b, path))
     for path in lib.glob("config-*/Makefile"):

@@ -6,7 +6,7 @@ import shutil
 
 from rezbuild.errors import BuildError
 
-from . import inside, installed, managed, others
+from . import inside, installed, managed, names, others
 
 # Modules that link libraries which no Rez package brings and a studio has no use for.
 NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 3.13"}
@@ -77,6 +77,12 @@ def build(b):
     _trim(b)
     for name in ("python", "pip"):
         (b.payload / "bin" / name).symlink_to(f"{name}3")
+    if names.free_threaded(b):
+        # make install makes a second name of the program, which would become a second copy.
+        program = b.payload / "bin" / names.program(b)
+        plain = program.with_name(program.name.removesuffix("t"))
+        plain.unlink()
+        plain.symlink_to(program.name)
 
 
 def finish(b):
@@ -178,6 +184,8 @@ def _arguments(b):
     yield "--with-system-libmpdec"
     if b.series >= (3, 10):
         yield "--without-static-libpython"
+    if names.free_threaded(b):
+        yield "--disable-gil"
     if b.optimized:
         yield "--enable-optimizations"
         yield "--with-lto"
@@ -289,4 +297,4 @@ def _tcl_scripts(b):
 
 
 def _lib(b):
-    return f"lib/python{b.series[0]}.{b.series[1]}"
+    return f"lib/{names.program(b)}"

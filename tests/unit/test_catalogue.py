@@ -271,6 +271,32 @@ def test_another_ones_patches(tmp_path):
         assert recipe.patches(recipe.release("1.2.3")) == [patch]
 
 
+def test_package_of_another_recipe_has_its_steps_and_requires(tmp_path):
+    (tmp_path / "thing").mkdir()
+    (tmp_path / "thing/sources.toml").write_text(f"profiled = true\n{GOOD}")
+    text = 'versions_of = "thing"\nsince = "1.2"\ndefault = "1.2.3"\nsame_recipe = true\n'
+    more, thing = borrow(tmp_path, text), catalogue.load(tmp_path / "thing")
+    assert (more.folder, more.steps) == (tmp_path / "thing_more", tmp_path / "thing")
+    assert (thing.steps, thing.profiled, more.profiled) == (thing.folder, True, True)
+    assert list(thing.releases) == ["1.2.3", "1.1.1w"]
+    assert list(more.releases) == ["1.2.3"]
+    assert more.release("1.2.3").requires == thing.release("1.2.3").requires
+
+
+def test_revision_of_a_package_changes_with_the_recipe_that_builds_it(tmp_path):
+    load(tmp_path, GOOD)
+    text = 'versions_of = "thing"\nsame_recipe = true\n'
+    more = borrow(tmp_path, text)
+    for path in ("thing_more/package.py", "thing/recipe.py", "thing/helper.py"):
+        (tmp_path / path).write_text("")
+    release = more.release("1.2.3")
+    revisions = [manifest.recipe_revision(more, release)]
+    for path in ("thing_more/package.py", "thing/recipe.py", "thing/helper.py"):
+        (tmp_path / path).write_text("changed = True\n")
+        revisions.append(manifest.recipe_revision(more, release))
+    assert len(set(revisions)) == 4
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -279,7 +305,12 @@ def test_another_ones_patches(tmp_path):
         ('"thing"', '"thing_more"', "whose versions are another one's too"),
         ('"1.2.3"', '"7"', "tested.7 is no version of thing"),
         ("e2e", "all", "tested.1.2.3.suites is not a list"),
-        ("[tested]", "[default]", "default is unknown"),
+        ("[tested]", "[size]", "size is unknown"),
+        ("requires = ", "same_recipe = true\nrequires = ", "requires is for a recipe of its own"),
+        ("requires = ", "profiled = ", "profiled is unknown"),
+        ("[tested]", 'since = "1.3"\n[tested]', "tested.1.2.3 is no version of thing"),
+        ("[tested]", 'default = "2.0"\n[tested]', "default is '2.0', which is not among"),
+        ("[tested]", 'since = "new"\n[tested]', "since is not a version such as 3.13"),
         ("{version}", "{name}", "known: version, series"),
     ],
 )
@@ -308,7 +339,7 @@ def test_our_own_catalogues_are_right(folder):
     recipe = catalogue.load(folder)
     assert recipe.name == folder.name
     assert (folder / "package.py").is_file()
-    assert (folder / "recipe.py").is_file()
+    assert (recipe.steps / "recipe.py").is_file()
     sums = [archive.sha256 for release in recipe.releases.values() for archive in release.archives]
     assert len(sums) == len(set(sums))
 

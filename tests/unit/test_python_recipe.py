@@ -24,7 +24,9 @@ def installed():
 @pytest.fixture
 def build(tmp_path):
     env = {"CC": "/opt/gcc-12/bin/gcc-12", "CXX": "/opt/gcc-12/bin/g++-12"}
-    return types.SimpleNamespace(payload=tmp_path, prefix=PREFIX, series=(3, 11), env=env)
+    return types.SimpleNamespace(
+        name="python", payload=tmp_path, prefix=PREFIX, series=(3, 11), env=env
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,11 @@ def test_ipv6_is_not_left_to_what_the_builder_has(series):
     recipe = loading.load(FOLDER, "recipe.py")
     openssl = types.SimpleNamespace(root="/openssl")
     build = types.SimpleNamespace(
-        prefix=PREFIX, series=series, optimized=False, dependency={"openssl": openssl}.get
+        name="python",
+        prefix=PREFIX,
+        series=series,
+        optimized=False,
+        dependency={"openssl": openssl}.get,
     )
     assert "--enable-ipv6" in list(recipe._arguments(build))
 
@@ -151,6 +157,32 @@ def test_every_series_is_built_against_the_packages_of_expat_and_mpdecimal():
     for version in python.releases:
         requires = {word.partition("-")[0] for word in python.release(version).requires}
         assert {"expat", "mpdecimal"} <= requires, version
+
+
+@pytest.mark.parametrize(
+    ("name", "disabled", "program"),
+    [("python", False, "python3.13"), ("python_freethreading", True, "python3.13t")],
+)
+def test_the_package_without_gil_is_configured_so(name, disabled, program):
+    recipe = loading.load(FOLDER, "recipe.py")
+    openssl = types.SimpleNamespace(root="/openssl")
+    build = types.SimpleNamespace(
+        name=name,
+        prefix=PREFIX,
+        series=(3, 13),
+        optimized=False,
+        dependency={"openssl": openssl}.get,
+    )
+    assert ("--disable-gil" in list(recipe._arguments(build))) is disabled
+    assert recipe._lib(build) == f"lib/{program}"
+
+
+def test_flags_for_the_package_without_gil_keep_its_own_headers(installed, build):
+    text = (
+        "-I/rezbuild/python_freethreading-3.13.5/include/python3.13t -I/rezbuild/zlib-1.3/include"
+    )
+    cleaned = installed.clean(build, text).split()
+    assert cleaned == ["-I/rezbuild/python_freethreading-3.13.5/include/python3.13t"]
 
 
 # As 3.9 to 3.13 have it; 3.12 and newer compile all in one go.

@@ -51,6 +51,15 @@ def test_a_script_finds_its_interpreter_after_a_move(payload, tmp_path, interpre
     assert os.access(moved / "bin/tool", os.X_OK)
 
 
+@pytest.mark.parametrize("program", ["python3", "python3.13", "python3.13t"])
+def test_a_script_outside_of_bin_asks_for_python_on_path(payload, program):
+    folder = payload / "lib/config"
+    folder.mkdir(parents=True)
+    path = script(payload, f"{PREFIX}/bin/{program}").rename(folder / "tool")
+    text.fix(payload, PREFIX, {})
+    assert path.read_text().startswith("#!/usr/bin/env python3\n")
+
+
 def test_a_script_in_another_encoding(payload):
     path = script(payload, f"{PREFIX}/bin/python3")
     source = "# -*- coding: latin-1 -*-\nprint(ascii('\xe4'))\n"
