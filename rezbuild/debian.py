@@ -50,6 +50,7 @@ class SourceArchive:
         self._conf = self._base / "apt.conf"
         self._sources = self._base / "sources.list"
         self._stamp = self._base / "updated"
+        self._refused = self._base / "refused"
         self._failure = ""
 
     def fetch(self, wanted: DistributionFile, sha256: str, folder: Path) -> Path:
@@ -167,8 +168,11 @@ class SourceArchive:
         safe_files.replace(self._sources, "".join(entries).encode())
         # It fails when a single suite is not offered: what counts is which lists have arrived.
         done = self._apt("update", "-q")
+        refused = _refusals(done)
         if not self._lists():
-            raise FetchError(f"apt-get update got no source list: {_complaint(done)}")
+            raise FetchError(f"apt-get update got no source list: {refused or _complaint(done)}")
+        # For the searches of the next hour: a list that apt refuses may be the one that is wanted.
+        self._refused.write_text(refused, encoding="utf-8")
         self._stamp.touch()
 
     def _repositories(self) -> dict[str, list[str]]:
@@ -202,7 +206,9 @@ class SourceArchive:
             found = _search(self._cat(path), wanted.file, sha256)
             if found:
                 return found
-        raise FetchError(f"no suite has {wanted.file} with sha256 {sha256}")
+        refused = self._refused.read_text(encoding="utf-8") if self._refused.is_file() else ""
+        why = f"; apt refused: {refused}" if refused else ""
+        raise FetchError(f"no suite has {wanted.file} with sha256 {sha256}{why}")
 
     def _cat(self, path: str) -> bytes:
         command = [str(_HELPER), "cat-file", path]
@@ -272,7 +278,22 @@ def _run(
 
 
 def _complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """The reason that apt gives, without the credentials that an address in it may hold."""
+    """The first reason that apt gives."""
     lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
-    text = lines[0] if lines else f"exit code {done.returncode}"
+    return _without_credentials(lines[0] if lines else f"exit code {done.returncode}")
+
+
+def _refusals(done: subprocess.CompletedProcess[str]) -> str:
+    """All that apt says of suites that are there and that it refuses, e.g. as expired; or "".
+
+    Each line names its suite. A suite without a Release file is one that the archive does not have.
+    """
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
+    lines = [line for line in lines if not line.endswith("does not have a Release file.")]
+    errors = [line for line in lines if line.startswith("E:")]
+    return _without_credentials("; ".join(errors or lines))
+
+
+def _without_credentials(text: str) -> str:
+    """The text without the name and password that an address in it may hold."""
     return re.sub(r"//[^/@\s]*@", "//", text)

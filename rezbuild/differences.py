@@ -246,7 +246,10 @@ def _compiled(a: bytes, b: bytes) -> Iterator[str]:
 
 def _code(a: CodeType, b: CodeType, outer: str) -> Iterator[str]:
     name = f"{outer}{a.co_name}"
-    for key in (key for key in dir(a) if key.startswith("co_")):
+    keys = [key for key in dir(a) if key.startswith("co_")]
+    if "co_linetable" in keys:
+        keys.remove("co_lnotab")  # computed from it; Python 3.12 warns of its use
+    for key in keys:
         x, y = getattr(a, key), getattr(b, key)
         if key == "co_consts":
             inner = [c for c in x if isinstance(c, CodeType)]

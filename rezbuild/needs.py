@@ -6,7 +6,6 @@ data/examine.sh does the looking, since ``make python`` runs it before there is 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Sequence
@@ -34,7 +33,7 @@ class Need:
     Attributes:
         line: Its number.
         group: ``setup``, ``build`` or ``tests``.
-        kind: ``program``, ``tool``, ``header``, ``perl``, ``python`` or ``module``.
+        kind: ``program``, ``tool``, ``library``, ``header``, ``perl``, ``python`` or ``module``.
         name: Of the program, header or module; a version for ``python``.
         users: Names of the packages whose build needs it; empty: every build.
         lost: What is missing without it; empty: nothing can be built without it.
@@ -85,7 +84,7 @@ def packages(needs: Iterable[Need], manager: str) -> list[str]:
 
 def commands(needs: Sequence[Need]) -> list[str]:
     """The command of this machine's package manager; all four where it has none of them."""
-    here = [name for name, (program, _) in MANAGERS.items() if shutil.which(program)][:1]
+    here = [name for name, (program, _) in MANAGERS.items() if toolchain.which(program)][:1]
     return [command(needs, name) for name in here or MANAGERS] if needs else []
 
 

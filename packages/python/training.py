@@ -447,7 +447,9 @@ def database():
     rows = [(f"n{i % 30}", i, i / 3) for i in range(300)]
     connection.executemany("insert into v values (?, ?, ?)", rows)
     query = "select name, count(*), sum(size) from v where number > ? group by name order by 2"
-    return connection.execute(query, (40,)).fetchall()[:3], connection.total_changes
+    found = connection.execute(query, (40,)).fetchall()[:3], connection.total_changes
+    connection.close()
+    return found
 
 
 def garbage():

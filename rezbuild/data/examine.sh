@@ -49,6 +49,7 @@ find_need() { # kind name
         esac
         (PATH=$build_path; command -v "$2")
         ;;
+    library) (PATH=$PATH:/usr/sbin:/sbin; ldconfig -p) | grep -F "$2 " >/dev/null && echo there ;;
     tool) command -v "$2" ;;
     esac 2>/dev/null
 }

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
+from host_tools import require_tool
 
 _NET = "10.213.0"
 HUB = f"{_NET}.1"
@@ -65,8 +65,7 @@ class Network:
 @contextlib.contextmanager
 def network(machines: int) -> Iterator[Network]:
     """Skips the test where network namespaces cannot be had."""
-    if not shutil.which("ip"):
-        pytest.skip("no network namespaces: ip is not here (iproute2)")
+    require_tool("ip")
     made = Network(f"rezbuild-{os.getpid()}", machines)
     try:
         try:

@@ -5,10 +5,10 @@ On NFS each call is a round trip; and a payload is copied to each site, and into
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from moving import PYTHON, variant
 
 from rezbuild import filecalls
@@ -20,13 +20,22 @@ pytestmark = [
     pytest.mark.skipif(PYTHON != "3.11.2", reason="the limits are those of CPython 3.11.2"),
 ]
 
-# At most so many calls, and so many of them in vain; of the whole process, glibc's own among them
-# (Debian 12's: elsewhere they may differ by a few). Lower them when a start gets cheaper; they go
-# up for no one.
+# The most file system calls of a start, and the most that fail. They are of the whole process,
+# glibc's calls among them, as measured on Debian 12. Lower them when a start gets cheaper; never
+# raise them.
 LIMITS = {
     "pass": (39, 5),
     "libraries": (69, 7),
     "modules": (73, 5),
+}
+# Files of the host that a minimal system lacks. Each costs one call more or less, whatever the
+# interpreter does: so a look-up that fails is not counted.
+OPTIONAL = {
+    "/usr/share/locale/locale.alias",  # package locales
+    "/etc/localtime",  # tzdata
+    "/etc/inputrc",  # readline-common
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
 }
 
 
@@ -38,20 +47,18 @@ MOST = (80_000_000, 3_500)
 
 @pytest.mark.parametrize("name", STARTS)
 def test_a_start_stays_within_its_budget(payload, name):
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed: apt-get install strace")
+    require_tool("strace")
     argv = (payload / "bin/python3", "-I", "-c", STARTS[name])
     traced = filecalls.trace(argv, env={}, cwd=Path("/"))
     assert traced.status == 0, traced.output
     calls, failed = LIMITS[name]
-    lost = "\n".join(call.path for call in traced.failed)
-    assert len(traced.failed) <= failed, f"looked for in vain:\n{lost}"
-    assert len(traced.calls) <= calls
+    lost = [call.path for call in traced.failed if call.path not in OPTIONAL]
+    assert len(lost) <= failed, "these look-ups fail:\n" + "\n".join(lost)
+    assert len(traced.calls) - len(traced.failed) + len(lost) <= calls
 
 
 def test_rare_modules_are_read_from_one_file(payload):
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed: apt-get install strace")
+    require_tool("strace")
     traced = filecalls.trace((payload / "bin/python3", "-I", "-c", RARE), env={}, cwd=Path("/"))
     assert traced.status == 0, traced.output
     opened = [call.path for call in traced.calls if call.path.endswith((".pyc", ".code"))]

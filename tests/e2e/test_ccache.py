@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from host_tools import needs_tool
 from studio import Studio
 from toys import LOW, TOP, Toys
 
@@ -21,9 +22,7 @@ STAND_IN = (
     '#!/bin/sh\necho "$(basename "$0") $CCACHE_DIR" >>{log}\nexec /usr/bin/$(basename "$0") "$@"\n'
 )
 
-NEEDS_CCACHE = pytest.mark.skipif(
-    not shutil.which("ccache", path="/usr/bin"), reason="there is no ccache"
-)
+NEEDS_CCACHE = needs_tool("ccache")
 
 
 def record(studio: Studio) -> dict[str, object]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from moving import PYTHON, gone, host_family, variant
 from studio import Studio
 
@@ -50,8 +50,7 @@ def test_there_is_data_for_each_file_of_the_payload(repository):
 
 
 def test_gdb_shows_a_moved_python(built, repository, tmp_path):
-    if not shutil.which("gdb"):
-        pytest.skip("gdb is not installed: apt-get install gdb")
+    require_tool("gdb")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     orders = [word for command in COMMANDS for word in ("-ex", command)]

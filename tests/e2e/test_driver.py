@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from studio import Studio, at_work
 from toys import LOW, TOP, Toys
 from trees import tree
@@ -558,6 +559,7 @@ def commit(toys: Toys, message: str) -> None:
 @pytest.fixture
 def release(studio, toys):
     """Releases from a repository of many packages: commit, push, ``rezbuild build --release``."""
+    require_tool("git")
     folder = toys.recipes.parent
     (folder / ".gitignore").write_text("build/\nremote.git/\n__pycache__/\n")
     git(folder, "init", "-q", "-b", "main")

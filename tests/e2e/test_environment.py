@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from moving import DEFAULTS, PYTHON, find_on_host, variant
 
 pytestmark = pytest.mark.e2e
@@ -60,8 +61,8 @@ SYSTEM = {
 @pytest.mark.parametrize("tool", SYSTEM)
 def test_the_systems_tools_run_as_ever(built, moved, tool):
     argv = SYSTEM[tool]
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"no {argv[0]}")
+    if tool != "python":
+        require_tool(tool)
     outside = built.run(*argv)
     there = built.in_env(moved, "python", *argv)
     assert there.stdout == outside.stdout
@@ -139,7 +140,7 @@ def test_the_hosts_own_python_library(built, moved, tmp_path):
     soname = f"libpython{SERIES}.so.1.0"
     library = find_on_host(soname)
     if library is None:
-        pytest.skip(f"the host has no {soname}")
+        pytest.skip(f"the host has no {soname}: apt-get install libpython{SERIES}")
     source = tmp_path / "embeds.c"
     source.write_text(DCC)
     include = variant(moved) / f"include/python{SERIES}"

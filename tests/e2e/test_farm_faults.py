@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from farm import Farm, Process, alive, farm, payloads, start, until
+from host_tools import needs_tool
 from mounts import mounts
 from network import HUB, network
 from studio import Studio
@@ -392,6 +393,7 @@ def test_a_kind_of_host_whose_workers_have_gone(site, running, toys, tmp_path):
     gone(running, "stays")
 
 
+@needs_tool("git")
 def test_a_release(site, running, toys, tmp_path):
     """Several build at once, of all lanes; one is released after the other, by one git."""
     workers(running, "release", "r1", "r2")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from host_tools import require_tool
 from moving import PYTHON_SERIES, host_python
 
 from rezbuild import filecalls, manifest
@@ -40,8 +41,7 @@ def test_the_program_is_compiled_for_a_fixed_place(payload):
 
 
 def test_the_data_is_filled_in_one_call(payload):
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed: apt-get install strace")
+    require_tool("strace")
     argv = ["strace", "-e", "trace=madvise", payload / "bin/python3", "-I", "-c", "pass"]
     done = subprocess.run(argv, env={}, capture_output=True, text=True, check=True)
     found = CALL.findall(done.stderr)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from moving import (
     DEFAULTS,
     NAMES,
@@ -223,8 +224,7 @@ def test_the_package_cache(built, copied, tmp_path):
 
 def test_a_cached_start_equals_an_uncached_one(built, copied, tmp_path):
     """In what is looked for and opened, and in what is not found."""
-    if not shutil.which("strace"):
-        pytest.skip("no strace")
+    require_tool("strace")
     env = caching(tmp_path, copied)
     built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
     (cached,) = (path.parent for path in (tmp_path / "cache").glob("python/*/*/*/rezbuild.json"))

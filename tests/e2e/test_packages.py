@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from moving import build_folders, find_on_host, gone, host_family
 from studio import ROOT, Studio
 
@@ -298,11 +299,9 @@ def test_the_configuration_of_tcl_and_tk_computes_its_places(moved):
 
 @pytest.fixture
 def display() -> Iterator[str]:
-    server = shutil.which("Xvfb")
-    if server is None:
-        pytest.skip("no Xvfb: Tk needs a display")
+    require_tool("Xvfb")
     read, write = os.pipe()
-    words = [server, "-displayfd", str(write), "-nolisten", "tcp", "-screen", "0", "640x480x24"]
+    words = ["Xvfb", "-displayfd", str(write), "-nolisten", "tcp", "-screen", "0", "640x480x24"]
     process = subprocess.Popen(words, pass_fds=[write], stderr=subprocess.DEVNULL)
     os.close(write)
     number = os.read(read, 20).decode().strip()

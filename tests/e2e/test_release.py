@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from moving import gone
 from studio import ROOT, Studio
 
@@ -23,6 +24,7 @@ def git(folder: Path, *argv: str | Path) -> str:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A repository of git with our recipes and our rezbuild, and a remote of its own."""
+    require_tool("git")
     folder = tmp_path / "clone"
     for name in ("packages", "rezbuild"):
         ignored = shutil.ignore_patterns("build", "__pycache__")

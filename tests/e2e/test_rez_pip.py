@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import rez_install
+from host_tools import require_tool
 from moving import PYTHON, RESOLVER, build_folders, gone
 from studio import Studio
 
@@ -88,10 +88,7 @@ QT_NEEDS = ("libEGL.so.1", "libGL.so.1", "libxkbcommon.so.0", "libdbus-1.so.3")
 
 @pytest.mark.matrix
 def test_usd_and_qt(built, copied, rez_pip, tmp_path):
-    said = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
-    lost = [name for name in QT_NEEDS if name not in said.stdout]
-    if lost:
-        pytest.skip(f"Qt needs of this host: {', '.join(lost)}")
+    require_tool(*QT_NEEDS)
     studio = studio_of(tmp_path / "studio", copied)
     built_in(studio, rez_pip, "PySide6-Essentials", "usd-core")
     request = ("usd_core", "PySide6_Essentials", "python")

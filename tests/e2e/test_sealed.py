@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from moving import PYTHON, REQUEST
 from studio import ROOT, Studio
 from toys import Toys
@@ -77,8 +78,7 @@ class Watched:
     """
 
     def __init__(self, studio: Studio, folder: Path, *words: str | Path) -> None:
-        if shutil.which("strace") is None:
-            pytest.skip("strace is not installed: apt-get install strace")
+        require_tool("strace")
         folder.mkdir()
         calls = "trace=execve,chdir,connect,sendto,sendmsg,sendmmsg"
         options = ("-ff", "-qq", "--seccomp-bpf", "-s", "4096", "-e", calls, "-o", folder / "trace")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from host_tools import require_tool
 from studio import ROOT
 
 from rezbuild import elf, filecalls
@@ -54,8 +54,7 @@ def trace(payload, tmp_path) -> list[Call]:
 
 
 def traced(payload: Path, folder: Path, code: str) -> list[Call]:
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed: apt-get install strace")
+    require_tool("strace")
     home = folder / "home"
     home.mkdir()
     argv = (payload / "bin/python3", "-I", "-B", "-c", code)

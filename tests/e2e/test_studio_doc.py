@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import rez_install
+from host_tools import require_tool
 from studio import ROOT
 from toys import LOW, TOP, Toys
 
@@ -33,6 +34,7 @@ def commands(scratch: Path) -> Path:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A clone with its remote: packages by our names, each a toy; nothing needs a network."""
+    require_tool("git")
     folder = tmp_path / "clone"
     toys = Toys(folder, recipes="packages", empty=True)
     toys.add("zlib", "1.3.1", LOW)

@@ -1,9 +1,12 @@
-"""Programs of the system that some tests use: such a test is skipped where they are missing."""
+"""Programs and libraries of the system that some tests use; without them, a test is skipped."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -16,9 +19,16 @@ _TABLE = {need.name: need for need in needs.table("tests")}
 
 def missing(*tools: str) -> str:
     """Why a test is skipped, and which packages would let it run; "" where all tools are there."""
-    lost = [_TABLE[tool] for tool in tools if shutil.which(tool) is None]
+    lost = [_TABLE[tool] for tool in tools if not _is_here(_TABLE[tool])]
     names = ", ".join(need.name for need in lost)
     return f"no {names} here: {' or '.join(needs.commands(lost))}" if lost else ""
+
+
+def _is_here(need: needs.Need) -> bool:
+    if need.kind != "library":
+        return shutil.which(need.name) is not None
+    said = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
+    return f"\t{need.name} " in said.stdout
 
 
 def needs_tool(*tools: str) -> pytest.MarkDecorator:
@@ -38,3 +48,13 @@ def readme_commands() -> tuple[list[str], list[str]]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     build, tests = re.findall(r"(?m)^    apt-get install ((?:.*\\\n)*.*)$", text)
     return build.replace("\\\n", " ").split(), tests.replace("\\\n", " ").split()
+
+
+def command_lines() -> dict[int, str]:
+    """The words of each running process, by its number; proc(5)."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (folder / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            found[int(folder.name)] = os.fsdecode(b" ".join(words))
+    return found

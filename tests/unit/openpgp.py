@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pytest
+from host_tools import require_tool
 
 
 class Signer:
@@ -18,8 +18,7 @@ class Signer:
     """
 
     def __init__(self) -> None:
-        if shutil.which("gpg") is None:
-            pytest.skip("gpg is not installed: apt-get install gnupg")
+        require_tool("gpg")
         self.home = Path(tempfile.mkdtemp(prefix="gpg-"))
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from host_tools import needs_tool
 
 from rezbuild import bench, cli
 from rezbuild.bench import counts, interpreters, output, picture, show, start
@@ -18,7 +19,7 @@ from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.errors import CheckError, MachineError, UsageError
 
-WITH_STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+WITH_STRACE = needs_tool("strace")
 SVG = "{http://www.w3.org/2000/svg}"
 VERSION = ".".join(map(str, sys.version_info[:3]))
 

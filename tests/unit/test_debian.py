@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -155,3 +158,93 @@ def test_lists_from_the_future_are_not_fresh(tmp_path: Path) -> None:
     ahead = time.time() + 10**6
     os.utime(archive._stamp, (ahead, ahead))
     assert archive._age() > 10**5
+
+
+# The machine's own apt configuration is left out; what it may allow is said in {more}.
+CONFIG = """\
+Dir::Etc::parts "/dev/null";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::sourcelist "{sources}";
+{more}
+"""
+EXPIRED = "Sat, 01 Jan 2022 00:00:00 UTC"
+LATER = "Sat, 01 Jan 2050 00:00:00 UTC"
+# apt then reads lists that nobody signed, and says "W:" instead of "E:".
+UNSIGNED = 'Acquire::AllowInsecureRepositories "true";'
+
+
+class Silent(SimpleHTTPRequestHandler):
+    """Serves a folder and logs nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def suite(root: Path, name: str, until: str) -> None:
+    """A suite with one source package in it, which nobody signed."""
+    folder = root / "dists" / name
+    entries = {
+        "main/binary-amd64/Packages": b"",
+        "main/source/Sources": b"Package: thing\nVersion: 1.0-1\nDirectory: pool\n"
+        b"Checksums-Sha256:\n %s 5 thing_1.0.orig.tar.gz\n\n" % (b"0" * 64),
+    }
+    release = (
+        f"Origin: Debian\nSuite: {name}\nCodename: {name}\nDate: Fri, 01 Jan 2021 00:00:00 UTC\n"
+        f"Valid-Until: {until}\nComponents: main\nArchitectures: amd64\nSHA256:\n"
+    )
+    for place, data in entries.items():
+        (folder / place).parent.mkdir(parents=True)
+        (folder / place).write_bytes(data)
+        release += f" {hashlib.sha256(data).hexdigest()} {len(data)} {place}\n"
+    (folder / "Release").write_text(release)
+
+
+@pytest.fixture
+def ask(tmp_path, monkeypatch):
+    """Asks an archive twice for a source that none of its suites has; the second error."""
+    root = tmp_path / "archive"
+
+    def run(more: str, **suites: str) -> str:
+        for name, until in suites.items():
+            suite(root, name, until)
+        handler = functools.partial(Silent, directory=str(root))
+        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            sources = tmp_path / "sources.list"
+            sources.write_text(f"deb http://127.0.0.1:{server.server_port}/ stable main\n")
+            config = tmp_path / "apt.conf"
+            config.write_text(CONFIG.format(sources=sources, more=more))
+            monkeypatch.setenv("APT_CONFIG", str(config))
+            for _ in range(2):
+                archive = SourceArchive(Settings(cache=tmp_path / "cache", retries=0), print)
+                with pytest.raises(FetchError) as caught:
+                    archive.fetch(DistributionFile("thing", "thing.tar"), "1" * 64, tmp_path)
+            server.shutdown()
+        return caught.value.message
+
+    return run
+
+
+@needs_apt
+def test_an_expired_list_is_named_in_apts_own_words(ask):
+    message = ask(UNSIGNED, stable=EXPIRED)
+    assert "got no source list: E: Release file for http://127.0.0.1" in message
+    assert "/dists/stable/Release is expired (invalid since " in message
+    assert "does not have a Release file" not in message
+
+
+@needs_apt
+def test_an_unsigned_list_is_named_in_apts_own_words(ask):
+    message = ask("", stable=LATER)
+    assert "got no source list: E: The repository 'http://127.0.0.1" in message
+    assert message.endswith(" stable Release' is not signed.")
+
+
+@needs_apt
+def test_one_refused_list_is_named_where_the_others_lack_the_source(ask):
+    """The second search, with fresh lists, says so as well."""
+    message = ask(UNSIGNED, stable=LATER, oldstable=EXPIRED)
+    assert message.startswith("no suite has thing.tar with sha256 1111")
+    assert "; apt refused: E: Release file for http://127.0.0.1" in message
+    assert "/dists/oldstable/Release is expired (invalid since " in message
+    assert "/dists/stable/" not in message

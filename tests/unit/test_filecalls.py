@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from host_tools import needs_tool
 
 from rezbuild import filecalls
 from rezbuild.errors import MachineError
 from rezbuild.filecalls import Call, parse
 
-WITH_STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+WITH_STRACE = needs_tool("strace")
 RECORD = r"""execve("/bin/x", ["/bin/x", "a = 3"], 0x7ffd /* 0 vars */) = 0
 access("/etc/ld.so.preload", R_OK) = -1 ENOENT (No such file or directory)
 openat(AT_FDCWD, "lib/\"x\" = -1", O_RDONLY|O_CLOEXEC) = 3

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 
 import pytest
 from conftest import Compiler
+from host_tools import needs_tool
 
 from rezbuild import hardening
 from rezbuild.elf import ElfError
@@ -101,7 +101,7 @@ def test_a_damaged_file(compile_c, tmp_path):
         hardening.read(path)
 
 
-@pytest.mark.skipif(not shutil.which("checksec"), reason="no checksec on this machine")
+@needs_tool("checksec")
 @pytest.mark.parametrize(
     "flags",
     [

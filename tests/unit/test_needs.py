@@ -31,7 +31,7 @@ def machine(tmp_path):
         folder = tmp_path / f"bin {len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         for name in (*ESSENTIAL, *programs):
-            (folder / name).symlink_to(shutil.which(name) or "")
+            (folder / name).symlink_to(shutil.which(name) or "/bin/true")
         if manager:
             (folder / manager).symlink_to("/bin/true")
         env = {"PATH": str(folder), "BUILD_PATH": str(folder)}
@@ -119,10 +119,8 @@ def test_what_only_tests_lack_is_not_fatal(machine):
 
 def test_the_first_python_that_is_new_enough_is_taken(tmp_path):
     """As on Enterprise Linux 8, whose python3 is 3.6 and whose python3.11 is a package."""
-    (tmp_path / "python3").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "python3.11").write_text("#!/bin/sh\nexit 0\n")
-    for path in tmp_path.iterdir():
-        path.chmod(0o755)
+    for name in ("python3", "python3.13", "python3.12", "python3.11"):
+        (tmp_path / name).symlink_to("/bin/true" if name == "python3.11" else "/bin/false")
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     env.pop("HOST_PYTHON", None)
     argv = ["make", "-n", "-W", "pyproject.toml", ".venv/.base"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
+from host_tools import require_tool
 from payloads import inputs, payload, put, tree
 
 from rezbuild import extras
@@ -164,13 +164,11 @@ def test_keys_that_are_none(tmp_path, boxes):
 
 def test_keys_as_openssl_makes_them(tmp_path, root):
     """By the commands in docs/store.md."""
-    program = shutil.which("openssl")
-    if program is None:
-        pytest.skip("openssl is not installed: apt-get install openssl")
+    require_tool("openssl")
     text = (Path(__file__).parents[2] / "docs/store.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    openssl (.*)$", text, re.MULTILINE)
     for command in commands:
-        subprocess.run([program, *command.split()], cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
     assert len(commands) == 2
     said: list[str] = []
     put(shelf(tmp_path, said, sign=tmp_path / "store.key"), root)

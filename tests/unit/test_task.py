@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from host_tools import command_lines
 
 from rezbuild.task import REZ, Task, attend
 
@@ -91,11 +92,8 @@ def test_all_that_was_started_is_stopped(tmp_path, _):
     argv = [sys.executable, "-c", STOP, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[-9, -9]"
-    found = subprocess.run(
-        ["pgrep", "-fx", "sleep 50"], capture_output=True, text=True, check=False
-    )
-    here = [pid for pid in found.stdout.split() if os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)]
-    assert here == []
+    found = [pid for pid, line in command_lines().items() if line == "sleep 50"]
+    assert not [pid for pid in found if os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)]
 
 
 def alive(pid):
