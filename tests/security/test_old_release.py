@@ -106,7 +106,7 @@ def test_payload_s_own_test_fails_where_the_program_says_another_version(tmp_pat
 
 
 # Made of another package's sources, which have their test there; or of no sources.
-_WITHOUT = {"python_debug", "python_tests", "vfxplatform"}
+_WITHOUT = {"python_debug", "python_freethreading", "python_tests", "vfxplatform"}
 
 
 @pytest.mark.parametrize("name", sorted({*graph.recipes(PACKAGES)} - _WITHOUT))

@@ -98,6 +98,7 @@ def test_symbols_whose_names_have_no_end(small_elf: bytes, tmp_path: Path) -> No
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"elf": ' + "[" * 100_000])
 def test_a_record_of_tables_in_tables(tmp_path: Path, file: str, text: str) -> None:
     manifest.write(tmp_path, {"elf": []})
+    manifest.write_contents(tmp_path)
     (tmp_path / file).write_text(text)
     found = {finding.rule.id for finding in audit.audit(tmp_path).findings}
     assert ("file-missing" in found) == (file == manifest.CONTENTS)
