@@ -101,4 +101,4 @@ def test_a_record_of_tables_in_tables(tmp_path: Path, file: str, text: str) -> N
     manifest.write_contents(tmp_path)
     (tmp_path / file).write_text(text)
     found = {finding.rule.id for finding in audit.audit(tmp_path).findings}
-    assert ("file-missing" in found) == (file == manifest.CONTENTS)
+    assert "file-missing" in found
