@@ -36,7 +36,9 @@ readline readline.c -lreadline
 NEEDS = {
     "crypto": "-ldl -lpthread",
     "expat": "-lm",
-    "gdbm_compat": "-lgdbm",
+    # timer_create(2) is in librt before glibc 2.34.
+    "gdbm": "-lrt",
+    "gdbm_compat": "-lgdbm -lrt",
     "mpdec": "-lm",
     "ncursesw": "-ltinfo",
     "panelw": "-lncursesw -ltinfo",
