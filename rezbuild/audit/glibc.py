@@ -83,7 +83,7 @@ def check_record(what: str, record: Mapping[str, Any], ceiling: str | None) -> N
     """
     needed = record.get("glibc")
     if Needs(needed).over(ceiling):
-        because = record.get("glibc_because", {})
+        because = record.get("glibc_because") or {}
         raise AuditError(
             f"{what} needs glibc {needed}, and REZBUILD_GLIBC_MAX is {ceiling}",
             tried=[f"{path}: {', '.join(names)}" for path, names in because.items()],
