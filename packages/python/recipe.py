@@ -278,7 +278,8 @@ def _trim(b):
     """Leaves out what only the developers of CPython use."""
     lib = _lib(b)
     b.remove("lib/*.a", f"{lib}/config-*/*.[ao]", "share/man")
-    b.remove(*(f"{lib}/{tests}" for tests in ("test", "**/tests", "*/test", "**/idle_test")))
+    # Not below site-packages: pip's list of its files names the tests that it vendors.
+    b.remove(*(f"{lib}/{tests}" for tests in ("test", "*/tests", "*/test", "*/idle_test")))
     helpers = ("_test", "_ctypes_test", "_xxtestfuzz", "xxlimited", "xxsubtype")
     b.remove(*(f"{lib}/lib-dynload/{name}*" for name in helpers))
 
