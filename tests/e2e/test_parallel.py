@@ -78,7 +78,9 @@ def test_lines_are_whole_and_have_a_name(studio, toys, tmp_path):
         (log,) = (toys.recipes / name).glob("build/1.0.0-fast/rez.log")
         assert "Building" in log.read_text()
     assert "\x1b" not in out
-    assert all(re.match(r"(\w+-\S+: |notice: |timeline: |ready: )", line) for line in out.splitlines()), out
+    assert all(
+        re.match(r"(\w+-\S+: |notice: |timeline: |ready: )", line) for line in out.splitlines()
+    ), out
 
 
 JOBS = "names = {names}\nall: $(names)\n$(names):\n"
