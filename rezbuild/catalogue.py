@@ -48,8 +48,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from rez.version import Version
-
 from rezbuild import test_records, toml
 from rezbuild.errors import CatalogueError
 from rezbuild.test_records import Record
@@ -379,11 +377,19 @@ def _borrowed(top: _Table, folder: Path) -> Recipe:
 
 
 def _since(top: _Table, releases: Mapping[str, Release]) -> Mapping[str, Release]:
-    """The versions from the one that the key ``since`` names on; all where it names none."""
+    """Return the releases of the series that the key ``since`` names, and of later ones.
+
+    Rez's own order of versions is not used here: a payload is built without Rez.
+    """
     if "since" not in top.data:
         return releases
-    oldest = Version(top.text("since", VERSION, "a version such as 3.13"))
-    return {version: release for version, release in releases.items() if Version(version) >= oldest}
+    oldest = _numbers(top.text("since", _SERIES, "a series such as 3.13"))
+    return {v: release for v, release in releases.items() if _numbers(v) >= oldest}
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the numbers of a version's series, e.g. (3, 13) of 3.13.5."""
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:2])
 
 
 def _check_files(versions: _Table, releases: Mapping[str, Release]) -> None:

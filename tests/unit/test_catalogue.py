@@ -310,7 +310,7 @@ def test_revision_of_a_package_changes_with_the_recipe_that_builds_it(tmp_path):
         ("requires = ", "profiled = ", "profiled is unknown"),
         ("[tested]", 'since = "1.3"\n[tested]', "tested.1.2.3 is no version of thing"),
         ("[tested]", 'default = "2.0"\n[tested]', "default is '2.0', which is not among"),
-        ("[tested]", 'since = "new"\n[tested]', "since is not a version such as 3.13"),
+        ("[tested]", 'since = "new"\n[tested]', "since is not a series such as 3.13"),
         ("{version}", "{name}", "known: version, series"),
     ],
 )
