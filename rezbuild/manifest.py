@@ -23,6 +23,8 @@ SUMS = "rezbuild-files.sha256"
 RECORDS = (MANIFEST, CONTENTS, SUMS)
 _SUM = re.compile(rb"(\\?)([0-9a-f]{64})  (.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)")
+# JSON can hold halves of characters, which no text file can.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _GLIBC = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
 # What a change of can change a payload; the command line and its like cannot.
 _MODULES = (
@@ -178,7 +180,7 @@ def _fits(name: str, value: object) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _is_table(value: object) -> bool:
@@ -190,7 +192,7 @@ def _is_list(value: object) -> bool:
 
 
 def _has_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value.values()))
+    return isinstance(value, dict) and all(map(_is_text, [*value, *value.values()]))
 
 
 def _has_lists(value: object) -> bool:
