@@ -92,28 +92,29 @@ def own(path):
 
 
 def compiled(lib, folder, file):
-    """The code of a file, as marshal has it, and the size of the file."""
+    """The code of a file, as marshal has it, and the content of the file."""
     with open(f"{lib}/{file}", "rb") as stream:
         source = stream.read()
     code = compile(source, f"{folder}/{file}", "exec", dont_inherit=True)
-    return marshal.dumps(code), len(source)
+    return marshal.dumps(code), source
 
 
 def table(items, build, program):
     """``struct table`` of modules_code.c.
 
     Args:
-        items: Path, code as it is stored, its size when it is unpacked, and that of its source.
+        items: Path, code as it is stored, its size when it is unpacked, that of its source, and the
+            source's CRC-32.
         build: Eight bytes.
         program: Where the program has its own table.
     """
     items = sorted((path.encode(), *rest) for path, *rest in items)
-    at = 20 + 20 * len(items)
+    at = 20 + 24 * len(items)
     # All paths together: a search reads them, a page or two, and no code.
     begin = at + sum(len(path) + 1 for path, *_ in items)
     rows, paths, codes = [], [], []
-    for path, code, size, source in items:
-        rows.append(numbers(at, begin, len(code), size, source))
+    for path, code, *rest in items:
+        rows.append(numbers(at, begin, len(code), *rest))
         paths += [path, b"\0"]
         codes.append(code)
         at += len(path) + 1
@@ -131,7 +132,8 @@ def for_program(lib, folder, out):
     items = []
     for file in sorted({file for _, file, _ in modules(lib)}):
         code, source = compiled(lib, folder, file)
-        items.append((file, code, len(code), source))
+        # Without a sum: _bootstrap_python has no zlib.
+        items.append((file, code, len(code), len(source), 0))
     build = _imp.source_hash(0, table(items, bytes(8), 0))
     with open(f"{out}.bin", "wb") as stream:
         stream.write(table(items, build, 0))
@@ -180,7 +182,7 @@ def packed(lib, folder, part="."):
             file = os.path.relpath(f"{place}/{name}", lib)
             if file.endswith(".py"):
                 code, source = compiled(lib, folder, file)
-                yield file, zlib.compress(code, 9), len(code), source
+                yield file, zlib.compress(code, 9), len(code), len(source), zlib.crc32(source)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,17 @@ Python/modules_table.s: freeze.py _bootstrap_python
 \t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION)$(ABI_THREAD) \\
 \t\tPython/modules_table
 """
+# Each extension module has its file in lib-dynload, as in any CPython, for what looks there:
+# finders, freezers, copies of the library. It only names libpython, which defines PyInit_<name>.
+RULES_FILES = """
+FILES_INSIDE = {files}
+SHAREDMODS += $(FILES_INSIDE)
+{target}: $(FILES_INSIDE)
+$(FILES_INSIDE): Modules/inside.so
+\tcp Modules/inside.so $@
+Modules/inside.so: libpython$(LDVERSION).so
+\t$(BLDSHARED) -nostdlib -Wl,-z,noseparate-code -Wl,--no-as-needed -o $@ -L. -lpython$(LDVERSION)
+"""
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
 # To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
 # a shared library each pointer has to be relocated, takes 24 bytes more, and a start as much time.
@@ -148,10 +159,44 @@ def configured(b):
             advice=["packages/python/inside.py says which way is known"],
         )
     text = text.replace(LINK, LINK_WHOLE, 1) + RULES
+    extensions = _extensions(modules, text)
+    _list_apart(modules / "config.c", extensions)
+    # As in a stock build; setup.py of 3.11 would delete the files of others.
+    text = text.replace("\nMODSHARED_NAMES=", f"\nMODSHARED_NAMES= {' '.join(extensions)} ", 1)
+    text += RULES_FILES.format(
+        files=" ".join(f"Modules/{name}$(EXT_SUFFIX)" for name in extensions),
+        target="oldsharedmods" if b.series < (3, 12) else "sharedmods",
+    )
     if b.series < (3, 13):
         _marshalled(b.source, b.series)
         text = text.replace(LINK_LIBRARY, LINK_MARSHALLED) + RULES_MARSHALLED
     makefile.write_text(text)
+
+
+def _extensions(modules, makefile):
+    """The modules that a stock build has in files; what a start needs is part of any CPython."""
+    bootstrap = (modules / "Setup.bootstrap").read_text().splitlines()
+    built_in = {line.split()[0] for line in bootstrap if line.strip()}
+    made = re.search(r"(?m)^MODBUILT_NAMES=(.*)", makefile)[1].split()
+    return [name for name in made if name not in built_in and name not in FILES]
+
+
+def _list_apart(config, extensions):
+    """Moves these modules from the table of built-in ones to the one that modules_code.c reads.
+
+    Raises:
+        BuildError: One of them is not in the table.
+    """
+    text, rows = config.read_text(), []
+    for name in extensions:
+        row = f'    {{"{name}", PyInit_{name}}},\n'
+        if text.count(row) != 1:
+            raise BuildError(f"{config} has no row for {name}")
+        text = text.replace(row, "")
+        rows.append(row)
+    table = "".join(rows)
+    text += f"\nconst struct _inittab _PyImport_ModulesInside[] = {{\n{table}    {{0, 0}}\n}};\n"
+    config.write_text(text)
 
 
 def _check_modules(makefile, variable, lines):

@@ -16,7 +16,7 @@ from . import names
 
 # What is left of the build's own compiler flags: of no use, or harmful, to anyone else.
 OURS = re.compile(
-    r"""(?<![^\s='"])(
+    r"""[ ]*(?<![^\s='"])(
         -[IL]/rezbuild/(?!python[-_])[^\s'"]*  # the packages that this was built against
       | /rezbuild/(?!python[-_]|source)[^\s'"]*/(include|lib)
       | -f(file|macro|debug)-prefix-map=\S*
@@ -40,12 +40,53 @@ for _ in range(3):
     _prefix = os.path.dirname(_prefix)
 
 """
+# make(1) computes where its file is; CPython's parsers of Makefiles take the first of these lines.
+HERE = "$(abspath $(dir $(lastword $(MAKEFILE_LIST)))/../../..)"
+PREFIX = f"prefix=\t{HERE}\nprefix:=\t$(prefix)"
+PARSERS = ("sysconfig.py", "sysconfig/__main__.py", "distutils/sysconfig.py")
+# The line before which parser() adds its own: of CPython's parsers, and of newer setuptools'.
+MATCHES = (
+    "        m = re.match(_variable_rx, line)\n",
+    "        m = _variable_rx.match(line)\n",
+)
+LAUNCHER = """\
+#!/bin/sh
+'''exec' "$(dirname -- "$(readlink -f -- "$0")")/../../../bin/{}" "$0" "$@"
+' '''
+"""
 PLACE = """\
 # The place of this installation: the folder that this script's own folder is in.
 installed_prefix ()
 {
     dirname -- "$(dirname -- "$(readlink -f -- "$1")")"
 }"""
+
+
+def prepare(b):
+    """Before the build: what parses the Makefile knows how it names its place."""
+    found = [name for name in PARSERS if parser(b.source / "Lib" / name)]
+    if not found:
+        raise BuildError("CPython's parser of Makefiles is not as it is known")
+
+
+def parser(path):
+    """Teach the parser of Makefiles in a file to read HERE as make does.
+
+    Returns:
+        Whether the file has such a parser.
+    """
+    text = path.read_text() if path.is_file() else ""
+    match = next((line for line in MATCHES if text.count(line) == 1), None)
+    if match is None:
+        return False
+    file = re.search(r"(?m)^def _?parse_makefile\((\w+)", text)[1]
+    here = f"""\
+        if line.startswith('prefix='):
+            here = os.path.join(os.path.dirname(os.path.abspath({file})), '../../..')
+            line = line.replace({HERE!r}, os.path.normpath(here))
+"""
+    path.write_text(text.replace(match, here + match))
+    return True
 
 
 def fix(b):
@@ -63,6 +104,10 @@ def fix(b):
         _relative_json(b, path, _relative_variables)
     for path in lib.glob("build-details.json"):
         _relative_json(b, path, _build_details)
+    for path in lib.glob("config-*/python-config.py"):
+        first, _, rest = path.read_text().partition("\n")
+        if first.startswith("#!") and not first.endswith("sh"):
+            path.write_text(LAUNCHER.format(lib.name) + rest)
     for path in (b.payload / "bin").glob("python*-config"):
         if not path.is_symlink():
             path.write_text(_config_script(b, path))
@@ -87,7 +132,7 @@ def _variables(b, values):
             # Where the Makefile is: all that remains of the build folder.
             text = clean(b, value).replace("/rezbuild/source", config)
             # How the new interpreter was run while it was built.
-            found[name] = " ".join(re.sub(r"LD_LIBRARY_PATH=\S*", "", text).split())
+            found[name] = re.sub(r"LD_LIBRARY_PATH=\S* ?", "", text).strip()
     found["CONFIG_ARGS"] = _config_arguments(b, values["CONFIG_ARGS"])
     return found
 
@@ -113,14 +158,15 @@ def _sysconfigdata(b, path):
 
 
 def _makefile(b, path):
-    text = clean(b, path.read_text())
-    text = re.sub(r"(?m)^CONFIG_ARGS=\t.*$", "CONFIG_ARGS=", text)
-    here = "$(abspath $(dir $(lastword $(MAKEFILE_LIST)))/../../..)"
-    text, found = re.subn(r"(?m)^prefix=.*$", lambda _: f"prefix:=\t{here}", text)
+    text = path.read_text()
+    given = "".join(re.findall(r"(?m)^CONFIG_ARGS=(.*)$", text))
+    text = clean(b, re.sub(r"(?m)^CONFIG_ARGS=.*$", "CONFIG_ARGS=@", text))
+    text = text.replace("CONFIG_ARGS=@", f"CONFIG_ARGS=\t{_config_arguments(b, given)}")
+    text, found = re.subn(r"(?m)^prefix=.*$", lambda _: PREFIX, text)
     if found != 1:
         raise BuildError(f"{path} sets its prefix {found} times, not once")
     text = text.replace(b.prefix, "$(prefix)").replace("/rezbuild/source", "$(LIBPL)")
-    return _checked(re.sub(r"LD_LIBRARY_PATH=\S*", "", text), path)
+    return _checked(re.sub(r"LD_LIBRARY_PATH=\S* ?", "", text), path)
 
 
 def _config_script(b, path):

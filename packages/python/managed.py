@@ -10,6 +10,8 @@ import hashlib
 
 from rezbuild.errors import BuildError
 
+from . import installed
+
 MARKER = """\
 [externally-managed]
 Error=This Python is a Rez package: whoever resolves it shares these files, so nothing is
@@ -40,18 +42,23 @@ def check():
     message = parser.get("externally-managed", "Error", fallback="it is managed by other means")
     sys.exit("error: externally-managed-environment\\n" + message)
 '''
+WITHIN = "os.path.realpath({}).startswith(os.path.realpath(sys.prefix) + os.sep)"
+NOT_HERE = (
+    'not (getattr(options, "dry_run", False) or options.target_dir or options.prefix_path'
+    " or options.root_path)"
+)
 # By folder: the file, the line before which it may refuse, and when it does.
 _DISTUTILS = (
     "install.py",
     "        # Obviously have to build before we can install\n",
-    "not (self.root or self.home)",
+    f"not self.root and {WITHIN.format('self.install_lib')}",
 )
 COMMANDS = {
     "site-packages/pip/_internal/commands": [
         (
             "install.py",
             "        if options.use_user_site and options.target_dir is not None:\n",
-            "not (options.target_dir or options.prefix_path or options.root_path)",
+            NOT_HERE,
         ),
         ("uninstall.py", "        session = self.get_default_session(options)\n", "True"),
     ],
@@ -62,10 +69,12 @@ COMMANDS = {
         (
             "easy_install.py",
             "        instdir = normalize_path(self.install_dir)\n",
-            "os.path.realpath(self.install_dir).startswith(os.path.realpath(sys.prefix) + os.sep)",
+            WITHIN.format("self.install_dir"),
         ),
     ],
 }
+# setuptools' copy of distutils reads the Makefile, too.
+MAKEFILES = "site-packages/setuptools/_distutils/sysconfig.py"
 # In pip's module that installs wheels.
 WHEEL = "site-packages/pip/_internal/operations/install/wheel.py"
 SCRIPTS = {
@@ -123,6 +132,8 @@ def fix(lib):
         guard.write_text(GUARD)
         changed += [guard, *(_edit(lib / folder / name, *edit) for name, *edit in edits)]
     changed.append(_movable_scripts(lib / WHEEL))
+    if installed.parser(lib / MAKEFILES):
+        changed.append(lib / MAKEFILES)
     for name in ("pip", "setuptools"):
         _record(lib / "site-packages", name, changed)
     # Each start would read it and import what it names: it is for a distutils that is imported

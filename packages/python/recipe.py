@@ -48,6 +48,7 @@ def build(b):
     """Builds and installs; ``optimized`` trains the compiler and links as a whole."""
     b.search_dependencies()
     _flags(b)
+    installed.prepare(b)
     setup_local = b.source / "Modules/Setup.local"
     setup_local.write_text("*disabled*\n" + "\n".join(NOT_BUILT) + "\n")
     _hide_from_pkg_config(b, "libb2")
@@ -132,8 +133,17 @@ def _flags(b):
         CFLAGS_NODIST=f"{protection} -g {mapped}",
         LDFLAGS_NODIST=f"-Wl,--build-id=sha1 {mapped}",
         # To 3.10 uuid.h is looked for by that name.
-        CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid",
+        CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid -I{_bluetooth(b)}",
     )
+
+
+def _bluetooth(b):
+    """The folder of the headers by which CPython's socket module knows Bluetooth."""
+    headers = b.source / "hidden/bluetooth"
+    headers.mkdir(parents=True)
+    for name in ("bluetooth", "hci", "l2cap", "rfcomm", "sco"):
+        shutil.copyfile(b.recipe / "bluetooth.h", headers / f"{name}.h")
+    return headers.parent
 
 
 def _mapped(work, source):
@@ -252,7 +262,7 @@ def _check_training(b):
 def _hide_from_pkg_config(b, name):
     """CPython takes some libraries of the host where it finds them, and has its own otherwise."""
     folder = b.source / "hidden"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     unusable = f"Name: {name}\nDescription: hidden\nVersion: 0\nRequires: nothing-of-this-name\n"
     (folder / f"{name}.pc").write_text(unusable)
     b.env["PKG_CONFIG_PATH"] = f"{folder}:{b.env['PKG_CONFIG_PATH']}"
@@ -285,16 +295,14 @@ def _trim(b):
 
 
 def _tcl_scripts(b):
-    """The scripts of Tcl and Tk beside their libraries, where those look for them.
+    """The scripts of Tcl and Tk beside each other, where both and PyInstaller look for them.
 
     Without Tcl's framework for tests, and the logos that only the demonstrations of Tk show.
     """
     left_out = shutil.ignore_patterns("tcltest-*", "images")
-    for name, folders in {"tcl": ("tcl8", "tcl8.6"), "tk": ("tk8.6",)}.items():
-        dependency = b.dependency(name)
-        for folder in folders:
-            bundled = b.payload / "deps" / name / dependency.version / "lib" / folder
-            shutil.copytree(dependency.lib / folder, bundled, ignore=left_out)
+    bundled = b.payload / "deps/tcl" / b.dependency("tcl").version / "lib"
+    for name, folder in (("tcl", "tcl8"), ("tcl", "tcl8.6"), ("tk", "tk8.6")):
+        shutil.copytree(b.dependency(name).lib / folder, bundled / folder, ignore=left_out)
 
 
 def _lib(b):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -43,8 +44,10 @@ home = sys._stdlib_dir
 inside = 0
 for path in sorted(pathlib.Path(home).rglob("*.py")):
     file = str(path.relative_to(home))
-    code = _imp._modules_code(home, file, True)
-    inside += _imp._modules_code(home, file, False)
+    code = _imp._code_inside(str(path))
+    name = path.parent.name if path.name == "__init__.py" else path.stem
+    folder = path.parent.parent if path.name == "__init__.py" else path.parent
+    inside += bool(_imp._find_inside(str(folder), name))
     if code is None:
         wrong.append([file, "is not there"])
         continue
@@ -98,13 +101,70 @@ def test_a_module_says_the_same_as_one_from_a_file(built, payload):
     assert "raise JSONDecodeError" in inside["traceback"]
 
 
+INSIDE = """\
+import _imp, json, textwrap
+inside = _imp._code_inside(textwrap.__file__) is not None
+print(json.dumps([type(textwrap.__loader__).__name__, inside]))
+"""
+
+
 def test_where_the_code_comes_from(built, payload):
     """With -O and on request from the files, and without those from inside alone."""
-    code = "import json, textwrap as m; print(json.dumps(type(m.__loader__).__name__))"
-    assert ask(built, payload, code, "-I") == "_StdlibLoader"
+    assert ask(built, payload, INSIDE, "-I") == ["SourceFileLoader", True]
     for options in (("-O",), ("-OO",), ("-X", "frozen_modules=off")):
-        assert ask(built, payload, code, "-I", *options) == "SourceFileLoader"
+        assert ask(built, payload, INSIDE, "-I", *options) == ["SourceFileLoader", False]
     assert ask(built, payload, "assert False; print(1)", "-O") == 1
+
+
+USERS = """\
+import json, os, sys
+import resource, mmap, termios, audioop, _ssl
+modules = (resource, mmap, termios, audioop, _ssl)
+print(json.dumps([getattr(m, "mine", os.path.basename(m.__file__)) for m in modules]))
+"""
+
+
+@pytest.mark.skipif(PYTHON_SERIES >= (3, 13), reason="audioop is gone")
+@pytest.mark.parametrize("way", ["script", "PYTHONPATH"])
+def test_users_module_hides_an_extension_module_of_the_library(built, payload, tmp_path, way):
+    """As in a stock build, where these modules are files behind the user's folder."""
+    for name in ("resource", "mmap", "termios"):
+        (tmp_path / f"{name}.py").write_text("mine = True\n")
+    (tmp_path / "audioop").mkdir()
+    (tmp_path / "audioop/__init__.py").write_text("mine = True\n")
+    if way == "script":
+        (tmp_path / "script.py").write_text(USERS)
+        done = built.run(payload / "bin/python3", tmp_path / "script.py", cwd="/")
+        found = json.loads(done.stdout)
+    else:
+        found = ask(built, payload, USERS, PYTHONPATH=str(tmp_path))
+    assert found[:4] == [True] * 4
+    assert found[4].startswith("_ssl.cpython-")
+
+
+COPIED = """\
+import argparse, json, resource, sys
+try:
+    import textwrap
+except ImportError:
+    textwrap = None
+files = [argparse.__file__, resource.__file__]
+print(json.dumps([getattr(argparse, "edited", 0), textwrap is None, files]))
+"""
+
+
+def test_copy_of_the_library_is_what_pythonhome_names(built, payload, tmp_path):
+    """An edited module counts there, and a deleted one is gone."""
+    lib = tmp_path / f"lib/python{SERIES}"
+    site = shutil.ignore_patterns("site-packages")
+    shutil.copytree(payload / f"lib/python{SERIES}", lib, symlinks=True, ignore=site)
+    with (lib / "argparse.py").open("a") as stream:
+        stream.write("\nedited = 1\n")
+    (lib / "textwrap.py").unlink()
+    (lib / "gettext.py").write_text("def gettext(text): return text\nngettext = None\n")
+    edited, missing, files = ask(built, payload, COPIED, PYTHONHOME=str(tmp_path))
+    assert (edited, missing) == (1, True)
+    assert all(file.startswith(f"{lib}/") for file in files)
 
 
 @pytest.mark.parametrize("way", ["script", "PYTHONPATH", "namespace"])
@@ -210,6 +270,34 @@ def test_libpython_by_its_name_is_the_program(built, payload):
     assert ask(built, payload, code) is True
 
 
+BY_PATH = """\
+import ctypes, json, os, sys, sysconfig
+path = os.path.join(*map(sysconfig.get_config_var, ("LIBDIR", "INSTSONAME")))
+library = ctypes.PyDLL(path)
+library.Py_GetVersion.restype = ctypes.c_char_p
+import csv, decimal, wave
+print(json.dumps([library.Py_GetVersion().decode() == sys.version, os.path.isfile(path)]))
+"""
+
+
+def test_libpython_by_its_path_is_a_second_file_and_does_no_harm(built, payload):
+    """docs/relocation.md says so; a stock program is linked to that very file."""
+    assert ask(built, payload, BY_PATH) == [True, True]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the loader's name is that of x86-64")
+def test_another_loader_of_programs_does_not_hide_the_library(built, payload, tmp_path):
+    """The loader as a command, in a folder that looks like a Python's."""
+    loader = tmp_path / "lib/ld.so"
+    (tmp_path / f"lib/python{SERIES}").mkdir(parents=True)
+    (tmp_path / f"lib/python{SERIES}/os.py").touch()
+    shutil.copyfile("/lib64/ld-linux-x86-64.so.2", loader)
+    loader.chmod(0o755)
+    code = "import ssl, sys; print(sys.prefix, sys.executable)"
+    out = built.run(loader, payload / "bin/python3", "-c", code, cwd="/").stdout
+    assert out == f"{payload} {payload}/bin/python3\n"
+
+
 PRIVATE = ("SSL_", "EVP_", "sqlite3_", "BZ2_", "lzma_", "ffi_", "rl_", "deflate", "gdbm_", "tputs")
 
 
@@ -239,16 +327,41 @@ def test_an_embedding_program_reads_the_programs_code(built, payload, tmp_path):
     argv = ["cc", source, f"-I{payload}/include/python{SERIES}", f"-L{payload}/lib"]
     argv += [f"-lpython{SERIES}", f"-Wl,-rpath,{payload}/lib", "-o", program]
     subprocess.run(argv, check=True)
-    code = "import argparse, turtledemo; print(type(argparse.__loader__).__name__)"
-    assert built.run(program, code, cwd="/").stdout == "_StdlibLoader\n"
+    assert json.loads(built.run(program, INSIDE, cwd="/").stdout) == ["SourceFileLoader", True]
     with gone(payload / "bin"):
-        found = built.run(program, code, cwd="/", PYTHONDONTWRITEBYTECODE="1")
-    assert found.stdout == "SourceFileLoader\n"
+        found = built.run(program, INSIDE, cwd="/", PYTHONDONTWRITEBYTECODE="1")
+    assert json.loads(found.stdout) == ["SourceFileLoader", False]
 
 
 def first_code(table: bytes) -> int:
     """Where the codes of modules.code begin: that of its first item."""
     return int.from_bytes(table[24:28], "little")
+
+
+SPAWNS = """\
+import multiprocessing, os, sys
+print(sys.executable)
+context = multiprocessing.get_context("spawn")
+process = context.Process(target=os.getpid)
+process.start()
+process.join()
+print(process.exitcode)
+"""
+
+
+def test_embedding_program_starts_this_very_python(built, payload, tmp_path):
+    """The first python3 on PATH is another one, which a spawned process must not be."""
+    source, program = tmp_path / "embeds.c", tmp_path / "embeds"
+    source.write_text(EMBEDS)
+    argv = ["cc", source, f"-I{payload}/include/python{SERIES}", f"-L{payload}/lib"]
+    argv += [f"-lpython{SERIES}", f"-Wl,-rpath,{payload}/lib", "-o", program]
+    subprocess.run(argv, check=True)
+    other = tmp_path / "bin/python3"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\nexit 3\n")
+    other.chmod(0o755)
+    out = built.run(program, SPAWNS, cwd="/", PATH=f"{other.parent}:/usr/bin:/bin").stdout
+    assert out == f"{payload}/bin/python{SERIES}\n0\n"
 
 
 # Imports one module, has another file in the place of modules.code, and imports a second one.
@@ -311,9 +424,13 @@ def test_what_others_make_of_a_source_counts(built, payload, tmp_path):
     module = copy / f"lib/python{SERIES}/wave.py"
     module.write_text(f"{module.read_text()}\nadded = 1\n")
     assert ask(built, copy, LOADERS, "-I") == [["mine"], ["Wave_read", "added"]]
+    # Of the same size: the time tells that the file is to be read.
+    module.write_text(module.read_text().replace("added = 1", "addex = 1"))
+    assert ask(built, copy, LOADERS, "-I") == [["mine"], ["Wave_read"]]
+    module.write_text(module.read_text().replace("addex = 1", "added = 1"))
     whole = (payload / f"lib/python{SERIES}/modules.code").read_bytes()
     packed = copy / f"lib/python{SERIES}/modules.code"
-    paths = 20 + int.from_bytes(whole[16:20], "little") * 20
+    paths = 20 + int.from_bytes(whole[16:20], "little") * 24
     zeros = [whole[:start] + bytes(len(whole) - start) for start in (paths, first_code(whole))]
     for data in (*zeros, whole[:1000], b"", None):
         packed.unlink()

@@ -121,19 +121,24 @@ def test_folders_and_zip_files_on_the_path(built, payload, tmp_path):
     }
 
 
-USER = "import json, site; print(json.dumps([site.ENABLE_USER_SITE, site.USER_SITE]))"
+USER = """\
+import json, site
+print(json.dumps([site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE]))
+"""
 
 
-def test_who_has_no_user_site_is_not_asked_for_a_home(built, payload, tmp_path):
+def test_user_folders_are_looked_up_where_they_are_asked_for(built, payload, tmp_path):
     """Where HOME is not set, as in a farm's service, it may be a question to a directory server."""
     python = payload / "bin/python3"
-    assert json.loads(built.run(python, "-I", "-c", USER).stdout) == [False, None]
     there = json.loads(built.run(python, "-c", USER, HOME=str(tmp_path)).stdout)
-    assert there[0] is True
-    assert there[1].startswith(f"{tmp_path}/.local/lib/python")
-    # Who asks all the same is told.
-    asked = "import site; print(site.getusersitepackages())"
-    assert built.run(python, "-I", "-c", asked, HOME=str(tmp_path)).stdout.strip() == there[1]
+    site = f"{tmp_path}/.local/lib/python{PYTHON_SERIES[0]}.{PYTHON_SERIES[1]}/site-packages"
+    assert there == [True, f"{tmp_path}/.local", site]
+    assert json.loads(built.run(python, "-I", "-c", USER, HOME=str(tmp_path)).stdout) == [
+        False,
+        *there[1:],
+    ]
+    homeless = subprocess.run([python, "-I", "-c", USER], env={}, capture_output=True, check=True)
+    assert all(isinstance(place, str) for place in json.loads(homeless.stdout)[1:])
     if shutil.which("strace"):
         traced = filecalls.trace((python, "-I", "-c", "pass"), env={}, cwd=Path("/"))
         assert not [call.path for call in traced.calls if call.path == "/etc/passwd"]

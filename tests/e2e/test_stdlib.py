@@ -42,7 +42,6 @@ print(json.dumps({name: sorted(set(values)) for name, values in found.items()}))
 
 TESTS = "only the tests of CPython use it; rezbuild check compiles it for them"
 DEBIAN = "a patch of Debian's"
-BLUETOOTH = "needs the headers of BlueZ; a workstation's Python drives no Bluetooth device"
 BERKELEY = "Berkeley DB is AGPL; dbm.ndbm is built on gdbm"
 # What the reference has and a payload has not, on purpose.
 LESS = {
@@ -61,21 +60,7 @@ LESS = {
         "xxlimited": TESTS,
         "xxlimited_35": TESTS,
     },
-    "_socket": {
-        "AF_BLUETOOTH": BLUETOOTH,
-        "BDADDR_ANY": BLUETOOTH,
-        "BDADDR_LOCAL": BLUETOOTH,
-        "BTPROTO_HCI": BLUETOOTH,
-        "BTPROTO_L2CAP": BLUETOOTH,
-        "BTPROTO_RFCOMM": BLUETOOTH,
-        "BTPROTO_SCO": BLUETOOTH,
-        "HCI_DATA_DIR": BLUETOOTH,
-        "HCI_FILTER": BLUETOOTH,
-        "HCI_TIME_STAMP": BLUETOOTH,
-        "SOL_HCI": BLUETOOTH,
-    },
     "pyconfig.h": {
-        "HAVE_BLUETOOTH_BLUETOOTH_H=1": BLUETOOTH,
         "HAVE_BZLIB_H=1": "configure looks for it where pkg-config knows no bzip2",
         "HAVE_DB_H=1": BERKELEY,
         "HAVE_LIBDB=1": BERKELEY,

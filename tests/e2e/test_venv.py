@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moving import RESOLVER, variant
+from moving import PYTHON_SERIES, RESOLVER, variant
 from studio import Studio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("original_gone")]
@@ -374,6 +374,33 @@ def test_pip_refuses_those_who_may_not_write_as_well(bench):
         check=False,
     )
     refuses(done)
+
+
+def test_pip_reports_what_it_would_install(bench, wheel):
+    """A dry run installs nothing, so nothing forbids it."""
+    if PYTHON_SERIES < (3, 11):
+        pytest.skip("pip before 22.2 has no dry run")
+    report = bench.folder / "report.json"
+    options = ("--dry-run", "--ignore-installed", "--no-index", "--report", report)
+    bench.run(bench.python, "-m", "pip", "install", *options, wheel)
+    (found,) = json.loads(report.read_text())["install"]
+    assert found["metadata"]["name"] == "greeting"
+    assert list(bench.root.glob("lib/python3*/site-packages/greeting*")) == []
+
+
+def test_setup_py_installs_below_another_prefix(bench):
+    """As build systems of studios do; from 3.12 on the payload has no setuptools."""
+    if bench.run(bench.python, "-c", "import setuptools", ok=False).returncode:
+        pytest.skip("there is no setuptools here")
+    folder, elsewhere = bench.folder / "elsewhere", bench.folder / "prefix"
+    folder.mkdir()
+    (folder / "there.py").write_text("x = 1\n")
+    setup = "from setuptools import setup\nsetup(name='there', version='1', py_modules=['there'])\n"
+    (folder / "setup.py").write_text(setup)
+    options = ("--single-version-externally-managed", f"--record={folder}/files")
+    argv = (bench.python, "-W", "ignore", "setup.py", "install", f"--prefix={elsewhere}", *options)
+    bench.studio.run(*argv, cwd=folder)
+    assert list(elsewhere.glob("lib/python3*/site-packages/there.py"))
 
 
 def test_pip_installs_where_rez_pip_wants_it(bench, wheel):

@@ -260,19 +260,79 @@ def test_frozen_modules_of_libpython_are_bytes_of_marshal(
     assert ("uint32_t _Py_next_func_version = 1;" in text) is defines_version
 
 
+CONFIG_C = """\
+extern PyObject* PyInit_posix(void);
+extern PyObject* PyInit__ssl(void);
+struct _inittab _PyImport_Inittab[] = {
+    {"posix", PyInit_posix},
+    {"_ssl", PyInit__ssl},
+    {"gc", PyInit_gc},
+    {0, 0}
+};
+"""
+
+
+def test_modules_of_a_stock_builds_files_are_not_built_in(inside, tmp_path):
+    """sys.builtin_module_names is made of the first table; finders ask it before sys.path."""
+    config = tmp_path / "config.c"
+    config.write_text(CONFIG_C)
+    (tmp_path / "Setup.bootstrap").write_text("# comment\n\nposix posixmodule.c\n")
+    names = inside._extensions(tmp_path, "MODBUILT_NAMES=posix  _ssl\nOTHER=x\n")
+    assert names == ["_ssl"]
+    inside._list_apart(config, names)
+    builtin, _, apart = config.read_text().partition("_PyImport_ModulesInside")
+    assert "PyInit_posix}" in builtin
+    assert "PyInit__ssl}" not in builtin
+    assert '    {"_ssl", PyInit__ssl},\n    {0, 0}\n' in apart
+    with pytest.raises(BuildError, match="no row for _ssl"):
+        inside._list_apart(config, names * 2)
+
+
+PARSER = """\
+import os, re
+_variable_rx = r"([a-zA-Z][a-zA-Z0-9_]+)\\s*=\\s*(.*)"
+def parse_makefile(fn):
+    found = {}
+    with open(fn) as stream:
+        lines = stream.readlines()
+    for line in lines:
+        m = re.match(_variable_rx, line)
+        if m:
+            found[m[1]] = m[2]
+    return found
+"""
+
+
+def test_parser_reads_the_place_of_the_makefile_as_make_does(installed, tmp_path):
+    path = tmp_path / "parser.py"
+    assert not installed.parser(path)
+    path.write_text(PARSER)
+    assert installed.parser(path)
+    makefile = tmp_path / "pre fix/lib/python3.11/config/Makefile"
+    makefile.parent.mkdir(parents=True)
+    makefile.write_text(f"{installed.PREFIX}\nLIBDIR=\t$(prefix)/lib\nall:\n\t@echo $(LIBDIR)\n")
+    namespace = {}
+    exec(path.read_text(), namespace)
+    assert namespace["parse_makefile"](str(makefile))["prefix"] == str(tmp_path / "pre fix")
+    shutil.move(tmp_path / "pre fix", tmp_path / "moved")
+    made = ["make", "-s", "-f", tmp_path / "moved/lib/python3.11/config/Makefile"]
+    out = subprocess.run(made, capture_output=True, text=True, check=True).stdout
+    assert out == f"{tmp_path}/moved/lib\n"
+
+
 def test_the_paths_of_a_table_are_together():
     """A search reads them alone; modules_code.c keeps what stands before the first code."""
     freeze = loading.load(FOLDER, "freeze.py")
-    items = [("b/c.py", b"second", 6, 20), ("a.py", b"first", 5, 10)]
+    items = [("b/c.py", b"second", 6, 20, 200), ("a.py", b"first", 5, 10, 100)]
     table = freeze.table(items, b"marked 8", 7)
-    rows = 20 + 2 * 20
+    rows = 20 + 2 * 24
     paths = b"a.py\0b/c.py\0"
     codes = rows + len(paths)
     assert table == (
         b"marked 8"
         + freeze.numbers(len(table), 7, 2)
-        + freeze.numbers(rows, codes, 5, 5, 10)
-        + freeze.numbers(rows + 5, codes + 5, 6, 6, 20)
+        + freeze.numbers(rows, codes, 5, 5, 10, 100)
+        + freeze.numbers(rows + 5, codes + 5, 6, 6, 20, 200)
         + paths
         + b"firstsecond"
     )
