@@ -1,0 +1,31 @@
+"""Writes docs/differences.md from intended.toml."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from comparing import intended
+
+PAGE = Path(__file__).parents[3] / "docs/differences.md"
+HEAD = """\
+# Differences from stock CPython
+
+This page is generated from `tests/e2e/fidelity/intended.toml`; do not edit it.
+
+The tests build CPython from the same archive, without our patches and on the same libraries, and
+ask both the same questions. Every answer is the same, but for what these {} entries allow.
+"""
+
+
+def page() -> str:
+    """The text of the page."""
+    entries = intended()
+    sections = [f"## {entry.title}\n\n{entry.reason.strip()}\n" for entry in entries]
+    return "\n".join([HEAD.format(len(entries)), *sections])
+
+
+if __name__ == "__main__":
+    if sys.argv[1:]:
+        sys.exit("page.py takes no arguments")
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,91 @@
+"""How modules are found and loaded: the user's before the library's, and by whose loaders."""
+
+import importlib
+import importlib.util
+import json
+import os
+import sys
+import textwrap
+import traceback
+from importlib.machinery import (
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    PathFinder,
+    SourceFileLoader,
+)
+
+LIBRARY = os.path.dirname(os.__file__)
+found = {}
+
+
+def outcome(do):
+    try:
+        value = do()
+        return (
+            value
+            if value is None or isinstance(value, (bool, int, str, list))
+            else repr(type(value))
+        )
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+class Mine(SourceFileLoader):
+    pass
+
+
+def described(spec):
+    return spec and [type(spec.loader).__name__, spec.origin, spec.submodule_search_locations]
+
+
+NAMES = ("shlex", "email", "resource", "_ssl", "os", "sys", "itertools", "wave", "missing")
+default = sys.path_hooks[1](LIBRARY)
+found["default finder"] = {name: described(default.find_spec(name)) for name in NAMES}
+found["default finder, its attributes"] = sorted(vars(default))
+dynamic = sys.path_hooks[1](os.path.join(LIBRARY, "lib-dynload"))
+found["dynamic finder"] = {name: described(dynamic.find_spec(name)) for name in NAMES}
+extensions = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES))
+found["finder of extensions"] = {name: described(extensions.find_spec(name)) for name in NAMES}
+mine = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Mine, SOURCE_SUFFIXES))
+found["finder with a loader"] = {name: described(mine.find_spec(name)) for name in NAMES}
+packages = FileFinder(os.path.join(LIBRARY, "email"), (SourceFileLoader, SOURCE_SUFFIXES))
+found["finder in a package"] = described(packages.find_spec("email.message"))
+found["path finder"] = {name: described(PathFinder.find_spec(name)) for name in NAMES}
+found["specs"] = {name: described(importlib.util.find_spec(name)) for name in NAMES}
+found["in a package"] = described(importlib.util.find_spec("json.decoder"))
+hook = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (Mine, [".py"]))
+sys.path_hooks.insert(0, hook)
+sys.path_importer_cache.clear()
+for name in ("shlex", "wave"):
+    sys.modules.pop(name, None)
+    found[f"loader of {name}"] = type(importlib.import_module(name).__loader__).__name__
+sys.path_hooks.remove(hook)
+sys.path_importer_cache.clear()
+importlib.invalidate_caches()
+found["get_code"] = outcome(lambda: textwrap.__loader__.get_code("other"))
+found["get_data"] = outcome(lambda: len(textwrap.__loader__.get_data(textwrap.__file__)))
+found["get_source"] = outcome(lambda: len(textwrap.__loader__.get_source("textwrap")))
+found["is_package"] = outcome(lambda: textwrap.__loader__.is_package("textwrap"))
+found["get_filename"] = outcome(lambda: textwrap.__loader__.get_filename("other"))
+found["loader"] = sorted(vars(textwrap.__loader__))
+found["loader's class"] = [c.__qualname__ for c in type(textwrap.__loader__).__mro__]
+found["classes"] = {
+    c.__name__: sorted(vars(c)) for c in (SourceFileLoader, FileFinder, ExtensionFileLoader)
+}
+found["reloaded"] = importlib.reload(textwrap) is textwrap
+for name in ("string\0", "json.\0", "half \ud800", "caf\u00e9", ""):
+    found[f"import of {name!a}"] = outcome(lambda name=name: importlib.import_module(name))
+try:
+    json.loads("x")
+except ValueError:
+    found["traceback"] = traceback.format_exc()
+
+
+def builtin(name):
+    return outcome(lambda: described(importlib.machinery.BuiltinImporter.find_spec(name)))
+
+
+found["builtin importer"] = {name: builtin(name) for name in NAMES}
+print(json.dumps(found))

@@ -1,0 +1,100 @@
+"""Builds the stock CPython: upstream's archive, configure's defaults, none of our patches.
+
+It has the same libraries as the payload, copied into a folder beside it, so what differs is
+CPython's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from studio import OWN, ROOT
+
+from rezbuild import catalogue, unpack
+from rezbuild.fetch import Fetcher
+from rezbuild.settings import Settings
+
+RECIPE = ROOT / "packages/python"
+OPTIONS = (
+    "--enable-shared",
+    "--with-ensurepip=install",
+    # What the payload has as well, and configure's defaults are not.
+    "--enable-loadable-sqlite-extensions",
+    "--with-dbmliborder=gdbm",
+    "--with-system-expat",
+    "--with-system-libmpdec",
+)
+
+
+def build(version: str, dependencies: Iterable[Path]) -> Path:
+    """The prefix of a stock build on these libraries, from the cache or built into it."""
+    roots = sorted(dependencies)
+    settings = Settings.read()
+    release = catalogue.load(RECIPE).release(version)
+    fetched = Fetcher(settings).fetch(release)
+    key = _key(fetched.path, roots)
+    prefix = settings.cache / "stock" / f"python-{version}-{key}"
+    if not (prefix / "complete").is_file():
+        shutil.rmtree(prefix, ignore_errors=True)
+        prefix.mkdir(parents=True)
+        with tempfile.TemporaryDirectory(prefix="stock-") as work:
+            source = unpack.unpack(fetched.path, Path(work, "source"))
+            _build(source, prefix, _libraries(prefix / "deps", roots))
+        (prefix / "complete").touch()
+    return prefix
+
+
+def _key(archive: Path, roots: list[Path]) -> str:
+    """What the build reads: the archive, this file, the libraries and the compiler."""
+    key = hashlib.sha256(archive.read_bytes() + Path(__file__).read_bytes())
+    key.update((RECIPE / "bluetooth.h").read_bytes())
+    for root in roots:
+        # Which file has which content.
+        key.update((root / "rezbuild-files.json").read_bytes())
+    key.update(subprocess.run(["gcc", "--version"], capture_output=True, check=True).stdout)
+    return key.hexdigest()[:16]
+
+
+def _libraries(folder: Path, roots: list[Path]) -> Path:
+    for root in roots:
+        shutil.copytree(root, folder, symlinks=True, dirs_exist_ok=True)
+    headers = folder / "include/bluetooth"
+    headers.mkdir()
+    for name in ("bluetooth", "hci", "l2cap", "rfcomm", "sco"):
+        shutil.copyfile(RECIPE / "bluetooth.h", headers / f"{name}.h")
+    return folder
+
+
+def _build(source: Path, prefix: Path, libraries: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    env |= {
+        "CC": "ccache gcc" if shutil.which("ccache") else "gcc",
+        "CPPFLAGS": f"-I{libraries}/include -I{libraries}/include/uuid",
+        "LDFLAGS": f"-L{libraries}/lib -Wl,-rpath,{prefix}/lib -Wl,-rpath,{libraries}/lib",
+        "PKG_CONFIG_PATH": f"{libraries}/lib/pkgconfig",
+    }
+    commands = (
+        ["./configure", f"--prefix={prefix}", f"--with-openssl={libraries}", *OPTIONS],
+        ["make", f"-j{os.cpu_count()}"],
+        ["make", "install"],
+    )
+    for command in commands:
+        done = subprocess.run(
+            command,
+            cwd=source,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.fail(f"{command} of the stock CPython failed:\n{done.stdout[-4000:]}")

@@ -1,0 +1,55 @@
+"""A program that embeds the payload's libpython behaves as with the stock one."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from comparing import compare, intended, named, unexpected
+from moving import PYTHON_SERIES
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(PYTHON_SERIES < (3, 11), reason="the program uses the interface of 3.11"),
+]
+SOURCE = Path(__file__).parent / "embedding.c"
+SERIES = "{}.{}".format(*PYTHON_SERIES)
+WAYS = (
+    "plain",
+    "repeated",
+    "subinterpreter",
+    "isolated",
+    "program name",
+    "paths",
+    "no site",
+    "config",
+)
+CODE = """\
+import sys, _csv, ssl, sqlite3, argparse, wave, textwrap
+print(sys.prefix, sys.exec_prefix, sys.base_prefix)
+print(sys.path)
+print(type(argparse.__loader__).__name__, argparse.__file__, wave.__file__)
+print(_csv.__file__, type(_csv.__loader__).__name__, ssl.OPENSSL_VERSION)
+print(sys.flags, sys.argv, sys.orig_argv, sys.builtin_module_names)
+"""
+
+
+def run(prefix: Path, folder: Path, way: str) -> dict[str, list[str]]:
+    program = folder / "program"
+    argv = ["cc", SOURCE, f"-I{prefix}/include/python{SERIES}", f"-L{prefix}/lib", "-o", program]
+    subprocess.run([*argv, f"-lpython{SERIES}", f"-Wl,-rpath,{prefix}/lib"], check=True)
+    # Without a Python on PATH, the stock library finds its prefix by that of configure.
+    env = {"PATH": "/nowhere", "HOME": str(folder), "LIBRARY": f"{prefix}/lib/python{SERIES}"}
+    done = subprocess.run(
+        [program, way, CODE], env=env, cwd=folder, capture_output=True, text=True, check=False
+    )
+    text = named(f"{done.returncode}\n{done.stdout}{done.stderr}", prefix)
+    return {"said": text.splitlines()}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_embedding_program_says_the_same(stock, payload, tmp_path, way):
+    answers = [run(prefix, tmp_path, way) for prefix in (stock, payload)]
+    found = unexpected(compare(f"embedding {way}", *answers), intended())
+    assert not found, "\n".join(map(str, found))

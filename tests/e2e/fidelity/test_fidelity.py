@@ -1,0 +1,61 @@
+"""No program can tell the moved payload from a stock build of the same archive.
+
+Each probe runs in both. What differs belongs to an entry of intended.toml, with its reason.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from comparing import ask, compare, intended, unexpected
+
+pytestmark = pytest.mark.e2e
+PROBES = Path(__file__).parent / "probes"
+# By the name of a probe: options and environments that it is run with.
+RUNS: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
+    "modules": [((), {})],
+    "configuration": [((), {})],
+    "imports": [((), {}), (("-O",), {}), (("-X", "frozen_modules=off"), {})],
+    "system": [
+        ((), {}),
+        (("-I",), {}),
+        (("-S",), {}),
+        (("-s",), {}),
+        (("-E",), {}),
+        (("-O",), {}),
+        (("-OO",), {}),
+        (("-X", "frozen_modules=off"), {}),
+        ((), {"PYTHONDONTWRITEBYTECODE": "1"}),
+        ((), {"PYTHONSAFEPATH": "1"}),
+        ((), {"PYTHONPYCACHEPREFIX": "/nowhere"}),
+    ],
+}
+CASES = [(name, *run) for name, runs in RUNS.items() for run in runs]
+# Each entry of intended.toml that a test of this run has needed.
+ENTRIES = intended()
+DONE: set[str] = set()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "env"),
+    CASES,
+    ids=[f"{name}{''.join(options)}{''.join(env)}" for name, options, env in CASES],
+)
+def test_probe_answers_as_in_the_stock_build(stock, payload, tmp_path, name, options, env):
+    """One difference is one leaf of the probe's answer."""
+    probe = tmp_path / f"{name}.py"
+    shutil.copyfile(PROBES / probe.name, probe)
+    env = {"HOME": str(tmp_path), **env}
+    answers = [ask(prefix, probe, *options, cwd=tmp_path, env=env) for prefix in (stock, payload)]
+    found = unexpected(compare(name, *answers), ENTRIES)
+    DONE.add(name)
+    assert not found, f"{len(found)} differences:\n" + "\n".join(map(str, found[:40]))
+
+
+def test_each_intended_difference_is_still_there():
+    """An entry that nothing needs any more is deleted."""
+    if not set(RUNS) <= DONE:
+        pytest.skip("this needs the answers of all probes")
+    assert [entry.id for entry in ENTRIES if not entry.used] == []
