@@ -81,8 +81,13 @@ SHAREDMODS += $(FILES_INSIDE)
 $(FILES_INSIDE): Modules/inside.so
 \tcp Modules/inside.so $@
 Modules/inside.so: libpython$(LDVERSION).so
-\t$(BLDSHARED) -nostdlib -Wl,-z,noseparate-code -Wl,--no-as-needed -o $@ -L. -lpython$(LDVERSION)
+\t$(BLDSHARED) -nostdlib {options} -o $@ -L. -lpython$(LDVERSION)
 """
+# As small as they get: one page, and a DT_RPATH that patchelf need not make room for.
+SMALL = (
+    "-s -Wl,--build-id=none,-z,noseparate-code,--no-as-needed"
+    ",--disable-new-dtags,-rpath,'$$ORIGIN/../..'"
+)
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
 # To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
 # a shared library each pointer has to be relocated, takes 24 bytes more, and a start as much time.
@@ -165,6 +170,7 @@ def configured(b):
     text = text.replace("\nMODSHARED_NAMES=", f"\nMODSHARED_NAMES= {' '.join(extensions)} ", 1)
     text += RULES_FILES.format(
         files=" ".join(f"Modules/{name}$(EXT_SUFFIX)" for name in extensions),
+        options=SMALL,
         target="oldsharedmods" if b.series < (3, 12) else "sharedmods",
     )
     if b.series < (3, 13):
@@ -175,8 +181,10 @@ def configured(b):
 
 def _extensions(modules, makefile):
     """The modules that a stock build has in files; what a start needs is part of any CPython."""
-    bootstrap = (modules / "Setup.bootstrap").read_text().splitlines()
-    built_in = {line.split()[0] for line in bootstrap if line.strip()}
+    built_in = set()
+    for file in ("Setup", "Setup.bootstrap"):
+        lines = (modules / file).read_text().splitlines()
+        built_in |= {line.split()[0] for line in lines if line.strip()}
     made = re.search(r"(?m)^MODBUILT_NAMES=(.*)", makefile)[1].split()
     return [name for name in made if name not in built_in and name not in FILES]
 

@@ -31,7 +31,10 @@ class Difference:
     ours: Any
 
     def __str__(self) -> str:
-        return f"{self.address}\n    stock: {self.stock!r:.300}\n    ours:  {self.ours!r:.300}"
+        left, right = self.stock, self.ours
+        if isinstance(left, list) and isinstance(right, list):
+            left, right = ([v for v in a if v not in b] for a, b in ((left, right), (right, left)))
+        return f"{self.address}\n    stock: {left!r:.500}\n    ours:  {right!r:.500}"
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,19 @@ def intended(path: Path = INTENDED) -> list[Intended]:
 def ask(
     prefix: Path, probe: Path | str, *options: str, cwd: Path, env: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What the interpreter below ``prefix`` answers to a script or code; <prefix> is its place."""
+    """What the interpreter below ``prefix`` answers to a script or code; <prefix> is its place.
+
+    Raises:
+        AssertionError: The probe itself failed.
+    """
     script = [str(probe)] if isinstance(probe, Path) else ["-c", probe]
     argv = [str(prefix / "bin/python3"), *options, *script]
     done = subprocess.run(
         argv, cwd=cwd, env=dict(env), capture_output=True, text=True, check=False, timeout=600
     )
     if done.returncode:
-        return {"exit code": done.returncode, "error": named(done.stderr, prefix)}
+        message = f"{argv} ended with {done.returncode}:\n{done.stderr}"
+        raise AssertionError(message)
     answer: dict[str, Any] = json.loads(named(done.stdout, prefix))
     return answer
 
@@ -106,12 +114,12 @@ def unexpected(differences: list[Difference], entries: list[Intended]) -> list[D
 
 
 def main(stock: str, ours: str, *names: str) -> None:
-    """Print all differences, for whoever works on a probe: comparing.py STOCK OURS PROBE ..."""
+    """Print what is not intended, for whoever works on a probe: comparing.py STOCK OURS PROBE ..."""
     for name in names:
         probe = HERE / "probes" / f"{name}.py"
         env = {"HOME": "/tmp"}
         answers = [ask(Path(p), probe, "-B", cwd=Path("/"), env=env) for p in (stock, ours)]
-        for difference in compare(name, *answers):
+        for difference in unexpected(compare(name, *answers), intended()):
             print(difference)
 
 

@@ -76,7 +76,7 @@ def _build(source: Path, prefix: Path, libraries: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
     env |= {
         "CC": "ccache gcc" if shutil.which("ccache") else "gcc",
-        "CPPFLAGS": f"-I{libraries}/include -I{libraries}/include/uuid",
+        "CPPFLAGS": " ".join(f"-I{libraries}/include/{part}" for part in ("", "uuid", "ncursesw")),
         "LDFLAGS": f"-L{libraries}/lib -Wl,-rpath,{prefix}/lib -Wl,-rpath,{libraries}/lib",
         "PKG_CONFIG_PATH": f"{libraries}/lib/pkgconfig",
     }

@@ -17,6 +17,9 @@ PROBES = Path(__file__).parent / "probes"
 RUNS: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "modules": [((), {})],
     "configuration": [((), {})],
+    "events": [((), {}), (("-I",), {})],
+    "mains": [((), {})],
+    "venvs": [((), {})],
     "imports": [((), {}), (("-O",), {}), (("-X", "frozen_modules=off"), {})],
     "system": [
         ((), {}),

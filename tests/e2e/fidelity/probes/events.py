@@ -1,6 +1,8 @@
 """What a program can watch: audit events, warnings, pickles, signals, limits and threads."""
 
+import contextlib
 import ctypes
+import importlib
 import json
 import os
 import pickle
@@ -30,8 +32,10 @@ sys.stderr.flush()
 
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    import imp  # noqa: F401
-
+    # Deprecated in its series; gone in 3.12 and 3.13.
+    for name in ("imp", "pipes", "sre_compile"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
     found["warnings"] = [[str(w.message), w.category.__name__, w.filename] for w in caught]
 
 values = [shlex.shlex, csv.QUOTE_ALL, {"a": [1, 2.5, None]}, os.path.join, csv.Dialect, len]

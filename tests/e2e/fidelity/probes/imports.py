@@ -5,8 +5,10 @@ import importlib.util
 import json
 import os
 import sys
+import tempfile
 import textwrap
 import traceback
+import zipfile
 from importlib.machinery import (
     EXTENSION_SUFFIXES,
     SOURCE_SUFFIXES,
@@ -48,8 +50,8 @@ dynamic = sys.path_hooks[1](os.path.join(LIBRARY, "lib-dynload"))
 found["dynamic finder"] = {name: described(dynamic.find_spec(name)) for name in NAMES}
 extensions = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES))
 found["finder of extensions"] = {name: described(extensions.find_spec(name)) for name in NAMES}
-mine = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Mine, SOURCE_SUFFIXES))
-found["finder with a loader"] = {name: described(mine.find_spec(name)) for name in NAMES}
+finder = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Mine, SOURCE_SUFFIXES))
+found["finder with a loader"] = {name: described(finder.find_spec(name)) for name in NAMES}
 packages = FileFinder(os.path.join(LIBRARY, "email"), (SourceFileLoader, SOURCE_SUFFIXES))
 found["finder in a package"] = described(packages.find_spec("email.message"))
 found["path finder"] = {name: described(PathFinder.find_spec(name)) for name in NAMES}
@@ -81,6 +83,47 @@ try:
     json.loads("x")
 except ValueError:
     found["traceback"] = traceback.format_exc()
+
+
+def put(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as stream:
+        stream.write(text)
+
+
+def mine(name):
+    """Whether the user's own module is what an import gets."""
+    for known in [known for known in sys.modules if known.partition(".")[0] == name]:
+        del sys.modules[known]
+    importlib.invalidate_caches()
+    return outcome(lambda: getattr(importlib.import_module(name), "mine", False))
+
+
+# The user's own modules under names of the library: in a folder, a package, a zip file, and as a
+# folder without __init__.py, which is no package while the library has one.
+OWN = ("shlex", "wave", "resource", "_bisect", "json", "audioop")
+with tempfile.TemporaryDirectory() as top:
+    for name in OWN:
+        put(f"{top}/files/{name}.py", "mine = True")
+        put(f"{top}/packages/{name}/__init__.py", "mine = True")
+        os.makedirs(f"{top}/namespaces/{name}")
+    with zipfile.ZipFile(f"{top}/first.zip", "w") as archive:
+        for name in OWN:
+            archive.writestr(f"{name}.py", "mine = True")
+    for place in ("files", "packages", "namespaces", "first.zip"):
+        sys.path.insert(0, f"{top}/{place}")
+        found[f"own modules: {place}, first"] = {name: mine(name) for name in OWN}
+        sys.path.append(sys.path.pop(0))
+        found[f"own modules: {place}, last"] = {name: mine(name) for name in OWN}
+        sys.path.pop()
+    # Written after the folder was looked at.
+    sys.path.insert(0, f"{top}/late")
+    os.makedirs(sys.path[0])
+    late = [mine("shlex"), mine("resource")]
+    put(f"{top}/late/shlex.py", "mine = True")
+    put(f"{top}/late/resource.py", "mine = True")
+    found["own modules: written late"] = [late, mine("shlex"), mine("resource")]
+    sys.path.pop(0)
 
 
 def builtin(name):
