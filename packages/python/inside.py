@@ -84,10 +84,7 @@ Modules/inside.so: libpython$(LDVERSION).so
 \t$(BLDSHARED) -nostdlib {options} -o $@ -L. -lpython$(LDVERSION)
 """
 # As small as they get: one page, and a DT_RPATH that patchelf need not make room for.
-SMALL = (
-    "-s -Wl,--build-id=none,-z,noseparate-code,--no-as-needed"
-    ",--disable-new-dtags,-rpath,'$$ORIGIN/../..'"
-)
+SMALL = "-s -Wl,-z,noseparate-code,--no-as-needed,--disable-new-dtags,-rpath,'$$ORIGIN/../..'"
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
 # To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
 # a shared library each pointer has to be relocated, takes 24 bytes more, and a start as much time.
@@ -185,8 +182,12 @@ def _extensions(modules, makefile):
     for file in ("Setup", "Setup.bootstrap"):
         lines = (modules / file).read_text().splitlines()
         built_in |= {line.split()[0] for line in lines if line.strip()}
-    made = re.search(r"(?m)^MODBUILT_NAMES=(.*)", makefile)[1].split()
-    return [name for name in made if name not in built_in and name not in FILES]
+    # From 3.12 on the first list names the modules of the second as well.
+    made, shared = (
+        re.search(rf"(?m)^{names}=(.*)", makefile)[1].split()
+        for names in ("MODBUILT_NAMES", "MODSHARED_NAMES")
+    )
+    return [name for name in made if name not in built_in and name not in shared]
 
 
 def _list_apart(config, extensions):

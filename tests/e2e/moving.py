@@ -144,6 +144,21 @@ def check(seen: dict, root: Path, **versions: str) -> None:
         assert soname in allowed, f"{name} ({soname}) is neither ours nor glibc's"
 
 
+def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
+    """The root of a copy by rez-cp that says the right versions while the original is gone."""
+    folder.mkdir()
+    version = versions.get("python", PYTHON)
+    repository = folder / "a repository"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("cp", "--dest-path", repository, f"python-{version}")
+    root = variant(repository, "python", version)
+    with gone(studio.local):
+        check(probe(studio, repository), root, **versions)
+        studio.rezbuild("audit", root)
+    return root
+
+
 def snapshot(root: Path) -> dict[str, tuple[int, int]]:
     facts = {path: path.lstat() for path in root.rglob("*")}
     return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in facts.items()}

@@ -29,7 +29,8 @@ class Studio:
         self.released = folder / "released"
         self.released.mkdir(parents=True, exist_ok=True)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
-        self.env |= {k: v for k, v in os.environ.items() if k.startswith("REZBUILD_CACHE")}
+        kept = ("REZBUILD_CACHE", "REZBUILD_CCACHE")
+        self.env |= {k: v for k, v in os.environ.items() if k.startswith(kept)}
         self.env |= {
             "REZ_CONFIG_FILE": str(ROOT / "rezconfig.py"),
             "REZ_DISABLE_HOME_CONFIG": "1",

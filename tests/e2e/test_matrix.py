@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from moving import PROBE, PYTHON, check, gone, host_family, probe, variant
+from moving import PROBE, PYTHON, check, gone, host_family, move_and_check, variant
 from studio import ROOT, Studio
 from test_budget import MOST
+from test_inside import BY_PATH
 
 from rezbuild import elf, toolchain
 from rezbuild.bench.counts import size
@@ -61,7 +62,10 @@ SAME = (
     "venv",
     "stdlib",
     "strace",
+    "budget",
 )
+# The folders beside these files.
+FOLDERS = ("fidelity",)
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -77,6 +81,7 @@ def test_a_chain_builds_and_moves(studio, scratch, chain):
 def test_the_same_tests_pass(studio, request_):
     """In a process of its own: which chain is under test is known when the tests are read."""
     files = [ROOT / f"tests/e2e/test_{name}.py" for name in SAME]
+    files += [ROOT / "tests/e2e" / name for name in FOLDERS]
     environ = {"REZBUILD_TEST_REQUEST": request_, "REZBUILD_TEST_CHAIN": str(studio.folder)}
     # By hand and with a failing build: what is said there holds for one version as for another.
     others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
@@ -117,6 +122,9 @@ def test_the_optimized_profile(studio, scratch):
     assert total <= MOST[0]
     assert number <= MOST[1]
     assert "'profile': 'optimized'" in (root.parents[1] / "package.py").read_text()
+    # A second runtime, made of the same objects with LTO, in the program's process.
+    said = studio.run(root / "bin/python3", "-c", BY_PATH).stdout
+    assert json.loads(said) == [True, True]
     # A fast build would take it away again; nobody asked for that.
     assert f"python-{PYTHON}: nothing to do" in studio.rezbuild("build", "python").stdout
 
@@ -160,17 +168,3 @@ def test_the_oldest_patchelf_that_is_accepted(studio, scratch):
             after = elf.read(path)
             assert (after.rpath, after.needed) == (before.rpath, before.needed)
     studio.run(root / "bin/python3", "-I", "-c", LOAD_ALL)
-
-
-def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
-    folder.mkdir()
-    version = versions.get("python", PYTHON)
-    repository = folder / "a repository"
-    repository.mkdir()
-    host_family(studio, repository)
-    studio.rez("cp", "--dest-path", repository, f"python-{version}")
-    root = variant(repository, "python", version)
-    with gone(studio.local):
-        check(probe(studio, repository), root, **versions)
-        studio.rezbuild("audit", root)
-    return root

@@ -114,7 +114,7 @@ def unexpected(differences: list[Difference], entries: list[Intended]) -> list[D
 
 
 def main(stock: str, ours: str, *names: str) -> None:
-    """Print what is not intended, for whoever works on a probe: comparing.py STOCK OURS PROBE ..."""
+    """Print what is not intended: comparing.py STOCK OURS PROBE ..."""
     for name in names:
         probe = HERE / "probes" / f"{name}.py"
         env = {"HOME": "/tmp"}

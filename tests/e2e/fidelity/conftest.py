@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,12 @@ def stock(built: Studio) -> Path:
     needed = [request.partition("-")[0] for request in release.requires]
     roots = [variant(built.local, name, DEFAULTS[name]) for name in needed]
     return stock_build.build(PYTHON, roots)
+
+
+@pytest.fixture
+def payload(payload: Path, scratch: Path) -> Path:
+    """A copy of the moved payload: probes without compiled code leave .pyc files in it."""
+    copy = scratch / "compared with stock"
+    if not copy.exists():
+        shutil.copytree(payload, copy, symlinks=True)
+    return copy

@@ -31,6 +31,12 @@ OPTIONS = (
     "--with-system-expat",
     "--with-system-libmpdec",
 )
+# To 3.11 setup.py finds no curses where the path of libtinfo has that word in it.
+SETUP_3_11 = """\
+*shared*
+_curses _cursesmodule.c -DHAVE_NCURSESW -lncursesw
+_curses_panel _curses_panel.c -DHAVE_NCURSESW -lpanelw -lncursesw
+"""
 
 
 def build(version: str, dependencies: Iterable[Path]) -> Path:
@@ -46,6 +52,8 @@ def build(version: str, dependencies: Iterable[Path]) -> Path:
         prefix.mkdir(parents=True)
         with tempfile.TemporaryDirectory(prefix="stock-") as work:
             source = unpack.unpack(fetched.path, Path(work, "source"))
+            if (source / "setup.py").exists():
+                (source / "Modules/Setup.local").write_text(SETUP_3_11)
             _build(source, prefix, _libraries(prefix / "deps", roots))
         (prefix / "complete").touch()
     return prefix

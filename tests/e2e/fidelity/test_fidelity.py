@@ -61,4 +61,4 @@ def test_each_intended_difference_is_still_there():
     """An entry that nothing needs any more is deleted."""
     if not set(RUNS) <= DONE:
         pytest.skip("this needs the answers of all probes")
-    assert [entry.id for entry in ENTRIES if not entry.used] == []
+    assert [entry.id for entry in ENTRIES if entry.addresses and not entry.used] == []

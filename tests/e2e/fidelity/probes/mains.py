@@ -25,7 +25,8 @@ def run(job):
     done = subprocess.run(
         argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=99
     )
-    lines = [VARYING.sub("*", line) for line in (done.stdout + done.stderr).splitlines()]
+    said = (done.stdout + done.stderr).replace(sys.prefix, "<prefix>")
+    lines = [VARYING.sub("*", line) for line in said.splitlines()]
     return [done.returncode, *lines]
 
 

@@ -1,0 +1,62 @@
+"""CPython's own tests fail in the payload where they fail in the stock build, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stock as stock_build
+
+from rezbuild.loading import load
+
+pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
+regrtest: Any = load(stock_build.RECIPE, "check_regrtest.py")
+# It waits for ever in some virtual machines; known-failures.toml has the reason.
+LEFT_OUT = ("-i", "*ThreadedVSOCKSocketStreamTest*")
+
+
+def bad(log: Path, xml: Path) -> set[str]:
+    """The tests, or files of tests, that did not pass in a run."""
+    results = regrtest.read(log.read_text(errors="replace"), xml)
+    files = {name for name, state in results.files.items() if state not in ("passed", "skipped")}
+    return set(results.failures) | files
+
+
+def run(prefix: Path, folder: Path, jobs: int, files: Iterable[str] = ()) -> set[str]:
+    """What does not pass in the stock build; all files by default."""
+    folder.mkdir()
+    log, xml = folder / "log", folder / "xml"
+    python = str(prefix / "bin/python3")
+    words = ["-m", "test", f"-j{jobs}", "--timeout", "1200", "-W", "--junit-xml", str(xml)]
+    with log.open("w") as stream:
+        subprocess.run(
+            [python, "-I", "-c", regrtest.START, python, *words, *LEFT_OUT, *files],
+            cwd=folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    return bad(log, xml)
+
+
+def test_same_tests_fail_as_in_the_stock_build(built, stock, payload, tmp_path):
+    """Half an hour; what fails on one side only is run once more on that side, alone."""
+    kept = tmp_path / "kept"
+    built.rezbuild("check", payload, "--regrtest", "--keep", kept, ok=False)
+    ours = bad(kept / "regrtest.log", kept / "regrtest.xml")
+    theirs = run(stock, tmp_path / "stock", os.cpu_count() or 1)
+    again = sorted({regrtest.file_of(name) for name in ours ^ theirs})
+    if again:
+        built.rezbuild(
+            "check", payload, "--regrtest", *again, "--keep", tmp_path / "again", ok=False
+        )
+        ours &= bad(tmp_path / "again/regrtest.log", tmp_path / "again/regrtest.xml")
+        theirs &= run(stock, tmp_path / "stock again", 1, again)
+    assert sorted(ours - theirs) == []
+    assert sorted(theirs - ours) == []

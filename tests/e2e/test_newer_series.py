@@ -1,0 +1,48 @@
+"""The other series that studios ship: it builds, moves, and is the CPython of its archive."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from moving import move_and_check
+from studio import ROOT, Studio
+
+pytestmark = pytest.mark.e2e
+VERSION = "3.13.5"
+# What depends on the series; test_matrix.py has the rest.
+FILES = ("fidelity", "test_budget.py", "test_inside.py")
+
+
+@pytest.fixture(scope="module")
+def studio(built: Studio, scratch: Path) -> Studio:
+    """The default chain, and the other Python on the same libraries.
+
+    While tests are written, the folder that REZBUILD_TEST_CHAIN names keeps it.
+    """
+    kept = os.environ.get("REZBUILD_TEST_CHAIN")
+    studio = Studio(Path(f"{kept}-{VERSION}") if kept else scratch / "newer series")
+    if not studio.local.exists():
+        shutil.copytree(built.local, studio.local, symlinks=True)
+    studio.rezbuild("build", f"python-{VERSION}")
+    return studio
+
+
+def test_newer_series_moves_and_passes_its_own_tests(studio, scratch):
+    root = move_and_check(studio, scratch / "newer series, moved", python=VERSION)
+    studio.run("sh", root / "rezbuild-test/run.sh")
+
+
+def test_newer_series_is_the_cpython_of_its_archive(studio):
+    """In a process of its own: which chain is under test is known when the tests are read."""
+    environ = {
+        "REZBUILD_TEST_REQUEST": f"python-{VERSION}",
+        "REZBUILD_TEST_CHAIN": str(studio.folder),
+    }
+    files = [ROOT / "tests/e2e" / name for name in FILES]
+    argv = (sys.executable, "-m", "pytest", "-q", "-m", "not matrix", *files)
+    done = studio.run(*argv, ok=False, **environ)
+    assert done.returncode == 0, done.stdout[-20000:]
