@@ -12,11 +12,18 @@ from rezbuild.graph import Step
 
 
 def of(steps: Iterable[Step]) -> Iterator[str]:
-    """Return a line for each version that is behind, and one for all that were never built."""
+    """Return a line for each version that is behind, and one for all that were never built.
+
+    A recipe without any record of tests keeps none: nothing is said of its versions.
+    """
     unique = {step.key: step for step in steps}
     for step in unique.values():
         yield from behind(step.recipe, step.release, step.preferred, requested=step.requested)
-    never = [" ".join(key) for key, step in unique.items() if not step.release.tested]
+    never = [
+        " ".join(key)
+        for key, step in unique.items()
+        if not step.release.tested and any(r.tested for r in step.recipe.releases.values())
+    ]
     if never:
         yield f"notice: never built by this project (docs/support-matrix.md): {', '.join(never)}"
 

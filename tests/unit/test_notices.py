@@ -62,13 +62,22 @@ def test_a_version_that_the_user_names_is_compared_with_its_series(recipes):
     assert lines(recipes, "tool-3.11.2") == ["tool 3.11.2 is 15 releases behind 3.11.17"]
 
 
-def test_versions_that_were_never_built_are_told_in_one_line(recipes):
+def without_records(recipes: Recipes, most: int) -> Recipes:
+    """The same recipes with this number of records fewer in each."""
     for name in recipes:
         path = recipes[name].folder / "sources.toml"
-        path.write_text(path.read_text("utf-8").replace(TESTED, ""), encoding="utf-8")
-    (line,) = lines(graph.recipes(recipes["tool"].folder.parent), "tool")
+        path.write_text(path.read_text("utf-8").replace(TESTED, "", most), encoding="utf-8")
+    return graph.recipes(recipes["tool"].folder.parent)
+
+
+def test_versions_that_were_never_built_are_told_in_one_line(recipes):
+    line = lines(without_records(recipes, 1), "tool-3.11.2", "lib-3.53.4")[-1]
     assert line.startswith("notice: never built by this project")
-    assert line.endswith(": lib 3.54.0, tool 3.11.17")
+    assert line.endswith(": lib 3.53.4, tool 3.11.2")
+
+
+def test_a_recipe_that_keeps_no_records_needs_no_notice(recipes):
+    assert lines(without_records(recipes, 3), "tool") == []
 
 
 @pytest.mark.parametrize(
