@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from comparing import ask, compare, intended, unexpected
+from moving import PYTHON_SERIES
 
 pytestmark = pytest.mark.e2e
 PROBES = Path(__file__).parent / "probes"
@@ -57,6 +58,7 @@ def test_probe_answers_as_in_the_stock_build(stock, payload, tmp_path, name, opt
     assert not found, f"{len(found)} differences:\n" + "\n".join(map(str, found[:40]))
 
 
+@pytest.mark.skipif(PYTHON_SERIES > (3, 11), reason="some entries are for older series alone")
 def test_each_intended_difference_is_still_there():
     """An entry that nothing needs any more is deleted."""
     if not set(RUNS) <= DONE:

@@ -8,7 +8,7 @@ import sys
 
 NAMES = """
 ast asyncio.tools base64 binhex calendar cgi code compileall cProfile dis doctest ensurepip
-filecmp fileinput ftplib gzip http.server idlelib imghdr inspect json.tool lib2to3 mailcap
+filecmp fileinput ftplib gzip http.server imghdr inspect json.tool lib2to3 mailcap
 mimetypes pdb pickle pickletools platform poplib profile pstats py_compile pyclbr pydoc quopri
 runpy sndhdr site sqlite3 symtable tabnanny tarfile timeit tokenize trace turtledemo unittest uu
 venv webbrowser xml.sax zipapp zipfile zipimport missing_module
