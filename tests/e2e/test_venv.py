@@ -237,6 +237,15 @@ def test_pip_in_a_venv(bench, shop, wheel, sdist, way):
 
 
 @each_way
+def test_python_in_a_venv_writes_nothing_into_the_payload(bench, way):
+    """A copy of the program has the modules' code inside, and compiles none of them."""
+    before = set(bench.root.rglob("*"))
+    venv = bench.venv("env", "--without-pip", *WAYS[way])
+    bench.run(venv / "bin/python", "-c", "import json, plistlib, wave")
+    assert set(bench.root.rglob("*")) == before
+
+
+@each_way
 def test_a_venv_of_a_venv(bench, way):
     first = bench.venv("first", "--without-pip", *WAYS[way])
     second = bench.venv("second", "--without-pip", *WAYS[way], python=first / "bin/python")
