@@ -303,6 +303,9 @@ def _tcl_scripts(b):
     bundled = b.payload / "deps/tcl" / b.dependency("tcl").version / "lib"
     for name, folder in (("tcl", "tcl8"), ("tcl", "tcl8.6"), ("tk", "tk8.6")):
         shutil.copytree(b.dependency(name).lib / folder, bundled / folder, ignore=left_out)
+    # Nuitka looks for these in <prefix>/lib, and else takes the host's, of another version.
+    for folder in ("tcl8.6", "tk8.6"):
+        (b.payload / "lib" / folder).symlink_to(os.path.relpath(bundled / folder, b.payload / "lib"))
 
 
 def _lib(b):
