@@ -27,7 +27,7 @@ OURS = re.compile(
     )(?![^\s'"])""",
     re.VERBOSE,
 )
-TOOLS = {"gcc-ar": "ar", "gcc-ranlib": "ranlib", "gcc-nm": "nm"}
+TOOLS = {f"{maker}-{tool}": tool for maker in ("gcc", "llvm") for tool in ("ar", "ranlib", "nm")}
 HEAD = """\
 # System configuration, computed from where this file stands.
 import os
