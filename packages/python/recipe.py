@@ -305,7 +305,9 @@ def _tcl_scripts(b):
         shutil.copytree(b.dependency(name).lib / folder, bundled / folder, ignore=left_out)
     # Nuitka looks for these in <prefix>/lib, and else takes the host's, of another version.
     for folder in ("tcl8.6", "tk8.6"):
-        (b.payload / "lib" / folder).symlink_to(os.path.relpath(bundled / folder, b.payload / "lib"))
+        (b.payload / "lib" / folder).symlink_to(
+            os.path.relpath(bundled / folder, b.payload / "lib")
+        )
 
 
 def _lib(b):
