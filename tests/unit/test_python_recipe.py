@@ -277,7 +277,9 @@ def test_modules_of_a_stock_builds_files_are_not_built_in(inside, tmp_path):
     config = tmp_path / "config.c"
     config.write_text(CONFIG_C)
     (tmp_path / "Setup.bootstrap").write_text("# comment\n\nposix posixmodule.c\n")
-    names = inside._extensions(tmp_path, "MODBUILT_NAMES=posix  _ssl\nOTHER=x\n")
+    (tmp_path / "Setup").write_text("#*shared*\n")
+    makefile = "MODBUILT_NAMES=posix  _ssl xxsubtype\nMODSHARED_NAMES=  xxsubtype\n"
+    names = inside._extensions(tmp_path, makefile)
     assert names == ["_ssl"]
     inside._list_apart(config, names)
     builtin, _, apart = config.read_text().partition("_PyImport_ModulesInside")
