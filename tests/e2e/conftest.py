@@ -65,14 +65,14 @@ def toys(studio: Studio, tmp_path: Path) -> Toys:
 def built(scratch: Path) -> Studio:
     """The chain under test, built by ``rezbuild build``.
 
-    While tests are written, REZBUILD_TEST_CHAIN names a folder to build it in and find it again.
-    REZBUILD_TEST_FARM=1: by a farm that is started for it.
+    While tests are written, REZBUILD_TEST_CHAIN names a folder to build it in and find it again,
+    and REZBUILD_CCACHE counts. REZBUILD_TEST_FARM=1: by a farm that is started for it.
     """
     studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
     with contextlib.ExitStack() as stack:
-        given = {}
+        given = {k: v for k, v in os.environ.items() if k == "REZBUILD_CCACHE"}
         if os.environ.get("REZBUILD_TEST_FARM"):
-            given = stack.enter_context(workers_of_its_own(scratch / "farm"))
+            given |= stack.enter_context(workers_of_its_own(scratch / "farm"))
         out = studio.rezbuild("build", REQUEST, **given).stdout
     assert f"ready: rez-env python=={PYTHON}" in out
     return studio

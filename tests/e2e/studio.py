@@ -29,8 +29,7 @@ class Studio:
         self.released = folder / "released"
         self.released.mkdir(parents=True, exist_ok=True)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
-        kept = ("REZBUILD_CACHE", "REZBUILD_CCACHE")
-        self.env |= {k: v for k, v in os.environ.items() if k.startswith(kept)}
+        self.env |= {k: v for k, v in os.environ.items() if k.startswith("REZBUILD_CACHE")}
         self.env |= {
             "REZ_CONFIG_FILE": str(ROOT / "rezconfig.py"),
             "REZ_DISABLE_HOME_CONFIG": "1",
