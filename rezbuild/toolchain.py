@@ -23,6 +23,9 @@ ENVIRONMENT = {"PATH": SYSTEM_PATH, "LC_ALL": "C"}
 # Full RELRO: all symbols are bound at start, then their table is read-only; no executable stack.
 # ld(1). Debian's and Red Hat's packages are linked like that.
 HARDENED = "-Wl,-z,relro,-z,now,-z,noexecstack"
+# Debian's gcc links only the libraries that are used. Clang and upstream's gcc link all that are
+# named: with them, Tk needed the host's libfreetype and libz, which it never calls.
+LINK_FLAGS = f"{HARDENED},--as-needed"
 
 # What the compiler adds against attackers; docs/hardening.md has the price of each. What gcc or a
 # distribution's gcc defaults to differs, and so would the payloads.
@@ -160,7 +163,7 @@ def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
         "CXX": toolchain.cxx,
         # Recipes add how to optimize.
         "CFLAGS": " ".join(protection(toolchain)),
-        "LDFLAGS": HARDENED,
+        "LDFLAGS": LINK_FLAGS,
         "SOURCE_DATE_EPOCH": str(epoch),
     }
 

@@ -105,8 +105,8 @@ def misfits(inputs: Mapping[str, Any], machine: str, glibc: str) -> Iterator[str
         yield f"its glibc is {inputs.get('glibc')}, not {glibc}"
     told = inputs.get("environment")
     told = told if isinstance(told, dict) else {}
-    if told.get("LDFLAGS") != toolchain.HARDENED:
-        yield f"its LDFLAGS are {told.get('LDFLAGS')}, not {toolchain.HARDENED}"
+    if told.get("LDFLAGS") != toolchain.LINK_FLAGS:
+        yield f"its LDFLAGS are {told.get('LDFLAGS')}, not {toolchain.LINK_FLAGS}"
     other = [flag for flag in str(told.get("CFLAGS")).split() if flag not in toolchain.PROTECTED]
     if other:
         yield f"its CFLAGS have {' '.join(other)}"

@@ -115,7 +115,7 @@ def test_plain_data_is_still_read():
 MINE = {
     "machine": "x86_64-linux-gnu",
     "glibc": "2.36",
-    "environment": {"LDFLAGS": toolchain.HARDENED, "CFLAGS": " ".join(toolchain.PROTECTED)},
+    "environment": {"LDFLAGS": toolchain.LINK_FLAGS, "CFLAGS": " ".join(toolchain.PROTECTED)},
 }
 
 

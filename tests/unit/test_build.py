@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import MAIN
 from host_tools import command_lines
 
-from rezbuild import toolchain
+from rezbuild import elf, toolchain
 from rezbuild.build import Build, Dependency
 from rezbuild.errors import BuildError, MachineError
 from rezbuild.settings import Settings
@@ -135,9 +136,15 @@ def test_the_dependencies_go_before_the_hosts(build, tmp_path):
     build.flags(LDFLAGS="-Wl,-z,defs")
     build.search_dependencies()
     assert build.env["CPPFLAGS"] == f"-I{tmp_path}/low/include"
-    flags = f"-L{tmp_path}/low/lib {toolchain.HARDENED} -Wl,-z,defs"
+    flags = f"-L{tmp_path}/low/lib {toolchain.LINK_FLAGS} -Wl,-z,defs"
     assert build.env["LDFLAGS"] == flags
     assert build.env["PKG_CONFIG_PATH"] == f"{tmp_path}/low/lib/pkgconfig"
+
+
+def test_only_libraries_that_are_used_are_linked(build, compile_c):
+    """Clang links all that are named; gcc does so with the option that comes first here."""
+    flags = ("-Wl,--no-as-needed", *build.env["LDFLAGS"].split())
+    assert elf.read(compile_c("main", MAIN, *flags, "-lm")).needed == ("libc.so.6",)
 
 
 def test_a_dependency_that_rez_did_not_resolve(build):

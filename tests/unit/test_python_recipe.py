@@ -42,6 +42,8 @@ def build(tmp_path):
         ("X=-L/rezbuild/zlib-1.3.1/lib/pkgconfig/../../lib -lz", "X= -lz"),
         ("-I/rezbuild/python-3.11.2/include", "-I/rezbuild/python-3.11.2/include"),
         ("/usr/bin/gcc-ar", "ar"),
+        ("/usr/lib/llvm-19/bin/llvm-ar", "ar"),
+        ("-flto=thin -fprofile-instr-use=code.profclangd -g", "-g"),
         ("-Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--build-id=sha1", "-Wl,--as-needed"),
         ("-DNDEBUG -DNDEBUG -DNDEBUGGER", "-DNDEBUG -DNDEBUGGER"),
         ("is gcc-12 here", "is gcc-12 here"),
