@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from chroots import CLONE, Chroot, scratch_folder
 from host_tools import readme_commands
 from moving import NAMES
+from test_building import MODULE, SETUP
 
 pytestmark = pytest.mark.e2e
 
@@ -54,6 +56,49 @@ def test_the_first_command_of_the_readme(system, suite):
     assert SMOKE in chroot.run("make", "python", cwd=CLONE).stdout
     rez = f". .venv/bin/activate && export REZ_CONFIG_FILE={CLONE}/rezconfig.py && "
     chroot.run("sh", "-c", f"{rez} rez-test python", cwd=CLONE)
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize(
+    ("suite", "compiler", "version", "packages"),
+    [
+        ("trixie", "clang", "clang version 19.", ["clang"]),
+        ("bullseye", "gcc-9", "gcc-9 (Debian 9.", ["gcc-9", "g++-9"]),
+    ],
+    ids=["clang", "gcc-9"],
+)
+def test_the_chain_with_another_compiler(system, suite, compiler, version, packages):
+    """The Python is complete, names no compiler, and builds an extension with the system's cc."""
+    chroot = system(suite)
+    chroot.install(*packages)
+    # A folder whose name no compiler's name is a part of.
+    env = {"REZ_LOCAL_PACKAGES_PATH": "/other", "REZ_PACKAGES_PATH": "/other"}
+    out = chroot.run("make", "python", cwd=CLONE, REZBUILD_CC=compiler, **env).stdout
+    assert SMOKE in out
+    rez = f". .venv/bin/activate && export REZ_CONFIG_FILE={CLONE}/rezconfig.py && "
+    chroot.run("sh", "-c", f"{rez} rez-test python", cwd=CLONE, **env)
+    (payload,) = (chroot.folder / "other/python").glob("*/platform-*/arch-*")
+    records = (chroot.folder / "other").glob("*/*/platform-*/arch-*/rezbuild.json")
+    compilers = {json.loads(record.read_text())["compiler"] for record in records}
+    assert all(version in name for name in compilers), compilers
+    python = f"/{payload.relative_to(chroot.folder)}/bin/python3"
+    # Whoever builds against this Python may have a different compiler.
+    told = chroot.run(python, "-Im", "sysconfig").stdout
+    assert 'CC = "cc"' in told
+    assert not re.findall(rf".*\b(?:{compiler}|llvm-).*", told)
+    assert built_extension(chroot, python) == "42\n"
+
+
+def built_extension(chroot: Chroot, python: str) -> str:
+    """Install an extension module in C with pip in a virtual environment, and call it."""
+    source = chroot.folder / "sdist"
+    source.mkdir()
+    (source / "setup.py").write_text(SETUP)
+    (source / "module.c").write_text(MODULE.replace("NAME", "by_setuptools"))
+    chroot.run(python, "-Im", "venv", "/venv")
+    chroot.run("/venv/bin/pip", "install", "-q", "/sdist")
+    call = "import by_setuptools; print(by_setuptools.answer())"
+    return chroot.run("/venv/bin/python", "-Ic", call).stdout
 
 
 @pytest.mark.matrix
