@@ -20,7 +20,7 @@ from rezbuild.bench.start import STARTS
 # raise them.
 LIMITS = {
     (3, 11): {"pass": (39, 5), "libraries": (65, 7), "modules": (66, 5)},
-    (3, 13): {"pass": (45, 6), "libraries": (75, 8), "modules": (80, 6)},
+    (3, 13): {"pass": (40, 5), "libraries": (66, 7), "modules": (70, 5)},
 }
 pytestmark = [
     pytest.mark.e2e,
