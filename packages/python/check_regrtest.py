@@ -43,7 +43,8 @@ class Results:
     """What one run of the suite gave.
 
     Attributes:
-        files: The outcome of each file of tests: ``passed``, ``failed``, ``skipped`` ...
+        files: The outcome of each file of tests: ``passed``, ``failed``, ``skipped`` ... A file in
+            a folder is ``test_asyncio.test_events``.
         denied: Files that are skipped because they want a resource, of which there are none.
         skipped: Why, for each other file that is.
         failures: The tests that failed, with the last line of each one's trace.
@@ -70,7 +71,9 @@ def suite(c, tests):
         yield Result("not run", ", ".join(known["ignore"]))
     results = run(c, python, [*ignored, *tests], "regrtest")
     for test in tests:
-        results.files.setdefault(test, "did not run")
+        # From 3.12 on a folder of tests, test_inspect, is several files.
+        if not any(file_of(name, [test]) for name in results.files):
+            results.files[test] = "did not run"
     flaky = again(c, python, results, known, ignored)
     yield from judge(results, known, flaky)
     yield Result("suite, read-only", "it wrote nothing but .pyc files", written(python, before))
@@ -78,12 +81,12 @@ def suite(c, tests):
 
 def again(c, python, results, known, ignored):
     """Runs what failed unexpectedly once more, alone; the names of what passes now."""
-    bad = {file_of(name) for name in unknown(results, known)}
+    bad = {file_of(name, results.files) for name in unknown(results, known)}
     files = sorted(name for name in bad if results.files.get(name, "skipped") != "skipped")
     if not files:
         return []
     second = run(c, python, [*ignored, *files], "again", jobs=1)
-    first = {name for name in results.failures if file_of(name) in files}
+    first = {name for name in results.failures if file_of(name, files)}
     flaky = [name for name in first if name not in second.failures]
     flaky += [name for name in files if second.files.get(name) == "passed"]
     results.failures = {n: why for n, why in results.failures.items() if n not in first}
@@ -114,7 +117,7 @@ def judge(results, known, flaky):
     )
     if flaky:
         yield Result("only alone", f"failed beside others, passed alone: {', '.join(flaky)}")
-    ran = {name for name in known["failure"] if file_of(name) in results.files}
+    ran = {name for name in known["failure"] if file_of(name, results.files)}
     now = sorted(
         ran - set(results.failures) - {n for n, s in results.files.items() if s != "passed"}
     )
@@ -126,7 +129,7 @@ def judge(results, known, flaky):
 def unknown(results, known):
     """What failed or was skipped and is not in the file of known ones; each with what was said."""
     bad = {n: why for n, why in results.failures.items() if n not in known["failure"]}
-    with_failures = {file_of(name) for name in results.failures}
+    with_failures = {file_of(name, results.files) for name in results.failures}
     for name, state in results.files.items():
         if state == "skipped" and name not in results.denied and name not in known["skip"]:
             bad[name] = f"skipped: {results.skipped.get(name, 'no reason given')}"
@@ -137,9 +140,14 @@ def unknown(results, known):
     return bad
 
 
-def file_of(name):
-    """The file of tests, as regrtest names it: ``test_x`` of ``test.test_x.Class.test_y``."""
-    return next((word for word in name.split(".") if word.startswith("test_")), name)
+def file_of(name, files):
+    """Return which of the files of tests has this test, "" where none has.
+
+    ``test_x`` has ``test.test_x.Class.test_y``, and ``test_asyncio.test_events`` has
+    ``test.test_asyncio.test_events.Class.test_y``.
+    """
+    name = name.removeprefix("test.")
+    return next((file for file in files if f"{name}.".startswith(f"{file}.")), "")
 
 
 def load_known(c):
@@ -218,6 +226,7 @@ def read(text, xml):
         total = total or (match and match[1])
         if match and match[1] == total:
             _, name, state, more = match.groups()
+            name = name.removeprefix("test.")
             results.files[name] = "failed" if state.startswith("failed") else state.strip()
             if "(env changed)" in more:
                 results.files[name] = "passed"
@@ -225,7 +234,7 @@ def read(text, xml):
                 results.denied.add(name)
         match = _SKIPPED.fullmatch(line)
         if match:
-            results.skipped.setdefault(*match.groups())
+            results.skipped.setdefault(match[1].removeprefix("test."), match[2])
     results.total = int(total or 0)
     results.failures = dict(failures(text))
     if xml.is_file():

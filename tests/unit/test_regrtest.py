@@ -140,3 +140,22 @@ def test_what_is_known_is_none_and_what_passes_now_is_said(regrtest, results):
     suite, now = regrtest.judge(results, known, [])
     assert suite.problems == ("test.test_multi.T.test_two: subprocess.CalledProcessError: two",)
     assert now.detail.endswith(": test_bz2")
+
+
+# As 3.12 and newer name the files of a folder: all of them, or those of one folder by its name.
+@pytest.mark.parametrize("prefix", ["test.", ""])
+def test_files_in_folders_are_known_by_one_name(regrtest, tmp_path, prefix):
+    text = (
+        f"0:00:01 load avg: 1.00 [1/2] {prefix}test_asyncio.test_events failed (1 error)\n"
+        f"0:00:01 load avg: 1.00 [2/2] {prefix}test_gdb.test_misc skipped\n"
+        f"{prefix}test_gdb.test_misc skipped -- source builds only\n"
+        "ERROR: test_b (test.test_asyncio.test_events.C.test_b)\n---\nValueError: one\n"
+    )
+    found = regrtest.read(text, tmp_path / "none.xml")
+    assert found.files == {"test_asyncio.test_events": "failed", "test_gdb.test_misc": "skipped"}
+    assert regrtest.unknown(found, {"failure": {}, "skip": {}}) == {
+        "test.test_asyncio.test_events.C.test_b": "ValueError: one",
+        "test_gdb.test_misc": "skipped: source builds only",
+    }
+    assert regrtest.file_of("test.test_asyncio.test_events.C.test_b", found.files)
+    assert not regrtest.file_of("test.test_asyncio_more.C.test_b", ["test_asyncio"])
