@@ -188,6 +188,16 @@ def test_what_stands_before_the_standard_library_goes_first(built, payload, tmp_
         assert ask(built, payload, code, PYTHONPATH=str(tmp_path)) == [True, False]
 
 
+AGAIN = "import json, site; site.main(); print(json.dumps(type(site.USER_BASE).__name__))"
+
+
+@pytest.mark.parametrize("option", ["-I", "-s"])
+def test_site_runs_again_without_a_home(payload, option):
+    """The home is looked up when it is asked for, however often the paths are made."""
+    argv = [payload / "bin/python3", option, "-c", AGAIN]
+    assert subprocess.run(argv, env={}, capture_output=True, check=True).stdout == b'"str"\n'
+
+
 NO_NAMES = """\
 for name in ("string\\0", "json.\\0", "half \\ud800", "caf\\u00e9"):
     try:
