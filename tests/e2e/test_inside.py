@@ -330,13 +330,19 @@ int main(int argc, char **argv) {
 """
 
 
-def test_an_embedding_program_reads_the_programs_code(built, payload, tmp_path):
-    """The shared library has none inside; without the program there are the sources."""
-    source, program = tmp_path / "embeds.c", tmp_path / "embeds"
+def embedding_program(payload: Path, folder: Path) -> Path:
+    """A program that embeds the payload's libpython and runs its first argument."""
+    source, program = folder / "embeds.c", folder / "embeds"
     source.write_text(EMBEDS)
     argv = ["cc", source, f"-I{payload}/include/python{SERIES}", f"-L{payload}/lib"]
     argv += [f"-lpython{SERIES}", f"-Wl,-rpath,{payload}/lib", "-o", program]
     subprocess.run(argv, check=True)
+    return program
+
+
+def test_an_embedding_program_reads_the_programs_code(built, payload, tmp_path):
+    """The shared library has none inside; without the program there are the sources."""
+    program = embedding_program(payload, tmp_path)
     assert json.loads(built.run(program, INSIDE, cwd="/").stdout) == ["SourceFileLoader", True]
     with gone(payload / "bin"):
         found = built.run(program, INSIDE, cwd="/", PYTHONDONTWRITEBYTECODE="1")
@@ -360,12 +366,8 @@ print(process.exitcode)
 
 
 def test_embedding_program_starts_this_very_python(built, payload, tmp_path):
-    """The first python3 on PATH is another one, which a spawned process must not be."""
-    source, program = tmp_path / "embeds.c", tmp_path / "embeds"
-    source.write_text(EMBEDS)
-    argv = ["cc", source, f"-I{payload}/include/python{SERIES}", f"-L{payload}/lib"]
-    argv += [f"-lpython{SERIES}", f"-Wl,-rpath,{payload}/lib", "-o", program]
-    subprocess.run(argv, check=True)
+    """A spawned process is the payload's, although another python3 is first on PATH."""
+    program = embedding_program(payload, tmp_path)
     other = tmp_path / "bin/python3"
     other.parent.mkdir()
     other.write_text("#!/bin/sh\nexit 3\n")
