@@ -62,10 +62,7 @@ SAME = (
     "venv",
     "stdlib",
     "strace",
-    "budget",
 )
-# The folders beside these files.
-FOLDERS = ("fidelity",)
 
 
 @pytest.mark.parametrize("chain", CHAINS)
@@ -81,7 +78,6 @@ def test_a_chain_builds_and_moves(studio, scratch, chain):
 def test_the_same_tests_pass(studio, request_):
     """In a process of its own: which chain is under test is known when the tests are read."""
     files = [ROOT / f"tests/e2e/test_{name}.py" for name in SAME]
-    files += [ROOT / "tests/e2e" / name for name in FOLDERS]
     environ = {"REZBUILD_TEST_REQUEST": request_, "REZBUILD_TEST_CHAIN": str(studio.folder)}
     # By hand and with a failing build: what is said there holds for one version as for another.
     others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
