@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 from studio import ROOT, Studio
+from waiting import until
 
 from rezbuild import tree
 from rezbuild.settings import Settings
@@ -181,13 +182,6 @@ def start(site: Studio, *argv: str, before: Sequence[str] = ()) -> subprocess.Po
         start_new_session=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
-
-
-def until(true: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, true
-        time.sleep(0.05)
 
 
 def pid_of(path: Path) -> int:

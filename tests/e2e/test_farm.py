@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from farm import Farm, alive, farm, payloads, start, until
+from farm import Farm, alive, farm, payloads, start
 from studio import Studio
 from toys import LOW, RECIPE, Toys
+from waiting import until
 
 from rezbuild import tree
 

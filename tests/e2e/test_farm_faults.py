@@ -13,13 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from farm import Farm, Process, alive, farm, payloads, start, until
+from farm import Farm, Process, alive, farm, payloads, start
 from host_tools import needs_tool
 from mounts import mounts
 from network import HUB, network
 from studio import Studio
 from toys import LOW, RECIPE, Toys
 from trees import tree
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 

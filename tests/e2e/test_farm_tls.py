@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import trustme
-from farm import Farm, Process, farm, payloads, until
+from farm import Farm, Process, farm, payloads
 from studio import Studio
 from toys import Toys
+from waiting import until
 
 pytestmark = pytest.mark.e2e
 

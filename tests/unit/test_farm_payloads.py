@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from payloads import payload, put, tree
 from test_store import with_debug
+from waiting import until
 
 from rezbuild.errors import StoreError
 from rezbuild.farm import payloads
@@ -82,13 +83,6 @@ def test_debug_data_comes_with_what_is_kept(store, settings, root, tmp_path):
     assert tree(other.cache / "debug") == tree(settings.cache / "debug")
 
 
-def until_gone(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def aged(path: Path, days: float) -> None:
     then = time.time() - days * DAY
     os.utime(path, (then, then))
@@ -105,9 +99,9 @@ def test_a_worker_that_runs_for_months_clears_what_it_keeps(entry, store, settin
         assert place.exists()
         assert built.exists()
         aged(built, 8)
-        until_gone(built)
+        until(lambda: not built.exists())
         aged(place, 8)
-        until_gone(place)
+        until(lambda: not place.exists())
     finally:
         ended.set()
     assert said == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import command_lines
+from waiting import until
 
 from rezbuild.task import REZ, Task, attend
 
@@ -19,7 +21,7 @@ def start(folder, code, name="thing-1"):
     return Task(name, ["sh", "-c", code], folder, dict(os.environ), log)
 
 
-def until(task, seen):
+def lines_until(task, seen):
     """Polls until something is seen; the lines meanwhile."""
     lines = []
     end = time.monotonic() + 20
@@ -35,9 +37,9 @@ def until(task, seen):
 def test_what_it_says_comes_in_whole_lines(tmp_path):
     code = "printf 'one\\ntw'; touch here; until test -e go; do sleep 0.02; done; printf 'o\\nlast'"
     task = start(tmp_path, code)
-    assert until(task, lambda _: (tmp_path / "here").exists()) in ([], ["one"])
+    assert lines_until(task, lambda _: (tmp_path / "here").exists()) in ([], ["one"])
     (tmp_path / "go").touch()
-    assert until(task, lambda status: status == 0)[-2:] == ["two", "last"]
+    assert lines_until(task, lambda status: status == 0)[-2:] == ["two", "last"]
     assert task.tail() == ["one", "two", "last"]
     task.wait()
 
@@ -47,10 +49,10 @@ def test_it_knows_the_step_that_runs(tmp_path):
         "printf '  02-make-all ... '; until test -e go; do sleep 0.02; done; echo '1 s'; sleep 60"
     )
     task = start(tmp_path, code)
-    until(task, lambda _: task.step == "02-make-all")
+    lines_until(task, lambda _: task.step == "02-make-all")
     assert task.step_began >= task.began
     (tmp_path / "go").touch()
-    assert until(task, lambda _: task.step == "") == ["  02-make-all ... 1 s"]
+    assert lines_until(task, lambda _: task.step == "") == ["  02-make-all ... 1 s"]
     task._process.kill()
     task.wait()
 
@@ -58,9 +60,9 @@ def test_it_knows_the_step_that_runs(tmp_path):
 def test_a_log_is_replaced_and_not_written_over(tmp_path):
     first = start(tmp_path, "until test -e go; do sleep 0.02; done; echo first")
     second = start(tmp_path, "echo second")
-    assert until(second, lambda status: status == 0) == ["second"]
+    assert lines_until(second, lambda status: status == 0) == ["second"]
     (tmp_path / "go").touch()
-    assert until(first, lambda status: status == 0) == ["first"]
+    assert lines_until(first, lambda status: status == 0) == ["first"]
     assert second.tail() == ["second"]
     for each in (first, second):
         each.wait()
@@ -92,8 +94,17 @@ def test_all_that_was_started_is_stopped(tmp_path, _):
     argv = [sys.executable, "-c", STOP, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[-9, -9]"
-    found = [pid for pid, line in command_lines().items() if line == "sleep 50"]
-    assert not [pid for pid in found if os.readlink(f"/proc/{pid}/cwd") == str(tmp_path)]
+    # What was killed may run for some milliseconds more.
+    until(lambda: not sleepers_in(tmp_path))
+
+
+def sleepers_in(folder):
+    found = []
+    for pid, line in command_lines().items():
+        with contextlib.suppress(FileNotFoundError):
+            if line == "sleep 50" and os.readlink(f"/proc/{pid}/cwd") == str(folder):
+                found.append(pid)
+    return found
 
 
 def alive(pid):
@@ -117,8 +128,5 @@ def test_a_process_ends_with_its_rez():
             # As a zombie, which nobody has waited for, it has ended too.
             rez.kill()
             assert process.wait(timeout=10) == 137
-    deadline = time.monotonic() + 10
     # Who is adopted may wait for long until somebody asks how it ended.
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not any(alive(pid) for pid in pids))
