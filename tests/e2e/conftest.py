@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from farm import workers_of_its_own
+from host_tools import require_tool
 from moving import PYTHON, REQUEST, build_folders, by_rez_cp, gone, variant
 from studio import Studio
 from toys import Toys
@@ -117,3 +118,17 @@ def moved_openssl(original_gone: None, copied_openssl: Path) -> Path:
 def payload(moved: Path) -> Path:
     """The variant's root of the moved python."""
     return variant(moved)
+
+
+@pytest.fixture
+def display() -> Iterator[str]:
+    """The DISPLAY of an X server without a screen."""
+    require_tool("Xvfb")
+    read, write = os.pipe()
+    words = ["Xvfb", "-displayfd", str(write), "-nolisten", "tcp", "-screen", "0", "640x480x24"]
+    process = subprocess.Popen(words, pass_fds=[write], stderr=subprocess.DEVNULL)
+    os.close(write)
+    number = os.read(read, 20).decode().strip()
+    yield f":{number}"
+    process.terminate()
+    process.wait()

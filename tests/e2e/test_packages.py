@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from host_tools import require_tool
 from moving import build_folders, find_on_host, gone, host_family
 from studio import ROOT, Studio
 
@@ -295,19 +294,6 @@ def test_the_configuration_of_tcl_and_tk_computes_its_places(moved):
         assert out.splitlines()[0] == str(root)
         assert f"-L{root}/lib -l{name}8.6" in out
         assert "/rezbuild/" not in (root / f"lib/{name}Config.sh").read_text()
-
-
-@pytest.fixture
-def display() -> Iterator[str]:
-    require_tool("Xvfb")
-    read, write = os.pipe()
-    words = ["Xvfb", "-displayfd", str(write), "-nolisten", "tcp", "-screen", "0", "640x480x24"]
-    process = subprocess.Popen(words, pass_fds=[write], stderr=subprocess.DEVNULL)
-    os.close(write)
-    number = os.read(read, 20).decode().strip()
-    yield f":{number}"
-    process.terminate()
-    process.wait()
 
 
 def test_tk_draws(moved, display):

@@ -175,6 +175,12 @@ def test_what_the_host_loads_first_is_not_taken_for_ours(built, moved):
     assert "libz" in maps
 
 
+def test_tcl_and_tk_are_where_nuitka_looks_for_them(moved):
+    """Nuitka looks in <prefix>/lib, and otherwise copies the host's scripts, of another version."""
+    for place in ("tcl8.6/init.tcl", "tk8.6/tk.tcl"):
+        assert (variant(moved) / "lib" / place).is_file()
+
+
 def test_the_leaked_libraries_are_really_on_the_path(built, moved, scratch):
     """The test above could pass because nothing leaked: a program without a rpath gets them."""
     folder = scratch / "leaked 2"

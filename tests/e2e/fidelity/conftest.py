@@ -1,12 +1,14 @@
-"""The stock CPython that the payload is compared with."""
+"""The stock CPython, the payload that is compared with it, and tools for both."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
+import inspection
 import pytest
 import stock as stock_build
+from inspection import Pair
 from moving import DEFAULTS, PYTHON, variant
 from studio import Studio
 
@@ -28,4 +30,31 @@ def payload(payload: Path, scratch: Path) -> Path:
     copy = scratch / "compared with stock"
     if not copy.exists():
         shutil.copytree(payload, copy, symlinks=True)
+    return copy
+
+
+@pytest.fixture
+def pair(stock: Path, original_gone: None, copied: Path, scratch: Path) -> Pair:
+    """The stock build and the moved payload, for tools that look into processes of both.
+
+    The payload is copied once more, because austin cannot read a path with a space.
+    """
+    copy = scratch / "payload"
+    if not copy.exists():
+        shutil.copytree(variant(copied), copy, symlinks=True)
+    return Pair(stock, copy, scratch)
+
+
+@pytest.fixture
+def tools(scratch: Path) -> Path:
+    """The commands of py-spy and austin."""
+    return inspection.tools(scratch)
+
+
+@pytest.fixture(scope="session")
+def debug_data(built: Studio, scratch: Path) -> Path:
+    """A copy of python_debug, which has the names of all functions of the payload."""
+    built.rezbuild("build", f"python_debug-{PYTHON}")
+    copy = scratch / "debug data"
+    shutil.copytree(variant(built.local, "python_debug"), copy, symlinks=True)
     return copy

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 from comparing import compare, intended, named, unexpected
+from inspection import SERIES, embedding_program
 from moving import PYTHON_SERIES
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(PYTHON_SERIES < (3, 11), reason="the program uses the interface of 3.11"),
 ]
-SOURCE = Path(__file__).parent / "embedding.c"
-SERIES = "{}.{}".format(*PYTHON_SERIES)
 WAYS = (
     "plain",
     "repeated",
@@ -36,9 +35,7 @@ print(sys.flags, sys.argv, sys.orig_argv, sys.builtin_module_names)
 
 
 def run(prefix: Path, folder: Path, way: str) -> dict[str, list[str]]:
-    program = folder / "program"
-    argv = ["cc", SOURCE, f"-I{prefix}/include/python{SERIES}", f"-L{prefix}/lib", "-o", program]
-    subprocess.run([*argv, f"-lpython{SERIES}", f"-Wl,-rpath,{prefix}/lib"], check=True)
+    program = embedding_program(prefix, folder)
     # Without a Python on PATH, the stock library finds its prefix by that of configure.
     env = {"PATH": "/nowhere", "HOME": str(folder), "LIBRARY": f"{prefix}/lib/python{SERIES}"}
     done = subprocess.run(

@@ -1,0 +1,52 @@
+"""The payload allocates, keeps and returns memory as the stock build does."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from inspection import Pair, run
+
+pytestmark = pytest.mark.e2e
+# One object in 40,000 is kept, and with it the arena that it is in.
+KEPT = """\
+import json
+def resident():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+kept = [(i, i) for i in range(3_000_000)]
+kept = kept[::40_000]
+print(json.dumps(resident()))
+"""
+# RLIMIT_AS is 9. The C library sets the limit, not the module resource, as psutil does.
+LIMITED = """\
+import ctypes, json, threading
+libc = ctypes.CDLL(None)
+limit = (ctypes.c_ulong * 2)(320 << 20, 320 << 20)
+assert libc.setrlimit(9, limit) == 0
+libc.malloc.restype = ctypes.c_void_p
+place = libc.malloc(ctypes.c_size_t(128 << 20))
+done = []
+thread = threading.Thread(target=done.append, args=(True,))
+thread.start()
+thread.join()
+print(json.dumps([place is not None, done]))
+"""
+
+
+@pytest.mark.parametrize("allocator", ["", "malloc"])
+def test_same_memory_is_kept_after_objects_are_freed(pair: Pair, allocator):
+    env = {"PYTHONMALLOC": allocator} if allocator else {}
+    expected, found = pair.compare(
+        lambda prefix: int(run(prefix / "bin/python3", "-c", KEPT, **env))
+    )
+    assert found <= 1.05 * expected
+
+
+def test_same_memory_is_free_under_an_address_limit(pair: Pair):
+    """The allocator reserves no addresses: 128 MiB and a thread fit below 320 MiB."""
+    expected, found = pair.compare(
+        lambda prefix: json.loads(run(prefix / "bin/python3", "-c", LIMITED))
+    )
+    assert expected == [True, [True]]
+    assert found == expected
