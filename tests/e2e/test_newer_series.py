@@ -15,6 +15,7 @@ pytestmark = pytest.mark.e2e
 VERSION = "3.13.5"
 # What depends on the series; test_matrix.py has the rest.
 FILES = ("fidelity", "test_budget.py", "test_inside.py")
+TOOLS = [f"fidelity/test_{n}.py" for n in ("debuggers", "freezers", "memory_profilers", "samplers")]
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +37,18 @@ def test_newer_series_moves_and_passes_its_own_tests(studio, scratch):
     studio.run("sh", root / "rezbuild-test/run.sh")
 
 
-def test_newer_series_is_the_cpython_of_its_archive(studio):
+@pytest.mark.parametrize(
+    ("marked", "names"),
+    [("not matrix", FILES), pytest.param("matrix", TOOLS, marks=pytest.mark.matrix)],
+    ids=["probes", "tools"],
+)
+def test_newer_series_is_the_cpython_of_its_archive(studio, marked, names):
     """In a process of its own: which chain is under test is known when the tests are read."""
     environ = {
         "REZBUILD_TEST_REQUEST": f"python-{VERSION}",
         "REZBUILD_TEST_CHAIN": str(studio.folder),
     }
-    files = [ROOT / "tests/e2e" / name for name in FILES]
-    argv = (sys.executable, "-m", "pytest", "-q", "-m", "not matrix", *files)
+    files = [ROOT / "tests/e2e" / name for name in names]
+    argv = (sys.executable, "-m", "pytest", "-q", "-m", marked, *files)
     done = studio.run(*argv, ok=False, **environ)
     assert done.returncode == 0, done.stdout[-20000:]
