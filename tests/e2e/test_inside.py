@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from moving import PYTHON, PYTHON_SERIES, gone
+from moving import PYTHON, PYTHON_SERIES, gone, snapshot
 
 from rezbuild import manifest
 from rezbuild.loading import load
@@ -366,14 +366,19 @@ print(process.exitcode)
 
 
 def test_embedding_program_starts_this_very_python(built, payload, tmp_path):
-    """A spawned process is the payload's, although another python3 is first on PATH."""
+    """A spawned process is the payload's, although another python3 is first on PATH.
+
+    Neither process writes into the payload.
+    """
     program = embedding_program(payload, tmp_path)
     other = tmp_path / "bin/python3"
     other.parent.mkdir()
     other.write_text("#!/bin/sh\nexit 3\n")
     other.chmod(0o755)
+    before = snapshot(payload)
     out = built.run(program, SPAWNS, cwd="/", PATH=f"{other.parent}:/usr/bin:/bin").stdout
     assert out == f"{payload}/bin/python{SERIES}\n0\n"
+    assert snapshot(payload) == before
 
 
 # Imports one module, has another file in the place of modules.code, and imports a second one.

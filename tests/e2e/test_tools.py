@@ -1,4 +1,4 @@
-"""What else people start a Python with: uv, tox, PyInstaller; on the moved interpreter."""
+"""Tools that start, copy or freeze a Python work with the moved payload."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def run(*argv: str | Path, cwd: Path, **env: str) -> str:
 
 @pytest.fixture(scope="module")
 def tools(scratch: Path) -> Path:
-    """The commands of uv and tox, in an environment of the tests' own Python."""
+    """The commands of uv, tox and virtualenv, in a venv of the Python that runs the tests."""
     folder = scratch / "tools"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install = [folder / "bin/python", "-m", "pip", "install", "-q", "uv", "tox"]
+    install = [folder / "bin/python", "-m", "pip", "install", "-q", "uv", "tox", "virtualenv"]
     subprocess.run(install, check=True)
     return folder / "bin"
 
@@ -60,6 +60,18 @@ def test_tox(payload, tools, tmp_path):
     )
     said = run(tools / "tox", "-e", "it", "--workdir", tmp_path / "work", cwd=tmp_path)
     assert f"{PYTHON} " in said
+
+
+def test_virtualenv_finds_tk_beside_tcl(payload, tools, tmp_path):
+    """If TCL_LIBRARY is set, its activate script sets TCL_LIBRARY and TK_LIBRARY."""
+    python = payload / "bin/python3"
+    ask = "import tkinter; print(tkinter.Tcl().eval('info library'))"
+    tcl = Path(run(python, "-c", ask, cwd=tmp_path).strip())
+    env = {"TCL_LIBRARY": str(tcl), "VIRTUALENV_OVERRIDE_APP_DATA": str(tmp_path / "cache")}
+    run(tools / "virtualenv", "--no-download", "-p", python, "venv", cwd=tmp_path, **env)
+    show = '. venv/bin/activate; echo "$TCL_LIBRARY:$TK_LIBRARY"'
+    found = run("bash", "-c", show, cwd=tmp_path).strip()
+    assert found == f"{tcl}:{tcl.with_name('tk8.6')}"
 
 
 @pytest.mark.parametrize("mode", ["--onedir", "--onefile"])
