@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from moving import PYTHON, PYTHON_SERIES, gone, snapshot
+from other_host import unshare
 
 from rezbuild import manifest
 from rezbuild.loading import load
@@ -306,6 +307,20 @@ def test_another_loader_of_programs_does_not_hide_the_library(built, payload, tm
     code = "import ssl, sys; print(sys.prefix, sys.executable)"
     out = built.run(loader, payload / "bin/python3", "-c", code, cwd="/").stdout
     assert out == f"{payload} {payload}/bin/python3\n"
+    if "--argv0" in built.run(loader, "--help").stdout:  # glibc 2.33
+        argv = [loader, "--argv0", "other", payload / "bin/python3", "-c", code]
+        assert built.run(*argv, cwd="/").stdout == f"{payload} \n"
+
+
+def test_a_system_without_proc(built, payload):
+    """As in some chroots: the program knows its place all the same."""
+    start = unshare()
+    if start is None:
+        pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")
+    hide = 'mount -t tmpfs none /proc && exec "$@"'
+    code = "import resource, ssl, sys; print(sys.prefix)"
+    argv = [*start, "--mount", "sh", "-c", hide, "sh", payload / "bin/python3", "-c", code]
+    assert built.run(*argv, cwd="/").stdout == f"{payload}\n"
 
 
 PRIVATE = ("SSL_", "EVP_", "sqlite3_", "BZ2_", "lzma_", "ffi_", "rl_", "deflate", "gdbm_", "tputs")

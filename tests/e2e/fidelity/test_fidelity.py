@@ -14,7 +14,7 @@ from moving import PYTHON_SERIES
 
 pytestmark = pytest.mark.e2e
 PROBES = Path(__file__).parent / "probes"
-# By the name of a probe: options and environments that it is run with.
+# By the name of a probe: options and environments that it is run with; "" is no such variable.
 RUNS: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "modules": [((), {})],
     "configuration": [((), {})],
@@ -24,9 +24,12 @@ RUNS: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "imports": [((), {}), (("-O",), {}), (("-X", "frozen_modules=off"), {})],
     "system": [
         ((), {}),
+        ((), {"HOME": ""}),
         (("-I",), {}),
+        (("-I",), {"HOME": ""}),
         (("-S",), {}),
         (("-s",), {}),
+        (("-s",), {"HOME": ""}),
         (("-E",), {}),
         (("-O",), {}),
         (("-OO",), {}),
@@ -51,7 +54,7 @@ def test_probe_answers_as_in_the_stock_build(stock, payload, tmp_path, name, opt
     """One difference is one leaf of the probe's answer."""
     probe = tmp_path / f"{name}.py"
     shutil.copyfile(PROBES / probe.name, probe)
-    env = {"HOME": str(tmp_path), **env}
+    env = {name: value for name, value in {"HOME": str(tmp_path), **env}.items() if value}
     answers = [ask(prefix, probe, *options, cwd=tmp_path, env=env) for prefix in (stock, payload)]
     found = unexpected(compare(name, *answers), ENTRIES)
     DONE.add(name)

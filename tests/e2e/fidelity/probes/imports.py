@@ -126,6 +126,43 @@ with tempfile.TemporaryDirectory() as top:
     sys.path.pop(0)
 
 
+def loaded(**methods):
+    """What a loader of a standard library file makes of it, with methods of its own."""
+    loader = SourceFileLoader("colorsys", os.path.join(LIBRARY, "colorsys.py"))
+    vars(loader).update(methods)
+    names = {}
+    exec(loader.get_code("colorsys"), names)
+    return sorted(name for name in names if name.isupper())
+
+
+def no_file(path):
+    raise OSError(path)
+
+
+found["loader with a reader of its own"] = [
+    loaded(),
+    loaded(get_data=lambda path: b"MINE = 1", path_stats=no_file),
+    loaded(get_data=lambda path: b"MINE = 1", path_stats=no_file, _cache_bytecode=None),
+]
+# A path hook looks when it is called, whatever another one saw there.
+zip_hook, folder_hook = sys.path_hooks[:2]
+with tempfile.TemporaryDirectory() as top:
+    place = f"{top}/comes and goes"
+    looks = [outcome(lambda: zip_hook(place))]
+    os.mkdir(place)
+    looks += [outcome(lambda: folder_hook(place)), outcome(lambda: zip_hook(place))]
+    os.rmdir(place)
+    looks += [outcome(lambda: folder_hook(place))]
+found["path hooks"] = [str(look).replace(top, "") for look in looks]
+for odd in (None, 5, b"json", ()):
+    found[f"odd values: {odd}"] = [
+        outcome(lambda odd=odd: described(sys.path_hooks[1](LIBRARY).find_spec(odd))),
+        outcome(lambda odd=odd: repr(zip_hook(odd))),
+        outcome(lambda odd=odd: type(folder_hook(odd)).__name__),
+        outcome(lambda odd=odd: described(PathFinder.find_spec("shlex", [odd]))),
+    ]
+
+
 def builtin(name):
     return outcome(lambda: described(importlib.machinery.BuiltinImporter.find_spec(name)))
 
