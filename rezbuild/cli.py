@@ -28,22 +28,23 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_TRUST_CACHE=1      the cache may hold files of other users
   REZBUILD_STORE              folder or address of built payloads: taken instead of built
   REZBUILD_STORE_SIGN         private key (PEM, Ed25519) that signs what is put there
-  REZBUILD_STORE_TRUST        public keys: what none of them has signed is not taken
-  REZBUILD_STORE_REVOKED      file of sums of payloads that are not taken
+  REZBUILD_STORE_TRUST        public keys: a payload must be signed by one of them
+  REZBUILD_STORE_REVOKED      file of sums of payloads to refuse
   REZBUILD_CCACHE             1 or the path of ccache: compilers run through it, and no
                               configure runs twice; default: off
   REZBUILD_HOST_LABEL         this kind of host, as in a matrix; default: such as debian12
   REZBUILD_GLIBC_MAX          newest glibc that a payload may need, such as 2.28; default: any
   REZBUILD_<NAME>_VERSION     exact version for a bare rez-build
   REZBUILD_REPLACE=1          a rez-release by hand may replace what is released
-  REZBUILD_CC, REZBUILD_CXX   compilers, where cc and c++ are not meant
+  REZBUILD_CC, REZBUILD_CXX   compilers to use instead of cc and c++
   REZBUILD_RECIPES            folder of recipes; default: packages/ here or above
   REZBUILD_CONNECT_TIMEOUT, REZBUILD_SILENCE_TIMEOUT (seconds), REZBUILD_RETRIES
-  REZBUILD_MIN_SPEED          bytes a second that a transfer must reach; default: 1000
+  REZBUILD_MIN_SPEED          fewest bytes a second of a transfer; default: 1000
   REZBUILD_MAX_SIZE           megabytes of a source of unknown size; default: 1000
   REZBUILD_STEP_TIMEOUT       seconds that a step of a build may take; default: any
   REZBUILD_SCHEDULER          builds on the farm of this scheduler, as tcp://host:8786
-  REZBUILD_FARM_PATIENCE      seconds that what has gone of a farm is waited for; default: 300
+  REZBUILD_FARM_PATIENCE      seconds to wait for a scheduler or worker that is gone;
+                              default: 300
   REZBUILD_FARM_OPEN          1: every user of this machine may use a farm on loopback
   REZBUILD_FARM_CA, REZBUILD_FARM_CERT, REZBUILD_FARM_KEY   files for TLS in a farm
   REZBUILD_TRACE=1            shows where a defect of rezbuild itself is

@@ -24,7 +24,7 @@ class Check:
 
     Attributes:
         found: What is there, or None.
-        lost: What is missed without it; empty where nothing can be built without it.
+        lost: What it is for; empty where nothing can be built without it.
         need: The line of the table of system packages that names it.
         advice: What else helps.
     """
@@ -62,7 +62,7 @@ def report(checks: Sequence[Check]) -> int:
     """Print the checks and what to do; return the exit code."""
     for check in checks:
         state = "ok  " if check.found is not None else "MISS" if check.fatal else "lack"
-        detail = check.found or (f"without it: no {check.lost}" if check.lost else "needed")
+        detail = check.found or (f"missing; it is for {check.lost}" if check.lost else "needed")
         print(f"{state}  {check.what}: {detail}")
     for line in _advice([check for check in checks if check.found is None]):
         print(f"  {line}")
@@ -128,7 +128,7 @@ def _store(settings: Settings) -> Iterator[Check]:
         found = f"{store.shown}, with {len(maintain.names(store))} packages" if store else None
     except RezbuildError as error:
         found, told = None, ["; ".join([error.message, *error.advice])]
-    yield Check("store", found, "payloads from it", advice="; ".join(told))
+    yield Check("store", found, "payloads that are built already", advice="; ".join(told))
 
 
 def _rez(settings: Settings) -> Iterator[Check]:
@@ -145,7 +145,8 @@ def _rez(settings: Settings) -> Iterator[Check]:
         yield Check(what, usable, advice=f"{folder} cannot be written; name another one")
     released = Path(config.release_packages_path)
     usable = str(released) if released.is_dir() and _writable(released) else None
-    yield Check("release repository", usable, lost=f"rez-release: {released} cannot be written")
+    advice = f"{released} cannot be written; create it, or name another one"
+    yield Check("release repository", usable, "rez-release", advice=advice)
 
 
 def _writable(folder: Path) -> bool:

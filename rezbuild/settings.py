@@ -48,7 +48,7 @@ class Settings:
         trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
         step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
         scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
-        farm_patience: Seconds that a scheduler, workers or a result that have gone are waited for.
+        farm_patience: Seconds to wait for a scheduler, workers or a result that are gone.
         farm_open: Let every user of this machine talk to a farm on loopback.
         farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
         store: A folder or an address of built payloads, or None; see `rezbuild.store`.

@@ -39,7 +39,7 @@ class Store:
     Args:
         url: A folder, or an address of fsspec's; http and https can be read only.
         sign: The private key (Ed25519, PEM) that signs what is put there.
-        trust: Public keys: an entry that none of them has signed is refused. Without any, a store
+        trust: Public keys: an entry must be signed by one of them. Without any, a store
             with ``sign`` trusts that key alone, and one without takes every entry.
         say: Is told of what is refused, and of a store that cannot be used.
         settings: Timeouts, revoked payloads, and the cache that debug data is kept in. Without them

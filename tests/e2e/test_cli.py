@@ -129,7 +129,7 @@ def test_the_doctor_says_what_is_missing(studio, tmp_path):
         REZBUILD_RETRIES="0",
     )
     assert done.returncode == 10
-    assert "lack  store: without it: no payloads from it" in done.stdout
+    assert "lack  store: missing; it is for payloads that are built already" in done.stdout
     assert "the store http://127.0.0.1:1/store cannot be read" in done.stdout
     assert "geheim" not in done.stdout
     assert re.search(r"MISS +cc", done.stdout)
