@@ -6,6 +6,11 @@ ARCHIVES = {
     "libcrypto": ("libcrypto-shlib", "libdefault-lib", "liblegacy-lib", "libcommon-lib"),
 }
 
+# What parses and computes little is compiled for size, a third of the code: python has two copies
+# of it, in the program and in libpython. A handshake takes as long as before.
+FOR_SIZE = "asn1 bio cmp cms conf crmf ct encode_decode engine err ess http objects ocsp pem pkcs12"
+FOR_SIZE += " pkcs7 store ts ui x509"
+
 
 def build(b):
     """Builds and installs what programs need of OpenSSL."""
@@ -23,6 +28,9 @@ def build(b):
         # legacy provider goes into libcrypto (3.0 on), and engines cannot be loaded from files.
         "no-dynamic-engine" if b.series < (3, 0) else "no-module",
     )
+    objects = ["ssl/%.o", *(f"crypto/{part}/%.o" for part in FOR_SIZE.split())]
+    with (b.source / "Makefile").open("a") as makefile:
+        makefile.write(f"\n{' '.join(objects)}: LIB_CFLAGS += -Os\n")
     # Each file would be compiled twice: upstream's static libraries have objects of their own.
     no_static = ("LIBS=", "INSTALL_LIBS=")
     b.make(*no_static, "build_sw" if b.series >= (3, 0) else "all")
