@@ -144,5 +144,6 @@ def test_gdb_shows_the_same_python_code(debug_data, pair: Pair, tmp_path):
         return re.sub(r"0x[0-9a-f]+", "<address>", named(output, prefix)).splitlines()
 
     expected, found = pair.compare(look)
-    assert f'  File "{script}", line 6, in inner' in expected
+    # gcc 12 keeps the frames of 3.13 where gdb does not find them, in either build.
+    assert (f'  File "{script}", line 6, in inner' in expected) == (PYTHON_SERIES < (3, 13))
     assert found == expected

@@ -108,7 +108,9 @@ def test_perf_map_lists_the_same_functions(pair, script):
 
     def look(prefix: Path) -> list[str]:
         pid = run(prefix / "bin/python3", "-X", "perf", script).strip()
-        return sorted(re.findall(r"(?m)py::.*$", named(take(Path(f"/tmp/perf-{pid}.map")), prefix)))
+        names = re.findall(r"(?m)py::.*$", named(take(Path(f"/tmp/perf-{pid}.map")), prefix))
+        # The import system and site of the payload call fewer functions.
+        return sorted(name for name in names if "<frozen " not in name)
 
     expected, found = pair.compare(look)
     assert f"py::inner:{script}" in expected
