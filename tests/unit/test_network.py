@@ -53,7 +53,12 @@ def good() -> Iterator[LyingServer]:
 
 @pytest.fixture
 def box(tmp_path: Path) -> Box:
-    """It waits for nothing longer than half a second."""
+    return Box(tmp_path / "cache", retries=0)
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Box:
+    """A box that waits half a second at most: for tests of waiting alone, machines are slow."""
     return Box(
         tmp_path / "cache", connect_timeout=0.25, silence_timeout=0.25, retries=0, min_speed=4000
     )
@@ -74,7 +79,7 @@ def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> 
 # Time
 
 
-def test_a_host_that_does_not_answer(box: Box, good: LyingServer) -> None:
+def test_a_host_that_does_not_answer(hasty: Box, good: LyingServer) -> None:
     """Its queue of connections is full: what comes then is dropped, as by a firewall."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -84,7 +89,7 @@ def test_a_host_that_does_not_answer(box: Box, good: LyingServer) -> None:
             one.setblocking(False)
             one.connect_ex(full.getsockname())
         bad = f"http://127.0.0.1:{full.getsockname()[1]}/{FILE}"
-        assert passed_over(box, bad, good) == "it does not answer"
+        assert passed_over(hasty, bad, good) == "it does not answer"
         for one in crowd:
             one.close()
 
@@ -109,14 +114,14 @@ def silent_in_the_body(talk: Talk) -> None:
 @pytest.mark.parametrize("script", [silent, silent_in_the_headers, silent_in_the_body])
 @pytest.mark.parametrize("speed", [0, 4000])
 def test_silence(tmp_path: Path, good: LyingServer, script: Script, speed: int) -> None:
-    box = Box(tmp_path, silence_timeout=0.25, retries=0, min_speed=speed)
+    hasty = Box(tmp_path, silence_timeout=0.25, retries=0, min_speed=speed)
     with raw_server(script) as bad:
-        assert passed_over(box, bad.url, good).startswith("it fell silent")
+        assert passed_over(hasty, bad.url, good).startswith("it fell silent")
 
 
-def test_silence_in_the_handshake(box: Box, good: LyingServer) -> None:
+def test_silence_in_the_handshake(hasty: Box, good: LyingServer) -> None:
     with raw_server(Talk.wait) as bad:
-        reason = passed_over(box, bad.url.replace("http", "https"), good)
+        reason = passed_over(hasty, bad.url.replace("http", "https"), good)
     assert reason == "it fell silent"
 
 
@@ -141,23 +146,23 @@ def never_more_than_continue(talk: Talk) -> None:
     ],
 )
 def test_slow_drip_before_the_body(
-    box: Box, good: LyingServer, script: Script, scheme: str
+    hasty: Box, good: LyingServer, script: Script, scheme: str
 ) -> None:
     with raw_server(script) as bad:
-        reason = passed_over(box, f"{scheme}://{bad.address}/", good)
+        reason = passed_over(hasty, f"{scheme}://{bad.address}/", good)
     # Python itself limits the time of a handshake as a whole.
     assert reason == ("it does not answer within 0.5 s" if scheme == "http" else "it fell silent")
 
 
 @pytest.mark.parametrize("head", [WHOLE, CHUNKED + b"%x\r\n" % len(BODY), OK + b"\r\n"])
-def test_slow_drip_in_the_body(box: Box, good: LyingServer, head: bytes) -> None:
+def test_slow_drip_in_the_body(hasty: Box, good: LyingServer, head: bytes) -> None:
     def script(talk: Talk) -> None:
         talk.request()
         talk.say(head)
         talk.drip(BODY, 0.02)
 
     with raw_server(script) as bad:
-        reason = passed_over(box, bad.url, good)
+        reason = passed_over(hasty, bad.url, good)
     assert reason == "it fell silent, or sends fewer than 4000 bytes a second"
 
 
@@ -171,20 +176,20 @@ def test_the_slowest_transfer_is_a_setting(tmp_path: Path, speed: int, enough: b
         talk.say(OK + b"Content-Length: 80\r\n\r\n")
         talk.drip(body, 0.01)
 
-    box = Box(tmp_path, silence_timeout=0.4, retries=0, min_speed=speed)
+    hasty = Box(tmp_path, silence_timeout=0.4, retries=0, min_speed=speed)
     with raw_server(script) as slow:
         small = Archive(FILE, hashlib.sha256(body).hexdigest(), None, (slow.url,))
         wanted = Release("thing", "1.0", (small,), (), (), "MIT")
         if enough:
-            assert box.fetcher.fetch(wanted).path.read_bytes() == body
+            assert hasty.fetcher.fetch(wanted).path.read_bytes() == body
         else:
             with pytest.raises(FetchError, match="fewer than 2000 bytes a second"):
-                box.fetcher.fetch(wanted)
+                hasty.fetcher.fetch(wanted)
 
 
-def test_nothing_that_was_given_up_goes_on(box: Box, good: LyingServer) -> None:
+def test_nothing_that_was_given_up_goes_on(hasty: Box, good: LyingServer) -> None:
     with raw_server(silent_in_the_body) as bad:
-        passed_over(box, bad.url, good)
+        passed_over(hasty, bad.url, good)
         deadline = time.monotonic() + 3
         while threading.active_count() > 4 and time.monotonic() < deadline:
             time.sleep(0.02)
