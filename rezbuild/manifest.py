@@ -56,6 +56,7 @@ _MODULES = (
     "patches.py",
     "profiles.py",
     "relocate.py",
+    "rez_plugin/package_definition.py",
     "sbom.py",
     "sums.py",
     "symbols.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 
 import pytest
@@ -33,7 +32,8 @@ def more(toys):
     (folder / "sources.toml").write_text('versions_of = "low"\nrequires = ["low-=={version}"]\n')
     (folder / "recipe.py").write_text(RECIPE)
     package = (toys.recipes / "low/package.py").read_text()
-    package = re.sub("private_build_requires", "requires", package.replace('"low"', '"low_more"'))
+    package = package.replace('"low"', '"low_more"')
+    package = package.replace("globals()", "globals(), requires_at_run_time=True")
     (folder / "package.py").write_text(package)
     return folder
 

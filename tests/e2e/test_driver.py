@@ -137,7 +137,9 @@ def test_rez_failing_after_the_installation_leaves_what_was_installed(studio, to
 def add_test(toys: Toys, command: str) -> None:
     """A test of ``top`` that Rez runs before it installs the package."""
     test = {"command": command, "run_on": "pre_install"}
-    toys.edit("top/package.py", "    return found\n", f"    return {{**found, 'one': {test}}}\n")
+    toys.edit(
+        "top/package.py", "define(globals())", f"tests = {{'one': {test}}}\ndefine(globals())"
+    )
 
 
 @pytest.mark.parametrize("phase", ["build", "install"])

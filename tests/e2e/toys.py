@@ -8,8 +8,7 @@ import re
 import tarfile
 from pathlib import Path
 
-REAL = (Path(__file__).parents[2] / "packages/zlib/package.py").read_text()
-COMMANDS = '\n\ndef commands():\n    env.PATH.prepend("{root}/bin")\n'
+REAL = (Path(__file__).parents[2] / "packages/openssl/package.py").read_text()
 LOW = {
     "Makefile": "all:\n\t$(CC) $(CFLAGS) -Wl,-z,now -shared -fPIC -Wl,-soname,liblow.so.1 low.c"
     " -o liblow.so.1\n"
@@ -76,7 +75,7 @@ class Toys:
             f"size = {len(data)}\nrequires = [{requires}]\n"
         )
         # The very package.py of a real one, so that it is tried too.
-        package = re.sub(r'"zlib"|"[0-9a-f-]{36}"', f'"{name}"', REAL) + COMMANDS
+        package = re.sub(r'"openssl"|"[0-9a-f-]{36}"', f'"{name}"', REAL)
         (folder / "package.py").write_text(package)
         (folder / "recipe.py").write_text(RECIPE)
         (folder / "sources.toml").write_text(

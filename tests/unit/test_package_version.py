@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import rezbuild
 from rezbuild.catalogue import Recipe, load
+from rezbuild.rez_plugin import package_definition
 
 TEXT = """\
 default = "1.2.3"
@@ -45,8 +45,8 @@ def put(folder: Path, version: str) -> None:
 
 def version(recipe: Recipe) -> str:
     """The answer of a new process."""
-    rezbuild._versions.clear()
-    return rezbuild._version(recipe)
+    package_definition._versions.clear()
+    return package_definition._version(recipe)
 
 
 def test_without_any_source_it_is_the_default(recipe):
@@ -79,7 +79,7 @@ def test_it_stays_the_same_in_one_process(recipe, tmp_path):
     put(tmp_path / "mirror", "1.2.1")
     assert version(recipe) == "1.2.1"
     put(tmp_path / "cache/sources/thing", "1.2.3")
-    assert rezbuild._version(recipe) == "1.2.1"
+    assert package_definition._version(recipe) == "1.2.1"
 
 
 def test_rez_release_takes_the_default(recipe, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""What Rez loads of rezbuild: the definitions of packages."""

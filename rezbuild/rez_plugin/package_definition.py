@@ -1,0 +1,236 @@
+"""The attributes that the ``package.py`` files of all recipes have in common.
+
+A recipe's ``package.py`` says what is its own, and ``define(globals())`` adds the rest:
+
+    from rezbuild.rez_plugin.package_definition import define
+
+    name = "zlib"
+    description = "Lossless data compression."
+    uuid = "2a9d40ec-43f1-50fc-8c6d-31ca83eb0cee"
+    define(globals())
+
+Rez evaluates ``package.py`` several times per command, so nothing heavy is imported here. It
+stores the source text of late functions and of ``commands`` in the installed ``package.py``
+(rez/utils/sourcecode.py), so each of them has to import what it uses.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rez.exceptions import PackageMetadataError
+from rez.utils.sourcecode import early, late
+
+import rezbuild
+from rezbuild.errors import RezbuildError
+from rezbuild.settings import Settings, version_variable
+
+if TYPE_CHECKING:
+    from rezbuild.catalogue import Recipe
+    from rezbuild.platforms import Platform
+
+# Rez gives these two to late functions and to commands.
+this: Any = None
+env: Any = None
+
+
+@dataclass(frozen=True)
+class Package:
+    """The computed attributes of one recipe, for the version that is asked for."""
+
+    recipe: Recipe
+    version: str
+
+    @property
+    def variants(self) -> list[list[str]]:
+        """The host's variant; one of another platform would fail to build here."""
+        from rez.system import system
+
+        return [[f"platform-{system.platform}", f"arch-{system.arch}"]]
+
+    @property
+    def requires(self) -> list[str]:
+        """The packages that it is built against, exact where REZBUILD_<NAME>_VERSION is set."""
+        requests = self.recipe.release(self.version).requires
+        names = [request.partition("-")[0] for request in requests]
+        exact = [os.environ.get(version_variable(name)) for name in names]
+        return [
+            f"{name}=={version}" if version and "==" not in request else request
+            for name, version, request in zip(names, exact, requests)
+        ]
+
+    @property
+    def build_command(self) -> list[str]:
+        """Run the hook by Rez's own interpreter: the build environment's PATH has no venv on it."""
+        return [sys.executable, "-I", "-m", "rezbuild.hook"]
+
+    @property
+    def built_from(self) -> dict[str, str]:
+        """The record in the installed package: source, sums, recipe and profile."""
+        from rezbuild import manifest
+
+        release = self.recipe.release(self.version)
+        source = release.archives[0]
+        asked = os.environ.get("REZBUILD_PROFILE", "").strip()
+        profile = rezbuild.profile(asked, central=_is_release())
+        return {
+            "url": source.urls[0],
+            "sha256": source.sha256,
+            "license": release.license,
+            "recipe": manifest.recipe_revision(self.recipe, release),
+            **({"profile": profile} if self.recipe.profiled else {}),
+        }
+
+
+def define(definition: dict[str, Any], *, requires_at_run_time: bool = False) -> None:
+    """Add the attributes that a ``package.py`` does not set itself.
+
+    Args:
+        definition: The ``globals()`` of the ``package.py``.
+        requires_at_run_time: The payload uses its dependencies where they are installed, and holds
+            no copies of them: they are ``requires``, not ``private_build_requires``.
+    """
+    folder = _folder_of_caller()
+    common: dict[str, Any] = {"relocatable": True, "cachable": True}
+    if (folder / "platform.toml").is_file():
+        find: Callable[[], Any] = functools.lru_cache(None)(lambda: _platform(folder))
+        attributes = {name: name for name in ("version", "requires", "draft", "glibc")}
+        common["build_command"] = False
+    else:
+        find = functools.lru_cache(None)(lambda: _package(folder))
+        attributes = {name: name for name in ("version", "variants", "build_command", "built_from")}
+        attributes["requires" if requires_at_run_time else "private_build_requires"] = "requires"
+        common.update(tests=tests, glibc=glibc)
+        if "tools" in definition:
+            common["commands"] = commands
+    common.update((name, _computed(find, source)) for name, source in attributes.items())
+    for name, value in common.items():
+        definition.setdefault(name, value)
+
+
+@late()  # type: ignore[untyped-decorator]
+def tests() -> Any:
+    import sys
+    from importlib.util import find_spec
+
+    # What the payload carries proves any host; on a build box the gate of a release is rezbuild's.
+    run = ["sh", "{root}/rezbuild-test/run.sh"]
+    check = [sys.executable, "-I", "-m", "rezbuild", "check", "--moved", "{root}"]
+    found = {
+        "host": {"command": run, "on_variants": True},
+        "host-long": {"command": [*run, "long"], "run_on": "explicit", "on_variants": True},
+    }
+    if find_spec("rezbuild"):
+        found["release"] = {"command": check, "run_on": "pre_release", "on_variants": True}
+    return found
+
+
+@late()  # type: ignore[untyped-decorator]
+def glibc() -> Any:
+    import json
+    import os
+
+    # The oldest glibc that the payload runs on, as its build recorded it.
+    try:
+        variant = this if this.is_variant else next(this.iter_variants())
+        with open(os.path.join(variant.root, "rezbuild.json"), encoding="utf-8") as record:
+            return json.load(record)["glibc"]
+    except (KeyError, OSError, TypeError, ValueError):
+        return None
+
+
+def commands() -> None:
+    env.PATH.prepend("{root}/bin")
+
+
+def package() -> Package:
+    """Return the package whose ``package.py`` calls this.
+
+    Raises:
+        PackageMetadataError: The catalogue or the version asked for is wrong.
+    """
+    return _package(_folder_of_caller())
+
+
+def platform() -> Platform:
+    """Return the version that is asked for of the platform whose ``package.py`` calls this.
+
+    Raises:
+        PackageMetadataError: platform.toml or the version asked for is wrong.
+    """
+    return _platform(_folder_of_caller())
+
+
+def _computed(find: Callable[[], Any], attribute: str) -> Callable[[], Any]:
+    """Return a function that Rez replaces by its result when it has loaded ``package.py``."""
+
+    @early()  # type: ignore[untyped-decorator]
+    def compute() -> Any:
+        value = getattr(find(), attribute)
+        return list(value) if isinstance(value, tuple) else value
+
+    return compute  # type: ignore[no-any-return]
+
+
+def _folder_of_caller() -> Path:
+    """Return the folder of the ``package.py`` that calls the caller of this function.
+
+    Rez gives package.py no ``__file__``, but compiles it under its path (rez/serialise.py,
+    _load_py).
+    """
+    return Path(sys._getframe(2).f_code.co_filename).parent  # noqa: SLF001
+
+
+def _package(folder: Path) -> Package:
+    from rezbuild import catalogue
+
+    try:
+        recipe = catalogue.load(folder)
+        found = Package(recipe, _version(recipe))
+        found.built_from  # noqa: B018 (report here whatever is wrong with the recipe)
+    except RezbuildError as error:
+        # Of other exceptions Rez shows a trace (rez/cli/build.py, setup_parser_common).
+        raise PackageMetadataError(str(error)) from None
+    return found
+
+
+def _platform(folder: Path) -> Platform:
+    from rezbuild import platforms
+
+    try:
+        version = os.environ.get(version_variable(folder.name))
+        return platforms.choose(platforms.load(folder), version or None)
+    except RezbuildError as error:
+        raise PackageMetadataError(str(error)) from None
+
+
+# By recipe folder. A process evaluates package.py several times, and its build may fetch a source
+# meanwhile: each evaluation has to return the same version.
+_versions: dict[Path, str] = {}
+
+
+def _version(recipe: Recipe) -> str:
+    """Return the version to build: REZBUILD_<NAME>_VERSION, else what a bare command means.
+
+    ``rez-build`` takes the newest release of the default's series whose source is here, else the
+    default. ``rez-release`` takes the default: a release must not depend on what one cache holds.
+    """
+    from rezbuild import local_sources
+
+    asked = os.environ.get(version_variable(recipe.name))
+    if asked or _is_release():
+        return asked or recipe.default
+    if recipe.folder not in _versions:
+        _versions[recipe.folder] = local_sources.newest(recipe, Settings.read()).version
+    return _versions[recipe.folder]
+
+
+def _is_release() -> bool:
+    """Whether this process is ``rez-release``: package.py is not told (rez/cli/release.py)."""
+    return "rez.cli.release" in sys.modules
