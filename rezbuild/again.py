@@ -21,6 +21,7 @@ from typing import Any
 from rezbuild.bake import Job, baked
 from rezbuild.build import Dependency
 from rezbuild.errors import REPORT, MachineError, RezbuildError, defect, to_report
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 
 # unshare(2): a host name, or numbers of users, of this process's own.
@@ -124,7 +125,7 @@ def main() -> int:
     order = Order.read(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     try:
         become(order)
-        with baked(order.job, Settings.read()) as payload:
+        with baked(order.job, Settings.read(), Reporter()) as payload:
             shutil.move(payload, order.payload)
     except RezbuildError as error:
         return _report(error)

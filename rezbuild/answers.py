@@ -25,6 +25,7 @@ from pathlib import Path
 from rezbuild import unpack
 from rezbuild.errors import BuildError, RezbuildError, UnpackError
 from rezbuild.marks import Marks
+from rezbuild.reporter import Reporter
 
 # In the cache.
 FOLDER = "configure"
@@ -78,7 +79,7 @@ class Asked:
             except (RezbuildError, OSError) as error:
                 why = error.message if isinstance(error, RezbuildError) else str(error)
                 # It runs then, and what it leaves is kept in this one's place.
-                print(f"  notice: what an earlier configure left cannot be used: {why}")
+                Reporter().notice(f"  notice: what an earlier configure left cannot be used: {why}")
                 return None
             try:
                 self._put(tree, found)
@@ -132,7 +133,7 @@ class Asked:
         except _OfThisBuildError:
             return
         except OSError as error:
-            print(f"  notice: what configure left is not kept: {error}")
+            Reporter().notice(f"  notice: what configure left is not kept: {error}")
 
     def _keep(self, log: Path) -> None:
         after = _signatures(self.work)

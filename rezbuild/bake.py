@@ -47,6 +47,7 @@ from rezbuild.build import Build, Dependency
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import AuditError, BuildError, UsageError
 from rezbuild.fetch import Fetched, Fetcher
+from rezbuild.reporter import BUILD, Event, Reporter
 from rezbuild.settings import Settings
 from rezbuild.sums import sha256
 from rezbuild.toolchain import Toolchain
@@ -117,7 +118,7 @@ class Inputs:
 
 
 @contextlib.contextmanager
-def baked(job: Job, settings: Settings) -> Iterator[Path]:
+def baked(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
     """The finished payload, in the job's build path; what is ready from the same inputs is kept.
 
     The build path is locked meanwhile, so that the payload can be moved away.
@@ -128,26 +129,27 @@ def baked(job: Job, settings: Settings) -> Iterator[Path]:
     inputs = Inputs.gather(job, settings)
     staging = job.build_path / "staging"
     job.build_path.mkdir(parents=True, exist_ok=True)
-    with locks.at(job.build_path / "rezbuild.lock", print):
+    with locks.at(job.build_path / "rezbuild.lock", reporter.notice):
         ready = manifest.read(staging)
         if ready is not None and ready.get("fingerprint") == inputs.fingerprint:
-            print(f"{inputs.recipe.name} {job.version}: already built from the same inputs")
-            glibc.check_record(f"{inputs.recipe.name} {job.version}", ready, settings.glibc_max)
+            what = f"{inputs.recipe.name} {job.version}"
+            reporter.notice(f"{what}: already built from the same inputs")
+            glibc.check_record(what, ready, settings.glibc_max)
         else:
-            _bake(inputs, staging)
+            _bake(inputs, staging, reporter)
         yield staging
 
 
-def _bake(inputs: Inputs, staging: Path) -> None:
+def _bake(inputs: Inputs, staging: Path, reporter: Reporter) -> None:
     # Whoever builds: payloads are for everyone, see the audit's rule on modes.
     os.umask(0o022)
     patchelf = toolchain.patchelf()
     trust.check_folder(inputs.settings, inputs.settings.cache)
-    fetched = Fetcher(inputs.settings).fetch(inputs.release)
+    fetched = Fetcher(inputs.settings, reporter=reporter).fetch(inputs.release)
     work = _workplace(inputs.job.build_path)
     # A short path: what makes sockets in it (multiprocessing does) may use 107 bytes, unix(7).
     with tempfile.TemporaryDirectory(prefix="rezbuild-") as home:
-        build = _prepare(inputs, fetched, work, Path(home))
+        build = _prepare(inputs, fetched, work, Path(home), reporter)
         places = _machine(inputs, build)
         record = _record(inputs, fetched) | _steps(inputs, fetched, build, patchelf, places)
     _write(build.payload, record, places)
@@ -163,9 +165,9 @@ def _steps(
 ) -> dict[str, Any]:
     """Builds and checks the payload; what is to be recorded of it."""
     recipe = loading.load(inputs.recipe.steps, "recipe.py")
-    print(
-        f"{build.name} {build.version} ({build.profile}, {build.jobs} jobs): logs in {build.logs}"
-    )
+    how = f"{build.profile}, {build.jobs} jobs"
+    build.reporter.info(f"{build.name} {build.version} ({how}): logs in {build.logs}")
+    build.reporter.event(Event(BUILD))
     recipe.build(build)
     kept = _keep_debug(build, inputs.tools, places) if inputs.recipe.debug else {}
     bundled = _relocate(build, inputs.tools, patchelf)
@@ -174,11 +176,11 @@ def _steps(
     host_test.write(build.payload, inputs.recipe.steps, build.version)
     parts = recipe.parts(build) if hasattr(recipe, "parts") else ()
     _bill(inputs, fetched, build, parts, bundled)
-    how = howbuilt.record(build, {**_places(build), build.destdir.parent: "/rezbuild/work"})
+    recorded = howbuilt.record(build, {**_places(build), build.destdir.parent: "/rezbuild/work"})
     _open(build.payload)
     needs = _audit(build, places, inputs.settings.glibc_max)
     trained = {"training": build.training} if build.training else {}
-    return {"bundled": bundled, **kept, **trained, **how, **needs}
+    return {"bundled": bundled, **kept, **trained, **recorded, **needs}
 
 
 def _bill(
@@ -228,7 +230,7 @@ def _reachable(dependencies: Mapping[str, Dependency], folder: Path) -> dict[str
     return {name: replace(d, root=folder / name) for name, d in dependencies.items()}
 
 
-def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
+def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path, reporter: Reporter) -> Build:
     source = unpack.unpack(fetched.path, work / "source")
     epoch = _newest(source)
     patches.apply_patches(source, inputs.recipe.patches(inputs.release))
@@ -249,6 +251,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path) -> Build:
         limit=inputs.settings.step_timeout,
         profile_store=inputs.stored_profile,
         answers=_answers(inputs, home, work),
+        reporter=reporter,
     )
 
 
@@ -347,7 +350,7 @@ def _audit(build: Build, places: Sequence[Path], ceiling: str | None) -> dict[st
     host = {note.message for note in report.notes if note.rule.id == "needed-host"}
     others = {note.rule.id for note in report.notes} - {"needed-host"}
     for note in others:
-        print(f"  audit: note: {note}: rezbuild audit {build.name} says more")
+        build.reporter.notice(f"  audit: note: {note}: rezbuild audit {build.name} says more")
     return {
         "host_libraries": sorted(host),
         "elf": sorted(report.elf),

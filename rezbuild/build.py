@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from rezbuild import jobserver, profiles, task
 from rezbuild.answers import Answers
 from rezbuild.errors import BuildError, UnpackError
+from rezbuild.reporter import Reporter
 
 # Below it is every prefix that is configured with: the same on each machine, and nowhere there.
 NEUTRAL = "/rezbuild/"
@@ -64,6 +64,7 @@ class Build:
         profile_store: The file for what the compiler counts in a training; see `rezbuild.profiles`.
         training: The SHA-256 of that file, in hex, once it is used or made; else "".
         answers: What configure has left in earlier builds, where that is wanted.
+        reporter: Is told of the steps.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Build:
     profile_store: Path = Path()
     training: str = ""
     answers: Answers | None = None
+    reporter: Reporter = field(default_factory=Reporter)
     commands: list[list[str]] = field(default_factory=list)
 
     @property
@@ -183,23 +185,19 @@ class Build:
                 and the log's name.
         """
         step, log = self._step(argv)
-        print(f"  {step} ...", end=" ", flush=True)
-        began = time.monotonic()
-        with log.open("w", encoding="utf-8") as stream:
+        with self.reporter.step(step), log.open("w", encoding="utf-8") as stream:
             stream.write(f"$ {shlex.join(argv)}\n")
             stream.flush()
             environment = {**self.env, **(env or {})}
             place = self.source / folder
             status = self._spawn(argv, place, environment, stream.fileno(), descriptors)
-        # Into a log that is read meanwhile.
-        print(f"{time.monotonic() - began:.0f} s" if status == 0 else "failed", flush=True)
-        if status != 0:
-            how = (
-                _how(status)
-                if status is not None
-                else f"longer than REZBUILD_STEP_TIMEOUT, {self.limit:g} s"
-            )
-            raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", how, log)
+            if status != 0:
+                how = (
+                    _how(status)
+                    if status is not None
+                    else f"longer than REZBUILD_STEP_TIMEOUT, {self.limit:g} s"
+                )
+                raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", how, log)
 
     def configure(self, *argv: str, env: Mapping[str, str] | None = None, folder: str = "") -> None:
         """Runs what looks at the machine and writes makefiles, as `run` does.
@@ -220,8 +218,9 @@ class Build:
                 asked.keep(self.logs / f"{len(self.commands):02d}-{_label(argv)}.log")
             return
         step, log = self._step(argv)
-        log.write_text(said, encoding="utf-8")
-        print(f"  {step} ... as before", flush=True)
+        with self.reporter.step(step) as outcome:
+            log.write_text(said, encoding="utf-8")
+            outcome.append("as before")
 
     def _step(self, argv: Sequence[str]) -> tuple[str, Path]:
         """Counts a step; its name and its log."""
@@ -250,7 +249,7 @@ class Build:
         """
         if not self.profile_store.is_file():
             return False
-        print(f"  trained before: {self.profile_store}", flush=True)
+        self.reporter.info(f"  trained before: {self.profile_store}")
         try:
             self.training = profiles.restore(self.profile_store, self.source)
         except UnpackError as error:
@@ -268,7 +267,7 @@ class Build:
             BuildError: There are none.
         """
         self.training = profiles.keep(self.source, patterns, self.profile_store)
-        print(f"  what was learnt in training: {self.profile_store}", flush=True)
+        self.reporter.info(f"  what was learnt in training: {self.profile_store}")
 
     def describe(self, name: str, libs: str, description: str, *, private: str = "") -> None:
         """Writes a file for pkg-config where upstream has none.

@@ -23,6 +23,7 @@ from rezbuild.errors import (
     OutdatedError,
     UsageError,
 )
+from rezbuild.reporter import Reporter
 from rezbuild.screen import printable, printable_line
 from rezbuild.settings import Settings, glibc_version
 
@@ -265,11 +266,12 @@ def check(arguments: argparse.Namespace) -> int:
     root = _payload(arguments.what).resolve()
     folder = recipes_folder(arguments)
     failed = []
+    reporter = Reporter()
     results = check.check(
         root, folder, settings, suite=arguments.suite, keep=arguments.keep, moved=arguments.moved
     )
     for result in results:
-        say(str(result))
+        reporter.notice(str(result))
         if result.problems:
             failed.append(result.name)
     if failed:

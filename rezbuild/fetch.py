@@ -29,6 +29,7 @@ from rezbuild.debian import SourceArchive, one_at_a_time
 from rezbuild.download import Part, Web
 from rezbuild.errors import ChecksumError, FetchError, MachineError
 from rezbuild.refusals import RouteError, host, public_address
+from rezbuild.reporter import NOTICE, Event, Reporter
 from rezbuild.screen import printable
 from rezbuild.settings import Settings
 
@@ -70,14 +71,21 @@ class Fetcher:
 
     Args:
         console: Where progress goes; standard error by default.
+        reporter: Is told when another process is waited for.
         backoff: Seconds before the first retry; each further one waits twice as long.
     """
 
     def __init__(
-        self, settings: Settings, console: Console | None = None, *, backoff: float = 0.5
+        self,
+        settings: Settings,
+        console: Console | None = None,
+        *,
+        reporter: Reporter | None = None,
+        backoff: float = 0.5,
     ) -> None:
         self._settings = settings
         self._console = console or Console(stderr=True)
+        self._reporter = reporter
         self._base = settings.cache / "sources"
         self._web = Web(settings, self._say, backoff)
         # For signatures, which have a few hundred bytes.
@@ -203,6 +211,11 @@ class Fetcher:
             printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True
         )
 
+    def _wait(self, text: str) -> None:
+        self._say(text)
+        if self._reporter is not None:
+            self._reporter.event(Event(NOTICE, text.strip()))
+
     def _place(self, release: Release, archive: Archive) -> Path:
         return self._base / release.home / archive.file
 
@@ -234,7 +247,7 @@ class Fetcher:
             for path in sorted({self._place(release, archive) for archive in release.archives}):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lock = path.with_name(f".{path.name}.lock")
-                stack.enter_context(one_at_a_time(lock, self._say))
+                stack.enter_context(one_at_a_time(lock, self._wait))
             yield
 
     def _by_any_route(self, release: Release) -> Fetched:

@@ -31,7 +31,7 @@ from rezbuild.errors import (
 )
 from rezbuild.fetch import Fetcher
 from rezbuild.obtain import obtained
-from rezbuild.screen import printable
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings, version_variable
 
 
@@ -80,6 +80,7 @@ def main() -> int:
     """Builds the package that Rez names in the environment; the exit code is the error's."""
     # Whoever builds: what is installed is for everyone, see the audit's rule on modes.
     os.umask(0o022)
+    reporter = Reporter()
     try:
         settings = Settings.read()
         request = Request.read(os.environ, settings)
@@ -87,25 +88,25 @@ def main() -> int:
         # Whoever started Rez has one, for all that is built.
         with contextlib.nullcontext() if os.environ.get(REPORT) else scratch.folder():
             if not os.environ.get(REPORT):
-                _say_version(request.job)
-            _build(request, settings)
+                _say_version(request.job, reporter)
+            _build(request, settings, reporter)
     except RezbuildError as error:
-        return _report(error)
+        return _report(error, reporter)
     except OSError as error:
-        return _report(MachineError.of(error))
+        return _report(MachineError.of(error), reporter)
     except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
         if os.environ.get(REPORT):
             traceback.print_exc()  # into the log of whoever started Rez
-        return _report(defect(error))
+        return _report(defect(error), reporter)
     except KeyboardInterrupt:
-        print("\nrezbuild: interrupted", file=sys.stderr)
+        reporter.error("\nrezbuild: interrupted")
         return 130
     return 0
 
 
-def _build(request: Request, settings: Settings) -> None:
+def _build(request: Request, settings: Settings, reporter: Reporter) -> None:
     try:
-        with obtained(request.job, settings) as payload:
+        with obtained(request.job, settings, reporter) as payload:
             if request.install_path is not None:
                 _check_stage(request.install_path)
                 publish.move_into_place(payload, request.install_path)
@@ -118,11 +119,11 @@ def _build(request: Request, settings: Settings) -> None:
         raise space.explained(error, (*places, request.job.places[-1])) from None
 
 
-def _say_version(job: Job) -> None:
+def _say_version(job: Job, reporter: Reporter) -> None:
     """Tell who ran rez-build that the version is behind; `rezbuild build` has its own lines."""
     recipe = catalogue.load(job.recipe_folder)
     for line in notices.behind(recipe, recipe.release(job.version)):
-        print(printable(line), flush=True)
+        reporter.info(line)
 
 
 def _other_versions(job: Job, settings: Settings) -> list[str]:
@@ -145,10 +146,10 @@ def _check_stage(place: Path) -> None:
         raise BuildError("the build that this belongs to has ended", advice=["run it again"])
 
 
-def _report(error: RezbuildError) -> int:
+def _report(error: RezbuildError, reporter: Reporter) -> int:
     """Tells the user, or whoever started Rez and will tell the user."""
     if not report(error):
-        print(f"\nrezbuild: {printable(str(error))}", file=sys.stderr)
+        reporter.error(f"\nrezbuild: {error}")
     return error.exit_code
 
 

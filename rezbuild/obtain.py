@@ -17,6 +17,7 @@ from rezbuild.audit import glibc
 from rezbuild.bake import Inputs, Job, baked
 from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import MachineError, StoreError, UsageError
+from rezbuild.reporter import ABSENT, TAKEN, Reporter
 from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
@@ -25,22 +26,22 @@ from rezbuild.toolchain import Toolchain
 
 
 @contextlib.contextmanager
-def obtained(job: Job, settings: Settings) -> Iterator[Path]:
+def obtained(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
     """The finished payload, in the job's build path, which is locked meanwhile.
 
     Raises:
         RezbuildError: It can neither be taken nor be made.
     """
-    store = Store.of(settings, print)
+    store = Store.of(settings, reporter.notice)
     if settings.store_entry is not None:
-        with _ordered(job, settings.store_entry, store, settings) as payload:
+        with _ordered(job, settings.store_entry, store, settings, reporter) as payload:
             yield payload
     elif store is None:
-        with baked(job, settings) as payload:
+        with baked(job, settings, reporter) as payload:
             Note(job.build_path).drop()
             yield payload
     else:
-        with _taken_or_baked(job, store, settings) as payload:
+        with _taken_or_baked(job, store, settings, reporter) as payload:
             yield payload
 
 
@@ -61,13 +62,15 @@ def has(
 
 
 @contextlib.contextmanager
-def _taken_or_baked(job: Job, store: Store, settings: Settings) -> Iterator[Path]:
+def _taken_or_baked(
+    job: Job, store: Store, settings: Settings, reporter: Reporter
+) -> Iterator[Path]:
     gathered = Inputs.gather(job, settings)
     inputs = keys.inputs_of(gathered)
     note, key = Note(job.build_path), keys.key(inputs)
-    with _staging(job) as staging:
+    with _staging(job, reporter) as staging:
         ready = (manifest.read(staging) or {}).get("fingerprint") == gathered.fingerprint
-        taken = not ready and not settings.store_fresh and _taken(inputs, staging, store)
+        taken = not ready and not settings.store_fresh and _taken(inputs, staging, store, reporter)
         if taken:
             _check_glibc(gathered.recipe.name, job, staging, settings)
             yield staging
@@ -76,11 +79,11 @@ def _taken_or_baked(job: Job, store: Store, settings: Settings) -> Iterator[Path
     if not taken:
         for name, against in inputs["against"].items():
             store.recall_debug(name, **against, root=job.dependencies[name].root)
-        with baked(job, settings) as payload:
+        with baked(job, settings, reporter) as payload:
             if note.vouches(key, payload):
-                _put(inputs, payload, store, fresh=settings.store_fresh)
+                _put(inputs, payload, store, reporter, fresh=settings.store_fresh)
             elif store.find(key, inputs["name"], inputs["version"]) is None:
-                print(
+                reporter.notice(
                     f"{inputs['name']} {inputs['version']}: notice: not put into the store "
                     f"{store.shown}: nothing says that what is in {payload} was built from these "
                     "inputs and is unchanged; remove it to have it built again"
@@ -88,7 +91,9 @@ def _taken_or_baked(job: Job, store: Store, settings: Settings) -> Iterator[Path
             yield payload
 
 
-def _put(inputs: Mapping[str, Any], payload: Path, store: Store, *, fresh: bool) -> None:
+def _put(
+    inputs: Mapping[str, Any], payload: Path, store: Store, reporter: Reporter, *, fresh: bool
+) -> None:
     """Puts there what has been built; whatever comes of it, that is built."""
     name, version = inputs["name"], inputs["version"]
     try:
@@ -97,25 +102,25 @@ def _put(inputs: Mapping[str, Any], payload: Path, store: Store, *, fresh: bool)
         )
     except (StoreError, OSError) as error:
         why = error.message if isinstance(error, StoreError) else MachineError.of(error).message
-        print(f"{name} {version}: notice: not put into the store {store.shown}: {why}")
+        reporter.notice(f"{name} {version}: notice: not put into the store {store.shown}: {why}")
 
 
-def _taken(inputs: Mapping[str, Any], staging: Path, store: Store) -> bool:
+def _taken(inputs: Mapping[str, Any], staging: Path, store: Store, reporter: Reporter) -> bool:
     """Takes the payload of these inputs, where it is there and sound; the user is told."""
     what = f"{inputs['name']} {inputs['version']}"
     entry = store.find(keys.key(inputs), inputs["name"], inputs["version"])
     if entry is None:
-        print(f"{what}: {_absent(inputs, store)}")
+        reporter.notice(f"{what}: {_absent(inputs, store)}", ABSENT)
         return False
     try:
-        _take(entry, staging, store)
+        _take(entry, staging, store, reporter)
     except StoreError as error:
-        print(f"{what}: notice: {error.message}; it is built instead")
+        reporter.notice(f"{what}: notice: {error.message}; it is built instead")
         return False
     return True
 
 
-def _take(entry: Entry, staging: Path, store: Store) -> None:
+def _take(entry: Entry, staging: Path, store: Store, reporter: Reporter) -> None:
     """Takes a payload to where a build leaves its own.
 
     Raises:
@@ -125,7 +130,7 @@ def _take(entry: Entry, staging: Path, store: Store) -> None:
     store.take(entry, arriving)
     Note(staging.parent).drop()
     arriving.rename(_gone(staging))
-    print(f"{entry.name} {entry.version}: taken from the store {store.shown}")
+    reporter.notice(f"{entry.name} {entry.version}: taken from the store {store.shown}", TAKEN)
 
 
 def _absent(inputs: Mapping[str, Any], store: Store) -> str:
@@ -140,7 +145,9 @@ def _absent(inputs: Mapping[str, Any], store: Store) -> str:
 
 
 @contextlib.contextmanager
-def _ordered(job: Job, file: Path, store: Store | None, settings: Settings) -> Iterator[Path]:
+def _ordered(
+    job: Job, file: Path, store: Store | None, settings: Settings, reporter: Reporter
+) -> Iterator[Path]:
     """The payload of the entry in a file, and no other: neither compiler nor source is needed.
 
     Raises:
@@ -179,8 +186,8 @@ def _ordered(job: Job, file: Path, store: Store | None, settings: Settings) -> I
             tried=odd[1:],
             advice=["name an entry of a build on this kind of host, or build it here"],
         )
-    with _staging(job) as staging:
-        _take(entry, staging, store)
+    with _staging(job, reporter) as staging:
+        _take(entry, staging, store, reporter)
         _check_glibc(release.name, job, staging, settings)
         yield staging
 
@@ -192,10 +199,10 @@ def _check_glibc(name: str, job: Job, payload: Path, settings: Settings) -> None
 
 
 @contextlib.contextmanager
-def _staging(job: Job) -> Iterator[Path]:
+def _staging(job: Job, reporter: Reporter) -> Iterator[Path]:
     """Where `rezbuild.bake` leaves a payload, under its lock."""
     job.build_path.mkdir(parents=True, exist_ok=True)
-    with locks.at(job.build_path / "rezbuild.lock", print):
+    with locks.at(job.build_path / "rezbuild.lock", reporter.notice):
         yield job.build_path / "staging"
 
 

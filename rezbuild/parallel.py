@@ -169,11 +169,11 @@ class Run:
         if len(self._schedule):
             time.sleep(_PAUSE)
         for step, task in list(self._running.values()):
-            status, lines = task.poll()
-            self._view.heard(task, lines)
-            self._watch.saw(step, task, lines)
-            if status is not None:
-                self._end(step, task, status)
+            news = task.poll()
+            self._view.heard(task, news.events)
+            self._watch.saw(step, task, news.events)
+            if news.status is not None:
+                self._end(step, task, news.status)
         self._view.show([task for _, task in self._running.values()], len(self._schedule))
 
     def _end(self, step: Step, task: Running, status: int) -> None:

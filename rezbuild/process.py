@@ -27,6 +27,7 @@ from rezplugins.build_process.local import LocalBuildProcess
 
 from rezbuild import platforms, space, staged, task
 from rezbuild.errors import RezbuildError, report
+from rezbuild.reporter import Reporter
 
 if TYPE_CHECKING:
     from rez.packages import Package, Variant
@@ -126,7 +127,7 @@ def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
     try:
         os.environ[task.REZ] = str(os.getpid())
         _refuse_ignored(repository, variant)
-        with _writable(repository), staged.locked(repository, package, print):
+        with _writable(repository), staged.locked(repository, package, Reporter().notice):
             _forget(repository)
             with staged.stage(repository, package) as stage:
                 yield stage

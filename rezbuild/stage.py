@@ -18,6 +18,7 @@ from rezbuild.catalogue import Recipe, Release
 from rezbuild.errors import UsageError
 from rezbuild.fetch import Fetcher
 from rezbuild.graph import Available, Step
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.store import Store
 
@@ -61,7 +62,7 @@ def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -
     ready: dict[tuple[str, str], Path] = {}
     for step in steps:
         job = _job(step, ready, work, target, profile)
-        with obtain.obtained(job, settings) as payload:
+        with obtain.obtained(job, settings, Reporter()) as payload:
             ready[step.key] = payload
             if step is wanted:
                 _copy_into_place(payload, target)

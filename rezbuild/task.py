@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import re
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+from rezbuild.reporter import EVENTS, STEP, STEP_END, Event, Events
 
 # Names to a build the process that it is not to outlive: Rez's, or a worker's.
 REZ = "REZBUILD_REZ"
@@ -23,10 +24,14 @@ _PAUSE = 0.2
 _KILLED = 137
 # prctl(2).
 _SET_CHILD_SUBREAPER = 36
-# What `Build.run` prints when it begins a step; the rest of the line follows when that has ended.
-_STEP = re.compile(r"  (\d\d-\S+) \.\.\. ")
-# What `rezbuild.bake` prints before the first step.
-_BEGUN = re.compile(r"\S+ \S+ \(\w+, \d+ jobs\): logs in ")
+
+
+class News(NamedTuple):
+    """The exit code, or None while it runs; complete lines and events since the last look."""
+
+    status: int | None
+    lines: list[str]
+    events: list[Event]
 
 
 class Running(Protocol):
@@ -53,8 +58,8 @@ class Running(Protocol):
         """Since it began."""
         ...
 
-    def poll(self) -> tuple[int | None, list[str]]:
-        """The exit code, or None while it runs; and the lines that are complete since last time."""
+    def poll(self) -> News:
+        """Look at it."""
         ...
 
     def tail(self) -> list[str]:
@@ -109,8 +114,14 @@ class Task:
         with log.open("ab" if after else "xb") as stream:
             self._output = log.open(encoding="utf-8", errors="replace")
             self._output.seek(0, os.SEEK_END)
+            self._events = Events()
             self._process = subprocess.Popen(
-                argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+                argv,
+                cwd=cwd,
+                env={**env, EVENTS: self._events.name},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
             )
 
     @property
@@ -123,15 +134,19 @@ class Task:
         """Since it began."""
         return time.monotonic() - self.began
 
-    def poll(self) -> tuple[int | None, list[str]]:
-        """The exit code, or None while it runs; and the lines that are complete since last time."""
+    def poll(self) -> News:
+        """Look at it."""
         # In this order: when it has ended, all that it said is there.
         status = self._process.poll()
         *lines, self._rest = (self._rest + self._output.read()).split("\n")
         if status is not None and self._rest:
             lines, self._rest = [*lines, self._rest], ""
-        self._note_step()
-        return status, lines
+        events = self._events.read()
+        for event in events:
+            if event.kind in {STEP, STEP_END}:
+                self.step = event.step if event.kind == STEP else ""
+                self.step_began = time.monotonic()
+        return News(status, lines, events)
 
     def tail(self) -> list[str]:
         """The last lines of the log."""
@@ -141,18 +156,8 @@ class Task:
     def wait(self) -> int:
         """Reads no more, and waits for the program's end; its exit code."""
         self._output.close()
+        self._events.close()
         return self._process.wait()
-
-    def _note_step(self) -> None:
-        found = _STEP.fullmatch(self._rest)
-        step = found[1] if found else ""
-        if step != self.step:
-            self.step, self.step_began = step, time.monotonic()
-
-
-def begins(line: str) -> bool:
-    """Whether a line of output says that a payload is being made, and not only put into place."""
-    return _BEGUN.match(line) is not None
 
 
 def attend(task: Task) -> int:

@@ -15,8 +15,9 @@ from rezbuild import gantt, safe_files
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.gantt import Bar, Timeline
 from rezbuild.graph import Job, Step
+from rezbuild.reporter import BUILD, Event
 from rezbuild.schedule import by_size, critical_path
-from rezbuild.task import Running, begins
+from rezbuild.task import Running
 
 # In REZBUILD_CACHE; and how many of them are kept.
 FOLDER = "timelines"
@@ -60,14 +61,14 @@ class Watch:
         self._open: dict[Job, _Part] = {}
         self._parts: list[_Part] = []
 
-    def saw(self, step: Step, task: Running, lines: Sequence[str]) -> None:
-        """Takes a look at what runs, and what it has said since the last one."""
+    def saw(self, step: Step, task: Running, events: Sequence[Event]) -> None:
+        """Take a look at what runs, and at its events since the last one."""
         if step.job not in self._open:
             self._open[step.job] = _Part(step, task.worker, task.began)
         part = self._open[step.job]
         if task.worker != part.worker:
             part = self._move(part, task.worker)
-        part.worked = part.worked or any(map(begins, lines))
+        part.worked = part.worked or any(event.kind == BUILD for event in events)
 
     def _move(self, part: _Part, worker: str) -> _Part:
         now = time.monotonic()

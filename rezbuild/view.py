@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rezbuild.reporter import STEP_END, Event
 from rezbuild.screen import printable
 from rezbuild.task import Running
 
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 # Seconds after which a silent step is spoken of: a CI may take what is silent for dead.
 PATIENCE = 120
-# Of a build's output: steps that have ended, notes of the audit, what the gate of a release found,
-# waiting, what the store had, that there was nothing to do, and what befell it on a farm. All else
-# is Rez's talk, and stays in the log.
-_TELLING = re.compile(
-    r"  \d\d-\S+ \.\.\. |  audit: |(ok|FAILED) {2,}|.*waiting for another |.*: already built |"
-    r".*: taken from the store |.*: not in the store |(.*: )?notice: |farm: "
-)
 
 
 class Lines:
@@ -44,10 +37,11 @@ class Lines:
         # Others may write to the same terminal; nothing may wait in a buffer.
         print(printable(text), flush=True)
 
-    def heard(self, task: Running, lines: Sequence[str]) -> None:
-        """Takes what a build has said."""
-        for line in _telling(lines):
-            self.say(f"{task.name}: {line}")
+    def heard(self, task: Running, events: Sequence[Event]) -> None:
+        """Show the events of a build that have a text; all else that it prints is in its log."""
+        for event in events:
+            if event.text:
+                self.say(f"{task.name}: {event.text}")
 
     def show(self, tasks: Sequence[Running], left: int) -> None:  # noqa: ARG002 (for the table)
         """Shows what runs now and how many builds are left, with these; called again and again."""
@@ -90,9 +84,9 @@ class Terminal(Lines):
         else:
             super().say(text)
 
-    def heard(self, task: Running, lines: Sequence[str]) -> None:
-        """Steps are in the table."""
-        super().heard(task, [line for line in lines if " ... " not in line])
+    def heard(self, task: Running, events: Sequence[Event]) -> None:
+        """Show all but steps, which are in the table."""
+        super().heard(task, [event for event in events if event.kind != STEP_END])
 
     def show(self, tasks: Sequence[Running], left: int) -> None:
         """Draws the table, some times a second."""
@@ -107,10 +101,6 @@ def choose(environ: Mapping[str, str] | None = None) -> Lines:
     env = os.environ if environ is None else environ
     able = sys.stdout.isatty() and not env.get("CI") and env.get("TERM", "dumb") != "dumb"
     return Terminal() if able else Lines()
-
-
-def _telling(lines: Sequence[str]) -> Iterator[str]:
-    return (line.strip() for line in lines if _TELLING.match(line))
 
 
 def _step(task: Running) -> str:

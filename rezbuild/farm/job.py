@@ -24,6 +24,7 @@ from rezbuild.errors import MachineError, RezbuildError, UsageError, defect, rep
 from rezbuild.farm import payloads
 from rezbuild.farm.order import Order
 from rezbuild.obtain import obtained
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
@@ -68,7 +69,7 @@ def main() -> int:
 
 def _failed(error: RezbuildError) -> int:
     report(error)
-    print(f"{error.message}", flush=True)
+    Reporter().info(error.message)
     return error.exit_code
 
 
@@ -88,14 +89,15 @@ def _settings(order: Order) -> Settings:
 
 
 def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
+    reporter = Reporter()
     try:
         # The worker sees to it that there is one.
-        store = Store.of(settings, print)
+        store = Store.of(settings, reporter.notice)
         if store is None:
             raise MachineError("this worker has no store", advice=["set REZBUILD_STORE for it"])
         dependencies = _dependencies(order, settings, place, store)
         job = _job(order, recipes / order.name, dependencies, place)
-        with obtained(job, settings) as payload:
+        with obtained(job, settings, reporter) as payload:
             inputs = keys.inputs_of(Inputs.gather(job, settings))
             entry, holder = held(inputs, payload, store, own_store(place, settings))
         if order.carry or holder is not store:

@@ -103,10 +103,10 @@ def _follow(remote: Remote) -> None:
         RezbuildError: It failed there.
     """
     while True:
-        status, lines = remote.poll()
-        for line in lines:
+        news = remote.poll()
+        for line in news.lines:
             print(printable(line), flush=True)
-        if status is not None and remote.error is not None:
+        if news.status is not None and remote.error is not None:
             raise remote.error
         if remote.made is not None:
             return

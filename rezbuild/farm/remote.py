@@ -6,19 +6,19 @@ import collections
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.farm.order import Result, is_plain
+from rezbuild.reporter import NOTICE, STEP, STEP_END, TAKEN, Event
 from rezbuild.store import Entry
-from rezbuild.task import Task
+from rezbuild.task import News, Task
 
 _TAIL = 30
 # What `poll` gives for a job that failed on the farm; the error itself is in `Remote.error`.
 FAILED = 1
-# Whence Rez has a payload that was carried here says nothing to a user.
-_FROM_STORE = ": taken from the store "
 
 
 class Remote:
@@ -56,10 +56,13 @@ class Remote:
         self._publish = publish
         self._give_up: Callable[[], None] | None = None
         # What the farm's thread says, in its order: a deque's two ends are safe to use at once.
-        self._told: collections.deque[Callable[[], Sequence[str]]] = collections.deque()
+        self._told: collections.deque[Callable[[], None]] = collections.deque()
         self._over = False
         self._place = ""
         self._notices: list[str] = []
+        # Since the last look.
+        self._lines: list[str] = []
+        self._events: list[Event] = []
         self._task: Task | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
@@ -86,31 +89,35 @@ class Remote:
         """Takes what came of it; of the farm's thread."""
         self._told.append(lambda: self._end(result, error))
 
-    def poll(self) -> tuple[int | None, list[str]]:
-        """As of a task."""
+    def poll(self) -> News:
+        """Look at it, as at a task."""
         if self._task is not None:
-            status, said = self._task.poll()
-            return status, [line for line in said if _FROM_STORE not in line]
-        lines: list[str] = []
+            news = self._task.poll()
+            # Where Rez takes a payload from that was carried here says nothing to a user.
+            return news._replace(events=[e for e in news.events if e.kind != TAKEN])
+        status = None
+        self._lines, self._events = [], []
         try:
-            self._look(lines)
+            self._look()
         except (RezbuildError, OSError) as error:
             # Of this one alone: a disk that is full, too many processes.
             ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
             self.error = self.error or ours
-            return FAILED, lines
-        return (FAILED if self._over and self.error is not None else None), lines
+            status = FAILED
+        if self._over and self.error is not None:
+            status = FAILED
+        return News(status, self._lines, self._events)
 
-    def _look(self, lines: list[str]) -> None:
+    def _look(self) -> None:
         """Takes what was told since, and publishes what is done.
 
         Raises:
             OSError: A log cannot be written, or no process can be started.
         """
         while self._told:
-            lines += self._told.popleft()()
+            self._told.popleft()()
         if not self._over:
-            self._stream.writelines(f"{line}\n" for line in lines)
+            self._stream.writelines(f"{line}\n" for line in self._lines)
         self._stream.flush()
         if self._over and self.error is None:
             self._task = self._publish()
@@ -142,20 +149,26 @@ class Remote:
                 logs.mkdir(parents=True, exist_ok=True)
                 (logs / name).write_text(self._here(text), encoding="utf-8")
 
-    def _note(self, event: Mapping[str, Any]) -> Sequence[str]:
-        self.worker = str(event.get("name", ""))
-        self._place = str(event.get("place", ""))
-        step = str(event.get("step", ""))
-        if step != self.step:
-            self.step, self.step_began = step, time.monotonic()
-        lines = event.get("lines", ())
-        return [self._here(str(line)) for line in lines] if isinstance(lines, (list, tuple)) else []
+    def _note(self, told: Mapping[str, Any]) -> None:
+        before, self.worker = self.worker, str(told.get("name", ""))
+        if self.worker != before:
+            # Another one begins anew.
+            self.step, self.step_began = "", time.monotonic()
+        self._place = str(told.get("place", ""))
+        self._lines += [self._here(str(line)) for line in _items(told.get("lines"))]
+        for event in map(Event.of, _items(told.get("events"))):
+            if event is not None:
+                self._events.append(replace(event, text=self._here(event.text)))
+                if event.kind in {STEP, STEP_END}:
+                    self.step = event.step if event.kind == STEP else ""
+                    self.step_began = time.monotonic()
 
-    def _notice(self, text: str) -> Sequence[str]:
+    def _notice(self, text: str) -> None:
         self._notices.append(text)
-        return [f"farm: {text}"]
+        self._lines.append(f"farm: {text}")
+        self._events.append(Event(NOTICE, f"farm: {text}"))
 
-    def _end(self, result: Result | None, error: RezbuildError | None) -> Sequence[str]:
+    def _end(self, result: Result | None, error: RezbuildError | None) -> None:
         self._over = True
         self.step, self.step_began = "publishing", time.monotonic()
         self.result, self.error = result, error
@@ -170,8 +183,12 @@ class Remote:
             for line in (*(f"farm: {text}" for text in self._notices), self._here(result.output)):
                 self._stream.write(f"{line}\n")
             self.keep_logs()
-        return []
 
     def _here(self, text: str) -> str:
         """A text of the worker's, with the folder of a build here for the worker's own."""
         return text.replace(self._place, str(self.place)) if self._place else text
+
+
+def _items(value: object) -> Sequence[Any]:
+    """Return the items of a list that a worker sent; it may send anything."""
+    return value if isinstance(value, (list, tuple)) else ()

@@ -30,6 +30,7 @@ from rezbuild.errors import REPORT, MachineError, to_report
 from rezbuild.farm import job, payloads
 from rezbuild.farm.facts import FACTS, Facts
 from rezbuild.farm.order import Order, Result, is_plain
+from rezbuild.reporter import ABSENT
 from rezbuild.settings import Settings
 
 # Seconds between two looks at a build.
@@ -47,7 +48,6 @@ _REFUSED = (
     "benchmark_network",
     "dump_state",
 )
-_NOT_STORED = ": not in the store "
 # Characters of a log that come back; of a longer one the end.
 _MOST = 5_000_000
 
@@ -166,21 +166,19 @@ class FarmWorker(Worker):
         }
         build = task.Task(str(order), argv, place, env, place / "output")
         self._builds[order.id] = build.pid
-        step = None
         try:
             while True:
-                status, lines = build.poll()
-                if lines or step != build.step:
-                    step = build.step
-                    self._tell(order, place, lines, step)
-                if status is not None:
-                    return status
+                news = build.poll()
+                if news.lines or news.events:
+                    self._tell(order, place, news)
+                if news.status is not None:
+                    return news.status
                 if self._unwanted(order.id):
                     return 1
                 await asyncio.sleep(_PAUSE)
         finally:
             # Also when the worker ends, which cancels this.
-            if build.poll()[0] is None:
+            if build.poll().status is None:
                 task.end(build.pid)
             build.wait()
             del self._builds[order.id]
@@ -189,12 +187,12 @@ class FarmWorker(Worker):
                 task.stop([])
                 task.bury()
 
-    def _tell(self, order: Order, place: Path, lines: Sequence[str], step: str) -> None:
+    def _tell(self, order: Order, place: Path, news: task.News) -> None:
         # Dask adds a "worker" of its own: the address.
         told = {"id": order.id, "name": self._facts.name, "place": str(place / job.BUILD)}
         # Of a store of its own nobody has asked.
-        lines = [line for line in lines if not (self._private and _NOT_STORED in line)]
-        self.log_event(order.topic, {**told, "lines": lines, "step": step})
+        events = [e.as_data() for e in news.events if not (self._private and e.kind == ABSENT)]
+        self.log_event(order.topic, {**told, "lines": news.lines, "events": events})
 
     def _unwanted(self, key: str) -> bool:
         known = self.state.tasks.get(key)

@@ -62,9 +62,10 @@ def test_odd_report_is_an_error():
 def test_odd_progress_of_a_worker_is_shown_or_passed_over(tmp_path):
     remote = Remote("x", tmp_path / "log", tmp_path, lambda: None)
     for value in ODD:
-        remote.heard({"name": value, "place": value, "step": value, "lines": value})
-    status, _ = remote.poll()
-    assert status is None
+        remote.heard({"name": value, "place": value, "lines": value, "events": value})
+        event = {"kind": value, "text": value, "step": value}
+        remote.heard({"name": value, "place": value, "events": [value, event]})
+    assert remote.poll().status is None
     remote.wait()
 
 

@@ -304,7 +304,7 @@ def remote(folder: Path, publish=lambda: None) -> Remote:
 
 def test_a_worker_chooses_the_names_of_logs(tmp_path):
     found = remote(tmp_path)
-    assert found.poll() == (None, [])
+    assert found.poll() == (None, [], [])
     found.wait()
     assert sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()) == [
         Path("build/rez.log"),
@@ -315,7 +315,7 @@ def test_a_worker_chooses_the_names_of_logs(tmp_path):
 def test_logs_that_cannot_be_written_are_the_failure_of_one_step(tmp_path):
     found = remote(tmp_path)
     found.place.touch()
-    assert found.poll() == (FAILED, [])
+    assert found.poll() == (FAILED, [], [])
     assert isinstance(found.error, MachineError)
     assert str(found.place) in found.error.message
     assert found.wait() == FAILED
@@ -326,7 +326,7 @@ def test_what_cannot_be_published_is_the_failure_of_one_step(tmp_path):
         raise BlockingIOError(errno.EAGAIN, "no more processes")
 
     found = remote(tmp_path, publish)
-    assert found.poll() == (FAILED, [])
+    assert found.poll() == (FAILED, [], [])
     assert "no more processes" in found.error.message
     found.wait()
 

@@ -26,9 +26,9 @@ def lines_until(task, seen):
     lines = []
     end = time.monotonic() + 20
     while True:
-        status, more = task.poll()
-        lines += more
-        if seen(status):
+        news = task.poll()
+        lines += news.lines
+        if seen(news.status):
             return lines
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -45,14 +45,17 @@ def test_what_it_says_comes_in_whole_lines(tmp_path):
 
 
 def test_it_knows_the_step_that_runs(tmp_path):
-    code = (
-        "printf '  02-make-all ... '; until test -e go; do sleep 0.02; done; echo '1 s'; sleep 60"
-    )
+    code = """
+echo '{"kind": "step", "step": "02-make-all"}' >>"$REZBUILD_EVENTS"
+until test -e go; do sleep 0.02; done
+echo '{"kind": "step-end", "step": "02-make-all"}' >>"$REZBUILD_EVENTS"
+sleep 60
+"""
     task = start(tmp_path, code)
     lines_until(task, lambda _: task.step == "02-make-all")
     assert task.step_began >= task.began
     (tmp_path / "go").touch()
-    assert lines_until(task, lambda _: task.step == "") == ["  02-make-all ... 1 s"]
+    assert lines_until(task, lambda _: task.step == "") == []
     task._process.kill()
     task.wait()
 

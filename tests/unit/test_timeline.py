@@ -17,10 +17,12 @@ from rezbuild import gantt, timeline
 from rezbuild.errors import BuildError, MachineError, UsageError
 from rezbuild.gantt import Bar, Timeline
 from rezbuild.jobserver import Budget
+from rezbuild.reporter import Event
 from rezbuild.timeline import Watch
 
 SVG = "{http://www.w3.org/2000/svg}"
-BEGUN = "thing 1 (fast, 2 jobs): logs in /somewhere"
+BEGUN = Event("build")
+SAY_BEGUN = """echo '{"kind": "build"}' >>"$REZBUILD_EVENTS\""""
 
 
 @pytest.fixture
@@ -58,9 +60,9 @@ def watch(noted) -> Watch:
 
 def test_a_run(tmp_path, budget, watch, noted):
     codes = {
-        "small": f"echo '{BEGUN}'; sleep 0.2",
+        "small": f"{SAY_BEGUN}; sleep 0.2",
         "big": "sleep 0.3; exit 3",
-        "bottom": f"echo '{BEGUN}'; sleep 0.1",
+        "bottom": f"{SAY_BEGUN}; sleep 0.1",
         "middle": "true",
     }
     with pytest.raises(BuildError):
@@ -115,7 +117,7 @@ def test_a_worker_that_is_lost(watch, noted):
 
 
 def test_what_was_taken_from_elsewhere_is_no_duration(watch, noted):
-    watch.saw(CHAIN[0], Elsewhere("w1"), ["small 1: taken from the store"])
+    watch.saw(CHAIN[0], Elsewhere("w1"), [Event("taken", "small 1: taken from the store")])
     watch.ended(CHAIN[0], well=True)
     assert noted == {}
     assert states(watch) == [("small", "w1", "taken")]

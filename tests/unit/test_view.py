@@ -9,20 +9,15 @@ from types import SimpleNamespace
 import pytest
 
 from rezbuild import view
+from rezbuild.reporter import Event
 
-OUTPUT = """\
-Building zlib-1.3.1...
-Resolving build environment: platform-linux arch-x86_64
-zlib 1.3.1 (fast, 2 jobs): logs in /somewhere
-  01-configure ... 3 s
-  02-make ... failed
-  audit: note: host-library: rezbuild audit zlib says more
-zlib 1.3.1: already built from the same inputs
-ok      modules: 200
-FAILED  answer: 42
-zlib-1.3.1: waiting for another build of it into /packages
-Invoking custom build system...
-"""
+EVENTS = [
+    Event("build"),
+    Event("step", step="01-configure"),
+    Event("step-end", "01-configure ... 3 s", "01-configure"),
+    Event("notice", "zlib-1.3.1: waiting for another build of it into /packages"),
+    Event("of a later version", "more"),
+]
 
 
 def task(**values):
@@ -31,17 +26,20 @@ def task(**values):
     return SimpleNamespace(**facts | {"log": Path("/a/rez.log")} | values)
 
 
-def test_lines_that_tell_something(capsys):
-    view.Lines().heard(task(), OUTPUT.splitlines())
+def test_events_with_a_text_are_shown(capsys):
+    view.Lines().heard(task(), EVENTS)
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: 01-configure ... 3 s",
-        "zlib-1.3.1: 02-make ... failed",
-        "zlib-1.3.1: audit: note: host-library: rezbuild audit zlib says more",
-        "zlib-1.3.1: zlib 1.3.1: already built from the same inputs",
-        "zlib-1.3.1: ok      modules: 200",
-        "zlib-1.3.1: FAILED  answer: 42",
         "zlib-1.3.1: zlib-1.3.1: waiting for another build of it into /packages",
+        "zlib-1.3.1: more",
     ]
+
+
+def test_terminal_shows_steps_in_the_table_only(capsys):
+    view.Terminal().heard(task(), EVENTS)
+    out = capsys.readouterr().out
+    assert "waiting" in out
+    assert "01-configure" not in out
 
 
 def test_a_step_that_takes_long_is_spoken_of_now_and_then(capsys):

@@ -1,0 +1,138 @@
+"""Messages for the user, and the events of a build for the process that watches it.
+
+A build runs in a process of its own, and what it prints goes to a log. It appends its events to the
+file that REZBUILD_EVENTS names, one JSON object a line:
+
+    {"kind": "build"}
+    {"kind": "step", "step": "02-make"}
+    {"kind": "step-end", "step": "02-make", "text": "02-make ... 3 s"}
+    {"kind": "notice", "text": "zlib 1.3.2: waiting for another build of it"}
+
+Rez closes all descriptors but the standard three before it starts the build, so the channel is a
+file that is opened by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rezbuild.screen import printable
+
+# Names the file of events.
+EVENTS = "REZBUILD_EVENTS"
+
+# Kinds of events: a payload is being built, and not only put into place.
+BUILD = "build"
+# A step of a build begins, or has ended.
+STEP, STEP_END = "step", "step-end"
+# The store has the payload, or has it not.
+TAKEN, ABSENT = "taken", "absent"
+# Any other line for the user.
+NOTICE = "notice"
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of a build.
+
+    Attributes:
+        kind: One of the kinds above; readers pass over others.
+        text: The line for the user, or "".
+        step: The step, e.g. ``02-make``, or "".
+    """
+
+    kind: str
+    text: str = ""
+    step: str = ""
+
+    @classmethod
+    def of(cls, data: object) -> Event | None:
+        """Return the event of decoded JSON; None where that is no event."""
+        if not isinstance(data, Mapping) or not data.get("kind"):
+            return None
+        return cls(*(str(data.get(name) or "") for name in ("kind", "text", "step")))
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the event as plain data, without what is empty."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+class Reporter:
+    """Prints messages for the user, and appends events to the file of events, if there is one."""
+
+    def __init__(self) -> None:
+        self._file = os.environ.get(EVENTS)
+
+    def info(self, text: str) -> None:
+        """Print a line; where a process watches, it goes to the log only."""
+        # Others may write to the same terminal or log; nothing may wait in a buffer.
+        print(printable(text), flush=True)
+
+    def notice(self, text: str, kind: str = NOTICE) -> None:
+        """Print a line that the user sees in any case."""
+        self.info(text)
+        self.event(Event(kind, text.strip()))
+
+    def error(self, text: str) -> None:
+        """Print a line on standard error."""
+        print(printable(text), file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def step(self, step: str) -> Iterator[list[str]]:
+        """Report the begin and the end of a step of a build.
+
+        The caller may put what became of it into the list; the seconds are said otherwise.
+        """
+        print(f"  {step} ...", end=" ", flush=True)
+        self.event(Event(STEP, step=step))
+        began, said = time.monotonic(), ["failed"]
+        outcome: list[str] = []
+        try:
+            yield outcome
+            said = outcome or [f"{time.monotonic() - began:.0f} s"]
+        finally:
+            print(said[0], flush=True)
+            self.event(Event(STEP_END, f"{step} ... {said[0]}", step))
+
+    def event(self, event: Event) -> None:
+        """Append an event to the file of events."""
+        if self._file:
+            # Whole lines of several processes: open(2), O_APPEND. Progress may get lost where the
+            # disk is full, the build goes on.
+            with contextlib.suppress(OSError), open(self._file, "ab", buffering=0) as file:
+                file.write(json.dumps(event.as_data()).encode() + b"\n")
+
+
+class Events:
+    """The events of one child process.
+
+    Attributes:
+        name: The value of REZBUILD_EVENTS for the child. The file has no name of its own, proc(5):
+            nothing is left behind, and two builds in one folder do not share it.
+    """
+
+    def __init__(self) -> None:
+        self._stream = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (see `close`)
+        self.name = f"/proc/{os.getpid()}/fd/{self._stream.fileno()}"
+        self._rest = b""
+
+    def read(self) -> list[Event]:
+        """Return the events since last time; lines that are no events are passed over."""
+        *lines, self._rest = (self._rest + self._stream.read()).split(b"\n")
+        found = []
+        for line in lines:
+            with contextlib.suppress(ValueError, RecursionError):
+                found.append(Event.of(json.loads(line)))
+        return [event for event in found if event is not None]
+
+    def close(self) -> None:
+        """Read no more."""
+        self._stream.close()
