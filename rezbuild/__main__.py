@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from rezbuild.cli import main
+from rezbuild.cli.main import main
 
 sys.exit(main())

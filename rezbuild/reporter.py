@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rezbuild.screen import printable
+from rezbuild.util.terminal import printable
 
 # Names the file of events.
 EVENTS = "REZBUILD_EVENTS"

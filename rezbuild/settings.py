@@ -45,7 +45,7 @@ class Settings:
         glibc_max: The newest glibc that a payload may need, as ``2.28``, or None for any.
         cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
         ccache: The name or path of ccache, or None: compilers run without it.
-        trust_cache: The cache may hold files of other users; see `rezbuild.trust`.
+        trust_cache: The cache may hold files of other users; see `rezbuild.files.ownership`.
         step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
         scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
         farm_patience: Seconds to wait for a scheduler, workers or a result that are gone.

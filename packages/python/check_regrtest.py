@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from rez.version import Version, VersionRange
 
-from rezbuild import loading, toml
-from rezbuild.check import Result, snapshot
 from rezbuild.errors import CatalogueError, CheckError
+from rezbuild.util import import_file, toml
+from rezbuild.verify.check import Result, snapshot
 
 KNOWN = "known-failures.toml"
 # A shell starts what runs in the background with SIGINT ignored, and that is inherited: test_signal
@@ -175,7 +175,7 @@ def assemble(c):
     shutil.copytree(c.root, copy, symlinks=True)
     python = copy / "bin/python3"
     (lib,) = copy.glob("lib/python3.*")
-    contents = loading.load(c.recipe.parent / "python_tests", "contents.py")
+    contents = import_file.load(c.recipe.parent / "python_tests", "contents.py")
     contents.copy(c.source(), lib)
     for name, words in contents.helpers(c.source(), copy, lib / "lib-dynload"):
         _compile(c, name, words)

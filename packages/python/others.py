@@ -3,7 +3,7 @@
 import email
 import json
 
-from rezbuild.sbom import Part
+from rezbuild.payload.sbom import Part
 
 PRODUCTS = {"pip": "pypa:pip", "setuptools": "python:setuptools"}
 SAID = {

@@ -2,7 +2,7 @@
 
 import shutil
 
-from rezbuild import debug
+from rezbuild.payload import debug_data
 
 # Of the source: what a backtrace can name.
 FOLDERS = ("Include", "Modules", "Objects", "Parser", "Programs", "Python")
@@ -23,8 +23,8 @@ exec gdb -iex "set debug-file-directory $root/lib/debug:/usr/lib/debug" \
 
 def build(b):
     """Takes exactly the data that fits the files of the python that Rez resolved."""
-    for build_id, path in debug.find(b.dependency("python"), b.debug_store).items():
-        target = b.payload / "lib/debug/.build-id" / debug.place(build_id)
+    for build_id, path in debug_data.find(b.dependency("python"), b.debug_store).items():
+        target = b.payload / "lib/debug/.build-id" / debug_data.place(build_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     share = b.payload / "share/python-gdb"

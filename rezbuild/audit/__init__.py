@@ -15,14 +15,15 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rezbuild import elf, manifest
 from rezbuild.audit import contents, files, glibc
 from rezbuild.audit.binary import Binaries
 from rezbuild.audit.glibc import Needs
 from rezbuild.audit.places import Data, Places, neutral
 from rezbuild.audit.rules import ERROR, NOTE, RULES, Finding, Rule
-from rezbuild.elf import MAGIC
+from rezbuild.elf import reader
+from rezbuild.elf.reader import MAGIC
 from rezbuild.errors import UsageError
+from rezbuild.payload import manifest
 
 __all__ = ["ERROR", "NOTE", "RULES", "Finding", "Needs", "Report", "Rule", "audit"]
 
@@ -185,10 +186,10 @@ class _Tree:
     def _sections(self, path: Path) -> Iterator[tuple[str, str]]:
         """What compressed sections name, which a search for bytes does not find."""
         try:
-            for name, data in elf.compressed_sections(path):
+            for name, data in reader.compressed_sections(path):
                 named = self.places.in_data(data, text=False)
                 yield from self._naming(named, f"its section {name} names")
-        except elf.ElfError as error:
+        except reader.ElfError as error:
             yield "elf-damaged", error.message
 
     def _naming(self, named: list[str], how: str) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rezbuild import elf, symbols
 from rezbuild.audit.files import inside
-from rezbuild.elf import Elf, ElfError
-from rezbuild.libraries import host_libraries
-from rezbuild.relocate import DEPS
+from rezbuild.elf import reader, symbols
+from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.elf.reader import Elf, ElfError
+from rezbuild.payload.relocate import DEPS
 
 # As glibc reads it: in braces, or with nothing behind it that could belong to the name.
 _ORIGIN = re.compile(r"\$ORIGIN(?![A-Za-z0-9_])|\$\{ORIGIN\}")
@@ -71,7 +71,7 @@ class Binaries:
         """
         path = self.root / place
         real = Path(os.path.realpath(path))
-        if real.parent == path.parent or not elf.is_elf(real):
+        if real.parent == path.parent or not reader.is_elf(real):
             return
         try:
             data = self._of(real)
@@ -117,7 +117,7 @@ class Binaries:
 
     def _of(self, path: Path) -> Elf:
         if path not in self._read:
-            self._read[path] = elf.read(path)
+            self._read[path] = reader.read(path)
         return self._read[path]
 
     def _search(self, data: Elf, origin: Path) -> Iterator[tuple[str, str]]:
@@ -148,7 +148,7 @@ class Binaries:
     def _fits(self, path: Path, data: Elf) -> bool:
         """Whether a library of the same kind is there: ld.so passes over other machines' ones."""
         real = Path(os.path.realpath(path))
-        if not inside(real, self.root) or not elf.is_elf(real):
+        if not inside(real, self.root) or not reader.is_elf(real):
             return False
         try:
             found = self._of(real)
@@ -200,7 +200,7 @@ def _not_found(name: str) -> Iterator[tuple[str, str]]:
 def _texts(path: Path) -> set[str]:
     """The names of libraries among the constants of an ELF file."""
     try:
-        with elf.reading(path) as image:
+        with reader.reading(path) as image:
             return {name for data in image.constants() for name in _names(data)}
     except ElfError:
         return set()  # said of the file itself

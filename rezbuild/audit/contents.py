@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rezbuild import manifest
+from rezbuild.payload import manifest
 
 # Rez puts these into a variant's root after the build (rezplugins/build_process/local.py).
 REZS_OWN = ("build.rxt", "variant.json")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rezbuild.audit.places import Data
-from rezbuild.libraries import host_libraries
+from rezbuild.elf.host_libraries import host_libraries
 
 # Options of env(1) in the first line of a script, and what it puts into the environment.
 _ENV = ("/usr/bin/env", "/bin/env")

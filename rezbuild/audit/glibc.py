@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rezbuild import symbols
-from rezbuild.elf import Elf, ElfError
+from rezbuild.elf import symbols
+from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.elf.reader import Elf, ElfError
 from rezbuild.errors import AuditError
-from rezbuild.libraries import host_libraries
 
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)+)")
 # A version that stands for what ld.so can do, not for a symbol (glibc 2.36's NEWS).

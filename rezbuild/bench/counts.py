@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rezbuild import filecalls
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.bench.start import STARTS, command, warm_up
 from rezbuild.errors import CheckError
+from rezbuild.util import strace
 
 
 def calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
@@ -20,11 +20,11 @@ def calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
         CheckError: A command fails.
         MachineError: strace is missing, or may not trace here.
     """
-    filecalls.strace()
+    strace.strace()
     for name, code in STARTS.items():
         # Before its modules are compiled a start has more of them.
         warm_up(pair, code)
-        traces = [filecalls.trace(command(one, code), env={}, cwd=Path("/")) for one in pair]
+        traces = [strace.trace(command(one, code), env={}, cwd=Path("/")) for one in pair]
         yield _counts("calls", f"{name}, all", "calls", [len(one.calls) for one in traces])
         yield _counts("calls", f"{name}, failed", "calls", [len(one.failed) for one in traces])
 

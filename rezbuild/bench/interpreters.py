@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rezbuild import manifest, toolchain
+from rezbuild.build import toolchain
 from rezbuild.errors import UsageError
+from rezbuild.payload import manifest
 
 _FACTS = """\
 import json, platform, sys, sysconfig

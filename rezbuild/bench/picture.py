@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rezbuild import svg as parts
 from rezbuild.bench import Report, machine, show
 from rezbuild.bench.numbers import Measurement, Spread
+from rezbuild.util import svg as parts
 
 _LESS, _MORE = "#1a7f5a", "#c4622d"
 _WIDTH, _LABELS, _NUMBERS, _MARGIN = 860, 240, 170, 20

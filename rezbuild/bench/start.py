@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rezbuild import filecalls
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement, interleave
 from rezbuild.errors import CheckError
+from rezbuild.util import strace
 
 # What is run, by name: nothing at all; the modules that bundled libraries stand behind; a usual
 # part of the standard library.
@@ -60,7 +60,7 @@ def delayed_starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measure
         MachineError: strace is missing.
     """
     inject = f"inject=%file:delay_enter={DELAY}"
-    slow = [filecalls.strace(), "-f", "-qq", "-o", "/dev/null", "-e", "trace=%file", "-e", inject]
+    slow = [strace.strace(), "-f", "-qq", "-o", "/dev/null", "-e", "trace=%file", "-e", inject]
     for name, code in STARTS.items():
         warm_up(pair, code)
         took = interleave(

@@ -22,11 +22,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild import extras, toml
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement, interleave
+from rezbuild.build.toolchain import SYSTEM_PATH
 from rezbuild.errors import CheckError, MachineError, RezbuildError
-from rezbuild.toolchain import SYSTEM_PATH
+from rezbuild.util import extras, toml
 
 # A quick choice of what depends on the interpreter and on nothing besides: calls and attributes,
 # numbers, containers, generators and coroutines, strings, and one that is C for the most part.

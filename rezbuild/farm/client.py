@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rezbuild.errors import MachineError, RezbuildError
-from rezbuild.farm import link, policy
-from rezbuild.farm.facts import CORES, FACTS, Facts
-from rezbuild.farm.order import Order, Result
-from rezbuild.farm.policy import Attempt
+from rezbuild.farm import connection, retry_policy
+from rezbuild.farm.messages import Order, Result
+from rezbuild.farm.retry_policy import Attempt
+from rezbuild.farm.worker_facts import CORES, FACTS, Facts
 from rezbuild.settings import Settings
 
 # Seconds: until a scheduler must have answered first; between two looks at the farm, and at a job;
@@ -77,8 +77,8 @@ class Farm:
     """
 
     def __init__(self, address: str, settings: Settings, say: Say) -> None:
-        link.prepare()
-        self.address, self._security = link.connection(address, settings, say)
+        connection.prepare()
+        self.address, self._security = connection.connection(address, settings, say)
         self.patience = settings.farm_patience
         self._say = say
         self._topic = f"rezbuild-{uuid.uuid4().hex}"
@@ -271,8 +271,8 @@ class Farm:
                     return
                 job.attempts.append(Attempt(result.worker, error))
                 others = [f for f in self._workers.values() if self._may(job, f)]
-                if not policy.again(job.attempts) or not others:
-                    job.done(result, policy.verdict(job.attempts), ())
+                if not retry_policy.again(job.attempts) or not others:
+                    job.done(result, retry_policy.verdict(job.attempts), ())
                     return
                 first = error.message.splitlines()[0]
                 job.note(f"failed on {result.worker}, and is tried on another: {first}")
@@ -321,7 +321,7 @@ class Farm:
                 continue
             deaths += 1
             lost = "has gone" if status != "finished" else "does not hand over what it has built"
-            if deaths >= policy.MOST:
+            if deaths >= retry_policy.MOST:
                 raise MachineError(
                     f"{deaths} workers were lost to {job.order}; the last one {lost}",
                     advice=["look at their machines: memory, time limits of a queue, --host"],

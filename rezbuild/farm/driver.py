@@ -1,4 +1,4 @@
-"""Builds the steps of a plan on a farm: as `rezbuild.driver`, but where a payload is made.
+"""Builds the steps of a plan on a farm: as `rezbuild.run.driver`, but where a payload is made.
 
 A step has two parts. A worker bakes the payload; then Rez installs or releases it from here, as it
 would one that was built here, but that it finds it in a store. So what is published, and in which
@@ -11,25 +11,26 @@ import time
 from collections.abc import Sequence
 
 import rezbuild
-from rezbuild import manifest, repository
-from rezbuild.build import Dependency
-from rezbuild.catalogue import Recipe, Release
-from rezbuild.driver import Driver, Options
+from rezbuild.build.recipe_api import Dependency
+from rezbuild.build.toolchain import Toolchain
+from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import MachineError, RezError
-from rezbuild.farm import policy
-from rezbuild.farm.carrier import Carrier
+from rezbuild.farm import retry_policy
 from rezbuild.farm.client import Job
-from rezbuild.farm.crew import Crew
-from rezbuild.farm.facts import Facts
-from rezbuild.farm.jobs import Wish, job, variables
-from rezbuild.farm.remote import Remote
-from rezbuild.graph import Job as GraphJob
-from rezbuild.graph import Lane, Step
+from rezbuild.farm.job_spec import Wish, job, variables
+from rezbuild.farm.payload_transport import Carrier
+from rezbuild.farm.remote_task import Remote
+from rezbuild.farm.worker_facts import Facts
+from rezbuild.farm.worker_pool import Crew
+from rezbuild.payload import manifest
+from rezbuild.plan.resolve import Job as GraphJob
+from rezbuild.plan.resolve import Lane, Step
+from rezbuild.repository import installed
+from rezbuild.run.driver import Driver, Options
+from rezbuild.run.progress import Lines
 from rezbuild.settings import Settings
 from rezbuild.store import Store
-from rezbuild.task import Running, Task
-from rezbuild.toolchain import Toolchain
-from rezbuild.view import Lines
+from rezbuild.util.processes import Running, Task
 
 # Rez's processes that install or release at once; each keeps a core busy for a second or two.
 _PUBLISHERS = 4
@@ -100,7 +101,7 @@ class FarmDriver(Driver):
         self.view.say(f"{step}: building, {self.reasons[step.key]}")
         arguments = self._arguments(step)
         folder, _, name = self._build_directory(step).partition("/")
-        place = repository.variant_root(step.recipe.folder, folder, name)
+        place = installed.variant_root(step.recipe.folder, folder, name)
         begun = Begun(step, arguments)
         begun.remote = Remote(
             str(step),
@@ -139,7 +140,7 @@ class FarmDriver(Driver):
             for one in self._begun:
                 one.remote.done(None, self._deserted())
             self._begun.clear()
-        shares = policy.shares(free, len(self._begun)) if self._begun else []
+        shares = retry_policy.shares(free, len(self._begun)) if self._begun else []
         for one, share in zip(self._begun, shares):
             one.remote.begin(self.crew.farm.begin(one.job, share.cores))
         del self._begun[: len(shares)]
@@ -190,7 +191,7 @@ class FarmDriver(Driver):
         return job(wish, remote, self.crew, self._carrier, self.settings)
 
     def _dependency(self, name: str, version: str) -> Dependency:
-        found = repository.installed(name, version, self.paths)
+        found = installed.installed(name, version, self.paths)
         if found is None:
             raise RezError(f"{name}-{version} is not installed any more", advice=["run it again"])
         return Dependency(name, version, found.root)
@@ -208,7 +209,7 @@ class FarmDriver(Driver):
 
 
 def has(store: Store | None, recipe: Recipe, release: Release, profile: str, kind: Facts) -> bool:
-    """As `rezbuild.obtain.has`, for workers of a kind; their patchelf is not known.
+    """As `rezbuild.store.get_or_build.has`, for workers of a kind; their patchelf is not known.
 
     Raises:
         CatalogueError: A file of the recipe is missing.

@@ -1,7 +1,7 @@
 """The scheduler: Dask's, without its dashboard and without what would run others' code in it.
 
 Dask's own (``dask scheduler``) will do as well, where a studio has one; this one reads of pickles
-what jobs are made of (`rezbuild.farm.pickles`), and opens one port.
+what jobs are made of (`rezbuild.farm.restricted_pickle`), and opens one port.
 """
 
 from __future__ import annotations

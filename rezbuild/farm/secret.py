@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from rezbuild import locks, safe_files
 from rezbuild.errors import MachineError
+from rezbuild.files import locks, safe_files
 
 if TYPE_CHECKING:
     from distributed.security import Security

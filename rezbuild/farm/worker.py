@@ -4,7 +4,7 @@ What a scheduler can make it do, or whoever talks to its port: build a version o
 in the worker's own recipes folder, against payloads that the job names, and hand the result and the
 logs back; read and drop the results that it holds; end it. What Dask's own worker would do besides
 (run functions, take plugins, files and actors) it refuses, and of Dask's pickles it reads those of
-jobs only (`rezbuild.farm.pickles`).
+jobs only (`rezbuild.farm.restricted_pickle`).
 
 A payload that a job names is run by the build, as a compiler runs what it is told to: who may send
 jobs may run code as the worker's user. So it listens on loopback unless told otherwise, and TLS
@@ -25,13 +25,14 @@ from typing import Any
 from dask._task_spec import Task
 from distributed import Worker, get_worker
 
-from rezbuild import safe_files, task
 from rezbuild.errors import REPORT, MachineError, to_report
-from rezbuild.farm import job, payloads
-from rezbuild.farm.facts import FACTS, Facts
-from rezbuild.farm.order import Order, Result, is_plain
+from rezbuild.farm import job_process, payload_cache
+from rezbuild.farm.messages import Order, Result, is_plain
+from rezbuild.farm.worker_facts import FACTS, Facts
+from rezbuild.files import safe_files
 from rezbuild.reporter import ABSENT
 from rezbuild.settings import Settings
+from rezbuild.util import processes
 
 # Seconds between two looks at a build.
 _PAUSE = 0.1
@@ -92,7 +93,7 @@ class FarmWorker(Worker):
         self._place = place
         self._recipes = recipes
         # What was built before is found there, also where nobody else has it.
-        self._store = settings.store or str(payloads.own_store(settings.cache))
+        self._store = settings.store or str(payload_cache.own_store(settings.cache))
         self._private = not settings.store
         self._facts = facts
         self._builds: dict[str, int] = {}
@@ -148,23 +149,23 @@ class FarmWorker(Worker):
 
     def _lay_out(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
         for payload, data, debug in zip(order.travelling, blobs[::2], blobs[1::2]):
-            job.blob(place, payload).write_bytes(data)
-            job.debug_blob(place, payload).write_bytes(debug)
+            job_process.blob(place, payload).write_bytes(data)
+            job_process.debug_blob(place, payload).write_bytes(debug)
         order = replace(order, carry=order.carry or self._private)
-        (place / job.ORDER).write_text(order.to_json(), encoding="utf-8")
+        (place / job_process.ORDER).write_text(order.to_json(), encoding="utf-8")
 
     async def _attend(self, order: Order, place: Path) -> int:
         """Runs the build, tells how it goes, and ends it when nobody wants it any more."""
-        argv = [sys.executable, "-I", "-u", "-m", "rezbuild.farm.job", str(place)]
+        argv = [sys.executable, "-I", "-u", "-m", "rezbuild.farm.job_process", str(place)]
         argv.append(str(self._recipes))
         env = {
             **os.environ,
             REPORT: str(place / "report.json"),
-            task.REZ: str(os.getpid()),
+            processes.REZ: str(os.getpid()),
             "REZBUILD_STORE": self._store,
             "TMPDIR": str(place),
         }
-        build = task.Task(str(order), argv, place, env, place / "output")
+        build = processes.Task(str(order), argv, place, env, place / "output")
         self._builds[order.id] = build.pid
         try:
             while True:
@@ -179,17 +180,17 @@ class FarmWorker(Worker):
         finally:
             # Also when the worker ends, which cancels this.
             if build.poll().status is None:
-                task.end(build.pid)
+                processes.end(build.pid)
             build.wait()
             del self._builds[order.id]
             if not self._builds:
                 # What a killed build has left behind.
-                task.stop([])
-                task.bury()
+                processes.stop([])
+                processes.bury()
 
-    def _tell(self, order: Order, place: Path, news: task.News) -> None:
+    def _tell(self, order: Order, place: Path, news: processes.News) -> None:
         # Dask adds a "worker" of its own: the address.
-        told = {"id": order.id, "name": self._facts.name, "place": str(place / job.BUILD)}
+        told = {"id": order.id, "name": self._facts.name, "place": str(place / job_process.BUILD)}
         # Of a store of its own nobody has asked.
         events = [e.as_data() for e in news.events if not (self._private and e.kind == ABSENT)]
         self.log_event(order.topic, {**told, "lines": news.lines, "events": events})
@@ -200,20 +201,20 @@ class FarmWorker(Worker):
 
     def _collect(self, order: Order, place: Path, status: int) -> tuple[Any, ...]:
         error, entry = None, {}
-        packed = [place / name for name in (job.BLOB, job.DEBUG)]
+        packed = [place / name for name in (job_process.BLOB, job_process.DEBUG)]
         output = _text(place / "output")
         if status != 0:
             error = _read(place / "report.json") or to_report(_ended(order, status, output))
         else:
-            entry = _read(place / job.ENTRY)
+            entry = _read(place / job_process.ENTRY)
         logs = {
-            path.relative_to(place / job.BUILD / "logs").as_posix(): _text(path)
-            for path in sorted((place / job.BUILD / "logs").rglob("*.log"))
+            path.relative_to(place / job_process.BUILD / "logs").as_posix(): _text(path)
+            for path in sorted((place / job_process.BUILD / "logs").rglob("*.log"))
         }
         blobs = [file.read_bytes() for file in packed] if not error and packed[0].is_file() else []
         result = Result(
             worker=self._facts.name,
-            place=str(place / job.BUILD),
+            place=str(place / job_process.BUILD),
             error=error,
             entry=entry,
             carried=bool(blobs),

@@ -32,8 +32,8 @@ from rezbuild.errors import RezbuildError
 from rezbuild.settings import Settings, version_variable
 
 if TYPE_CHECKING:
-    from rezbuild.catalogue import Recipe
-    from rezbuild.platforms import Platform
+    from rezbuild.catalogue.platform_years import Platform
+    from rezbuild.catalogue.sources_toml import Recipe
 
 # Rez gives these two to late functions and to commands.
 this: Any = None
@@ -68,12 +68,12 @@ class Package:
     @property
     def build_command(self) -> list[str]:
         """Run the hook by Rez's own interpreter: the build environment's PATH has no venv on it."""
-        return [sys.executable, "-I", "-m", "rezbuild.hook"]
+        return [sys.executable, "-I", "-m", "rezbuild.rez_plugin.build_command"]
 
     @property
     def built_from(self) -> dict[str, str]:
         """The record in the installed package: source, sums, recipe and profile."""
-        from rezbuild import manifest
+        from rezbuild.payload import manifest
 
         release = self.recipe.release(self.version)
         source = release.archives[0]
@@ -188,10 +188,10 @@ def _folder_of_caller() -> Path:
 
 
 def _package(folder: Path) -> Package:
-    from rezbuild import catalogue
+    from rezbuild.catalogue import sources_toml
 
     try:
-        recipe = catalogue.load(folder)
+        recipe = sources_toml.load(folder)
         found = Package(recipe, _version(recipe))
         found.built_from  # noqa: B018 (report here whatever is wrong with the recipe)
     except RezbuildError as error:
@@ -201,11 +201,11 @@ def _package(folder: Path) -> Package:
 
 
 def _platform(folder: Path) -> Platform:
-    from rezbuild import platforms
+    from rezbuild.catalogue import platform_years
 
     try:
         version = os.environ.get(version_variable(folder.name))
-        return platforms.choose(platforms.load(folder), version or None)
+        return platform_years.choose(platform_years.load(folder), version or None)
     except RezbuildError as error:
         raise PackageMetadataError(str(error)) from None
 
@@ -221,7 +221,7 @@ def _version(recipe: Recipe) -> str:
     ``rez-build`` takes the newest release of the default's series whose source is here, else the
     default. ``rez-release`` takes the default: a release must not depend on what one cache holds.
     """
-    from rezbuild import local_sources
+    from rezbuild.sources import local_sources
 
     asked = os.environ.get(version_variable(recipe.name))
     if asked or _is_release():

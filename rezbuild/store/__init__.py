@@ -3,7 +3,7 @@
 A store is a folder, or what fsspec reaches, or a web server:
 
 - ``<name>/<version>/<key>.json`` is an `Entry`: what a payload was made from, and its sums;
-- ``payloads/<sha256>.tar.zst`` is a payload, or its debug data, packed by `rezbuild.tree`;
+- ``payloads/<sha256>.tar.zst`` is a payload, or its debug data, packed by `rezbuild.files.pack`;
 - ``revoked/<sum>`` says why a payload is refused.
 
 A blob is there before its entry. Nothing is used whose sums are not those of its entry. A store
@@ -19,16 +19,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rezbuild import scratch, tree
 from rezbuild.errors import RezbuildError, StoreError
-from rezbuild.refusals import public_address
+from rezbuild.files import pack, temp_folders
 from rezbuild.settings import Settings, is_folder
-from rezbuild.store.debugdata import Kept
+from rezbuild.sources.http_errors import public_address
+from rezbuild.store.debug_data import Kept
 from rezbuild.store.entry import MOST, SUFFIX, Entry, Packed, blob_place, entry_place
-from rezbuild.store.packing import check_record, packed, temporary
-from rezbuild.store.patience import PlaceError, check, reason
+from rezbuild.store.packed_trees import check_record, packed, temporary
 from rezbuild.store.revocations import Revocations, revocation_place
 from rezbuild.store.signing import Signer, Trust
+from rezbuild.store.timeouts import PlaceError, check, reason
 
 __all__ = ["Entry", "Packed", "Store"]
 
@@ -160,7 +160,7 @@ class Store:
             StoreError: It is damaged, or is another one, or cannot be had. Nothing is left.
             OSError: The disk cannot be written.
         """
-        with scratch.private(target.parent, ".take-") as folder:
+        with temp_folders.private(target.parent, ".take-") as folder:
             arrived = folder / "payload"
             try:
                 self._unpack(entry.packed, arrived)
@@ -381,7 +381,7 @@ class Store:
             blob = folder / "blob"
             self._fetch(part, blob)
             with blob.open("rb") as stream:
-                tree.unpack(stream, target, part.tree)
+                pack.unpack(stream, target, part.tree)
 
     def _bytes(self, entry: Entry, part: Packed) -> bytes:
         with temporary() as folder:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rezbuild import safe_files
 from rezbuild.errors import StoreError
+from rezbuild.files import safe_files
 from rezbuild.store import key as keys
 
 SUFFIX = ".json"
@@ -31,7 +31,7 @@ class Packed:
     """A tree that lies in the store as one file.
 
     Attributes:
-        tree: Its sum, by `rezbuild.tree.digest`.
+        tree: Its sum, by `rezbuild.files.pack.digest`.
         blob: The packed file's sha256.
         size: Bytes of the packed file.
     """
@@ -49,11 +49,11 @@ class Entry:
         key: The hash of ``inputs``.
         name, version: Of the package.
         profile: ``fast`` or ``optimized``; None where that makes no difference.
-        payload: The sum of the tree, by `rezbuild.tree.digest`.
+        payload: The sum of the tree, by `rezbuild.files.pack.digest`.
         size: Bytes of the packed payload.
         blob: The packed payload's sha256.
         inputs: All that went into the key; see `rezbuild.store.key`.
-        debug: Its debug data, where it has some; see `rezbuild.debug`.
+        debug: Its debug data, where it has some; see `rezbuild.payload.debug_data`.
         signature: Over all else, in base64, or "".
     """
 

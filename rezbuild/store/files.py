@@ -19,14 +19,14 @@ from urllib.request import url2pathname
 
 import fsspec
 
-from rezbuild import staged
-from rezbuild.catalogue import Archive
-from rezbuild.download import Part, Web
+from rezbuild.catalogue.sources_toml import Archive
 from rezbuild.errors import MachineError, UsageError
-from rezbuild.fetch import below
-from rezbuild.refusals import public_address
+from rezbuild.repository import staging
 from rezbuild.settings import Settings, scheme
-from rezbuild.store.patience import PlaceError, check, limit, patiently
+from rezbuild.sources.fetch import below
+from rezbuild.sources.http_client import Part, Web
+from rezbuild.sources.http_errors import public_address
+from rezbuild.store.timeouts import PlaceError, check, limit, patiently
 
 T = TypeVar("T")
 _CHUNK = 1 << 20
@@ -207,7 +207,7 @@ class Folder(Shared):
 
         def work() -> None:
             target = self._folder / place
-            staged.share(target.parent, self._folder)
+            staging.share(target.parent, self._folder)
             number, name = tempfile.mkstemp(prefix=PART, dir=target.parent)
             try:
                 with os.fdopen(number, "wb") as file, source.open("rb") as original:

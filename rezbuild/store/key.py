@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rezbuild
-from rezbuild import manifest, toolchain, tree
-from rezbuild.sums import sha256
+from rezbuild.build import toolchain
+from rezbuild.files import pack
+from rezbuild.files.hashing import sha256
+from rezbuild.payload import manifest
 
 if TYPE_CHECKING:
-    from rezbuild.bake import Inputs
-    from rezbuild.build import Dependency
-    from rezbuild.catalogue import Recipe, Release
-    from rezbuild.toolchain import Toolchain
+    from rezbuild.build.pipeline import Inputs
+    from rezbuild.build.recipe_api import Dependency
+    from rezbuild.build.toolchain import Toolchain
+    from rezbuild.catalogue.sources_toml import Recipe, Release
 
 # Known only when the packages that it is built against are there.
 _LATE = ("against", "fingerprint")
@@ -74,7 +76,7 @@ def against(dependencies: Mapping[str, Dependency]) -> dict[str, dict[str, str]]
         OSError: One cannot be read.
     """
     return {
-        name: {"version": found.version, "payload": tree.digest(found.root)}
+        name: {"version": found.version, "payload": pack.digest(found.root)}
         for name, found in sorted(dependencies.items())
     }
 

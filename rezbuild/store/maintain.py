@@ -11,9 +11,9 @@ from rezbuild.errors import StoreError
 from rezbuild.store import Entry, Store
 from rezbuild.store.entry import BLOB_SUFFIX, BLOBS, blob_place
 from rezbuild.store.files import PART
-from rezbuild.store.patience import PlaceError
 from rezbuild.store.revocations import FOLDER as REVOKED
 from rezbuild.store.revocations import revocation_place
+from rezbuild.store.timeouts import PlaceError
 
 # Seconds. What is younger may be named by an entry in a moment: no upload takes as long.
 YOUNG = 24 * 3600.0

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rezbuild import safe_files
 from rezbuild.errors import MachineError, StoreError
-from rezbuild.screen import printable_line
+from rezbuild.files import safe_files
 from rezbuild.store.files import Files
-from rezbuild.store.patience import PlaceError
+from rezbuild.store.timeouts import PlaceError
+from rezbuild.util.terminal import printable_line
 
 # The folder beside those of the packages.
 FOLDER = "revoked"

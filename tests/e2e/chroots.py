@@ -14,9 +14,9 @@ import pytest
 from host_tools import require_tool
 from studio import ROOT
 
-from rezbuild import toolchain
-from rezbuild.debian import SourceArchive
+from rezbuild.build import toolchain
 from rezbuild.settings import Settings
+from rezbuild.sources.debian_archive import SourceArchive
 
 # Where the machine's own way to its package index is configured.
 _NETWORK_FILES = (

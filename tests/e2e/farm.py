@@ -16,7 +16,7 @@ import psutil
 from studio import ROOT, Studio
 from waiting import until
 
-from rezbuild import tree
+from rezbuild.files import pack
 from rezbuild.settings import Settings
 
 
@@ -167,7 +167,7 @@ def workers_of_its_own(folder: Path) -> Iterator[dict[str, str]]:
 def payloads(studio: Studio) -> dict[str, str]:
     """The digest of each payload in the repository."""
     found = studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")
-    return {path.parts[-5]: tree.digest(path.parent) for path in found}
+    return {path.parts[-5]: pack.digest(path.parent) for path in found}
 
 
 def start(site: Studio, *argv: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:

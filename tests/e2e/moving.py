@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from studio import ROOT, Studio
 
-from rezbuild import elf, graph
-from rezbuild.fetch import Fetcher
-from rezbuild.libraries import host_libraries
+from rezbuild.elf import reader
+from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.plan import resolve
 from rezbuild.settings import Settings
+from rezbuild.sources.fetch import Fetcher
 
 # The chain under test: the default one, or that of the version which test_matrix.py names.
 REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
@@ -30,8 +31,8 @@ def _versions() -> dict[str, str]:
     """
     known = json.loads(os.environ.get(_VERSIONS) or "{}")
     if REQUEST not in known:
-        fetcher, recipes = Fetcher(Settings.read()), graph.recipes(ROOT / "packages")
-        plan = graph.plan(recipes, [REQUEST], lambda _, release: fetcher.available(release))
+        fetcher, recipes = Fetcher(Settings.read()), resolve.recipes(ROOT / "packages")
+        plan = resolve.plan(recipes, [REQUEST], lambda _, release: fetcher.available(release))
         known[REQUEST] = {step.release.name: step.release.version for step in plan}
         os.environ[_VERSIONS] = json.dumps(known)
     return known[REQUEST]
@@ -140,7 +141,7 @@ def check(seen: dict, root: Path, **versions: str) -> None:
             continue
         if "/gconv/" in name:
             continue  # glibc's own character sets
-        soname = elf.read(Path(name)).soname
+        soname = reader.read(Path(name)).soname
         assert soname in allowed, f"{name} ({soname}) is neither ours nor glibc's"
 
 

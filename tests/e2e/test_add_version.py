@@ -14,7 +14,8 @@ import pytest
 from studio import ROOT, Studio
 from toys import LOW
 
-from rezbuild import catalogue, graph
+from rezbuild.catalogue import sources_toml
+from rezbuild.plan import resolve
 
 pytestmark = pytest.mark.e2e
 REAL = ROOT / "tests/data/signatures"
@@ -50,7 +51,7 @@ def recipes(tmp_path: Path) -> Path:
 def offer(studio: Studio, folder: Path, name: str, version: str) -> Path:
     """Puts a real archive and its real signature where a mirror has them."""
     studio.rezbuild("fetch", f"{name}=={version}", "--to", folder)
-    archive = graph.recipes(ROOT / "packages")[name].release(version).archives[0]
+    archive = resolve.recipes(ROOT / "packages")[name].release(version).archives[0]
     shutil.copy(next(REAL.glob(f"{archive.file}.*")), folder / name)
     return folder / name / archive.file
 
@@ -61,9 +62,9 @@ def forget(recipes: Path, name: str, version: str) -> str:
     text = path.read_text()
     begin = text.index(f'[versions."{version}"]')
     entry = text[begin:].partition("\n\n")[0] + "\n"
-    default = catalogue.load(path.parent).default
+    default = sources_toml.load(path.parent).default
     if default == version:
-        other = next(v for v in catalogue.load(path.parent).releases if v != version)
+        other = next(v for v in sources_toml.load(path.parent).releases if v != version)
         text = text.replace(f'default = "{default}"', f'default = "{other}"')
     path.write_text(text.replace(entry, ""))
     # Records of tests of packages that are made of the same sources.
@@ -158,7 +159,7 @@ def test_a_bundle_of_sigstore(studio, toys, mirror):
     assert f"signed by {WORKFLOW}" in done.stderr
     # The signed file is a wheel: nothing can be built from it.
     assert "it is a zip archive" in done.stderr
-    assert "0.1.2" not in catalogue.load(toys.recipes / "low").releases
+    assert "0.1.2" not in sources_toml.load(toys.recipes / "low").releases
     toys.edit("low/sources.toml", WORKFLOW, WORKFLOW.replace("v0.1.2", "v0.1.1"))
     done = studio.rezbuild(*words, ok=False, **env)
     assert done.returncode == 5

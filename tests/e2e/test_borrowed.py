@@ -11,7 +11,7 @@ pytestmark = pytest.mark.e2e
 
 # It lists what there is of low.
 RECIPE = """\
-from rezbuild import debug
+from rezbuild.payload import debug_data as debug
 
 
 def build(b):

@@ -11,9 +11,9 @@ import pytest
 from host_tools import require_tool
 from moving import PYTHON_SERIES, variant
 
-from rezbuild import filecalls
 from rezbuild.bench.counts import size
 from rezbuild.bench.start import STARTS
+from rezbuild.util import strace
 
 # The most file system calls of a start, and the most that fail. They are of the whole process,
 # glibc's calls among them, as measured on Debian 12. Lower them when a start gets cheaper; never
@@ -47,7 +47,7 @@ MOST = (80_000_000, 3_500)
 def test_a_start_stays_within_its_budget(payload, name):
     require_tool("strace")
     argv = (payload / "bin/python3", "-I", "-c", STARTS[name])
-    traced = filecalls.trace(argv, env={}, cwd=Path("/"))
+    traced = strace.trace(argv, env={}, cwd=Path("/"))
     assert traced.status == 0, traced.output
     calls, failed = LIMITS[PYTHON_SERIES][name]
     lost = [call.path for call in traced.failed if call.path not in OPTIONAL]
@@ -57,7 +57,7 @@ def test_a_start_stays_within_its_budget(payload, name):
 
 def test_rare_modules_are_read_from_one_file(payload):
     require_tool("strace")
-    traced = filecalls.trace((payload / "bin/python3", "-I", "-c", RARE), env={}, cwd=Path("/"))
+    traced = strace.trace((payload / "bin/python3", "-I", "-c", RARE), env={}, cwd=Path("/"))
     assert traced.status == 0, traced.output
     opened = [call.path for call in traced.calls if call.path.endswith((".pyc", ".code"))]
     assert {path.rpartition("/")[2] for path in opened} == {"modules.code"}

@@ -15,7 +15,8 @@ import pytest
 from moving import RESOLVER, build_folders, gone, variant
 from studio import Studio
 
-from rezbuild import elf, toolchain
+from rezbuild.build import toolchain
+from rezbuild.elf import reader
 
 pytestmark = pytest.mark.e2e
 
@@ -123,9 +124,9 @@ def project(place: Path, name: str, **files: str) -> Path:
     return folder
 
 
-def ours(path: Path) -> elf.Elf:
+def ours(path: Path) -> reader.Elf:
     """Extension modules get libpython from the program: on other hosts by other ways."""
-    data = elf.read(path)
+    data = reader.read(path)
     assert not [name for name in data.needed if "python" in name]
     assert (data.rpath, data.runpath) == ((), ())
     return data
@@ -247,7 +248,7 @@ def test_a_program_that_embeds_it(built, place, way, language):
         *(compiler, *flags(built, way, payload, cflags=True), folder / f"main.{suffix}"),
         *("-o", program, *flags(built, way, payload, cflags=False)),
     )
-    assert not elf.read(program).rpath
+    assert not reader.read(program).rpath
     elsewhere = place / f"second-{way}-{suffix}"
     shutil.copytree(payload, elsewhere, symlinks=True)
     # Linked once; it finds the library as the user says, and the rest is where that is.

@@ -13,7 +13,7 @@ from host_tools import needs_tool
 from studio import Studio
 from toys import LOW, TOP, Toys
 
-from rezbuild import tree
+from rezbuild.files import pack
 
 pytestmark = pytest.mark.e2e
 
@@ -158,7 +158,7 @@ def configured(toys: Toys, folder: Path, **env: str) -> tuple[str, list[str]]:
     studio.env |= {**toys.environ, "REZBUILD_RECIPES": str(folder / "recipes")}
     said = studio.rezbuild("build", "top", **env).stdout
     roots = sorted(studio.local.glob("*/*/*/*/rezbuild.json"))
-    return said, [tree.digest(path.parent) for path in roots]
+    return said, [pack.digest(path.parent) for path in roots]
 
 
 def test_configure_runs_once_for_both_folders(tmp_path, scripts, stand_in):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from studio import ROOT
 
-from rezbuild import errors, jobserver, reporter, settings, task
+from rezbuild import errors, reporter, settings
+from rezbuild.util import jobserver, processes
 
 pytestmark = pytest.mark.e2e
 COMMANDS = ("build", "fetch", "versions", "add-version", "audit", "bench", "store", "doctor")
@@ -32,7 +33,7 @@ def test_the_help_lists_the_exit_codes(studio):
 def test_every_setting_is_in_the_help_and_in_the_readme(studio):
     """A variable that the code reads and nobody documents is of no use."""
     code = "\n".join(path.read_text() for path in (ROOT / "rezbuild").glob("*.py"))
-    ours = {errors.REPORT, jobserver.VARIABLE, reporter.EVENTS, task.REZ}
+    ours = {errors.REPORT, jobserver.VARIABLE, reporter.EVENTS, processes.REZ}
     ours |= {settings.STORE_ENTRY, settings.STORE_ENTRY_CHECKED, settings.STORE_FRESH}
     names = set(re.findall(r'"(REZBUILD_[A-Z_]+)"', code)) - ours
     out = studio.rezbuild("--help").stdout

@@ -9,7 +9,7 @@ from host_tools import require_tool
 from moving import PYTHON, gone, host_family, variant
 from studio import Studio
 
-from rezbuild import elf
+from rezbuild.elf import reader
 from rezbuild.settings import Settings
 
 pytestmark = pytest.mark.e2e
@@ -40,12 +40,12 @@ def repository(built: Studio, scratch: Path) -> Path:
 
 def test_there_is_data_for_each_file_of_the_payload(repository):
     root, more = (variant(repository, name) for name in ("python", "python_debug"))
-    own = [path for path in elf.walk(root) if root / "deps" not in path.parents]
-    ids = {elf.build_id(path) for path in own}
-    data = list(elf.walk(more))
-    assert {elf.build_id(path) for path in data} == ids
+    own = [path for path in reader.walk(root) if root / "deps" not in path.parents]
+    ids = {reader.build_id(path) for path in own}
+    data = list(reader.walk(more))
+    assert {reader.build_id(path) for path in data} == ids
     for path in data:
-        build_id = elf.build_id(path)
+        build_id = reader.build_id(path)
         assert path == more / f"lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
 
 

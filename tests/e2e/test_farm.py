@@ -17,7 +17,7 @@ from studio import Studio
 from toys import LOW, RECIPE, Toys
 from waiting import until
 
-from rezbuild import tree
+from rezbuild.files import pack
 
 pytestmark = pytest.mark.e2e
 
@@ -264,7 +264,7 @@ def test_workers_run_nothing_else(running, tmp_path):
     code = f"""
 import asyncio, os, pathlib
 from distributed import Client
-from rezbuild.farm import link
+from rezbuild.farm import connection as link
 from rezbuild.settings import Settings
 mark = {str(tmp_path / "mark")!r}
 async def main():
@@ -319,7 +319,7 @@ def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
     assert all(row["built"] for row in plan["jobs"])
     for host in ("plain", "stored"):
         found = (tmp_path / host).glob("*/*/platform-*/arch-*/rezbuild.json")
-        assert {path.parts[-5]: tree.digest(path.parent) for path in found} == local, out
+        assert {path.parts[-5]: pack.digest(path.parent) for path in found} == local, out
 
 
 def test_lanes_share_workers_by_what_most_waits_for(site, running, tmp_path):

@@ -279,7 +279,7 @@ import pathlib, sys
 from rez.exceptions import RezError
 from rez.package_repository import package_repository_manager
 from rez.resolved_context import ResolvedContext
-from rezbuild import tree
+from rezbuild.files import pack as tree
 local, names, stop = sys.argv[1], sys.argv[2].split(), pathlib.Path(sys.argv[3])
 while not stop.exists():
     for name in names:

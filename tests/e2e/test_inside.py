@@ -12,8 +12,8 @@ import pytest
 from moving import PYTHON, PYTHON_SERIES, gone, snapshot
 from other_host import unshare
 
-from rezbuild import manifest
-from rezbuild.loading import load
+from rezbuild.payload import manifest
+from rezbuild.util.import_file import load
 
 pytestmark = [
     pytest.mark.e2e,

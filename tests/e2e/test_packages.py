@@ -15,8 +15,10 @@ import pytest
 from moving import build_folders, find_on_host, gone, host_family
 from studio import ROOT, Studio
 
-from rezbuild import audit, catalogue, elf
-from rezbuild.libraries import host_libraries
+from rezbuild import audit
+from rezbuild.catalogue import sources_toml
+from rezbuild.elf import reader
+from rezbuild.elf.host_libraries import host_libraries
 
 pytestmark = pytest.mark.e2e
 # By package: the modules of pkg-config that it has.
@@ -39,7 +41,7 @@ MODULES = {
 }
 # Modules of another package that a .pc file names.
 ALSO = {"tk": ["tcl"]}
-DEFAULTS = {name: catalogue.load(ROOT / "packages" / name).default for name in MODULES}
+DEFAULTS = {name: sources_toml.load(ROOT / "packages" / name).default for name in MODULES}
 COPY = """\
 import sys
 from rez.package_copy import copy_package
@@ -125,7 +127,7 @@ def _closure(sonames: set[str]) -> set[str]:
     while sonames:
         found |= sonames
         paths = [path for name in sonames if (path := find_on_host(name))]
-        sonames = {needed for path in paths for needed in elf.read(path).needed} - found
+        sonames = {needed for path in paths for needed in reader.read(path).needed} - found
     return found
 
 

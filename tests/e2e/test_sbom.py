@@ -36,7 +36,7 @@ PATCH = """\
 +int low(void) { return 43; }
 """
 PARTS = """\
-from rezbuild.sbom import Part
+from rezbuild.payload.sbom import Part
 
 
 def parts(b):

@@ -90,6 +90,7 @@ def test_what_builds_knows_nothing_of_rez():
         "    def find_spec(self, name, *_):\n"
         "        assert name.partition('.')[0] not in ('rez', 'rezplugins'), name\n"
         "sys.meta_path.insert(0, Refused())\n"
-        "import rezbuild.bake, rezbuild.build, rezbuild.relocate, rezbuild.check\n"
+        "import rezbuild.build.pipeline, rezbuild.build.recipe_api\n"
+        "import rezbuild.payload.relocate, rezbuild.verify.check\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -25,9 +25,9 @@ from studio import ROOT, Studio
 from toys import LOW, Toys
 from trees import tree
 
-from rezbuild import debug, manifest
+from rezbuild.files.pack import digest
+from rezbuild.payload import debug_data, manifest
 from rezbuild.settings import Settings
-from rezbuild.tree import digest
 
 pytestmark = pytest.mark.e2e
 
@@ -398,6 +398,6 @@ def test_the_whole_chain_on_an_empty_machine(built, scratch):
     record = manifest.read(variant(empty.local)) or {}
     there = Settings.read(empty.env).cache / "debug"
     assert record["build_ids"]
-    assert all((there / debug.place(i)).is_file() for i in record["build_ids"].values())
+    assert all((there / debug_data.place(i)).is_file() for i in record["build_ids"].values())
     shutil.rmtree(empty.folder)
     shutil.rmtree(scratch / "store")

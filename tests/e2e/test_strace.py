@@ -12,9 +12,10 @@ import pytest
 from host_tools import require_tool
 from studio import ROOT
 
-from rezbuild import elf, filecalls
-from rezbuild.filecalls import Call
-from rezbuild.libraries import host_libraries
+from rezbuild.elf import reader
+from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.util import strace
+from rezbuild.util.strace import Call
 
 pytestmark = pytest.mark.e2e
 LIBRARY = ROOT / "packages/python/host/stdlib.py"
@@ -61,7 +62,7 @@ def traced(payload: Path, folder: Path, code: str) -> list[Call]:
     # IDLE asks file(1) about the interpreter as soon as it is imported: no program is found.
     env = {"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm", "PATH": "/nowhere/bin"}
     # What a module lacks is another test's business, and so is the exit code.
-    calls = filecalls.trace(argv, env=env, cwd=home).calls
+    calls = strace.trace(argv, env=env, cwd=home).calls
     # What is asked of a file that is open already is of no interest here.
     return [call for call in calls if call.path]
 
@@ -87,8 +88,8 @@ def allowed_libraries(paths: list[str]) -> set[str]:
     """glibc's, and X11's with all that those need: by soname."""
     needs = {}
     for path in (Path(path).resolve() for path in paths):
-        if elf.is_elf(path):
-            data = elf.read(path)
+        if reader.is_elf(path):
+            data = reader.read(path)
             needs[data.soname] = set(data.needed)
     reached, todo = set(), set(X11)
     while todo:

@@ -7,7 +7,7 @@ import json
 import pytest
 from studio import ROOT
 
-from rezbuild import catalogue
+from rezbuild.catalogue import sources_toml
 
 pytestmark = pytest.mark.e2e
 
@@ -18,7 +18,7 @@ def test_records_of_tests_are_shown(studio):
     assert tested["1.3.1"][0]["host"] == "debian12"
     assert tested["1.2.13"] == []
     lines = studio.rezbuild("versions", "openssl").stdout.splitlines()
-    default = catalogue.load(ROOT / "packages/openssl").default
+    default = sources_toml.load(ROOT / "packages/openssl").default
     assert any(line.split()[:3] == ["openssl", default, "default"] for line in lines)
     shown = [" ".join(line.split()) for line in lines]
     assert any(line.startswith("openssl 3.0.20 debian12 20") for line in shown)

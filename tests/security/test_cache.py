@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import reproduce, trust
 from rezbuild.errors import MachineError
+from rezbuild.files import ownership
 from rezbuild.settings import Settings
+from rezbuild.verify import reproduce
 
 PLANT = """
 import os, sys
@@ -46,8 +47,8 @@ def test_file_of_another_user_is_refused_wherever_it_is(attacker, cache, name):
     attacker.run(PLANT, folder)
     folder.parent.chmod(0o755)
     with pytest.raises(MachineError, match="belongs to the user nobody"):
-        trust.check_folder(Settings(cache), cache)
-    trust.check_folder(Settings(cache, trust_cache=True), cache)
+        ownership.check_folder(Settings(cache), cache)
+    ownership.check_folder(Settings(cache, trust_cache=True), cache)
 
 
 @pytest.mark.parametrize("name", sorted({Path(name).parts[0] for name in FILES if "/" in name}))
@@ -56,7 +57,7 @@ def test_folder_that_anyone_may_write_is_refused(cache, name, mode):
     (cache / name).mkdir()
     (cache / name).chmod(mode)
     with pytest.raises(MachineError, match="anyone may write"):
-        trust.check_folder(Settings(cache), cache)
+        ownership.check_folder(Settings(cache), cache)
 
 
 def test_root_that_anyone_may_write_is_refused_by_a_second_build(cache):
@@ -72,5 +73,5 @@ def test_own_files_and_locks_are_taken(attacker, cache):
     (cache / "sources/.zlib.lock").touch()
     (cache / "sources/.zlib.lock").chmod(0o666)
     (cache / "sources/link").symlink_to("/usr/share")
-    trust.check_folder(Settings(cache), cache)
-    trust.check_folder(Settings(cache), cache / "none")
+    ownership.check_folder(Settings(cache), cache)
+    ownership.check_folder(Settings(cache), cache / "none")

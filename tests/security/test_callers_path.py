@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import conditions, debian, debug, patches, relocate, toolchain
+from rezbuild.build import toolchain
+from rezbuild.files import apply_patches
+from rezbuild.payload import debug_data, relocate
 from rezbuild.settings import Settings
+from rezbuild.sources import debian_archive
+from rezbuild.verify import build_variations
 
 # What rezbuild starts itself; recipes get an environment of their own.
 PROGRAMS = ("patch", "strip", "objcopy", "patchelf", "locale", "faketime", "apt-get", "apt-config")
@@ -40,7 +44,7 @@ def test_patch(tmp_path, marks):
     (tmp_path / "source").mkdir()
     (tmp_path / "source/file").write_text("old\n")
     (tmp_path / "x.patch").write_text(DIFF)
-    patches.apply_patches(tmp_path / "source", [tmp_path / "x.patch"])
+    apply_patches.apply_patches(tmp_path / "source", [tmp_path / "x.patch"])
     assert (tmp_path / "source/file").read_text() == "new\n"
     assert not marks.exists()
 
@@ -48,7 +52,9 @@ def test_patch(tmp_path, marks):
 def test_tools_of_a_payload(tmp_path, marks, small_library):
     tools = toolchain.find(Settings(tmp_path))
     relocate.strip(small_library.parent, tools.tool("strip"))
-    kept = debug.keep(small_library.parent, tmp_path / "debug", tools.tool("objcopy"), lambda _: [])
+    kept = debug_data.keep(
+        small_library.parent, tmp_path / "debug", tools.tool("objcopy"), lambda _: []
+    )
     program = toolchain.patchelf()
     assert toolchain.patchelf_version(program) >= toolchain.PATCHELF_MINIMUM
     assert Path(program).parent != tmp_path / "callers"
@@ -57,15 +63,15 @@ def test_tools_of_a_payload(tmp_path, marks, small_library):
 
 
 def test_conditions_of_a_second_build(marks):
-    conditions._locale()
-    conditions._clock()
+    build_variations._locale()
+    build_variations._clock()
     assert not marks.exists()
 
 
 def test_apt(tmp_path, marks):
     if not toolchain.which("apt-get"):
         pytest.skip("no apt-get here")
-    source = debian.SourceArchive(Settings(tmp_path / "cache"), print)
+    source = debian_archive.SourceArchive(Settings(tmp_path / "cache"), print)
     source._base.mkdir(parents=True)
     source._configure()
     list(source._repositories())

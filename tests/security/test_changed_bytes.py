@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import audit, host_test, manifest
+from rezbuild import audit
 from rezbuild.errors import StoreError
-from rezbuild.store import stock
+from rezbuild.payload import manifest, self_test
+from rezbuild.store import add_installed
 
 NAMES = ["text", "sp ace", "new\nline", "back\\slash", "\udce4", "\\n"]
 
@@ -25,7 +26,7 @@ def payload(tmp_path: Path) -> Path:
     for name in NAMES:
         (folder / os.fsencode(name).decode("utf-8", "surrogateescape")).write_text("content")
     (folder / "link").symlink_to("text")
-    host_test.write(folder, folder, "1.0")
+    self_test.write(folder, folder, "1.0")
     manifest.write(folder, {"name": "thing", "version": "1.0", "elf": ["bin/program"]})
     manifest.write_contents(folder)
     return folder
@@ -44,7 +45,7 @@ def patch(path: Path) -> None:
 
 
 def run(payload: Path) -> subprocess.CompletedProcess[str]:
-    argv = ["sh", payload / host_test.FOLDER / host_test.RUN, "long"]
+    argv = ["sh", payload / self_test.FOLDER / self_test.RUN, "long"]
     return subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace")
 
 
@@ -64,7 +65,7 @@ def test_change_of_equal_size_is_an_error_of_the_audit(payload, name):
 def test_change_of_equal_size_is_not_put_into_a_store(payload):
     patch(payload / "text")
     with pytest.raises(StoreError, match="is not what was built: text: its sha256 is"):
-        stock._check_unchanged(payload)
+        add_installed._check_unchanged(payload)
 
 
 def test_change_of_equal_size_fails_the_test_on_a_host(payload):
@@ -87,7 +88,7 @@ def test_removed_sum_is_found(payload):
     (payload / manifest.SUMS).unlink()
     assert changed(payload) == [("file-missing", manifest.SUMS)]
     with pytest.raises(StoreError):
-        stock._check_unchanged(payload)
+        add_installed._check_unchanged(payload)
 
 
 def test_copy_that_follows_links_is_no_change(payload, tmp_path):

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rezbuild import toolchain
+from rezbuild.build import toolchain
 from rezbuild.errors import MachineError, RezbuildError, from_report
-from rezbuild.farm import client, pickles
-from rezbuild.farm.order import Order, Result
-from rezbuild.farm.remote import Remote
+from rezbuild.farm import client, restricted_pickle
+from rezbuild.farm.messages import Order, Result
+from rezbuild.farm.remote_task import Remote
 from rezbuild.store import key as keys
 
 GOOD = {"worker": "one", "place": "/p", "error": None, "entry": {}, "carried": False}
@@ -95,7 +95,7 @@ class Changed:
         return head + state + pickle.BUILD + pickle.STOP
 
 
-@pytest.mark.parametrize("name", sorted(pickles._NAMES))
+@pytest.mark.parametrize("name", sorted(restricted_pickle._NAMES))
 @pytest.mark.parametrize("state", [(None, {"evil": 1}), {"evil": 1}])
 def test_pickle_changes_nothing_that_is_allowed(name, state):
     """A BUILD instruction sets attributes: of a class, for the whole process."""
@@ -104,13 +104,13 @@ def test_pickle_changes_nothing_that_is_allowed(name, state):
     for part in name[1].split("."):
         target = getattr(target, part)
     with pytest.raises(pickle.UnpicklingError, match="would change"):
-        pickles.loads(Changed(name, state).pickled())
+        restricted_pickle.loads(Changed(name, state).pickled())
     assert not hasattr(target, "evil")
 
 
 def test_plain_data_is_still_read():
     data = {"a": [1, (2, b"x")], "b": bytearray(b"y")}
-    assert pickles.loads(pickle.dumps(data, protocol=5)) == data
+    assert restricted_pickle.loads(pickle.dumps(data, protocol=5)) == data
 
 
 MINE = {

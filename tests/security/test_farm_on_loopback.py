@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rezbuild.errors import MachineError
-from rezbuild.farm import link, secret
+from rezbuild.farm import connection, secret
 from rezbuild.settings import Settings
 
 
@@ -62,7 +62,7 @@ def scheduler(place: Path) -> Iterator[Scheduler]:
 ASK = """
 import asyncio, sys
 from distributed import rpc
-from rezbuild.farm import link
+from rezbuild.farm import connection as link
 from rezbuild.settings import Settings
 async def main():
     link.prepare()
@@ -150,5 +150,5 @@ def test_open_farm_says_so(place):
 
 
 def test_secret_is_for_loopback_alone(tmp_path):
-    assert link.security(Settings(tmp_path), "10.0.0.5") is None
-    assert link.security(Settings(tmp_path, farm_open=True), "127.0.0.1") is None
+    assert connection.security(Settings(tmp_path), "10.0.0.5") is None
+    assert connection.security(Settings(tmp_path, farm_open=True), "127.0.0.1") is None

@@ -20,30 +20,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from payloads import inputs, payload, put
 
-from rezbuild import (
-    audit,
-    debug,
-    durations,
-    elf,
-    manifest,
-    repository,
-    safe_files,
-    sbom,
-    signatures,
-    staged,
-    tree,
-    unpack,
-)
+from rezbuild import audit
 from rezbuild.audit import glibc, show
-from rezbuild.catalogue import Signed
+from rezbuild.catalogue.sources_toml import Signed
+from rezbuild.elf import reader
 from rezbuild.errors import RezbuildError, from_report
-from rezbuild.farm import pickles
-from rezbuild.farm.facts import Facts
-from rezbuild.farm.order import Order, Result
+from rezbuild.farm import restricted_pickle
+from rezbuild.farm.messages import Order, Result
+from rezbuild.farm.worker_facts import Facts
+from rezbuild.files import pack, safe_files, unpack
+from rezbuild.payload import debug_data, manifest, sbom
+from rezbuild.plan import durations
+from rezbuild.repository import installed, staging
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
-from rezbuild.store.note import Note
+from rezbuild.store.build_note import Note
+from rezbuild.versions import signatures
 from security.fuzz import DEEP, VALUES, altered, fuzzed
 
 pytestmark = pytest.mark.fuzz
@@ -89,11 +82,11 @@ def test_record_of_a_payload(folder, data):
     record = manifest.read(folder)
     if record is not None:
         manifest.identity(record)
-        repository.Installed(folder, folder, record)
+        installed.Installed(folder, folder, record)
         with OURS:
             glibc.check_record("thing", record, "2.28")
         for build_id in (record.get("build_ids") or {}).values():
-            debug.place(build_id)
+            debug_data.place(build_id)
         json.dumps(record)
     report = audit.audit(folder)
     assert report.own
@@ -167,7 +160,7 @@ def test_packed_payload_of_a_store(store, tmp_path_factory, data):
     try:
         blob.write_bytes(data.draw(mutations(good)))
         with OURS, blob.open("rb") as stream:
-            tree.unpack(stream, tmp_path_factory.mktemp("x") / "tree", entry.payload)
+            pack.unpack(stream, tmp_path_factory.mktemp("x") / "tree", entry.payload)
         with OURS:
             list(found.faults(entry))
     finally:
@@ -314,11 +307,17 @@ _PARTS = st.sampled_from([*_NAMES, *(bytes([byte]) for byte in b"()tRb}]02\x81\x
 def test_pickle_of_a_farm(data):
     """It may fail in any way that unpickling has: Dask takes each for a broken message."""
     pytest.importorskip("distributed")
-    known = (pickle.UnpicklingError, pickles.RefusedError, EOFError, ValueError, TypeError)
+    known = (
+        pickle.UnpicklingError,
+        restricted_pickle.RefusedError,
+        EOFError,
+        ValueError,
+        TypeError,
+    )
     known += (IndexError, KeyError, AttributeError, UnicodeError, OverflowError, AssertionError)
     known += (NotImplementedError, ImportError, MemoryError, NameError, LookupError)
     with contextlib.suppress(*known):
-        pickles.loads(data)
+        restricted_pickle.loads(data)
 
 
 @fuzzed
@@ -326,10 +325,10 @@ def test_pickle_of_a_farm(data):
 def test_elf_file(tmp_path_factory, small, data):
     path = tmp_path_factory.getbasetemp() / "mutated.so"
     path.write_bytes(data.draw(mutations(small)))
-    for read in (elf.read, elf.build_id, lambda p: [*elf.compressed_sections(p)]):
+    for read in (reader.read, reader.build_id, lambda p: [*reader.compressed_sections(p)]):
         with OURS:
             read(path)
-    with OURS, elf.reading(path) as image:
+    with OURS, reader.reading(path) as image:
         list(image.constants())
 
 
@@ -344,7 +343,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 @fuzzed
 @given(st.text(max_size=40) | st.binary(max_size=40).map(os.fsdecode))
 def test_name_of_a_variant_that_is_to_go_back(name):
-    place = staged._place(name.replace("/", ""), "thing-1.0")
+    place = staging._place(name.replace("/", ""), "thing-1.0")
     if place is not None:
         assert place.parts[:2] == ("thing", "1.0")
         assert not place.is_absolute()

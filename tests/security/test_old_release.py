@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from test_pin import archive, signer, upstream
 
-from rezbuild import catalogue, graph, host_test
+from rezbuild.catalogue import sources_toml
 from rezbuild.errors import ChecksumError, SignatureError
+from rezbuild.payload import self_test
+from rezbuild.plan import resolve
 
 __all__ = ["signer", "upstream"]
 PACKAGES = Path(__file__).parents[2] / "packages"
@@ -64,7 +66,7 @@ def test_signature_that_is_older_than_the_predecessor_s_is_refused(upstream):
     first, second = archive("thing", {"a": "first"}), archive("thing", {"a": "second"})
     upstream.offers("1.2.1", first, signed=first, at="20240501T000000")
     upstream.add("1.2.1")
-    assert catalogue.load(upstream.folder).release("1.2.1").signed_on == "2024-05-01"
+    assert sources_toml.load(upstream.folder).release("1.2.1").signed_on == "2024-05-01"
     shutil.rmtree(upstream.cache)
     upstream.offers("1.2.2", second, signed=second, at="20240430T000000")
     said = upstream.fails(SignatureError, "1.2.2")
@@ -97,8 +99,8 @@ def test_payload_s_own_test_fails_where_the_program_says_another_version(tmp_pat
     program = payload / "bin/bzip2"
     argv = ["cc", "-x", "c", "-", "-o", program]
     subprocess.run(argv, input=code, text=True, check=True)
-    host_test.write(payload, PACKAGES / "bzip2", "1.0.9")
-    argv = ["sh", payload / host_test.FOLDER / host_test.RUN]
+    self_test.write(payload, PACKAGES / "bzip2", "1.0.9")
+    argv = ["sh", payload / self_test.FOLDER / self_test.RUN]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout
     wanted = "bzip2 says that it is 1.0.9" if status == 0 else "bzip2 is not version 1.0.9"
@@ -109,7 +111,7 @@ def test_payload_s_own_test_fails_where_the_program_says_another_version(tmp_pat
 _WITHOUT = {"python_debug", "python_freethreading", "python_tests", "vfxplatform"}
 
 
-@pytest.mark.parametrize("name", sorted({*graph.recipes(PACKAGES)} - _WITHOUT))
+@pytest.mark.parametrize("name", sorted({*resolve.recipes(PACKAGES)} - _WITHOUT))
 def test_each_payload_compares_the_version_that_it_says_itself(name):
     assert "\nreports " in (PACKAGES / name / "host/test.sh").read_text(), (
         f"packages/{name}/host/test.sh: add a line such as: "

@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import durations, fetch, gantt, manifest, pin, safe_files, timeline
-from rezbuild.store.note import Note
+from rezbuild.files import safe_files
+from rezbuild.payload import manifest
+from rezbuild.plan import durations
+from rezbuild.run import gantt, timeline
+from rezbuild.sources import fetch
+from rezbuild.store.build_note import Note
+from rezbuild.versions import add
 
 LINK = "import os, sys\nos.symlink(*sys.argv[1:])"
 
@@ -52,7 +57,7 @@ def test_link_at_a_catalogue_s_part_is_not_followed(attacker, place, home):
     (place / "sources.toml").write_text("before")
     place.chmod(0o777)
     attacker.run(LINK, home / "file", place / f".sources.toml.{os.getpid()}.part")
-    pin._replace(place / "sources.toml", b"before", b"after")
+    add._replace(place / "sources.toml", b"before", b"after")
     assert (home / "file").read_text() == "precious"
     assert (place / "sources.toml").read_text() == "after"
 

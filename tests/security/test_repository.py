@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import pytest
 
-from rezbuild import locks, safe_files, staged
 from rezbuild.errors import MachineError
+from rezbuild.files import locks, safe_files
+from rezbuild.repository import staging
 
 NAME, PLACE = "thing-1.0", Path("thing/1.0")
 SCRIPT = "#!/bin/sh\necho owned\n"
@@ -22,11 +23,11 @@ SCRIPT = "#!/bin/sh\necho owned\n"
 def build(repository: Path, content: str = "new") -> list[str]:
     """Install a payload, as a build process does; what the user was told."""
     said: list[str] = []
-    staged.tidy(repository, said.append)
-    with staged.locked(repository, NAME, said.append), staged.stage(repository, NAME) as stage:
+    staging.tidy(repository, said.append)
+    with staging.locked(repository, NAME, said.append), staging.stage(repository, NAME) as stage:
         (stage / PLACE).mkdir(parents=True)
         (stage / PLACE / "file").write_text(content)
-        staged.put(stage / PLACE, PLACE, repository, NAME, keep=False)
+        staging.put(stage / PLACE, PLACE, repository, NAME, keep=False)
     return said
 
 
@@ -86,7 +87,7 @@ def test_link_at_the_package_is_not_followed_when_a_variant_goes_back(attacker, 
     attacker.run("import os, sys; os.symlink(sys.argv[1], sys.argv[2])", home, repository / "thing")
     old = repository / ".rezbuild/swapping" / f"{NAME}.a" / "thing%2F1.0"
     old.mkdir(parents=True)
-    with staged.locked(repository, NAME, print):
+    with staging.locked(repository, NAME, print):
         assert os.listdir(home) == ["file"]
         assert old.is_dir()
 
@@ -224,7 +225,7 @@ def test_second_name_of_a_file_is_no_lock_file(place, home):
 
 KILLED = """
 import os, pathlib, signal, sys
-from rezbuild import publish, staged
+from rezbuild.files import atomic_swap as publish; from rezbuild.repository import staging as staged
 repository, place = pathlib.Path(sys.argv[1]), pathlib.Path("thing/1.0")
 publish.exchange = lambda *_: False
 rename = pathlib.Path.rename
@@ -251,7 +252,7 @@ def test_power_loss_while_a_variant_is_replaced_keeps_the_only_copy(repository, 
         (repository / PLACE).mkdir()
         (repository / PLACE / "file").touch()
     said: list[str] = []
-    with staged.locked(repository, NAME, said.append):
+    with staging.locked(repository, NAME, said.append):
         found = [p for p in repository.rglob("file") if p.read_text() == "first"]
     assert len(found) == 1
     kept = found[0].relative_to(repository).parts[:2]

@@ -10,7 +10,7 @@ import pytest
 from payloads import inputs, payload, put
 from test_store_trust import Box
 
-from rezbuild import cli
+from rezbuild.cli import main
 from rezbuild.errors import MachineError, StoreError
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
@@ -76,7 +76,7 @@ def test_list_does_not_call_a_garbage_signature_signed(tmp_path, capsys, monkeyp
     monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("REZBUILD_STORE_TRUST", raising=False)
     monkeypatch.delenv("REZBUILD_STORE_SIGN", raising=False)
-    assert cli.main(["store", "list"]) == 0
+    assert main.main(["store", "list"]) == 0
     out = capsys.readouterr().out
     assert "not verified" in out
     assert "yes" not in out
@@ -89,7 +89,7 @@ def revoked(tmp_path, root, box, monkeypatch, capsys) -> tuple[Entry, bytes]:
     entry = put(signing, root)
     blob = signing.blob(entry)
     monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
-    assert cli.main(["store", "revoke", entry.key[:12], "--because", "built on box7"]) == 0
+    assert main.main(["store", "revoke", entry.key[:12], "--because", "built on box7"]) == 0
     assert f"revoked/{entry.payload}: built on box7" in capsys.readouterr().out
     return entry, blob
 
@@ -136,6 +136,6 @@ def test_revoked_payload_is_refused_by_the_box_s_own_list(tmp_path, box, revoked
 def test_revoking_needs_one_payload(tmp_path, root, monkeypatch, capsys):
     put(store(tmp_path), root)
     monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
-    assert cli.main(["store", "revoke", "0" * 12]) == 14
+    assert main.main(["store", "revoke", "0" * 12]) == 14
     assert "0 entries" in capsys.readouterr().err
     assert json.loads(next((tmp_path / "store/thing/1.0").iterdir()).read_text())

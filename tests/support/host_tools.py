@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import needs
+from rezbuild.run import system_needs
 
 ROOT = Path(__file__).parents[2]
-_TABLE = {need.name: need for need in needs.table("tests")}
+_TABLE = {need.name: need for need in system_needs.table("tests")}
 
 
 def missing(*tools: str) -> str:
     """Why a test is skipped, and which packages would let it run; "" where all tools are there."""
     lost = [_TABLE[tool] for tool in tools if not _is_here(_TABLE[tool])]
     names = ", ".join(need.name for need in lost)
-    return f"no {names} here: {' or '.join(needs.commands(lost))}" if lost else ""
+    return f"no {names} here: {' or '.join(system_needs.commands(lost))}" if lost else ""
 
 
-def _is_here(need: needs.Need) -> bool:
+def _is_here(need: system_needs.Need) -> bool:
     if need.kind != "library":
         return shutil.which(need.name) is not None
     said = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)

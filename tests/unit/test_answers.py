@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import answers
-from rezbuild.answers import Answers
-from rezbuild.build import Build, Dependency
+from rezbuild.build import configure_cache
+from rezbuild.build.configure_cache import Answers
+from rezbuild.build.recipe_api import Build, Dependency
 from rezbuild.errors import BuildError
 
 # The suite may be run by a make, which one below it would tell of.
@@ -63,7 +63,7 @@ class Place:
     def build(self, env: Mapping[str, str] | None = None) -> Build:
         need = self.work / "needs/low"
         store = Answers(
-            folder=self.root.parent / "cache" / answers.FOLDER,
+            folder=self.root.parent / "cache" / configure_cache.FOLDER,
             name="thing-1.0",
             build=self.root,
             work=self.work,
@@ -365,7 +365,7 @@ def test_where_clocks_stand_for_long(one, monkeypatch):
     def coarse(_folder: Path) -> int:
         return time.time_ns() // 50_000_000 * 50_000_000
 
-    monkeypatch.setattr(answers, "_clock", coarse)
+    monkeypatch.setattr(configure_cache, "_clock", coarse)
     place = other(one)
     place.configure()
     assert coarse(place.work) > (place.source / "Makefile").stat().st_mtime_ns

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import audit, elf
+from rezbuild import audit
 from rezbuild.audit import glibc, show
+from rezbuild.elf import reader
 from rezbuild.errors import AuditError
 
 GETPID = "#include <unistd.h>\nint f(void) { return getpid(); }\n"
@@ -80,7 +81,7 @@ def test_a_program_is_no_library(payload, compile_c):
 
 
 def version_of(path: Path) -> str:
-    (version,) = {name for _, name in elf.read(path).versions}
+    (version,) = {name for _, name in reader.read(path).versions}
     return version.partition("_")[2]
 
 

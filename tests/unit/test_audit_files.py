@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import audit, manifest
+from rezbuild import audit
 from rezbuild.audit import RULES
 from rezbuild.audit.places import Places
+from rezbuild.payload import manifest
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from test_unpack import Archive, folder, hard_link, member, symlink
 
 from rezbuild.errors import UnpackError
-from rezbuild.screen import printable
-from rezbuild.unpack import unpack
+from rezbuild.files.unpack import unpack
+from rezbuild.util.terminal import printable
 
 MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
 some = settings(

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rezbuild import catalogue, cli, commands, graph, matrix, platforms
+from rezbuild.catalogue import platform_years, sources_toml
+from rezbuild.cli import commands, main
 from rezbuild.errors import CatalogueError, RezbuildError, UsageError
-from rezbuild.screen import printable, printable_line
+from rezbuild.plan import matrix, resolve
 from rezbuild.settings import Settings
+from rezbuild.util.terminal import printable, printable_line
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
@@ -88,12 +90,12 @@ def document(table: dict[str, Any]) -> str:
     return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in table.items())
 
 
-def load(folder: Path, text: str | bytes) -> catalogue.Recipe:
+def load(folder: Path, text: str | bytes) -> sources_toml.Recipe:
     place = folder / "thing"
     place.mkdir(exist_ok=True)
     data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
     (place / "sources.toml").write_bytes(data)
-    return catalogue.load(place)
+    return sources_toml.load(place)
 
 
 def refusal(kind: type[Raised], call: Callable[..., object], *arguments: Any) -> Raised | None:
@@ -156,12 +158,12 @@ def test_any_catalogue_is_read_or_refused_by_name(
         if refused:
             assert str(folder / "thing" / "sources.toml") in refused.message
             continue
-        recipe = catalogue.load(folder / "thing")
+        recipe = sources_toml.load(folder / "thing")
         for release in recipe.releases.values():
             assert all(re.fullmatch("[0-9a-f]{64}", a.sha256) for a in release.archives)
             assert all(url.startswith("https://") for a in release.archives for url in a.urls)
             assert all("/" not in a.file for a in release.archives)
-        refusal(CatalogueError, graph.plan, {"thing": recipe}, ["thing"], lambda *_: True)
+        refusal(CatalogueError, resolve.plan, {"thing": recipe}, ["thing"], lambda *_: True)
 
 
 @some
@@ -188,9 +190,9 @@ def test_any_platform_is_read_or_refused_by_name(
 ) -> None:
     folder = tmp_path_factory.mktemp("years")
     text = document(changed(YEARS, place, value))
-    (folder / platforms.FILE_NAME).write_bytes(text.encode(errors="surrogatepass"))
-    refused = refusal(CatalogueError, platforms.load, folder)
-    assert refused is None or str(folder / platforms.FILE_NAME) in refused.message
+    (folder / platform_years.FILE_NAME).write_bytes(text.encode(errors="surrogatepass"))
+    refused = refusal(CatalogueError, platform_years.load, folder)
+    assert refused is None or str(folder / platform_years.FILE_NAME) in refused.message
 
 
 @some
@@ -239,7 +241,7 @@ def test_a_file_that_is_no_catalogue(tmp_path: Path, case: str) -> None:
 def test_a_folder_in_the_place_of_a_catalogue(tmp_path: Path) -> None:
     (tmp_path / "sources.toml").mkdir()
     with pytest.raises(CatalogueError, match="cannot be read"):
-        catalogue.load(tmp_path)
+        sources_toml.load(tmp_path)
 
 
 @pytest.mark.parametrize("form", ["!r", ":>9", ":>999999999", ":{series}", ":{nothing}", ":d"])
@@ -267,13 +269,13 @@ def test_a_folder_whose_name_is_no_packages(tmp_path: Path, name: str) -> None:
     folder.mkdir()
     (folder / "sources.toml").write_text(document(GOOD))
     with pytest.raises(CatalogueError, match="name is no package's"):
-        catalogue.load(folder)
+        sources_toml.load(folder)
 
 
 def test_a_request_in_a_catalogue_that_rez_cannot_read(tmp_path: Path) -> None:
     recipe = load(tmp_path, document({**GOOD, "requires": ["other-1<2>3"]}))
     with pytest.raises(CatalogueError, match=r"sources\.toml: requires of 1\.2\.3: ") as caught:
-        graph.plan({"thing": recipe}, ["thing"], lambda *_: True)
+        resolve.plan({"thing": recipe}, ["thing"], lambda *_: True)
     assert caught.value.advice
 
 
@@ -281,8 +283,8 @@ def test_a_request_in_a_catalogue_that_rez_cannot_read(tmp_path: Path) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def our_recipes() -> graph.Recipes:
-    return graph.recipes(PACKAGES)
+def our_recipes() -> resolve.Recipes:
+    return resolve.recipes(PACKAGES)
 
 
 @some
@@ -297,7 +299,7 @@ def our_recipes() -> graph.Recipes:
 @example(text="python-" + "1." * 3000 + "1")
 @example(text="\udcff")
 def test_any_request_is_planned_or_refused(text: str) -> None:
-    refused = refusal(RezbuildError, graph.plan, our_recipes(), [text], lambda *_: True)
+    refused = refusal(RezbuildError, resolve.plan, our_recipes(), [text], lambda *_: True)
     assert refused is None or refused.exit_code in (2, 3)
 
 
@@ -423,7 +425,7 @@ def test_the_command_line_advises(
     monkeypatch.setenv("REZBUILD_CACHE", str(tmp_path))
     argv, code = COMMANDS[case]
     try:
-        status = cli.main(argv)
+        status = main.main(argv)
     except SystemExit as error:  # argparse
         status = int(str(error.code))
     said = capfd.readouterr().err
@@ -441,13 +443,13 @@ def test_a_defect_is_no_trace(
 
     monkeypatch.delenv("REZBUILD_TRACE", raising=False)
     monkeypatch.setattr(commands, "doctor", broken)  # a real one would be mended
-    assert cli.main(["doctor"]) == 1
+    assert main.main(["doctor"]) == 1
     said = capsys.readouterr().err
     assert "a defect of rezbuild itself: KeyError: 'what nobody has thought of'" in said
     assert "REZBUILD_TRACE=1" in said
     monkeypatch.setenv("REZBUILD_TRACE", "1")
     with pytest.raises(KeyError):
-        cli.main(["doctor"])
+        main.main(["doctor"])
 
 
 def in_a_process(*argv: bytes | str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -478,7 +480,7 @@ def test_names_that_are_no_text_reach_any_terminal(tmp_path: Path) -> None:
 def test_an_error_does_not_command_the_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["fetch", "zlib", "--recipes", str(tmp_path / "no\x1b[2J")]) == 3
+    assert main.main(["fetch", "zlib", "--recipes", str(tmp_path / "no\x1b[2J")]) == 3
     said = capfd.readouterr().err
     assert r"no\x1b[2J holds no recipes" in said
     assert "\x1b" not in said

@@ -19,12 +19,17 @@ from hypothesis import strategies as st
 from rich.console import Console
 from test_relocate import Chain, run
 
-from rezbuild import audit, cli, elf, hook, manifest, relocate, stage, symbols
+from rezbuild import audit
 from rezbuild.audit import show
+from rezbuild.cli import main
+from rezbuild.elf import reader, symbols
 from rezbuild.errors import RezbuildError, UsageError
-from rezbuild.fetch import Fetcher
+from rezbuild.files.unpack import unpack
+from rezbuild.payload import manifest, relocate
+from rezbuild.rez_plugin import build_command
+from rezbuild.run import stage
 from rezbuild.settings import Settings
-from rezbuild.unpack import unpack
+from rezbuild.sources.fetch import Fetcher
 
 MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
 some = settings(
@@ -73,7 +78,7 @@ def test_a_folder_that_ld_so_reads_otherwise(tmp_path: Path, compile_c: Any, nam
     assert caught.value.advice
     env = {"REZ_BUILD_INSTALL_PATH": str(place), "REZ_BUILD_TYPE": "local"}
     with pytest.raises(UsageError, match="to the dynamic linker, "):
-        hook.Request.read(env, Settings(tmp_path))
+        build_command.Request.read(env, Settings(tmp_path))
 
 
 def test_a_payload_is_relocated_in_any_folder(odd: Path, compile_c: Any) -> None:
@@ -157,11 +162,11 @@ def test_any_damage_is_read_or_refused(
 ) -> None:
     payload = tmp_path_factory.mktemp("damaged")
     path = payload / "lib.so"
-    path.write_bytes(elf.MAGIC + damaged(small_elf, damage)[4:])
+    path.write_bytes(reader.MAGIC + damaged(small_elf, damage)[4:])
     for call, argument in (
         (symbols.exported, path),
         (symbols.taken, path),
-        (elf.read, path),
+        (reader.read, path),
         (lambda root: relocate.plan(root, []), payload),
     ):
         refused = refusal(call, argument)
@@ -175,7 +180,7 @@ def test_the_command_line_names_a_damaged_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], small_elf: bytes
 ) -> None:
     (tmp_path / "lib.so").write_bytes(small_elf[:200])
-    assert cli.main(["audit", str(tmp_path)]) == 9
+    assert main.main(["audit", str(tmp_path)]) == 9
     told = capsys.readouterr()
     assert "error: elf-damaged: lib.so: cannot read" in told.out
     assert told.err == ""
@@ -245,7 +250,7 @@ def test_very_many_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     gone = {f"gone/{number}": 1 for number in range(count)}
     (payload / manifest.CONTENTS).write_text(json.dumps(gone))
     begin = time.monotonic()
-    assert cli.main(["audit", str(payload)]) == 9
+    assert main.main(["audit", str(payload)]) == 9
     assert time.monotonic() - begin < count / 100
     said = capsys.readouterr().out
     assert f"{count} files: it came after the build" in said
@@ -265,7 +270,7 @@ def test_folders_deeper_than_python_calls(
             here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
             os.close(above)
         os.close(here)
-        assert cli.main(["audit", str(tmp_path)]) in (0, 2)
+        assert main.main(["audit", str(tmp_path)]) in (0, 2)
         said = capsys.readouterr().err
         assert "defect" not in said
         assert said == "" or "too deep" in said

@@ -13,10 +13,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from host_tools import needs_tool
 
-from rezbuild import bench, cli
+from rezbuild import bench
 from rezbuild.bench import counts, interpreters, output, picture, show, start
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
+from rezbuild.cli import main
 from rezbuild.errors import CheckError, MachineError, UsageError
 
 WITH_STRACE = needs_tool("strace")
@@ -34,7 +35,7 @@ def payload(tmp_path: Path) -> Path:
 
 
 def run(capfd, *argv: str | Path) -> tuple[int, str, str]:
-    status = cli.main(["bench", *map(str, argv)])
+    status = main.main(["bench", *map(str, argv)])
     return status, *capfd.readouterr()
 
 

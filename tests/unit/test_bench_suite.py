@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import cli, extras
 from rezbuild.bench import interpreters, suite
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.bench.suite import Benchmark, Suite
+from rezbuild.cli import main
 from rezbuild.errors import CheckError, MachineError, RezbuildError
+from rezbuild.util import extras
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_the_mean_is_geometric_and_of_each_round():
 
 def test_without_pyperformance(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyperformance", None)  # as the import system marks it
-    assert cli.main(["bench", sys.executable, "--only", "suite"]) == 10
+    assert main.main(["bench", sys.executable, "--only", "suite"]) == 10
     err = capfd.readouterr().err
     assert "pyperformance is not installed" in err
     assert extras.command("bench") in err

@@ -13,8 +13,9 @@ from conftest import MAIN
 from host_tools import command_lines
 from waiting import until
 
-from rezbuild import elf, toolchain
-from rezbuild.build import Build, Dependency
+from rezbuild.build import toolchain
+from rezbuild.build.recipe_api import Build, Dependency
+from rezbuild.elf import reader
 from rezbuild.errors import BuildError, MachineError
 from rezbuild.settings import Settings
 
@@ -146,7 +147,7 @@ def test_the_dependencies_go_before_the_hosts(build, tmp_path):
 def test_only_libraries_that_are_used_are_linked(build, compile_c):
     """Clang links all that are named; gcc does so with the option that comes first here."""
     flags = ("-Wl,--no-as-needed", *build.env["LDFLAGS"].split())
-    assert elf.read(compile_c("main", MAIN, *flags, "-lm")).needed == ("libc.so.6",)
+    assert reader.read(compile_c("main", MAIN, *flags, "-lm")).needed == ("libc.so.6",)
 
 
 def test_a_dependency_that_rez_did_not_resolve(build):

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from license_expression import get_spdx_licensing
 
-from rezbuild import catalogue, graph, manifest
+from rezbuild.catalogue import sources_toml
+from rezbuild.catalogue.test_records import Record
 from rezbuild.errors import CatalogueError
-from rezbuild.test_records import Record
+from rezbuild.payload import manifest
+from rezbuild.plan import resolve
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 FOLDERS = sorted(path.parent for path in PACKAGES.glob("*/sources.toml"))
@@ -32,11 +34,11 @@ debian = {{ source = "thing", file = "thing_1.1.1w.orig.tar.gz", sha256 = "{SUM[
 """
 
 
-def load(folder: Path, text: str) -> catalogue.Recipe:
+def load(folder: Path, text: str) -> sources_toml.Recipe:
     folder = folder / "thing"
     folder.mkdir()
     (folder / "sources.toml").write_text(text, encoding="utf-8")
-    return catalogue.load(folder)
+    return sources_toml.load(folder)
 
 
 def test_entries_inherit_and_override(tmp_path):
@@ -45,7 +47,7 @@ def test_entries_inherit_and_override(tmp_path):
     release = recipe.release("1.2.3")
     assert release.requires == ("other-1",)
     assert release.archives == (
-        catalogue.Archive(
+        sources_toml.Archive(
             "thing-1.2.3.tar.gz", SUM, 10, ("https://example.invalid/1.2/thing-1.2.3.tar.gz",)
         ),
     )
@@ -122,7 +124,7 @@ def test_a_record_of_tests_changes_no_payload(tmp_path):
         (plain.folder / name).write_text("")
     revision = manifest.recipe_revision(plain, plain.release("1.2.3"))
     text = GOOD.replace("size = 10", f"size = 10\n{RECORD}")
-    recorded = catalogue.loads(text, plain.folder)
+    recorded = sources_toml.loads(text, plain.folder)
     assert recorded.release("1.2.3").tested
     assert manifest.recipe_revision(recorded, recorded.release("1.2.3")) == revision
 
@@ -137,9 +139,11 @@ def test_who_signs(tmp_path):
         "size = 10", 'size = 10\nsigned = { suffix = ".s", identity = "me", issuer = "https://i" }'
     )
     (keys.parent / "sources.toml").write_text(text)
-    recipe = catalogue.load(keys.parent)
-    assert recipe.release("1.2.3").signed == catalogue.Signed(".s", (), "me", "https://i")
-    assert recipe.release("1.1.1w").signed == catalogue.Signed(".asc", (keys / f"{'A' * 40}.asc",))
+    recipe = sources_toml.load(keys.parent)
+    assert recipe.release("1.2.3").signed == sources_toml.Signed(".s", (), "me", "https://i")
+    assert recipe.release("1.1.1w").signed == sources_toml.Signed(
+        ".asc", (keys / f"{'A' * 40}.asc",)
+    )
 
 
 def test_who_signs_shapes_no_payload(tmp_path):
@@ -151,7 +155,7 @@ def test_who_signs_shapes_no_payload(tmp_path):
     (recipe.folder / "keys").mkdir()
     (recipe.folder / "keys" / f"{'A' * 40}.asc").write_text("a key")
     text = GOOD.replace(*signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "")[:2])
-    recipe = catalogue.loads(text, recipe.folder)
+    recipe = sources_toml.loads(text, recipe.folder)
     assert recipe.release("1.2.3").signed
     assert manifest.recipe_revision(recipe, recipe.release("1.2.3")) == before
 
@@ -166,7 +170,7 @@ def test_the_same_bytes_in_debian_are_one_archive(tmp_path):
     text = GOOD.replace(f', sha256 = "{SUM[::-1]}"', "")
     (archive,) = load(tmp_path, text).release("1.1.1w").archives
     assert archive.sha256 == SUM
-    assert archive.debian == catalogue.DistributionFile("thing", "thing_1.1.1w.orig.tar.gz")
+    assert archive.debian == sources_toml.DistributionFile("thing", "thing_1.1.1w.orig.tar.gz")
 
 
 def signed(text: str, reason: str) -> tuple[str, str, str]:
@@ -243,16 +247,16 @@ requires = ["thing-=={{version}}"]
 """
 
 
-def borrow(folder: Path, text: str = BORROWED) -> catalogue.Recipe:
+def borrow(folder: Path, text: str = BORROWED) -> sources_toml.Recipe:
     if not (folder / "thing").exists():
         load(folder, GOOD)
     (folder / "thing_more").mkdir()
     (folder / "thing_more/sources.toml").write_text(text)
-    return catalogue.load(folder / "thing_more")
+    return sources_toml.load(folder / "thing_more")
 
 
 def test_another_ones_versions(tmp_path):
-    more, thing = borrow(tmp_path), catalogue.load(tmp_path / "thing")
+    more, thing = borrow(tmp_path), sources_toml.load(tmp_path / "thing")
     assert (more.name, more.default, more.profiled) == ("thing_more", "1.2.3", False)
     assert list(more.releases) == list(thing.releases)
     found, theirs = more.release("1.2.3"), thing.release("1.2.3")
@@ -267,7 +271,7 @@ def test_another_ones_patches(tmp_path):
     patch.write_text("")
     text = GOOD.replace("requires", 'patches = ["a.patch"]\nrequires', 1)
     (tmp_path / "thing/sources.toml").write_text(text)
-    for recipe in (borrow(tmp_path), catalogue.load(tmp_path / "thing")):
+    for recipe in (borrow(tmp_path), sources_toml.load(tmp_path / "thing")):
         assert recipe.patches(recipe.release("1.2.3")) == [patch]
 
 
@@ -275,7 +279,7 @@ def test_package_of_another_recipe_has_its_steps_and_requires(tmp_path):
     (tmp_path / "thing").mkdir()
     (tmp_path / "thing/sources.toml").write_text(f"profiled = true\n{GOOD}")
     text = 'versions_of = "thing"\nsince = "1.2"\ndefault = "1.2.3"\nsame_recipe = true\n'
-    more, thing = borrow(tmp_path, text), catalogue.load(tmp_path / "thing")
+    more, thing = borrow(tmp_path, text), sources_toml.load(tmp_path / "thing")
     assert (more.folder, more.steps) == (tmp_path / "thing_more", tmp_path / "thing")
     assert (thing.steps, thing.profiled, more.profiled) == (thing.folder, True, True)
     assert list(thing.releases) == ["1.2.3", "1.1.1w"]
@@ -326,7 +330,7 @@ def test_a_version_twice_is_refused(tmp_path):
 
 def test_no_catalogue_at_all(tmp_path):
     with pytest.raises(CatalogueError, match="no recipe folder"):
-        catalogue.load(tmp_path)
+        sources_toml.load(tmp_path)
 
 
 def test_an_unknown_version_names_the_known_ones(tmp_path):
@@ -336,7 +340,7 @@ def test_an_unknown_version_names_the_known_ones(tmp_path):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_our_own_catalogues_are_right(folder):
-    recipe = catalogue.load(folder)
+    recipe = sources_toml.load(folder)
     assert recipe.name == folder.name
     assert (folder / "package.py").is_file()
     assert (recipe.steps / "recipe.py").is_file()
@@ -355,30 +359,30 @@ def test_our_own_catalogues_are_right(folder):
     ],
 )
 def test_what_the_catalogue_must_hold(name, versions):
-    assert set(versions) <= set(catalogue.load(PACKAGES / name).releases)
+    assert set(versions) <= set(sources_toml.load(PACKAGES / name).releases)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_default_is_the_newest_of_its_series(folder):
     """A release to ship: updates go into the catalogue and become the default."""
-    recipe = catalogue.load(folder)
+    recipe = sources_toml.load(folder)
     plain = replace(recipe, rolling=False)
-    assert graph.same_series(plain, recipe.default)[0].version == recipe.default
+    assert resolve.same_series(plain, recipe.default)[0].version == recipe.default
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_each_package_builds_where_only_upstream_or_only_debian_answers(folder):
     """Debian's archive has the default, or another version of its series."""
-    recipe = catalogue.load(folder)
+    recipe = sources_toml.load(folder)
     assert recipe.release(recipe.default).archives[0].urls
-    same = graph.same_series(recipe, recipe.default)
+    same = resolve.same_series(recipe, recipe.default)
     assert any(archive.debian for release in same for archive in release.archives)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_licences_are_spdx_expressions(folder):
     known = get_spdx_licensing()
-    for release in catalogue.load(folder).releases.values():
+    for release in sources_toml.load(folder).releases.values():
         said = known.validate(release.license)
         odd = [one for one in said.invalid_symbols if not one.startswith("LicenseRef-")]
         assert not odd, release.version

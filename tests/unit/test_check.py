@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild.check import Result, check
 from rezbuild.errors import CatalogueError, CheckError, UsageError
 from rezbuild.settings import Settings
+from rezbuild.verify.check import Result, check
 
 
 @pytest.fixture

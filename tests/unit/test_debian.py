@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rezbuild.catalogue import Archive, DistributionFile, Release
-from rezbuild.debian import SourceArchive
+from rezbuild.catalogue.sources_toml import Archive, DistributionFile, Release
 from rezbuild.errors import FetchError
-from rezbuild.fetch import Fetcher
 from rezbuild.settings import Settings
+from rezbuild.sources.debian_archive import SourceArchive
+from rezbuild.sources.fetch import Fetcher
 
 ROOT = Path(__file__).parents[2]
 WANTED = DistributionFile("zlib", "zlib_1.3.dfsg+really1.3.1.orig.tar.gz")
@@ -34,9 +34,9 @@ WITHOUT_APT = """
 import sys
 import time
 from pathlib import Path
-from rezbuild import toolchain
-from rezbuild.catalogue import DistributionFile
-from rezbuild.debian import SourceArchive
+from rezbuild.build import toolchain
+from rezbuild.catalogue.sources_toml import DistributionFile
+from rezbuild.sources.debian_archive import SourceArchive
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
 
@@ -52,7 +52,7 @@ ADDRESSES = """
 import sys
 import time
 from pathlib import Path
-from rezbuild.debian import SourceArchive
+from rezbuild.sources.debian_archive import SourceArchive
 from rezbuild.settings import Settings
 
 base = Path(sys.argv[1])

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import debug, elf, manifest, relocate, toolchain
 from rezbuild.audit import audit
-from rezbuild.build import Dependency
+from rezbuild.build import toolchain
+from rezbuild.build.recipe_api import Dependency
+from rezbuild.elf import reader
 from rezbuild.errors import AuditError, BuildError, RelocationError
+from rezbuild.payload import debug_data, manifest, relocate
 
 NAMED = "int deep(int x) { return x * 2; }\n"
 
@@ -26,7 +28,7 @@ def payload(compile_c, tmp_path) -> Path:
 
 
 def keep(payload: Path, store: Path, named=lambda _: ()) -> dict[str, str]:
-    return debug.keep(payload, store, shutil.which("objcopy") or "", named)
+    return debug_data.keep(payload, store, shutil.which("objcopy") or "", named)
 
 
 def test_what_is_kept_is_found_by_the_stripped_files(payload, tmp_path):
@@ -34,9 +36,9 @@ def test_what_is_kept_is_found_by_the_stripped_files(payload, tmp_path):
     ids = keep(payload, store)
     assert set(ids) == {"bin/program", "lib/libone.so"}
     relocate.strip(payload, "strip")
-    found = debug.find(Dependency("thing", "1.0", payload), store)
-    assert {found[ids[name]] for name in ids} == {store / debug.place(i) for i in ids.values()}
-    assert {elf.build_id(path): path for path in found.values()} == found
+    found = debug_data.find(Dependency("thing", "1.0", payload), store)
+    assert {found[ids[name]] for name in ids} == {store / debug_data.place(i) for i in ids.values()}
+    assert {reader.build_id(path): path for path in found.values()} == found
     data = found[ids["lib/libone.so"]]
     said = subprocess.run(
         ["readelf", "--debug-dump=info", data], capture_output=True, text=True, check=True
@@ -49,11 +51,11 @@ def test_what_is_kept_is_found_by_the_stripped_files(payload, tmp_path):
 def test_data_is_neither_stripped_nor_held_to_the_rules_for_libraries(payload, tmp_path):
     store = tmp_path / "store"
     keep(payload, store)
-    before = {path: path.read_bytes() for path in elf.walk(store)}
+    before = {path: path.read_bytes() for path in reader.walk(store)}
     relocate.strip(store, "strip")
     plan = relocate.plan(store, ())
     relocate.apply(plan, store, toolchain.patchelf())
-    assert {path: path.read_bytes() for path in elf.walk(store)} == before
+    assert {path: path.read_bytes() for path in reader.walk(store)} == before
     assert not audit(store, own=True).findings
 
 
@@ -76,18 +78,18 @@ def test_data_that_is_not_there(compile_c, payload, tmp_path):
     keep(payload, store)
     compile_c.library(f"{payload}/deps/low/1.0/lib/liblow.so", "-Wl,--build-id")
     thing = Dependency("thing", "1.0", payload)
-    assert len(debug.find(thing, store)) == 2, "what is bundled is another package's"
-    ids = [elf.build_id(path) or "" for path in elf.walk(payload / "lib")]
-    (store / debug.place(ids[0])).unlink()
+    assert len(debug_data.find(thing, store)) == 2, "what is bundled is another package's"
+    ids = [reader.build_id(path) or "" for path in reader.walk(payload / "lib")]
+    (store / debug_data.place(ids[0])).unlink()
     with pytest.raises(BuildError, match=r"thing-1\.0 is not in the cache") as caught:
-        debug.find(thing, store)
+        debug_data.find(thing, store)
     assert "lib/libone.so" in str(caught.value)
     assert "rezbuild build thing-1.0 --force" in str(caught.value)
 
 
 def test_an_objcopy_that_is_not_there(payload, tmp_path):
     with pytest.raises(RelocationError, match="/no/objcopy does not run"):
-        debug.keep(payload, tmp_path / "store", "/no/objcopy", lambda _: ())
+        debug_data.keep(payload, tmp_path / "store", "/no/objcopy", lambda _: ())
 
 
 def test_another_build_from_the_same_inputs_is_another_one():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild.differences import Difference, compare, explain
+from rezbuild.files.diff_trees import Difference, compare, explain
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rezbuild.catalogue import Archive, Recipe, Release
-from rezbuild.durations import FILE, Durations, Expected
-from rezbuild.graph import Step
+from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.plan.durations import FILE, Durations, Expected
+from rezbuild.plan.resolve import Step
 
 
 def step(name="thing", version="1.0", size=1_000_000, source="") -> Step:

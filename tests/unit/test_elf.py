@@ -12,8 +12,8 @@ from conftest import Compiler
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rezbuild import elf
-from rezbuild.elf import Elf, ElfError, is_elf, walk
+from rezbuild.elf import reader
+from rezbuild.elf.reader import Elf, ElfError, is_elf, walk
 from rezbuild.errors import RezbuildError
 
 # elf(5), 64 bits: where the header and a program header keep what the tests change.
@@ -36,7 +36,7 @@ many = settings(
 def read_or_refuse(path: Path) -> Elf | None:
     """Read `path`; anything but a result or an ElfError that names it fails the test."""
     try:
-        return elf.read(path)
+        return reader.read(path)
     except ElfError as error:
         if str(path) not in error.message:
             raise
@@ -81,7 +81,7 @@ def image(small_elf: bytes) -> Image:
 
 def test_library(compile_c: Compiler) -> None:
     path = compile_c.library("libone.so.1")
-    found = elf.read(path)
+    found = reader.read(path)
     assert found.path == path
     assert (found.type, found.dynamic, found.interpreter) == ("ET_DYN", True, None)
     assert (found.soname, found.needed) == ("libone.so.1", ())
@@ -90,7 +90,7 @@ def test_library(compile_c: Compiler) -> None:
 
 
 def test_machine_and_bits_are_the_machines(compile_c: Compiler) -> None:
-    found = elf.read(compile_c.library("lib.so"))
+    found = reader.read(compile_c.library("lib.so"))
     machine = os.uname().machine
     known = {"x86_64": ("EM_X86_64", 64), "aarch64": ("EM_AARCH64", 64)}
     if machine not in known:
@@ -102,16 +102,16 @@ def test_needed_in_the_order_of_the_command_line(compile_c: Compiler) -> None:
     names = ["libz2.so", "liba1.so", "libm3.so"]
     libraries = [str(compile_c.library(name)) for name in names]
     path = compile_c.library("libtop.so", "-Wl,--no-as-needed", *libraries)
-    assert elf.read(path).needed == tuple(names)
+    assert reader.read(path).needed == tuple(names)
 
 
 def test_library_without_soname(compile_c: Compiler) -> None:
     path = compile_c("plain.so", "int one = 1;", "-shared", "-fPIC", "-nostdlib")
-    assert elf.read(path).soname is None
+    assert reader.read(path).soname is None
 
 
 def test_program(compile_c: Compiler) -> None:
-    found = elf.read(compile_c.program("program", "-pie", "-fPIE"))
+    found = reader.read(compile_c.program("program", "-pie", "-fPIE"))
     assert found.type == "ET_DYN"
     assert found.interpreter is not None
     assert found.interpreter.startswith("/")
@@ -119,25 +119,25 @@ def test_program(compile_c: Compiler) -> None:
 
 
 def test_program_at_a_fixed_address(compile_c: Compiler) -> None:
-    assert elf.read(compile_c.program("program", "-no-pie", "-fno-pie")).type == "ET_EXEC"
+    assert reader.read(compile_c.program("program", "-no-pie", "-fno-pie")).type == "ET_EXEC"
 
 
 def test_static_program(compile_c: Compiler) -> None:
     source = "void _start(void) { for (;;) ; }"
     path = compile_c("program", source, "-static", "-nostdlib", "-no-pie", "-fno-pie")
-    found = elf.read(path)
+    found = reader.read(path)
     assert (found.type, found.dynamic, found.interpreter) == ("ET_EXEC", False, None)
     assert (found.needed, found.versions) == ((), ())
     assert not found.executable_stack
 
 
 def test_object_file(compile_c: Compiler) -> None:
-    found = elf.read(compile_c("one.o", "int one = 1;", "-c"))
+    found = reader.read(compile_c("one.o", "int one = 1;", "-c"))
     assert (found.type, found.dynamic, found.executable_stack) == ("ET_REL", False, False)
 
 
 def test_versions_name_file_and_version(compile_c: Compiler) -> None:
-    found = elf.read(compile_c.program("program"))
+    found = reader.read(compile_c.program("program"))
     assert any(file == "libc.so.6" and v.startswith("GLIBC_") for file, v in found.versions)
     assert list(found.versions) == sorted(set(found.versions))
 
@@ -148,7 +148,7 @@ def test_several_versions_of_one_file(compile_c: Compiler) -> None:
     source = "int one(void) { return 1; }\nint two(void) { return 2; }\n"
     library = compile_c.library("libv.so", f"-Wl,--version-script,{maps}", source=source)
     user = "int one(void); int two(void);\nint three(void) { return one() + two(); }\n"
-    found = elf.read(compile_c.library("libuser.so", str(library), source=user))
+    found = reader.read(compile_c.library("libuser.so", str(library), source=user))
     assert found.versions == (("libv.so", "A_2"), ("libv.so", "B_1"))
 
 
@@ -169,19 +169,19 @@ def test_several_versions_of_one_file(compile_c: Compiler) -> None:
 def test_search_path(
     compile_c: Compiler, dtags: str, fields: tuple[str, str], text: str, expected: tuple[str, ...]
 ) -> None:
-    found = elf.read(compile_c.library("lib.so", f"-Wl,{dtags},-rpath,{text}"))
+    found = reader.read(compile_c.library("lib.so", f"-Wl,{dtags},-rpath,{text}"))
     assert [getattr(found, field) for field in fields] == [expected, ()]
 
 
 @pytest.mark.parametrize(("flag", "expected"), [("execstack", True), ("noexecstack", False)])
 def test_executable_stack(compile_c: Compiler, flag: str, expected: bool) -> None:
     path = compile_c.library("lib.so", f"-Wl,-z,{flag}")
-    assert elf.read(path).executable_stack is expected
+    assert reader.read(path).executable_stack is expected
 
 
 def test_missing_gnu_stack_means_an_executable_stack(image: Image, tmp_path: Path) -> None:
     image.put(image.segment(PT_GNU_STACK), 0, "I")
-    assert elf.read(image.write(tmp_path / "lib.so")).executable_stack
+    assert reader.read(image.write(tmp_path / "lib.so")).executable_stack
 
 
 def test_text_relocations(compile_c: Compiler) -> None:
@@ -189,13 +189,13 @@ def test_text_relocations(compile_c: Compiler) -> None:
     source = f".text\n.globl place\nplace: {word} elsewhere\n"
     flags = ("-shared", "-nostdlib", "-Wl,-z,notext")
     path = compile_c("lib.so", source, *flags, language="assembler")
-    assert elf.read(path).textrel
+    assert reader.read(path).textrel
 
 
 def test_writable_and_executable_segment(compile_c: Compiler) -> None:
     source = "int one = 1;\nvoid _start(void) { for (;;) ; }"
     flags = ("-static", "-nostdlib", "-no-pie", "-fno-pie", "-Wl,--omagic")
-    assert elf.read(compile_c("program", source, *flags)).writable_and_executable
+    assert reader.read(compile_c("program", source, *flags)).writable_and_executable
 
 
 @pytest.mark.parametrize(
@@ -208,34 +208,34 @@ def test_writable_and_executable_segment(compile_c: Compiler) -> None:
     ],
 )
 def test_relro_and_bind_now(compile_c: Compiler, flags: str, relro: bool, now: bool) -> None:
-    found = elf.read(compile_c.program("program", f"-Wl,-z,{flags}"))
+    found = reader.read(compile_c.program("program", f"-Wl,-z,{flags}"))
     assert (found.relro, found.bind_now) == (relro, now)
 
 
 def test_section_headers_are_not_needed(image: Image, tmp_path: Path) -> None:
-    whole = elf.read(image.write(tmp_path / "lib.so"))
+    whole = reader.read(image.write(tmp_path / "lib.so"))
     image.put(E_SHOFF, 0)
     image.put(E_SHNUM, 0, "I")  # and e_shstrndx
-    assert elf.read(image.write(tmp_path / "lib.so")) == whole
+    assert reader.read(image.write(tmp_path / "lib.so")) == whole
     assert whole.soname == "libsmall.so"
     assert whole.versions
 
 
 def test_damaged_section_headers_do_not_matter(image: Image, tmp_path: Path) -> None:
-    whole = elf.read(image.write(tmp_path / "lib.so"))
+    whole = reader.read(image.write(tmp_path / "lib.so"))
     sections = image.get(E_SHOFF)
     image.data[sections:] = b"\xff" * (len(image.data) - sections)
-    assert elf.read(image.write(tmp_path / "lib.so")) == whole
+    assert reader.read(image.write(tmp_path / "lib.so")) == whole
 
 
 def test_debug_symbols_apart(compile_c: Compiler) -> None:
     program = compile_c.program("program", "-g")
     debug = program.with_suffix(".debug")
     subprocess.run(["objcopy", "--only-keep-debug", str(program), str(debug)], check=True)
-    found = elf.read(debug)
+    found = reader.read(debug)
     assert (found.debug, found.dynamic, found.needed, found.interpreter) == (True, False, (), None)
-    assert elf.build_id(debug) == elf.build_id(program) is not None
-    assert not elf.read(program).debug
+    assert reader.build_id(debug) == reader.build_id(program) is not None
+    assert not reader.read(program).debug
 
 
 def test_build_ids_are_those_that_readelf_says(compile_c: Compiler) -> None:
@@ -248,7 +248,7 @@ def test_build_ids_are_those_that_readelf_says(compile_c: Compiler) -> None:
             text=True,
         ).stdout
         lines = [line.split()[-1] for line in said.splitlines() if "Build ID" in line]
-        assert [elf.build_id(library)] == (lines or [None])
+        assert [reader.build_id(library)] == (lines or [None])
 
 
 def test_agrees_with_readelf(compile_c: Compiler) -> None:
@@ -258,7 +258,7 @@ def test_agrees_with_readelf(compile_c: Compiler) -> None:
         ["readelf", "--dynamic", "--wide", str(path)], check=True, capture_output=True, text=True
     ).stdout
     lines = [line for line in output.splitlines() if "(NEEDED)" in line]
-    assert list(elf.read(path).needed) == [line.split("[")[1].rstrip("]") for line in lines]
+    assert list(reader.read(path).needed) == [line.split("[")[1].rstrip("]") for line in lines]
 
 
 def test_is_elf(compile_c: Compiler) -> None:
@@ -315,13 +315,13 @@ def test_what_is_no_elf_file_is_refused_by_name(tmp_path: Path, name: str) -> No
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ElfError, match=f"cannot read .*{name}"):
-        elf.read(tmp_path / name)
+        reader.read(tmp_path / name)
 
 
 def test_read_follows_a_symlink(compile_c: Compiler, tmp_path: Path) -> None:
     compile_c.library("lib.so.1")
     (tmp_path / "lib.so").symlink_to("lib.so.1")
-    assert elf.read(tmp_path / "lib.so").soname == "lib.so.1"
+    assert reader.read(tmp_path / "lib.so").soname == "lib.so.1"
 
 
 def test_truncated_anywhere(small_elf: bytes, tmp_path: Path) -> None:
@@ -356,13 +356,13 @@ def test_overwritten_headers(small_elf: bytes, tmp_path: Path, position: int, va
 @given(data=st.binary(max_size=400))
 def test_noise_after_the_magic(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "noise"
-    path.write_bytes(elf.MAGIC + data)
+    path.write_bytes(reader.MAGIC + data)
     read_or_refuse(path)
 
 
 def refused(image: Image, tmp_path: Path) -> str:
     with pytest.raises(ElfError) as caught:
-        elf.read(image.write(tmp_path / "damaged.so"))
+        reader.read(image.write(tmp_path / "damaged.so"))
     return caught.value.message
 
 

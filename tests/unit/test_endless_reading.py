@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from test_bad_payloads import DAMAGE, damaged, refusal, some
 from test_unpack import Archive
 
-from rezbuild import audit, elf, manifest, symbols
+from rezbuild import audit
 from rezbuild.audit import show
+from rezbuild.elf import reader, symbols
+from rezbuild.payload import manifest
 
 
 def test_a_name_of_very_many_folders(tmp_path: Path) -> None:
@@ -42,9 +44,9 @@ def test_an_audit_of_any_damage_is_a_report(
     report = audit.audit(payload)
     json.dumps(show.as_data(payload, report))
     list(show.lines(payload, report))
-    if not (payload / "lib0.so").read_bytes().startswith(elf.MAGIC):
+    if not (payload / "lib0.so").read_bytes().startswith(reader.MAGIC):
         return
-    refused = refusal(elf.read, payload / "lib0.so")
+    refused = refusal(reader.read, payload / "lib0.so")
     if refused:
         assert "elf-damaged" in {finding.rule.id for finding in report.findings}
 
@@ -72,7 +74,7 @@ def test_counts_that_are_huge_cost_seconds_at_most(
     tags = [(5, 0), (10, len(small_elf)), *[(1, 100)] * count]  # DT_STRTAB, DT_STRSZ, DT_NEEDED
     (tmp_path / "lib.so").write_bytes(crafted(small_elf, [*useless, whole], tags))
     begin = time.monotonic()
-    refused = refusal(elf.read, tmp_path / "lib.so")
+    refused = refusal(reader.read, tmp_path / "lib.so")
     assert time.monotonic() - begin < 10
     assert (refused is None) == (count < 4096)
 
@@ -90,7 +92,7 @@ def test_symbols_whose_names_have_no_end(small_elf: bytes, tmp_path: Path) -> No
     tags = [(5, string_table), (10, strings), (6, symbol_table), (4, hash_table)]
     whole = (1, 4, 0, 0, 0, len(data), len(data), 4096)
     (tmp_path / "lib.so").write_bytes(crafted(bytes(data), [whole], tags))
-    with pytest.raises(elf.ElfError, match="has no end"):
+    with pytest.raises(reader.ElfError, match="has no end"):
         symbols.exported(tmp_path / "lib.so")
 
 

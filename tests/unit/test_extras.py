@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import extras, toml
+from rezbuild.util import extras, toml
 
 ROOT = Path(__file__).parents[2]
 PROJECT = toml.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

@@ -13,16 +13,17 @@ from test_farm_parts import FACTS
 from test_store import with_debug
 
 import rezbuild
-from rezbuild import catalogue, manifest
-from rezbuild.build import Dependency
+from rezbuild.build.recipe_api import Dependency
+from rezbuild.catalogue import sources_toml
 from rezbuild.errors import StoreError
-from rezbuild.farm import driver, job
-from rezbuild.farm.carrier import Carrier
-from rezbuild.farm.order import Result
+from rezbuild.farm import driver, job_process
+from rezbuild.farm.messages import Result
+from rezbuild.farm.payload_transport import Carrier
+from rezbuild.files.pack import digest
+from rezbuild.payload import manifest
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
-from rezbuild.tree import digest
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_what_the_worker_has_put_into_its_store(root, store, own, tmp_path):
     entry = put(store, root)
-    assert job.held(inputs(), root, store, own) == (entry, store)
+    assert job_process.held(inputs(), root, store, own) == (entry, store)
     assert not (tmp_path / "own").exists()
 
 
@@ -62,7 +63,7 @@ def test_what_the_store_has_is_not_what_was_made(root, store, own, tmp_path, dam
         os.truncate(blob, 100)
     else:
         (root / "lib/more").touch()
-    made, holder = job.held(inputs(), root, store, own)
+    made, holder = job_process.held(inputs(), root, store, own)
     assert holder is own
     assert made.payload == digest(root)
     own.take(made, tmp_path / "taken")
@@ -123,7 +124,7 @@ def test_what_the_store_has_for_the_workers(root, tmp_path):
     for name in ("package.py", "recipe.py"):
         (folder / name).touch()
     (folder / "sources.toml").write_text(SOURCES)
-    recipe = catalogue.load(folder)
+    recipe = sources_toml.load(folder)
     release = recipe.release("1.0")
     fits = {
         "name": "thing",

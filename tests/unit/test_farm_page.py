@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from rezbuild import cli
+from rezbuild.cli import main
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/farm.md").read_text(encoding="utf-8")
@@ -55,8 +55,8 @@ def test_the_scripts_can_be_read() -> None:
         words = shlex.split(
             re.sub(r'"\$\(.*\)"', "10.0.0.1", line).replace('"$SLURM_CPUS_PER_TASK"', "8")
         )
-        cli._parser().parse_args(words[1:])
+        main._parser().parse_args(words[1:])
     for part in yaml.safe_load_all(blocks("yaml")[0]):
         if part["kind"] == "Deployment":
             (container,) = part["spec"]["template"]["spec"]["containers"]
-            cli._parser().parse_args(container["command"][1:])
+            main._parser().parse_args(container["command"][1:])

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import extras
 from rezbuild.errors import (
     AuditError,
     BuildError,
@@ -26,14 +25,15 @@ from rezbuild.errors import (
     UsageError,
     to_report,
 )
-from rezbuild.farm import jobs, link, pickles, policy
+from rezbuild.farm import connection, job_spec, restricted_pickle, retry_policy
 from rezbuild.farm.client import Farm
-from rezbuild.farm.facts import Facts, own_version
-from rezbuild.farm.order import Order, Result
-from rezbuild.farm.policy import Attempt, Share
-from rezbuild.farm.remote import FAILED, Remote
+from rezbuild.farm.messages import Order, Result
+from rezbuild.farm.remote_task import FAILED, Remote
+from rezbuild.farm.retry_policy import Attempt, Share
+from rezbuild.farm.worker_facts import Facts, own_version
 from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry
+from rezbuild.util import extras
 
 ORDER = Order(
     id="low-1.0.0-abc-2",
@@ -141,7 +141,7 @@ def test_the_version_is_of_all_files():
     ],
 )
 def test_who_gets_how_many_cores(free, jobs, wanted):
-    assert policy.shares(free, jobs) == wanted
+    assert retry_policy.shares(free, jobs) == wanted
 
 
 @pytest.mark.parametrize(
@@ -158,19 +158,19 @@ def test_who_gets_how_many_cores(free, jobs, wanted):
 )
 def test_how_often_a_failure_is_tried(kind, most):
     attempts = [Attempt(f"w{n}", kind("x")) for n in range(most)]
-    assert all(policy.again(attempts[:n]) for n in range(1, most))
-    assert not policy.again(attempts)
+    assert all(retry_policy.again(attempts[:n]) for n in range(1, most))
+    assert not retry_policy.again(attempts)
 
 
 def test_a_full_disk_is_a_reason_of_the_machine():
     """Whatever failed of it."""
     error = UnpackError("cannot unpack x", tried=["room in /tmp: 4.1 kB"])
-    assert policy.again([Attempt("one", error), Attempt("two", error)])
-    assert not policy.again([Attempt("one", UnpackError("cannot unpack x"))])
+    assert retry_policy.again([Attempt("one", error), Attempt("two", error)])
+    assert not retry_policy.again([Attempt("one", UnpackError("cannot unpack x"))])
 
 
 def test_the_verdict_names_the_workers():
-    found = policy.verdict(
+    found = retry_policy.verdict(
         [Attempt("a", MachineError("full\n  ...")), Attempt("b", BuildError("x"))]
     )
     assert type(found) is BuildError
@@ -180,41 +180,41 @@ def test_the_verdict_names_the_workers():
 @pytest.mark.parametrize("address", ["host:8786", "tcp://host", "http://host:1", "tcp://:1", ""])
 def test_what_is_no_address(address):
     with pytest.raises(UsageError):
-        link.check_address(address, False, print)
+        connection.check_address(address, False, print)
 
 
 def test_tls_goes_with_its_files():
     said: list[str] = []
-    assert link.check_address("tls://10.0.0.1:8786", True, said.append)
+    assert connection.check_address("tls://10.0.0.1:8786", True, said.append)
     assert not said
-    assert link.check_address("tcp://10.0.0.1:8786", False, said.append)
+    assert connection.check_address("tcp://10.0.0.1:8786", False, said.append)
     assert "without TLS" in said[0]
     for address, safe in (("tls://10.0.0.1:8786", False), ("tcp://10.0.0.1:8786", True)):
         with pytest.raises(UsageError):
-            link.check_address(address, safe, print)
+            connection.check_address(address, safe, print)
 
 
 def test_loopback():
-    assert link.loopback("127.0.0.1")
-    assert link.loopback("[::1]")
-    assert not link.loopback("0.0.0.0")
-    assert not link.loopback("build-box")
+    assert connection.loopback("127.0.0.1")
+    assert connection.loopback("[::1]")
+    assert not connection.loopback("0.0.0.0")
+    assert not connection.loopback("build-box")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_a_worker_that_its_scheduler_could_not_reach(host):
     for near in ("tcp://127.0.0.1:8786", "tcp://localhost:8786", "tls://[::1]:8786"):
-        link.check_host(host, near)
+        connection.check_host(host, near)
     for far in ("tcp://build01:8786", "tls://10.0.0.1:8786"):
         with pytest.raises(UsageError, match="cannot be reached"):
-            link.check_host(host, far)
-        link.check_host("10.0.0.7", far)
+            connection.check_host(host, far)
+        connection.check_host("10.0.0.7", far)
 
 
 def test_a_worker_says_so(tmp_path):
     out = run(
         "import sys\n"
-        "from rezbuild.cli import main\n"
+        "from rezbuild.cli.main import main\n"
         "sys.stderr = sys.stdout\n"
         "print(main(['worker', 'tcp://build01.invalid:8786']))"
     )
@@ -223,14 +223,14 @@ def test_a_worker_says_so(tmp_path):
 
 
 def test_tls_needs_all_three_files(tmp_path):
-    assert link.security(Settings(tmp_path), "10.0.0.5") is None
+    assert connection.security(Settings(tmp_path), "10.0.0.5") is None
     with pytest.raises(UsageError, match="REZBUILD_FARM_KEY is not set"):
-        link.security(
+        connection.security(
             Settings(tmp_path, farm_ca=tmp_path / "ca", farm_cert=tmp_path / "cert"), "10.0.0.5"
         )
     files = dict.fromkeys(("farm_ca", "farm_cert", "farm_key"), tmp_path / "none")
     with pytest.raises(MachineError, match="REZBUILD_FARM_CA"):
-        link.security(Settings(tmp_path, **files), "10.0.0.5")
+        connection.security(Settings(tmp_path, **files), "10.0.0.5")
 
 
 class Evil:
@@ -249,10 +249,12 @@ def test_a_pickle_runs_nothing(tmp_path):
         Evil(getattr, "text", "upper"),
         [Evil(subprocess.call, ["mkdir", mark])],
     ):
-        found = pickles.loads(pickle.dumps(evil))
-        assert isinstance(found[0] if isinstance(found, list) else found, pickles.RefusedError)
+        found = restricted_pickle.loads(pickle.dumps(evil))
+        assert isinstance(
+            found[0] if isinstance(found, list) else found, restricted_pickle.RefusedError
+        )
     assert not Path(mark).exists()
-    assert pickles.loads(pickle.dumps(("text", b"bytes", {"a": [1, None]}))) == (
+    assert restricted_pickle.loads(pickle.dumps(("text", b"bytes", {"a": [1, None]}))) == (
         *("text", b"bytes"),
         {"a": [1, None]},
     )
@@ -337,7 +339,7 @@ def test_two_lanes_that_publish_the_same_version_at_once(tmp_path):
     for key, profile in (("aa", "fast"), ("bb", "optimized")):
         step = remote(tmp_path / key)
         step.made = Entry(key, "low", "1.0.0", profile, "ff", 1, "ee", {}), "/store"
-        given.append(jobs.variables(step, tmp_path))
+        given.append(job_spec.variables(step, tmp_path))
         step.wait()
     files = [Path(one[STORE_ENTRY]) for one in given]
     assert [json.loads(file.read_text())["profile"] for file in files] == ["fast", "optimized"]
@@ -369,8 +371,9 @@ def run(code: str) -> str:
 
 def test_nobody_needs_dask_who_builds_here():
     out = run(
-        "import sys, rezbuild.cli, rezbuild.driver, rezbuild.hook, rezbuild.process, "
-        "rezbuild.farm.link\n"
+        "import sys, rezbuild.cli.main, rezbuild.run.driver, rezbuild.rez_plugin.build_command, "
+        "rezbuild.rez_plugin.build_process, "
+        "rezbuild.farm.connection\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('dask', 'distributed', 'tornado')])"
     )
     assert out == "[]\n"
@@ -379,7 +382,7 @@ def test_nobody_needs_dask_who_builds_here():
 def test_without_dask(tmp_path):
     out = run(
         "import sys; sys.modules['distributed'] = None\n"
-        "from rezbuild.cli import main\n"
+        "from rezbuild.cli.main import main\n"
         "sys.stderr = sys.stdout\n"
         "print(main(['scheduler', '--port', '0']))"
     )

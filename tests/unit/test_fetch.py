@@ -21,10 +21,10 @@ from box import BODY, FILE, OTHER, SHA256, Box, release
 from lying_server import Answer, LyingServer, lying_server
 from rich.console import Console
 
-from rezbuild.catalogue import Archive, Release
+from rezbuild.catalogue.sources_toml import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError
-from rezbuild.fetch import Fetcher
 from rezbuild.settings import Settings
+from rezbuild.sources.fetch import Fetcher
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = "skipped: REZBUILD_OFFLINE is set"
@@ -32,9 +32,9 @@ OFFLINE = "skipped: REZBUILD_OFFLINE is set"
 IN_A_PROCESS = """
 import json, resource, sys
 from pathlib import Path
-from rezbuild.catalogue import Archive, Release
+from rezbuild.catalogue.sources_toml import Archive, Release
 from rezbuild.errors import RezbuildError
-from rezbuild.fetch import Fetcher
+from rezbuild.sources.fetch import Fetcher
 from rezbuild.settings import Settings
 
 told = json.loads(sys.argv[1])

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from host_tools import needs_tool
 
-from rezbuild import filecalls
 from rezbuild.errors import MachineError
-from rezbuild.filecalls import Call, parse
+from rezbuild.util import strace
+from rezbuild.util.strace import Call, parse
 
 WITH_STRACE = needs_tool("strace")
 RECORD = r"""execve("/bin/x", ["/bin/x", "a = 3"], 0x7ffd /* 0 vars */) = 0
@@ -42,8 +42,8 @@ def test_each_call_is_read():
     ]
 
 
-def traced(*argv: str, cwd: Path) -> filecalls.Trace:
-    return filecalls.trace(argv, env={"PATH": "/usr/bin:/bin"}, cwd=cwd)
+def traced(*argv: str, cwd: Path) -> strace.Trace:
+    return strace.trace(argv, env={"PATH": "/usr/bin:/bin"}, cwd=cwd)
 
 
 @WITH_STRACE

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import graph
-from rezbuild.catalogue import Recipe, Release
+from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import CatalogueError, FetchError, UsageError
+from rezbuild.plan import resolve
 
 SUM = "0" * 64
 
@@ -19,7 +19,7 @@ def entry(version: str, requires: str) -> str:
 
 
 @pytest.fixture
-def recipes(tmp_path) -> graph.Recipes:
+def recipes(tmp_path) -> resolve.Recipes:
     table = {
         "base": ("1.2.0", {"1.1.0": "", "1.2.0": "", "1.10.0": "", "2.0.0": ""}),
         "crypt": (
@@ -45,18 +45,18 @@ def recipes(tmp_path) -> graph.Recipes:
         (tmp_path / name / "sources.toml").write_text(
             head + "".join(entry(*item) for item in versions.items())
         )
-    return graph.recipes(tmp_path)
+    return resolve.recipes(tmp_path)
 
 
 def everything(_: Recipe, __: Release) -> bool:
     return True
 
 
-def steps(recipes: graph.Recipes, *requests: str, without: tuple[str, ...] = ()) -> list[str]:
+def steps(recipes: resolve.Recipes, *requests: str, without: tuple[str, ...] = ()) -> list[str]:
     def available(_: Recipe, release: Release) -> bool:
         return f"{release.name}-{release.version}" not in without
 
-    return [str(step) for step in graph.plan(recipes, requests, available)]
+    return [str(step) for step in resolve.plan(recipes, requests, available)]
 
 
 def test_a_bare_name_is_the_default_with_its_needs_first(recipes):
@@ -95,7 +95,7 @@ def test_a_step_knows_the_version_that_would_have_been_preferred(recipes):
             raise FetchError("no route", tried=["a: is down", "b: is down"])
         return True
 
-    plan = {s.release.name: s for s in graph.plan(recipes, ["tool-3.11"], available)}
+    plan = {s.release.name: s for s in resolve.plan(recipes, ["tool-3.11"], available)}
     chosen = {name: (step.release.version, step.preferred) for name, step in plan.items()}
     assert chosen == {
         "base": ("1.2.0", "1.2.0"),
@@ -103,29 +103,31 @@ def test_a_step_knows_the_version_that_would_have_been_preferred(recipes):
         "tool": ("3.11.2", "3.11.17"),
     }
     with pytest.raises(FetchError) as caught:
-        graph.plan(recipes, ["tool-3.11.17"], available)
+        resolve.plan(recipes, ["tool-3.11.17"], available)
     assert caught.value.tried == ("3.11.17: a: is down; b: is down",)
 
 
 def test_a_rolling_package_has_one_series_for_each_major_version(recipes):
     rolling = replace(recipes["base"], rolling=True, default="1.10.0")
-    found = [release.version for release in graph.same_series(rolling, "1.2.0")]
+    found = [release.version for release in resolve.same_series(rolling, "1.2.0")]
     assert found == ["1.10.0", "1.2.0", "1.1.0"]
 
 
 def test_a_rolling_series_ends_with_the_default(recipes):
     rolling = replace(recipes["base"], rolling=True)
-    assert [r.version for r in graph.same_series(rolling, "1.1.0")] == ["1.2.0", "1.1.0"]
-    assert graph.same_series(rolling, "1.10.0")[0].version == "1.10.0"
+    assert [r.version for r in resolve.same_series(rolling, "1.1.0")] == ["1.2.0", "1.1.0"]
+    assert resolve.same_series(rolling, "1.10.0")[0].version == "1.10.0"
 
 
 def test_other_packages_have_a_series_for_each_minor_version(recipes):
-    assert [r.version for r in graph.same_series(recipes["base"], "1.2.0")] == ["1.2.0"]
+    assert [r.version for r in resolve.same_series(recipes["base"], "1.2.0")] == ["1.2.0"]
 
 
 def test_a_request_decides_what_others_are_built_against(recipes):
     assert steps(recipes, "crypt-3.0.20", "tool") == ["base-1.2.0", "crypt-3.0.20", "tool-3.11.2"]
-    (tool,) = [s for s in graph.plan(recipes, ["crypt-3.0", "tool"], everything) if s.requested][1:]
+    (tool,) = [s for s in resolve.plan(recipes, ["crypt-3.0", "tool"], everything) if s.requested][
+        1:
+    ]
     assert tool.built_against == {"base": "1.2.0", "crypt": "3.0.20"}
 
 
@@ -147,7 +149,7 @@ def test_a_version_is_looked_at_once(recipes):
         seen.append(f"{release.name}-{release.version}")
         return True
 
-    graph.plan(recipes, ["tool-3.11", "tool-3.13", "crypt"], available)
+    resolve.plan(recipes, ["tool-3.11", "tool-3.13", "crypt"], available)
     assert len(seen) == len(set(seen)) == 5
 
 
@@ -161,13 +163,13 @@ def test_many_ways_to_the_same_need(tmp_path):
                 'default = "1.0"\nlicense = "MIT"\nfile = "{version}.tar.gz"\n'
                 'urls = ["https://example.invalid/{file}"]\n' + entry("1.0", requires)
             )
-    plan = graph.plan(graph.recipes(tmp_path), ["a59"], everything)
+    plan = resolve.plan(resolve.recipes(tmp_path), ["a59"], everything)
     assert len(plan) == 59 * 2 + 1
 
 
 def test_the_lane_of_a_plan(recipes):
-    lane = graph.Lane("rocky8", "fast", "/r", "r8")
-    plan = graph.plan(recipes, ["tool"], everything, lane)
+    lane = resolve.Lane("rocky8", "fast", "/r", "r8")
+    plan = resolve.plan(recipes, ["tool"], everything, lane)
     assert [str(step) for step in plan] == ["base-1.2.0@r8", "crypt-3.5.6@r8", "tool-3.11.2@r8"]
     assert plan[2].package == "tool-3.11.2"
     assert plan[2].job == ("rocky8", "/r", "tool", "3.11.2")
@@ -175,7 +177,7 @@ def test_the_lane_of_a_plan(recipes):
 
 
 def test_what_was_asked_for_is_marked(recipes):
-    plan = graph.plan(recipes, ["tool", "base-1.2.0"], everything)
+    plan = resolve.plan(recipes, ["tool", "base-1.2.0"], everything)
     assert {str(step) for step in plan if step.requested} == {"tool-3.11.2", "base-1.2.0"}
 
 
@@ -204,17 +206,17 @@ def test_a_circle_is_named(recipes, tmp_path):
         text.replace("requires = []", 'requires = ["tool"]')
     )
     with pytest.raises(CatalogueError, match="need each other: tool → base → tool"):
-        steps(graph.recipes(tmp_path), "tool")
+        steps(resolve.recipes(tmp_path), "tool")
 
 
 def test_every_version_of_our_own_catalogue_can_be_planned():
-    own = graph.recipes(Path(__file__).parents[2] / "packages")
+    own = resolve.recipes(Path(__file__).parents[2] / "packages")
     for recipe in own.values():
         for version in recipe.releases:
-            steps = graph.plan(own, [f"{recipe.name}=={version}"], everything)
+            steps = resolve.plan(own, [f"{recipe.name}=={version}"], everything)
             assert steps[-1].key == (recipe.name, version)
 
 
 def test_no_recipes(tmp_path):
     with pytest.raises(CatalogueError, match="holds no recipes"):
-        graph.recipes(Path(tmp_path / "empty"))
+        resolve.recipes(Path(tmp_path / "empty"))

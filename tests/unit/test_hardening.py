@@ -9,11 +9,11 @@ import pytest
 from conftest import Compiler
 from host_tools import needs_tool
 
-from rezbuild import hardening
-from rezbuild.elf import ElfError
-from rezbuild.hardening import Hardening
+from rezbuild.build.toolchain import PROTECTED, Toolchain, find, protection
+from rezbuild.elf import hardening
+from rezbuild.elf.hardening import Hardening
+from rezbuild.elf.reader import ElfError
 from rezbuild.settings import Settings
-from rezbuild.toolchain import PROTECTED, Toolchain, find, protection
 
 COPIES = """\
 #include <stdio.h>

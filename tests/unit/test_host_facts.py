@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import host_facts, toolchain
+from rezbuild.build import host_facts, toolchain
+from rezbuild.build.toolchain import Toolchain
 from rezbuild.settings import Settings
-from rezbuild.toolchain import Toolchain
 
 # Looks for headers in a folder, and for libraries in another.
 COMPILER = """\

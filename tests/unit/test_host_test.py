@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from rezbuild import host_test
+from rezbuild.payload import self_test
 
 
 def test_objects_and_debug_data_are_not_loaded(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_objects_and_debug_data_are_not_loaded(tmp_path: Path) -> None:
     subprocess.run([*gcc, str(payload / "liba.so"), "-shared"], check=True)
     debug = (str(payload / "liba.so"), str(payload / "liba.so.debug"))
     subprocess.run(["objcopy", "--only-keep-debug", *debug], check=True)
-    host_test.write(payload, tmp_path, "1.0")
-    folder = payload / host_test.FOLDER
+    self_test.write(payload, tmp_path, "1.0")
+    folder = payload / self_test.FOLDER
     assert (folder / "files").read_text() == "liba.so\n"
-    subprocess.run(["sh", str(folder / host_test.RUN)], check=True)
+    subprocess.run(["sh", str(folder / self_test.RUN)], check=True)

@@ -8,7 +8,8 @@ import subprocess
 
 import pytest
 
-from rezbuild import jobserver, toolchain
+from rezbuild.build import toolchain
+from rezbuild.util import jobserver
 
 MAKEFILE = """\
 all: a b c d

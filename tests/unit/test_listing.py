@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from lying_server import Answer, LyingServer, lying_server
 
-from rezbuild import graph, listing
-from rezbuild.catalogue import Archive, Recipe, Release
+from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
 from rezbuild.errors import FetchError
-from rezbuild.listing import Upstream
+from rezbuild.plan import resolve
 from rezbuild.settings import Settings
+from rezbuild.versions import table
+from rezbuild.versions.table import Upstream
 
 PACKAGES = Path(__file__).parents[2] / "packages"
 PAGE = {"Content-Type": "text/html; charset=utf-8"}
@@ -104,12 +105,12 @@ def test_an_address_without_the_version(tmp_path):
 
 def test_our_own_addresses_lead_somewhere():
     """For each package but those whose addresses do not hold the version."""
-    recipes = graph.recipes(PACKAGES)
+    recipes = resolve.recipes(PACKAGES)
     without = {
         recipe.name
         for recipe in recipes.values()
-        if not list(listing.places(recipe.release(recipe.default)))
+        if not list(table.places(recipe.release(recipe.default)))
     }
     assert without == {"sqlite"}
-    (first, *_) = listing.places(recipes["openssl"].release("3.5.9"))
+    (first, *_) = table.places(recipes["openssl"].release("3.5.9"))
     assert first[0].endswith("/openssl/openssl/releases.atom")

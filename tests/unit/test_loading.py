@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rezbuild import loading
+from rezbuild.util import import_file
 
 
 def test_each_recipe_has_its_own_helpers(tmp_path):
@@ -12,5 +12,5 @@ def test_each_recipe_has_its_own_helpers(tmp_path):
         folder.mkdir()
         (folder / "recipe.py").write_text("from . import helper\n")
         (folder / "helper.py").write_text(f"NUMBER = {number}\n")
-        found.append(loading.load(folder, "recipe.py").helper.NUMBER)
+        found.append(import_file.load(folder, "recipe.py").helper.NUMBER)
     assert found == [1, 2]

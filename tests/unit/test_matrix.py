@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import graph, matrix, platforms
+from rezbuild.catalogue import platform_years
 from rezbuild.errors import CatalogueError, UsageError
-from rezbuild.graph import Lane
+from rezbuild.plan import matrix, resolve
+from rezbuild.plan.resolve import Lane
 from rezbuild.settings import Settings
 
 SUM = "0" * 64
@@ -61,8 +62,8 @@ def load(tmp_path: Path, text: str, own: Settings, *, release: bool = False):
 def plan(recipes: Path, targets) -> matrix.Plan:
     return matrix.plan(
         targets,
-        graph.recipes(recipes),
-        platforms.find(recipes),
+        resolve.recipes(recipes),
+        platform_years.find(recipes),
         lambda _: lambda *_: True,
         lambda lane: Path(lane.repository or "/rez"),
     )

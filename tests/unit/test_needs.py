@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from host_tools import readme_commands
 
-from rezbuild import needs
 from rezbuild.errors import MachineError
+from rezbuild.run import system_needs
 from rezbuild.settings import Settings
 
-SCRIPT = Path(needs.__file__).parent / "data/examine.sh"
+SCRIPT = Path(system_needs.__file__).parents[1] / "data/examine.sh"
 ESSENTIAL = ("sh", "sed", "cut", "tr", "cat")
 EVERYTHING = (
     *("gcc", "g++", "make", "strip", "patch", "pkg-config", "awk", "cmp", "find", "perl"),
@@ -46,12 +46,12 @@ def machine(tmp_path):
 
 def test_the_readme_has_the_packages_of_the_table():
     build, tests = readme_commands()
-    assert build == needs.packages(needs.table("setup", "build"), "apt")
-    assert tests == needs.packages(needs.table("tests"), "apt")
+    assert build == system_needs.packages(system_needs.table("setup", "build"), "apt")
+    assert tests == system_needs.packages(system_needs.table("tests"), "apt")
 
 
 def test_each_need_has_a_package_for_each_manager():
-    for need in needs.table("setup", "build", "tests"):
+    for need in system_needs.table("setup", "build", "tests"):
         lost = [manager for manager, names in need.packages.items() if not names]
         # Every Debian has these.
         allowed = ["apt"] if need.name in ("awk", "cmp", "find") else []
@@ -134,22 +134,22 @@ def test_a_build_names_all_that_its_packages_lack(tmp_path, monkeypatch):
     """A machine with a compiler, and without Perl, patch and Tk's headers."""
     for name in ("gcc", "g++", "make", "strip", "pkg-config", "awk", "cmp", "find"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
-    monkeypatch.setattr(needs.toolchain, "SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setattr(system_needs.toolchain, "SYSTEM_PATH", str(tmp_path))
     settings = Settings(cache=tmp_path)
     with pytest.raises(MachineError) as caught:
-        needs.require(settings, ["zlib"])
+        system_needs.require(settings, ["zlib"])
     assert caught.value.message == "this machine lacks what a build needs: patch"
     with pytest.raises(MachineError) as caught:
-        needs.require(settings, ["zlib", "openssl"])
+        system_needs.require(settings, ["zlib", "openssl"])
     message = caught.value.message
     assert re.search(r"needs: patch, perl, Perl module FindBin, .*Pod::Usage$", message)
     assert any("install" in line and " perl" in line for line in caught.value.advice)
 
 
 def test_a_missing_compiler_is_named_with_all_else(tmp_path, monkeypatch):
-    monkeypatch.setattr(needs.toolchain, "SYSTEM_PATH", str(tmp_path))
+    monkeypatch.setattr(system_needs.toolchain, "SYSTEM_PATH", str(tmp_path))
     plain, named = Settings(cache=tmp_path), Settings(cache=tmp_path, cc="/no/cc")
     error = MachineError("no compiler 'cc'", advice=["or set REZBUILD_CC"])
-    found = needs.explain(error, plain)
+    found = system_needs.explain(error, plain)
     assert found.message.startswith("no compiler 'cc'; this machine lacks: make, cc, c++, strip,")
-    assert needs.explain(error, named) is error
+    assert system_needs.explain(error, named) is error

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 from lying_server import Answer, LyingServer, lying_server
 from raw_server import Script, Talk, proxy, raw_server
 
-from rezbuild.catalogue import Archive, Release
+from rezbuild.catalogue.sources_toml import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError, RezbuildError
-from rezbuild.timed import Timed
+from rezbuild.util.timed_iterator import Timed
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: %d\r\n\r\n" % len(BODY)

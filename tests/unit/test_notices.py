@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import graph, notices
-from rezbuild.catalogue import Recipe, Release
-from rezbuild.graph import Recipes
+from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.plan import resolve
+from rezbuild.plan.resolve import Recipes
+from rezbuild.versions import notices
 
 HEAD = """\
 default = "{default}"
@@ -33,14 +34,14 @@ def add(folder: Path, name: str, default: str, *versions: str, requires: str = "
 def recipes(tmp_path: Path) -> Recipes:
     add(tmp_path, "tool", "3.11.17", "3.11.2", "3.11.17", "3.12.15", requires='"lib-3"')
     add(tmp_path, "lib", "3.54.0", "3.53.4", "3.54.0")
-    return graph.recipes(tmp_path)
+    return resolve.recipes(tmp_path)
 
 
 def lines(recipes: Recipes, *requests: str, without: tuple[str, ...] = ()) -> list[str]:
     def available(_: Recipe, release: Release) -> bool:
         return release.version not in without
 
-    return list(notices.of(graph.plan(recipes, requests, available)))
+    return list(notices.of(resolve.plan(recipes, requests, available)))
 
 
 def test_newest_releases_need_no_notice(recipes):
@@ -67,7 +68,7 @@ def without_records(recipes: Recipes, most: int) -> Recipes:
     for name in recipes:
         path = recipes[name].folder / "sources.toml"
         path.write_text(path.read_text("utf-8").replace(TESTED, "", most), encoding="utf-8")
-    return graph.recipes(recipes["tool"].folder.parent)
+    return resolve.recipes(recipes["tool"].folder.parent)
 
 
 def test_versions_that_were_never_built_are_told_in_one_line(recipes):

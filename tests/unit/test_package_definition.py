@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import catalogue, manifest
+from rezbuild.catalogue import sources_toml
+from rezbuild.payload import manifest
 from rezbuild.rez_plugin import package_definition
 
 SOURCES = """\
@@ -205,9 +206,9 @@ def test_platform_has_what_a_written_out_one_has(folder):
 
 def test_change_of_the_common_attributes_changes_the_revision(folder, tmp_path, monkeypatch):
     (folder / "package.py").write_text(DEFINED)
-    recipe = catalogue.load(folder)
-    copy = shutil.copytree(Path(manifest.__file__).parent, tmp_path / "rezbuild")
-    monkeypatch.setattr(manifest, "__file__", str(copy / "manifest.py"))
+    recipe = sources_toml.load(folder)
+    copy = shutil.copytree(Path(manifest.__file__).parents[1], tmp_path / "rezbuild")
+    monkeypatch.setattr(manifest, "__file__", str(copy / "payload/manifest.py"))
     before = manifest.recipe_revision(recipe, recipe.release("1.2.3"))
     file = copy / "rez_plugin" / Path(package_definition.__file__).name
     file.write_text(file.read_text() + "# Changed.\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild.catalogue import Recipe, load
+from rezbuild.catalogue.sources_toml import Recipe, load
 from rezbuild.rez_plugin import package_definition
 
 TEXT = """\

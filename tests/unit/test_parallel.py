@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import view
-from rezbuild.catalogue import Archive, Recipe, Release
+from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
 from rezbuild.errors import (
     BuildError,
     CatalogueError,
@@ -19,11 +18,12 @@ from rezbuild.errors import (
     RezbuildError,
     SeveralFailedError,
 )
-from rezbuild.graph import Lane, Step
-from rezbuild.jobserver import Budget
-from rezbuild.parallel import Run
-from rezbuild.schedule import Schedule
-from rezbuild.task import Task
+from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.schedule import Schedule
+from rezbuild.run import progress
+from rezbuild.run.executor import Run
+from rezbuild.util.jobserver import Budget
+from rezbuild.util.processes import Task
 
 
 def step(name: str, *needs: str, size: int | None = None) -> Step:
@@ -158,11 +158,11 @@ def budget(tmp_path):
 
 
 def run(work, budget, steps=CHAIN, most=9):
-    Run(steps, work, budget, view.Lines(), most).run()
+    Run(steps, work, budget, progress.Lines(), most).run()
 
 
 def run_watched(work, budget, watch):
-    Run(CHAIN, work, budget, view.Lines(), 9, watch).run()
+    Run(CHAIN, work, budget, progress.Lines(), 9, watch).run()
 
 
 def test_no_more_than_the_budget_has(tmp_path, budget):
@@ -272,7 +272,7 @@ def test_an_interruption_stops_what_runs(tmp_path, budget, monkeypatch):
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rezbuild.parallel.time.sleep", interrupt)
+    monkeypatch.setattr("rezbuild.run.executor.time.sleep", interrupt)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run(work, budget)

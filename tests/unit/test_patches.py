@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rezbuild.errors import UnpackError
-from rezbuild.patches import apply_patches
+from rezbuild.files.apply_patches import apply_patches
 
 THEN = 1_600_000_000
 LINES = [f"line {number}\n" for number in range(1, 21)]
@@ -365,9 +365,9 @@ def test_a_machine_without_gnu_patch(sources: Sources) -> None:
     tools.mkdir()
     code = (
         "import pathlib, sys\n"
-        "from rezbuild import toolchain\n"
+        "from rezbuild.build import toolchain\n"
         "from rezbuild.errors import MachineError\n"
-        "from rezbuild.patches import apply_patches\n"
+        "from rezbuild.files.apply_patches import apply_patches\n"
         "toolchain.SYSTEM_PATH = sys.argv[3]\n"
         "try: apply_patches(*[pathlib.Path(sys.argv[1]), [pathlib.Path(sys.argv[2])]])\n"
         "except MachineError as error: print(error)\n"

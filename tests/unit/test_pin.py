@@ -19,15 +19,11 @@ from hypothesis import strategies as st
 from lying_server import Answer, LyingServer, lying_server
 from openpgp import Signer
 
-from rezbuild import catalogue, pin, toml
-from rezbuild.errors import (
-    CatalogueError,
-    ChecksumError,
-    FetchError,
-    SignatureError,
-    UsageError,
-)
+from rezbuild.catalogue import sources_toml
+from rezbuild.errors import CatalogueError, ChecksumError, FetchError, SignatureError, UsageError
 from rezbuild.settings import Settings
+from rezbuild.util import toml
+from rezbuild.versions import add as pin
 
 
 def archive(top: str, files: dict[str, str] | None = None) -> bytes:
@@ -113,7 +109,7 @@ class Upstream:
             self.cache, mirrors, connect_timeout=2.0, silence_timeout=2.0, retries=retries
         )
         wish = pin.Wish(version, **wishes)
-        return pin.add(catalogue.load(self.folder), wish, settings, self.said.append)
+        return pin.add(sources_toml.load(self.folder), wish, settings, self.said.append)
 
     def fails(self, error: type[Exception], version: str, **wishes: Any) -> str:
         """What is said; nothing is written, and nothing stays of it."""
@@ -152,7 +148,7 @@ def test_a_signed_version(upstream):
     upstream.offers("1.2.1")
     before = upstream.path.read_text()
     changed = upstream.add("1.2.1")
-    release = catalogue.load(upstream.folder).release("1.2.1")
+    release = sources_toml.load(upstream.folder).release("1.2.1")
     assert (release.archives[0].sha256, release.archives[0].size) == (SHA256, len(BODY))
     # What is said of a neighbour of the same series holds for it as well; the distribution's
     # file does not.
@@ -177,7 +173,7 @@ def test_the_diff_is_one_for_patch(upstream):
     root = upstream.folder.parents[1]
     subprocess.run(["patch", "-p1", "--fuzz=0"], input=changed.encode(), cwd=root, check=True)
     (root / "packages/thing/sources.toml.orig").unlink(missing_ok=True)
-    assert catalogue.load(upstream.folder).release("1.0.10").archives[0].sha256 == SHA256
+    assert sources_toml.load(upstream.folder).release("1.0.10").archives[0].sha256 == SHA256
 
 
 @pytest.mark.parametrize(
@@ -247,7 +243,7 @@ def test_another_address(upstream):
     upstream.offers("1.2.1", signed=None)
     address = upstream.server.at("/elsewhere/thing_1_2_1.tgz", Answer(BODY))
     upstream.add("1.2.1", url=address, sha256=SHA256)
-    (archive,) = catalogue.load(upstream.folder).release("1.2.1").archives
+    (archive,) = sources_toml.load(upstream.folder).release("1.2.1").archives
     assert (archive.file, archive.urls) == ("thing_1_2_1.tgz", (address,))
 
 
@@ -271,7 +267,7 @@ def test_a_transfer_that_breaks_off(upstream):
         upstream.server.at(place, *answers)
         upstream.path.write_text(before)
         upstream.add("1.2.1", retries=3)
-        assert catalogue.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
+        assert sources_toml.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
 
 
 def test_a_mirror_that_breaks_off(upstream):
@@ -279,7 +275,7 @@ def test_a_mirror_that_breaks_off(upstream):
     upstream.offers("1.2.1")
     upstream.server.at("/mirror/thing-1.2.1.tar.gz", Answer(BODY[::-1], sent=1000))
     upstream.add("1.2.1", mirrors=(f"{upstream.server.url}/mirror",))
-    assert catalogue.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
+    assert sources_toml.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
 
 
 def test_an_archive_that_is_nowhere(upstream):

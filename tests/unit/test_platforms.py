@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import platforms
+from rezbuild.catalogue import platform_years
 from rezbuild.errors import CatalogueError
 
 ROOT = Path(__file__).parents[2] / "packages"
@@ -20,7 +20,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_the_years_of_the_vfx_reference_platform():
-    years = {p.version: p for p in platforms.find(ROOT)["vfxplatform"]}
+    years = {p.version: p for p in platform_years.find(ROOT)["vfxplatform"]}
     named = {version: year.requires for version, year in years.items()}
     assert named == {
         "2022": ("~python-3.9",),
@@ -40,11 +40,11 @@ def test_the_years_of_the_vfx_reference_platform():
 
 def test_the_newest_that_is_no_draft_is_meant(tmp_path):
     text = GOOD + GOOD.replace("2025", "2026") + GOOD.replace("2025", "2027") + "draft = true\n"
-    years = platforms.load(write(tmp_path, text))
-    assert platforms.choose(years).version == "2026"
-    assert platforms.choose(years, "2027").draft
+    years = platform_years.load(write(tmp_path, text))
+    assert platform_years.choose(years).version == "2026"
+    assert platform_years.choose(years, "2027").draft
     with pytest.raises(CatalogueError, match="years has no version 2031") as caught:
-        platforms.choose(years, "2031")
+        platform_years.choose(years, "2031")
     assert "2025, 2026, 2027" in str(caught.value)
 
 
@@ -59,8 +59,8 @@ def test_the_newest_that_is_no_draft_is_meant(tmp_path):
     ],
 )
 def test_what_a_platform_names_is_built(tmp_path, asked, chosen, requests):
-    known = platforms.find(write(tmp_path, GOOD).parent)
-    found, rest = platforms.expand(known, asked)
+    known = platform_years.find(write(tmp_path, GOOD).parent)
+    found, rest = platform_years.expand(known, asked)
     assert ([str(platform) for platform in found], rest) == (chosen, requests)
 
 
@@ -80,5 +80,5 @@ def test_what_a_platform_names_is_built(tmp_path, asked, chosen, requests):
 )
 def test_a_wrong_file_is_named_with_key_and_reason(tmp_path, text, reason):
     with pytest.raises(CatalogueError, match=reason) as caught:
-        platforms.load(write(tmp_path, text))
+        platform_years.load(write(tmp_path, text))
     assert "platform.toml" in str(caught.value)

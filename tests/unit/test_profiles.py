@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import manifest, profiles
+from rezbuild.build import pgo_profiles
 from rezbuild.errors import BuildError, ChecksumError, UnpackError
-from rezbuild.sums import sha256
+from rezbuild.files.hashing import sha256
+from rezbuild.payload import manifest
 
 GCC = shutil.which("gcc") or ""
 pytestmark = pytest.mark.skipif(not GCC, reason="the counts of gcc are files beside its objects")
@@ -58,7 +59,7 @@ class Folder:
         subprocess.run([program, str(work)], check=True, capture_output=True)
 
     def keep(self, store: Path) -> str:
-        return profiles.keep(self.path, ["**/*.gcda"], store)
+        return pgo_profiles.keep(self.path, ["**/*.gcda"], store)
 
 
 @pytest.fixture
@@ -69,14 +70,14 @@ def first(tmp_path: Path) -> Folder:
 
 
 def test_builds_from_the_same_counts_are_the_same(first: Folder, tmp_path: Path) -> None:
-    store = profiles.place(tmp_path / "cache", "thing", "1.0", "abc")
+    store = pgo_profiles.place(tmp_path / "cache", "thing", "1.0", "abc")
     made = first.keep(store)
     assert store == tmp_path / "cache/profiles/thing-1.0-abc.tar.gz"
     assert [path.name for path in store.parent.iterdir()] == [store.name], "nothing half made"
     trained = first.compile("-fprofile-use").read_bytes()
     for name in ("second", "in/another place"):
         folder = Folder(tmp_path / name)
-        assert profiles.restore(store, folder.path) == made
+        assert pgo_profiles.restore(store, folder.path) == made
         assert folder.compile("-fprofile-use").read_bytes() == trained
         assert {path.name for path in folder.path.parent.glob(".*")} == set()
     # What was learnt from other work is something else; so it is the counts that did it.
@@ -90,7 +91,7 @@ def test_equal_counts_make_an_equal_archive(first: Folder, tmp_path: Path) -> No
     """Whoever keeps it, where and when: it is known by its sum."""
     made = first.keep(tmp_path / "one.tar.gz")
     again = Folder(tmp_path / "elsewhere/again")
-    profiles.restore(tmp_path / "one.tar.gz", again.path)
+    pgo_profiles.restore(tmp_path / "one.tar.gz", again.path)
     for path in again.path.rglob("*.gcda"):
         path.chmod(0o600)
     assert again.keep(tmp_path / "two.tar.gz") == made
@@ -113,7 +114,7 @@ def test_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
 
 def test_a_training_that_counted_nothing(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"left none of \*\*/\*\.gcda, \*\.profdata in"):
-        profiles.keep(tmp_path, ["**/*.gcda", "*.profdata"], tmp_path / "kept.tar.gz")
+        pgo_profiles.keep(tmp_path, ["**/*.gcda", "*.profdata"], tmp_path / "kept.tar.gz")
     assert not list(tmp_path.iterdir())
 
 
@@ -123,23 +124,23 @@ def test_a_damaged_archive_is_refused(first: Folder, tmp_path: Path) -> None:
     store.write_bytes(store.read_bytes()[:-20])
     second = Folder(tmp_path / "second")
     with pytest.raises(UnpackError, match="damaged or cut off"):
-        profiles.restore(store, second.path)
+        pgo_profiles.restore(store, second.path)
     assert not list(second.path.rglob("*.gcda"))
 
 
 def test_it_must_be_the_one_of_the_record(first: Folder, tmp_path: Path) -> None:
     store = tmp_path / "kept.tar.gz"
     made = first.keep(store)
-    profiles.check(store, made, "thing-1.0")
+    pgo_profiles.check(store, made, "thing-1.0")
     with pytest.raises(
         ChecksumError, match=r"not the compiler's profile that thing-1\.0 was"
     ) as bad:
-        profiles.check(store, "0" * 64, "thing-1.0")
+        pgo_profiles.check(store, "0" * 64, "thing-1.0")
     assert made in str(bad.value)
     with pytest.raises(BuildError, match="is not at hand") as missing:
-        profiles.check(tmp_path / "none.tar.gz", made, "thing-1.0")
+        pgo_profiles.check(tmp_path / "none.tar.gz", made, "thing-1.0")
     assert "--training" in str(missing.value)
 
 
 def test_a_change_of_how_they_are_kept_is_another_input() -> None:
-    assert "profiles.py" in manifest._MODULES
+    assert "build/*.py" in manifest._SHAPING

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import publish
 from rezbuild.errors import MachineError
+from rezbuild.files import atomic_swap
 
 
 def make(folder: Path, content: str) -> Path:
@@ -27,7 +27,7 @@ def read(folder: Path) -> str:
 
 def test_into_an_empty_place(tmp_path):
     target = tmp_path / "repo/thing/1.0/variant"
-    publish.move_into_place(make(tmp_path / "staging", "new"), target)
+    atomic_swap.move_into_place(make(tmp_path / "staging", "new"), target)
     assert read(target) == "new"
     assert [path.name for path in target.parent.iterdir()] == ["variant"]
     assert not (tmp_path / "staging").exists()
@@ -36,7 +36,7 @@ def test_into_an_empty_place(tmp_path):
 def test_the_old_one_is_replaced_whole(tmp_path):
     target = make(tmp_path / "repo/variant", "old")
     (target / "only-in-old").write_text("x")
-    publish.move_into_place(make(tmp_path / "staging", "new"), target)
+    atomic_swap.move_into_place(make(tmp_path / "staging", "new"), target)
     assert read(target) == "new"
     assert not (target / "only-in-old").exists()
     assert [path.name for path in target.parent.iterdir()] == ["variant"]
@@ -58,7 +58,7 @@ def test_a_reader_never_finds_nothing(tmp_path):
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as reader:
         time.sleep(0.3)
         for number in range(200):
-            publish.move_into_place(make(tmp_path / f"staging{number}", str(number)), target)
+            atomic_swap.move_into_place(make(tmp_path / f"staging{number}", str(number)), target)
         stop.write_text("")
         out, err = reader.communicate(timeout=60)
     assert (reader.returncode, err) == (0, b"")
@@ -70,7 +70,7 @@ def test_from_another_file_system(tmp_path):
     if other.parent.stat().st_dev == tmp_path.stat().st_dev:
         other = tmp_path / "same"  # nothing else is at hand; the rename is tested then
     target = make(tmp_path / "repo/variant", "old")
-    publish.move_into_place(make(other, "new"), target)
+    atomic_swap.move_into_place(make(other, "new"), target)
     assert read(target) == "new"
     assert not other.exists()
 
@@ -79,6 +79,6 @@ def test_a_repository_that_cannot_be_written(tmp_path):
     (tmp_path / "repo").write_text("a file where a folder should be")
     staging = make(tmp_path / "staging", "new")
     with pytest.raises(MachineError, match="cannot be written") as caught:
-        publish.move_into_place(staging, tmp_path / "repo/variant")
+        atomic_swap.move_into_place(staging, tmp_path / "repo/variant")
     assert caught.value.advice
     assert read(staging) == "new"

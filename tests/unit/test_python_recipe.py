@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import catalogue, loading
+from rezbuild.catalogue import sources_toml
 from rezbuild.errors import BuildError
+from rezbuild.util import import_file
 
 FOLDER = Path(__file__).parents[2] / "packages/python"
 PREFIX = "/rezbuild/python-3.11.2"
@@ -18,7 +19,7 @@ PREFIX = "/rezbuild/python-3.11.2"
 
 @pytest.fixture(scope="module")
 def installed():
-    return loading.load(FOLDER, "recipe.py").installed
+    return import_file.load(FOLDER, "recipe.py").installed
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_the_json_files_of_newer_versions_are_relative(installed, build):
 
 @pytest.fixture(scope="module")
 def training():
-    return loading.load(FOLDER, "training.py")
+    return import_file.load(FOLDER, "training.py")
 
 
 def test_each_workload_of_the_training_runs(training, tmp_path, monkeypatch):
@@ -108,7 +109,7 @@ def test_each_workload_of_the_training_runs(training, tmp_path, monkeypatch):
 
 
 def test_a_training_that_failed_stops_the_build(tmp_path):
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     build = types.SimpleNamespace(source=tmp_path)
     with pytest.raises(BuildError, match="training of the optimized interpreter failed: all of it"):
         recipe._check_training(build)
@@ -120,7 +121,7 @@ def test_a_training_that_failed_stops_the_build(tmp_path):
 
 
 def test_the_number_of_jobs_is_in_nothing_that_configure_records():
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     builds = [types.SimpleNamespace(dependencies={}, jobs=jobs) for jobs in (2, 3)]
     assert recipe._environment(builds[0]) == recipe._environment(builds[1])
 
@@ -128,7 +129,7 @@ def test_the_number_of_jobs_is_in_nothing_that_configure_records():
 @pytest.mark.parametrize("series", [(3, 9), (3, 11), (3, 13)])
 def test_ipv6_is_not_left_to_what_the_builder_has(series):
     """Without the option, configure opens a socket of it."""
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     openssl = types.SimpleNamespace(root="/openssl")
     build = types.SimpleNamespace(
         name="python",
@@ -142,7 +143,7 @@ def test_ipv6_is_not_left_to_what_the_builder_has(series):
 
 def test_old_series_fit_the_mpdecimal_that_was_resolved(tmp_path):
     """CPython 3.9 and 3.10 are written for mpdecimal 2; from 3.12 on there is no setup.py."""
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     build = types.SimpleNamespace(source=tmp_path)
     recipe._fit_mpdecimal(build)
     setup, module = tmp_path / "setup.py", tmp_path / "Modules/_decimal/_decimal.c"
@@ -155,7 +156,7 @@ def test_old_series_fit_the_mpdecimal_that_was_resolved(tmp_path):
 
 
 def test_every_series_is_built_against_the_packages_of_expat_and_mpdecimal():
-    python = catalogue.load(FOLDER)
+    python = sources_toml.load(FOLDER)
     for version in python.releases:
         requires = {word.partition("-")[0] for word in python.release(version).requires}
         assert {"expat", "mpdecimal"} <= requires, version
@@ -166,7 +167,7 @@ def test_every_series_is_built_against_the_packages_of_expat_and_mpdecimal():
     [("python", False, "python3.13"), ("python_freethreading", True, "python3.13t")],
 )
 def test_the_package_without_gil_is_configured_so(name, disabled, program):
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     openssl = types.SimpleNamespace(root="/openssl")
     build = types.SimpleNamespace(
         name=name,
@@ -214,7 +215,7 @@ testall: all
 
 
 def test_the_installation_compiles_no_modules(tmp_path):
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     (tmp_path / "Makefile").write_text(INSTALL)
     recipe._compile_nothing(types.SimpleNamespace(source=tmp_path))
     assert (tmp_path / "Makefile").read_text() == INSTALL_COMPILES_NOTHING
@@ -222,7 +223,7 @@ def test_the_installation_compiles_no_modules(tmp_path):
 
 @pytest.fixture(scope="module")
 def inside():
-    return loading.load(FOLDER, "recipe.py").inside
+    return import_file.load(FOLDER, "recipe.py").inside
 
 
 FROZEN_C_3_11 = """\
@@ -326,7 +327,7 @@ def test_parser_reads_the_place_of_the_makefile_as_make_does(installed, tmp_path
 
 def test_the_paths_of_a_table_are_together():
     """A search reads them alone; modules_code.c keeps what stands before the first code."""
-    freeze = loading.load(FOLDER, "freeze.py")
+    freeze = import_file.load(FOLDER, "freeze.py")
     items = [("b/c.py", b"second", 6, 20, 200), ("a.py", b"first", 5, 10, 100)]
     table = freeze.table(items, b"marked 8", 7)
     rows = 20 + 2 * 24
@@ -379,7 +380,7 @@ def linked(recipe, source: Path, objects: Path, lto: list[str]) -> bytes:
 @pytest.mark.skipif(not shutil.which("gcc"), reason="how it maps is gcc's")
 @pytest.mark.parametrize("lto", [[], ["-flto=2"]], ids=["fast", "lto"])
 def test_an_object_is_the_same_wherever_and_however_it_was_compiled(tmp_path, lto):
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     places = [tmp_path / "one", tmp_path / "another/and.deeper", tmp_path / "link"]
@@ -412,7 +413,7 @@ def test_a_makefile_that_was_not_made_of_the_lines_stops_the_build(inside):
 
 def test_what_configure_tries_is_not_left_to_the_builder():
     """Without shared memory it would make a Python without semaphores."""
-    recipe = loading.load(FOLDER, "recipe.py")
+    recipe = import_file.load(FOLDER, "recipe.py")
     told = recipe._environment(types.SimpleNamespace(dependencies={}))
     assert told["ac_cv_posix_semaphores_enabled"] == "yes"
     assert told["ac_cv_broken_sem_getvalue"] == "no"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import loading
 from rezbuild.errors import BuildError
+from rezbuild.util import import_file
 
 FOLDER = Path(__file__).parents[2] / "packages/python_tests"
 FILES = {
@@ -27,7 +27,7 @@ FILES = {
 
 @pytest.fixture
 def recipe():
-    return loading.load(FOLDER, "recipe.py")
+    return import_file.load(FOLDER, "recipe.py")
 
 
 @pytest.fixture

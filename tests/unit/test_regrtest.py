@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
-from rezbuild import loading
 from rezbuild.errors import CheckError
+from rezbuild.util import import_file
 
 # As regrtest of 3.11 and 3.13 writes them.
 LOG = """\
@@ -50,7 +50,7 @@ XML = """<testsuites><testsuite>
 
 @pytest.fixture(scope="module")
 def regrtest() -> ModuleType:
-    return loading.load(Path(__file__).parents[2] / "packages/python", "check_regrtest.py")
+    return import_file.load(Path(__file__).parents[2] / "packages/python", "check_regrtest.py")
 
 
 @pytest.fixture

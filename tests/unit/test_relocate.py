@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import audit, elf, relocate, toolchain
-from rezbuild.build import Dependency
+from rezbuild import audit
+from rezbuild.build import toolchain
+from rezbuild.build.recipe_api import Dependency
+from rezbuild.elf import reader
 from rezbuild.errors import RelocationError
+from rezbuild.payload import relocate
 
 CALL = "int {name}(void); int {own}(void) {{ return {name}() + 1; }}\n"
 MAIN = '#include <stdio.h>\nint top(void); int main(void) { printf("%d", top()); return 0; }\n'
@@ -89,7 +92,7 @@ def test_the_closure_is_bundled_and_the_rpaths_are_exact(chain):
         "deps/mid/2.0/lib/libmiddle.so.2",
         "deps/low/1.0/lib/libbase.so.1",
     }
-    files = {p: elf.read(p) for p in elf.walk(chain.payload)}
+    files = {p: reader.read(p) for p in reader.walk(chain.payload)}
     found = {plain(str(p.relative_to(chain.payload))): data for p, data in files.items()}
     assert {place: data.rpath for place, data in found.items()} == {
         "bin/program": (),
@@ -117,9 +120,9 @@ def bundled(plan: relocate.Plan) -> dict[str, list[str]]:
 
 
 def test_planning_changes_nothing(chain):
-    before = {path: path.read_bytes() for path in elf.walk(chain.payload)}
+    before = {path: path.read_bytes() for path in reader.walk(chain.payload)}
     relocate.plan(chain.payload, chain.dependencies)
-    assert {path: path.read_bytes() for path in elf.walk(chain.payload)} == before
+    assert {path: path.read_bytes() for path in reader.walk(chain.payload)} == before
 
 
 def test_it_runs_after_a_move_with_a_space_in_the_path(chain, tmp_path):
@@ -241,8 +244,8 @@ def test_a_library_is_needed_by_its_soname_where_that_is_a_link(compile_c, tmp_p
         f"{payload}/bin/program", "-Wl,--no-as-needed", str(top), str(base), source=MAIN
     )
     relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
-    assert "libbase.so.1" in elf.read(top).needed
-    assert "$ORIGIN/../lib/libbase.so.1" in elf.read(program).needed
+    assert "libbase.so.1" in reader.read(top).needed
+    assert "$ORIGIN/../lib/libbase.so.1" in reader.read(program).needed
     (base.parent / "libbase.so.1").unlink()
     shutil.copy(base, base.parent / "libbase.so.1")
     assert run(program) == "43"
@@ -295,8 +298,8 @@ def test_hard_links_get_a_rpath_each(chain):
     other.parent.mkdir(parents=True)
     os.link(chain.payload / "lib/libtop.so.3", other)
     chain.relocate()
-    assert elf.read(other).rpath == ("$ORIGIN/../../deps/mid/2.0/lib",)
-    assert elf.read(chain.payload / "lib/libtop.so.3").rpath == ("$ORIGIN/../deps/mid/2.0/lib",)
+    assert reader.read(other).rpath == ("$ORIGIN/../../deps/mid/2.0/lib",)
+    assert reader.read(chain.payload / "lib/libtop.so.3").rpath == ("$ORIGIN/../deps/mid/2.0/lib",)
 
 
 def test_a_library_that_nobody_has_is_left_to_the_audit(chain):
@@ -312,7 +315,7 @@ def test_a_rpath_without_need_goes(compile_c, tmp_path):
     payload = tmp_path / "payload"
     path = compile_c.library(f"{payload}/lib/libx.so", "-Wl,-rpath,/opt/lib", "-lc")
     relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
-    assert (elf.read(path).rpath, elf.read(path).runpath) == ((), ())
+    assert (reader.read(path).rpath, reader.read(path).runpath) == ((), ())
 
 
 def test_files_anywhere_are_found_and_read_only_ones_edited(chain, tmp_path):
@@ -321,7 +324,7 @@ def test_files_anywhere_are_found_and_read_only_ones_edited(chain, tmp_path):
     shutil.copy(chain.payload / "lib/libtop.so.3", hidden)
     hidden.chmod(0o444)
     chain.relocate()
-    assert elf.read(hidden).rpath == ("$ORIGIN/../../deps/mid/2.0/lib",)
+    assert reader.read(hidden).rpath == ("$ORIGIN/../../deps/mid/2.0/lib",)
     assert hidden.stat().st_mode & 0o777 == 0o444
 
 
@@ -333,7 +336,7 @@ def test_strip_keeps_what_programs_are_linked_with(compile_c, tmp_path):
     assert path.stat().st_size < before
     symbols = subprocess.run(["nm", "-D", path], capture_output=True, text=True, check=True).stdout
     assert "answer" in symbols
-    assert not elf.read(path).path.read_bytes().count(b".symtab\0")
+    assert not reader.read(path).path.read_bytes().count(b".symtab\0")
 
 
 def test_a_failing_patchelf_is_an_error_with_its_words(chain):

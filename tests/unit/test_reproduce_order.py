@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rezbuild import catalogue
-from rezbuild.reproduce import in_order
+from rezbuild.catalogue import sources_toml
+from rezbuild.verify.reproduce import in_order
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_order_is_that_of_the_requests() -> None:
-    release = catalogue.load(ROOT / "packages/python").releases["3.11.2"]
+    release = sources_toml.load(ROOT / "packages/python").releases["3.11.2"]
     names = [request.partition("-")[0] for request in release.requires]
     assert names != sorted(names)
     assert list(in_order(release, dict.fromkeys(sorted(names), "1"))) == names
 
 
 def test_what_is_not_requested_comes_last() -> None:
-    release = catalogue.load(ROOT / "packages/tk").releases["8.6.18"]
+    release = sources_toml.load(ROOT / "packages/tk").releases["8.6.18"]
     assert in_order(release, {"added": "1", "tcl": "8.6.18"}) == {"tcl": "8.6.18", "added": "1"}

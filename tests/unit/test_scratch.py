@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import scratch
+from rezbuild.files import temp_folders
 
-LONG = "import time; from rezbuild import scratch\n"
+LONG = "import time; from rezbuild.files import temp_folders as scratch\n"
 LONG += "with scratch.folder() as f: print(f, flush=True); time.sleep(60)"
 
 
@@ -25,7 +25,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_everything_temporary_is_in_it(temporary: Path) -> None:
-    with scratch.folder() as folder:
+    with temp_folders.folder() as folder:
         assert folder.parent == temporary
         assert folder.stat().st_mode & 0o777 == 0o700
         assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(folder)
@@ -45,7 +45,7 @@ def test_those_of_killed_processes_go_and_others_stay(temporary: Path) -> None:
     running[0].send_signal(signal.SIGKILL)
     running[0].wait()
     assert all(place.is_dir() for place in places)
-    with scratch.folder():
+    with temp_folders.folder():
         assert [place.is_dir() for place in places] == [False, True]
     running[1].terminate()
     for process in running:
@@ -55,6 +55,6 @@ def test_those_of_killed_processes_go_and_others_stay(temporary: Path) -> None:
 
 
 def test_it_goes_when_what_is_done_in_it_fails(temporary: Path) -> None:
-    with pytest.raises(ValueError), scratch.folder():
+    with pytest.raises(ValueError), temp_folders.folder():
         raise ValueError
     assert list(temporary.iterdir()) == []

@@ -90,7 +90,13 @@ def test_temporary_folders_are_private() -> None:
     }
     # Their names are looked at, and nothing is made in them but by mkdtemp; the folder of this
     # host's locks is refused where it is somebody else's.
-    looked_at = {f"rezbuild/{name}.py" for name in ("bake", "hook", "locks", "process", "scratch")}
+    looked_at = {
+        "rezbuild/build/pipeline.py",
+        "rezbuild/files/locks.py",
+        "rezbuild/files/temp_folders.py",
+        "rezbuild/rez_plugin/build_command.py",
+        "rezbuild/rez_plugin/build_process.py",
+    }
     assert {text.partition(":")[0] for text in found} <= looked_at, found
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from openpgp import Signer
 
-from rezbuild import extras, graph, signatures
-from rezbuild.catalogue import Signed
+from rezbuild.catalogue.sources_toml import Signed
 from rezbuild.errors import CatalogueError, MachineError, SignatureError
+from rezbuild.plan import resolve
+from rezbuild.util import extras
+from rezbuild.versions import signatures
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "tests/data/signatures"
@@ -147,7 +149,7 @@ def test_a_key_that_is_not_what_its_name_says(signer, upstream, archive, tmp_pat
 
 def test_the_keys_of_the_catalogue():
     """Each is what its name says, and is used."""
-    recipes = graph.recipes(ROOT / "packages").values()
+    recipes = resolve.recipes(ROOT / "packages").values()
     pinned = {
         key
         for recipe in recipes

@@ -9,12 +9,12 @@ import time
 import pytest
 import scaling
 
-from rezbuild import graph
-from rezbuild.catalogue import Archive, Recipe, Release
-from rezbuild.gantt import LOST
-from rezbuild.graph import Lane, Step
-from rezbuild.schedule import Schedule, by_size, critical_path
-from rezbuild.simulate import Worker, simulate
+from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.plan import resolve
+from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.schedule import Schedule, by_size, critical_path
+from rezbuild.plan.simulate import Worker, simulate
+from rezbuild.run.gantt import LOST
 
 
 def step(name: str, *needs: str, seconds: int = 1, host: str = "") -> Step:
@@ -171,7 +171,7 @@ def many(count: int, lanes: int) -> list[Step]:
     found: list[Step] = []
     for number in range(lanes):
         lane = Lane("", "fast", f"/{number}")
-        found += graph.plan(recipes, list(recipes), lambda *_: True, lane)
+        found += resolve.plan(recipes, list(recipes), lambda *_: True, lane)
     return found
 
 

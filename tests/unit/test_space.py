@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import space
 from rezbuild.errors import BuildError, MachineError
+from rezbuild.files import disk_space
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_without_a_name(tmp_path: Path, number: int) -> None:
     """write(2) names none; the folders need not be there."""
     places = (tmp_path, tmp_path / "not/there")
-    error = space.explained(OSError(number, os.strerror(number)), places)
+    error = disk_space.explained(OSError(number, os.strerror(number)), places)
     assert error.exit_code == 10
     assert [line.partition(": ")[0] for line in error.tried] == [f"room in {p}" for p in places]
     assert "make room there" in error.advice[-1]
@@ -25,15 +25,17 @@ def test_a_full_disk_without_a_name(tmp_path: Path, number: int) -> None:
 
 def test_a_step_that_says_so(tmp_path: Path) -> None:
     step = BuildError("as: can't write: No space left on device", advice=["look"])
-    error = space.explained(step, [tmp_path])
+    error = disk_space.explained(step, [tmp_path])
     assert error is step
     assert error.tried
     assert error.advice[0] == "look"
 
 
 def test_other_errors_are_as_they_are(tmp_path: Path) -> None:
-    assert space.explained(BuildError("no"), [tmp_path]).tried == ()
-    error = space.explained(PermissionError(errno.EACCES, "Permission denied", "x"), [tmp_path])
+    assert disk_space.explained(BuildError("no"), [tmp_path]).tried == ()
+    error = disk_space.explained(
+        PermissionError(errno.EACCES, "Permission denied", "x"), [tmp_path]
+    )
     assert str(error).startswith("x: Permission denied")
     assert error.tried == ()
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import publish, safe_files, staged
+from rezbuild.files import atomic_swap, safe_files
+from rezbuild.repository import staging
 
 NAME = "thing-1.0"
 PLACE = Path("thing/1.0")
@@ -35,7 +36,7 @@ def repository(tmp_path: Path) -> Path:
 
 def left(repository: Path) -> list[str]:
     """All that is below .rezbuild, less the locks."""
-    folder = repository / staged.FOLDER
+    folder = repository / staging.FOLDER
     found = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
     return sorted(
         name for name in found if not name.endswith(".lock") and name not in ("staged", "swapping")
@@ -43,25 +44,25 @@ def left(repository: Path) -> list[str]:
 
 
 def replace(repository: Path, content: str, *, keep: bool = False) -> None:
-    with staged.locked(repository, NAME, print), staged.stage(repository, NAME) as stage:
-        staged.put(make(stage / PLACE, content), PLACE, repository, NAME, keep=keep)
+    with staging.locked(repository, NAME, print), staging.stage(repository, NAME) as stage:
+        staging.put(make(stage / PLACE, content), PLACE, repository, NAME, keep=keep)
 
 
 def test_a_stage_is_cleared_and_knows_where_its_variants_go(repository):
-    with staged.stage(repository, NAME) as stage:
+    with staging.stage(repository, NAME) as stage:
         (stage / "left").mkdir()
         inside = stage / PLACE / "platform-linux"
-        assert staged.root(inside) == stage
-        assert staged.final(inside) == repository / PLACE / "platform-linux"
+        assert staging.root(inside) == stage
+        assert staging.final(inside) == repository / PLACE / "platform-linux"
     assert left(repository) == []
-    assert staged.root(repository / PLACE) is None
-    assert staged.final(repository / PLACE) == repository / PLACE
+    assert staging.root(repository / PLACE) is None
+    assert staging.final(repository / PLACE) == repository / PLACE
 
 
 def test_what_a_killed_build_left_is_cleared_by_the_next(repository):
-    old = make(repository / staged.FOLDER / "staged" / NAME / "killed", "half made")
+    old = make(repository / staging.FOLDER / "staged" / NAME / "killed", "half made")
     old.chmod(0o555)
-    with staged.stage(repository, NAME) as stage:
+    with staging.stage(repository, NAME) as stage:
         assert not old.exists()
         assert list(stage.iterdir()) == []
 
@@ -71,25 +72,25 @@ def test_what_a_killed_build_left_is_cleared_by_the_next(repository):
 def test_the_old_one_is_replaced(repository, monkeypatch, exchange, keep):
     """NFS has no exchange of two names (rename(2)): it is switched off here."""
     if not exchange:
-        monkeypatch.setattr(publish, "exchange", lambda *_: False)
+        monkeypatch.setattr(atomic_swap, "exchange", lambda *_: False)
     replace(repository, "first")
     (repository / PLACE).chmod(0o555)
     replace(repository, "second", keep=keep)
     assert (repository / PLACE / "file").read_text() == "second"
-    kept = list((repository / staged.FOLDER / "old").glob("*"))
+    kept = list((repository / staging.FOLDER / "old").glob("*"))
     assert [(path / "file").read_text() for path in kept] == (["first"] if keep else [])
-    assert not list((repository / staged.FOLDER / "swapping").iterdir())
+    assert not list((repository / staging.FOLDER / "swapping").iterdir())
 
 
 def test_what_was_replaced_goes_after_a_week(repository):
     replace(repository, "first")
     replace(repository, "second", keep=True)
-    staged.prune(repository)
-    (kept,) = (repository / staged.FOLDER / "old").iterdir()
-    long_ago = time.time_ns() - int((staged.KEPT + 60) * 1e9)
+    staging.prune(repository)
+    (kept,) = (repository / staging.FOLDER / "old").iterdir()
+    long_ago = time.time_ns() - int((staging.KEPT + 60) * 1e9)
     kept.rename(kept.with_name(f"{NAME}-{long_ago}"))
-    staged.prune(repository)
-    assert not list((repository / staged.FOLDER / "old").iterdir())
+    staging.prune(repository)
+    assert not list((repository / staging.FOLDER / "old").iterdir())
 
 
 def test_killed_between_two_renames(repository):
@@ -97,7 +98,8 @@ def test_killed_between_two_renames(repository):
     replace(repository, "first")
     code = (
         "import os, pathlib, signal, sys\n"
-        "from rezbuild import publish, safe_files, staged\n"
+        "from rezbuild.files import atomic_swap as publish, safe_files\n"
+        "from rezbuild.repository import staging as staged\n"
         "repository, place = pathlib.Path(sys.argv[1]), pathlib.Path('thing/1.0')\n"
         "publish.exchange = lambda *_: False\n"
         "rename = pathlib.Path.rename\n"
@@ -114,7 +116,7 @@ def test_killed_between_two_renames(repository):
     done = subprocess.run([sys.executable, "-c", code, repository], check=False)
     assert done.returncode == -signal.SIGKILL
     assert not (repository / PLACE).exists()
-    with staged.locked(repository, NAME, print):
+    with staging.locked(repository, NAME, print):
         assert (repository / PLACE / "file").read_text() == "first"
     replace(repository, "second")
     assert (repository / PLACE / "file").read_text() == "second"
@@ -125,7 +127,7 @@ def test_what_was_removed_meanwhile_does_not_come_back(repository):
     replace(repository, "first")
     replace(repository, "second", keep=True)
     safe_files.remove(repository / PLACE)
-    with staged.locked(repository, NAME, print):
+    with staging.locked(repository, NAME, print):
         assert not (repository / PLACE).exists()
 
 
@@ -137,8 +139,8 @@ def test_whoever_may_write_into_the_repository_may_build_there(repository):
     finally:
         os.umask(umask)
     assert stat.S_IMODE((repository / "thing").stat().st_mode) == 0o2775
-    assert stat.S_IMODE((repository / staged.FOLDER).stat().st_mode) == 0o2770
-    (lock,) = (repository / staged.FOLDER).glob("*.lock")
+    assert stat.S_IMODE((repository / staging.FOLDER).stat().st_mode) == 0o2770
+    (lock,) = (repository / staging.FOLDER).glob("*.lock")
     assert stat.S_IMODE(lock.stat().st_mode) == 0o660
 
 
@@ -146,7 +148,7 @@ def test_who_waits_says_so(repository):
     said: list[str] = []
     code = (
         "import pathlib, sys, time\n"
-        "from rezbuild import staged\n"
+        "from rezbuild.repository import staging as staged\n"
         f"with staged.locked(pathlib.Path(sys.argv[1]), {NAME!r}, print):\n"
         "    print('held', flush=True)\n"
         "    time.sleep(1.5)\n"
@@ -155,7 +157,7 @@ def test_who_waits_says_so(repository):
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with staged.locked(repository, NAME, said.append):
+        with staging.locked(repository, NAME, said.append):
             pass
     (line,) = said
     assert line.startswith(f"{NAME}: waiting for another build of it into {repository} (process ")
@@ -164,12 +166,15 @@ def test_who_waits_says_so(repository):
 
 def test_what_killed_builds_of_other_packages_left_is_cleared_too(repository):
     """But not what is at work, and what was taken away comes back."""
-    folder = repository / staged.FOLDER
+    folder = repository / staging.FOLDER
     make(folder / "staged" / NAME / "killed", "half made")
     make(folder / "swapping" / "other-1.abc" / "other%2F1", "old")
     (repository / "other").mkdir()
-    with staged.locked(repository, "third-1", print), staged.stage(repository, "third-1") as stage:
-        staged.tidy(repository, print)
+    with (
+        staging.locked(repository, "third-1", print),
+        staging.stage(repository, "third-1") as stage,
+    ):
+        staging.tidy(repository, print)
         assert stage.is_dir()
         assert left(repository) == ["staged/third-1", f"staged/third-1/{stage.name}"]
     assert (repository / "other/1/file").read_text() == "old"
@@ -177,6 +182,6 @@ def test_what_killed_builds_of_other_packages_left_is_cleared_too(repository):
 
 def test_a_repository_that_cannot_be_tidied(tmp_path):
     """There is none yet, or its folder is a file."""
-    staged.tidy(tmp_path / "none", print)
-    (tmp_path / staged.FOLDER).write_text("in the way")
-    staged.tidy(tmp_path, print)
+    staging.tidy(tmp_path / "none", print)
+    (tmp_path / staging.FOLDER).write_text("in the way")
+    staging.tidy(tmp_path, print)

@@ -8,7 +8,7 @@ import sys
 
 def test_a_build_with_nothing_to_do_starts_without_ballast():
     slow = ["rez.build_process", "rezplugins"]
-    code = "import sys, rezbuild.cli, rezbuild.driver, rezbuild.toolchain\n"
+    code = "import sys, rezbuild.cli.main, rezbuild.run.driver, rezbuild.build.toolchain\n"
     code += f"print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

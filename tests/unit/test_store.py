@@ -19,14 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from payloads import inputs, payload, put, tree
 
-from rezbuild import debug
 from rezbuild.errors import MachineError, StoreError, UsageError
+from rezbuild.files.pack import digest
+from rezbuild.payload import debug_data
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store, maintain
 from rezbuild.store import key as keys
-from rezbuild.tree import digest
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 class Shelf:
@@ -290,7 +290,7 @@ def writer(store: Path, root: Path, *more: str) -> list[str]:
         "print('ready', flush=True)\n"
         "for _ in range(int(sys.argv[4])): put(Store(sys.argv[2]), Path(sys.argv[3]))\n"
     )
-    return [sys.executable, "-c", code, str(HERE), str(store), str(root), *more]
+    return [sys.executable, "-c", code, str(SUPPORT), str(store), str(root), *more]
 
 
 def test_two_writers_at_once(shelf, tmp_path):
@@ -350,7 +350,7 @@ def with_debug(root: Path, settings: Settings) -> Path:
     said = json.loads((root / "rezbuild.json").read_text())
     (root / "rezbuild.json").write_text(json.dumps({**said, "build_ids": ids}))
     for number, build_id in enumerate(ids.values()):
-        place = settings.cache / "debug" / debug.place(build_id)
+        place = settings.cache / "debug" / debug_data.place(build_id)
         place.parent.mkdir(parents=True)
         place.write_text(f"data {number}")
     return root

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from payloads import payload
 
-from rezbuild import catalogue, toolchain
-from rezbuild.bake import Inputs, Job
-from rezbuild.build import Dependency
+from rezbuild.build import toolchain
+from rezbuild.build.pipeline import Inputs, Job
+from rezbuild.build.recipe_api import Dependency
+from rezbuild.catalogue import sources_toml
 from rezbuild.settings import Settings
 from rezbuild.store import key as keys
 
@@ -106,7 +107,7 @@ def test_it_names_no_place_of_this_machine(recipe, tmp_path):
 
 def test_what_is_known_before_the_dependencies_are_there(recipe, tmp_path):
     inputs = gather(recipe, payload(tmp_path / "low", "low"))
-    loaded = catalogue.load(recipe)
+    loaded = sources_toml.load(recipe)
     tools = toolchain.find(Settings(cache=tmp_path))
     planned = keys.planned(loaded, loaded.release("1.0"), "fast", tools)
     assert keys.fits(inputs, planned)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from payloads import payload, put, tree
 
-from rezbuild import cli
+from rezbuild.cli import main
 from rezbuild.errors import StoreError
 from rezbuild.store import Entry, Store, maintain
 
@@ -43,7 +43,7 @@ def blob(entry: Entry) -> str:
 
 
 def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
-    code = cli.main(["store", *argv])
+    code = main.main(["store", *argv])
     said = capsys.readouterr()
     return code, said.out, said.err
 

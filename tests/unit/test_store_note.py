@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from payloads import payload
 
-from rezbuild.store.note import NAME, Note
+from rezbuild.store.build_note import NAME, Note
 
 KEY, OTHER = "1" * 64, "2" * 64
 

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
 from host_tools import require_tool
 from payloads import inputs, payload, put, tree
 
-from rezbuild import extras
 from rezbuild.errors import MachineError, StoreError
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
+from rezbuild.util import extras
 
 
 class Box:

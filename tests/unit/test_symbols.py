@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import symbols
-from rezbuild.elf import ElfError
+from rezbuild.elf import symbols
+from rezbuild.elf.reader import ElfError
 
 SOURCE = """\
 #include <stdlib.h>

@@ -13,7 +13,7 @@ import pytest
 from host_tools import command_lines
 from waiting import until
 
-from rezbuild.task import REZ, Task, attend
+from rezbuild.util.processes import REZ, Task, attend
 
 
 def start(folder, code, name="thing-1"):
@@ -77,7 +77,7 @@ def test_one_alone(tmp_path):
 
 STOP = """
 import os, pathlib, sys, time
-from rezbuild.task import Task, adopt, stop
+from rezbuild.util.processes import Task, adopt, stop
 adopt()
 folder = pathlib.Path(sys.argv[1])
 # One in a session of its own whose parent has gone, and one that starts others all the time.
@@ -119,7 +119,7 @@ def alive(pid):
 
 def test_a_process_ends_with_its_rez():
     """And what it has started; a shell between them lives on."""
-    code = "import os, subprocess, time; from rezbuild import task\n"
+    code = "import os, subprocess, time; from rezbuild.util import processes as task\n"
     code += "task.end_with_rez(); p = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
     code += "print(os.getpid(), p.pid, flush=True); time.sleep(60)"
     with subprocess.Popen(["sleep", "60"]) as rez:

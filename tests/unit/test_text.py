@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import text
 from rezbuild.errors import RelocationError
+from rezbuild.payload import relocate_text
 
 PREFIX = "/rezbuild/thing-1.0"
 SCRIPT = "#!{interpreter}\n# -*- coding: utf-8 -*-\nimport sys\nprint(sys.argv[1:])\n"
@@ -40,7 +40,7 @@ def script(payload: Path, interpreter: str, name: str = "tool") -> Path:
 )
 def test_a_script_finds_its_interpreter_after_a_move(payload, tmp_path, interpreter):
     path = script(payload, interpreter)
-    assert text.fix(payload, PREFIX, {}) == [path]
+    assert relocate_text.fix(payload, PREFIX, {}) == [path]
     moved = tmp_path / "a place with 'quotes' and spaces"
     shutil.move(str(payload), moved)
     link = tmp_path / "link to tool"
@@ -56,7 +56,7 @@ def test_a_script_outside_of_bin_asks_for_python_on_path(payload, program):
     folder = payload / "lib/config"
     folder.mkdir(parents=True)
     path = script(payload, f"{PREFIX}/bin/{program}").rename(folder / "tool")
-    text.fix(payload, PREFIX, {})
+    relocate_text.fix(payload, PREFIX, {})
     assert path.read_text().startswith("#!/usr/bin/env python3\n")
 
 
@@ -64,7 +64,7 @@ def test_a_script_in_another_encoding(payload):
     path = script(payload, f"{PREFIX}/bin/python3")
     source = "# -*- coding: latin-1 -*-\nprint(ascii('\xe4'))\n"
     path.write_bytes(f"#!{PREFIX}/bin/python3\n{source}".encode("latin-1"))
-    text.fix(payload, PREFIX, {})
+    relocate_text.fix(payload, PREFIX, {})
     done = subprocess.run([path], capture_output=True, text=True, check=True)
     assert done.stdout == "'\\xe4'\n"
 
@@ -73,7 +73,7 @@ def test_a_script_that_no_launcher_fits_is_an_error(payload):
     path = script(payload, f"{PREFIX}/bin/python3")
     path.write_text(f"#!{PREFIX}/bin/python3\n'''Doc.'''\nfrom __future__ import annotations\n")
     with pytest.raises(RelocationError, match="cannot be given a launcher"):
-        text.fix(payload, PREFIX, {})
+        relocate_text.fix(payload, PREFIX, {})
 
 
 @pytest.mark.parametrize("interpreter", [" /usr/local/bin/python", f"{PREFIX}/bin/python3"])
@@ -82,13 +82,13 @@ def test_a_module_that_starts_like_a_script_keeps_its_docstring(payload, interpr
     path.parent.mkdir()
     path.write_text(f"#!{interpreter}\n'''Doc.'''\nfrom __future__ import annotations\n")
     path.chmod(0o755)
-    text.fix(payload, PREFIX, {})
+    relocate_text.fix(payload, PREFIX, {})
     assert path.read_text().startswith("#!/usr/bin/env python3\n'''Doc.'''\n")
 
 
 def test_interpreter_options_stay(payload):
     path = script(payload, f"{PREFIX}/bin/python3 -E")
-    text.fix(payload, PREFIX, {})
+    relocate_text.fix(payload, PREFIX, {})
     assert b'/python3" -E "$0"' in path.read_bytes()
 
 
@@ -96,7 +96,7 @@ def test_interpreter_options_stay(payload):
 def test_scripts_of_others_stay(payload, interpreter):
     path = script(payload, interpreter)
     before = path.read_bytes()
-    assert text.fix(payload, PREFIX, {}) == []
+    assert relocate_text.fix(payload, PREFIX, {}) == []
     assert path.read_bytes() == before
 
 
@@ -107,7 +107,7 @@ def test_a_pc_file_computes_from_where_it_stands(payload, tmp_path):
         f"prefix={PREFIX}\nexec_prefix=${{prefix}}\nlibdir={PREFIX}/lib\n"
         "Name: thing\nDescription: d\nVersion: 1\nLibs: -L${libdir} -lthing\n"
     )
-    text.fix(payload, PREFIX, {})
+    relocate_text.fix(payload, PREFIX, {})
     assert PREFIX not in pc.read_text()
     moved = tmp_path / "moved"
     shutil.move(str(payload), moved)
@@ -126,7 +126,7 @@ def test_folders_of_the_build_are_replaced(payload):
     path.write_text("A=/b/dep/lib -L/b/dep C=/b/dep-2/lib D=/b/dep/deeper/x")
     path.chmod(0o444)
     places = {Path("/b/dep"): "/rezbuild/dep-1", Path("/b/dep/deeper"): "/rezbuild/deep"}
-    text.fix(payload, PREFIX, places)
+    relocate_text.fix(payload, PREFIX, places)
     assert path.read_text() == (
         "A=/rezbuild/dep-1/lib -L/rezbuild/dep-1 C=/b/dep-2/lib D=/rezbuild/deep/x"
     )
@@ -137,5 +137,5 @@ def test_binary_files_and_links_are_left_alone(payload):
     binary = payload / "binary"
     binary.write_bytes(b"/b/dep\0")
     (payload / "link").symlink_to("/b/dep")
-    assert text.fix(payload, PREFIX, {Path("/b/dep"): "x"}) == []
+    assert relocate_text.fix(payload, PREFIX, {Path("/b/dep"): "x"}) == []
     assert binary.read_bytes() == b"/b/dep\0"

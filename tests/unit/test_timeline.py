@@ -13,12 +13,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from test_parallel import CHAIN, Work, run_watched
 
-from rezbuild import gantt, timeline
 from rezbuild.errors import BuildError, MachineError, UsageError
-from rezbuild.gantt import Bar, Timeline
-from rezbuild.jobserver import Budget
 from rezbuild.reporter import Event
-from rezbuild.timeline import Watch
+from rezbuild.run import gantt, timeline
+from rezbuild.run.gantt import Bar, Timeline
+from rezbuild.run.timeline import Watch
+from rezbuild.util.jobserver import Budget
 
 SVG = "{http://www.w3.org/2000/svg}"
 BEGUN = Event("build")

@@ -18,7 +18,7 @@ from payloads import payload, tree
 from test_unpack import folder, hard_link, member, symlink
 
 from rezbuild.errors import StoreError
-from rezbuild.tree import digest, pack, unpack
+from rezbuild.files.pack import digest, pack, unpack
 
 MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
 some = settings(

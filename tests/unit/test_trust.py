@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild import trust
 from rezbuild.errors import MachineError
+from rezbuild.files import ownership
 from rezbuild.settings import Settings
 
 OTHER = 47110
@@ -17,14 +17,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files
 
 def _refused(cache: Path, *paths: Path) -> str:
     with pytest.raises(MachineError) as caught:
-        trust.check(Settings(cache), [cache, *paths])
-    trust.check(Settings(cache, trust_cache=True), [cache, *paths])
+        ownership.check(Settings(cache), [cache, *paths])
+    ownership.check(Settings(cache, trust_cache=True), [cache, *paths])
     return str(caught.value)
 
 
 def test_its_own_is_taken_and_what_is_not_there(tmp_path: Path) -> None:
     tmp_path.chmod(0o775)  # a group is the caller's own choice
-    trust.check(Settings(tmp_path), [tmp_path, tmp_path / "debug", Path("/usr")])
+    ownership.check(Settings(tmp_path), [tmp_path, tmp_path / "debug", Path("/usr")])
 
 
 @as_root
@@ -50,7 +50,7 @@ def test_what_anyone_may_write(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     assert f"anyone may write {tmp_path}" in _refused(tmp_path)
     tmp_path.chmod(0o1777)
-    trust.check(Settings(tmp_path), [tmp_path])
+    ownership.check(Settings(tmp_path), [tmp_path])
 
 
 def test_the_setting_is_read() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from rezbuild.errors import UnpackError
-from rezbuild.unpack import unpack
+from rezbuild.files.unpack import unpack
 
 THEN = 1_600_000_000
 
@@ -473,7 +473,8 @@ def test_flipped_bytes_are_refused_or_harmless(archive: Archive) -> None:
 def test_no_warnings_in_any_mode(archive: Archive) -> None:
     """As a program of its own, with every warning an error from the start."""
     path = archive.make(folder("pkg"), ("pkg/file", b"text"), symlink("pkg/link", "file"))
-    code = "import sys, pathlib, rezbuild.unpack as u; u.unpack(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib; from rezbuild.files.unpack import unpack\n"
+    code += "unpack(*map(pathlib.Path, sys.argv[1:]))"
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", code, path, archive.place]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stderr) == (0, "")

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from rezbuild import view
 from rezbuild.reporter import Event
+from rezbuild.run import progress
 
 EVENTS = [
     Event("build"),
@@ -27,7 +27,7 @@ def task(**values):
 
 
 def test_events_with_a_text_are_shown(capsys):
-    view.Lines().heard(task(), EVENTS)
+    progress.Lines().heard(task(), EVENTS)
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: 01-configure ... 3 s",
         "zlib-1.3.1: zlib-1.3.1: waiting for another build of it into /packages",
@@ -36,18 +36,18 @@ def test_events_with_a_text_are_shown(capsys):
 
 
 def test_terminal_shows_steps_in_the_table_only(capsys):
-    view.Terminal().heard(task(), EVENTS)
+    progress.Terminal().heard(task(), EVENTS)
     out = capsys.readouterr().out
     assert "waiting" in out
     assert "01-configure" not in out
 
 
 def test_a_step_that_takes_long_is_spoken_of_now_and_then(capsys):
-    lines = view.Lines()
-    long = task(step="02-make", step_began=time.monotonic() - view.PATIENCE - 1)
+    lines = progress.Lines()
+    long = task(step="02-make", step_began=time.monotonic() - progress.PATIENCE - 1)
     for _ in range(3):
         lines.show([long, task(step="01-configure")], 2)
-    seconds = view.PATIENCE + 1
+    seconds = progress.PATIENCE + 1
     said = f"zlib-1.3.1: 02-make ... still running, {seconds} s: /a/rez.log\n"
     assert capsys.readouterr().out == said
 
@@ -55,13 +55,13 @@ def test_a_step_that_takes_long_is_spoken_of_now_and_then(capsys):
 @pytest.mark.parametrize(
     ("tty", "env", "kind"),
     [
-        (True, {"TERM": "xterm"}, view.Terminal),
-        (False, {"TERM": "xterm"}, view.Lines),
-        (True, {"TERM": "dumb"}, view.Lines),
-        (True, {}, view.Lines),
-        (True, {"TERM": "xterm", "CI": "true"}, view.Lines),
+        (True, {"TERM": "xterm"}, progress.Terminal),
+        (False, {"TERM": "xterm"}, progress.Lines),
+        (True, {"TERM": "dumb"}, progress.Lines),
+        (True, {}, progress.Lines),
+        (True, {"TERM": "xterm", "CI": "true"}, progress.Lines),
     ],
 )
 def test_the_table_is_for_terminals(monkeypatch, tty, env, kind):
     monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)
-    assert type(view.choose(env)) is kind
+    assert type(progress.choose(env)) is kind

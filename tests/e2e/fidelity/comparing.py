@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rezbuild import toml
+from rezbuild.util import toml
 
 HERE = Path(__file__).parent
 INTENDED = HERE / "intended.toml"

@@ -12,13 +12,13 @@ from inspection import Pair
 from moving import DEFAULTS, PYTHON, variant
 from studio import Studio
 
-from rezbuild import catalogue
+from rezbuild.catalogue import sources_toml
 
 
 @pytest.fixture(scope="session")
 def stock(built: Studio) -> Path:
     """The prefix of a stock build of the same archive, on the same libraries."""
-    release = catalogue.load(stock_build.RECIPE).release(PYTHON)
+    release = sources_toml.load(stock_build.RECIPE).release(PYTHON)
     needed = [request.partition("-")[0] for request in release.requires]
     roots = [variant(built.local, name, DEFAULTS[name]) for name in needed]
     return stock_build.build(PYTHON, roots)

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 from studio import OWN, ROOT
 
-from rezbuild import catalogue, unpack
-from rezbuild.fetch import Fetcher
+from rezbuild.catalogue import sources_toml
+from rezbuild.files import unpack
 from rezbuild.settings import Settings
+from rezbuild.sources.fetch import Fetcher
 
 RECIPE = ROOT / "packages/python"
 OPTIONS = (
@@ -43,7 +44,7 @@ def build(version: str, dependencies: Iterable[Path]) -> Path:
     """The prefix of a stock build on these libraries, from the cache or built into it."""
     roots = sorted(dependencies)
     settings = Settings.read()
-    release = catalogue.load(RECIPE).release(version)
+    release = sources_toml.load(RECIPE).release(version)
     fetched = Fetcher(settings).fetch(release)
     key = _key(fetched.path, roots)
     prefix = settings.cache / "stock" / f"python-{version}-{key}"

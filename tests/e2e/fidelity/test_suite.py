@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import stock as stock_build
 
-from rezbuild.loading import load
+from rezbuild.util.import_file import load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 regrtest: Any = load(stock_build.RECIPE, "check_regrtest.py")

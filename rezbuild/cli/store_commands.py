@@ -1,0 +1,225 @@
+"""``rezbuild store``: its arguments, and what each of its commands does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from rezbuild.errors import CheckError, UsageError
+from rezbuild.settings import Settings
+from rezbuild.util.terminal import printable, printable_line
+
+if TYPE_CHECKING:
+    from rezbuild.store import Store
+    from rezbuild.store.maintain import Finding
+
+SUMMARY = "look after the store of payloads that REZBUILD_STORE names"
+EPILOG = """\
+examples:
+  rezbuild store list python            what is there, and from which inputs
+  rezbuild store add python-3.11        what is installed, and all that it was built against
+  rezbuild store verify --remove        reads everything; what is damaged goes
+  rezbuild store revoke 5e1c0fd1a2b3    nobody takes it any more, whoever has signed it
+  rezbuild store prune --keep-days 90   what was put there longer ago goes
+Exit code 12 when verify finds something. docs/store.md says more.
+"""
+
+
+def add_arguments(
+    parser: argparse.ArgumentParser, recipes_option: Callable[[argparse.ArgumentParser], None]
+) -> None:
+    """The commands below ``store``.
+
+    Args:
+        parser: Of ``store``.
+        recipes_option: Adds ``--recipes``.
+    """
+    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, summary: str) -> argparse.ArgumentParser:
+        text = summary[0].upper() + summary[1:] + "."
+        return parsers.add_parser(name, help=summary, description=text)
+
+    found = command("list", "show what is there")
+    found.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
+    found.add_argument("--json", action="store_true", help="whole entries, for programs")
+    found.set_defaults(command=_list)
+
+    found = command("add", "put there what is installed from the inputs of today")
+    found.add_argument(
+        "what", nargs="+", metavar="PATH or REQUEST", help="a payload, or as in python-3.11"
+    )
+    recipes_option(found)
+    found.set_defaults(command=_add)
+
+    found = command("verify", "read all that is there, and hold it to its sums")
+    found.add_argument("--remove", action="store_true", help="remove what is not sound")
+    found.set_defaults(command=_verify)
+
+    found = command("revoke", "have nobody take a payload any more, and remove it")
+    found.add_argument("key", metavar="KEY", type=_key, help="of its entry, or the payload's sum")
+    found.add_argument("--because", metavar="TEXT", default="", help="the reason, for others")
+    found.set_defaults(command=_revoke)
+
+    found = command("prune", "remove what is old, and what nothing names")
+    found.add_argument(
+        "--keep-days",
+        metavar="N",
+        type=_days,
+        help="remove entries that were put there more than N days ago, and their payloads",
+    )
+    found.add_argument(
+        "--unused", action="store_true", help="remove payloads that no entry names, after a day"
+    )
+    found.add_argument("--dry-run", action="store_true", help="say what would go")
+    found.set_defaults(command=_prune)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from rich.console import Console  # noqa: PLC0415 (not for every command)
+    from rich.filesize import decimal  # noqa: PLC0415 (see above)
+    from rich.markup import escape  # noqa: PLC0415 (see above)
+    from rich.table import Table  # noqa: PLC0415 (see above)
+
+    from rezbuild.store import maintain  # noqa: PLC0415 (see above)
+
+    store = _store()
+    found = list(maintain.listing(store, arguments.names))
+    # Without a trusted key, nobody has looked at the signature.
+    signed = "yes" if store.verifies else "not verified"
+    sound = [entry for _, entry in found if not isinstance(entry, str)]
+    if arguments.json:
+        print(json.dumps([asdict(entry) for entry in sound], indent=2))
+    else:
+        table = Table("package", "version", "profile", "size", "compiler", "glibc", box=None)
+        table.add_column("signed")
+        table.add_column("key", overflow="fold")
+        for entry in sound:
+            row = [
+                *(entry.name, entry.version, entry.profile or "", decimal(entry.size)),
+                *(str(entry.inputs.get(what, "")) for what in ("compiler", "glibc")),
+                *(signed if entry.signature else "", entry.key[:16]),
+            ]
+            table.add_row(*(escape(printable_line(text)) for text in row))
+        # In a pipe nothing is folded: other programs read lines.
+        Console(width=None if sys.stdout.isatty() else 500).print(table)
+    for place, why in found:
+        if isinstance(why, str):
+            _tell(f"notice: {place}: {why}")
+    return 0
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    from rezbuild.cli import commands  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.files import temp_folders  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.plan import resolve  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.repository import installed  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.store.add_installed import Stock  # noqa: PLC0415 (see above)
+
+    recipes = resolve.recipes(commands.recipes_folder(arguments))
+    paths = installed.search_path(release=False)
+    with temp_folders.folder():
+        stock = Stock(_store(), recipes, Settings.read(), paths, _say)
+        for what in arguments.what:
+            stock.add(what)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from rezbuild.files import temp_folders  # noqa: PLC0415 (not for every command)
+    from rezbuild.store import maintain  # noqa: PLC0415 (see above)
+
+    with temp_folders.folder():
+        number = _show(maintain.verify(_store(), _say, remove=arguments.remove))
+    if number:
+        raise CheckError(
+            f"the store has {number} files that are not sound",
+            advice=[
+                "they are gone: what they stood for is built when it is wanted"
+                if arguments.remove
+                else "no build takes them; rezbuild store verify --remove removes them"
+            ],
+        )
+    return 0
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    from rezbuild.store import maintain  # noqa: PLC0415 (not for every command)
+
+    _show(maintain.revoke(_store(_of_anybody()), arguments.key, arguments.because))
+    return 0
+
+
+def _of_anybody() -> Settings:
+    """The settings, for a store whose entries are read whoever has signed them."""
+    return replace(Settings.read(), store_trust=(), store_sign=None, store_revoked=None)
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from rezbuild.store import maintain  # noqa: PLC0415 (not for every command)
+
+    if arguments.keep_days is None and not arguments.unused:
+        raise UsageError("nothing to prune", advice=["say --keep-days N, --unused, or both"])
+    number = _show(
+        maintain.prune(
+            # What others take, who trust other keys or nobody, is no less in use.
+            _store(_of_anybody()),
+            days=arguments.keep_days,
+            unused=arguments.unused,
+            dry_run=arguments.dry_run,
+        )
+    )
+    _say(f"{number} files {'would go' if arguments.dry_run else 'removed'}")
+    return 0
+
+
+def _show(findings: Iterable[Finding]) -> int:
+    """Tells the user of each; their number."""
+    number = 0
+    for finding in findings:
+        _say(str(finding))
+        number += 1
+    return number
+
+
+def _store(settings: Settings | None = None) -> Store:
+    """The store of the settings; by default, of the environment's.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from rezbuild.store import Store  # noqa: PLC0415 (not for every command)
+
+    store = Store.of(settings or Settings.read(), _tell)
+    if store is None:
+        raise UsageError("there is no store", advice=["set REZBUILD_STORE to a folder or address"])
+    return store
+
+
+def _key(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8,64}", text):
+        raise argparse.ArgumentTypeError("8 to 64 hex digits")
+    return text
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 1e6:
+        raise argparse.ArgumentTypeError("a number of days")
+    return days
+
+
+def _say(text: str) -> None:
+    print(printable_line(text), flush=True)
+
+
+def _tell(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""ELF files: what they need, export and how they are hardened."""

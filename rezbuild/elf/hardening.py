@@ -1,0 +1,106 @@
+"""What protects an ELF file against attackers, read from the file: what ``checksec`` reports.
+
+Sources: the System V gABI and its supplement for x86-64 (GNU_PROPERTY_X86_FEATURE_1_AND), gcc's
+manual for the stack protector, glibc's for _FORTIFY_SOURCE.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rezbuild.elf import reader, symbols
+from rezbuild.elf.host_libraries import host_libraries
+
+_NT_GNU_PROPERTY = ("NT_GNU_PROPERTY_TYPE_0", 5)
+_X86_FEATURE_1_AND = 0xC0000002
+_IBT, _SHSTK = 1, 2
+_CHECKED = re.compile(r"__(\w+)_chk")
+_CANARY = "__stack_chk_fail"
+
+
+@dataclass(frozen=True)
+class Hardening:
+    """What one file has.
+
+    Attributes:
+        kind: ``pie`` or ``no-pie`` (programs), ``shared`` (libraries) or ``other``.
+        relro: ``full``, ``partial`` (without BIND_NOW), ``none``.
+        nx: Its stack is not executable.
+        canary: It has functions that notice when their frame was overwritten.
+        fortified: How many of glibc's functions it calls in the form that checks sizes.
+        fortifiable: How many it calls that have such a form, in either form.
+        ibt, shstk: It is marked for Intel's CET: indirect branch tracking, shadow stack.
+    """
+
+    kind: str
+    relro: str
+    bind_now: bool
+    nx: bool
+    canary: bool
+    fortified: int
+    fortifiable: int
+    ibt: bool
+    shstk: bool
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def read(path: Path) -> Hardening | None:
+    """What a file has; None where it cannot be loaded (an object file, debug data).
+
+    Raises:
+        rezbuild.elf.reader.ElfError: The file cannot be read or is damaged.
+    """
+    data = reader.read(path)
+    if data.type not in ("ET_EXEC", "ET_DYN") or data.debug:
+        return None
+    called = symbols.undefined(path)
+    checked = {match[1] for name in called if (match := _CHECKED.fullmatch(name))}
+    known = host_libraries().fortifiable
+    features = _features(path)
+    return Hardening(
+        kind=_kind(data),
+        relro=("full" if data.bind_now else "partial") if data.relro else "none",
+        bind_now=data.bind_now,
+        nx=not data.executable_stack,
+        canary=_CANARY in called,
+        fortified=len(checked & known),
+        fortifiable=len((checked | called) & known),
+        ibt=bool(features & _IBT),
+        shstk=bool(features & _SHSTK),
+    )
+
+
+def _kind(data: reader.Elf) -> str:
+    if data.type == "ET_EXEC":
+        return "no-pie"
+    return "pie" if data.pie else "shared"
+
+
+def _features(path: Path) -> int:
+    """GNU_PROPERTY_X86_FEATURE_1_AND: the linker keeps the bits that all objects have."""
+    with reader.reading(path) as image:
+        order = "<" if image.little_endian else ">"
+        word = image.bits // 8
+        for owner, kind, start, size in image.notes():
+            if owner == b"GNU\0" and kind in _NT_GNU_PROPERTY:
+                for number, value in _properties(image.bytes_of(start, size), order, word):
+                    if number == _X86_FEATURE_1_AND and len(value) == 4:
+                        return int(struct.unpack(f"{order}I", value)[0])
+    return 0
+
+
+def _properties(data: bytes, order: str, word: int) -> Iterator[tuple[int, bytes]]:
+    """Number and value of each property; values are filled up to whole words."""
+    place = 0
+    while place + 8 <= len(data):
+        number, size = struct.unpack_from(f"{order}2I", data, place)
+        yield number, data[place + 8 : place + 8 + size]
+        place += 8 + -(-size // word) * word

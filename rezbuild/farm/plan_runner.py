@@ -1,0 +1,88 @@
+"""The lanes of a plan on one farm: `rezbuild.run.plan_runner`, but workers have room for builds."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rezbuild.farm.client import Farm
+from rezbuild.farm.driver import Begun, FarmDriver
+from rezbuild.farm.worker_pool import Crew
+from rezbuild.plan.resolve import Job as GraphJob
+from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.simulate import Worker
+from rezbuild.run.driver import Driver, Options
+from rezbuild.run.plan_runner import Factory, Lanes
+from rezbuild.run.progress import Lines
+from rezbuild.settings import Settings
+
+# Steps under way at once, building or being published: how many build is the farm's matter.
+_MANY = 10_000
+
+
+def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view: Lines) -> Factory:
+    """What makes drivers that build on a farm."""
+    begun: dict[str, list[Begun]] = {}
+    publishing: set[GraphJob] = set()
+
+    def make(lane: Lane) -> Driver:
+        crew = Crew(farm, recipes, lane.host, settings.host, view.say)
+        ours = begun.setdefault(crew.kind.label, [])
+        return FarmDriver(crew, settings, options, view, lane, ours, publishing)
+
+    return make
+
+
+class FarmLanes(Lanes):
+    """Does what is to be done for the steps of several lanes, on the workers of a farm."""
+
+    def workers(self) -> list[Worker]:
+        """The workers that there are; each is taken for one that builds one thing at a time."""
+        found = {}
+        for lane, driver in self.drivers.items():
+            if isinstance(driver, FarmDriver):
+                found.update(dict.fromkeys(driver.crew.free(), Worker(lane.host)))
+        return list(found.values())
+
+    def _most(self, driver: Driver) -> int:  # noqa: ARG002 (it is of this machine)
+        return _MANY
+
+    @contextlib.contextmanager
+    def _budget(self, jobs: int, folder: Path) -> Iterator[Room]:  # noqa: ARG002 (see above)
+        yield Room({k: d for k, d in self.drivers.items() if isinstance(d, FarmDriver)})
+
+
+class Room:
+    """Room on the workers of a lane: `rezbuild.run.executor.Run` takes a job of it for each step.
+
+    Args:
+        drivers: Of all lanes.
+    """
+
+    def __init__(self, drivers: Mapping[Lane, FarmDriver]) -> None:
+        self._drivers = drivers
+        self._full: set[Lane] = set()
+
+    def take(self, step: Step, /) -> bool:
+        """Whether a core is free for one more step of that lane.
+
+        Raises:
+            MachineError: There has been no worker of its kind for long.
+        """
+        # Of many that are ready, one look at the workers is enough.
+        if step.lane not in self._full and self._drivers[step.lane].room() <= 0:
+            self._full.add(step.lane)
+        return step.lane not in self._full
+
+    def give_back(self) -> None:
+        """Nothing: the farm sees which cores are free."""
+
+    def share(self) -> None:
+        """Gives those that have begun their cores."""
+        self._full.clear()
+        for driver in self._drivers.values():
+            driver.deal()
+
+    def reset(self) -> None:
+        """Nothing is ever lost."""

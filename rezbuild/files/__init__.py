@@ -1,0 +1,1 @@
+"""Files and folders: archives, patches, locks, swaps, owners."""

@@ -1,0 +1,1 @@
+"""What is true of an installed payload: its records, and texts and rpaths that fit any place."""

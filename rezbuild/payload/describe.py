@@ -1,0 +1,126 @@
+"""What ``rezbuild manifest`` tells of a payload: from what, by what and how it was built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rezbuild.errors import UsageError
+from rezbuild.payload import manifest, sbom
+from rezbuild.util.terminal import printable
+
+
+def load(root: Path) -> dict[str, Any]:
+    """The record of a payload.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = manifest.read(root)
+    if found is None or "fingerprint" not in found:
+        raise UsageError(
+            f"{root} is no payload of rezbuild: no {manifest.MANIFEST} there can be read",
+            advice=["name a payload (a variant's root) or a Rez request such as python-3.11"],
+        )
+    return found
+
+
+def bill(root: Path) -> dict[str, Any]:
+    """The bill of materials of a payload.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = materials(root)
+    if found is None:
+        raise UsageError(
+            f"{root / sbom.FILE} cannot be read",
+            advice=["payloads of older rezbuilds have none: build it again"],
+        )
+    return found
+
+
+def materials(root: Path) -> dict[str, Any] | None:
+    """The bill of materials of a payload, or None where there is none."""
+    return sbom.read(root)
+
+
+def show(console: Console, record: Mapping[str, Any], listed: Mapping[str, Any] | None) -> None:
+    """Prints the record, and what is in the payload where it has a bill of materials."""
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(record):
+        if value:
+            facts.add_row(f"[bold]{name}[/]", _plain(value))
+    console.print(facts)
+    if listed is not None:
+        console.print(_materials(listed))
+    protection = record.get("hardening")
+    if isinstance(protection, dict) and protection:
+        console.print(_protection(protection))
+
+
+def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    profile = f" ({record['profile']})" if record.get("profile") else ""
+    yield "package", f"{record.get('name')} {record.get('version')}{profile}"
+    yield "fingerprint", f"{record['fingerprint']}, recipe {record.get('recipe')}"
+    source = _table(record, "source")
+    yield "source", f"{source.get('file')}\nsha256 {source.get('sha256')}"
+    routes = [*(source.get("urls") or ())]
+    if source.get("debian"):
+        routes.append(f"Debian's source package {source['debian']}")
+    yield "from", "\n".join(routes)
+    patches = record.get("patches") or {}
+    if isinstance(patches, dict):
+        yield "patches", "\n".join(f"{name}  sha256 {patches[name]}" for name in sorted(patches))
+    yield "compiler", f"{record.get('compiler')}, {record.get('machine')}"
+    yield "assembler", str(record.get("assembler") or "")
+    yield "linker", str(record.get("linker") or "")
+    yield "flags", "\n".join(f"{k}={v}" for k, v in sorted(_table(record, "flags").items()))
+    yield "options", "\n".join(map(str, record.get("options") or ()))
+    prints = _table(record, "dependencies")
+    against = _table(record, "built_against")
+    yield (
+        "built against",
+        "\n".join(f"{n} {v}  {prints.get(n, '')}".rstrip() for n, v in sorted(against.items())),
+    )
+    yield "needs glibc", str(record.get("glibc") or "any")
+    yield "of the host", "\n".join(map(str, record.get("host_libraries") or ()))
+
+
+def _materials(data: Mapping[str, Any]) -> Table:
+    table = Table("in it", "version", "licence", box=None, header_style="bold", pad_edge=False)
+    for row in sbom.components(data):
+        table.add_row(*map(_plain, row))
+    return table
+
+
+def _protection(files: Mapping[str, Any]) -> Table:
+    names = ("file", "kind", "RELRO", "canary", "fortified", "CET", "stack")
+    table = Table(*names, box=None, header_style="bold", pad_edge=False)
+    for name, said in sorted(files.items()):
+        cet = [mark.upper() for mark in ("ibt", "shstk") if said.get(mark)]
+        table.add_row(
+            _plain(name),
+            str(said.get("kind")),
+            str(said.get("relro")),
+            "yes" if said.get("canary") else "no",
+            f"{said.get('fortified')} of {said.get('fortifiable')}",
+            " ".join(cet) or "no",
+            "not executable" if said.get("nx") else "EXECUTABLE",
+        )
+    return table
+
+
+def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = record.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _plain(text: str) -> str:
+    """Not markup of rich's, whatever is in it."""
+    return escape(printable(text))

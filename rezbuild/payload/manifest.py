@@ -1,0 +1,220 @@
+"""What was built from what: the fingerprint of the inputs, and the record in the payload."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.errors import CatalogueError
+from rezbuild.files import safe_files
+from rezbuild.files.hashing import sha256
+from rezbuild.payload import self_test
+
+MANIFEST = "rezbuild.json"
+CONTENTS = "rezbuild-files.json"
+# In the format of sha256sum(1): sha256sum -c rezbuild-files.sha256
+SUMS = "rezbuild-files.sha256"
+# The records of a payload, in the order in which they are written.
+RECORDS = (MANIFEST, CONTENTS, SUMS)
+_SUM = re.compile(rb"(\\?)([0-9a-f]{64})  (.+)", re.DOTALL)
+_ESCAPE = re.compile(rb"\\(.)")
+# JSON can hold halves of characters, which no text file can.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_GLIBC = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
+# The files of rezbuild that shape payloads, by folder: a change of one of them builds anew. The
+# command line, farms, stores and the like shape none.
+_SHAPING = (
+    *("audit/*.py", "build/*.py", "elf/*.py", "payload/*.py"),
+    *("data/libraries.toml", "data/run.sh"),
+    *("files/apply_patches.py", "files/hashing.py", "files/unpack.py"),
+    *("rez_plugin/package_definition.py", "util/import_file.py"),
+)
+
+
+def recipe_revision(recipe: Recipe, release: Release) -> str:
+    """The hash (16 hex digits) of everything of ours that shapes this version's payload.
+
+    Raises:
+        CatalogueError: A file of the recipe is missing.
+    """
+    parts = [f"{name}\0{release.version}" for name in (recipe.name,)]
+    parts += [f"{archive.file}\0{archive.sha256}" for archive in release.archives]
+    here = Path(__file__).parents[1]
+    # These two must be there; recipe.py may import others. What checks a payload shapes none.
+    steps = recipe.steps
+    files = [recipe.folder / "package.py", steps / "recipe.py"]
+    known = {*files, steps / "package.py", *steps.glob("check*.py")}
+    files += sorted(set(steps.glob("*.py")) - known) + self_test.sources(steps)
+    files += recipe.patches(release)
+    files += [path for pattern in _SHAPING for path in sorted(here.glob(pattern))]
+    try:
+        parts += [sha256(path) for path in files]
+    except OSError as error:
+        raise CatalogueError(
+            f"{error.filename} cannot be read: {error.strerror}",
+            advice=["a recipe has package.py, sources.toml and recipe.py"],
+        ) from None
+    parts += list(release.requires)
+    # They are in the bill of materials.
+    parts += [release.license, release.cpe, *release.license_files]
+    return _digest(parts)
+
+
+def fingerprint(
+    recipe: Recipe, release: Release, profile: str, tools: str, dependencies: Mapping[str, str]
+) -> str:
+    """The hash of all inputs of a build: equal inputs need no second build.
+
+    Args:
+        recipe: The recipe folder.
+        release: The version.
+        profile: Counts only where the recipe says that it changes what is built.
+        tools: The `Toolchain.identity`: versions of compiler, assembler and linker.
+        dependencies: The `identity` of each package it is built against, by name.
+    """
+    parts = [recipe_revision(recipe, release), profile if recipe.profiled else "", tools]
+    parts += [f"{name}\0{value}" for name, value in sorted(dependencies.items())]
+    return _digest(parts)
+
+
+def identity(record: Mapping[str, Any]) -> str:
+    """What stands for a payload in the fingerprint of one that is built against it.
+
+    Its own fingerprint, and its build-ids where it has debug data: that fits one build only, and
+    another one from the same inputs, as with a profile that was collected anew, is another one.
+    """
+    found = str(record.get("fingerprint"))
+    ids: Mapping[str, str] = record.get("build_ids") or {}
+    return _digest([found, *sorted(ids.values())]) if ids else found
+
+
+def write(payload: Path, record: Mapping[str, Any]) -> None:
+    """Writes the record into the payload."""
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    (payload / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def read(payload: Path) -> dict[str, Any] | None:
+    """The record of a payload, or None where there is none that can be read.
+
+    A record with a value of another type counts as none: who can write the payload may write
+    anything into it.
+    """
+    found = _read(payload / MANIFEST)
+    return found if found is not None and all(_fits(*item) for item in found.items()) else None
+
+
+def write_contents(payload: Path) -> None:
+    """Write the lists of the payload's files beside the record.
+
+    One has the sizes in bytes and the targets of links, the other one the sums of the files. They
+    are files apart: each build and resolve reads the record, only the audit reads the lists.
+    """
+    listed: dict[str, int | str] = {}
+    for folder, folders, names in os.walk(payload):
+        for name in (*folders, *names):
+            path = Path(folder, name)
+            place = path.relative_to(payload).as_posix()
+            if path.is_symlink():
+                listed[place] = os.readlink(path)
+            elif name in names and place not in RECORDS:
+                listed[place] = path.stat().st_size
+    text = json.dumps(listed, indent=0, sort_keys=True) + "\n"
+    (payload / CONTENTS).write_text(text, encoding="utf-8")
+    files = [name for name, size in listed.items() if isinstance(size, int)]
+    sums = [_sum_line(payload, name) for name in sorted([*files, MANIFEST, CONTENTS])]
+    (payload / SUMS).write_bytes(b"".join(sums))
+
+
+def read_contents(payload: Path) -> dict[str, int | str] | None:
+    """Return the list of a payload's files, or None where there is none that can be read."""
+    return _read(payload / CONTENTS)
+
+
+def read_sums(payload: Path) -> dict[str, str] | None:
+    """Return the sums of a payload's files, or None where there are none that can be read."""
+    try:
+        lines = safe_files.read(payload / SUMS).split(b"\n")
+    except OSError:
+        return None
+    return dict(filter(None, map(_sum_of_line, lines)))
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a value of a record has the type that it is written with."""
+    return value is None or name not in _KINDS or _KINDS[name](value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and not _SURROGATE.search(value)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _has_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, [*value, *value.values()]))
+
+
+def _has_lists(value: object) -> bool:
+    lists = value.values() if isinstance(value, dict) else [None]
+    return all(isinstance(one, list) and all(map(_is_text, one)) for one in lists)
+
+
+def _is_version(value: object) -> bool:
+    return isinstance(value, str) and _GLIBC.fullmatch(value) is not None
+
+
+# How the values of a record are checked, of those that anything goes by.
+_TEXTS = ["name", "version", "profile", "recipe", "fingerprint", "training"]
+_TEXTS += ["compiler", "machine", "assembler", "linker"]
+_KINDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(_TEXTS, _is_text),
+    **dict.fromkeys(("build_ids", "built_against", "patches"), _has_texts),
+    **dict.fromkeys(("source", "bundled", "hardening", "runtimes"), _is_table),
+    **dict.fromkeys(("options", "host_libraries"), _is_list),
+    "glibc": _is_version,
+    "glibc_because": _has_lists,
+}
+
+
+def _sum_line(payload: Path, name: str) -> bytes:
+    if not (payload / name).is_file():
+        return b""
+    place = os.fsencode(name)
+    escaped = place.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    mark = b"\\" if escaped != place else b""
+    return mark + sha256(payload / name).encode() + b"  " + escaped + b"\n"
+
+
+def _sum_of_line(line: bytes) -> tuple[str, str] | None:
+    found = _SUM.fullmatch(line)
+    if found is None:
+        return None
+    mark, digest, place = found.groups()
+    if mark:
+        place = _ESCAPE.sub(lambda m: {b"n": b"\n", b"r": b"\r"}.get(m[1], m[1]), place)
+    return os.fsdecode(place), digest.decode()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        data = safe_files.parse_json(safe_files.read(path))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

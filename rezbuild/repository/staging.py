@@ -1,0 +1,240 @@
+"""The folder ``.rezbuild`` of a repository: variants are staged there, out of Rez's sight.
+
+It is on the file system of the repository, so that a finished variant arrives by a rename. Rez
+takes no folder with such a name for a package. Only those who can write the repository can enter
+the folder.
+
+- ``staged/<package>/<run>/`` is a repository for one build, which is removed when the build ends;
+- ``swapping/<package>.<random>/<place>`` is a variant that is being replaced, where the file system
+  cannot exchange two names in one step, as NFS cannot; the next build puts it back;
+- ``old/`` keeps the variants that releases have replaced, for a week: processes on other hosts may
+  use them.
+
+The name of a variant in ``swapping/`` is its place in the repository, quoted as in a URL. So both
+arrive in one rename, and no file says where something is to be moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from rezbuild.errors import MachineError
+from rezbuild.files import atomic_swap, locks, safe_files
+
+FOLDER = ".rezbuild"
+# The name of the build process that does it, for Rez.
+PROCESS = "staged"
+# Set to 1, a release puts the variant in the place of the released one; `rezbuild build --replace`.
+REPLACE = "REZBUILD_REPLACE"
+# Seconds.
+KEPT = 7 * 24 * 3600
+
+
+@contextlib.contextmanager
+def locked(repository: Path, package: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock for builds of a package (``name-version``) into a repository."""
+    with lock(repository, f"{package}.staged", say) as held:
+        held.acquire(f"{package}: waiting for another build of it into {repository}")
+        _recover(repository, package, say)
+        yield
+
+
+@contextlib.contextmanager
+def lock(repository: Path, name: str, say: Callable[[str], None]) -> Iterator[locks.Lock]:
+    """A lock of a repository, which is released at the end and is not taken yet."""
+    found = open_lock(repository, name, say)
+    try:
+        yield found
+    finally:
+        found.release()
+
+
+def open_lock(repository: Path, name: str, say: Callable[[str], None]) -> locks.Lock:
+    """Return a lock of a repository, which is not taken yet."""
+    return locks.at(_private(repository) / f"{name}.lock", say)
+
+
+@contextlib.contextmanager
+def stage(repository: Path, package: str) -> Iterator[Path]:
+    """An empty repository for one build, while `locked`; what killed builds left is removed."""
+    folder = _private(repository, "staged", package)
+    for left in folder.iterdir():
+        safe_files.remove(left)
+    run = Path(tempfile.mkdtemp(prefix="", dir=folder))
+    run.chmod(0o755)
+    try:
+        yield run
+    finally:
+        safe_files.remove(run)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def root(place: Path) -> Path | None:
+    """The stage that ``place`` is in, or None."""
+    parts = place.parts
+    for number in range(len(parts) - 3):
+        if parts[number : number + 2] == (FOLDER, "staged"):
+            return Path(*parts[: number + 4])
+    return None
+
+
+def final(place: Path) -> Path:
+    """Where a variant will stand that is staged at ``place``; the same where it is not staged."""
+    run = root(place)
+    return place if run is None else run.parents[3] / place.relative_to(run)
+
+
+def put(arrived: Path, place: Path, repository: Path, package: str, *, keep: bool) -> None:
+    """Move a folder of a stage to ``place`` in the repository; if possible, in one step.
+
+    Args:
+        arrived: The finished folder.
+        place: Relative to the repository: ``name/version``, or a folder below it.
+        repository: The repository.
+        package: ``name-version``, which is `locked`.
+        keep: Keep the folder that is replaced for a week.
+    """
+    target = repository / place
+    share(target.parent, repository)
+    # A folder of this process alone, whatever others put beside it.
+    swapping = Path(tempfile.mkdtemp(prefix=f"{package}.", dir=_private(repository, "swapping")))
+    try:
+        old = atomic_swap.swap(arrived, target, swapping / quote(str(place), safe=""))
+        if old and keep:
+            _keep(old, repository, package)
+        elif old:
+            safe_files.remove(old)
+    finally:
+        with contextlib.suppress(OSError):
+            swapping.rmdir()
+
+
+def tidy(repository: Path, say: Callable[[str], None]) -> None:
+    """Remove what killed builds left of packages that nobody builds now, and restore variants."""
+    here = repository / FOLDER
+    packages = {path.name for path in here.glob("staged/*")}
+    packages |= {path.name.rpartition(".")[0] for path in here.glob("swapping/*.*")}
+    for package in packages:
+        with (
+            contextlib.suppress(MachineError, OSError),
+            lock(repository, f"{package}.staged", say) as held,
+        ):
+            if held.take():
+                _recover(repository, package, say)
+                safe_files.remove(here / "staged" / package)
+
+
+def prune(repository: Path) -> None:
+    """Remove what was replaced more than a week ago."""
+    for path in (repository / FOLDER / "old").glob("*"):
+        replaced = path.name.rpartition("-")[2]
+        if replaced.isdecimal() and time.time() - int(replaced) / 1e9 > KEPT:
+            safe_files.remove(path)
+
+
+def share(folder: Path, repository: Path) -> Path:
+    """Make a folder in a repository with the mode of the repository."""
+    repository.mkdir(parents=True, exist_ok=True)
+    _make(folder, stat.S_IMODE(repository.stat().st_mode))
+    return folder
+
+
+def _private(repository: Path, *names: str) -> Path:
+    """Make a folder in ``.rezbuild`` that only those can enter who can write the repository.
+
+    A link in its place is removed.
+
+    Raises:
+        MachineError: The link cannot be removed.
+    """
+    repository.mkdir(parents=True, exist_ok=True)
+    mode = stat.S_IMODE(repository.stat().st_mode)
+    writers = 0o700 | (0o070 if mode & stat.S_IWGRP else 0) | (0o007 if mode & stat.S_IWOTH else 0)
+    mode = mode & ~0o777 | writers
+    folder = repository
+    for name in (FOLDER, *names):
+        folder /= name
+        if folder.is_symlink():
+            safe_files.remove(folder)
+        _make(folder, mode)
+        if folder.is_symlink():
+            raise MachineError(
+                f"{folder} is a link, and a folder of rezbuild is needed there",
+                advice=["find out who put it there, then remove it"],
+            )
+        if safe_files.is_own_folder(folder) and stat.S_IMODE(folder.lstat().st_mode) != mode:
+            folder.chmod(mode)
+    return folder
+
+
+def _make(folder: Path, mode: int) -> None:
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            path.chmod(mode)
+
+
+def _recover(repository: Path, package: str, say: Callable[[str], None]) -> None:
+    """Put back the variants that a killed build had taken away before the new ones arrived.
+
+    Others may have put anything here. So the place of a variant is its own name, a place outside of
+    the package is refused, and only folders of the caller's are moved. Nothing is removed: a
+    variant whose place is taken is kept as a replaced one.
+    """
+    for swapping in (repository / FOLDER / "swapping").glob("*"):
+        if package not in (swapping.name, swapping.name.rpartition(".")[0]):
+            continue
+        try:
+            with safe_files.open_folder(repository, *swapping.relative_to(repository).parts) as at:
+                for name in os.listdir(at):
+                    if not _restored(at, name, repository, package):
+                        say(f"notice: {swapping / name} is left alone: it is no variant of yours")
+        except (OSError, MachineError) as error:
+            say(f"notice: {swapping} is left alone: {error}")
+        with contextlib.suppress(OSError):
+            swapping.rmdir()
+
+
+def _restored(folder: int, name: str, repository: Path, package: str) -> bool:
+    """Move a variant out of an opened folder of ``swapping/``; whether it is the caller's.
+
+    Raises:
+        OSError: It cannot be moved, or a link is on the way.
+    """
+    place = _place(name, package)
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    own = {os.fstat(folder).st_uid, status.st_uid} == {os.geteuid()}
+    if place is None or not own or not stat.S_ISDIR(status.st_mode):
+        return False
+    target = repository / place
+    if target.exists():
+        kept = _private(repository, "old")
+        target = kept / f"{package}-{time.time_ns()}"
+    share(target.parent, repository)
+    parents = target.parent.relative_to(repository).parts
+    with safe_files.open_folder(repository, *parents) as parent:
+        os.rename(name, target.name, src_dir_fd=folder, dst_dir_fd=parent)
+        os.fsync(parent)
+    os.fsync(folder)
+    return True
+
+
+def _place(name: str, package: str) -> Path | None:
+    """Return the place in a repository that a name in ``swapping/`` stands for."""
+    parts = unquote(name).split("/")
+    plain = all(part and not part.startswith(".") and "\0" not in part for part in parts)
+    fits = len(parts) > 1 and "-".join(parts[:2]) == package
+    return Path(*parts) if plain and fits and quote("/".join(parts), safe="") == name else None
+
+
+def _keep(old: Path, repository: Path, package: str) -> None:
+    old.rename(_private(repository, "old") / f"{package}-{time.time_ns()}")

@@ -1,0 +1,174 @@
+"""What ``rez-build`` runs: REZ_BUILD_* in, a baked payload out, put where Rez wants it.
+
+What is installed is touched in the last step only, and then in one rename.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import rezbuild
+from rezbuild.build.pipeline import Job
+from rezbuild.build.recipe_api import Dependency
+from rezbuild.catalogue import sources_toml
+from rezbuild.errors import (
+    REPORT,
+    BuildError,
+    FetchError,
+    MachineError,
+    RezbuildError,
+    UsageError,
+    defect,
+    report,
+)
+from rezbuild.files import atomic_swap, disk_space, temp_folders
+from rezbuild.payload import manifest
+from rezbuild.plan import resolve
+from rezbuild.reporter import Reporter
+from rezbuild.repository import staging
+from rezbuild.settings import Settings, version_variable
+from rezbuild.sources.fetch import Fetcher
+from rezbuild.store.get_or_build import obtained
+from rezbuild.util import processes
+from rezbuild.versions import notices
+
+
+@dataclass(frozen=True)
+class Request:
+    """What Rez asks for.
+
+    Attributes:
+        job: What is to be baked.
+        install_path: Where to put it, or None: build only.
+    """
+
+    job: Job
+    install_path: Path | None
+
+    @classmethod
+    def read(cls, env: Mapping[str, str], settings: Settings) -> Request:
+        """Reads Rez's REZ_BUILD_* variables.
+
+        Raises:
+            UsageError: It was not Rez that started this, or nothing would run there.
+        """
+        try:
+            place = Path(env["REZ_BUILD_INSTALL_PATH"])
+            atomic_swap.check_place(staging.final(place))
+            atomic_swap.check_for_rez(place)
+            central = env["REZ_BUILD_TYPE"] == "central"
+            job = Job(
+                recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),
+                version=env["REZ_BUILD_PROJECT_VERSION"],
+                build_path=Path(env["REZ_BUILD_PATH"]),
+                places=(place, staging.final(place)),
+                profile=rezbuild.profile(settings.profile, central=central),
+                dependencies=_dependencies(env),
+            )
+            # REZ_BUILD_INSTALL_PATH is set even when nothing is to be installed.
+            return cls(job, place if env["REZ_BUILD_INSTALL"] == "1" else None)
+        except KeyError as missing:
+            raise UsageError(
+                f"{missing.args[0]} is not set: this is the build command of a Rez package",
+                advice=["run rez-build in a folder of packages/, or rezbuild build NAME"],
+            ) from None
+
+
+def main() -> int:
+    """Builds the package that Rez names in the environment; the exit code is the error's."""
+    # Whoever builds: what is installed is for everyone, see the audit's rule on modes.
+    os.umask(0o022)
+    reporter = Reporter()
+    try:
+        settings = Settings.read()
+        request = Request.read(os.environ, settings)
+        processes.end_with_rez()
+        # Whoever started Rez has one, for all that is built.
+        with contextlib.nullcontext() if os.environ.get(REPORT) else temp_folders.folder():
+            if not os.environ.get(REPORT):
+                _say_version(request.job, reporter)
+            _build(request, settings, reporter)
+    except RezbuildError as error:
+        return _report(error, reporter)
+    except OSError as error:
+        return _report(MachineError.of(error), reporter)
+    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
+        if os.environ.get(REPORT):
+            traceback.print_exc()  # into the log of whoever started Rez
+        return _report(defect(error), reporter)
+    except KeyboardInterrupt:
+        reporter.error("\nrezbuild: interrupted")
+        return 130
+    return 0
+
+
+def _build(request: Request, settings: Settings, reporter: Reporter) -> None:
+    try:
+        with obtained(request.job, settings, reporter) as payload:
+            if request.install_path is not None:
+                _check_stage(request.install_path)
+                atomic_swap.move_into_place(payload, request.install_path)
+    except FetchError as error:
+        if not os.environ.get(REPORT):
+            error.advice = (*_other_versions(request.job, settings), *error.advice)
+        raise
+    except (RezbuildError, OSError) as error:
+        places = (request.job.build_path, Path(tempfile.gettempdir()), settings.cache)
+        raise disk_space.explained(error, (*places, request.job.places[-1])) from None
+
+
+def _say_version(job: Job, reporter: Reporter) -> None:
+    """Tell who ran rez-build that the version is behind; `rezbuild build` has its own lines."""
+    recipe = sources_toml.load(job.recipe_folder)
+    for line in notices.behind(recipe, recipe.release(job.version)):
+        reporter.info(line)
+
+
+def _other_versions(job: Job, settings: Settings) -> list[str]:
+    """Return what else can be built, where the source of a version cannot be fetched."""
+    recipe = sources_toml.load(job.recipe_folder)
+    others = resolve.versions_in(recipe, recipe.name)
+    found = Fetcher(settings).offered(r for r in others if r.version != job.version)
+    if not found:
+        return []
+    first = next((r for r in found if r in resolve.same_series(recipe, job.version)), found[0])
+    versions = ", ".join(release.version for release in found)
+    variable = f"{version_variable(recipe.name)}={first.version}"
+    return [f"build a version whose source is here or in Debian's archive ({versions}): {variable}"]
+
+
+def _check_stage(place: Path) -> None:
+    """Where it was killed a moment ago; nobody waits for the payload then."""
+    stage = staging.root(place)
+    if stage is not None and not stage.is_dir():
+        raise BuildError("the build that this belongs to has ended", advice=["run it again"])
+
+
+def _report(error: RezbuildError, reporter: Reporter) -> int:
+    """Tells the user, or whoever started Rez and will tell the user."""
+    if not report(error):
+        reporter.error(f"\nrezbuild: {error}")
+    return error.exit_code
+
+
+def _dependencies(env: Mapping[str, str]) -> dict[str, Dependency]:
+    """What Rez resolved, less the packages that only say which host this is."""
+    found = {}
+    for item in env.get("REZ_USED_RESOLVE", "").split():
+        name, _, version = item.partition("-")
+        root = env.get(f"REZ_{re.sub(r'[^A-Z0-9]', '_', name.upper())}_ROOT")
+        if root and manifest.read(Path(root)) is not None:
+            found[name] = Dependency(name, version, Path(root))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

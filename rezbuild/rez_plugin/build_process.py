@@ -1,0 +1,240 @@
+"""A build process for Rez: what is installed stays as it is until its successor is complete.
+
+Rez's own (rezplugins/build_process/local.py) builds in the repository itself and deletes the
+variant when the build or a test of it fails. This one builds and tests in a stage, and puts the
+result into place by a rename. rezconfig.py chooses it (``default_build_process = "staged"``);
+packages that are not made by rezbuild go Rez's own way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rez.build_process import BuildType
+from rez.config import config
+from rez.exceptions import BuildError
+from rez.package_repository import package_repository_manager
+from rez.packages import get_package_from_repository
+from rez.utils.filesystem import get_existing_path, make_path_writable
+from rez.utils.logging_ import print_warning
+from rezplugins.build_process.local import LocalBuildProcess
+
+from rezbuild.catalogue import platform_years
+from rezbuild.errors import RezbuildError, report
+from rezbuild.files import disk_space
+from rezbuild.reporter import Reporter
+from rezbuild.repository import staging
+from rezbuild.util import processes
+
+if TYPE_CHECKING:
+    from rez.packages import Package, Variant
+
+
+class StagedBuildProcess(LocalBuildProcess):
+    """Installs and releases variants as a whole or not at all."""
+
+    @classmethod
+    def name(cls) -> str:
+        """What ``default_build_process`` and ``--process`` call it."""
+        return staging.PROCESS
+
+    def _build_variant(
+        self,
+        variant: Variant,
+        install_path: str | None = None,
+        clean: bool = False,
+        install: bool = False,
+        **kwargs: Any,
+    ) -> str | None:
+        # With scripts, the user builds later, and Rez leaves what is installed alone.
+        scripts = getattr(self.build_system, "write_build_scripts", False)
+        if not install or scripts or not is_ours(self.package):
+            return super()._build_variant(variant, install_path, clean, install, **kwargs)
+        repository = Path(install_path or self.package.config.local_packages_path)
+        with _for_everyone(), _stage(repository, variant) as stage:
+            # Before the build: it may be another package of that name.
+            _installed(variant, repository)
+            result = super()._build_variant(variant, str(stage), clean, install, **kwargs)
+            _into_place(variant, stage, repository, {}, keep=False)
+        return result
+
+    def _release_variant(
+        self, variant: Variant, release_message: str | None = None, **kwargs: Any
+    ) -> Variant | None:
+        if not is_ours(self.package):
+            return super()._release_variant(variant, release_message, **kwargs)
+        repository = Path(self.package.config.release_packages_path)
+        with _for_everyone(), _stage(repository, variant) as stage:
+            # Under the lock: whoever held it may have released it.
+            if _installed(variant, repository) and os.environ.get(staging.REPLACE) != "1":
+                # Rez would build over it where package.py says something else now.
+                print_warning("%s is released already: skipped", variant.qualified_name)
+                return None
+            built = self._build_variant_base(
+                variant, BuildType.central, install_path=str(stage), clean=True, install=True
+            )
+            folder = built["package_install_path"]
+            self._run_tests(  # type: ignore[no-untyped-call]
+                variant, run_on=["pre_release"], package_install_path=folder
+            )
+            facts = {**self.get_release_data(), "release_message": release_message}
+            variant.install(str(stage), overrides=facts)
+            staging.prune(repository)
+            return _into_place(variant, stage, repository, facts, keep=True)
+
+    def get_changelog(self) -> str | None:
+        """What has changed in this recipe and in rezbuild: git's repository holds many packages."""
+        git = self.vcs is not None and self.vcs.name() == "git"
+        if not (git and _is_recipe(self.package, self.working_dir)):
+            return super().get_changelog()  # type: ignore[no-any-return]
+        previous = self.get_previous_release()
+        commit = (previous.revision or {}).get("commit") if previous else None
+        most = config.max_package_changelog_revisions
+        shared = Path(self.vcs.vcs_root, "rezbuild")
+        places = [self.working_dir, *([str(shared)] if shared.is_dir() else [])]
+        lines: list[str] = []
+        # Where errors of git are to be passed over, it does that.
+        with self.repo_operation():
+            lines = self.vcs.git(
+                *("log", *(["-n", str(most)] if most else [])),
+                *([f"{commit}..HEAD"] if commit else []),
+                *("--", *places),
+            )
+        return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def _for_everyone() -> Iterator[None]:
+    """What Rez makes meanwhile in a repository is readable for all, whoever builds."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextlib.contextmanager
+def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
+    """A repository for this build alone; what goes wrong with it is said in Rez's way.
+
+    Raises:
+        rez.exceptions.BuildError: Of other exceptions Rez shows a trace (rez/cli/_main.py).
+    """
+    package = variant.parent.qualified_name
+    try:
+        os.environ[processes.REZ] = str(os.getpid())
+        _refuse_ignored(repository, variant)
+        with _writable(repository), staging.locked(repository, package, Reporter().notice):
+            _forget(repository)
+            with staging.stage(repository, package) as stage:
+                yield stage
+    except (RezbuildError, OSError) as error:
+        ours = disk_space.explained(error, [repository, Path(tempfile.gettempdir())])
+        report(ours)
+        raise BuildError(str(ours)) from None
+
+
+def _refuse_ignored(repository: Path, variant: Variant) -> None:
+    """Sees that the package is not one that was hidden, and that saved contexts may still use."""
+    mark = repository / variant.name / f".ignore{variant.version}"
+    if mark.exists():
+        raise BuildError(
+            f"{variant.parent.qualified_name} is ignored in {repository}: show it again by "
+            f"rez-pkg-ignore --unignore, or remove it by rez-rm, and then build it"
+        )
+
+
+def _into_place(
+    variant: Variant, stage: Path, repository: Path, facts: dict[str, Any], *, keep: bool
+) -> Variant:
+    """Moves the variant where it belongs: with its package.py where it is the only one, else alone.
+
+    Rez's lock of a repository stays for ever when its holder is killed, so it is not taken: what is
+    to be said of other variants is put together in the stage, and both arrive by a rename.
+    """
+    # Rez remembers what it has read, and another host may have released another variant since.
+    _forget(repository)
+    name, place = variant.parent.qualified_name, Path(variant.name, str(variant.version))
+    there = _package(variant, repository)
+    subpath = variant._non_shortlinked_subpath or ""  # noqa: SLF001
+    with _writable(repository / place / subpath):
+        if there is None or (there.num_variants <= 1 and _same(variant, there)):
+            staging.put(stage / place, place, repository, name, keep=keep)
+        else:
+            definition = Path(there.resource.filepath)
+            # Elsewhere: of a file that it has written, Rez does not look at the disk again
+            # (rez/serialise.py, file_cache).
+            both = stage / "both"
+            (both / place).mkdir(parents=True)
+            shutil.copy(definition, both / place)
+            variant.install(str(both), overrides=facts)
+            staging.put(stage / place / subpath, place / subpath, repository, name, keep=keep)
+            (both / place / definition.name).replace(definition)
+    # Rez's caches look at this folder's time.
+    os.utime(repository / variant.name)
+    _forget(repository)
+    # A build that was killed in Rez's own process left its mark.
+    _repository(repository).on_variant_install_cancelled(variant.resource)
+    return _installed(variant, repository)
+
+
+def _installed(variant: Variant, repository: Path) -> Variant | None:
+    """The variant in a repository that stands for the same requirements.
+
+    Raises:
+        rez.exceptions.BuildError: There is another package of that name.
+    """
+    there = _package(variant, repository)
+    if there is None:
+        return None
+    if there.uuid and variant.parent.uuid and there.uuid != variant.parent.uuid:
+        raise BuildError(f"{there.uri} is another package of that name: their uuid differ")
+    return _same(variant, there)
+
+
+def _same(variant: Variant, package: Package) -> Variant | None:
+    own = list(map(str, variant.variant_requires))
+    found = (v for v in package.iter_variants() if list(map(str, v.variant_requires)) == own)
+    return next(found, None)
+
+
+def _package(variant: Variant, repository: Path) -> Package | None:
+    return get_package_from_repository(variant.name, str(variant.version), str(repository))
+
+
+def _repository(folder: Path) -> Any:
+    return package_repository_manager.get_repository(str(folder))
+
+
+def _forget(folder: Path) -> None:
+    """Rez remembers what it has read."""
+    _repository(folder).clear_caches()
+
+
+@contextlib.contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    """Makes the deepest folder that is there writable meanwhile, where Rez is told to do so."""
+    there = get_existing_path(str(path)) if config.make_package_temporarily_writable else None
+    with make_path_writable(there) if there else contextlib.nullcontext():
+        yield
+
+
+def is_ours(package: Package) -> bool:
+    """Whether the hook builds it, which does not care where it is installed."""
+    command = package.build_command
+    return isinstance(command, list) and "rezbuild.rez_plugin.build_command" in command
+
+
+def _is_recipe(package: Package, folder: str) -> bool:
+    return is_ours(package) or Path(folder, platform_years.FILE_NAME).is_file()
+
+
+def register_plugin() -> type[StagedBuildProcess]:
+    """What Rez asks each plugin for."""
+    return StagedBuildProcess

@@ -1,0 +1,1 @@
+"""Plans as they run: what is built when, and what users see of it."""

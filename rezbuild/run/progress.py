@@ -1,0 +1,121 @@
+"""What a user sees of builds that run at once: lines, and on a terminal a table that lives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rezbuild.reporter import STEP_END, Event
+from rezbuild.util.processes import Running
+from rezbuild.util.terminal import printable
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+# Seconds after which a silent step is spoken of: a CI may take what is silent for dead.
+PATIENCE = 120
+
+
+class Lines:
+    """Whole lines, each with the name of its build."""
+
+    def __init__(self) -> None:
+        self._spoken: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """While builds run."""
+        yield
+
+    def say(self, text: str) -> None:
+        """Tells the user, for good."""
+        # Others may write to the same terminal; nothing may wait in a buffer.
+        print(printable(text), flush=True)
+
+    def heard(self, task: Running, events: Sequence[Event]) -> None:
+        """Show the events of a build that have a text; all else that it prints is in its log."""
+        for event in events:
+            if event.text:
+                self.say(f"{task.name}: {event.text}")
+
+    def show(self, tasks: Sequence[Running], left: int) -> None:  # noqa: ARG002 (for the table)
+        """Shows what runs now and how many builds are left, with these; called again and again."""
+        now = time.monotonic()
+        for task in tasks:
+            if now - max(self._spoken.get(task.name, 0), task.step_began) > PATIENCE:
+                self._spoken[task.name] = now
+                seconds = now - task.step_began
+                self.say(f"{task.name}: {_step(task)}still running, {seconds:.0f} s: {task.log}")
+
+
+class Terminal(Lines):
+    """A table of what runs below the lines, drawn anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: Live | None = None
+        self._drawn = 0.0
+
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """Draws the table meanwhile, and clears it."""
+        # Rich is slow to import.
+        from rich.console import Console  # noqa: PLC0415
+        from rich.live import Live  # noqa: PLC0415
+
+        # Drawn by who calls, not by a thread: what it shows changes meanwhile.
+        with Live(console=Console(), auto_refresh=False, transient=True) as live:
+            self._live = live
+            try:
+                yield
+            finally:
+                self._live = None
+
+    def say(self, text: str) -> None:
+        """Prints above the table."""
+        if self._live:
+            # Not folded: paths are copied from a terminal.
+            self._live.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        else:
+            super().say(text)
+
+    def heard(self, task: Running, events: Sequence[Event]) -> None:
+        """Show all but steps, which are in the table."""
+        super().heard(task, [event for event in events if event.kind != STEP_END])
+
+    def show(self, tasks: Sequence[Running], left: int) -> None:
+        """Draws the table, some times a second."""
+        now = time.monotonic()
+        if self._live and now - self._drawn > 0.2:
+            self._drawn = now
+            self._live.update(_table(tasks, left, now), refresh=True)
+
+
+def choose(environ: Mapping[str, str] | None = None) -> Lines:
+    """The table on a terminal; lines for a pipe, a CI, and a terminal that can do no more."""
+    env = os.environ if environ is None else environ
+    able = sys.stdout.isatty() and not env.get("CI") and env.get("TERM", "dumb") != "dumb"
+    return Terminal() if able else Lines()
+
+
+def _step(task: Running) -> str:
+    return f"{task.step} ... " if task.step else ""
+
+
+def _table(tasks: Sequence[Running], left: int, now: float) -> Table:
+    from rich.table import Table  # noqa: PLC0415 (see above)
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    for task in tasks:
+        step = f"{_step(task)}{now - task.step_began:.0f} s" if task.step else ""
+        table.add_row(task.name, f"{now - task.began:.0f} s", step)
+    table.add_row(f"{left} left")
+    return table

@@ -1,0 +1,146 @@
+"""What set-up, builds and tests take from the system: the table data/system.txt against a machine.
+
+data/examine.sh does the looking, since ``make python`` runs it before there is a venv.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rezbuild.build import toolchain
+from rezbuild.errors import MachineError
+from rezbuild.settings import Settings
+
+_DATA = Path(__file__).parents[1] / "data"
+# Each package manager's program, and the command that installs packages.
+MANAGERS = {
+    "apt": ("apt-get", "apt-get install"),
+    "dnf": ("dnf", "dnf install"),
+    "zypper": ("zypper", "zypper install"),
+    "pacman": ("pacman", "pacman -S"),
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """One line of the table.
+
+    Attributes:
+        line: Its number.
+        group: ``setup``, ``build`` or ``tests``.
+        kind: ``program``, ``tool``, ``library``, ``header``, ``perl``, ``python`` or ``module``.
+        name: Of the program, header or module; a version for ``python``.
+        users: Names of the packages whose build needs it; empty: every build.
+        lost: What is missing without it; empty: nothing can be built without it.
+        packages: The system packages that bring it, by package manager.
+    """
+
+    line: int
+    group: str
+    kind: str
+    name: str
+    users: tuple[str, ...]
+    lost: str
+    packages: dict[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        words = {"perl": f"Perl module {self.name}", "header": f"C header {self.name}"}
+        return words.get(self.kind, self.name)
+
+
+def table(*groups: str) -> list[Need]:
+    """The needs of these groups, in the order of the table."""
+    lines = (_DATA / "system.txt").read_text(encoding="utf-8").splitlines()
+    rows = [(number, _row(line)) for number, line in enumerate(lines, 1) if "|" in line]
+    return [_need(number, row) for number, row in rows if row[0] in groups]
+
+
+def examine(settings: Settings, *groups: str) -> list[tuple[Need, str]]:
+    """Each need of some groups, and what this machine has of it; "" where it is missing."""
+    cc, cxx = toolchain.compilers(settings)
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PERL")},
+        "BUILD_PATH": toolchain.build_path(settings),
+        "REZBUILD_CC": cc,
+        "REZBUILD_CXX": cxx,
+        "HOST_PYTHON": sys.executable,
+        "LC_ALL": "C",
+    }
+    argv = ["/bin/sh", str(_DATA / "examine.sh"), "--raw", *groups]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    found = dict(line.split(" ", 1) for line in done.stdout.splitlines())
+    return [(need, found.get(str(need.line), "")) for need in table(*groups)]
+
+
+def packages(needs: Iterable[Need], manager: str) -> list[str]:
+    """The system packages that bring some needs, each once."""
+    return list(dict.fromkeys(name for need in needs for name in need.packages[manager]))
+
+
+def commands(needs: Sequence[Need]) -> list[str]:
+    """The command of this machine's package manager; all four where it has none of them."""
+    here = [name for name, (program, _) in MANAGERS.items() if toolchain.which(program)][:1]
+    return [command(needs, name) for name in here or MANAGERS] if needs else []
+
+
+def command(needs: Sequence[Need], manager: str) -> str:
+    """The command that installs some needs, e.g. ``apt-get install gcc g++``."""
+    return " ".join([MANAGERS[manager][1], *packages(needs, manager)])
+
+
+def require(settings: Settings, names: Collection[str]) -> None:
+    """Check that this machine has what the build of some packages needs.
+
+    Raises:
+        MachineError: It names all that is missing.
+    """
+    lost = _missing(settings, names)
+    if lost:
+        words = ", ".join(map(str, lost))
+        raise MachineError(f"this machine lacks what a build needs: {words}", advice=_advice(lost))
+
+
+def explain(error: MachineError, settings: Settings) -> MachineError:
+    """The error of a missing compiler, with all else that is missing.
+
+    An error of a compiler that the user has named stays as it is.
+    """
+    lost = [] if settings.cc or settings.cxx else _missing(settings, None)
+    if not lost:
+        return error
+    words = ", ".join(map(str, lost))
+    return MachineError(f"{error.message}; this machine lacks: {words}", advice=_advice(lost))
+
+
+def _advice(lost: Sequence[Need]) -> list[str]:
+    return [
+        *(f"install it, as root: {line}" for line in commands(lost)),
+        "rezbuild doctor checks this machine",
+    ]
+
+
+def _missing(settings: Settings, names: Collection[str] | None) -> list[Need]:
+    """Fatal needs that are missing, of these packages or of any."""
+    return [
+        need
+        for need, found in examine(settings, "build")
+        if not found
+        and not need.lost
+        and (names is None or not need.users or {*need.users} & {*names})
+    ]
+
+
+def _row(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("|")]
+
+
+def _need(number: int, row: Sequence[str]) -> Need:
+    group, need, users, lost, *brings = row
+    kind, name = need.split()
+    found = {manager: tuple(cell.split()) for manager, cell in zip(MANAGERS, brings)}
+    return Need(number, group, kind, name, tuple(users.split()), lost, found)

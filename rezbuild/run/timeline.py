@@ -1,0 +1,213 @@
+"""Who built what when: watched while a plan is run, kept as data and as a picture."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rezbuild
+from rezbuild.errors import MachineError, UsageError
+from rezbuild.files import safe_files
+from rezbuild.plan.resolve import Job, Step
+from rezbuild.plan.schedule import by_size, critical_path
+from rezbuild.reporter import BUILD, Event
+from rezbuild.run import gantt
+from rezbuild.run.gantt import Bar, Timeline
+from rezbuild.util.processes import Running
+
+# In REZBUILD_CACHE; and how many of them are kept.
+FOLDER = "timelines"
+KEPT = 20
+
+
+@dataclass
+class _Part:
+    """A stretch of a step on one worker, of monotonic seconds.
+
+    Attributes:
+        worked: It was built, and not only put into place.
+        published: A worker has built it, and it is put into place from here.
+    """
+
+    step: Step
+    worker: str
+    began: float
+    ended: float = 0.0
+    state: str = ""
+    worked: bool = False
+    published: bool = False
+
+
+class Watch:
+    """Notes what becomes of the steps of a run; `rezbuild.run.executor.Run` tells it.
+
+    Args:
+        expect: How long each takes, in any unit: what most waits for is built first.
+        note: Takes a step that has been built, and the seconds that took.
+    """
+
+    def __init__(
+        self,
+        expect: Callable[[Step], float] = by_size,
+        note: Callable[[Step, float], None] = lambda _step, _seconds: None,
+    ) -> None:
+        self.expect = expect
+        self._note = note
+        self._zero = time.monotonic()
+        self._open: dict[Job, _Part] = {}
+        self._parts: list[_Part] = []
+
+    def saw(self, step: Step, task: Running, events: Sequence[Event]) -> None:
+        """Take a look at what runs, and at its events since the last one."""
+        if step.job not in self._open:
+            self._open[step.job] = _Part(step, task.worker, task.began)
+        part = self._open[step.job]
+        if task.worker != part.worker:
+            part = self._move(part, task.worker)
+        part.worked = part.worked or any(event.kind == BUILD for event in events)
+
+    def _move(self, part: _Part, worker: str) -> _Part:
+        now = time.monotonic()
+        if part.worker:
+            # Without a worker again: that one has done its part. With another: it was lost.
+            self._close(part, gantt.LOST if worker else _made(part), now)
+            part = _Part(part.step, worker, now, published=not worker)
+            self._open[part.step.job] = part
+        else:
+            # It has waited for a worker until now.
+            part.worker, part.began = worker, now
+        return part
+
+    def ended(self, step: Step, *, well: bool) -> None:
+        """Notes that a step has ended, if it was begun."""
+        part = self._open.pop(step.job, None)
+        if part is None:
+            return
+        good = gantt.PUBLISHED if part.published else _made(part)
+        self._close(part, good if well else gantt.FAILED, time.monotonic())
+        built = [p for p in self._parts if p.step.job == step.job and p.state == gantt.BUILT]
+        if well and built:
+            self._note(step, built[-1].ended - built[-1].began)
+
+    def stop(self) -> None:
+        """Notes that whatever runs has been ended."""
+        for part in self._open.values():
+            self._close(part, gantt.STOPPED, time.monotonic())
+        self._open.clear()
+
+    def _close(self, part: _Part, state: str, now: float) -> None:
+        part.ended, part.state = now, state
+        self._parts.append(part)
+
+    def timeline(self, title: str, steps: Sequence[Step], jobs: int) -> Timeline:
+        """What has been seen so far.
+
+        Args:
+            title: Of the picture.
+            steps: The plan, in its order.
+            jobs: How many the builds had between them.
+        """
+        took: dict[Job, float] = {}
+        for part in self._parts:
+            took[part.step.job] = took.get(part.step.job, 0.0) + part.ended - part.began
+        path = critical_path([s for s in steps if s.job in took], lambda s: took[s.job])
+        critical = {step.job for step in path}
+        bars = [
+            Bar(
+                job=str(part.step),
+                package=part.step.release.name,
+                worker=part.worker,
+                began=part.began - self._zero,
+                ended=part.ended - self._zero,
+                state=part.state,
+                critical=part.step.job in critical,
+            )
+            for part in self._parts
+        ]
+        began = time.time() - (time.monotonic() - self._zero)
+        return Timeline(title, began, jobs, tuple(bars), tuple(map(str, path)))
+
+
+def _made(part: _Part) -> str:
+    return gantt.BUILT if part.worked else gantt.TAKEN
+
+
+def as_data(timeline: Timeline) -> dict[str, Any]:
+    """The same for programs; times of bars in seconds since the begin, with a row for each."""
+    rows = gantt.rows(timeline.bars)
+    bars = [
+        {**asdict(bar), "row": row} for row, (_, row_bars) in enumerate(rows) for bar in row_bars
+    ]
+    return {
+        "rezbuild": rezbuild.__version__,
+        "title": timeline.title,
+        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timeline.began)),
+        "seconds": timeline.seconds,
+        "jobs": timeline.jobs,
+        "critical_path": list(timeline.critical),
+        "rows": [name for name, _ in rows],
+        "bars": sorted(bars, key=lambda bar: (bar["began"], bar["job"])),
+    }
+
+
+def write(timeline: Timeline, file: Path) -> None:
+    """Writes the picture, and its data beside it.
+
+    Raises:
+        MachineError: It cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        safe_files.replace(file, gantt.svg(timeline).encode())
+        text = json.dumps(as_data(timeline), indent=1) + "\n"
+        safe_files.replace(file.with_suffix(".json"), text.encode())
+    except OSError as error:
+        raise MachineError.of(error) from None
+
+
+def keep(timeline: Timeline, cache: Path) -> Path:
+    """Writes it into the cache, where the oldest ones go.
+
+    Returns:
+        The picture.
+
+    Raises:
+        MachineError: It cannot be written.
+    """
+    folder = cache / FOLDER
+    name = time.strftime("%Y-%m-%d-%H%M%S", time.localtime(timeline.began))
+    names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    # The last one is replaced.
+    file = next((f for n in names if not os.path.lexists(f := folder / f"{n}.svg")), None)
+    file = file or folder / f"{names[-1]}.svg"
+    write(timeline, file)
+    _prune(folder)
+    return file
+
+
+def check(file: Path) -> None:
+    """Sees that a picture can be written, before the builds.
+
+    Raises:
+        UsageError: It cannot be one.
+        MachineError: It cannot be written there.
+    """
+    if file.suffix != ".svg":
+        raise UsageError(
+            f"--timeline {file}: the picture is an SVG, and its data stand beside it",
+            advice=["name a file that ends in .svg"],
+        )
+    if not file.parent.is_dir() or not os.access(file.parent, os.W_OK) or file.is_dir():
+        raise MachineError(f"{file} cannot be written", advice=["name a folder that is there"])
+
+
+def _prune(folder: Path) -> None:
+    ours = sorted(folder.glob("????-??-??-??????*.svg"), key=lambda path: path.stat().st_mtime)
+    for old in ours[:-KEPT]:
+        for path in (old, old.with_suffix(".json")):
+            path.unlink(missing_ok=True)

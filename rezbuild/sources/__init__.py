@@ -1,0 +1,1 @@
+"""Where archives of sources come from."""

@@ -1,0 +1,45 @@
+"""Sources on this machine: in the cache or a mirror folder.
+
+``package.py`` asks for them, and Rez evaluates that several times a command: no file is read here,
+and nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.settings import Settings
+
+
+def folder(mirror: str) -> Path | None:
+    """Return the folder that a mirror is, or None for an address."""
+    if mirror.startswith("file:"):
+        return Path(url2pathname(urlsplit(mirror).path))
+    return None if "://" in mirror else Path(mirror).expanduser()
+
+
+def has(release: Release, settings: Settings) -> bool:
+    """Whether one of its archives is in the cache or a mirror folder, with the pinned size.
+
+    The checksum is compared when the archive is used.
+    """
+    folders = [settings.cache / "sources", *filter(None, map(folder, settings.mirrors))]
+    for archive in release.archives:
+        for place in (Path(release.home, archive.file), Path(archive.file)):
+            for path in (base / place for base in folders):
+                if path.is_file() and archive.size in (None, path.stat().st_size):
+                    return True
+    return False
+
+
+def newest(recipe: Recipe, settings: Settings) -> Release:
+    """Return the newest release of the default's series whose source is here, else the default."""
+    from rezbuild.plan import resolve  # noqa: PLC0415 (Rez has imported its own versions by then)
+
+    for release in resolve.same_series(recipe, recipe.default):
+        if has(release, settings):
+            return release
+    return recipe.release(recipe.default)

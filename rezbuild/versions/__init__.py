@@ -1,0 +1,1 @@
+"""Versions: new ones upstream, and what is outdated."""

@@ -1,0 +1,94 @@
+"""What upstream has: the versions in the folder that an archive's address stands in."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import BinaryIO, cast
+from urllib.parse import urlsplit, urlunsplit
+
+from rez.version import Version
+
+from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.errors import FetchError
+from rezbuild.plan.resolve import series
+from rezbuild.settings import Settings
+from rezbuild.sources.http_client import Part, Web
+from rezbuild.sources.http_errors import RouteError
+
+_NUMBER = r"([0-9]+(?:\.[0-9]+)+[a-z]?)"
+# A forge lists no folder of its downloads; its feed names the latest tags.
+_DOWNLOADS, _FEED = "/releases/download/", "/releases.atom"
+
+
+class Upstream:
+    """Asks upstream's servers; each page once."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
+        self._web = Web(replace(settings, max_size=10), say, backoff=0.5, pages=True)
+        self._pages: dict[str, str | RouteError] = {}
+
+    def newest(self, recipe: Recipe, release: Release) -> str:
+        """The newest version of the series of ``release`` that is there.
+
+        Raises:
+            FetchError: No page of upstream's could be read.
+        """
+        tried, there = [], set()
+        for page, pattern in places(release):
+            try:
+                found = versions(self._read(page), pattern)
+            except RouteError as error:
+                tried.append(f"{page}: {error}")
+                continue
+            of_series = {v for v in found if series(v) == series(release.version)}
+            there |= of_series
+            if not of_series:
+                tried.append(f"{page}: it names no version of {series(release.version)}")
+        if there:
+            return str(max(map(Version, there)))
+        raise FetchError(
+            f"upstream's versions of {recipe.name} {series(release.version)} cannot be read",
+            tried=tried or ["no address in its catalogue holds the version"],
+            advice=["look at upstream's own page"],
+        )
+
+    def _read(self, url: str) -> str:
+        if url not in self._pages:
+            try:
+                self._pages[url] = self._get(url)
+            except RouteError as error:
+                self._pages[url] = error
+        known = self._pages[url]
+        if isinstance(known, RouteError):
+            raise known
+        return known
+
+    def _get(self, url: str) -> str:
+        with tempfile.NamedTemporaryFile(mode="a+b") as file:
+            part = Part(cast(BinaryIO, file), Archive("page", ""))
+            self._web.get(url, part)
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+
+def places(release: Release) -> Iterator[tuple[str, re.Pattern[str]]]:
+    """The pages that may name upstream's versions, each with how they are written there."""
+    for url in release.archives[0].urls:
+        parts = urlsplit(url)
+        above, forge, below = parts.path.partition(_DOWNLOADS)
+        names = (below if forge else parts.path).split("/")
+        held = [number for number, name in enumerate(names) if release.version in name]
+        if not held:
+            continue
+        folder = above + _FEED if forge else "/".join([*names[: held[0]], ""])
+        pattern = re.escape(names[held[0]]).replace(re.escape(release.version), _NUMBER)
+        whole = re.compile(rf"(?<![\w.-]){pattern}(?![\w.-])")
+        yield urlunsplit(parts._replace(path=folder)), whole
+
+
+def versions(page: str, pattern: re.Pattern[str]) -> set[str]:
+    """What a page names."""
+    return {found[1] for found in pattern.finditer(page)}

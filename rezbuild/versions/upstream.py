@@ -1,0 +1,87 @@
+"""The catalogue as a table: versions, sources, tests, and what is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.test_records import Record
+from rezbuild.payload import manifest
+from rezbuild.plan import resolve
+from rezbuild.repository import installed as repository
+from rezbuild.settings import Settings
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version.
+
+    Attributes:
+        tested: Records of its tests; see `rezbuild.catalogue.test_records`.
+        had_from: ``cache``, ``upstream``, ``debian``: what is known of it, nothing is asked.
+        installed: Repositories that have it, with its profile; a stale one says so.
+    """
+
+    name: str
+    version: str
+    default: bool
+    tested: tuple[Record, ...]
+    had_from: tuple[str, ...]
+    installed: tuple[str, ...]
+
+
+def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
+    """A row for each version of the recipes, newest first."""
+    paths = repository.search_path(release=False)
+    return [
+        Row(
+            name=recipe.name,
+            version=release.version,
+            default=release.version == recipe.default,
+            tested=release.tested,
+            had_from=tuple(_had_from(release, settings.cache / "sources")),
+            installed=tuple(_installed(recipe, release, paths)),
+        )
+        for recipe in recipes
+        for release in resolve.versions_in(recipe, recipe.name)
+    ]
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """The rows for a terminal."""
+    shown = Table("package", "version", "", "tested on", "sources", box=None)
+    shown.add_column("installed in", overflow="fold")
+    for row in rows:
+        shown.add_row(
+            row.name,
+            row.version,
+            "default" * row.default,
+            "\n".join(f"{record.host} {record.on}" for record in row.tested) or "never built",
+            ", ".join(row.had_from),
+            "\n".join(row.installed),
+        )
+    return shown
+
+
+def _had_from(release: Release, cache: Path) -> Iterable[str]:
+    if any((cache / release.home / archive.file).is_file() for archive in release.archives):
+        yield "cache"
+    if any(archive.urls for archive in release.archives):
+        yield "upstream"
+    if any(archive.debian for archive in release.archives):
+        yield "debian"
+
+
+def _installed(recipe: Recipe, release: Release, paths: Sequence[str]) -> Iterable[str]:
+    for path in paths:
+        found = repository.installed(release.name, release.version, [path])
+        if found is not None:
+            current = found.record.get("recipe") == manifest.recipe_revision(recipe, release)
+            facts = [str(found.record.get("profile") or "")]
+            facts += [] if current else ["of an older recipe" if found.record else "made elsewhere"]
+            note = ", ".join(filter(None, facts))
+            yield f"{path} ({note})" if note else path
