@@ -101,12 +101,13 @@ def test_a_plan_for_people(studio, toys):
 STRANGERS = """\
 import argparse
 from pathlib import Path
-from rezbuild.cli import build_commands; from rezbuild.run import dry_run as planned
+from rezbuild.cli import wanted as shared
+from rezbuild.run import dry_run as planned
 from rezbuild.errors import MachineError
 from rezbuild.plan.simulate import Worker
 asked = argparse.Namespace(requests=["top"], matrix=None, host=None, profile=None, recipes=None,
                            release=False, replace=False, force=False, message=None, timeline=None)
-with build_commands._work(asked, planned.only_look) as (work, wanted):
+with shared.work_of(asked, planned.only_look) as (work, wanted):
     try:
         planned.examine(work, wanted.steps, [Worker("elsewhere")])
     except MachineError as error:

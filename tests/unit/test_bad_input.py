@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rezbuild.catalogue import platform_years, sources_toml
-from rezbuild.cli import commands, main
+from rezbuild.cli import doctor, main
 from rezbuild.errors import CatalogueError, RezbuildError, UsageError
 from rezbuild.plan import matrix, resolve
 from rezbuild.settings import Settings
@@ -442,7 +442,7 @@ def test_a_defect_is_no_trace(
         raise KeyError("what nobody has thought of")
 
     monkeypatch.delenv("REZBUILD_TRACE", raising=False)
-    monkeypatch.setattr(commands, "doctor", broken)  # a real one would be mended
+    monkeypatch.setattr(doctor, "run", broken)  # a real one would be mended
     assert main.main(["doctor"]) == 1
     said = capsys.readouterr().err
     assert "a defect of rezbuild itself: KeyError: 'what nobody has thought of'" in said

@@ -6,19 +6,26 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
 
+from rich.console import Console
+from rich.filesize import decimal
+from rich.markup import escape
+from rich.table import Table
+
+from rezbuild.cli.arguments import recipes_option
+from rezbuild.cli.context import recipes_folder
 from rezbuild.errors import CheckError, UsageError
+from rezbuild.files import temp_folders
+from rezbuild.plan import resolve
+from rezbuild.repository import installed
 from rezbuild.settings import Settings
+from rezbuild.store import Store, maintain
+from rezbuild.store.add_installed import Stock
+from rezbuild.store.maintain import Finding
 from rezbuild.util.terminal import printable, printable_line
 
-if TYPE_CHECKING:
-    from rezbuild.store import Store
-    from rezbuild.store.maintain import Finding
-
-SUMMARY = "look after the store of payloads that REZBUILD_STORE names"
 EPILOG = """\
 examples:
   rezbuild store list python            what is there, and from which inputs
@@ -30,15 +37,8 @@ Exit code 12 when verify finds something. docs/store.md says more.
 """
 
 
-def add_arguments(
-    parser: argparse.ArgumentParser, recipes_option: Callable[[argparse.ArgumentParser], None]
-) -> None:
-    """The commands below ``store``.
-
-    Args:
-        parser: Of ``store``.
-        recipes_option: Adds ``--recipes``.
-    """
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the commands below ``store``."""
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:
@@ -48,23 +48,23 @@ def add_arguments(
     found = command("list", "show what is there")
     found.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
     found.add_argument("--json", action="store_true", help="whole entries, for programs")
-    found.set_defaults(command=_list)
+    found.set_defaults(store_command=_list)
 
     found = command("add", "put there what is installed from the inputs of today")
     found.add_argument(
         "what", nargs="+", metavar="PATH or REQUEST", help="a payload, or as in python-3.11"
     )
     recipes_option(found)
-    found.set_defaults(command=_add)
+    found.set_defaults(store_command=_add)
 
     found = command("verify", "read all that is there, and hold it to its sums")
     found.add_argument("--remove", action="store_true", help="remove what is not sound")
-    found.set_defaults(command=_verify)
+    found.set_defaults(store_command=_verify)
 
     found = command("revoke", "have nobody take a payload any more, and remove it")
     found.add_argument("key", metavar="KEY", type=_key, help="of its entry, or the payload's sum")
     found.add_argument("--because", metavar="TEXT", default="", help="the reason, for others")
-    found.set_defaults(command=_revoke)
+    found.set_defaults(store_command=_revoke)
 
     found = command("prune", "remove what is old, and what nothing names")
     found.add_argument(
@@ -77,16 +77,15 @@ def add_arguments(
         "--unused", action="store_true", help="remove payloads that no entry names, after a day"
     )
     found.add_argument("--dry-run", action="store_true", help="say what would go")
-    found.set_defaults(command=_prune)
+    found.set_defaults(store_command=_prune)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command below ``store``."""
+    return int(arguments.store_command(arguments))
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from rich.console import Console  # noqa: PLC0415 (not for every command)
-    from rich.filesize import decimal  # noqa: PLC0415 (see above)
-    from rich.markup import escape  # noqa: PLC0415 (see above)
-    from rich.table import Table  # noqa: PLC0415 (see above)
-
-    from rezbuild.store import maintain  # noqa: PLC0415 (see above)
 
     store = _store()
     found = list(maintain.listing(store, arguments.names))
@@ -115,13 +114,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from rezbuild.cli import commands  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.files import temp_folders  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.plan import resolve  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.repository import installed  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.store.add_installed import Stock  # noqa: PLC0415 (see above)
 
-    recipes = resolve.recipes(commands.recipes_folder(arguments))
+    recipes = resolve.recipes(recipes_folder(arguments))
     paths = installed.search_path(release=False)
     with temp_folders.folder():
         stock = Stock(_store(), recipes, Settings.read(), paths, _say)
@@ -131,8 +125,6 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from rezbuild.files import temp_folders  # noqa: PLC0415 (not for every command)
-    from rezbuild.store import maintain  # noqa: PLC0415 (see above)
 
     with temp_folders.folder():
         number = _show(maintain.verify(_store(), _say, remove=arguments.remove))
@@ -149,7 +141,6 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    from rezbuild.store import maintain  # noqa: PLC0415 (not for every command)
 
     _show(maintain.revoke(_store(_of_anybody()), arguments.key, arguments.because))
     return 0
@@ -161,7 +152,6 @@ def _of_anybody() -> Settings:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    from rezbuild.store import maintain  # noqa: PLC0415 (not for every command)
 
     if arguments.keep_days is None and not arguments.unused:
         raise UsageError("nothing to prune", advice=["say --keep-days N, --unused, or both"])
@@ -193,8 +183,6 @@ def _store(settings: Settings | None = None) -> Store:
     Raises:
         UsageError: There is none.
     """
-    from rezbuild.store import Store  # noqa: PLC0415 (not for every command)
-
     store = Store.of(settings or Settings.read(), _tell)
     if store is None:
         raise UsageError("there is no store", advice=["set REZBUILD_STORE to a folder or address"])

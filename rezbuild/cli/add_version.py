@@ -1,0 +1,84 @@
+"""The command ``rezbuild add-version``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from rezbuild.cli.arguments import recipes_option
+from rezbuild.cli.context import recipes_folder
+from rezbuild.errors import CatalogueError, UsageError
+from rezbuild.plan import resolve
+from rezbuild.settings import Settings
+from rezbuild.util.terminal import printable
+from rezbuild.versions import add
+
+EPILOG = """\
+examples:
+  rezbuild add-version openssl 3.5.10             signed by the key in keys/
+  rezbuild add-version zlib 1.3.3 --sha256 SUM    as upstream's page has it
+  rezbuild add-version python 3.11.17             is there: verified once more
+stdout is the change as a unified diff. docs/security.md says more of signatures.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("name", metavar="NAME", help="as in openssl")
+    parser.add_argument("version", metavar="VERSION", help="as in 3.5.10")
+    parser.add_argument(
+        "--url", default="", help="of the archive, where the catalogue's pattern does not fit"
+    )
+    parser.add_argument(
+        "--sha256", metavar="SUM", default="", help="what upstream's page says of it"
+    )
+    parser.add_argument(
+        "--unsigned",
+        action="store_true",
+        help="take it although the catalogue pins no key of upstream's",
+    )
+    parser.add_argument(
+        "--older-signature",
+        action="store_true",
+        help="take a signature that is older than that of the version before",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="fetch and verify, show the change, write nothing"
+    )
+    recipes_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code.
+
+    The change alone is on stdout.
+    """
+
+    def tell(text: str) -> None:
+        print(printable(text), file=sys.stderr, flush=True)
+
+    recipes = resolve.recipes(recipes_folder(arguments))
+    recipe = recipes.get(arguments.name)
+    if recipe is None:
+        raise CatalogueError(
+            f"there is no recipe for {arguments.name}", advice=[f"recipes: {', '.join(recipes)}"]
+        )
+    source = next(iter(recipe.releases.values())).source
+    if source:
+        raise UsageError(
+            f"{recipe.name} has the versions of {source}",
+            advice=[f"rezbuild add-version {source} {arguments.version}"],
+        )
+    wish = add.Wish(
+        arguments.version,
+        url=arguments.url,
+        sha256=arguments.sha256,
+        unsigned=arguments.unsigned,
+        older_signature=arguments.older_signature,
+        dry_run=arguments.dry_run,
+    )
+    changed = add.add(recipe, wish, Settings.read(), tell)
+    print(printable(changed), end="", flush=True)
+    if changed and not arguments.dry_run:
+        tell(f"written; look at it, then: rezbuild build {recipe.name}-{arguments.version}")
+    return 0

@@ -1,0 +1,83 @@
+"""The command ``rezbuild build``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+from rezbuild.cli import wanted
+from rezbuild.cli.arguments import folder, words
+from rezbuild.cli.context import say
+from rezbuild.errors import RezError, UsageError
+from rezbuild.run import timeline
+from rezbuild.run.driver import rez_command
+
+EPILOG = """\
+examples:
+  rezbuild build python-3.11              the newest 3.11 that can be had, and its needs
+  rezbuild build python                   the default version
+  rezbuild build openssl-3.0.20 python    python against that very OpenSSL
+  rezbuild build vfxplatform-2026         what that year names
+  rezbuild build python --release         by rez-release, optimized
+  rezbuild build openssl-3.5 python-3.11 --release --replace
+                                          a repaired OpenSSL under the same Python
+  rezbuild build --matrix years.toml      sets of requests for profiles and hosts
+docs/plan.md describes that file; docs/parallel.md the timeline.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    wanted.add_arguments(parser)
+    parser.add_argument("--message", default="", help="message of the release")
+    parser.add_argument(
+        "--run",
+        metavar="COMMAND",
+        type=words,
+        help="afterwards, run this in the Rez environment of what was asked for",
+    )
+    parser.add_argument(
+        "--timeline",
+        metavar="FILE",
+        type=folder,
+        help="the picture of the run (SVG); default: in REZBUILD_CACHE/timelines",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    if arguments.run and arguments.matrix:
+        raise UsageError("--run goes with requests", advice=["a matrix has many environments"])
+    if arguments.timeline:
+        timeline.check(arguments.timeline)
+    with wanted.work_of(arguments) as (work, plan):
+        work.run(plan.steps)
+        for lane, years in plan.years.items():
+            for year in years:
+                work.drivers[lane].install(year)
+    for lane, keys in plan.asked:
+        paths = f"--paths {shlex.quote(lane.repository)} " if lane.repository else ""
+        for packages in _environments(keys):
+            say(f"ready: rez-env {paths}{' '.join(packages)}")
+            if arguments.run:
+                _run_in(packages, arguments.run)
+    return 0
+
+
+def _environments(keys: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """What was asked for, in one environment, or one each where a package is there twice."""
+    exact = [f"{name}=={version}" for name, version in keys]
+    return [exact] if len({name for name, _ in keys}) == len(keys) else [[e] for e in exact]
+
+
+def _run_in(packages: Sequence[str], command: Sequence[str]) -> None:
+
+    argv = rez_command("env", *packages, "--", *command)
+    status = subprocess.run(argv, check=False).returncode
+    if status != 0:
+        raise RezError(
+            f"{shlex.join(command)} failed in rez-env {' '.join(packages)}: exit code {status}",
+            advice=[f"try it by hand: rez-env {' '.join(packages)}"],
+        )

@@ -1,0 +1,33 @@
+"""The command ``rezbuild doctor``."""
+
+from __future__ import annotations
+
+import argparse
+
+from rezbuild.errors import MachineError
+from rezbuild.run import machine_check
+from rezbuild.settings import Settings
+
+EPILOG = ""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "--tests",
+        action="store_true",
+        help="also say which tests this machine has to skip, and what they need",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code.
+
+    With ``--tests``, the exit code also counts what the tests lack.
+    """
+    settings = Settings.read()
+    besides = machine_check.examine_tests(settings) if arguments.tests else []
+    status = machine_check.report([*machine_check.examine(settings), *besides])
+    machine_check.report_commands("setup", "build", *(["tests"] if arguments.tests else []))
+    lacks = any(check.found is None for check in besides)
+    return status or (MachineError.exit_code if lacks else 0)

@@ -1,0 +1,81 @@
+"""The command ``rezbuild fetch``."""
+
+from __future__ import annotations
+
+import argparse
+
+from rezbuild.catalogue import platform_years
+from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.cli.arguments import folder, recipes_option
+from rezbuild.cli.context import recipes_folder, say
+from rezbuild.errors import FetchError, UsageError
+from rezbuild.plan import resolve
+from rezbuild.plan.resolve import Available, Recipes
+from rezbuild.settings import Settings
+from rezbuild.sources.fetch import Fetcher
+from rezbuild.versions import notices
+
+EPILOG = """\
+examples:
+  rezbuild fetch python-3.11            into the cache, with what it is built against
+  rezbuild fetch --all --to /mnt/mirror fills a mirror for an air-gapped site, where
+                                        REZBUILD_MIRRORS=/mnt/mirror finds it
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument("--all", action="store_true", help="every version of every package")
+    parser.add_argument("--to", metavar="DIR", type=folder, help="a mirror folder to fill as well")
+    recipes_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    fetcher = Fetcher(Settings.read())
+    folder = recipes_folder(arguments)
+    recipes = resolve.recipes(folder)
+    _, requests = platform_years.expand(platform_years.find(folder), arguments.requests)
+
+    def get(_: Recipe, release: Release) -> bool:
+        fetched = fetcher.fetch(release)
+        if arguments.to:
+            fetched = fetcher.mirror(release, arguments.to.absolute())
+        say(f"{release.name}-{release.version}: {fetched.path}")
+        return True
+
+    if arguments.all:
+        _fetch_all(recipes, get)
+    elif requests:
+        for line in notices.of(resolve.plan(recipes, requests, get)):
+            say(line)
+    else:
+        raise UsageError("nothing to fetch", advice=["name requests, or --all"])
+    return 0
+
+
+def _fetch_all(recipes: Recipes, get: Available) -> None:
+    """Fetch every version.
+
+    Raises:
+        FetchError: Some cannot be fetched; the others were.
+    """
+    missing: dict[str, FetchError] = {}
+    for recipe in recipes.values():
+        for release in recipe.releases.values():
+            # The archives of another package are fetched for that one.
+            if not release.source:
+                try:
+                    get(recipe, release)
+                except FetchError as error:
+                    missing[f"{release.name}-{release.version}"] = error
+    if missing:
+        raise FetchError(
+            f"{len(missing)} sources cannot be fetched: {', '.join(missing)}",
+            tried=[f"{name}: {'; '.join(error.tried)}" for name, error in missing.items()],
+            advice=[
+                "put each archive into a folder, and set REZBUILD_MIRRORS to the folder",
+                "rezbuild versions lists the sources of each version",
+            ],
+        )

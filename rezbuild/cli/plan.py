@@ -1,0 +1,47 @@
+"""The command ``rezbuild plan``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rezbuild.cli import wanted
+from rezbuild.cli.arguments import folder, positive
+from rezbuild.plan.simulate import Worker
+from rezbuild.run import dry_run
+from rezbuild.util.terminal import printable_line
+
+EPILOG = """\
+examples:
+  rezbuild plan python-3.11
+  rezbuild plan --matrix years.toml --workers 8
+docs/plan.md says where the durations come from.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    wanted.add_arguments(parser)
+    parser.add_argument(
+        "--workers", metavar="N", type=positive, help="builds at once; default: REZBUILD_JOBS"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--svg", metavar="FILE", type=folder, help="the expected run as a picture")
+    parser.set_defaults(message="", timeline=None)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    with wanted.work_of(arguments, dry_run.only_look) as (work, plan):
+        given = [Worker()] * (arguments.workers or 0)
+        found = dry_run.examine(work, plan.steps, given or work.workers())
+    if arguments.svg:
+        what = str(arguments.matrix or " ".join(arguments.requests))
+        title = f"rezbuild plan {what}: as expected with {found.workers} at once"
+        arguments.svg.write_text(found.picture(title), encoding="utf-8")
+    if arguments.json:
+        print(json.dumps(found.as_data(), indent=2))
+    else:
+        for line in found.lines():
+            print(printable_line(line))
+    return 0

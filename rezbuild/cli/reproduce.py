@@ -1,0 +1,68 @@
+"""The command ``rezbuild reproduce``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from rezbuild.cli.arguments import folder, positive, recipes_option
+from rezbuild.cli.context import recipes_folder, say, settings_of
+from rezbuild.errors import CheckError
+from rezbuild.settings import PROFILES
+from rezbuild.util.terminal import printable, printable_line
+from rezbuild.verify import reproduce
+
+EPILOG = """\
+examples:
+  rezbuild reproduce zlib                  what is installed, and a second build
+  rezbuild reproduce python-3.11 --keep DIR    leaves both payloads and all logs
+The second build has another folder, user, umask, locale, time zone, home, host name and
+number of jobs, and no ccache. Exit code 12 when a file is not the same.
+docs/reproducible.md says what is compared.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("request", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument("--profile", choices=PROFILES, help="default: that of what is installed")
+    parser.add_argument("-j", "--jobs", type=positive, help="goes before REZBUILD_JOBS")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--keep",
+        metavar="DIR",
+        type=folder,
+        help="work in this folder and leave it, with both builds",
+    )
+    parser.add_argument(
+        "--training",
+        metavar="FILE",
+        type=folder,
+        help="what the compiler counted for the first build; default: the cache has it",
+    )
+    recipes_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    # The result alone is on stdout where a program reads it.
+    told = (lambda text: print(printable(text), file=sys.stderr)) if arguments.json else say
+    report = reproduce.reproduce(
+        arguments.request,
+        recipes_folder(arguments),
+        settings_of(arguments),
+        told,
+        reproduce.Options(arguments.keep, arguments.training),
+    )
+    if arguments.json:
+        print(json.dumps(report.as_data(), indent=2))
+    else:
+        for line in report.lines():
+            print(printable_line(line))
+    if report.differences:
+        raise CheckError(
+            f"{report.package}: two builds from the same inputs are not the same",
+            advice=["the lines above say what differs; --keep DIR leaves both builds"],
+        )
+    return 0

@@ -1,0 +1,31 @@
+"""The command ``rezbuild scheduler``."""
+
+from __future__ import annotations
+
+import argparse
+
+from rezbuild.cli.arguments import port
+from rezbuild.cli.context import say
+from rezbuild.farm import daemons
+from rezbuild.settings import Settings
+
+EPILOG = """\
+examples:
+  rezbuild scheduler                      for workers of this machine
+  rezbuild scheduler --host 10.0.0.5      for others; with REZBUILD_FARM_CA, _CERT, _KEY
+It runs until it is told to end. docs/farm.md says more.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
+    )
+    parser.add_argument("--port", type=port, default=8786, help="default: 8786; 0: any")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    daemons.scheduler(Settings.read(), arguments.host, arguments.port, say)
+    return 0

@@ -1,0 +1,109 @@
+"""The command ``rezbuild versions``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+
+from rezbuild.catalogue import platform_years
+from rezbuild.cli.arguments import recipes_option
+from rezbuild.cli.context import recipes_folder, say
+from rezbuild.errors import CatalogueError, FetchError, OutdatedError, UsageError
+from rezbuild.plan import resolve
+from rezbuild.plan.resolve import Recipes
+from rezbuild.repository import installed
+from rezbuild.settings import Settings
+from rezbuild.util.terminal import printable
+from rezbuild.versions import outdated, support_matrix, upstream
+from rezbuild.versions.table import Upstream
+
+EPILOG = """\
+examples:
+  rezbuild versions openssl
+  rezbuild versions --outdated       what is installed, or was built against something,
+                                     that has a newer version of its series here
+  rezbuild versions --outdated --upstream openssl python
+Exit code 13 when something is outdated, for a timer.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
+    parser.add_argument(
+        "--outdated", action="store_true", help="only what is installed and has a newer pin"
+    )
+    parser.add_argument(
+        "--upstream", action="store_true", help="ask upstream too whether it has newer ones"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument(
+        "--markdown", action="store_true", help="print the page docs/support-matrix.md"
+    )
+    recipes_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command; return its exit code."""
+    folder = recipes_folder(arguments)
+    recipes, years = resolve.recipes(folder), platform_years.find(folder)
+    unknown = [name for name in arguments.names if name not in {*recipes, *years}]
+    if unknown:
+        raise CatalogueError(
+            f"there is no recipe for {', '.join(unknown)}",
+            advice=[f"recipes: {', '.join([*recipes, *years])}"],
+        )
+    names = arguments.names or [*recipes, *years]
+    if arguments.outdated:
+        return _outdated(recipes, [name for name in recipes if name in names], arguments)
+    if arguments.upstream:
+        raise UsageError("--upstream goes with --outdated")
+    if arguments.markdown:
+        print(support_matrix.page(recipes.values()), end="")
+        return 0
+    wanted = [recipe for name, recipe in recipes.items() if name in names]
+    rows = upstream.rows(wanted, Settings.read())
+    if arguments.json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        # In a pipe nothing is folded: other programs read lines.
+        console = Console(width=None if sys.stdout.isatty() else 500)
+        if rows:
+            console.print(upstream.table(rows))
+        for year in (year for name in names for year in years.get(name, ())):
+            pins = ", ".join(year.builds)
+            say(f"{year}{' (draft)' * year.draft}: {pins}; glibc up to {year.glibc}")
+    return 0
+
+
+def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
+    """``rezbuild versions --outdated``; not 0 where something is, for a timer."""
+
+    def tell(text: object) -> None:
+        print(printable(str(text)), file=sys.stderr, flush=True)
+
+    found = list(outdated.installed(recipes, names, installed.search_path(release=False)))
+    unknown: list[FetchError] = []
+    if arguments.upstream:
+        settings = Settings.read()
+        if settings.offline:
+            raise UsageError("--upstream asks the net, and REZBUILD_OFFLINE is set")
+        asked = Upstream(settings, tell)
+        found += outdated.upstream(recipes, names, asked, unknown.append)
+    if arguments.json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        for finding in found:
+            say(str(finding))
+    for error in unknown:
+        tell(error)
+    if found:
+        tell(f"{len(found)} outdated; docs/security.md says how what is newer gets there")
+        return OutdatedError.exit_code
+    return FetchError.exit_code if unknown else 0

@@ -1,0 +1,120 @@
+"""What ``build`` and ``plan`` share: requests or a matrix, as one plan."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rezbuild.build import toolchain
+from rezbuild.catalogue import platform_years
+from rezbuild.cli.arguments import folder, glibc_option, positive, recipes_option
+from rezbuild.cli.context import recipes_folder, settings_of
+from rezbuild.errors import MachineError, UsageError
+from rezbuild.plan import matrix, resolve
+from rezbuild.plan.matrix import Plan, Target
+from rezbuild.plan.resolve import Lane
+from rezbuild.run import progress, system_needs
+from rezbuild.run.driver import Options
+from rezbuild.run.plan_runner import Lanes, here
+from rezbuild.settings import PROFILES, Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is to be built, and how."""
+    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument(
+        "--matrix", metavar="FILE", type=folder, help="a table of requests, profiles and hosts"
+    )
+    parser.add_argument(
+        "--host",
+        metavar="LABEL",
+        action="append",
+        default=[],
+        help="of the matrix, what is for this kind of host; may be repeated; default: all",
+    )
+    parser.add_argument(
+        "--release", action="store_true", help="rez-release instead of rez-build -i"
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="release in the place of what is released already"
+    )
+    parser.add_argument("--force", action="store_true", help="build it again all the same")
+    parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
+    parser.add_argument("-j", "--jobs", type=positive, help="goes before REZBUILD_JOBS")
+    glibc_option(parser)
+    recipes_option(parser)
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="build on the workers of this farm, as tcp://host:8786; goes before"
+        " REZBUILD_SCHEDULER",
+    )
+
+
+@contextlib.contextmanager
+def work_of(
+    arguments: argparse.Namespace, prepare: Callable[[Lanes], None] = lambda _: None
+) -> Iterator[tuple[Lanes, Plan]]:
+    """What does the builds that were asked for, and those; ``prepare`` is called in between."""
+    if arguments.replace and not arguments.release:
+        raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
+    settings = settings_of(arguments)
+    options = Options(
+        arguments.release,
+        arguments.force,
+        arguments.message,
+        arguments.replace,
+        arguments.timeline,
+    )
+    folder = recipes_folder(arguments)
+    targets = _targets(arguments, settings)
+    with _lanes([target.lane for target in targets], settings, options, folder) as work:
+        prepare(work)
+        drivers = work.drivers
+        yield (
+            work,
+            matrix.plan(
+                targets,
+                resolve.recipes(folder),
+                platform_years.find(folder),
+                lambda lane: drivers[lane].available,
+                lambda lane: drivers[lane].repository,
+            ),
+        )
+
+
+def _targets(arguments: argparse.Namespace, settings: Settings) -> list[Target]:
+    """What was asked for, by requests or by a file."""
+    if bool(arguments.matrix) == bool(arguments.requests):
+        raise UsageError(
+            "requests or --matrix FILE: one of them says what is wanted",
+            advice=["rezbuild build python-3.11", "docs/plan.md describes the file"],
+        )
+    if arguments.matrix:
+        found = matrix.load(arguments.matrix, settings, release=arguments.release)
+        return matrix.only(found, arguments.host)
+    if arguments.host:
+        raise UsageError("--host goes with --matrix", advice=["it picks what is built of the file"])
+    return [matrix.Target(resolve.HERE, tuple(arguments.requests))]
+
+
+@contextlib.contextmanager
+def _lanes(
+    lanes: Sequence[Lane], settings: Settings, options: Options, recipes: Path
+) -> Iterator[Lanes]:
+    """What builds in some lanes: here, or on a farm where a scheduler is named."""
+    shown = progress.choose()
+    if not settings.scheduler:
+        try:
+            tools = toolchain.find(settings)
+        except MachineError as error:
+            raise system_needs.explain(error, settings) from None
+        yield Lanes(lanes, here(settings, tools, options, shown), shown)
+        return
+    from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
+    from rezbuild.farm.plan_runner import FarmLanes, there  # noqa: PLC0415 (see above)
+
+    with Farm(settings.scheduler, settings, shown.say) as farm:
+        yield FarmLanes(lanes, there(farm, recipes, settings, options, shown), shown)
