@@ -27,6 +27,13 @@ _MOST = 10**9
 _DAY = 86400.0  # seconds
 
 
+# Old names of settings, and their names now; the old ones work for one more release.
+RENAMED = {
+    "REZBUILD_FARM_PATIENCE": "REZBUILD_FARM_TIMEOUT",
+    "REZBUILD_SILENCE_TIMEOUT": "REZBUILD_READ_TIMEOUT",
+}
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a build box sets once.
@@ -38,7 +45,7 @@ class Settings:
         jobs: Parallel jobs of one build, or None to leave it to Rez.
         profile: ``fast``, ``optimized`` or None: the build type decides.
         connect_timeout: Seconds until a server must have answered a connection.
-        silence_timeout: Seconds a transfer may be silent.
+        read_timeout: Seconds a transfer may be silent.
         min_speed: Bytes a second that a transfer must reach over that time; 0 for any speed.
         max_size: Megabytes of a source whose size the catalogue does not say.
         retries: How often a connection error, a 429 or a 5xx is tried again.
@@ -48,7 +55,7 @@ class Settings:
         trust_cache: The cache may hold files of other users; see `rezbuild.files.ownership`.
         step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
         scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
-        farm_patience: Seconds to wait for a scheduler, workers or a result that are gone.
+        farm_timeout: Seconds to wait for a scheduler, workers or a result that are gone.
         farm_open: Let every user of this machine talk to a farm on loopback.
         farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
         store: A folder or an address of built payloads, or None; see `rezbuild.store`.
@@ -67,7 +74,7 @@ class Settings:
     jobs: int | None = None
     profile: str | None = None
     connect_timeout: float = 10.0
-    silence_timeout: float = 60.0
+    read_timeout: float = 60.0
     min_speed: int = 1000
     max_size: int = 1000
     retries: int = 3
@@ -78,7 +85,7 @@ class Settings:
     trust_cache: bool = False
     step_timeout: float | None = None
     scheduler: str | None = None
-    farm_patience: float = 300.0
+    farm_timeout: float = 300.0
     farm_open: bool = False
     farm_ca: Path | None = None
     farm_cert: Path | None = None
@@ -99,7 +106,10 @@ class Settings:
         Raises:
             UsageError: A variable's value makes no sense.
         """
-        env = os.environ if environ is None else environ
+        env = dict(os.environ if environ is None else environ)
+        for old, new in RENAMED.items():
+            if old in env:
+                env.setdefault(new, env[old])
         cache = env.get("REZBUILD_CACHE") or platformdirs.user_cache_dir("rezbuild")
         most = {"REZBUILD_JOBS": MOST_JOBS, "REZBUILD_RETRIES": 1000}
 
@@ -113,7 +123,7 @@ class Settings:
             jobs=count("REZBUILD_JOBS", 1, 0) or None,
             profile=_profile(env),
             connect_timeout=_seconds(env, "REZBUILD_CONNECT_TIMEOUT", cls.connect_timeout),
-            silence_timeout=_seconds(env, "REZBUILD_SILENCE_TIMEOUT", cls.silence_timeout),
+            read_timeout=_seconds(env, "REZBUILD_READ_TIMEOUT", cls.read_timeout),
             min_speed=count("REZBUILD_MIN_SPEED", 0, cls.min_speed),
             max_size=count("REZBUILD_MAX_SIZE", 1, cls.max_size),
             retries=count("REZBUILD_RETRIES", 0, cls.retries),
@@ -124,7 +134,7 @@ class Settings:
             trust_cache=_switch(env, "REZBUILD_TRUST_CACHE"),
             step_timeout=_limit(env, "REZBUILD_STEP_TIMEOUT"),
             scheduler=env.get("REZBUILD_SCHEDULER") or None,
-            farm_patience=_seconds(env, "REZBUILD_FARM_PATIENCE", cls.farm_patience),
+            farm_timeout=_seconds(env, "REZBUILD_FARM_TIMEOUT", cls.farm_timeout),
             farm_open=_switch(env, "REZBUILD_FARM_OPEN"),
             farm_ca=_file(env, "REZBUILD_FARM_CA"),
             farm_cert=_file(env, "REZBUILD_FARM_CERT"),

@@ -112,7 +112,7 @@ def check(archive: Path, wanted: str, what: str) -> None:
             tried=[str(archive)],
             advice=[
                 f"ask whoever built it for the file of that name; its SHA-256 is {wanted}",
-                "then name it by --training, or put it there",
+                "then name it by --pgo-profile, or put it there",
             ],
         )
     found = sha256(archive)

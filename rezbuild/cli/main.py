@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from rezbuild import __version__
+from rezbuild.cli import renamed
 from rezbuild.errors import MachineError, RezbuildError, defect
-from rezbuild.util.terminal import printable
+from rezbuild.util.terminal import printable, printable_line
 
 # In the order of --help. Each command is a module of this package, imported when it is asked for.
 _COMMANDS = {
@@ -27,7 +28,7 @@ _COMMANDS = {
     "check": "try a payload: the audit, what its package has to do, upstream's own tests",
     "bench": "measure a python beside another one: start, system calls, size, pyperformance",
     "reproduce": "build a package again under other conditions, and compare byte for byte",
-    "stage": "build a payload without a package manager, for a container or another packager",
+    "export": "build a payload without a package manager, for a container or another packager",
     "scheduler": "run the scheduler of a farm",
     "worker": "build for a farm",
     "store": "look after the store of payloads that REZBUILD_STORE names",
@@ -54,12 +55,12 @@ settings (environment variables; an option goes first where there is one):
   REZBUILD_REPLACE=1          a rez-release by hand may replace what is released
   REZBUILD_CC, REZBUILD_CXX   compilers to use instead of cc and c++
   REZBUILD_RECIPES            folder of recipes; default: packages/ here or above
-  REZBUILD_CONNECT_TIMEOUT, REZBUILD_SILENCE_TIMEOUT (seconds), REZBUILD_RETRIES
+  REZBUILD_CONNECT_TIMEOUT, REZBUILD_READ_TIMEOUT (seconds), REZBUILD_RETRIES
   REZBUILD_MIN_SPEED          fewest bytes a second of a transfer; default: 1000
   REZBUILD_MAX_SIZE           megabytes of a source of unknown size; default: 1000
   REZBUILD_STEP_TIMEOUT       seconds that a step of a build may take; default: any
   REZBUILD_SCHEDULER          builds on the farm of this scheduler, as tcp://host:8786
-  REZBUILD_FARM_PATIENCE      seconds to wait for a scheduler or worker that is gone;
+  REZBUILD_FARM_TIMEOUT      seconds to wait for a scheduler or worker that is gone;
                               default: 300
   REZBUILD_FARM_OPEN          1: every user of this machine may use a farm on loopback
   REZBUILD_FARM_CA, REZBUILD_FARM_CERT, REZBUILD_FARM_KEY   files for TLS in a farm
@@ -83,10 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or that of the error (`rezbuild.errors`); 130 when interrupted.
     """
-    words = sys.argv[1:] if argv is None else argv
+    given = sys.argv[1:] if argv is None else argv
+    words = renamed.current(given)
     # The command is the first word: the options before it take none.
     command = next((word for word in words if not word.startswith("-")), "")
     arguments = _parser([command]).parse_args(words)
+    for line in renamed.notices(given, os.environ):
+        print(printable_line(line), file=sys.stderr)
     signal.signal(signal.SIGTERM, _stop)
     # Whoever starts this in the background may have it ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

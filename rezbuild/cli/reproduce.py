@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="work in this folder and leave it, with both builds",
     )
     parser.add_argument(
-        "--training",
+        "--pgo-profile",
         metavar="FILE",
         type=folder,
         help="what the compiler counted for the first build; default: the cache has it",
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipes_folder(arguments),
         settings_of(arguments),
         told,
-        reproduce.Options(arguments.keep, arguments.training),
+        reproduce.Options(arguments.keep, arguments.pgo_profile),
     )
     if arguments.json:
         print(json.dumps(report.as_data(), indent=2))

@@ -79,7 +79,7 @@ class Farm:
     def __init__(self, address: str, settings: Settings, say: Say) -> None:
         connection.prepare()
         self.address, self._security = connection.connection(address, settings, say)
-        self.patience = settings.farm_patience
+        self.patience = settings.farm_timeout
         self._say = say
         self._topic = f"rezbuild-{uuid.uuid4().hex}"
         self._workers: dict[str, Facts] = {}

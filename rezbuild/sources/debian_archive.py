@@ -117,7 +117,7 @@ class SourceArchive:
             "APT::Sandbox::User": "root",
             "Acquire::Retries": self._settings.retries,
             **{
-                f"Acquire::{way}::Timeout": max(1, round(self._settings.silence_timeout))
+                f"Acquire::{way}::Timeout": max(1, round(self._settings.read_timeout))
                 for way in ("http", "https", "ftp")
             },
         }

@@ -150,7 +150,7 @@ class Web:
         *,
         pages: bool = False,
     ) -> None:
-        self._timeout = (settings.connect_timeout, settings.silence_timeout)
+        self._timeout = (settings.connect_timeout, settings.read_timeout)
         self._speed = settings.min_speed
         self._most = settings.max_size * 10**6
         self._retries = settings.retries

@@ -41,7 +41,7 @@ def reason(error: PlaceError | StoreError) -> str:
 
 def limit(settings: Settings) -> Callable[[int], float]:
     """How many seconds something may take, by the bytes that it is about."""
-    return lambda size: settings.connect_timeout + settings.silence_timeout + size / _SLOWEST
+    return lambda size: settings.connect_timeout + settings.read_timeout + size / _SLOWEST
 
 
 def check(found: tuple[int, str], sha256: str, size: int) -> None:

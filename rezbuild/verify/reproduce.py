@@ -218,7 +218,7 @@ def _trained(subject: _Subject, named: Path | None) -> Path | None:
     file = named.absolute() if named else subject.profile_store
     if subject.installed is None:
         if named and not file.is_file():
-            raise UsageError(f"there is no file {file}", advice=["--training names one"])
+            raise UsageError(f"there is no file {file}", advice=["--pgo-profile names one"])
         # No record says which one it has to be.
         return file if file.is_file() else None
     what = f"{subject.release.name}-{subject.release.version}"
@@ -228,7 +228,7 @@ def _trained(subject: _Subject, named: Path | None) -> Path | None:
         return file
     if named:
         raise UsageError(
-            f"{what} was built without a training", advice=["leave --training out for it"]
+            f"{what} was built without a training", advice=["leave --pgo-profile out for it"]
         )
     return None
 

@@ -361,7 +361,7 @@ def test_a_worker_that_hands_over_nothing(home, env, tmp_path):
         running.worker("w1", "--cores", "1", "--host", address, before=net.on(1))
         running.ready()
         site = client(tmp_path, running, env)
-        site.env["REZBUILD_FARM_PATIENCE"] = "2"
+        site.env["REZBUILD_FARM_TIMEOUT"] = "2"
         with start(site, "build", "low", before=net.on(0)) as process:
             out = process.communicate(timeout=60)[0]
         assert process.returncode == 10, out
@@ -379,7 +379,7 @@ def test_a_kind_of_host_whose_workers_have_gone(site, running, toys, tmp_path):
         f'repository = "{tmp_path}/{{host}}"\n'
         '[sets.all]\nrequests = ["waits", "waits_too"]\nhosts = ["stays", "leaves"]\n'
     )
-    site.env["REZBUILD_FARM_PATIENCE"] = "6"
+    site.env["REZBUILD_FARM_TIMEOUT"] = "6"
     with start(site, "build", "--matrix", str(table)) as process:
         until(lambda: toys.built("waits") + toys.built("waits_too") == 3, 60)
         running.workers.pop("leaves").kill()

@@ -43,5 +43,5 @@ def test_a_folder_that_rezs_shell_would_run_is_refused(tmp_path: Path, name: str
     assert not [*tmp_path.rglob("ran"), *Path.cwd().glob("ran")]
     # No package manager, no shell.
     there = tmp_path / name / "low"
-    studio.rezbuild("stage", "low", there)
+    studio.rezbuild("export", "low", there)
     assert (there / "lib/liblow.so.1").is_file()

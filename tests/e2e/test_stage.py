@@ -1,4 +1,4 @@
-"""``rezbuild stage``: the payload that Rez installs, without Rez."""
+"""``rezbuild export``: the payload that Rez installs, without Rez."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tree(root: Path) -> dict[str, object]:
 
 def test_it_is_what_rez_installs_less_rezs_own_files(studio, toys, tmp_path):
     folder = tmp_path / "a folder/top"
-    out = studio.rezbuild("stage", "top", folder, "--work", tmp_path / "work").stdout
+    out = studio.rezbuild("export", "top", folder, "--work", tmp_path / "work").stdout
     assert f"ready: {folder} is the payload of top-2.0.0" in out
     # No repository was touched.
     assert not studio.local.exists()
@@ -47,7 +47,7 @@ def test_it_is_what_rez_installs_less_rezs_own_files(studio, toys, tmp_path):
 @pytest.mark.parametrize("name", ["bzip2", pytest.param("python", marks=pytest.mark.matrix)])
 def test_a_real_payload_is_the_one_that_rez_has(built, tmp_path, name):
     """Built twice, in different folders: Rez's own files apart, each byte is the same."""
-    built.rezbuild("stage", name, tmp_path / name, "--work", tmp_path / "work")
+    built.rezbuild("export", name, tmp_path / name, "--work", tmp_path / "work")
     (installed,) = (built.local / name).glob("*/platform-*/arch-*")
     by_rez = {place: v for place, v in tree(installed).items() if place not in OF_REZ}
     staged = tree(tmp_path / name)
@@ -57,8 +57,8 @@ def test_a_real_payload_is_the_one_that_rez_has(built, tmp_path, name):
 
 def test_what_is_ready_is_used_again(studio, toys, tmp_path):
     work = ("--work", tmp_path / "work")
-    studio.rezbuild("stage", "top", tmp_path / "one", *work)
-    out = studio.rezbuild("stage", "top", tmp_path / "two", *work).stdout
+    studio.rezbuild("export", "top", tmp_path / "one", *work)
+    out = studio.rezbuild("export", "top", tmp_path / "two", *work).stdout
     assert "low 1.0.0: already built from the same inputs" in out
     assert "top 2.0.0: already built from the same inputs" in out
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
@@ -66,19 +66,19 @@ def test_what_is_ready_is_used_again(studio, toys, tmp_path):
 
 def test_an_older_payload_is_replaced_and_nothing_else(studio, toys, tmp_path):
     folder, work = tmp_path / "top", ("--work", tmp_path / "work")
-    studio.rezbuild("stage", "top", folder, *work)
+    studio.rezbuild("export", "top", folder, *work)
     (folder / "only-in-the-old-one").touch()
-    studio.rezbuild("stage", "top", folder, *work)
+    studio.rezbuild("export", "top", folder, *work)
     assert not (folder / "only-in-the-old-one").exists()
     before = tree(folder)
     toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
-    assert studio.rezbuild("stage", "top", folder, *work, ok=False).returncode == 7
+    assert studio.rezbuild("export", "top", folder, *work, ok=False).returncode == 7
     assert tree(folder) == before
-    done = studio.rezbuild("stage", "low", folder, *work, ok=False)
+    done = studio.rezbuild("export", "low", folder, *work, ok=False)
     assert done.returncode == 2
     assert "is not empty, and holds no payload of low" in done.stderr
     (tmp_path / "file").touch()
-    done = studio.rezbuild("stage", "low", tmp_path / "file", *work, ok=False)
+    done = studio.rezbuild("export", "low", tmp_path / "file", *work, ok=False)
     assert done.returncode == 2
     assert tree(folder) == before
 

@@ -66,7 +66,7 @@ class Machines:
     def stage(
         self, studio: Studio, request: str, *argv: str, ok: bool = True, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        return studio.rezbuild("stage", request, studio.folder / request, *argv, ok=ok, **env)
+        return studio.rezbuild("export", request, studio.folder / request, *argv, ok=ok, **env)
 
     def entries(self) -> list[Path]:
         return sorted(self.store.glob("*/*/*.json"))
@@ -269,7 +269,7 @@ def test_a_store_that_is_full_or_cannot_be_written(machines):
     with mounts() as space:
         space.disk(machines.store)
         space.fill(machines.store, 0)
-        words = (sys.executable, "-m", "rezbuild", "stage", "low", str(studio.folder / "low"))
+        words = (sys.executable, "-m", "rezbuild", "export", "low", str(studio.folder / "low"))
 
         def notices() -> list[str]:
             out = studio.run(*space.command, *words).stdout
@@ -294,7 +294,7 @@ def test_killed_while_it_is_put_there(machines):
     for number, pattern in enumerate(stages):
         shutil.rmtree(machines.store, ignore_errors=True)
         studio = machines.another(f"killed{number}", sources=True)
-        argv = [sys.executable, "-m", "rezbuild", "stage", "low", str(studio.folder / "low")]
+        argv = [sys.executable, "-m", "rezbuild", "export", "low", str(studio.folder / "low")]
         with subprocess.Popen(
             argv, env=studio.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:

@@ -82,15 +82,15 @@ def test_it_is_trained_once(studio: Studio, toys: Toys, runs: Path, tmp_path: Pa
     done = studio.rezbuild("reproduce", "trained", ok=False)
     assert done.returncode == 7
     assert f"tried: {stored}" in done.stderr
-    assert "--training" in done.stderr
-    done = studio.rezbuild("reproduce", "trained", "--training", given)
+    assert "--pgo-profile" in done.stderr
+    done = studio.rezbuild("reproduce", "trained", "--pgo-profile", given)
     assert "identical byte for byte" in done.stdout
     assert not _stored(toys), "nothing is left in the cache"
     # Another training; so the file is none of this payload's any more.
     studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
     assert runs.read_text() == "once\nonce\n"
     assert (_payload(studio) / "bin/trained").read_bytes() != program
-    done = studio.rezbuild("reproduce", "trained", "--training", given, ok=False)
+    done = studio.rezbuild("reproduce", "trained", "--pgo-profile", given, ok=False)
     assert done.returncode == 5
     assert "not the compiler's profile that trained-1.0.0 was built with" in done.stderr
 
@@ -102,7 +102,7 @@ def test_two_builds_by_one_training(studio: Studio, toys: Toys, runs: Path, tmp_
     assert "identical byte for byte" in done.stdout
     assert runs.read_text() == "once\n"
     lost = tmp_path / "lost.tar.gz"
-    done = studio.rezbuild("reproduce", "trained", "--training", lost, ok=False)
+    done = studio.rezbuild("reproduce", "trained", "--pgo-profile", lost, ok=False)
     assert done.returncode == 2
     assert f"there is no file {lost}" in done.stderr
 
@@ -111,7 +111,7 @@ def test_a_fast_build_has_none(studio: Studio, toys: Toys, runs: Path, tmp_path:
     studio.rezbuild("build", "trained")
     assert "training" not in _record(studio)
     assert not runs.exists()
-    done = studio.rezbuild("reproduce", "trained", "--training", tmp_path, ok=False)
+    done = studio.rezbuild("reproduce", "trained", "--pgo-profile", tmp_path, ok=False)
     assert done.returncode == 2
     assert "trained-1.0.0 was built without a training" in done.stderr
 

@@ -40,7 +40,7 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_patch(tmp_path, marks):
-    """``rezbuild stage``, a farm's job and ``rezbuild reproduce`` keep the caller's PATH."""
+    """``rezbuild export``, a farm's job and ``rezbuild reproduce`` keep the caller's PATH."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source/file").write_text("old\n")
     (tmp_path / "x.patch").write_text(DIFF)

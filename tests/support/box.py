@@ -26,7 +26,7 @@ class Box:
     def __init__(self, cache: Path, **settings: Any) -> None:
         self.cache = cache
         self.said = io.StringIO()
-        wishes: dict[str, Any] = {"connect_timeout": 2.0, "silence_timeout": 2.0, **settings}
+        wishes: dict[str, Any] = {"connect_timeout": 2.0, "read_timeout": 2.0, **settings}
         console = Console(file=self.said, width=60)
         self.fetcher = Fetcher(Settings(cache=cache, **wishes), console, backoff=0.01)
 

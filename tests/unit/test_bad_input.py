@@ -307,7 +307,7 @@ def test_any_request_is_planned_or_refused(text: str) -> None:
 
 VARIABLES = [
     *("CACHE", "MIRRORS", "OFFLINE", "JOBS", "PROFILE", "CCACHE", "GLIBC_MAX", "CC", "CXX"),
-    *("CONNECT_TIMEOUT", "SILENCE_TIMEOUT", "RETRIES", "MIN_SPEED", "MAX_SIZE"),
+    *("CONNECT_TIMEOUT", "READ_TIMEOUT", "RETRIES", "MIN_SPEED", "MAX_SIZE"),
 ]
 ENVIRON = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
@@ -330,7 +330,7 @@ def test_any_variable_is_taken_or_named(name: str, value: str) -> None:
         assert len(refused.message) < 300
         return
     found = Settings.read({variable: value})
-    assert 0 < found.silence_timeout <= 86400
+    assert 0 < found.read_timeout <= 86400
     assert 0 < found.connect_timeout <= 86400
     assert (found.jobs or 1) in range(1, 4097)
     assert found.cache.is_absolute()
@@ -345,7 +345,7 @@ def test_any_variable_is_taken_or_named(name: str, value: str) -> None:
         ("RETRIES", "9" * 5000),
         ("RETRIES", "1001"),
         ("CONNECT_TIMEOUT", "1e308"),
-        ("SILENCE_TIMEOUT", "86401"),
+        ("READ_TIMEOUT", "86401"),
         ("MIN_SPEED", "-1"),
         ("MIN_SPEED", "fast"),
         ("MAX_SIZE", "0"),
@@ -399,14 +399,14 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
     "jobs beyond all": (["build", "zlib", "--jobs", "9" * 5000], 2),
     "offline and empty": (["fetch", "zlib"], 4),
     "an empty folder's name": (["fetch", "zlib", "--to", ""], 2),
-    "an empty place": (["stage", "zlib", ""], 2),
+    "an empty place": (["export", "zlib", ""], 2),
     "no such folder": (["audit", "/no/such/folder"], 2),
     "a file": (["audit", "/etc/passwd"], 2),
     "no payload": (["check", "/etc"], 2),
     "no glibc": (["audit", "/etc/ssl", "--glibc-max", "9"], 2),
     "no year's glibc": (["audit", "/etc/ssl", "--glibc-max", "CY\n"], 2),
     "no such recipe": (["versions", "\udcff"], 3),
-    "a place that is taken": (["stage", "zlib", "/etc"], 2),
+    "a place that is taken": (["export", "zlib", "/etc"], 2),
     "nothing to build": (["build"], 2),
     "nothing to plan": (["plan"], 2),
     "no such matrix": (["plan", "--matrix", "/no/such/file"], 3),

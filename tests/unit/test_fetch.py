@@ -283,7 +283,7 @@ def test_always_cut(server: LyingServer, tmp_path: Path) -> None:
 def test_stalled_then_next_url(server: LyingServer, tmp_path: Path) -> None:
     slow = server.at("/slow", Answer(BODY, sent=1000, stalls=True))
     good = server.at("/good", Answer(BODY))
-    box = Box(tmp_path, silence_timeout=0.3, retries=1)
+    box = Box(tmp_path, read_timeout=0.3, retries=1)
     assert box.fetch(slow, good).route == good
     assert server.paths() == ["/slow", "/slow", "/good"]
     assert "it fell silent" in box.said.getvalue()

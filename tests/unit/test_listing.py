@@ -45,7 +45,7 @@ def release(version: str, *urls: str) -> Release:
 
 def newest(folder: Path, *pins: Release) -> list[str]:
     said: list[str] = []
-    settings = Settings(folder, connect_timeout=1.0, silence_timeout=1.0, retries=0)
+    settings = Settings(folder, connect_timeout=1.0, read_timeout=1.0, retries=0)
     asked = Upstream(settings, said.append)
     recipe = Recipe("thing", folder, "1.0", False, {pin.version: pin for pin in pins})
     return [asked.newest(recipe, pin) for pin in pins]

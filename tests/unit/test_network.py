@@ -60,7 +60,7 @@ def box(tmp_path: Path) -> Box:
 def hasty(tmp_path: Path) -> Box:
     """A box that waits half a second at most: for tests of waiting alone, machines are slow."""
     return Box(
-        tmp_path / "cache", connect_timeout=0.25, silence_timeout=0.25, retries=0, min_speed=4000
+        tmp_path / "cache", connect_timeout=0.25, read_timeout=0.25, retries=0, min_speed=4000
     )
 
 
@@ -114,7 +114,7 @@ def silent_in_the_body(talk: Talk) -> None:
 @pytest.mark.parametrize("script", [silent, silent_in_the_headers, silent_in_the_body])
 @pytest.mark.parametrize("speed", [0, 4000])
 def test_silence(tmp_path: Path, good: LyingServer, script: Script, speed: int) -> None:
-    hasty = Box(tmp_path, silence_timeout=0.25, retries=0, min_speed=speed)
+    hasty = Box(tmp_path, read_timeout=0.25, retries=0, min_speed=speed)
     with raw_server(script) as bad:
         assert passed_over(hasty, bad.url, good).startswith("it fell silent")
 
@@ -176,7 +176,7 @@ def test_the_slowest_transfer_is_a_setting(tmp_path: Path, speed: int, enough: b
         talk.say(OK + b"Content-Length: 80\r\n\r\n")
         talk.drip(body, 0.01)
 
-    hasty = Box(tmp_path, silence_timeout=0.4, retries=0, min_speed=speed)
+    hasty = Box(tmp_path, read_timeout=0.4, retries=0, min_speed=speed)
     with raw_server(script) as slow:
         small = Archive(FILE, hashlib.sha256(body).hexdigest(), None, (slow.url,))
         wanted = Release("thing", "1.0", (small,), (), (), "MIT")
@@ -361,7 +361,7 @@ def test_an_answer_that_lies(tmp_path: Path, good: LyingServer, case: str) -> No
         talk.request()
         talk.say(LIES[case])
 
-    box = Box(tmp_path, connect_timeout=0.5, silence_timeout=0.5, retries=1)
+    box = Box(tmp_path, connect_timeout=0.5, read_timeout=0.5, retries=1)
     with raw_server(script) as bad:
         passed_over(box, bad.url, good)
 
@@ -427,7 +427,7 @@ def test_any_answer_gives_way(
         talk.request()
         talk.say(answer + b"\r\n" + body)
 
-    box = Box(tmp_path_factory.mktemp("any"), silence_timeout=0.2, connect_timeout=0.2, retries=0)
+    box = Box(tmp_path_factory.mktemp("any"), read_timeout=0.2, connect_timeout=0.2, retries=0)
     with raw_server(script) as bad, pytest.raises((FetchError, ChecksumError)) as caught:
         box.fetch(bad.url + "/")
     assert caught.value.advice

@@ -106,7 +106,7 @@ class Upstream:
         self, version: str, *, mirrors: tuple[str, ...] = (), retries: int = 0, **wishes: Any
     ) -> str:
         settings = Settings(
-            self.cache, mirrors, connect_timeout=2.0, silence_timeout=2.0, retries=retries
+            self.cache, mirrors, connect_timeout=2.0, read_timeout=2.0, retries=retries
         )
         wish = pin.Wish(version, **wishes)
         return pin.add(sources_toml.load(self.folder), wish, settings, self.said.append)

@@ -139,7 +139,7 @@ def test_it_must_be_the_one_of_the_record(first: Folder, tmp_path: Path) -> None
     assert made in str(bad.value)
     with pytest.raises(BuildError, match="is not at hand") as missing:
         pgo_profiles.check(tmp_path / "none.tar.gz", made, "thing-1.0")
-    assert "--training" in str(missing.value)
+    assert "--pgo-profile" in str(missing.value)
 
 
 def test_a_change_of_how_they_are_kept_is_another_input() -> None:

@@ -27,22 +27,22 @@ def test_values(tmp_path):
             "REZBUILD_JOBS": "7",
             "REZBUILD_PROFILE": "optimized",
             "REZBUILD_RETRIES": "0",
-            "REZBUILD_SILENCE_TIMEOUT": "2.5",
+            "REZBUILD_READ_TIMEOUT": "2.5",
             "REZBUILD_STEP_TIMEOUT": "3600",
             "REZBUILD_SCHEDULER": "tcp://farm:8786",
             "REZBUILD_HOST_LABEL": "debian12",
-            "REZBUILD_FARM_PATIENCE": "600",
+            "REZBUILD_FARM_TIMEOUT": "600",
             "REZBUILD_FARM_CA": str(tmp_path / "ca.pem"),
         }
     )
     assert settings.cache == Path(tmp_path)
     assert settings.mirrors == ("/mnt/my mirror", "https://mirror.invalid/x")
     assert settings.offline
-    assert (settings.jobs, settings.retries, settings.silence_timeout) == (7, 0, 2.5)
+    assert (settings.jobs, settings.retries, settings.read_timeout) == (7, 0, 2.5)
     assert settings.profile == "optimized"
     assert settings.step_timeout == 3600
     assert (settings.scheduler, settings.host) == ("tcp://farm:8786", "debian12")
-    assert (settings.farm_patience, Settings.read({}).farm_patience) == (600, 300)
+    assert (settings.farm_timeout, Settings.read({}).farm_timeout) == (600, 300)
     assert (settings.farm_ca, settings.farm_key) == (tmp_path / "ca.pem", None)
 
 
@@ -56,7 +56,7 @@ def test_values(tmp_path):
         ("REZBUILD_RETRIES", "1.5"),
         ("REZBUILD_CONNECT_TIMEOUT", "0"),
         ("REZBUILD_CONNECT_TIMEOUT", "nan"),
-        ("REZBUILD_SILENCE_TIMEOUT", "soon"),
+        ("REZBUILD_READ_TIMEOUT", "soon"),
         ("REZBUILD_STEP_TIMEOUT", "0"),
         ("REZBUILD_PROFILE", "fastest"),
         ("REZBUILD_MIRRORS", "'open quote"),
@@ -110,3 +110,9 @@ def test_the_label_of_a_host(tmp_path, text, label):
 def test_what_is_no_label(label):
     with pytest.raises(UsageError, match="REZBUILD_HOST_LABEL"):
         Settings.read({"REZBUILD_HOST_LABEL": label})
+
+
+def test_old_names_of_settings_work_and_the_new_one_goes_first():
+    old = {"REZBUILD_SILENCE_TIMEOUT": "7", "REZBUILD_FARM_PATIENCE": "8"}
+    assert (Settings.read(old).read_timeout, Settings.read(old).farm_timeout) == (7, 8)
+    assert Settings.read({**old, "REZBUILD_READ_TIMEOUT": "9"}).read_timeout == 9

@@ -70,7 +70,7 @@ def folder(tmp_path: Path, root: Path) -> Path:
 
 
 def impatient(cache: Path) -> Settings:
-    return Settings(cache=cache, connect_timeout=0.5, silence_timeout=0.5, retries=0)
+    return Settings(cache=cache, connect_timeout=0.5, read_timeout=0.5, retries=0)
 
 
 def find(store: Store) -> Entry | None:

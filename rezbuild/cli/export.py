@@ -1,4 +1,4 @@
-"""The command ``rezbuild stage``."""
+"""The command ``rezbuild export``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rezbuild.settings import PROFILES
 
 EPILOG = """\
 example:
-  rezbuild stage python-3.11 /opt/python
+  rezbuild export python-3.11 /opt/python
 What it needs is built besides, in a folder that may be kept. No repository is read or
 written. The folder holds what a Rez package would, less Rez's own files.
 """
