@@ -3,6 +3,7 @@
 #   make python [PYTHON=3.13] [CY=2026] [PROFILE=optimized]     build a Python, or a platform
 #                                                     year's, and try it
 #   make test                                         everything that a change must pass
+#   make docs                                         the documentation as a site: build/site
 #   make test-all                                     the version matrix and the optimized profile too
 
 SHELL := /bin/sh
@@ -35,7 +36,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-
 OLD_PIP = echo 'pip 21.3 or newer is needed and could not be downloaded.'; \
 	echo '  next:  name a package index or a folder of wheels: PIP_INDEX_URL or PIP_FIND_LINKS'
 
-.PHONY: help python test test-all lint unit e2e doctor clean
+.PHONY: help python test test-all lint unit docs e2e doctor clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -50,7 +51,7 @@ python: $(VENV)/.base
 	@echo '    export REZ_CONFIG_FILE="$$PWD/rezconfig.py"'
 	@echo "    rez-env $(strip $(REQUEST)) -- python3"
 
-test: lint unit e2e
+test: lint unit docs e2e
 
 test-all: lint unit $(VENV)/.dev
 	REZBUILD_TEST_FUZZ=10000 $(BIN)/python -m pytest tests/security -m fuzz -n 2
@@ -63,6 +64,10 @@ lint: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit tests/security -n 2
+
+# Links that lead nowhere are errors.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 e2e: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/e2e -m 'not matrix' $(BESIDE)

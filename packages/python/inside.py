@@ -1,7 +1,7 @@
 """bin/python3 has libpython, the extension modules and the common modules' code inside.
 
 Each file that a start opens costs a round trip where the repository is on the network, and calls
-between files cost time as long as a process lives. docs/performance.md has the figures.
+between files cost time as long as a process lives. docs/explanation/performance.md has the figures.
 """
 
 import re

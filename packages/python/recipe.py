@@ -122,7 +122,7 @@ def parts(b):
 
 def _flags(b):
     # For CPython alone: those who build against it have flags of their own. The stack protector is
-    # left out: it costs 2.5 % of the interpreter's instructions, see docs/hardening.md.
+    # left out: it costs 2.5 % of the interpreter's instructions, see docs/explanation/hardening.md.
     flags = b.env.pop("CFLAGS").split()
     protection = " ".join(flag for flag in flags if not flag.startswith("-fstack-protector"))
     mapped = " ".join(_mapped(b.destdir.parent, b.source))

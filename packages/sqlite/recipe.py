@@ -2,7 +2,7 @@
 
 import os
 
-# https://www.sqlite.org/compile.html; docs/packages.md has the reasons.
+# https://www.sqlite.org/compile.html; docs/reference/packages.md has the reasons.
 OPTIONS = """
 ENABLE_COLUMN_METADATA ENABLE_DBPAGE_VTAB ENABLE_DBSTAT_VTAB ENABLE_DESERIALIZE ENABLE_FTS3
 ENABLE_FTS3_PARENTHESIS ENABLE_FTS4 ENABLE_FTS5 ENABLE_GEOPOLY ENABLE_JSON1 ENABLE_MATH_FUNCTIONS

@@ -1,6 +1,6 @@
 """Rules over a payload: is it relocatable, and independent of the host?
 
-The rules are data; docs/audit.md lists them. Nothing is run and nothing is changed. One pass over
+The rules are data; docs/reference/audit.md lists them. Nothing is run or changed. One pass over
 the tree reads each file once.
 """
 

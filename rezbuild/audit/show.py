@@ -104,5 +104,5 @@ def refusal(what: str, report: Report, *, look: Path) -> AuditError:
     told += [f"{rule}: {reason}" for rule, reason in reasons.items()]
     return AuditError(
         f"{what} breaks rules of the audit {len(report.errors)} times:\n    " + "\n    ".join(told),
-        advice=[f"look again with: rezbuild audit {look}", "docs/audit.md"],
+        advice=[f"look again with: rezbuild audit {look}", "docs/reference/audit.md"],
     )

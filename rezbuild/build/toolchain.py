@@ -27,7 +27,7 @@ HARDENED = "-Wl,-z,relro,-z,now,-z,noexecstack"
 # named: with them, Tk needed the host's libfreetype and libz, which it never calls.
 LINK_FLAGS = f"{HARDENED},--as-needed"
 
-# What the compiler adds against attackers; docs/hardening.md has the price of each. What gcc or a
+# What the compiler adds against attackers; docs/explanation/hardening.md has the costs. What a
 # distribution's gcc defaults to differs, and so would the payloads.
 PROTECTED = (
     "-fstack-protector-strong",

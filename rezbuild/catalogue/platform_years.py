@@ -110,7 +110,7 @@ def expand(
 
 
 def _wrong(message: str) -> CatalogueError:
-    return CatalogueError(message, advice=["docs/catalogue.md describes each key"])
+    return CatalogueError(message, advice=["docs/reference/catalogue.md describes each key"])
 
 
 def _platform(folder: Path, version: str, entry: Any) -> Platform:

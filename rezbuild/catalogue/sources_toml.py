@@ -268,7 +268,7 @@ class _Table:
         where = ".".join(part for part in (self.key, key) if part)
         return CatalogueError(
             f"{self.path}: {where or 'the file'} {reason}",
-            advice=["docs/catalogue.md describes each key"],
+            advice=["docs/reference/catalogue.md describes each key"],
         )
 
     def only(self, allowed: set[str]) -> None:

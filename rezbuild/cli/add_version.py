@@ -16,31 +16,29 @@ from rezbuild.versions import add
 EPILOG = """\
 examples:
   rezbuild add-version openssl 3.5.10             signed by the key in keys/
-  rezbuild add-version zlib 1.3.3 --sha256 SUM    as upstream's page has it
-  rezbuild add-version python 3.11.17             is there: verified once more
-stdout is the change as a unified diff. docs/security.md says more of signatures.
+  rezbuild add-version zlib 1.3.3 --sha256 SUM    the sum from upstream's page
+  rezbuild add-version python 3.11.17             already there: verify it again
+stdout is the change as a unified diff. docs/how-to/security.md explains signatures.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("name", metavar="NAME", help="as in openssl")
-    parser.add_argument("version", metavar="VERSION", help="as in 3.5.10")
+    parser.add_argument("name", metavar="NAME", help="e.g. openssl")
+    parser.add_argument("version", metavar="VERSION", help="e.g. 3.5.10")
     parser.add_argument(
-        "--url", default="", help="of the archive, where the catalogue's pattern does not fit"
+        "--url", default="", help="URL of the archive, if it differs from the catalogue's pattern"
     )
-    parser.add_argument(
-        "--sha256", metavar="SUM", default="", help="what upstream's page says of it"
-    )
+    parser.add_argument("--sha256", metavar="SUM", default="", help="checksum from upstream's page")
     parser.add_argument(
         "--unsigned",
         action="store_true",
-        help="take it although the catalogue pins no key of upstream's",
+        help="accept the version although the catalogue pins no key",
     )
     parser.add_argument(
         "--older-signature",
         action="store_true",
-        help="take a signature that is older than that of the version before",
+        help="accept a signature that is older than the previous version's",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="fetch and verify, show the change, write nothing"

@@ -29,8 +29,8 @@ def glibc_option(parser: argparse.ArgumentParser) -> None:
         "--glibc-max",
         metavar="VERSION",
         default="",
-        help="newest glibc that a payload may need, or a platform's year, as in CY2026;"
-        " goes before REZBUILD_GLIBC_MAX",
+        help="newest glibc that a payload may need, or a platform's year, e.g. CY2026;"
+        " overrides REZBUILD_GLIBC_MAX",
     )
 
 

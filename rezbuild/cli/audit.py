@@ -12,14 +12,14 @@ from rezbuild.errors import AuditError, UsageError
 from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
-Exit code 9 when a rule is broken; notes do not count. docs/audit.md has the rules.
+Exit code 9 when a rule is broken; notes do not count. docs/reference/audit.md lists the rules.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("what", metavar="PATH or REQUEST", help="a folder, or as in python-3.11")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("what", metavar="PATH or REQUEST", help="a folder, or e.g. python-3.11")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     glibc_option(parser)
     recipes_option(parser)
 

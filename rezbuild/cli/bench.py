@@ -18,25 +18,31 @@ examples:
   rezbuild bench python-3.11                     a moved copy, against the host's 3.11
   rezbuild bench python-3.11 --only start,calls  in a minute
   rezbuild bench NEW --against OLD --full        two payloads, all of pyperformance
-Parts: start, calls, latency, size, suite. docs/performance.md says how it measures.
+Parts: start, calls, latency, size, suite. docs/explanation/performance.md explains the method.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     parser.add_argument(
-        "what", metavar="PATH or REQUEST", help="a payload, an interpreter, or as in python-3.11"
+        "what", metavar="PATH or REQUEST", help="a payload, an interpreter, or e.g. python-3.11"
     )
     parser.add_argument(
         "--against",
         metavar="PATH or REQUEST",
-        help="what to compare it with; default: the host's python of the same X.Y, if there is one",
+        help="the Python to compare with; default: the host's Python of the same X.Y",
     )
-    parser.add_argument("--only", metavar="PARTS", type=names, help="some parts, as in start,calls")
-    parser.add_argument("--rounds", metavar="N", type=positive, help="pairs of each measurement")
-    parser.add_argument("--full", action="store_true", help="all of pyperformance, for hours")
-    parser.add_argument("--json", metavar="FILE", help="all raw data; - for stdout, and no table")
-    parser.add_argument("--svg", metavar="FILE", type=folder, help="the ratios as a picture")
+    parser.add_argument(
+        "--only", metavar="PARTS", type=names, help="only these parts, e.g. start,calls"
+    )
+    parser.add_argument(
+        "--rounds", metavar="N", type=positive, help="number of pairs for each measurement"
+    )
+    parser.add_argument("--full", action="store_true", help="all of pyperformance; takes hours")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write all raw data; - for stdout instead of the table"
+    )
+    parser.add_argument("--svg", metavar="FILE", type=folder, help="draw the ratios")
 
 
 def run(arguments: argparse.Namespace) -> int:

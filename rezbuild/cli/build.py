@@ -16,15 +16,15 @@ from rezbuild.run.driver import rez_command
 
 EPILOG = """\
 examples:
-  rezbuild build python-3.11              the newest 3.11 that can be had, and its needs
+  rezbuild build python-3.11              the newest available 3.11 and its dependencies
   rezbuild build python                   the default version
-  rezbuild build openssl-3.0.20 python    python against that very OpenSSL
-  rezbuild build vfxplatform-2026         what that year names
-  rezbuild build python --release         by rez-release, optimized
+  rezbuild build openssl-3.0.20 python    python built against OpenSSL 3.0.20
+  rezbuild build vfxplatform-2026         the versions of that year
+  rezbuild build python --release         with rez-release, optimized
   rezbuild build openssl-3.5 python-3.11 --release --replace
-                                          a repaired OpenSSL under the same Python
-  rezbuild build --matrix years.toml      sets of requests for profiles and hosts
-docs/plan.md describes that file; docs/parallel.md the timeline.
+                                          the same Python with a fixed OpenSSL
+  rezbuild build --matrix years.toml      requests by profile and host
+docs/how-to/plan.md describes the file and the timeline.
 """
 
 
@@ -36,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run",
         metavar="COMMAND",
         type=words,
-        help="afterwards, run this in the Rez environment of what was asked for",
+        help="run this afterwards in the Rez environment of the requests",
     )
     parser.add_argument(
         "--timeline",
         metavar="FILE",
         type=folder,
-        help="the picture of the run (SVG); default: in REZBUILD_CACHE/timelines",
+        help="write a picture of the run (SVG); default: in REZBUILD_CACHE/timelines",
     )
 
 

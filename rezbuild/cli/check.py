@@ -16,29 +16,27 @@ examples:
   rezbuild check python-3.11                            in seconds
   rezbuild check python-3.11 --regrtest                 CPython's whole test suite
   rezbuild check python-3.11 --regrtest test_ssl        some of it
-Exit code 12 when a check fails. docs/check.md says what is checked.
+Exit code 12 when a check fails. docs/how-to/check.md lists the checks.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or as in python-3.11")
+    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or e.g. python-3.11")
     parser.add_argument(
         "--regrtest",
         dest="suite",
         nargs="*",
         metavar="TEST",
-        help="upstream's own tests as well: those named, or all",
+        help="also run upstream's own tests: the named ones, or all",
     )
-    parser.add_argument("-j", "--jobs", type=positive, help="goes before REZBUILD_JOBS")
-    parser.add_argument(
-        "--moved", action="store_true", help="try a copy of it that stands elsewhere"
-    )
+    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
+    parser.add_argument("--moved", action="store_true", help="test a copy in another folder")
     parser.add_argument(
         "--keep",
         metavar="DIR",
         type=folder,
-        help="work in this folder and leave it, with all logs",
+        help="work in this folder, and keep it with all logs",
     )
     recipes_option(parser)
 

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tests",
         action="store_true",
-        help="also say which tests this machine has to skip, and what they need",
+        help="also list the tests that this machine must skip, and their programs",
     )
 
 

@@ -14,23 +14,23 @@ from rezbuild.settings import PROFILES
 EPILOG = """\
 example:
   rezbuild export python-3.11 /opt/python
-What it needs is built besides, in a folder that may be kept. No repository is read or
-written. The folder holds what a Rez package would, less Rez's own files.
+The dependencies are built in the work folder. No repository is read or written.
+The folder holds the files of a Rez package without Rez's own files.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("request", metavar="REQUEST", help="as in python-3.11")
-    parser.add_argument("folder", metavar="DIR", type=folder, help="a folder to make")
+    parser.add_argument("request", metavar="REQUEST", help="e.g. python-3.11")
+    parser.add_argument("folder", metavar="DIR", type=folder, help="folder to create")
     parser.add_argument(
         "--work",
         metavar="DIR",
         type=folder,
-        help="where it is built; what is ready there is used again; default: in REZBUILD_CACHE",
+        help="work folder; finished builds in it are used again; default: in REZBUILD_CACHE",
     )
-    parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
-    parser.add_argument("-j", "--jobs", type=positive, help="goes before REZBUILD_JOBS")
+    parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")
+    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
     glibc_option(parser)
     recipes_option(parser)
 

@@ -17,7 +17,7 @@ from rezbuild.versions import notices
 
 EPILOG = """\
 examples:
-  rezbuild fetch python-3.11            into the cache, with what it is built against
+  rezbuild fetch python-3.11            into the cache, with its dependencies
   rezbuild fetch --all --to /mnt/mirror fills a mirror for an air-gapped site, where
                                         REZBUILD_MIRRORS=/mnt/mirror finds it
 """
@@ -25,9 +25,9 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument("--all", action="store_true", help="every version of every package")
-    parser.add_argument("--to", metavar="DIR", type=folder, help="a mirror folder to fill as well")
+    parser.add_argument("--to", metavar="DIR", type=folder, help="also fill this mirror folder")
     recipes_option(parser)
 
 

@@ -22,10 +22,10 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or as in python-3.11")
+    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or e.g. python-3.11")
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--json", action="store_true", help="the whole record, for programs")
-    kind.add_argument("--sbom", action="store_true", help="the bill of materials, CycloneDX")
+    kind.add_argument("--json", action="store_true", help="print the whole record")
+    kind.add_argument("--sbom", action="store_true", help="print the bill of materials (CycloneDX)")
 
 
 def run(arguments: argparse.Namespace) -> int:

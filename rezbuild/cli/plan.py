@@ -15,7 +15,7 @@ EPILOG = """\
 examples:
   rezbuild plan python-3.11
   rezbuild plan --matrix years.toml --workers 8
-docs/plan.md says where the durations come from.
+docs/how-to/plan.md explains the durations.
 """
 
 
@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     wanted.add_arguments(parser)
     parser.add_argument(
-        "--workers", metavar="N", type=positive, help="builds at once; default: REZBUILD_JOBS"
+        "--workers", metavar="N", type=positive, help="parallel builds; default: REZBUILD_JOBS"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--svg", metavar="FILE", type=folder, help="the expected run as a picture")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--svg", metavar="FILE", type=folder, help="draw the expected run")
     parser.set_defaults(message="", timeline=None)
 
 

@@ -15,31 +15,33 @@ from rezbuild.verify import reproduce
 
 EPILOG = """\
 examples:
-  rezbuild reproduce zlib                  what is installed, and a second build
-  rezbuild reproduce python-3.11 --keep DIR    leaves both payloads and all logs
+  rezbuild reproduce zlib                  compare the installed build with a second one
+  rezbuild reproduce python-3.11 --keep DIR    keep both payloads and all logs
 The second build has another folder, user, umask, locale, time zone, home, host name and
 number of jobs, and no ccache. Exit code 12 when a file is not the same.
-docs/reproducible.md says what is compared.
+docs/explanation/reproducible.md explains the comparison.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("request", metavar="REQUEST", help="as in python-3.11")
-    parser.add_argument("--profile", choices=PROFILES, help="default: that of what is installed")
-    parser.add_argument("-j", "--jobs", type=positive, help="goes before REZBUILD_JOBS")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("request", metavar="REQUEST", help="e.g. python-3.11")
+    parser.add_argument(
+        "--profile", choices=PROFILES, help="default: the profile of the installed package"
+    )
+    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--keep",
         metavar="DIR",
         type=folder,
-        help="work in this folder and leave it, with both builds",
+        help="work in this folder, and keep it with both builds",
     )
     parser.add_argument(
         "--pgo-profile",
         metavar="FILE",
         type=folder,
-        help="what the compiler counted for the first build; default: the cache has it",
+        help="PGO profile of the first build; default: from the cache",
     )
     recipes_option(parser)
 

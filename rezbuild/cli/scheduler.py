@@ -13,14 +13,16 @@ EPILOG = """\
 examples:
   rezbuild scheduler                      for workers of this machine
   rezbuild scheduler --host 10.0.0.5      for others; with REZBUILD_FARM_CA, _CERT, _KEY
-It runs until it is told to end. docs/farm.md says more.
+It runs until SIGTERM or Ctrl-C. See docs/how-to/farm.md.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     parser.add_argument(
-        "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; default: 127.0.0.1, this machine only",
     )
     parser.add_argument("--port", type=port, default=8786, help="default: 8786; 0: any")
 

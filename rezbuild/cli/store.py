@@ -28,12 +28,12 @@ from rezbuild.util.terminal import printable, printable_line
 
 EPILOG = """\
 examples:
-  rezbuild store list python            what is there, and from which inputs
-  rezbuild store add python-3.11        what is installed, and all that it was built against
-  rezbuild store verify --remove        reads everything; what is damaged goes
-  rezbuild store revoke 5e1c0fd1a2b3    nobody takes it any more, whoever has signed it
-  rezbuild store prune --keep-days 90   what was put there longer ago goes
-Exit code 12 when verify finds something. docs/store.md says more.
+  rezbuild store list python            list the entries and their inputs
+  rezbuild store add python-3.11        upload a package and its dependencies
+  rezbuild store verify --remove        read everything; remove damaged entries
+  rezbuild store revoke 5e1c0fd1a2b3    refuse this payload from now on
+  rezbuild store prune --keep-days 90   remove entries older than 90 days
+Exit code 12 when verify finds something. See docs/how-to/store.md.
 """
 
 
@@ -45,38 +45,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         text = summary[0].upper() + summary[1:] + "."
         return parsers.add_parser(name, help=summary, description=text)
 
-    found = command("list", "show what is there")
+    found = command("list", "list the entries")
     found.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
-    found.add_argument("--json", action="store_true", help="whole entries, for programs")
+    found.add_argument("--json", action="store_true", help="print whole entries as JSON")
     found.set_defaults(store_command=_list)
 
-    found = command("add", "put there what is installed from the inputs of today")
+    found = command("add", "upload an installed package, if its recipe is unchanged")
     found.add_argument(
-        "what", nargs="+", metavar="PATH or REQUEST", help="a payload, or as in python-3.11"
+        "what", nargs="+", metavar="PATH or REQUEST", help="a payload, or e.g. python-3.11"
     )
     recipes_option(found)
     found.set_defaults(store_command=_add)
 
-    found = command("verify", "read all that is there, and hold it to its sums")
-    found.add_argument("--remove", action="store_true", help="remove what is not sound")
+    found = command("verify", "read all payloads, and compare them with their checksums")
+    found.add_argument("--remove", action="store_true", help="remove damaged entries")
     found.set_defaults(store_command=_verify)
 
-    found = command("revoke", "have nobody take a payload any more, and remove it")
-    found.add_argument("key", metavar="KEY", type=_key, help="of its entry, or the payload's sum")
-    found.add_argument("--because", metavar="TEXT", default="", help="the reason, for others")
+    found = command("revoke", "remove a payload, and refuse it from now on")
+    found.add_argument(
+        "key", metavar="KEY", type=_key, help="key of the entry, or hash of the payload"
+    )
+    found.add_argument("--because", metavar="TEXT", default="", help="the reason, shown to others")
     found.set_defaults(store_command=_revoke)
 
-    found = command("prune", "remove what is old, and what nothing names")
+    found = command("prune", "delete old and unreferenced entries")
     found.add_argument(
         "--keep-days",
         metavar="N",
         type=_days,
-        help="remove entries that were put there more than N days ago, and their payloads",
+        help="remove entries older than N days, and their payloads",
     )
     found.add_argument(
-        "--unused", action="store_true", help="remove payloads that no entry names, after a day"
+        "--unused", action="store_true", help="remove payloads older than a day that no entry names"
     )
-    found.add_argument("--dry-run", action="store_true", help="say what would go")
+    found.add_argument("--dry-run", action="store_true", help="print what would be removed")
     found.set_defaults(store_command=_prune)
 
 

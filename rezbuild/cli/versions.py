@@ -25,8 +25,8 @@ from rezbuild.versions.table import Upstream
 EPILOG = """\
 examples:
   rezbuild versions openssl
-  rezbuild versions --outdated       what is installed, or was built against something,
-                                     that has a newer version of its series here
+  rezbuild versions --outdated       installed packages that are older than their newest
+                                     pin, or were built against such a package
   rezbuild versions --outdated --upstream openssl python
 Exit code 13 when something is outdated, for a timer.
 """
@@ -36,15 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
     parser.add_argument(
-        "--outdated", action="store_true", help="only what is installed and has a newer pin"
+        "--outdated", action="store_true", help="only installed packages that have a newer pin"
     )
     parser.add_argument(
-        "--upstream", action="store_true", help="ask upstream too whether it has newer ones"
+        "--upstream", action="store_true", help="also ask upstream for newer versions"
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="for programs")
+    form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument(
-        "--markdown", action="store_true", help="print the page docs/support-matrix.md"
+        "--markdown", action="store_true", help="print the page docs/reference/support-matrix.md"
     )
     recipes_option(parser)
 
@@ -104,6 +104,6 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
     for error in unknown:
         tell(error)
     if found:
-        tell(f"{len(found)} outdated; docs/security.md says how what is newer gets there")
+        tell(f"{len(found)} outdated; docs/how-to/security.md says how what is newer gets there")
         return OutdatedError.exit_code
     return FetchError.exit_code if unknown else 0

@@ -23,7 +23,7 @@ from rezbuild.settings import PROFILES, Settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is to be built, and how."""
-    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="as in python-3.11")
+    parser.add_argument("requests", nargs="*", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument(
         "--matrix", metavar="FILE", type=folder, help="a table of requests, profiles and hosts"
     )
@@ -32,23 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL",
         action="append",
         default=[],
-        help="of the matrix, what is for this kind of host; may be repeated; default: all",
+        help="build only this host kind of the matrix; may be repeated; default: all",
     )
     parser.add_argument(
-        "--release", action="store_true", help="rez-release instead of rez-build -i"
+        "--release", action="store_true", help="use rez-release instead of rez-build -i"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="release in the place of what is released already"
+        "--replace", action="store_true", help="replace a version that is already released"
     )
-    parser.add_argument("--force", action="store_true", help="build it again all the same")
-    parser.add_argument("--profile", choices=PROFILES, help="goes before REZBUILD_PROFILE")
-    parser.add_argument("-j", "--jobs", type=positive, help="goes before REZBUILD_JOBS")
+    parser.add_argument(
+        "--force", action="store_true", help="build again even if nothing has changed"
+    )
+    parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")
+    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
     glibc_option(parser)
     recipes_option(parser)
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="build on the workers of this farm, as tcp://host:8786; goes before"
+        help="build on the workers of this farm, e.g. tcp://host:8786; overrides"
         " REZBUILD_SCHEDULER",
     )
 
@@ -90,7 +92,7 @@ def _targets(arguments: argparse.Namespace, settings: Settings) -> list[Target]:
     if bool(arguments.matrix) == bool(arguments.requests):
         raise UsageError(
             "requests or --matrix FILE: one of them says what is wanted",
-            advice=["rezbuild build python-3.11", "docs/plan.md describes the file"],
+            advice=["rezbuild build python-3.11", "docs/how-to/plan.md describes the file"],
         )
     if arguments.matrix:
         found = matrix.load(arguments.matrix, settings, release=arguments.release)

@@ -13,25 +13,27 @@ EPILOG = """\
 examples:
   rezbuild worker tcp://127.0.0.1:8786
   rezbuild worker tls://10.0.0.5:8786 --host 10.0.0.7 --label debian12
-It has recipes, sources and a compiler of its own, as for a build by hand, and runs
-until it is told to end. docs/farm.md says more.
+The worker needs its own recipes, sources and compiler, like a build by hand. It runs
+until SIGTERM or Ctrl-C. See docs/how-to/farm.md.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.add_argument("scheduler", metavar="ADDRESS", help="as in tcp://host:8786")
+    parser.add_argument("scheduler", metavar="ADDRESS", help="e.g. tcp://host:8786")
     parser.add_argument(
-        "--host", default="127.0.0.1", help="the address to listen on; default: this machine alone"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; default: 127.0.0.1, this machine only",
     )
-    parser.add_argument("--cores", type=positive, help="jobs at once; default: all cores")
+    parser.add_argument("--cores", type=positive, help="parallel jobs; default: all cores")
     parser.add_argument(
         "--label",
         type=label,
         default="",
-        help="of this kind of host; goes before REZBUILD_HOST_LABEL",
+        help="label of this kind of host; overrides REZBUILD_HOST_LABEL",
     )
-    parser.add_argument("--name", type=label, default="", help="of this worker")
+    parser.add_argument("--name", type=label, default="", help="name of this worker")
     recipes_option(parser)
 
 

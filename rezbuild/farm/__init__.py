@@ -1,7 +1,7 @@
 """Builds on other machines, by Dask's distributed scheduler.
 
 Workers bake payloads; whoever asked publishes them, by the same ``rez-build -i`` as ever, which
-takes the payload as it came. docs/farm.md has the whole of it.
+takes the payload as it came. docs/explanation/farm.md has the whole of it.
 
 - `order`, `facts`: what travels, as JSON: one job, and what a worker is.
 - `job`: the process on a worker that bakes one payload.

@@ -79,7 +79,7 @@ def security(settings: Settings, host: str) -> Security | None:
     if missing:
         raise UsageError(
             f"TLS needs three files, and {', '.join(missing)} is not set",
-            advice=["docs/farm.md says how they are made"],
+            advice=["docs/how-to/farm.md says how they are made"],
         )
     ca, cert, key = (_readable(name, file) for name, file in files.items())
     roles = {f"tls_{role}_cert": cert for role in ("client", "scheduler", "worker")}
@@ -92,7 +92,7 @@ def _readable(name: str, file: Path | None) -> str:
         Path(str(file)).read_bytes()
     except OSError as error:
         raise MachineError(
-            f"{name}={file} cannot be read: {error.strerror}", advice=["docs/farm.md: TLS"]
+            f"{name}={file} cannot be read: {error.strerror}", advice=["docs/how-to/farm.md: TLS"]
         ) from None
     return str(file)
 
@@ -146,12 +146,12 @@ def tell_if_open(host: str, safe: bool, say: Callable[[str], None]) -> None:
     if not safe and loopback(host):
         say(
             f"notice: {host} with REZBUILD_FARM_OPEN: every user of this machine may run code as "
-            "the user of the workers (docs/farm.md, What is trusted)"
+            "the user of the workers (docs/explanation/farm.md, What is trusted)"
         )
     elif not safe:
         say(
             f"notice: {host} without TLS: whoever reaches the farm's ports may have payloads built "
-            "and read or change what travels (docs/farm.md, What is trusted)"
+            "and read or change what travels (docs/explanation/farm.md, What is trusted)"
         )
 
 
@@ -171,7 +171,7 @@ def check_host(host: str, scheduler: str) -> None:
             "could not be fetched",
             advice=[
                 "--host names this machine's address on that network, as in --host 10.0.0.7",
-                "docs/farm.md has an example; TLS first: ports are open to all who reach them",
+                "set up TLS first, as docs/how-to/farm.md shows: ports are open to everybody",
             ],
         )
 

@@ -8,7 +8,7 @@ jobs only (`rezbuild.farm.restricted_pickle`).
 
 A payload that a job names is run by the build, as a compiler runs what it is told to: who may send
 jobs may run code as the worker's user. So it listens on loopback unless told otherwise, and TLS
-decides who may talk to it (docs/farm.md, What is trusted).
+decides who may talk to it (docs/explanation/farm.md, What is trusted).
 """
 
 from __future__ import annotations

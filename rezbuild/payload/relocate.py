@@ -2,7 +2,7 @@
 
 Libraries of other packages are bundled below ``deps/``. A library gets exactly the rpath that its
 own DT_NEEDED entries need, relative to ``$ORIGIN``; in a program those entries become paths where
-they can, which are opened without any search. docs/relocation.md has the reasons and the numbers.
+they can, which are opened without any search. docs/explanation/relocation.md has the reasons.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from rezbuild.util import toml
 
 _KEYS = {"requests", "profiles", "hosts", "repository"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_ADVICE = "docs/plan.md describes the file"
+_ADVICE = "docs/how-to/plan.md describes the file"
 
 
 @dataclass(frozen=True)

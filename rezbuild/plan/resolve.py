@@ -200,7 +200,7 @@ class _Planner:
                 raise CatalogueError(
                     f"{recipe.folder / sources_toml.FILE_NAME}: requires of {release.version}: "
                     f"{error.message}",
-                    advice=["docs/catalogue.md describes each key"],
+                    advice=["docs/reference/catalogue.md describes each key"],
                 ) from None
             self.add(needed, version, requested=False, path=(*path, recipe.name))
             against[needed.name] = version.version

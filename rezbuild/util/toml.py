@@ -20,5 +20,5 @@ loads = tomllib.loads
 def unreadable(path: Path, error: Exception) -> CatalogueError:
     """The error for a file that is no TOML."""
     return CatalogueError(
-        f"{path} cannot be read: {error}", advice=["docs/catalogue.md describes the file"]
+        f"{path} cannot be read: {error}", advice=["docs/reference/catalogue.md describes the file"]
     )

@@ -117,7 +117,7 @@ def _check_wish(release: Release, wish: Wish, known: Release | None) -> None:
             advice=[
                 "read its sum on upstream's page, and name it: --sha256 SUM",
                 "or take what comes, and compare later: --unsigned",
-                "where upstream signs, pin its key: docs/security.md",
+                "where upstream signs, pin its key: docs/how-to/security.md",
             ],
         )
 
@@ -306,7 +306,7 @@ def insert(text: str, version: str, entry: str) -> str:
     Everything else stays as it is, comments too.
 
     Raises:
-        CatalogueError: The file is not laid out as `docs/catalogue.md` has it.
+        CatalogueError: The file is not laid out as `docs/reference/catalogue.md` has it.
     """
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
@@ -328,7 +328,7 @@ def insert(text: str, version: str, entry: str) -> str:
     if not fits:
         raise CatalogueError(
             f"the entry of {version} cannot be put in by a program; write it yourself:\n{entry}",
-            advice=["docs/catalogue.md shows how a catalogue is laid out"],
+            advice=["docs/reference/catalogue.md shows how a catalogue is laid out"],
         )
     return whole
 

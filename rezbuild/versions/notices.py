@@ -25,7 +25,8 @@ def of(steps: Iterable[Step]) -> Iterator[str]:
         if not step.release.tested and any(r.tested for r in step.recipe.releases.values())
     ]
     if never:
-        yield f"notice: never built by this project (docs/support-matrix.md): {', '.join(never)}"
+        page = "docs/reference/support-matrix.md"
+        yield f"notice: never built by this project ({page}): {', '.join(never)}"
 
 
 def behind(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _REFUSED = (
     "do not use these bytes: this is what a forged archive looks like",
-    "where upstream's page says that its key was prolonged or changed: docs/security.md",
+    "where upstream's page says that its key was prolonged or changed: docs/how-to/security.md",
 )
 
 

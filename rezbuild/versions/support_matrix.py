@@ -1,4 +1,4 @@
-"""The page ``docs/support-matrix.md``, generated from the records in the catalogue."""
+"""The page ``docs/reference/support-matrix.md``, generated from the records in the catalogue."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _HEAD = """\
 # Support matrix
 
 Which version was built and tested, when, and on which host. This page is generated from the
-`tested` records in `packages/*/sources.toml` ([catalogue.md](catalogue.md#records-of-tests)):
+`tested` records in `packages/*/sources.toml` ([the catalogue](catalogue.md#records-of-tests)):
 
-    rezbuild versions --markdown > docs/support-matrix.md
+    rezbuild versions --markdown > docs/reference/support-matrix.md
 
 Every version with a record was built, moved, and passed the audit. The suites:
 

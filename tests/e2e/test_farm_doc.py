@@ -1,4 +1,4 @@
-"""Every shell command of docs/farm.md, in order, with packages that build in a second."""
+"""Every shell command of docs/how-to/farm.md, in order, with packages that build in a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toys import LOW, TOP, Toys
 
 pytestmark = pytest.mark.e2e
 
-PAGE = (ROOT / "docs/farm.md").read_text()
+PAGE = (ROOT / "docs/how-to/farm.md").read_text()
 BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```$", PAGE)
 
 

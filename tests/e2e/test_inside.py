@@ -292,7 +292,7 @@ print(json.dumps([library.Py_GetVersion().decode() == sys.version, os.path.isfil
 
 
 def test_libpython_by_its_path_is_a_second_file_and_does_no_harm(built, payload):
-    """docs/relocation.md says so; a stock program is linked to that very file."""
+    """docs/explanation/relocation.md says so; a stock program is linked to that very file."""
     assert ask(built, payload, BY_PATH) == [True, True]
 
 

@@ -1,6 +1,6 @@
 """Every way that Rez has to move or to serve a payload; the original is gone when it is used.
 
-docs/relocation.md has the table of these.
+docs/explanation/relocation.md has the table of these.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def test_from_a_new_pin_to_nothing_outdated(studio, toys):
         f"low 1.0.0 in {studio.local}: 1.0.1 is pinned",
         f"top 2.0.0 in {studio.local}: built against low 1.0.0; 1.0.1 is pinned",
     ]
-    assert "docs/security.md" in done.stderr
+    assert "docs/how-to/security.md" in done.stderr
     found = json.loads(studio.rezbuild(*outdated, "top", "--json", ok=False).stdout)
     wanted = ("name", "version", "repository", "library", "has", "newest")
     assert [tuple(each[key] for key in wanted) for each in found] == [

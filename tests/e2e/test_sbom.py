@@ -193,6 +193,6 @@ def test_every_file_of_the_chain_is_protected(built):
         assert any(said["canary"] for said in theirs), package
         assert any(said["fortified"] for said in theirs), package
     kinds = {name: said["kind"] for (one, name), said in files.items() if one == "python"}
-    # On purpose: docs/hardening.md.
+    # On purpose: docs/explanation/hardening.md.
     programs = [name for name, kind in kinds.items() if kind != "shared"]
     assert [kinds[name] for name in programs] in (["no-pie"], ["pie"])

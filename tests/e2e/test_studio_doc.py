@@ -1,4 +1,4 @@
-"""Every command of docs/studio.md, in order, in a clone whose packages build in a second."""
+"""Every command of docs/how-to/studio.md, in order, in a clone whose packages build in a second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from toys import LOW, TOP, Toys
 
 pytestmark = pytest.mark.e2e
 
-PAGE = (ROOT / "docs/studio.md").read_text()
+PAGE = (ROOT / "docs/how-to/studio.md").read_text()
 BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```$", PAGE)
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 # A "python" that links a "libssl", and says 42 whatever it is asked; 43 with a repaired one.

@@ -1,4 +1,4 @@
-"""Virtual environments on the moved copy: what docs/venv.md says of them, and pip's refusal."""
+"""Virtual environments on the moved copy, as docs/how-to/venv.md says, and pip's refusal."""
 
 from __future__ import annotations
 

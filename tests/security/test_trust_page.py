@@ -1,11 +1,11 @@
-"""docs/trust.md names a test for each attack."""
+"""docs/explanation/trust.md names a test for each attack."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[2] / "docs/trust.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/explanation/trust.md").read_text(encoding="utf-8")
 ROWS = [line for line in PAGE.partition("| attack |")[2].splitlines() if line.startswith("| ")]
 
 

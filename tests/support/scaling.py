@@ -2,7 +2,7 @@
 
 Durations are those of a real build of the chain (``tests/data/durations.json`` says which); other
 versions, and what that build lacks, are estimated from them. Run as a program, it prints the table
-of docs/plan.md and, with a file, draws its picture.
+of docs/how-to/plan.md and, with a file, draws its picture.
 """
 
 from __future__ import annotations

@@ -230,7 +230,7 @@ def test_no_folder():
 
 
 def test_each_rule_is_documented():
-    text = (Path(__file__).parents[2] / "docs/audit.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/reference/audit.md").read_text(encoding="utf-8")
     for rule in RULES.values():
         assert f"`{rule.id}`" in text, rule.id
         assert rule.reason

@@ -1,4 +1,4 @@
-"""docs/differences.md is generated from the data that the fidelity tests use."""
+"""docs/reference/differences.md is generated from the data that the fidelity tests use."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def test_advice_without_a_clone_names_the_distribution(tmp_path):
 
 def test_pages_advise_no_extra_of_another_project():
     """On a package index, rezbuild is the name of another project."""
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         found = re.findall(r"([\w./-]+)\[(bench|dev|farm|signatures)\]", page.read_text("utf-8"))
         names = {name for name, _ in found if not name.startswith("/")}
         assert names <= {".", PROJECT["name"]}, page

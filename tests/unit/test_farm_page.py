@@ -1,4 +1,4 @@
-"""docs/farm.md promises a test for each line, and commands that can be typed."""
+"""The pages about farms promise a test for each fault, and commands that can be typed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import yaml
 from rezbuild.cli import main
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/farm.md").read_text(encoding="utf-8")
-FAULTS = PAGE[PAGE.index("| fault |") :].split("\n\n")[0].splitlines()[2:]
+PAGE = (ROOT / "docs/how-to/farm.md").read_text(encoding="utf-8")
+FAULTS_PAGE = (ROOT / "docs/reference/farm-faults.md").read_text(encoding="utf-8")
+FAULTS = FAULTS_PAGE[FAULTS_PAGE.index("| fault |") :].split("\n\n")[0].splitlines()[2:]
 
 
 def blocks(language: str) -> list[str]:
@@ -38,7 +39,7 @@ def test_each_test_of_faults_stands_there() -> None:
     for name in ("test_farm_faults.py", "test_farm_tls.py"):
         text = (ROOT / "tests/e2e" / name).read_text(encoding="utf-8")
         left = set(re.findall(r"^def (test_\w+)\(", text, re.MULTILINE))
-        assert left - {"test_all_with_certificates"} <= set(re.findall(r"test_\w+", PAGE))
+        assert left - {"test_all_with_certificates"} <= set(re.findall(r"test_\w+", FAULTS_PAGE))
 
 
 def test_the_scripts_can_be_read() -> None:

@@ -236,7 +236,7 @@ def test_file_and_key_are_named(tmp_path, own, case):
     text, said = WRONG[case]
     with pytest.raises(CatalogueError, match=rf"matrix\.toml: {said}") as caught:
         load(tmp_path, text, own)
-    assert caught.value.advice == ("docs/plan.md describes the file",)
+    assert caught.value.advice == ("docs/how-to/plan.md describes the file",)
 
 
 @pytest.mark.parametrize("folder", [*FOLDERS, "~nobody-of-that-name/x"])

@@ -1,4 +1,4 @@
-"""docs/reliability.md promises a test for each line."""
+"""The pages about reliability in docs/development promise a test for each line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LINES = (ROOT / "docs/reliability.md").read_text(encoding="utf-8").splitlines()
+PAGES = sorted((ROOT / "docs/development").glob("reliability*.md"))
+LINES = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
 HEADS = ("| ---", "| fault |", "| input |")
 ROWS = [line for line in LINES if line.startswith("| ") and not line.startswith(HEADS)]
 # These look at how it is done.

@@ -163,9 +163,9 @@ def test_keys_that_are_none(tmp_path, boxes):
 
 
 def test_keys_as_openssl_makes_them(tmp_path, root):
-    """By the commands in docs/store.md."""
+    """By the commands in docs/how-to/store.md."""
     require_tool("openssl")
-    text = (Path(__file__).parents[2] / "docs/store.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs/how-to/store.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    openssl (.*)$", text, re.MULTILINE)
     for command in commands:
         subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)

@@ -26,9 +26,9 @@ tested = [
 
 
 def test_the_page_shows_the_records_of_the_catalogue():
-    page = (ROOT / "docs/support-matrix.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/support-matrix.md").read_text(encoding="utf-8")
     fresh = support_matrix.page(resolve.recipes(ROOT / "packages").values())
-    assert page == fresh, "run: rezbuild versions --markdown > docs/support-matrix.md"
+    assert page == fresh, "run: rezbuild versions --markdown > docs/reference/support-matrix.md"
 
 
 def test_a_page_lists_records_and_versions_without_any(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Writes docs/differences.md from intended.toml."""
+"""Writes docs/reference/differences.md from intended.toml."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from comparing import intended
 
-PAGE = Path(__file__).parents[3] / "docs/differences.md"
+PAGE = Path(__file__).parents[3] / "docs/reference/differences.md"
 HEAD = """\
 # Differences from stock CPython
 
