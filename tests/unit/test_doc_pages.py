@@ -64,3 +64,11 @@ def test_lines_of_prose_fit_into_100_columns(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in LONG])
 def test_pages_have_at_most_200_lines(name: str) -> None:
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_pages_that_messages_name_are_there() -> None:
+    files = [path for folder in ("rezbuild", "packages") for path in (ROOT / folder).rglob("*.*")]
+    files = [path for path in files if path.suffix in (".py", ".toml", ".sh")]
+    for path in (*PAGES, *files):
+        for name in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), (path, name)
