@@ -14,6 +14,7 @@ file that is opened by name.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -22,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from rezbuild.util.terminal import printable
 
@@ -35,7 +36,9 @@ BUILD = "build"
 STEP, STEP_END = "step", "step-end"
 # The store has the payload, or has it not.
 TAKEN, ABSENT = "taken", "absent"
-# Any other line for the user.
+# The payload was ready, or what a check of it gave.
+READY, CHECKED = "ready", "checked"
+# Any other line that the user sees in any case.
 NOTICE = "notice"
 
 
@@ -66,24 +69,52 @@ class Event:
 
 
 class Reporter:
-    """Prints messages for the user, and appends events to the file of events, if there is one."""
+    """Prints messages for the user, and appends events to the file of events, if there is one.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: Print no progress.
+        verbose: Print all output of builds.
+        stream: The stream of progress and notices; None: standard output.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self.quiet = quiet
+        self.verbose = verbose
+        self._stream = stream
         self._file = os.environ.get(EVENTS)
 
-    def info(self, text: str) -> None:
-        """Print a line; where a process watches, it goes to the log only."""
-        # Others may write to the same terminal or log; nothing may wait in a buffer.
-        print(printable(text), flush=True)
+    def aside(self) -> Reporter:
+        """Return a reporter whose progress and notices go to standard error.
 
-    def notice(self, text: str, kind: str = NOTICE) -> None:
+        Programs read standard output of the command then.
+        """
+        return Reporter(quiet=self.quiet, verbose=self.verbose, stream=sys.stderr)
+
+    def result(self, text: str, end: str = "\n") -> None:
+        """Print what the command was asked for."""
+        print(printable(text), end=end, flush=True)
+
+    def info(self, text: str, kind: str = "") -> None:
+        """Print progress, unless the user wants none; with a kind it is an event, too."""
+        if not self.quiet:
+            self._print(text)
+        if kind:
+            self.event(Event(kind, text.strip()))
+
+    def notice(self, text: str) -> None:
         """Print a line that the user sees in any case."""
-        self.info(text)
-        self.event(Event(kind, text.strip()))
+        self._print(text)
+        self.event(Event(NOTICE, text.strip()))
 
     def error(self, text: str) -> None:
         """Print a line on standard error."""
         print(printable(text), file=sys.stderr, flush=True)
+
+    def _print(self, text: str) -> None:
+        # Others may write to the same terminal or log; nothing may wait in a buffer.
+        print(printable(text), file=self._stream, flush=True)
 
     @contextlib.contextmanager
     def step(self, step: str) -> Iterator[list[str]]:
@@ -109,6 +140,25 @@ class Reporter:
             # disk is full, the build goes on.
             with contextlib.suppress(OSError), open(self._file, "ab", buffering=0) as file:
                 file.write(json.dumps(event.as_data()).encode() + b"\n")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a reporter, which each command has."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "-q",
+        "--quiet",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="no progress, only notices",
+    )
+    group.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="all that Rez and the builds print",
+    )
 
 
 class Events:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rezbuild.bench import Report, picture, show
 from rezbuild.errors import MachineError, UsageError
+from rezbuild.reporter import Reporter
 
 STDOUT = "-"
 
@@ -51,10 +52,10 @@ class Output:
                     advice=["name a file in a folder that is there and can be written"],
                 )
 
-    def write(self, report: Report) -> None:
+    def write(self, report: Report, reporter: Reporter) -> None:
         """Writes all of it."""
         if self.data == STDOUT:
-            print(_text(report), end="")
+            reporter.result(_text(report), end="")
         else:
             # In a pipe nothing is folded: other programs read lines.
             width = None if sys.stdout.isatty() else 500

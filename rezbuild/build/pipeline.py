@@ -45,7 +45,7 @@ from rezbuild.payload import (
     sbom,
     self_test,
 )
-from rezbuild.reporter import BUILD, Event, Reporter
+from rezbuild.reporter import BUILD, READY, Event, Reporter
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetched, Fetcher
 from rezbuild.util import import_file, jobserver
@@ -131,7 +131,7 @@ def baked(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
         ready = manifest.read(staging)
         if ready is not None and ready.get("fingerprint") == inputs.fingerprint:
             what = f"{inputs.recipe.name} {job.version}"
-            reporter.notice(f"{what}: already built from the same inputs")
+            reporter.info(f"{what}: already built from the same inputs", READY)
             glibc.check_record(what, ready, settings.glibc_max)
         else:
             _bake(inputs, staging, reporter)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from rezbuild.cli.arguments import recipes_option
 from rezbuild.cli.context import recipes_folder
 from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.plan import resolve
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
-from rezbuild.util.terminal import printable
 from rezbuild.versions import add
 
 EPILOG = """\
@@ -51,10 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     The change alone is on stdout.
     """
-
-    def tell(text: str) -> None:
-        print(printable(text), file=sys.stderr, flush=True)
-
+    reporter: Reporter = arguments.reporter
     recipes = resolve.recipes(recipes_folder(arguments))
     recipe = recipes.get(arguments.name)
     if recipe is None:
@@ -75,8 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         older_signature=arguments.older_signature,
         dry_run=arguments.dry_run,
     )
-    changed = add.add(recipe, wish, Settings.read(), tell)
-    print(printable(changed), end="", flush=True)
+    changed = add.add(recipe, wish, Settings.read(), reporter.aside())
+    reporter.result(changed, end="")
     if changed and not arguments.dry_run:
-        tell(f"written; look at it, then: rezbuild build {recipe.name}-{arguments.version}")
+        then = f"rezbuild build {recipe.name}-{arguments.version}"
+        reporter.aside().info(f"written; look at it, then: {then}")
     return 0

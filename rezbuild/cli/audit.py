@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
             advice=["name a payload, or use Python 3.12 or newer"],
         ) from None
     if arguments.json:
-        print(json.dumps(show.as_data(root, report), indent=2))
+        arguments.reporter.result(json.dumps(show.as_data(root, report), indent=2))
     else:
         for line in show.lines(root, report):
-            print(printable_line(line))
+            arguments.reporter.result(printable_line(line))
     return AuditError.exit_code if report.errors else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from rezbuild import bench
 from rezbuild.bench import interpreters
@@ -63,6 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
     output.check(compared=second is not None)
     options = bench.Options(Settings.read().cache, parts, arguments.rounds, arguments.full)
     # The result alone is on stdout.
-    report = bench.bench(first, second, options, lambda text: print(text, file=sys.stderr))
-    output.write(report)
+    report = bench.bench(first, second, options, arguments.reporter.aside().info)
+    output.write(report, arguments.reporter)
     return 0

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from rezbuild.cli import wanted
 from rezbuild.cli.arguments import folder, words
-from rezbuild.cli.context import say
 from rezbuild.errors import RezError, UsageError
 from rezbuild.run import timeline
 from rezbuild.run.driver import rez_command
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     for lane, keys in plan.asked:
         paths = f"--paths {shlex.quote(lane.repository)} " if lane.repository else ""
         for packages in _environments(keys):
-            say(f"ready: rez-env {paths}{' '.join(packages)}")
+            arguments.reporter.info(f"ready: rez-env {paths}{' '.join(packages)}")
             if arguments.run:
                 _run_in(packages, arguments.run)
     return 0

@@ -7,7 +7,7 @@ import argparse
 from rezbuild.cli.arguments import folder, positive, recipes_option
 from rezbuild.cli.context import payload_of, recipes_folder, settings_of
 from rezbuild.errors import CheckError
-from rezbuild.reporter import Reporter
+from rezbuild.reporter import CHECKED, Reporter
 from rezbuild.util import processes
 from rezbuild.verify import check
 
@@ -48,14 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     root = payload_of(arguments.what).resolve()
     folder = recipes_folder(arguments)
     failed = []
-    reporter = Reporter()
+    reporter: Reporter = arguments.reporter
     results = check.check(
         root, folder, settings, suite=arguments.suite, keep=arguments.keep, moved=arguments.moved
     )
     for result in results:
-        reporter.notice(str(result))
         if result.problems:
             failed.append(result.name)
+            reporter.notice(str(result))
+        else:
+            reporter.info(str(result), CHECKED)
     if failed:
         raise CheckError(
             f"{root} failed: {', '.join(failed)}",

@@ -10,7 +10,6 @@ from pathlib import Path
 from rezbuild.catalogue import platform_years
 from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.settings import Settings, glibc_version
-from rezbuild.util.terminal import printable
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -63,9 +62,3 @@ def payload_of(what: str) -> Path:
 
         root = resolve_root(what)
     return root
-
-
-def say(text: str) -> None:
-    """Tells the user."""
-    # Rez's own output and ours share the terminal; nothing may wait in a buffer.
-    print(printable(text), flush=True)

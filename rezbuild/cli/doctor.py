@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = Settings.read()
     besides = machine_check.examine_tests(settings) if arguments.tests else []
-    status = machine_check.report([*machine_check.examine(settings), *besides])
-    machine_check.report_commands("setup", "build", *(["tests"] if arguments.tests else []))
+    status = machine_check.report([*machine_check.examine(settings), *besides], arguments.reporter)
+    machine_check.report_commands(
+        arguments.reporter, "setup", "build", *(["tests"] if arguments.tests else [])
+    )
     lacks = any(check.found is None for check in besides)
     return status or (MachineError.exit_code if lacks else 0)

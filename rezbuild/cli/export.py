@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from rezbuild.cli.arguments import folder, glibc_option, positive, recipes_option
-from rezbuild.cli.context import recipes_folder, say, settings_of
+from rezbuild.cli.context import recipes_folder, settings_of
 from rezbuild.files import temp_folders
 from rezbuild.plan import resolve
+from rezbuild.reporter import Reporter
 from rezbuild.run import stage as staging
 from rezbuild.settings import PROFILES
 
@@ -37,14 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
+    reporter: Reporter = arguments.reporter
     settings = settings_of(arguments)
     recipes = resolve.recipes(recipes_folder(arguments))
     target = arguments.folder.absolute()
     # Before anything is fetched.
     staging.check_target(target, resolve.requirement(arguments.request).name)
-    steps = resolve.plan(recipes, [arguments.request], staging.available(settings, say))
+    steps = resolve.plan(recipes, [arguments.request], staging.available(settings, reporter))
     work = (arguments.work or settings.cache / "stage").absolute()
     with temp_folders.folder():
-        staging.stage(steps, target, work, settings)
-    say(f"ready: {target} is the payload of {steps[-1]}")
+        staging.stage(steps, target, work, settings, reporter)
+    reporter.info(f"ready: {target} is the payload of {steps[-1]}")
     return 0

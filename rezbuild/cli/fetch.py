@@ -7,10 +7,11 @@ import argparse
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.cli.arguments import folder, recipes_option
-from rezbuild.cli.context import recipes_folder, say
+from rezbuild.cli.context import recipes_folder
 from rezbuild.errors import FetchError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Available, Recipes
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.versions import notices
@@ -33,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    fetcher = Fetcher(Settings.read())
+    reporter: Reporter = arguments.reporter
+    fetcher = Fetcher(Settings.read(), reporter=reporter)
     folder = recipes_folder(arguments)
     recipes = resolve.recipes(folder)
     _, requests = platform_years.expand(platform_years.find(folder), arguments.requests)
@@ -42,14 +44,14 @@ def run(arguments: argparse.Namespace) -> int:
         fetched = fetcher.fetch(release)
         if arguments.to:
             fetched = fetcher.mirror(release, arguments.to.absolute())
-        say(f"{release.name}-{release.version}: {fetched.path}")
+        reporter.result(f"{release.name}-{release.version}: {fetched.path}")
         return True
 
     if arguments.all:
         _fetch_all(recipes, get)
     elif requests:
         for line in notices.of(resolve.plan(recipes, requests, get)):
-            say(line)
+            reporter.notice(line)
     else:
         raise UsageError("nothing to fetch", advice=["name requests, or --all"])
     return 0

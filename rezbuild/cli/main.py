@@ -14,7 +14,8 @@ from typing import NoReturn
 from rezbuild import __version__
 from rezbuild.cli import renamed, setting_texts
 from rezbuild.errors import MachineError, RezbuildError, defect
-from rezbuild.util.terminal import printable, printable_line
+from rezbuild.reporter import Reporter, add_options
+from rezbuild.util.terminal import printable_line
 
 # In the order of --help. Each command is a module of this package, imported when it is asked for.
 _COMMANDS = {
@@ -47,8 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The command is the first word: the options before it take none.
     command = next((word for word in words if not word.startswith("-")), "")
     arguments = _parser([command]).parse_args(words)
+    reporter = arguments.reporter = Reporter(
+        quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", False)
+    )
     for line in renamed.notices(given, os.environ):
-        print(printable_line(line), file=sys.stderr)
+        reporter.aside().notice(printable_line(line))
     signal.signal(signal.SIGTERM, _stop)
     # Whoever starts this in the background may have it ignored.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -58,22 +62,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.command(arguments))
     except RezbuildError as error:
-        return _complain(error)
+        return _complain(error, reporter)
     except KeyboardInterrupt:
-        print("\nrezbuild: interrupted", file=sys.stderr)
+        reporter.error("\nrezbuild: interrupted")
         return 130
     except BrokenPipeError:
         # The reader has gone (as in "| head"); nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _complain(MachineError.of(error))
+        return _complain(MachineError.of(error), reporter)
     except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
-        return _complain(defect(error))
+        return _complain(defect(error), reporter)
 
 
-def _complain(error: RezbuildError) -> int:
-    print(f"\nrezbuild: {printable(str(error))}", file=sys.stderr)
+def _complain(error: RezbuildError, reporter: Reporter) -> int:
+    reporter.error(f"\nrezbuild: {error}")
     return error.exit_code
 
 
@@ -106,6 +110,7 @@ def _parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentPars
             module = importlib.import_module(f"rezbuild.cli.{name.replace('-', '_')}")
             command.epilog = module.EPILOG
             module.add_arguments(command)
+            add_options(command)
             command.set_defaults(command=module.run)
     return parser
 

@@ -34,11 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("nothing to show", advice=["name a folder or a Rez request"])
     root = payload_of(arguments.what)
     if arguments.sbom:
-        print(json.dumps(describe.bill(root), indent=2))
+        arguments.reporter.result(json.dumps(describe.bill(root), indent=2))
         return 0
     record = describe.load(root)
     if arguments.json:
-        print(json.dumps(record, indent=2, sort_keys=True))
+        arguments.reporter.result(json.dumps(record, indent=2, sort_keys=True))
         return 0
     # Into a file or a pipe nothing is cut to a terminal's width.
     wide = None if sys.stdout.isatty() else 1000

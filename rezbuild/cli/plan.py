@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         title = f"rezbuild plan {what}: as expected with {found.workers} at once"
         arguments.svg.write_text(found.picture(title), encoding="utf-8")
     if arguments.json:
-        print(json.dumps(found.as_data(), indent=2))
+        arguments.reporter.result(json.dumps(found.as_data(), indent=2))
     else:
         for line in found.lines():
-            print(printable_line(line))
+            arguments.reporter.result(printable_line(line))
     return 0

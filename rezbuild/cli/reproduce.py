@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from rezbuild.cli.arguments import folder, positive, recipes_option
-from rezbuild.cli.context import recipes_folder, say, settings_of
+from rezbuild.cli.context import recipes_folder, settings_of
 from rezbuild.errors import CheckError
+from rezbuild.reporter import Reporter
 from rezbuild.settings import PROFILES
-from rezbuild.util.terminal import printable, printable_line
+from rezbuild.util.terminal import printable_line
 from rezbuild.verify import reproduce
 
 EPILOG = """\
@@ -49,19 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     # The result alone is on stdout where a program reads it.
-    told = (lambda text: print(printable(text), file=sys.stderr)) if arguments.json else say
+    reporter: Reporter = arguments.reporter
     report = reproduce.reproduce(
         arguments.request,
         recipes_folder(arguments),
         settings_of(arguments),
-        told,
+        reporter.aside() if arguments.json else reporter,
         reproduce.Options(arguments.keep, arguments.pgo_profile),
     )
     if arguments.json:
-        print(json.dumps(report.as_data(), indent=2))
+        reporter.result(json.dumps(report.as_data(), indent=2))
     else:
         for line in report.lines():
-            print(printable_line(line))
+            reporter.result(printable_line(line))
     if report.differences:
         raise CheckError(
             f"{report.package}: two builds from the same inputs are not the same",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from rezbuild.cli.arguments import port
-from rezbuild.cli.context import say
 from rezbuild.farm import daemons
 from rezbuild.settings import Settings
 
@@ -29,5 +28,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    daemons.scheduler(Settings.read(), arguments.host, arguments.port, say)
+    daemons.scheduler(Settings.read(), arguments.host, arguments.port, arguments.reporter)
     return 0

@@ -19,12 +19,13 @@ from rezbuild.cli.context import recipes_folder
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import temp_folders
 from rezbuild.plan import resolve
+from rezbuild.reporter import Reporter, add_options
 from rezbuild.repository import installed
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
 from rezbuild.store.add_installed import Stock
 from rezbuild.store.maintain import Finding
-from rezbuild.util.terminal import printable, printable_line
+from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
 examples:
@@ -43,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:
         text = summary[0].upper() + summary[1:] + "."
-        return parsers.add_parser(name, help=summary, description=text)
+        found = parsers.add_parser(name, help=summary, description=text)
+        add_options(found)
+        return found
 
     found = command("list", "list the entries")
     found.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
@@ -89,13 +92,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
 
-    store = _store()
+    store = _store(arguments)
     found = list(maintain.listing(store, arguments.names))
     # Without a trusted key, nobody has looked at the signature.
     signed = "yes" if store.verifies else "not verified"
     sound = [entry for _, entry in found if not isinstance(entry, str)]
     if arguments.json:
-        print(json.dumps([asdict(entry) for entry in sound], indent=2))
+        arguments.reporter.result(json.dumps([asdict(entry) for entry in sound], indent=2))
     else:
         table = Table("package", "version", "profile", "size", "compiler", "glibc", box=None)
         table.add_column("signed")
@@ -111,7 +114,7 @@ def _list(arguments: argparse.Namespace) -> int:
         Console(width=None if sys.stdout.isatty() else 500).print(table)
     for place, why in found:
         if isinstance(why, str):
-            _tell(f"notice: {place}: {why}")
+            arguments.reporter.aside().notice(f"notice: {place}: {why}")
     return 0
 
 
@@ -119,8 +122,9 @@ def _add(arguments: argparse.Namespace) -> int:
 
     recipes = resolve.recipes(recipes_folder(arguments))
     paths = installed.search_path(release=False)
+    say = arguments.reporter.info
     with temp_folders.folder():
-        stock = Stock(_store(), recipes, Settings.read(), paths, _say)
+        stock = Stock(_store(arguments), recipes, Settings.read(), paths, say)
         for what in arguments.what:
             stock.add(what)
     return 0
@@ -129,7 +133,10 @@ def _add(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
 
     with temp_folders.folder():
-        number = _show(maintain.verify(_store(), _say, remove=arguments.remove))
+        number = _show(
+            maintain.verify(_store(arguments), arguments.reporter.info, remove=arguments.remove),
+            arguments.reporter,
+        )
     if number:
         raise CheckError(
             f"the store has {number} files that are not sound",
@@ -144,7 +151,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _revoke(arguments: argparse.Namespace) -> int:
 
-    _show(maintain.revoke(_store(_of_anybody()), arguments.key, arguments.because))
+    store = _store(arguments, _of_anybody())
+    _show(maintain.revoke(store, arguments.key, arguments.because), arguments.reporter)
     return 0
 
 
@@ -160,32 +168,33 @@ def _prune(arguments: argparse.Namespace) -> int:
     number = _show(
         maintain.prune(
             # What others take, who trust other keys or nobody, is no less in use.
-            _store(_of_anybody()),
+            _store(arguments, _of_anybody()),
             days=arguments.keep_days,
             unused=arguments.unused,
             dry_run=arguments.dry_run,
-        )
+        ),
+        arguments.reporter,
     )
-    _say(f"{number} files {'would go' if arguments.dry_run else 'removed'}")
+    arguments.reporter.info(f"{number} files {'would go' if arguments.dry_run else 'removed'}")
     return 0
 
 
-def _show(findings: Iterable[Finding]) -> int:
+def _show(findings: Iterable[Finding], reporter: Reporter) -> int:
     """Tells the user of each; their number."""
     number = 0
     for finding in findings:
-        _say(str(finding))
+        reporter.result(printable_line(str(finding)))
         number += 1
     return number
 
 
-def _store(settings: Settings | None = None) -> Store:
+def _store(arguments: argparse.Namespace, settings: Settings | None = None) -> Store:
     """The store of the settings; by default, of the environment's.
 
     Raises:
         UsageError: There is none.
     """
-    store = Store.of(settings or Settings.read(), _tell)
+    store = Store.of(settings or Settings.read(), arguments.reporter.aside().notice)
     if store is None:
         raise UsageError("there is no store", advice=["set REZBUILD_STORE to a folder or address"])
     return store
@@ -205,11 +214,3 @@ def _days(text: str) -> float:
     if not 0 <= days < 1e6:
         raise argparse.ArgumentTypeError("a number of days")
     return days
-
-
-def _say(text: str) -> None:
-    print(printable_line(text), flush=True)
-
-
-def _tell(text: str) -> None:
-    print(printable(text), file=sys.stderr, flush=True)

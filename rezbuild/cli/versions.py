@@ -12,13 +12,13 @@ from rich.console import Console
 
 from rezbuild.catalogue import platform_years
 from rezbuild.cli.arguments import recipes_option
-from rezbuild.cli.context import recipes_folder, say
+from rezbuild.cli.context import recipes_folder
 from rezbuild.errors import CatalogueError, FetchError, OutdatedError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Recipes
+from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.settings import Settings
-from rezbuild.util.terminal import printable
 from rezbuild.versions import outdated, support_matrix, upstream
 from rezbuild.versions.table import Upstream
 
@@ -65,12 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.upstream:
         raise UsageError("--upstream goes with --outdated")
     if arguments.markdown:
-        print(support_matrix.page(recipes.values()), end="")
+        arguments.reporter.result(support_matrix.page(recipes.values()), end="")
         return 0
     wanted = [recipe for name, recipe in recipes.items() if name in names]
     rows = upstream.rows(wanted, Settings.read())
     if arguments.json:
-        print(json.dumps([asdict(row) for row in rows], indent=2))
+        arguments.reporter.result(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         # In a pipe nothing is folded: other programs read lines.
         console = Console(width=None if sys.stdout.isatty() else 500)
@@ -78,32 +78,32 @@ def run(arguments: argparse.Namespace) -> int:
             console.print(upstream.table(rows))
         for year in (year for name in names for year in years.get(name, ())):
             pins = ", ".join(year.builds)
-            say(f"{year}{' (draft)' * year.draft}: {pins}; glibc up to {year.glibc}")
+            draft = " (draft)" * year.draft
+            arguments.reporter.result(f"{year}{draft}: {pins}; glibc up to {year.glibc}")
     return 0
 
 
 def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
     """``rezbuild versions --outdated``; not 0 where something is, for a timer."""
-
-    def tell(text: object) -> None:
-        print(printable(str(text)), file=sys.stderr, flush=True)
-
+    reporter: Reporter = arguments.reporter
     found = list(outdated.installed(recipes, names, installed.search_path(release=False)))
     unknown: list[FetchError] = []
     if arguments.upstream:
         settings = Settings.read()
         if settings.offline:
             raise UsageError("--upstream asks the net, and REZBUILD_OFFLINE is set")
-        asked = Upstream(settings, tell)
+        asked = Upstream(settings, reporter.aside().info)
         found += outdated.upstream(recipes, names, asked, unknown.append)
     if arguments.json:
-        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        reporter.result(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
         for finding in found:
-            say(str(finding))
+            reporter.result(str(finding))
     for error in unknown:
-        tell(error)
+        reporter.error(str(error))
     if found:
-        tell(f"{len(found)} outdated; docs/how-to/security.md says how what is newer gets there")
+        reporter.aside().info(
+            f"{len(found)} outdated; docs/how-to/security.md says how what is newer gets there"
+        )
         return OutdatedError.exit_code
     return FetchError.exit_code if unknown else 0

@@ -15,6 +15,7 @@ from rezbuild.errors import MachineError, UsageError
 from rezbuild.plan import matrix, resolve
 from rezbuild.plan.matrix import Plan, Target
 from rezbuild.plan.resolve import Lane
+from rezbuild.reporter import Reporter
 from rezbuild.run import progress, system_needs
 from rezbuild.run.driver import Options
 from rezbuild.run.plan_runner import Lanes, here
@@ -72,7 +73,8 @@ def work_of(
     )
     folder = recipes_folder(arguments)
     targets = _targets(arguments, settings)
-    with _lanes([target.lane for target in targets], settings, options, folder) as work:
+    lanes = [target.lane for target in targets]
+    with _lanes(lanes, settings, options, folder, arguments.reporter) as work:
         prepare(work)
         drivers = work.drivers
         yield (
@@ -104,10 +106,14 @@ def _targets(arguments: argparse.Namespace, settings: Settings) -> list[Target]:
 
 @contextlib.contextmanager
 def _lanes(
-    lanes: Sequence[Lane], settings: Settings, options: Options, recipes: Path
+    lanes: Sequence[Lane],
+    settings: Settings,
+    options: Options,
+    recipes: Path,
+    reporter: Reporter,
 ) -> Iterator[Lanes]:
     """What builds in some lanes: here, or on a farm where a scheduler is named."""
-    shown = progress.choose()
+    shown = progress.choose(quiet=reporter.quiet, verbose=reporter.verbose)
     if not settings.scheduler:
         try:
             tools = toolchain.find(settings)
@@ -118,5 +124,5 @@ def _lanes(
     from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
     from rezbuild.farm.plan_runner import FarmLanes, there  # noqa: PLC0415 (see above)
 
-    with Farm(settings.scheduler, settings, shown.say) as farm:
+    with Farm(settings.scheduler, settings, shown.notice) as farm:
         yield FarmLanes(lanes, there(farm, recipes, settings, options, shown), shown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rezbuild.cli.arguments import label, positive, recipes_option
-from rezbuild.cli.context import recipes_folder, say
+from rezbuild.cli.context import recipes_folder
 from rezbuild.farm import daemons
 from rezbuild.settings import Settings
 
@@ -48,5 +48,5 @@ def run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         recipes=recipes_folder(arguments),
     )
-    daemons.worker(settings, post, say)
+    daemons.worker(settings, post, arguments.reporter)
     return 0

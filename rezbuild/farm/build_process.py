@@ -26,9 +26,9 @@ from rezbuild.farm.remote_task import Remote
 from rezbuild.farm.worker_pool import Crew
 from rezbuild.files import temp_folders
 from rezbuild.payload import manifest
+from rezbuild.reporter import Reporter
 from rezbuild.rez_plugin.build_process import StagedBuildProcess, is_ours
 from rezbuild.settings import Settings
-from rezbuild.util.terminal import printable
 
 if TYPE_CHECKING:
     from rez.packages import Variant
@@ -87,18 +87,19 @@ class FarmBuildProcess(StagedBuildProcess):
         profile = rezbuild.profile(settings.profile, central=build_type == BuildType.central)
         wish = Wish(recipe, release, profile, _dependencies(context))
         remote = Remote(variant.parent.qualified_name, place / LOG, place, lambda: None)
-        with Farm(settings.scheduler, settings, print) as farm:
-            crew = Crew(farm, recipe.folder.parent, "", settings.host, print)
+        reporter = Reporter()
+        with Farm(settings.scheduler, settings, reporter.notice) as farm:
+            crew = Crew(farm, recipe.folder.parent, "", settings.host, reporter.notice)
             crew.compare([recipe.name])
             carrier = Carrier(self._folder, settings.store or "" if crew.store() else "", settings)
             order = job(wish, remote, crew, carrier, settings)
             cores = max([1, *crew.free().values()])
             remote.begin(farm.begin(order, cores))
-            _follow(remote)
+            _follow(remote, reporter)
         os.environ.update(variables(remote, self._folder))
 
 
-def _follow(remote: Remote) -> None:
+def _follow(remote: Remote, reporter: Reporter) -> None:
     """Shows what a worker says, until it has ended.
 
     Raises:
@@ -107,7 +108,7 @@ def _follow(remote: Remote) -> None:
     while True:
         news = remote.poll()
         for line in news.lines:
-            print(printable(line), flush=True)
+            reporter.info(line)
         if news.status is not None and remote.error is not None:
             raise remote.error
         if remote.made is not None:

@@ -14,6 +14,7 @@ from rezbuild.build import toolchain
 from rezbuild.errors import MachineError
 from rezbuild.farm import connection, payload_cache, worker_facts
 from rezbuild.files import ownership, temp_folders
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.util import processes
 
@@ -22,17 +23,15 @@ _AGAIN = 2.0
 # Seconds until one must have answered.
 _ANSWER = 10.0
 
-Say = Callable[[str], None]
 
-
-def scheduler(settings: Settings, host: str, port: int, say: Say) -> None:
+def scheduler(settings: Settings, host: str, port: int, reporter: Reporter) -> None:
     """Runs a scheduler.
 
     Args:
         settings: For TLS.
         host: The address to listen on.
         port: Its port; 0: any that is free.
-        say: Tells the user.
+        reporter: Tells the user.
 
     Raises:
         MachineError: It cannot listen there, or Dask is not installed.
@@ -42,13 +41,13 @@ def scheduler(settings: Settings, host: str, port: int, say: Say) -> None:
     from rezbuild.farm.scheduler import FarmScheduler  # noqa: PLC0415 (it needs Dask)
 
     security = connection.security(settings, host)
-    connection.tell_if_open(host, security is not None, say)
+    connection.tell_if_open(host, security is not None, reporter.notice)
 
     async def serve() -> None:
         options = {"protocol": "tls" if security else "tcp", "security": security}
         try:
             async with FarmScheduler(host=host, port=port, **options) as running:
-                say(f"scheduler: {running.address}")
+                reporter.info(f"scheduler: {running.address}")
                 await _until(running.finished)
         except RuntimeError as error:
             raise MachineError(
@@ -80,7 +79,7 @@ class Post:
     recipes: Path
 
 
-def worker(settings: Settings, post: Post, say: Say) -> None:
+def worker(settings: Settings, post: Post, reporter: Reporter) -> None:
     """Runs a worker; where its scheduler has gone, it waits for it to come back.
 
     Raises:
@@ -89,10 +88,10 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
         KeyboardInterrupt: It was told to end.
     """
     connection.prepare()
-    address, security = connection.connection(post.scheduler, settings, say)
+    address, security = connection.connection(post.scheduler, settings, reporter.notice)
     post = replace(post, scheduler=address)
     connection.check_host(post.host, post.scheduler)
-    connection.tell_if_open(post.host, security is not None, say)
+    connection.tell_if_open(post.host, security is not None, reporter.notice)
     own = worker_facts.Facts.gather(
         toolchain.find(settings),
         post.recipes,
@@ -103,13 +102,13 @@ def worker(settings: Settings, post: Post, say: Say) -> None:
     )
     ownership.check_folder(settings, settings.cache)
     processes.adopt()
-    payload_cache.tidy_daily(settings, say)
+    payload_cache.tidy_daily(settings, reporter.notice)
     with temp_folders.folder() as place:
-        asyncio.run(_serve(settings, post, own, place, say))
+        asyncio.run(_serve(settings, post, own, place, reporter))
 
 
 async def _serve(
-    settings: Settings, post: Post, own: worker_facts.Facts, place: Path, say: Say
+    settings: Settings, post: Post, own: worker_facts.Facts, place: Path, reporter: Reporter
 ) -> None:
     from rezbuild.farm.worker import FarmWorker  # noqa: PLC0415 (it needs Dask)
 
@@ -127,14 +126,16 @@ async def _serve(
         try:
             await _reach(post.scheduler, settings)
             async with running:
-                say(f"worker: {own.name} at {running.address}, {own.cores} cores")
+                reporter.info(f"worker: {own.name} at {running.address}, {own.cores} cores")
                 told = False
                 await _until(running.finished)
-            say(f"worker: {own.name} has lost its scheduler, and waits for it")
+            reporter.notice(f"worker: {own.name} has lost its scheduler, and waits for it")
         except (OSError, RuntimeError, ValueError) as error:
             if not told:
                 told = True
-                say(f"worker: {post.scheduler} cannot be had ({error.__cause__ or error}): waiting")
+                reporter.notice(
+                    f"worker: {post.scheduler} cannot be had ({error.__cause__ or error}): waiting"
+                )
         await _until(lambda: asyncio.sleep(_AGAIN))
 
 

@@ -98,7 +98,7 @@ class FarmDriver(Driver):
         Raises:
             RezError: It is released already, and may not be replaced.
         """
-        self.view.say(f"{step}: building, {self.reasons[step.key]}")
+        self.view.info(f"{step}: building, {self.reasons[step.key]}")
         arguments = self._arguments(step)
         folder, _, name = self._build_directory(step).partition("/")
         place = installed.variant_root(step.recipe.folder, folder, name)
@@ -135,7 +135,7 @@ class FarmDriver(Driver):
         self._wanted = False
         if self._silence() > _SILENT and not self._told:
             self._told = True
-            self.view.say(f"farm: there is no worker{self._kind()}; waiting for one")
+            self.view.notice(f"farm: there is no worker{self._kind()}; waiting for one")
         if self._silence() > self.crew.farm.patience:
             for one in self._begun:
                 one.remote.done(None, self._deserted())

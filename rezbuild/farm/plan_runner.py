@@ -27,7 +27,7 @@ def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view:
     publishing: set[GraphJob] = set()
 
     def make(lane: Lane) -> Driver:
-        crew = Crew(farm, recipes, lane.host, settings.host, view.say)
+        crew = Crew(farm, recipes, lane.host, settings.host, view.notice)
         ours = begun.setdefault(crew.kind.label, [])
         return FarmDriver(crew, settings, options, view, lane, ours, publishing)
 

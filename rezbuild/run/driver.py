@@ -80,8 +80,8 @@ class Driver:
         self.options = options
         self.view = view
         self.lane = lane
-        self.fetcher = Fetcher(settings)
-        self.store = Store.of(settings, view.say)
+        self.fetcher = Fetcher(settings, reporter=view)
+        self.store = Store.of(settings, view.notice)
         release = options.release
         own = lane.repository
         self.paths = [own] if own else installed.search_path(release=release)
@@ -126,9 +126,9 @@ class Driver:
         for path in (self.repository, *(step.recipe.folder for step in steps)):
             atomic_swap.check_place(path)
             atomic_swap.check_for_rez(path.absolute())
-        staging.tidy(self.repository, self.view.say)
+        staging.tidy(self.repository, self.view.notice)
         for name in installed.bind_host(self.repository, self.paths):
-            self.view.say(f"{name}: bound for this host, since no repository had it")
+            self.view.info(f"{name}: bound for this host, since no repository had it")
 
     def check_machine(self, steps: Sequence[Step]) -> None:
         """Check that this machine has what it takes to build what is not installed yet.
@@ -155,7 +155,7 @@ class Driver:
         }
         found = installed.attributes(platform.name, platform.version, self.paths, list(wanted))
         if found == wanted:
-            self.view.say(f"{platform}: nothing to do, installed with the same requests")
+            self.view.info(f"{platform}: nothing to do, installed with the same requests")
             return
         if found and self.options.release:
             raise RezError(
@@ -164,7 +164,7 @@ class Driver:
                     f"to release it anew, remove it first: rez-rm -p {platform} {self.repository}"
                 ],
             )
-        self.view.say(f"{platform}: {', '.join(platform.requires)}")
+        self.view.info(f"{platform}: {', '.join(platform.requires)}")
         arguments = ["--install"]
         if self.options.release:
             message = self.options.message or f"{platform}, by rezbuild"
@@ -195,7 +195,7 @@ class Driver:
         # No input of the build, so it may have changed since.
         what = f"{step}, installed in {current.root},"
         glibc.check_record(what, current.record, self.settings.glibc_max)
-        self.view.say(f"{step}: nothing to do, installed from the same inputs in {current.root}")
+        self.view.info(f"{step}: nothing to do, installed from the same inputs in {current.root}")
         self.identities[step.key] = manifest.identity(current.record)
         return True
 
@@ -209,7 +209,7 @@ class Driver:
 
     def lock(self, step: Step) -> bool:
         """Sees that nobody else builds this version into this repository; whether nobody does."""
-        lock = staging.open_lock(self.repository, step.package, self.view.say)
+        lock = staging.open_lock(self.repository, step.package, self.view.notice)
         # Not waited for: two runs could have what the other one waits for.
         if not lock.take():
             return False
@@ -230,7 +230,7 @@ class Driver:
         Raises:
             RezError: It is released already, and may not be replaced.
         """
-        self.view.say(f"{step}: building, {self.reasons[step.key]}")
+        self.view.info(f"{step}: building, {self.reasons[step.key]}")
         return self._begin(step, self._arguments(step), self._variables(step))
 
     def finish(self, step: Step, task: Running, status: int) -> None:
@@ -243,7 +243,7 @@ class Driver:
             raise self._failure(task, step.recipe.folder, status)
         self._check_installed(step, self._target(step))
         verb = "released" if self.options.release else "installed"
-        self.view.say(f"{step}: {verb}, {task.seconds:.0f} s")
+        self.view.info(f"{step}: {verb}, {task.seconds:.0f} s")
 
     def _arguments(self, step: Step) -> list[str]:
         """What Rez's command is told.

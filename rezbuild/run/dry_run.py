@@ -28,8 +28,8 @@ _TAKEN = Expected(3.0, known=False)
 class _Silent(Lines):
     """What a build would say of each step is in the plan."""
 
-    def say(self, text: str) -> None:
-        """Says nothing."""
+    def _print(self, text: str) -> None:
+        """Print nothing."""
 
 
 SILENT = _Silent()

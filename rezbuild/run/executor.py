@@ -156,7 +156,7 @@ class Run:
         if not self._work.lock(step):
             if step.job not in self._waiting:
                 self._waiting.add(step.job)
-                self._view.say(f"{step}: waiting for another build of it")
+                self._view.notice(f"{step}: waiting for another build of it")
         elif self._work.is_done(step):
             self._work.unlock(step)
             self._fresh += self._schedule.done(step)
@@ -170,7 +170,7 @@ class Run:
             time.sleep(_PAUSE)
         for step, task in list(self._running.values()):
             news = task.poll()
-            self._view.heard(task, news.events)
+            self._view.heard(task, news)
             self._watch.saw(step, task, news.events)
             if news.status is not None:
                 self._end(step, task, news.status)
@@ -196,6 +196,6 @@ class Run:
             self._work.unlock(step)
             ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
             self._errors.append(ours)
-            self._view.say(f"{step}: failed: {str(ours).splitlines()[0]}")
+            self._view.notice(f"{step}: failed: {str(ours).splitlines()[0]}")
             for skipped in self._schedule.failed(step):
-                self._view.say(f"{skipped}: skipped, it needs {step}")
+                self._view.notice(f"{skipped}: skipped, it needs {step}")

@@ -13,6 +13,7 @@ from rez.config import config
 
 from rezbuild.build import ccache, toolchain
 from rezbuild.errors import MachineError, RezbuildError
+from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.run import system_needs
 from rezbuild.run.system_needs import Need
@@ -60,22 +61,22 @@ def examine_tests(settings: Settings) -> list[Check]:
     return list(_system(settings, "tests"))
 
 
-def report(checks: Sequence[Check]) -> int:
+def report(checks: Sequence[Check], reporter: Reporter) -> int:
     """Print the checks and what to do; return the exit code."""
     for check in checks:
         state = "ok  " if check.found is not None else "MISS" if check.fatal else "lack"
         detail = check.found or (f"missing; it is for {check.lost}" if check.lost else "needed")
-        print(f"{state}  {check.what}: {detail}")
+        reporter.result(f"{state}  {check.what}: {detail}")
     for line in _advice([check for check in checks if check.found is None]):
-        print(f"  {line}")
+        reporter.result(f"  {line}")
     return MachineError.exit_code if any(check.fatal for check in checks) else 0
 
 
-def report_commands(*groups: str) -> None:
+def report_commands(reporter: Reporter, *groups: str) -> None:
     """Print the command that installs all needs of some groups, for each package manager."""
-    print("\nOn any machine, one of these (as root) installs it all:")
+    reporter.result("\nOn any machine, one of these (as root) installs it all:")
     for manager in system_needs.MANAGERS:
-        print(f"  {system_needs.command(system_needs.table(*groups), manager)}")
+        reporter.result(f"  {system_needs.command(system_needs.table(*groups), manager)}")
 
 
 def _advice(missing: Sequence[Check]) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Lanes:
         self.drivers = {lane: make(lane) for lane in dict.fromkeys(lanes)}
         self.view = view
         settings = next(iter(self.drivers.values())).settings
-        self.durations = Durations(settings.cache, view.say)
+        self.durations = Durations(settings.cache, view.notice)
         self._building: dict[tuple[str, ...], Job] = {}
         # What one lane has built in a repository, another one of that repository is built against.
         known: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
@@ -80,7 +80,7 @@ class Lanes:
         """
         first = next(iter(self.drivers.values()))
         for line in notices.of(steps):
-            self.view.say(line)
+            self.view.notice(line)
         for lane, driver in self.drivers.items():
             driver.prepare([step for step in steps if step.lane == lane])
         with temp_folders.folder() as folder, self.view.alive():
@@ -133,10 +133,10 @@ class Lanes:
                 file = timeline.keep(shown, driver.settings.cache)
             else:
                 timeline.write(shown, file)
-            self.view.say(f"timeline: {file}")
+            self.view.info(f"timeline: {file}")
         except (MachineError, OSError) as error:  # the builds have ended well
             why = error if isinstance(error, MachineError) else MachineError.of(error)
-            self.view.say(f"notice: there is no timeline: {why.message}")
+            self.view.notice(f"notice: there is no timeline: {why.message}")
 
     def is_done(self, step: Step) -> bool:
         """See `rezbuild.run.executor.Work`, as for all of these."""

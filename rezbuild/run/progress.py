@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rezbuild.reporter import STEP_END, Event
-from rezbuild.util.processes import Running
+from rezbuild.reporter import NOTICE, STEP_END, Event, Reporter
+from rezbuild.util.processes import News, Running
 from rezbuild.util.terminal import printable
 
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 PATIENCE = 120
 
 
-class Lines:
+class Lines(Reporter):
     """Whole lines, each with the name of its build."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+        super().__init__(quiet=quiet, verbose=verbose)
         self._spoken: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -32,16 +33,18 @@ class Lines:
         """While builds run."""
         yield
 
-    def say(self, text: str) -> None:
-        """Tells the user, for good."""
-        # Others may write to the same terminal; nothing may wait in a buffer.
-        print(printable(text), flush=True)
-
-    def heard(self, task: Running, events: Sequence[Event]) -> None:
+    def heard(self, task: Running, news: News) -> None:
         """Show the events of a build that have a text; all else that it prints is in its log."""
-        for event in events:
-            if event.text:
-                self.say(f"{task.name}: {event.text}")
+        for line in news.lines if self.verbose else ():
+            self.info(f"{task.name}: {line}")
+        if self.verbose:
+            return
+        for event in filter(self._shows, news.events):
+            show = self.notice if event.kind == NOTICE else self.info
+            show(f"{task.name}: {event.text}")
+
+    def _shows(self, event: Event) -> bool:
+        return bool(event.text)
 
     def show(self, tasks: Sequence[Running], left: int) -> None:  # noqa: ARG002 (for the table)
         """Shows what runs now and how many builds are left, with these; called again and again."""
@@ -50,14 +53,14 @@ class Lines:
             if now - max(self._spoken.get(task.name, 0), task.step_began) > PATIENCE:
                 self._spoken[task.name] = now
                 seconds = now - task.step_began
-                self.say(f"{task.name}: {_step(task)}still running, {seconds:.0f} s: {task.log}")
+                self.info(f"{task.name}: {_step(task)}still running, {seconds:.0f} s: {task.log}")
 
 
 class Terminal(Lines):
     """A table of what runs below the lines, drawn anew."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, verbose: bool = False) -> None:
+        super().__init__(verbose=verbose)
         self._live: Live | None = None
         self._drawn = 0.0
 
@@ -76,17 +79,17 @@ class Terminal(Lines):
             finally:
                 self._live = None
 
-    def say(self, text: str) -> None:
-        """Prints above the table."""
+    def _print(self, text: str) -> None:
+        """Print above the table."""
         if self._live:
             # Not folded: paths are copied from a terminal.
             self._live.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
         else:
-            super().say(text)
+            super()._print(text)
 
-    def heard(self, task: Running, events: Sequence[Event]) -> None:
-        """Show all but steps, which are in the table."""
-        super().heard(task, [event for event in events if event.kind != STEP_END])
+    def _shows(self, event: Event) -> bool:
+        """Steps are in the table."""
+        return event.kind != STEP_END and super()._shows(event)
 
     def show(self, tasks: Sequence[Running], left: int) -> None:
         """Draws the table, some times a second."""
@@ -96,11 +99,15 @@ class Terminal(Lines):
             self._live.update(_table(tasks, left, now), refresh=True)
 
 
-def choose(environ: Mapping[str, str] | None = None) -> Lines:
+def choose(
+    environ: Mapping[str, str] | None = None, *, quiet: bool = False, verbose: bool = False
+) -> Lines:
     """The table on a terminal; lines for a pipe, a CI, and a terminal that can do no more."""
     env = os.environ if environ is None else environ
     able = sys.stdout.isatty() and not env.get("CI") and env.get("TERM", "dumb") != "dumb"
-    return Terminal() if able else Lines()
+    if able and not quiet:
+        return Terminal(verbose=verbose)
+    return Lines(quiet=quiet, verbose=verbose)
 
 
 def _step(task: Running) -> str:

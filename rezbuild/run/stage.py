@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import rezbuild
@@ -25,13 +25,14 @@ from rezbuild.sources.fetch import Fetcher
 from rezbuild.store import Store, get_or_build
 
 
-def available(settings: Settings, say: Callable[[str], None]) -> Available:
+def available(settings: Settings, reporter: Reporter) -> Available:
     """Whether a version can be had: a payload in the store, or its source.
 
     Raises:
         MachineError: The store's library is not installed, or there is no compiler.
     """
-    store, fetcher = Store.of(settings, say), Fetcher(settings)
+    store = Store.of(settings, reporter.notice)
+    fetcher = Fetcher(settings, reporter=reporter)
     tools = toolchain.find(settings)
     profile = rezbuild.profile(settings.profile, central=False)
 
@@ -43,7 +44,9 @@ def available(settings: Settings, say: Callable[[str], None]) -> Available:
     return answer
 
 
-def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -> None:
+def stage(
+    steps: Sequence[Step], target: Path, work: Path, settings: Settings, reporter: Reporter
+) -> None:
     """Bakes the steps in order, and puts the last one's payload at ``target``.
 
     Args:
@@ -51,6 +54,7 @@ def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -
         target: A folder that is not there, is empty, or holds an older payload of that package.
         work: Where it is built. What is ready there from the same inputs is used again.
         settings: Profile, jobs and the sources' routes.
+        reporter: Is told what is built.
 
     Raises:
         UsageError: There is something else at ``target``.
@@ -66,7 +70,7 @@ def stage(steps: Sequence[Step], target: Path, work: Path, settings: Settings) -
     ready: dict[tuple[str, str], Path] = {}
     for step in steps:
         job = _job(step, ready, work, target, profile)
-        with get_or_build.obtained(job, settings, Reporter()) as payload:
+        with get_or_build.obtained(job, settings, reporter) as payload:
             ready[step.key] = payload
             if step is wanted:
                 _copy_into_place(payload, target)

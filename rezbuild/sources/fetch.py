@@ -72,7 +72,7 @@ class Fetcher:
 
     Args:
         console: Where progress goes; standard error by default.
-        reporter: Is told when another process is waited for.
+        reporter: Says whether progress is shown, and is told when another process is waited for.
         backoff: Seconds before the first retry; each further one waits twice as long.
     """
 
@@ -85,8 +85,8 @@ class Fetcher:
         backoff: float = 0.5,
     ) -> None:
         self._settings = settings
-        self._console = console or Console(stderr=True)
-        self._reporter = reporter
+        self._reporter = reporter or Reporter()
+        self._console = console or Console(stderr=True, quiet=self._reporter.quiet)
         self._base = settings.cache / "sources"
         self._web = Web(settings, self._say, backoff)
         # For signatures, which have a few hundred bytes.
@@ -214,8 +214,7 @@ class Fetcher:
 
     def _wait(self, text: str) -> None:
         self._say(text)
-        if self._reporter is not None:
-            self._reporter.event(Event(NOTICE, text.strip()))
+        self._reporter.event(Event(NOTICE, text.strip()))
 
     def _place(self, release: Release, archive: Archive) -> Path:
         return self._base / release.home / archive.file

@@ -113,7 +113,7 @@ def _taken(inputs: Mapping[str, Any], staging: Path, store: Store, reporter: Rep
     what = f"{inputs['name']} {inputs['version']}"
     entry = store.find(keys.key(inputs), inputs["name"], inputs["version"])
     if entry is None:
-        reporter.notice(f"{what}: {_absent(inputs, store)}", ABSENT)
+        reporter.info(f"{what}: {_absent(inputs, store)}", ABSENT)
         return False
     try:
         _take(entry, staging, store, reporter)
@@ -133,7 +133,7 @@ def _take(entry: Entry, staging: Path, store: Store, reporter: Reporter) -> None
     store.take(entry, arriving)
     Note(staging.parent).drop()
     arriving.rename(_gone(staging))
-    reporter.notice(f"{entry.name} {entry.version}: taken from the store {store.shown}", TAKEN)
+    reporter.info(f"{entry.name} {entry.version}: taken from the store {store.shown}", TAKEN)
 
 
 def _absent(inputs: Mapping[str, Any], store: Store) -> str:

@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from rezbuild.files import ownership
 from rezbuild.files.diff_trees import Difference, compare
 from rezbuild.payload import debug_data, manifest
 from rezbuild.plan import resolve
+from rezbuild.reporter import Reporter
 from rezbuild.repository import installed as repository
 from rezbuild.repository.installed import Installed
 from rezbuild.settings import Settings
@@ -141,7 +142,7 @@ def reproduce(
     request: str,
     recipes: Path,
     settings: Settings,
-    say: Callable[[str], None],
+    reporter: Reporter,
     options: Options,
 ) -> Report:
     """Builds, and compares.
@@ -150,7 +151,7 @@ def reproduce(
         request: As in ``zlib`` or ``python-3.11``.
         recipes: The folder of recipes.
         settings: Those of any build.
-        say: Tells the user what is being done.
+        reporter: Is told what is being done.
         options: Where to work, and by which training.
 
     Raises:
@@ -158,25 +159,25 @@ def reproduce(
         BuildError, ChecksumError: What was counted for the first build is not at hand.
         RezbuildError: A build failed.
     """
-    subject = _find(request, resolve.recipes(recipes), settings, say)
+    subject = _find(request, resolve.recipes(recipes), settings, reporter)
     subject = replace(subject, trained=_trained(subject, options.training))
     name = f"{subject.release.name}-{subject.release.version}"
     number = jobs(settings, {"REZ_BUILD_THREAD_COUNT": str(repository.jobs())})
     with _scratch(options.keep) as scratch:
         if subject.installed is None:
             first = _build(
-                subject, scratch / "first", build_variations.usual(number), settings, say
+                subject, scratch / "first", build_variations.usual(number), settings, reporter
             )
             made = scratch / "first/cache" / pgo_profiles.FOLDER / subject.profile_store.name
             subject = replace(subject, trained=made if made.is_file() else None)
         else:
             first = subject.installed.root
-            say(f"{name}: the first build is {first}")
+            reporter.info(f"{name}: the first build is {first}")
         # Another length: paths in fixed places show themselves by more than their letters.
         folder = scratch / "the-second-build-in-another-place"
         folder.mkdir()
         under = build_variations.others(folder, number)
-        second = _build(subject, folder, under, settings, say)
+        second = _build(subject, folder, under, settings, reporter)
         ignored = OF_REZ if subject.installed else ()
         found = tuple(compare(first, second, ignored))
         record = manifest.read(second) or {}
@@ -186,7 +187,7 @@ def reproduce(
 
 
 def _find(
-    request: str, recipes: resolve.Recipes, settings: Settings, say: Callable[[str], None]
+    request: str, recipes: resolve.Recipes, settings: Settings, reporter: Reporter
 ) -> _Subject:
     """What a request means: the newest that is installed, else what would be built."""
     paths = repository.search_path(release=False)
@@ -194,9 +195,9 @@ def _find(
     for release in resolve.versions_in(recipe, request) if recipe else ():
         found = repository.installed(release.name, release.version, paths)
         if recipe and found and found.record:
-            return _installed(recipe, release, found, settings, say)
+            return _installed(recipe, release, found, settings, reporter)
     # The sources are asked for when it is built.
-    fetcher = Fetcher(settings)
+    fetcher = Fetcher(settings, reporter=reporter)
     step = resolve.plan(recipes, [request], lambda _, release: fetcher.available(release))[-1]
     profile = rezbuild.profile(settings.profile, central=False)
     against = _payloads(step.built_against, paths, str(step))
@@ -248,7 +249,7 @@ def _installed(
     release: Release,
     found: Installed,
     settings: Settings,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> _Subject:
     """An installed package, as the first build where it was made from the inputs of today."""
     record = found.record
@@ -261,7 +262,7 @@ def _installed(
     inputs = _inputs(subject, settings)
     subject = replace(subject, profile_store=inputs.stored_profile)
     if inputs.fingerprint != record.get("fingerprint"):
-        say(f"{name}: {found.root} was built from other inputs, so it is built twice")
+        reporter.info(f"{name}: {found.root} was built from other inputs, so it is built twice")
         return subject
     # Upstream's archive and the distribution's are not the same bytes; any will do for a build.
     used = (record.get("source") or {}).get("sha256")
@@ -312,7 +313,7 @@ def _build(
     folder: Path,
     under: Conditions,
     settings: Settings,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> Path:
     """Runs one build below ``folder``; its payload.
 
@@ -332,8 +333,8 @@ def _build(
     shown = ", ".join(f"{name} {value}" for name, value in under.as_data().items())
     name = f"{subject.release.name}-{subject.release.version}"
     if subject.trained:
-        say(f"{name}: without a training, by what was counted in {subject.trained}")
-    say(f"{name}: building ({shown})")
+        reporter.info(f"{name}: without a training, by what was counted in {subject.trained}")
+    reporter.info(f"{name}: building ({shown})")
     argv = [sys.executable, "-I", "-u", "-m", "rezbuild.verify.rebuild_process", str(order)]
     with log.open("w", encoding="utf-8") as stream:
         # Ctrl-C reaches it as well: it is of this process's group.

@@ -18,6 +18,7 @@ from rezbuild.catalogue import sources_toml
 from rezbuild.catalogue.sources_toml import Recipe, Release, Signed
 from rezbuild.errors import CatalogueError, ChecksumError, FetchError, SignatureError, UsageError
 from rezbuild.files import safe_files, unpack
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetched, Fetcher
 from rezbuild.util import toml
@@ -53,14 +54,14 @@ class Wish:
     dry_run: bool = False
 
 
-def add(recipe: Recipe, wish: Wish, settings: Settings, say: Callable[[str], None]) -> str:
+def add(recipe: Recipe, wish: Wish, settings: Settings, reporter: Reporter) -> str:
     """Adds a version, or verifies the one that is there.
 
     Args:
         recipe: Whose catalogue.
         wish: What to add.
         settings: Give the cache, the mirrors and the limits.
-        say: Takes what was found, line by line.
+        reporter: Is told what was found, line by line.
 
     Returns:
         The change as a unified diff; empty where there is none.
@@ -80,14 +81,14 @@ def add(recipe: Recipe, wish: Wish, settings: Settings, say: Callable[[str], Non
     _check_wish(release, wish, known)
     settings.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pin-", dir=settings.cache) as folder:
-        fetcher = Fetcher(settings)
-        fetched, signed_on = _verified(fetcher, release, wish, Path(folder), say)
+        fetcher = Fetcher(settings, reporter=reporter)
+        fetched, signed_on = _verified(fetcher, release, wish, Path(folder), reporter.info)
         _check_other_versions(recipe, release, fetched)
-        _check_names(release, fetched, Path(folder), say)
+        _check_names(release, fetched, Path(folder), reporter.info)
         _check_date(recipe, release, signed_on, wish)
         if known:
             _compare(fetched, known.archives[0].sha256, f"{path} says")
-            say(f"{path} has {recipe.name} {wish.version} already, with this very sum")
+            reporter.info(f"{path} has {recipe.name} {wish.version} already, with this very sum")
             return ""
         after = insert(text, wish.version, _entry(text, wish, fetched, signed_on))
         added = sources_toml.loads(after, recipe.folder).releases[wish.version]

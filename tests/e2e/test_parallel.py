@@ -254,3 +254,13 @@ def test_lines_on_a_terminal_that_can_do_no_more(studio, toys, setting):
     with Terminal([sys.executable, "-m", "rezbuild", "build", "one"], env) as terminal:
         terminal.until(lambda lines: lines[-1].startswith("ready: "), "ready")
         assert "one-1.0.0: 01-make ... 0 s" in terminal.lines()
+
+
+def test_quiet_build_prints_nothing_and_verbose_build_all_output(studio, toys):
+    toys.add("low", "1.0.0", LOW)
+    assert studio.rezbuild("build", "low", "-q").stdout == ""
+    (record,) = studio.local.glob("low/1.0.0/*/*/rezbuild.json")
+    out = studio.rezbuild("build", "low", "--force", "-v").stdout
+    assert record.is_file()
+    assert "low-1.0.0: Resolving build environment" in out
+    assert re.search(r"^low-1\.0\.0:   01-make\S* \.\.\. \d+ s$", out, re.MULTILINE)

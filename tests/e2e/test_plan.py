@@ -105,8 +105,10 @@ from rezbuild.cli import wanted as shared
 from rezbuild.run import dry_run as planned
 from rezbuild.errors import MachineError
 from rezbuild.plan.simulate import Worker
+from rezbuild.reporter import Reporter
 asked = argparse.Namespace(requests=["top"], matrix=None, host=None, profile=None, recipes=None,
-                           release=False, replace=False, force=False, message=None, timeline=None)
+                           release=False, replace=False, force=False, message=None, timeline=None,
+                           reporter=Reporter())
 with shared.work_of(asked, planned.only_look) as (work, wanted):
     try:
         planned.examine(work, wanted.steps, [Worker("elsewhere")])

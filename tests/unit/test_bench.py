@@ -19,6 +19,7 @@ from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.cli import main
 from rezbuild.errors import CheckError, MachineError, UsageError
+from rezbuild.reporter import Reporter
 
 WITH_STRACE = needs_tool("strace")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -191,7 +192,7 @@ def report() -> bench.Report:
 
 
 def test_the_table(capfd, report):
-    output.Output().write(report)
+    output.Output().write(report, Reporter())
     lines = [line.split() for line in capfd.readouterr().out.splitlines() if line.strip()]
     assert lines[0] == ["a", "(3.11.2)", '<&">', "(3.11.2)", "ratio"]
     assert lines[1] == [
@@ -215,7 +216,8 @@ def test_the_table(capfd, report):
 
 def test_one_alone_has_its_own_interval(capfd, report):
     alone = [Measurement(m.part, m.name, m.unit, m.first) for m in report.measurements]
-    output.Output().write(bench.Report(report.interpreters[:1], report.machine, tuple(alone), ()))
+    one = bench.Report(report.interpreters[:1], report.machine, tuple(alone), ())
+    output.Output().write(one, Reporter())
     out = capfd.readouterr().out
     assert "11 ms [10, 12]" in out
     assert "ratio" not in out

@@ -21,6 +21,7 @@ from openpgp import Signer
 
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import CatalogueError, ChecksumError, FetchError, SignatureError, UsageError
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.util import toml
 from rezbuild.versions import add as pin
@@ -73,17 +74,13 @@ ENTRY = '[versions."{}"]\nsha256 = "' + "0" * 64 + '"\n'
 
 
 class Upstream:
-    """A recipe, the server of its upstream, and a build box.
-
-    Attributes:
-        said: Each line that the user has seen.
-    """
+    """A recipe, the server of its upstream, and a build box."""
 
     def __init__(self, folder: Path, server: LyingServer, signer: Signer, key: str) -> None:
         self.folder = folder / "packages/thing"
         self.path = self.folder / "sources.toml"
         self.server, self.signer, self.key = server, signer, key
-        self.cache, self.said = folder / "cache", []
+        self.cache, self._printed = folder / "cache", io.StringIO()
         signer.export(key, self.folder / "keys")
         self.write(f'signed = {{ suffix = ".asc", by = ["{key}"] }}\n')
 
@@ -102,6 +99,11 @@ class Upstream:
             file.write_bytes(signed)
             self.server.at(f"{place}.asc", Answer(self.signer.sign(file, self.key, at=at)))
 
+    @property
+    def said(self) -> list[str]:
+        """Each line that the user has seen."""
+        return self._printed.getvalue().splitlines()
+
     def add(
         self, version: str, *, mirrors: tuple[str, ...] = (), retries: int = 0, **wishes: Any
     ) -> str:
@@ -109,7 +111,8 @@ class Upstream:
             self.cache, mirrors, connect_timeout=2.0, read_timeout=2.0, retries=retries
         )
         wish = pin.Wish(version, **wishes)
-        return pin.add(sources_toml.load(self.folder), wish, settings, self.said.append)
+        reporter = Reporter(stream=self._printed)
+        return pin.add(sources_toml.load(self.folder), wish, settings, reporter)
 
     def fails(self, error: type[Exception], version: str, **wishes: Any) -> str:
         """What is said; nothing is written, and nothing stays of it."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
+from rezbuild.cli import main as cli
 from rezbuild.reporter import EVENTS, Event, Events, Reporter
 
 
@@ -53,6 +56,42 @@ def test_notice_is_printed_and_an_event_and_information_is_printed_only(events, 
 def test_output_of_a_build_cannot_forge_events(events, capsys):
     Reporter().info('{"kind": "step", "step": "99-forged"}\nlow 1: notice: forged')
     assert events.read() == []
+
+
+def test_quiet_reporter_prints_results_and_notices_only(events, capsys):
+    reporter = Reporter(quiet=True)
+    reporter.info("progress", "ready")
+    reporter.result("result")
+    reporter.notice("notice")
+    assert capsys.readouterr().out == "result\nnotice\n"
+    assert [event.kind for event in events.read()] == ["ready", "notice"]
+
+
+def test_reporter_aside_keeps_standard_output_for_the_result(capsys):
+    reporter = Reporter().aside()
+    reporter.info("progress")
+    reporter.result("result")
+    reporter.notice("notice")
+    found = capsys.readouterr()
+    assert (found.out, found.err) == ("result\n", "progress\nnotice\n")
+
+
+def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
+    """The words of each command."""
+    groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not groups:
+        yield ()
+    for name, below in (item for group in groups for item in group.choices.items()):
+        yield from ((name, *rest) for rest in commands(below))
+
+
+@pytest.mark.parametrize("words", list(commands(cli._parser())))
+def test_each_command_can_be_quiet_and_verbose(words, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*words, "--help"])
+    out = capsys.readouterr().out
+    assert "-q, --quiet" in out
+    assert "-v, --verbose" in out
 
 
 def test_without_a_watching_process_there_are_no_events(monkeypatch, capsys):
