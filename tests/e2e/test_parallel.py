@@ -84,7 +84,7 @@ def test_lines_are_whole_and_have_a_name(studio, toys, tmp_path):
 
 
 JOBS = "names = {names}\nall: $(names)\n$(names):\n"
-JOBS += "\t@echo + >>{log}; sleep 0.2; echo - >>{log}\n"
+JOBS += "\t@echo + >>{log}; sleep 0.6; echo - >>{log}\n"
 
 
 @pytest.mark.parametrize(("packages", "jobs"), [(3, 2), (2, 4), (1, 3)])
