@@ -20,7 +20,7 @@ examples:
   rezbuild build openssl-3.0.20 python    python built against OpenSSL 3.0.20
   rezbuild build vfxplatform-2026         the versions of that year
   rezbuild build python --release         with rez-release, optimized
-  rezbuild build openssl-3.5 python-3.11 --release --replace
+  rezbuild build openssl-3.5 python-3.11.17 --release --replace
                                           the same Python with a fixed OpenSSL
   rezbuild build --matrix years.toml      requests by profile and host
 docs/how-to/plan.md describes the file and the timeline.

@@ -222,7 +222,7 @@ EXIT_CODES = {
     7: "a build step failed",
     8: "relocation failed",
     9: "audit found an error",
-    10: "this machine lacks something",
+    10: "this machine has a problem, e.g. a missing program or a folder that is not writable",
     11: "Rez failed",
     12: "a check of a payload failed",
     13: "an installed package is outdated",

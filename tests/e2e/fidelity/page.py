@@ -13,8 +13,9 @@ HEAD = """\
 
 This page is generated from `tests/e2e/fidelity/intended.toml`; do not edit it.
 
-The tests build CPython from the same archive, without our patches and on the same libraries, and
-ask both the same questions. Every answer is the same, but for what these {} entries allow.
+This page lists all {} differences that a program can notice. To find them, the tests build CPython
+from the same archive, without our patches and with the same libraries. They run the same programs
+on both and compare the results. A difference that is not listed here fails the tests.
 """
 
 
