@@ -107,15 +107,6 @@ NO_STATIC_OBJECTS_3_12 = "uint32_t _Py_next_func_version = 1;\n"
 LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
 # What the program has inside, in the source's folder.
 TABLE = "Python/modules_table.bin"
-# A program that embeds another Python (the host's, a DCC's) takes the first python3 on PATH for its
-# own. The extension modules here have no code for it, so this file beside python3 sends it to the
-# standard library that it was built for (getpath.py and site.py read it).
-FOR_OTHERS = """\
-# For programs that embed another Python and find this folder on PATH: they use their own standard
-# library. The python3 in this folder reads nothing of this.
-home = /nonexistent
-include-system-site-packages = true
-"""
 # Below the folder of the standard library: what modules_code.c opens.
 OTHERS = "modules.code"
 
@@ -269,7 +260,6 @@ def finish(b, lib):
     for record in lib.glob("site-packages/*.dist-info/RECORD"):
         rows = record.read_text().splitlines(keepends=True)
         record.write_text("".join(row for row in rows if ".pyc," not in row))
-    (b.payload / "bin/pyvenv.cfg").write_text(FOR_OTHERS)
     (library,) = b.payload.glob("lib/libpython3.*.so.1.0")
     b.run(sys.executable, "-I", "-c", LOADS, str(library))
 

@@ -52,28 +52,6 @@ def test_embedding_program_says_the_same(stock, payload, tmp_path, way):
     assert not found, "\n".join(map(str, found))
 
 
-OTHERS = """\
-import sys, _csv, os, ssl
-print(sys.base_prefix, os.__file__, _csv.__file__, sep="\\n")
-"""
-
-
-@pytest.mark.parametrize("by", ["path", "link"])
-def test_program_of_another_python_uses_the_library_of_that_one(stock, payload, tmp_path, by):
-    """As a host's program does that embeds the host's Python, with the payload first on PATH."""
-    place = payload
-    if by == "link":
-        place = tmp_path / "link"
-        place.symlink_to(payload)
-    env = {"PATH": f"{place}/bin:/usr/bin:/bin", "HOME": str(tmp_path)}
-    argv = [embedding_program(stock, tmp_path), "plain", OTHERS]
-    out = subprocess.run(argv, env=env, cwd=tmp_path, stdout=subprocess.PIPE, text=True, check=True)
-    library = f"{stock}/lib/python{SERIES}"
-    names = out.stdout.splitlines()
-    assert names[:2] == [str(stock), f"{library}/os.py"]
-    assert names[2].startswith(f"{library}/lib-dynload/_csv.")
-
-
 def test_link_to_the_payload_is_as_good_as_its_path(payload, tmp_path):
     """Repositories are often reached by links; the program is no virtual environment there."""
     link = tmp_path / "link"
