@@ -18,12 +18,9 @@ from rezbuild.cli.arguments import recipes_option
 from rezbuild.cli.context import recipes_folder
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import temp_folders
-from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter, add_options
-from rezbuild.repository import installed
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
-from rezbuild.store.add_installed import Stock
 from rezbuild.store.maintain import Finding
 from rezbuild.util.terminal import printable_line
 
@@ -91,7 +88,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-
     store = _store(arguments)
     found = list(maintain.listing(store, arguments.names))
     # Without a trusted key, nobody has looked at the signature.
@@ -119,6 +115,9 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
+    from rezbuild.plan import resolve  # noqa: PLC0415 (rez is slow to import)
+    from rezbuild.repository import installed  # noqa: PLC0415 (see above)
+    from rezbuild.store.add_installed import Stock  # noqa: PLC0415 (see above)
 
     recipes = resolve.recipes(recipes_folder(arguments))
     paths = installed.search_path(release=False)
@@ -131,7 +130,6 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-
     with temp_folders.folder():
         number = _show(
             maintain.verify(_store(arguments), arguments.reporter.info, remove=arguments.remove),
@@ -150,7 +148,6 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-
     store = _store(arguments, _of_anybody())
     _show(maintain.revoke(store, arguments.key, arguments.because), arguments.reporter)
     return 0
@@ -162,7 +159,6 @@ def _of_anybody() -> Settings:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-
     if arguments.keep_days is None and not arguments.unused:
         raise UsageError("nothing to prune", advice=["say --keep-days N, --unused, or both"])
     number = _show(

@@ -19,8 +19,7 @@ from rezbuild.plan.resolve import Recipes
 from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.settings import Settings
-from rezbuild.versions import outdated, support_matrix, upstream
-from rezbuild.versions.table import Upstream
+from rezbuild.versions import support_matrix, upstream
 
 EPILOG = """\
 examples:
@@ -85,6 +84,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
     """``rezbuild versions --outdated``; not 0 where something is, for a timer."""
+    from rezbuild.versions import outdated  # noqa: PLC0415 (requests is slow to import)
+    from rezbuild.versions.table import Upstream  # noqa: PLC0415 (see above)
+
     reporter: Reporter = arguments.reporter
     found = list(outdated.installed(recipes, names, installed.search_path(release=False)))
     unknown: list[FetchError] = []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 
 def test_a_build_with_nothing_to_do_starts_without_ballast():
     slow = ["rez.build_process", "rezplugins"]
@@ -12,3 +14,10 @@ def test_a_build_with_nothing_to_do_starts_without_ballast():
     code += f"print([name for name in {slow} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("command", "slow"), [("store", "rez"), ("versions", "requests")])
+def test_command_imports_what_some_of_its_uses_need_only_for_those(command, slow):
+    code = f"import sys, rezbuild.cli.{command}; print({slow!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
