@@ -112,7 +112,10 @@ def scratch_folder() -> Path:
     if os.geteuid() != 0:
         pytest.skip("a fresh system of another release needs root")
     require_tool("debootstrap")
-    return Path(tempfile.mkdtemp(prefix="rezbuild-chroot-"))
+    folder = Path(tempfile.mkdtemp(prefix="rezbuild-chroot-"))
+    # It becomes the root folder of all users of the system.
+    folder.chmod(0o755)
+    return folder
 
 
 @functools.cache
