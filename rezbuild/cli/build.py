@@ -53,11 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
         timeline.check(arguments.timeline)
     with wanted.work_of(arguments) as (work, plan):
         work.run(plan.steps)
-        for lane, years in plan.years.items():
+        for target, years in plan.years.items():
             for year in years:
-                work.drivers[lane].install(year)
-    for lane, keys in plan.asked:
-        paths = f"--paths {shlex.quote(lane.repository)} " if lane.repository else ""
+                work.drivers[target].install(year)
+    for target, keys in plan.asked:
+        paths = f"--paths {shlex.quote(target.repository)} " if target.repository else ""
         for packages in _environments(keys):
             arguments.reporter.info(f"ready: rez-env {paths}{' '.join(packages)}")
             if arguments.run:

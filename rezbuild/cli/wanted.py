@@ -13,12 +13,12 @@ from rezbuild.cli.arguments import folder, glibc_option, positive, recipes_optio
 from rezbuild.cli.context import recipes_folder, settings_of
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.plan import matrix, resolve
-from rezbuild.plan.matrix import Plan, Target
-from rezbuild.plan.resolve import Lane
+from rezbuild.plan.matrix import Plan, RequestSet
+from rezbuild.plan.resolve import Target
 from rezbuild.reporter import Reporter
 from rezbuild.run import progress, system_needs
 from rezbuild.run.driver import Options
-from rezbuild.run.plan_runner import Lanes, here
+from rezbuild.run.plan_runner import PlanRunner, here
 from rezbuild.settings import PROFILES, Settings
 
 
@@ -58,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def work_of(
-    arguments: argparse.Namespace, prepare: Callable[[Lanes], None] = lambda _: None
-) -> Iterator[tuple[Lanes, Plan]]:
+    arguments: argparse.Namespace, prepare: Callable[[PlanRunner], None] = lambda _: None
+) -> Iterator[tuple[PlanRunner, Plan]]:
     """What does the builds that were asked for, and those; ``prepare`` is called in between."""
     if arguments.replace and not arguments.release:
         raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
@@ -72,24 +72,24 @@ def work_of(
         arguments.timeline,
     )
     folder = recipes_folder(arguments)
-    targets = _targets(arguments, settings)
-    lanes = [target.lane for target in targets]
-    with _lanes(lanes, settings, options, folder, arguments.reporter) as work:
+    request_sets = _request_sets(arguments, settings)
+    targets = [request_set.target for request_set in request_sets]
+    with _plan_runner(targets, settings, options, folder, arguments.reporter) as work:
         prepare(work)
         drivers = work.drivers
         yield (
             work,
             matrix.plan(
-                targets,
+                request_sets,
                 resolve.recipes(folder),
                 platform_years.find(folder),
-                lambda lane: drivers[lane].available,
-                lambda lane: drivers[lane].repository,
+                lambda target: drivers[target].available,
+                lambda target: drivers[target].repository,
             ),
         )
 
 
-def _targets(arguments: argparse.Namespace, settings: Settings) -> list[Target]:
+def _request_sets(arguments: argparse.Namespace, settings: Settings) -> list[RequestSet]:
     """What was asked for, by requests or by a file."""
     if bool(arguments.matrix) == bool(arguments.requests):
         raise UsageError(
@@ -101,28 +101,28 @@ def _targets(arguments: argparse.Namespace, settings: Settings) -> list[Target]:
         return matrix.only(found, arguments.host)
     if arguments.host:
         raise UsageError("--host goes with --matrix", advice=["it picks what is built of the file"])
-    return [matrix.Target(resolve.HERE, tuple(arguments.requests))]
+    return [matrix.RequestSet(resolve.DEFAULT_TARGET, tuple(arguments.requests))]
 
 
 @contextlib.contextmanager
-def _lanes(
-    lanes: Sequence[Lane],
+def _plan_runner(
+    targets: Sequence[Target],
     settings: Settings,
     options: Options,
     recipes: Path,
     reporter: Reporter,
-) -> Iterator[Lanes]:
-    """What builds in some lanes: here, or on a farm where a scheduler is named."""
+) -> Iterator[PlanRunner]:
+    """What builds in some targets: here, or on a farm where a scheduler is named."""
     shown = progress.choose(quiet=reporter.quiet, verbose=reporter.verbose)
     if not settings.scheduler:
         try:
             tools = toolchain.find(settings)
         except MachineError as error:
             raise system_needs.explain(error, settings) from None
-        yield Lanes(lanes, here(settings, tools, options, shown), shown)
+        yield PlanRunner(targets, here(settings, tools, options, shown), shown)
         return
     from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
-    from rezbuild.farm.plan_runner import FarmLanes, there  # noqa: PLC0415 (see above)
+    from rezbuild.farm.plan_runner import FarmPlanRunner, there  # noqa: PLC0415 (see above)
 
     with Farm(settings.scheduler, settings, shown.notice) as farm:
-        yield FarmLanes(lanes, there(farm, recipes, settings, options, shown), shown)
+        yield FarmPlanRunner(targets, there(farm, recipes, settings, options, shown), shown)

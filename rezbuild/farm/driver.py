@@ -24,7 +24,7 @@ from rezbuild.farm.worker_facts import Facts
 from rezbuild.farm.worker_pool import Crew
 from rezbuild.payload import manifest
 from rezbuild.plan.resolve import Job as GraphJob
-from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.resolve import Step, Target
 from rezbuild.repository import installed
 from rezbuild.run.driver import Driver, Options
 from rezbuild.run.progress import Lines
@@ -46,10 +46,9 @@ class FarmDriver(Driver):
         settings: Of the client.
         options: How the plan is run.
         view: Tells the user.
-        lane: As of a `Driver`; the crew is of its kind of host.
-        begun: The steps that have been put down, of all lanes of that kind of host: they share its
-            workers.
-        publishing: What is being published now, of all lanes.
+        target: As of a `Driver`; the crew is of its kind of host.
+        begun: The submitted steps of all targets of that host kind: the targets share its workers.
+        publishing: What is being published now, of all targets.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (three more than a driver of this machine)
@@ -58,7 +57,7 @@ class FarmDriver(Driver):
         settings: Settings,
         options: Options,
         view: Lines,
-        lane: Lane,
+        target: Target,
         begun: list[Begun],
         publishing: set[GraphJob],
     ) -> None:
@@ -72,7 +71,7 @@ class FarmDriver(Driver):
             assembler=crew.kind.assembler,
             linker=crew.kind.linker,
         )
-        super().__init__(settings, tools, options, view, lane)
+        super().__init__(settings, tools, options, view, target)
         self._begun = begun
         self._carrier: Carrier | None = None
         self._publishing = publishing
@@ -174,7 +173,7 @@ class FarmDriver(Driver):
 
     def _build_directory(self, step: Step) -> str:
         # Those of several kinds of host are published at once.
-        host = f"-{self.lane.host}" if self.lane.host else ""
+        host = f"-{self.target.host}" if self.target.host else ""
         return f"{super()._build_directory(step)}{host}"
 
     def is_stored(self, recipe: Recipe, release: Release) -> bool:

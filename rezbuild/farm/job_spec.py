@@ -106,7 +106,7 @@ def variables(remote: Remote, folder: Path) -> Mapping[str, str]:
     if remote.made is None:
         return {}
     entry, store = remote.made
-    # Other lanes of the run may be publishing the same version, built otherwise.
+    # Other targets of the run may be publishing the same version, built otherwise.
     file = folder / f"{entry.key}.entry.json"
     file.write_text(entry.to_json(), encoding="utf-8")
     return {"REZBUILD_STORE": store, STORE_ENTRY: str(file), STORE_ENTRY_CHECKED: "1"}

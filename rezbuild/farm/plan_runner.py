@@ -1,4 +1,4 @@
-"""The lanes of a plan on one farm: `rezbuild.run.plan_runner`, but workers have room for builds."""
+"""The runner of a plan on a farm: `rezbuild.run.plan_runner`, with workers that have room."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rezbuild.farm.client import Farm
 from rezbuild.farm.driver import Begun, FarmDriver
 from rezbuild.farm.worker_pool import Crew
 from rezbuild.plan.resolve import Job as GraphJob
-from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.simulate import Worker
 from rezbuild.run.driver import Driver, Options
-from rezbuild.run.plan_runner import Factory, Lanes
+from rezbuild.run.plan_runner import Factory, PlanRunner
 from rezbuild.run.progress import Lines
 from rezbuild.settings import Settings
 
@@ -26,23 +26,23 @@ def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view:
     begun: dict[str, list[Begun]] = {}
     publishing: set[GraphJob] = set()
 
-    def make(lane: Lane) -> Driver:
-        crew = Crew(farm, recipes, lane.host, settings.host, view.notice)
+    def make(target: Target) -> Driver:
+        crew = Crew(farm, recipes, target.host, settings.host, view.notice)
         ours = begun.setdefault(crew.kind.label, [])
-        return FarmDriver(crew, settings, options, view, lane, ours, publishing)
+        return FarmDriver(crew, settings, options, view, target, ours, publishing)
 
     return make
 
 
-class FarmLanes(Lanes):
-    """Does what is to be done for the steps of several lanes, on the workers of a farm."""
+class FarmPlanRunner(PlanRunner):
+    """Does what is to be done for the steps of several targets, on the workers of a farm."""
 
     def workers(self) -> list[Worker]:
         """The workers that there are; each is taken for one that builds one thing at a time."""
         found = {}
-        for lane, driver in self.drivers.items():
+        for target, driver in self.drivers.items():
             if isinstance(driver, FarmDriver):
-                found.update(dict.fromkeys(driver.crew.free(), Worker(lane.host)))
+                found.update(dict.fromkeys(driver.crew.free(), Worker(target.host)))
         return list(found.values())
 
     def _most(self, driver: Driver) -> int:  # noqa: ARG002 (it is of this machine)
@@ -54,26 +54,26 @@ class FarmLanes(Lanes):
 
 
 class Room:
-    """Room on the workers of a lane: `rezbuild.run.executor.Run` takes a job of it for each step.
+    """Room on the workers of a target: `rezbuild.run.executor.Run` takes a job of it for each step.
 
     Args:
-        drivers: Of all lanes.
+        drivers: Of all targets.
     """
 
-    def __init__(self, drivers: Mapping[Lane, FarmDriver]) -> None:
+    def __init__(self, drivers: Mapping[Target, FarmDriver]) -> None:
         self._drivers = drivers
-        self._full: set[Lane] = set()
+        self._full: set[Target] = set()
 
     def take(self, step: Step, /) -> bool:
-        """Whether a core is free for one more step of that lane.
+        """Whether a core is free for one more step of that target.
 
         Raises:
             MachineError: There has been no worker of its kind for long.
         """
         # Of many that are ready, one look at the workers is enough.
-        if step.lane not in self._full and self._drivers[step.lane].room() <= 0:
-            self._full.add(step.lane)
-        return step.lane not in self._full
+        if step.target not in self._full and self._drivers[step.target].room() <= 0:
+            self._full.add(step.target)
+        return step.target not in self._full
 
     def give_back(self) -> None:
         """Nothing: the farm sees which cores are free."""

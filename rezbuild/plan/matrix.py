@@ -22,7 +22,7 @@ from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.platform_years import Platform
 from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.plan import resolve
-from rezbuild.plan.resolve import Available, Job, Lane, Recipes, Step
+from rezbuild.plan.resolve import Available, Job, Recipes, Step, Target
 from rezbuild.settings import LABEL, PROFILES, Settings
 from rezbuild.util import toml
 
@@ -32,8 +32,8 @@ _ADVICE = "docs/how-to/plan.md describes the file"
 
 
 @dataclass(frozen=True)
-class Target:
-    """What is wanted of one lane.
+class RequestSet:
+    """What is wanted of one target.
 
     Attributes:
         requests: As on the command line.
@@ -41,7 +41,7 @@ class Target:
         where: The file and the key that it is in, or "".
     """
 
-    lane: Lane
+    target: Target
     requests: tuple[str, ...]
     name: str = ""
     where: str = ""
@@ -49,21 +49,21 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done in all lanes.
+    """What is to be done in all targets.
 
     Attributes:
         steps: In an order in which what is needed comes first.
-        years: The packages of requests to install in each lane.
-        asked: Name and version of what each target asked for, with its lane.
+        years: The packages of requests to install in each target.
+        asked: Name and version of what each request_set asked for, with its target.
     """
 
     steps: list[Step]
-    years: dict[Lane, list[Platform]]
-    asked: list[tuple[Lane, list[tuple[str, str]]]]
+    years: dict[Target, list[Platform]]
+    asked: list[tuple[Target, list[tuple[str, str]]]]
 
 
-def load(path: Path, settings: Settings, *, release: bool) -> list[Target]:
-    """The targets that a file names.
+def load(path: Path, settings: Settings, *, release: bool) -> list[RequestSet]:
+    """The request_sets that a file names.
 
     Raises:
         CatalogueError: It is wrong; the message names file, key and reason.
@@ -85,90 +85,92 @@ def load(path: Path, settings: Settings, *, release: bool) -> list[Target]:
         key = f"sets.{name}"
         if not _NAME.fullmatch(name) or not isinstance(own, dict):
             raise _wrong(path, key, "a table with a name of letters, digits and . _ - is expected")
-        found += _targets(_Set(path, name, {**shared, **own}), default, settings.host)
+        found += _request_sets(_Set(path, name, {**shared, **own}), default, settings.host)
     return _named(found)
 
 
-def only(targets: Sequence[Target], hosts: Sequence[str]) -> list[Target]:
+def only(request_sets: Sequence[RequestSet], hosts: Sequence[str]) -> list[RequestSet]:
     """Those for some kinds of host; for all of them where none is named.
 
     Raises:
         UsageError: There are none for one of them.
     """
-    there = list(dict.fromkeys(target.lane.host for target in targets))
+    there = list(dict.fromkeys(request_set.target.host for request_set in request_sets))
     for host in hosts:
         if host not in there:
             raise UsageError(f"--host {host}: no set is for it", advice=[f"hosts: {_list(there)}"])
-    return [target for target in targets if not hosts or target.lane.host in hosts]
+    return [found for found in request_sets if not hosts or found.target.host in hosts]
 
 
 def plan(
-    targets: Sequence[Target],
+    request_sets: Sequence[RequestSet],
     recipes: Recipes,
     known: Mapping[str, list[Platform]],
-    available: Callable[[Lane], Available],
-    place: Callable[[Lane], Path],
+    available: Callable[[Target], Available],
+    place: Callable[[Target], Path],
 ) -> Plan:
-    """What to build for all targets.
+    """What to build for all request_sets.
 
     Args:
-        targets: One at least.
+        request_sets: One at least.
         recipes: All that there are.
         known: The packages of requests that there are.
-        available: What says of a lane which versions can be had.
-        place: The repository of a lane.
+        available: What says of a target which versions can be had.
+        place: The repository of a target.
 
     Raises:
         UsageError: A request cannot be read.
-        CatalogueError: There is no such package or version; or two targets want the same variant
-            in one repository, made from different inputs.
+        CatalogueError: There is no such package or version; or two request sets
+            want the same variant in one repository, made from different inputs.
         FetchError: None of the versions can be had.
     """
     found = Plan([], {}, [])
     merged: dict[Job, Step] = {}
-    claims: dict[tuple[str, ...], tuple[Target, Step]] = {}
-    for target in targets:
-        lane = target.lane
-        with _told(target):
-            years, requests = platform_years.expand(known, target.requests)
-            steps = resolve.plan(recipes, requests, available(lane), lane)
+    claims: dict[tuple[str, ...], tuple[RequestSet, Step]] = {}
+    for request_set in request_sets:
+        target = request_set.target
+        with _told(request_set):
+            years, requests = platform_years.expand(known, request_set.requests)
+            steps = resolve.plan(recipes, requests, available(target), target)
         for step in steps:
-            claim = (os.path.realpath(place(lane)), *step.key)
-            _compare(*claims.setdefault(claim, (target, step)), target, step, place(lane))
+            claim = (os.path.realpath(place(target)), *step.key)
+            _compare(
+                *claims.setdefault(claim, (request_set, step)), request_set, step, place(target)
+            )
             there = merged.setdefault(step.job, step)
             if step.requested and not there.requested:
                 merged[step.job] = replace(there, requested=True)
-        own = found.years.setdefault(lane, [])
+        own = found.years.setdefault(target, [])
         own += [year for year in years if year not in own]
         asked = [(y.name, y.version) for y in years] + [s.key for s in steps if s.requested]
-        found.asked.append((lane, asked))
+        found.asked.append((target, asked))
     return replace(found, steps=list(merged.values()))
 
 
 @contextlib.contextmanager
-def _told(target: Target) -> Iterator[None]:
+def _told(request_set: RequestSet) -> Iterator[None]:
     """What is wrong with a request of a file is said of the file."""
     try:
         yield
     except (UsageError, CatalogueError) as error:
-        if not target.where:
+        if not request_set.where:
             raise
         raise CatalogueError(
-            f"{target.where}.requests: {error.message}", tried=error.tried, advice=error.advice
+            f"{request_set.where}.requests: {error.message}", tried=error.tried, advice=error.advice
         ) from None
 
 
-def _compare(first: Target, one: Step, second: Target, other: Step, place: Path) -> None:
-    """Sees that two targets mean the same build of a package for one repository.
+def _compare(first: RequestSet, one: Step, second: RequestSet, other: Step, place: Path) -> None:
+    """Sees that two request_sets mean the same build of a package for one repository.
 
     Raises:
         CatalogueError: They do not.
     """
     differences = []
-    if one.lane.host != other.lane.host:
-        differences.append(f"for {one.lane.host} and for {other.lane.host}")
-    if one.recipe.profiled and one.lane.profile != other.lane.profile:
-        differences.append(f"{one.lane.profile} and {other.lane.profile}")
+    if one.target.host != other.target.host:
+        differences.append(f"for {one.target.host} and for {other.target.host}")
+    if one.recipe.profiled and one.target.profile != other.target.profile:
+        differences.append(f"{one.target.profile} and {other.target.profile}")
     if one.built_against != other.built_against:
         mine, theirs = (set(step.built_against.items()) for step in (one, other))
         named = (_list("-".join(p) for p in sorted(s)) for s in (mine - theirs, theirs - mine))
@@ -203,7 +205,7 @@ class _Set:
         return _wrong(self.path, f"sets.{self.name}.{key}", reason)
 
 
-def _targets(table: _Set, profile: str, host: str) -> list[Target]:
+def _request_sets(table: _Set, profile: str, host: str) -> list[RequestSet]:
     for key in table.data:
         if key not in _KEYS:
             raise table.wrong(key, f"is unknown; there are {_list(sorted(_KEYS))}")
@@ -212,7 +214,9 @@ def _targets(table: _Set, profile: str, host: str) -> list[Target]:
     hosts = table.strings("hosts", [host], LABEL.fullmatch)
     where = f"{table.path}: sets.{table.name}"
     return [
-        Target(Lane(host, profile, _repository(table, host, profile)), requests, table.name, where)
+        RequestSet(
+            Target(host, profile, _repository(table, host, profile)), requests, table.name, where
+        )
         for host in hosts
         for profile in profiles
     ]
@@ -234,19 +238,19 @@ def _repository(table: _Set, host: str, profile: str) -> str:
         raise table.wrong("repository", reason) from None
 
 
-def _named(targets: Sequence[Target]) -> list[Target]:
-    """The targets, whose lanes have names that tell them apart and say no more."""
-    first = {target.lane: target for target in reversed(targets)}
-    hosts = {lane.host for lane in first}
-    profiles = {lane.profile for lane in first}
+def _named(request_sets: Sequence[RequestSet]) -> list[RequestSet]:
+    """The request_sets, whose targets have names that tell them apart and say no more."""
+    first = {request_set.target: request_set for request_set in reversed(request_sets)}
+    hosts = {target.host for target in first}
+    profiles = {target.profile for target in first}
     # Of one host and profile there may be several repositories.
-    sets = len({(lane.host, lane.profile) for lane in first}) < len(first)
+    sets = len({(target.host, target.profile) for target in first}) < len(first)
     shown = [(sets, "name"), (len(hosts) > 1, "host"), (len(profiles) > 1, "profile")]
     named = {}
-    for lane, target in first.items():
-        words = {"name": target.name, "host": lane.host, "profile": lane.profile}
-        named[lane] = replace(lane, name=":".join(words[word] for show, word in shown if show))
-    return [replace(target, lane=named[target.lane]) for target in targets]
+    for target, request_set in first.items():
+        words = {"name": request_set.name, "host": target.host, "profile": target.profile}
+        named[target] = replace(target, name=":".join(words[word] for show, word in shown if show))
+    return [replace(request_set, target=named[request_set.target]) for request_set in request_sets]
 
 
 def _list(words: Iterable[str]) -> str:

@@ -19,19 +19,19 @@ Recipes = Mapping[str, Recipe]
 Available = Callable[[Recipe, Release], bool]
 
 
-# One build among those of all lanes: host, repository, name, version.
+# One build among those of all targets: host, repository, name, version.
 Job = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
-class Lane:
+class Target:
     """Builds of one plan that are built against each other.
 
     Attributes:
         host: The label of the kind of host they are for, as ``debian12``; "" for this machine's.
         profile: ``fast`` or ``optimized``; "" where the settings and the kind of build decide.
         repository: The folder they are installed into; "" for what Rez is set to.
-        name: What the user is shown, where there are several lanes.
+        name: What the user is shown, where there are several targets.
     """
 
     host: str = ""
@@ -41,7 +41,7 @@ class Lane:
 
 
 # Of a run without a matrix.
-HERE = Lane()
+DEFAULT_TARGET = Target()
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Step:
     Attributes:
         built_against: The exact version of each package it needs, by name.
         requested: The user named it.
-        lane: What it belongs to.
+        target: What it belongs to.
         preferred: The version that would have been chosen if every source could be fetched.
     """
 
@@ -59,12 +59,12 @@ class Step:
     release: Release
     built_against: Mapping[str, str]
     requested: bool
-    lane: Lane = HERE
+    target: Target = DEFAULT_TARGET
     preferred: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
-        """Name and version, which no other step of its lane has."""
+        """Name and version, which no other step of its target has."""
         return (self.release.name, self.release.version)
 
     @property
@@ -74,20 +74,20 @@ class Step:
 
     @cached_property
     def job(self) -> Job:
-        """What no other step of any lane has.
+        """What no other step of any target has.
 
         The profile does not tell two apart: a repository holds a variant once, in one profile.
         """
-        return (self.lane.host, self.lane.repository, *self.key)
+        return (self.target.host, self.target.repository, *self.key)
 
     @property
     def needs(self) -> list[Job]:
         """The jobs that must be done before it."""
-        place = (self.lane.host, self.lane.repository)
+        place = (self.target.host, self.target.repository)
         return [(*place, *needed) for needed in self.built_against.items()]
 
     def __str__(self) -> str:
-        return f"{self.package}@{self.lane.name}" if self.lane.name else self.package
+        return f"{self.package}@{self.target.name}" if self.target.name else self.package
 
 
 def recipes(folder: Path) -> Recipes:
@@ -109,7 +109,7 @@ def recipes(folder: Path) -> Recipes:
 
 
 def plan(
-    recipes: Recipes, requests: Sequence[str], available: Available, lane: Lane = HERE
+    recipes: Recipes, requests: Sequence[str], available: Available, target: Target = DEFAULT_TARGET
 ) -> list[Step]:
     """What to build, in order, for Rez requests such as ``python-3.11``.
 
@@ -121,7 +121,7 @@ def plan(
         CatalogueError: There is no such package or version.
         FetchError: None of the versions can be had.
     """
-    planner = _Planner(recipes, available, lane)
+    planner = _Planner(recipes, available, target)
     wanted = [planner.choose(request, exact=_is_range(request)) for request in requests]
     for recipe, release in wanted:
         planner.pins.setdefault(recipe.name, []).append(release.version)
@@ -164,10 +164,10 @@ def same_series(recipe: Recipe, version: str) -> list[Release]:
 
 
 class _Planner:
-    def __init__(self, recipes: Recipes, available: Available, lane: Lane) -> None:
+    def __init__(self, recipes: Recipes, available: Available, target: Target) -> None:
         self.recipes = recipes
         self.available = available
-        self.lane = lane
+        self.target = target
         self.pins: dict[str, list[str]] = {}
         self.steps: dict[tuple[str, str], Step] = {}
         # Many need the same: each version is looked at once, and each request read once.
@@ -183,7 +183,7 @@ class _Planner:
         if step is None:
             against = self._needs(recipe, release, path)
             preferred = self.preferred.get((recipe.name, release.version), release.version)
-            step = Step(recipe, release, against, requested, self.lane, preferred)
+            step = Step(recipe, release, against, requested, self.target, preferred)
         elif requested:
             step = replace(step, requested=True)
         self.steps[step.key] = step
@@ -270,7 +270,7 @@ def _advice(release: Release) -> list[str]:
     ]
 
 
-# The lanes of a plan read the same ones, and Rez takes its time.
+# The targets of a plan read the same ones, and Rez takes its time.
 _version = lru_cache(maxsize=100_000)(Version)
 
 

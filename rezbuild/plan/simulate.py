@@ -88,7 +88,7 @@ def simulate(
     path = critical_path(steps, known)
     length = sum(map(known, path))
     groups = [(took, after, sum(worker.slots for worker in workers))]
-    for host in {step.lane.host for step in steps}:
+    for host in {step.target.host for step in steps}:
         jobs = {job: value for job, value in took.items() if job[0] == host}
         groups.append((jobs, after, sum(w.slots for w in workers if w.host in {"", host})))
     builds = tuple(clock.run())
@@ -146,7 +146,7 @@ class _Clock:
         if not any(self.idle.values()):
             return
         for step in self.schedule.ready():
-            number = self._worker(step.lane.host)
+            number = self._worker(step.target.host)
             if number is not None:
                 self._start(step, number)
             if not any(self.idle.values()):

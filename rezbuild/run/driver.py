@@ -22,7 +22,7 @@ from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import REPORT, RezbuildError, RezError, from_report
 from rezbuild.files import atomic_swap, disk_space, locks, temp_folders
 from rezbuild.payload import manifest
-from rezbuild.plan.resolve import HERE, Lane, Step
+from rezbuild.plan.resolve import DEFAULT_TARGET, Step, Target
 from rezbuild.repository import installed, staging
 from rezbuild.repository.installed import Installed
 from rezbuild.run import system_needs
@@ -59,11 +59,11 @@ class Options:
 
 
 class Driver:
-    """Decide what is to be done for each step of a lane, and do it: `rezbuild.run.executor.Work`.
+    """Decide what is to be done for each step of a target, and do it: `rezbuild.run.executor.Work`.
 
     Args:
         view: Tells the user what happens and why.
-        lane: Its profile goes before that of the settings; of other repositories than its own
+        target: Its profile goes before that of the settings; of other repositories than its own
             nothing is taken.
     """
 
@@ -73,17 +73,17 @@ class Driver:
         tools: Toolchain,
         options: Options,
         view: Lines,
-        lane: Lane = HERE,
+        target: Target = DEFAULT_TARGET,
     ) -> None:
-        self.settings = replace(settings, profile=lane.profile or settings.profile)
+        self.settings = replace(settings, profile=target.profile or settings.profile)
         self.tools = tools
         self.options = options
         self.view = view
-        self.lane = lane
+        self.target = target
         self.fetcher = Fetcher(settings, reporter=view)
         self.store = Store.of(settings, view.notice)
         release = options.release
-        own = lane.repository
+        own = target.repository
         self.paths = [own] if own else installed.search_path(release=release)
         self.profile = rezbuild.profile(self.settings.profile, central=release)
         self.repository = Path(own) if own else installed.target(release=release)
@@ -168,7 +168,7 @@ class Driver:
         arguments = ["--install"]
         if self.options.release:
             message = self.options.message or f"{platform}, by rezbuild"
-            again = ["--ignore-existing-tag"] if self.lane.repository else []
+            again = ["--ignore-existing-tag"] if self.target.repository else []
             arguments = ["--no-latest", *again, "--message", message]
         variables = {version_variable(platform.name): platform.version}
         with self._scratch():
@@ -258,8 +258,8 @@ class Driver:
         if not (self.options.replace and step.requested):
             self._refuse_released(step, target)
         message = self.options.message or f"{step.package}, by rezbuild"
-        # Another lane may have released it already, into its own repository.
-        tagged = target.is_dir() or self.lane.repository
+        # Another target may have released it already, into its own repository.
+        tagged = target.is_dir() or self.target.repository
         again = ["--ignore-existing-tag"] if tagged else []
         return ["--no-latest", *again, "--message", message]
 
@@ -371,7 +371,7 @@ class Driver:
         argv = rez_command(self._command, "--process", staging.PROCESS, *arguments, python=("-u",))
         env = {
             **os.environ,
-            **installed.environment(self.lane.repository, release=self.options.release),
+            **installed.environment(self.target.repository, release=self.options.release),
             **variables,
             REPORT: str(self._report(what)),
             jobserver.VARIABLE: str(jobserver.path(self.folder)),

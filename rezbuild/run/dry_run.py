@@ -15,7 +15,7 @@ from rezbuild.repository import installed
 from rezbuild.run import gantt
 from rezbuild.run.driver import Driver
 from rezbuild.run.gantt import Bar, Timeline, clock
-from rezbuild.run.plan_runner import Lanes
+from rezbuild.run.plan_runner import PlanRunner
 from rezbuild.run.progress import Lines
 from rezbuild.settings import Settings
 from rezbuild.sources import local_sources
@@ -47,7 +47,7 @@ class Sources(Fetcher):
         return self._online or local_sources.has(release, self._settings)
 
 
-def only_look(work: Lanes) -> None:
+def only_look(work: PlanRunner) -> None:
     """Keeps the drivers of a run from fetching anything, and from telling what the plan says."""
     work.view = SILENT
     for driver in work.drivers.values():
@@ -165,7 +165,7 @@ class Planned:
         return gantt.svg(Timeline(title, 0.0, self.workers, bars, path))
 
 
-def examine(work: Lanes, steps: Sequence[Step], workers: Sequence[Worker]) -> Planned:
+def examine(work: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]) -> Planned:
     """Looks at what each step would come to.
 
     Args:

@@ -1,4 +1,4 @@
-"""One run over the lanes of a plan: each step is done by its lane's driver."""
+"""One run over the targets of a plan: each step is done by its target's driver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.files import temp_folders
 from rezbuild.plan.durations import Durations, Expected
-from rezbuild.plan.resolve import Job, Lane, Step
+from rezbuild.plan.resolve import Job, Step, Target
 from rezbuild.plan.simulate import Worker
 from rezbuild.run import timeline
 from rezbuild.run.driver import Driver, Options
@@ -22,55 +22,55 @@ from rezbuild.util import jobserver
 from rezbuild.util.processes import Running
 from rezbuild.versions import notices
 
-# Makes the driver of a lane.
-Factory = Callable[[Lane], Driver]
+# Makes the driver of a target.
+Factory = Callable[[Target], Driver]
 
 
 def here(settings: Settings, tools: Toolchain, options: Options, view: Lines) -> Factory:
     """What makes drivers that build on this machine."""
 
-    def make(lane: Lane) -> Driver:
+    def make(target: Target) -> Driver:
         own = settings.host
-        if lane.host not in {"", own}:
+        if target.host not in {"", own}:
             raise UsageError(
-                f"what is for {lane.host} cannot be built on this machine, which is {own}",
+                f"what is for {target.host} cannot be built on this machine, which is {own}",
                 advice=[
                     f"--host {own} leaves out what is for others",
                     "run it on a machine of that kind; REZBUILD_HOST_LABEL says what one is",
                 ],
             )
-        return Driver(settings, tools, options, view, lane)
+        return Driver(settings, tools, options, view, target)
 
     return make
 
 
-class Lanes:
-    """Does what is to be done for the steps of several lanes: `rezbuild.run.executor.Work`.
+class PlanRunner:
+    """Does what is to be done for the steps of several targets: `rezbuild.run.executor.Work`.
 
     Args:
-        lanes: All lanes of the plan, one at least.
+        targets: All targets of the plan, one at least.
         make: Makes the driver of each.
         view: Shows the run.
 
     Attributes:
-        drivers: By lane.
+        drivers: By target.
     """
 
-    def __init__(self, lanes: Iterable[Lane], make: Factory, view: Lines) -> None:
-        self.drivers = {lane: make(lane) for lane in dict.fromkeys(lanes)}
+    def __init__(self, targets: Iterable[Target], make: Factory, view: Lines) -> None:
+        self.drivers = {target: make(target) for target in dict.fromkeys(targets)}
         self.view = view
         settings = next(iter(self.drivers.values())).settings
         self.durations = Durations(settings.cache, view.notice)
         self._building: dict[tuple[str, ...], Job] = {}
-        # What one lane has built in a repository, another one of that repository is built against.
+        # Builds of one target may be dependencies of another target with the same repository.
         known: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
-        for lane, driver in self.drivers.items():
-            place = (lane.host, lane.repository)
+        for target, driver in self.drivers.items():
+            place = (target.host, target.repository)
             driver.identities = known.setdefault(place, driver.identities)
 
     def of(self, step: Step) -> Driver:
         """The driver of a step."""
-        return self.drivers[step.lane]
+        return self.drivers[step.target]
 
     def run(self, steps: Sequence[Step]) -> None:
         """Builds what has to be built, several at once; releases are made one at a time.
@@ -81,8 +81,8 @@ class Lanes:
         first = next(iter(self.drivers.values()))
         for line in notices.of(steps):
             self.view.notice(line)
-        for lane, driver in self.drivers.items():
-            driver.prepare([step for step in steps if step.lane == lane])
+        for target, driver in self.drivers.items():
+            driver.prepare([step for step in steps if step.target == target])
         with temp_folders.folder() as folder, self.view.alive():
             for driver in self.drivers.values():
                 driver.folder = folder
@@ -120,7 +120,7 @@ class Lanes:
 
     def host(self, step: Step) -> str:
         """The label of the kind of host that a step is for."""
-        return step.lane.host or self.of(step).settings.host
+        return step.target.host or self.of(step).settings.host
 
     def _picture(self, watch: Watch, steps: Sequence[Step], driver: Driver) -> None:
         """Draws who built what when, if anything was built."""
@@ -143,7 +143,7 @@ class Lanes:
         return self.of(step).is_done(step)
 
     def lock(self, step: Step) -> bool:
-        """Also keeps a lane from building what another one builds, in the same folder."""
+        """Also keeps a target from building what another one builds, in the same folder."""
         work = self._work(step)
         if self._building.setdefault(work, step.job) != step.job:
             return False
@@ -166,7 +166,7 @@ class Lanes:
         self.of(step).finish(step, task, status)
 
     def _work(self, step: Step) -> tuple[str, ...]:
-        return (step.lane.host, *step.key, self.of(step).profiles.get(step.key, ""))
+        return (step.target.host, *step.key, self.of(step).profiles.get(step.key, ""))
 
 
 def _title(steps: Sequence[Step]) -> str:

@@ -301,7 +301,7 @@ asyncio.run(main())
 
 
 def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
-    """Each lane is built by workers of its own kind, and has a repository of its own."""
+    """Each target is built by workers of its own kind, and has a repository of its own."""
     table = tmp_path / "matrix.toml"
     table.write_text(
         f'repository = "{tmp_path}/{{host}}"\n'
@@ -322,8 +322,8 @@ def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
         assert {path.parts[-5]: pack.digest(path.parent) for path in found} == local, out
 
 
-def test_lanes_share_workers_by_what_most_waits_for(site, running, tmp_path):
-    """Two lanes and one core: first what another build waits for, though its lane is the second."""
+def test_targets_share_workers_by_what_most_waits_for(site, running, tmp_path):
+    """Two targets and one core: the build that another one waits for comes first."""
     running.worker("narrow", "--cores", "1", "--label", "narrow")
     running.ready()
     table = tmp_path / "matrix.toml"

@@ -396,7 +396,7 @@ def test_a_kind_of_host_whose_workers_have_gone(site, running, toys, tmp_path):
 
 @needs_tool("git")
 def test_a_release(site, running, toys, tmp_path):
-    """Several build at once, of all lanes; one is released after the other, by one git."""
+    """Several build at once, of all targets; one is released after the other, by one git."""
     workers(running, "release", "r1", "r2")
     folder = toys.recipes.parent
     for who in ("AUTHOR", "COMMITTER"):

@@ -15,7 +15,7 @@ from pathlib import Path
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.plan import resolve
 from rezbuild.plan.durations import Durations
-from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.simulate import Outcome, Worker, simulate
 from rezbuild.run import gantt
 from rezbuild.run.gantt import Bar, Timeline
@@ -38,8 +38,8 @@ def steps() -> tuple[Step, ...]:
             python = [n for n in recipes if n.startswith("python") and n in measured]
             requests = [f"{name}=={version}" for name in python]
             requests += [name for name in recipes if not name.startswith("python")]
-            lane = Lane(host, "fast", f"/{year}/{host}", f"{year}:{host}")
-            found += resolve.plan(recipes, requests, _available, lane)
+            target = Target(host, "fast", f"/{year}/{host}", f"{year}:{host}")
+            found += resolve.plan(recipes, requests, _available, target)
     return tuple(found)
 
 

@@ -210,9 +210,9 @@ def test_any_matrix_is_planned_or_refused_by_name(
 
     def plan() -> None:
         targets = matrix.load(file, Settings(cache=folder, host="here"), release=False)
-        assert all(Path(t.lane.repository or "/").is_absolute() for t in targets)
+        assert all(Path(t.target.repository or "/").is_absolute() for t in targets)
         given = ({"thing": recipe}, {}, lambda _: lambda *_: True)
-        matrix.plan(targets, *given, lambda lane: Path(lane.repository or "/rez"))
+        matrix.plan(targets, *given, lambda target: Path(target.repository or "/rez"))
 
     refused = refusal(CatalogueError, plan)
     assert refused is None or str(file) in refused.message

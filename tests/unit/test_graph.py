@@ -168,8 +168,8 @@ def test_many_ways_to_the_same_need(tmp_path):
 
 
 def test_the_lane_of_a_plan(recipes):
-    lane = resolve.Lane("rocky8", "fast", "/r", "r8")
-    plan = resolve.plan(recipes, ["tool"], everything, lane)
+    target = resolve.Target("rocky8", "fast", "/r", "r8")
+    plan = resolve.plan(recipes, ["tool"], everything, target)
     assert [str(step) for step in plan] == ["base-1.2.0@r8", "crypt-3.5.6@r8", "tool-3.11.2@r8"]
     assert plan[2].package == "tool-3.11.2"
     assert plan[2].job == ("rocky8", "/r", "tool", "3.11.2")

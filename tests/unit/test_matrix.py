@@ -9,7 +9,7 @@ import pytest
 from rezbuild.catalogue import platform_years
 from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.plan import matrix, resolve
-from rezbuild.plan.resolve import Lane
+from rezbuild.plan.resolve import Target
 from rezbuild.settings import Settings
 
 SUM = "0" * 64
@@ -59,19 +59,22 @@ def load(tmp_path: Path, text: str, own: Settings, *, release: bool = False):
     return matrix.load(file, own, release=release)
 
 
-def plan(recipes: Path, targets) -> matrix.Plan:
+def plan(recipes: Path, request_sets) -> matrix.Plan:
     return matrix.plan(
-        targets,
+        request_sets,
         resolve.recipes(recipes),
         platform_years.find(recipes),
         lambda _: lambda *_: True,
-        lambda lane: Path(lane.repository or "/rez"),
+        lambda target: Path(target.repository or "/rez"),
     )
 
 
 def test_each_set_for_each_profile_and_host(tmp_path, own):
-    targets = load(tmp_path, MATRIX, own)
-    found = [(t.name, t.lane.host, t.lane.profile, t.lane.repository, t.requests) for t in targets]
+    request_sets = load(tmp_path, MATRIX, own)
+    found = [
+        (t.name, t.target.host, t.target.profile, t.target.repository, t.requests)
+        for t in request_sets
+    ]
     there = tmp_path / "packages"
     assert found == [
         *(
@@ -81,25 +84,25 @@ def test_each_set_for_each_profile_and_host(tmp_path, own):
         ),
         ("new", "here", "fast", str(Path("~/new").expanduser()), ("years-2026", "tool-2")),
     ]
-    assert targets[0].where == f"{tmp_path}/matrix.toml: sets.old"
+    assert request_sets[0].where == f"{tmp_path}/matrix.toml: sets.old"
 
 
 def test_what_is_not_said(tmp_path, own):
     """Then it is this host, the profile of such a build, and Rez's own repository."""
     text = '[sets.a]\nrequests = ["tool"]\n'
-    (target,) = load(tmp_path, text, own)
-    assert target.lane == Lane("here", "fast", "")
-    assert target.lane.name == ""
-    (target,) = load(tmp_path, text, own, release=True)
-    assert target.lane.profile == "optimized"
-    (target,) = load(
+    (request_set,) = load(tmp_path, text, own)
+    assert request_set.target == Target("here", "fast", "")
+    assert request_set.target.name == ""
+    (request_set,) = load(tmp_path, text, own, release=True)
+    assert request_set.target.profile == "optimized"
+    (request_set,) = load(
         tmp_path, text, Settings(cache=tmp_path, host="x", profile="fast"), release=True
     )
-    assert (target.lane.profile, target.lane.host) == ("fast", "x")
+    assert (request_set.target.profile, request_set.target.host) == ("fast", "x")
 
 
-def names(targets) -> list[str]:
-    return [target.lane.name for target in targets]
+def names(request_sets) -> list[str]:
+    return [request_set.target.name for request_set in request_sets]
 
 
 def test_names_say_no_more_than_they_must(tmp_path, own):
@@ -109,7 +112,7 @@ def test_names_say_no_more_than_they_must(tmp_path, own):
     one = '[sets.a]\nrequests = ["tool"]\nrepository = "/{profile}"\n'
     two = one + 'profiles = ["fast", "optimized"]\n'
     assert names(load(tmp_path, two, own)) == ["fast", "optimized"]
-    # Two sets with one lane, and with two.
+    # Two sets with one target, and with two.
     same = one + one.replace("sets.a", "sets.b")
     assert names(load(tmp_path, same, own)) == ["", ""]
     apart = one + one.replace("sets.a", "sets.b").replace("/{profile}", "/other")
@@ -117,28 +120,31 @@ def test_names_say_no_more_than_they_must(tmp_path, own):
 
 
 def test_some_hosts(tmp_path, own):
-    targets = load(tmp_path, MATRIX, own)
-    assert {t.lane.host for t in matrix.only(targets, ["rocky8", "here"])} == {"rocky8", "here"}
-    assert matrix.only(targets, []) == targets
+    request_sets = load(tmp_path, MATRIX, own)
+    assert {t.target.host for t in matrix.only(request_sets, ["rocky8", "here"])} == {
+        "rocky8",
+        "here",
+    }
+    assert matrix.only(request_sets, []) == request_sets
     with pytest.raises(UsageError) as caught:
-        matrix.only(targets, ["rocky9"])
+        matrix.only(request_sets, ["rocky9"])
     assert caught.value.advice == ("hosts: debian12, rocky8, here",)
 
 
 def test_one_plan_of_all(tmp_path, own, recipes):
-    targets = load(tmp_path, MATRIX, own)
-    found = plan(recipes, targets)
+    request_sets = load(tmp_path, MATRIX, own)
+    found = plan(recipes, request_sets)
     assert len({step.job for step in found.steps}) == len(found.steps) == 10
     assert {str(step) for step in found.steps} == {
-        *(f"{p}@{t.lane.name}" for t in targets[:4] for p in ("base-1.0", "tool-1.0")),
+        *(f"{p}@{t.target.name}" for t in request_sets[:4] for p in ("base-1.0", "tool-1.0")),
         *("base-1.0@here:fast", "tool-2.0@here:fast"),
     }
     done = set()
     for step in found.steps:
         assert done.issuperset(step.needs)
         done.add(step.job)
-    assert [str(year) for year in found.years[targets[4].lane]] == ["years-2026"]
-    assert found.asked[4] == (targets[4].lane, [("years", "2026"), ("tool", "2.0")])
+    assert [str(year) for year in found.years[request_sets[4].target]] == ["years-2026"]
+    assert found.asked[4] == (request_sets[4].target, [("years", "2026"), ("tool", "2.0")])
 
 
 def test_what_two_sets_want_in_one_place_is_built_once(tmp_path, own, recipes):
@@ -205,9 +211,9 @@ def test_a_folder_by_another_name(tmp_path, own, recipes):
 
 @pytest.mark.parametrize("request_", ["nothing", "tool-9", "tool-<<", "!tool", "years-1999"])
 def test_a_request_that_cannot_be_is_said_of_the_file(tmp_path, own, recipes, request_):
-    targets = load(tmp_path, f'[sets.a]\nrequests = ["{request_}"]\n', own)
+    request_sets = load(tmp_path, f'[sets.a]\nrequests = ["{request_}"]\n', own)
     with pytest.raises(CatalogueError, match=r"matrix\.toml: sets\.a\.requests: ") as caught:
-        plan(recipes, targets)
+        plan(recipes, request_sets)
     assert caught.value.advice
 
 

@@ -18,7 +18,7 @@ from rezbuild.errors import (
     RezbuildError,
     SeveralFailedError,
 )
-from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.schedule import Schedule
 from rezbuild.run import progress
 from rezbuild.run.executor import Run
@@ -91,14 +91,14 @@ def test_work_in_other_units():
 
 
 def test_lanes_know_nothing_of_each_other():
-    lanes = [Lane("a", "fast", "/a"), Lane("a", "fast", "/b"), Lane("b", "fast", "/a")]
-    steps = [replace(one, lane=lane) for lane in lanes for one in CHAIN]
+    targets = [Target("a", "fast", "/a"), Target("a", "fast", "/b"), Target("b", "fast", "/a")]
+    steps = [replace(one, target=target) for target in targets for one in CHAIN]
     schedule = Schedule(steps)
     assert len(schedule) == len(steps)
     assert names(schedule.failed(steps[2])) == ["middle", "top"]
     assert names(schedule.done(steps[7])) == ["middle"]
     # A repository has a package once, whatever the profile: this is what the others wait for.
-    other = replace(steps[13], lane=replace(lanes[2], profile="optimized"))
+    other = replace(steps[13], target=replace(targets[2], profile="optimized"))
     assert other.job == steps[13].job
 
 

@@ -11,7 +11,7 @@ import scaling
 
 from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
 from rezbuild.plan import resolve
-from rezbuild.plan.resolve import Lane, Step
+from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.schedule import Schedule, by_size, critical_path
 from rezbuild.plan.simulate import Worker, simulate
 from rezbuild.run.gantt import LOST
@@ -21,7 +21,7 @@ def step(name: str, *needs: str, seconds: int = 1, host: str = "") -> Step:
     archive = Archive(file=f"{name}.tar.gz", sha256="0" * 64, size=seconds)
     release = Release(name, "1", (archive,), tuple(needs), (), "MIT")
     recipe = Recipe(name, scaling.ROOT / name, "1", False, {"1": release})
-    return Step(recipe, release, dict.fromkeys(needs, "1"), False, Lane(host, "", host))
+    return Step(recipe, release, dict.fromkeys(needs, "1"), False, Target(host, "", host))
 
 
 DIAMOND = [
@@ -159,8 +159,8 @@ def test_a_picture_of_it():
 # Ten thousand
 
 
-def many(count: int, lanes: int) -> list[Step]:
-    """As many packages, each built against up to three others, in as many lanes."""
+def many(count: int, targets: int) -> list[Step]:
+    """As many packages, each built against up to three others, in as many targets."""
     draw, recipes = random.Random(1), {}
     for number in range(count):
         name = f"p{number}"
@@ -169,20 +169,20 @@ def many(count: int, lanes: int) -> list[Step]:
         release = Release(name, "1.0", (archive,), tuple(sorted(needs)), (), "MIT")
         recipes[name] = Recipe(name, scaling.ROOT / name, "1.0", False, {"1.0": release})
     found: list[Step] = []
-    for number in range(lanes):
-        lane = Lane("", "fast", f"/{number}")
-        found += resolve.plan(recipes, list(recipes), lambda *_: True, lane)
+    for number in range(targets):
+        target = Target("", "fast", f"/{number}")
+        found += resolve.plan(recipes, list(recipes), lambda *_: True, target)
     return found
 
 
-@pytest.mark.parametrize(("packages", "lanes"), [(10_000, 1), (400, 25)])
-def test_ten_thousand_builds_are_planned_in_two_seconds(packages, lanes):
+@pytest.mark.parametrize(("packages", "targets"), [(10_000, 1), (400, 25)])
+def test_ten_thousand_builds_are_planned_in_two_seconds(packages, targets):
     """Seconds of a processor, and twice as many: the machine may be busy.
 
     Looking at all builds at each step would take a hundred times as long.
     """
     began = time.process_time()
-    steps = many(packages, lanes)
+    steps = many(packages, targets)
     planned = time.process_time() - began
     assert len(steps) == 10_000
     began = time.process_time()
