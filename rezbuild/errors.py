@@ -154,8 +154,16 @@ class SeveralFailedError(RezbuildError):
         return "\n\n".join([self.message, *parts])
 
 
-def defect(error: Exception) -> RezbuildError:
-    """The error for what nobody has thought of; with REZBUILD_TRACE=1 it is raised as it is."""
+def as_error(error: Exception) -> RezbuildError:
+    """Return an exception as an error for the user.
+
+    An OSError is a fault of the machine. Any other exception is a defect of rezbuild; with
+    REZBUILD_TRACE=1 it is raised again, so that Python shows its traceback.
+    """
+    if isinstance(error, RezbuildError):
+        return error
+    if isinstance(error, OSError):
+        return MachineError.of(error)
     if os.environ.get("REZBUILD_TRACE") == "1":
         raise error
     return RezbuildError(

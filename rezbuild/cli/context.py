@@ -58,7 +58,7 @@ def payload_of(what: str) -> Path:
     """The folder that a user names, or the payload that Rez resolves for it."""
     root = Path(what)
     if not root.exists() and "/" not in what:
-        from rezbuild.repository.installed import resolve_root  # noqa: PLC0415 (rez is slow to import)
+        from rezbuild.repository.installed import resolve_root
 
         root = resolve_root(what)
     return root

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from rezbuild import __version__
 from rezbuild.cli import renamed, setting_texts
-from rezbuild.errors import MachineError, RezbuildError, defect
+from rezbuild.errors import as_error
 from rezbuild.reporter import Reporter, add_options
 from rezbuild.util.terminal import printable_line
 
@@ -61,8 +61,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(arguments.command(arguments))
-    except RezbuildError as error:
-        return _complain(error, reporter)
     except KeyboardInterrupt:
         reporter.error("\nrezbuild: interrupted")
         return 130
@@ -70,15 +68,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (as in "| head"); nothing more can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        return _complain(MachineError.of(error), reporter)
-    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
-        return _complain(defect(error), reporter)
-
-
-def _complain(error: RezbuildError, reporter: Reporter) -> int:
-    reporter.error(f"\nrezbuild: {error}")
-    return error.exit_code
+    except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
+        error = as_error(exception)
+        reporter.error(f"\nrezbuild: {error}")
+        return error.exit_code
 
 
 def _stop(number: int, _: object) -> NoReturn:

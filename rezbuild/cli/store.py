@@ -117,7 +117,7 @@ def _list(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     from rezbuild.plan import resolve  # noqa: PLC0415 (rez is slow to import)
     from rezbuild.repository import installed  # noqa: PLC0415 (see above)
-    from rezbuild.store.add_installed import Stock  # noqa: PLC0415 (see above)
+    from rezbuild.store.add_installed import Stock
 
     recipes = resolve.recipes(recipes_folder(arguments))
     paths = installed.search_path(release=False)

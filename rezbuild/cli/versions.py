@@ -84,8 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
     """``rezbuild versions --outdated``; not 0 where something is, for a timer."""
-    from rezbuild.versions import outdated  # noqa: PLC0415 (requests is slow to import)
-    from rezbuild.versions.table import Upstream  # noqa: PLC0415 (see above)
+    from rezbuild.versions import outdated
+    from rezbuild.versions.table import Upstream
 
     reporter: Reporter = arguments.reporter
     found = list(outdated.installed(recipes, names, installed.search_path(release=False)))

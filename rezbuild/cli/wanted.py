@@ -122,7 +122,7 @@ def _plan_runner(
         yield PlanRunner(targets, here(settings, tools, options, shown), shown)
         return
     from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
-    from rezbuild.farm.plan_runner import FarmPlanRunner, there  # noqa: PLC0415 (see above)
+    from rezbuild.farm.plan_runner import FarmPlanRunner, there
 
     with Farm(settings.scheduler, settings, shown.notice) as farm:
         yield FarmPlanRunner(targets, there(farm, recipes, settings, options, shown), shown)

@@ -196,7 +196,7 @@ class Farm:
 
     async def _open(self) -> Exception | None:
         """Why there is no connection; None where there is one."""
-        from distributed import Client  # noqa: PLC0415 (only where a farm is used)
+        from distributed import Client
 
         try:
             self._client = await Client(
@@ -362,7 +362,7 @@ class Farm:
             await asyncio.sleep(_PAUSE)
 
     async def _submit(self, job: Job, places: Sequence[str], cores: int) -> Any:
-        from rezbuild.farm.worker import build  # noqa: PLC0415 (it needs Dask)
+        from rezbuild.farm.worker import build
 
         facts = self._workers[places[0]]
         key = f"{job.order}-{uuid.uuid4().hex[:8]}-{cores}"

@@ -35,14 +35,14 @@ def prepare() -> None:
         MachineError: It is not installed.
     """
     try:
-        import dask  # noqa: PLC0415 (nobody needs it who builds here)
-        import distributed  # noqa: F401, PLC0415 (see above)
+        import dask
+        import distributed  # noqa: F401 (see above)
     except ImportError as error:
         raise MachineError(
             f"a farm needs Dask's distributed, which is not installed here ({error})",
             advice=[extras.command("farm")],
         ) from None
-    from rezbuild.farm import restricted_pickle  # noqa: PLC0415 (it needs what may be missing)
+    from rezbuild.farm import restricted_pickle
 
     dask.config.set(_CONFIG)
     # What a user has to know is said in words of ours.
@@ -66,7 +66,7 @@ def security(settings: Settings, host: str) -> Security | None:
         UsageError: Only some of the three files are named.
         MachineError: One of them cannot be read.
     """
-    from distributed.security import Security  # noqa: PLC0415 (see above)
+    from distributed.security import Security
 
     files = {
         "REZBUILD_FARM_CA": settings.farm_ca,

@@ -38,7 +38,7 @@ def scheduler(settings: Settings, host: str, port: int, reporter: Reporter) -> N
         KeyboardInterrupt: It was told to end.
     """
     connection.prepare()
-    from rezbuild.farm.scheduler import FarmScheduler  # noqa: PLC0415 (it needs Dask)
+    from rezbuild.farm.scheduler import FarmScheduler
 
     security = connection.security(settings, host)
     connection.tell_if_open(host, security is not None, reporter.notice)
@@ -110,7 +110,7 @@ def worker(settings: Settings, post: Post, reporter: Reporter) -> None:
 async def _serve(
     settings: Settings, post: Post, own: worker_facts.Facts, place: Path, reporter: Reporter
 ) -> None:
-    from rezbuild.farm.worker import FarmWorker  # noqa: PLC0415 (it needs Dask)
+    from rezbuild.farm.worker import FarmWorker
 
     told = False
     while True:
@@ -145,7 +145,7 @@ async def _reach(scheduler: str, settings: Settings) -> None:
     Raises:
         OSError: It does not.
     """
-    from distributed.comm.core import connect  # noqa: PLC0415 (see above)
+    from distributed.comm.core import connect
 
     _, secured = connection.connection(scheduler, settings, lambda _: None)
     arguments = secured.get_connection_args("worker") if secured else {}

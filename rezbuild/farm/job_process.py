@@ -20,7 +20,7 @@ from typing import Any
 from rezbuild.build.pipeline import Inputs, Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
-from rezbuild.errors import MachineError, RezbuildError, UsageError, defect, report
+from rezbuild.errors import MachineError, RezbuildError, UsageError, as_error, report
 from rezbuild.farm import payload_cache
 from rezbuild.farm.messages import Order
 from rezbuild.files import disk_space, pack
@@ -61,19 +61,12 @@ def main() -> int:
         processes.end_with_rez()
         order = Order.from_json((place / ORDER).read_text(encoding="utf-8"))
         _work(order, _settings(order), place, recipes)
-    except RezbuildError as error:
-        return _failed(error)
-    except OSError as error:
-        return _failed(MachineError.of(error))
-    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
-        return _failed(defect(error))
+    except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
+        error = as_error(exception)
+        report(error)
+        Reporter().info(error.message)
+        return error.exit_code
     return 0
-
-
-def _failed(error: RezbuildError) -> int:
-    report(error)
-    Reporter().info(error.message)
-    return error.exit_code
 
 
 def _settings(order: Order) -> Settings:

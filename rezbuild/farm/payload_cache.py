@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rezbuild.errors import MachineError, RezbuildError, StoreError
+from rezbuild.errors import RezbuildError, StoreError, as_error
 from rezbuild.files import locks, pack
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store, maintain
@@ -92,8 +92,7 @@ def _tidy(settings: Settings, say: Callable[[str], None]) -> None:
             for _ in maintain.prune(store, days=_KEPT, unused=True):
                 pass
     except (RezbuildError, OSError) as error:
-        why = error.message if isinstance(error, RezbuildError) else MachineError.of(error).message
-        say(f"notice: {settings.cache / 'farm'} cannot be cleared: {why}")
+        say(f"notice: {settings.cache / 'farm'} cannot be cleared: {as_error(error).message}")
 
 
 def _prune(cache: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rezbuild.errors import MachineError, RezbuildError
+from rezbuild.errors import RezbuildError, as_error
 from rezbuild.farm.messages import Result, is_plain
 from rezbuild.reporter import NOTICE, STEP, STEP_END, TAKEN, Event
 from rezbuild.store import Entry
@@ -101,8 +101,7 @@ class Remote:
             self._look()
         except (RezbuildError, OSError) as error:
             # Of this one alone: a disk that is full, too many processes.
-            ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
-            self.error = self.error or ours
+            self.error = self.error or as_error(error)
             status = FAILED
         if self._over and self.error is not None:
             status = FAILED

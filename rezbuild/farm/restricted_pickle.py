@@ -83,9 +83,9 @@ def restrict() -> None:
     """Has all of Dask in this process read pickles in this way, for good."""
     # Dask has no setting for it (distributed.scheduler.pickle is gone). These three modules are
     # where it gets its unpickler from.
-    import distributed.client  # noqa: PLC0415 (only where a farm is used)
-    import distributed.protocol.pickle  # noqa: PLC0415 (see above)
-    import distributed.scheduler  # noqa: PLC0415 (see above)
+    import distributed.client
+    import distributed.protocol.pickle
+    import distributed.scheduler
 
     ours = types.SimpleNamespace(**{**vars(pickle), "loads": loads})
     for module in (distributed.protocol.pickle, distributed.client, distributed.scheduler):

@@ -38,7 +38,7 @@ def security() -> Security:
     Raises:
         MachineError: The secret cannot be written, or others can read it.
     """
-    from distributed.security import Security  # noqa: PLC0415 (only where a farm is used)
+    from distributed.security import Security
 
     try:
         folder().mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,7 +79,7 @@ def _read(file: Path) -> tuple[str, str] | None:
 
 
 def _make(file: Path) -> tuple[str, str]:
-    from distributed.security import Security  # noqa: PLC0415 (see above)
+    from distributed.security import Security
 
     try:
         made = Security.temporary()

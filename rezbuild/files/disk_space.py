@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from rezbuild.errors import MachineError, RezbuildError
+from rezbuild.errors import RezbuildError, as_error
 
 # Bytes. With less, not even a log or an error can be written.
 _LITTLE = 1 << 16
@@ -25,7 +25,7 @@ def explained(error: RezbuildError | OSError, places: Iterable[Path]) -> Rezbuil
         error: Of us or of the system.
         places: Folders, which need not be there.
     """
-    ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
+    ours = as_error(error)
     places = tuple(dict.fromkeys(places))
     if any(words in str(ours) for words in _FULL) or any(_free(p) < _LITTLE for p in places):
         ours.tried += tuple(f"{_ROOM}{place}: {_room(place)}" for place in places)

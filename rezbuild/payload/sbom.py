@@ -75,7 +75,7 @@ def write(payload: Path, subject: Subject) -> None:
     Raises:
         BuildError: A payload that it was built against has none.
     """
-    from cyclonedx.output.json import JsonV1Dot6  # noqa: PLC0415 (a build only needs it)
+    from cyclonedx.output.json import JsonV1Dot6
 
     text = JsonV1Dot6(_bom(subject)).output_as_string(indent=1)
     (payload / FILE).write_text(text + "\n", encoding="utf-8")
@@ -111,7 +111,7 @@ def _licence(component: Mapping[str, Any]) -> str:
 def _bom(subject: Subject) -> Bom:
     from datetime import datetime, timezone  # noqa: PLC0415
 
-    from cyclonedx.model.bom import Bom, BomMetaData  # noqa: PLC0415 (see above)
+    from cyclonedx.model.bom import Bom, BomMetaData
 
     own = _own(subject)
     name = f"rezbuild:{subject.release.name}-{subject.release.version}:{subject.fingerprint}"
@@ -142,7 +142,7 @@ def _bom(subject: Subject) -> Bom:
 
 def _theirs(package: str, root: Path) -> tuple[Component, Bom]:
     """A dependency as a component, and its whole bill."""
-    from cyclonedx.model.bom import Bom  # noqa: PLC0415 (see above)
+    from cyclonedx.model.bom import Bom
 
     try:
         found = Bom.from_json(read(root))  # type: ignore[attr-defined]  # py-serializable adds it
@@ -165,7 +165,7 @@ def _part(part: Part) -> Component:
 
 
 def _own(subject: Subject) -> Component:
-    from cyclonedx.model import (  # noqa: PLC0415 (see above)
+    from cyclonedx.model import (
         ExternalReference,
         ExternalReferenceType,
         HashAlgorithm,
@@ -196,8 +196,8 @@ def _own(subject: Subject) -> Component:
 
 
 def _pedigree(subject: Subject) -> Pedigree:
-    from cyclonedx.model import XsUri  # noqa: PLC0415 (see above)
-    from cyclonedx.model.component import (  # noqa: PLC0415
+    from cyclonedx.model import XsUri
+    from cyclonedx.model.component import (
         Diff,
         Patch,
         PatchClassification,
@@ -218,9 +218,9 @@ def _pedigree(subject: Subject) -> Pedigree:
 def _component(
     name: str, version: str, license_: str, cpe: str, kind: str = "generic"
 ) -> Component:
-    from cyclonedx.model.component import Component, ComponentType  # noqa: PLC0415 (see above)
-    from cyclonedx.model.license import LicenseExpression  # noqa: PLC0415
-    from packageurl import PackageURL  # noqa: PLC0415
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.license import LicenseExpression
+    from packageurl import PackageURL
 
     purl = PackageURL(kind, None, name, version)
     return Component(

@@ -23,10 +23,9 @@ from rezbuild.errors import (
     REPORT,
     BuildError,
     FetchError,
-    MachineError,
     RezbuildError,
     UsageError,
-    defect,
+    as_error,
     report,
 )
 from rezbuild.files import atomic_swap, disk_space, temp_folders
@@ -96,17 +95,16 @@ def main() -> int:
             if not os.environ.get(REPORT):
                 _say_version(request.job, reporter)
             _build(request, settings, reporter)
-    except RezbuildError as error:
-        return _report(error, reporter)
-    except OSError as error:
-        return _report(MachineError.of(error), reporter)
-    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
-        if os.environ.get(REPORT):
-            traceback.print_exc()  # into the log of whoever started Rez
-        return _report(defect(error), reporter)
     except KeyboardInterrupt:
         reporter.error("\nrezbuild: interrupted")
         return 130
+    except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
+        if os.environ.get(REPORT) and not isinstance(exception, (RezbuildError, OSError)):
+            traceback.print_exc()  # into the log of the process that started Rez
+        error = as_error(exception)
+        if not report(error):
+            reporter.error(f"\nrezbuild: {error}")
+        return error.exit_code
     return 0
 
 
@@ -150,13 +148,6 @@ def _check_stage(place: Path) -> None:
     stage = staging.root(place)
     if stage is not None and not stage.is_dir():
         raise BuildError("the build that this belongs to has ended", advice=["run it again"])
-
-
-def _report(error: RezbuildError, reporter: Reporter) -> int:
-    """Tells the user, or whoever started Rez and will tell the user."""
-    if not report(error):
-        reporter.error(f"\nrezbuild: {error}")
-    return error.exit_code
 
 
 def _dependencies(env: Mapping[str, str]) -> dict[str, Dependency]:

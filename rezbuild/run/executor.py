@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from rezbuild.errors import MachineError, RezbuildError, SeveralFailedError
+from rezbuild.errors import RezbuildError, SeveralFailedError, as_error
 from rezbuild.plan.resolve import Job, Step
 from rezbuild.plan.schedule import Schedule
 from rezbuild.run.progress import Lines
@@ -194,7 +194,7 @@ class Run:
         except (RezbuildError, OSError) as error:
             self._watch.ended(step, well=False)
             self._work.unlock(step)
-            ours = error if isinstance(error, RezbuildError) else MachineError.of(error)
+            ours = as_error(error)
             self._errors.append(ours)
             self._view.notice(f"{step}: failed: {str(ours).splitlines()[0]}")
             for skipped in self._schedule.failed(step):

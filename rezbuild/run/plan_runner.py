@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rezbuild.build.toolchain import Toolchain
-from rezbuild.errors import MachineError, UsageError
+from rezbuild.errors import MachineError, UsageError, as_error
 from rezbuild.files import temp_folders
 from rezbuild.plan.durations import Durations, Expected
 from rezbuild.plan.resolve import Job, Step, Target
@@ -135,8 +135,7 @@ class PlanRunner:
                 timeline.write(shown, file)
             self.view.info(f"timeline: {file}")
         except (MachineError, OSError) as error:  # the builds have ended well
-            why = error if isinstance(error, MachineError) else MachineError.of(error)
-            self.view.notice(f"notice: there is no timeline: {why.message}")
+            self.view.notice(f"notice: there is no timeline: {as_error(error).message}")
 
     def is_done(self, step: Step) -> bool:
         """See `rezbuild.run.executor.Work`, as for all of these."""

@@ -18,7 +18,7 @@ from rezbuild.build.pipeline import Inputs, Job, baked
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
 from rezbuild.catalogue.sources_toml import Recipe, Release
-from rezbuild.errors import MachineError, StoreError, UsageError
+from rezbuild.errors import StoreError, UsageError, as_error
 from rezbuild.files import locks
 from rezbuild.payload import manifest
 from rezbuild.reporter import ABSENT, TAKEN, Reporter
@@ -104,7 +104,7 @@ def _put(
             *(name, version, inputs["profile"], keys.key(inputs), inputs, payload), fresh=fresh
         )
     except (StoreError, OSError) as error:
-        why = error.message if isinstance(error, StoreError) else MachineError.of(error).message
+        why = as_error(error).message
         reporter.notice(f"{name} {version}: notice: not put into the store {store.shown}: {why}")
 
 

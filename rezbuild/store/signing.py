@@ -64,7 +64,7 @@ class Trust:
         Raises:
             StoreError: None has.
         """
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 (an extra)
+        from cryptography.exceptions import InvalidSignature
 
         if not signature:
             raise StoreError("it is not signed")
@@ -108,9 +108,9 @@ class _Library(NamedTuple):
 def _library() -> _Library:
     """An extra, so it is imported where a key is named only."""
     try:
-        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
         raise MachineError(
             "REZBUILD_STORE_SIGN and REZBUILD_STORE_TRUST need the library cryptography",

@@ -20,7 +20,7 @@ from typing import Any
 
 from rezbuild.build.pipeline import Job, baked
 from rezbuild.build.recipe_api import Dependency
-from rezbuild.errors import REPORT, MachineError, RezbuildError, defect, to_report
+from rezbuild.errors import as_error, report
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 
@@ -127,18 +127,11 @@ def main() -> int:
         become(order)
         with baked(order.job, Settings.read(), Reporter()) as payload:
             shutil.move(payload, order.payload)
-    except RezbuildError as error:
-        return _report(error)
-    except OSError as error:
-        return _report(MachineError.of(error))
-    except Exception as error:  # noqa: BLE001 (a trace says nothing to a user)
-        return _report(defect(error))
+    except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
+        error = as_error(exception)
+        report(error)
+        return error.exit_code
     return 0
-
-
-def _report(error: RezbuildError) -> int:
-    Path(os.environ[REPORT]).write_text(json.dumps(to_report(error)), encoding="utf-8")
-    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def _openpgp(archive: Path, signature: Path, signed: Signed) -> Verified:
     A key must have been valid when it signed, not today: old archives have old signatures.
     """
     try:
-        import pysequoia  # noqa: PLC0415 (an extra)
+        import pysequoia
     except ImportError:
         raise _lacks("pysequoia", "OpenPGP signatures") from None
     keys = [_key(path) for path in signed.keys]
@@ -87,7 +87,7 @@ def _openpgp(archive: Path, signature: Path, signed: Signed) -> Verified:
 
 
 def _key(path: Path) -> Cert:
-    from pysequoia import Cert  # noqa: PLC0415 (an extra)
+    from pysequoia import Cert
 
     try:
         key = Cert.from_file(str(path))
@@ -128,10 +128,10 @@ def _when(signature: Sig) -> str:
 def _sigstore(archive: Path, signature: Path, signed: Signed) -> Verified:
     """A bundle by itself: certificate, signature, and the log's promise; no network."""
     try:
-        from sigstore.errors import Error  # noqa: PLC0415 (an extra)
-        from sigstore.models import Bundle  # noqa: PLC0415 (see above)
-        from sigstore.verify import Verifier  # noqa: PLC0415 (see above)
-        from sigstore.verify.policy import Identity  # noqa: PLC0415 (see above)
+        from sigstore.errors import Error
+        from sigstore.models import Bundle
+        from sigstore.verify import Verifier
+        from sigstore.verify.policy import Identity
     except ImportError:
         raise _lacks("sigstore", "Sigstore bundles") from None
     try:
