@@ -117,21 +117,17 @@ class Reporter:
         print(printable(text), file=self._stream, flush=True)
 
     @contextlib.contextmanager
-    def step(self, step: str) -> Iterator[list[str]]:
-        """Report the begin and the end of a step of a build.
-
-        The caller may put what became of it into the list; the seconds are said otherwise.
-        """
+    def step(self, step: str) -> Iterator[None]:
+        """Report the begin and the end of a step of a build."""
         print(f"  {step} ...", end=" ", flush=True)
         self.event(Event(STEP, step=step))
-        began, said = time.monotonic(), ["failed"]
-        outcome: list[str] = []
+        began, outcome = time.monotonic(), "failed"
         try:
-            yield outcome
-            said = outcome or [f"{time.monotonic() - began:.0f} s"]
+            yield
+            outcome = f"{time.monotonic() - began:.0f} s"
         finally:
-            print(said[0], flush=True)
-            self.event(Event(STEP_END, f"{step} ... {said[0]}", step))
+            print(outcome, flush=True)
+            self.event(Event(STEP_END, f"{step} ... {outcome}", step))
 
     def event(self, event: Event) -> None:
         """Append an event to the file of events."""

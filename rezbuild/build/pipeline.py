@@ -20,14 +20,7 @@ from typing import Any
 import rezbuild
 from rezbuild.audit import audit, glibc, show
 from rezbuild.audit.places import Places, neutral
-from rezbuild.build import (
-    build_record,
-    ccache,
-    configure_cache,
-    host_facts,
-    pgo_profiles,
-    toolchain,
-)
+from rezbuild.build import build_record, ccache, pgo_profiles, toolchain
 from rezbuild.build.recipe_api import Build, Dependency
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
@@ -250,7 +243,6 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path, reporter:
         debug_store=inputs.settings.cache / "debug",
         limit=inputs.settings.step_timeout,
         profile_store=inputs.stored_profile,
-        answers=_answers(inputs, home, work),
         reporter=reporter,
     )
 
@@ -261,22 +253,6 @@ def _cached(inputs: Inputs, home: Path, work: Path) -> dict[str, str]:
     if program is None:
         return {}
     return ccache.environment(program, inputs.tools, home, work, inputs.settings.cache)
-
-
-def _answers(inputs: Inputs, home: Path, work: Path) -> configure_cache.Answers | None:
-    """What configure has left before; for who wants ccache."""
-    if ccache.find(inputs.settings) is None:
-        return None
-    tools = inputs.tools
-    return configure_cache.Answers(
-        folder=inputs.settings.cache / configure_cache.FOLDER,
-        name=f"{inputs.recipe.name}-{inputs.job.version}",
-        build=inputs.job.build_path,
-        work=work,
-        home=home,
-        dependencies={name: d.root for name, d in inputs.job.dependencies.items()},
-        facts=lambda: host_facts.facts(tools),
-    )
 
 
 def _keep_debug(build: Build, tools: Toolchain, places: Sequence[Path]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rezbuild.build import pgo_profiles
-from rezbuild.build.configure_cache import Answers
 from rezbuild.errors import BuildError, UnpackError
 from rezbuild.reporter import Reporter
 from rezbuild.util import jobserver, processes
@@ -65,7 +64,6 @@ class Build:
         profile_store: The file for what the compiler counts in a training; see
             `rezbuild.build.pgo_profiles`.
         training: The SHA-256 of that file, in hex, once it is used or made; else "".
-        answers: What configure has left in earlier builds, where that is wanted.
         reporter: Is told of the steps.
     """
 
@@ -84,7 +82,6 @@ class Build:
     limit: float | None = None
     profile_store: Path = Path()
     training: str = ""
-    answers: Answers | None = None
     reporter: Reporter = field(default_factory=Reporter)
     commands: list[list[str]] = field(default_factory=list)
 
@@ -186,7 +183,9 @@ class Build:
             BuildError: It failed, or took longer than a step may; the message holds the last lines
                 and the log's name.
         """
-        step, log = self._step(argv)
+        self.commands.append(list(argv))
+        step = f"{len(self.commands):02d}-{_label(argv)}"
+        log = self.logs / f"{step}.log"
         with self.reporter.step(step), log.open("w", encoding="utf-8") as stream:
             stream.write(f"$ {shlex.join(argv)}\n")
             stream.flush()
@@ -202,33 +201,8 @@ class Build:
                 raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", how, log)
 
     def configure(self, *argv: str, env: Mapping[str, str] | None = None, folder: str = "") -> None:
-        """Runs what looks at the machine and writes makefiles, as `run` does.
-
-        With ccache it is not run where it has been before, told and finding the same: what it left
-        then is put into the source folder again. See `rezbuild.build.configure_cache`.
-
-        Raises:
-            BuildError: As `run`.
-        """
-        asked = None
-        if self.answers is not None:
-            asked = self.answers.ask(argv, {**self.env, **(env or {})}, folder)
-        said = asked.answer() if asked else None
-        if said is None:
-            self.run(*argv, env=env, folder=folder)
-            if asked:
-                asked.keep(self.logs / f"{len(self.commands):02d}-{_label(argv)}.log")
-            return
-        step, log = self._step(argv)
-        with self.reporter.step(step) as outcome:
-            log.write_text(said, encoding="utf-8")
-            outcome.append("as before")
-
-    def _step(self, argv: Sequence[str]) -> tuple[str, Path]:
-        """Counts a step; its name and its log."""
-        self.commands.append(list(argv))
-        step = f"{len(self.commands):02d}-{_label(argv)}"
-        return step, self.logs / f"{step}.log"
+        """Run a configure script, as `run` does."""
+        self.run(*argv, env=env, folder=folder)
 
     def make(self, *arguments: str) -> None:
         """``make`` with as many jobs as this build may have."""

@@ -116,8 +116,7 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
         ),
         SettingText(
             ("REZBUILD_CCACHE",),
-            "`1`, or the path of ccache: run compilers through ccache, and run no configure script "
-            "twice.",
+            "`1`, or the path of ccache: run compilers through ccache.",
             "off",
             short="1 or the path of ccache: run compilers through it",
         ),

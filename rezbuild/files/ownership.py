@@ -1,8 +1,8 @@
 """Whose files a build takes from its cache.
 
 Archives are held to their sums. Nothing of the kind protects debug data, stored profiles, what
-ccache keeps, what configure has left and payloads that wait to be staged; and whoever owns a folder
-may put another file in the place of the one that was just looked at.
+ccache keeps and payloads that wait to be staged; and whoever owns a folder may put another file in
+the place of the one that was just looked at.
 """
 
 from __future__ import annotations

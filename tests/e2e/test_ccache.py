@@ -1,9 +1,8 @@
-"""REZBUILD_CCACHE: compilers through ccache, configure once, and nothing else changed."""
+"""REZBUILD_CCACHE: compilers through ccache, and nothing else changed."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,9 +10,7 @@ from pathlib import Path
 import pytest
 from host_tools import needs_tool
 from studio import Studio
-from toys import LOW, TOP, Toys
-
-from rezbuild.files import pack
+from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -124,67 +121,3 @@ def test_a_trained_build_in_another_folder(tmp_path):
     stored.unlink()
     build("four", REZBUILD_CCACHE="1")
     assert statistics(cache / "ccache", "direct_cache_hit") == [1]
-
-
-# It asks the compiler for a macro, and writes a Makefile that names the folder and the dependency.
-CONFIGURE = """\
-#!/bin/sh
-echo "$(pwd)" >>{count}
-echo "checking for low"
-printf '#include <stdlib.h>' | $CC -E - >/dev/null || exit 1
-echo "# of $(pwd), with $LDFLAGS" >Makefile
-cat Makefile.in >>Makefile
-"""
-
-
-@pytest.fixture
-def scripts(tmp_path: Path) -> Toys:
-    """Both toys with a configure; ``count`` has a line for each run."""
-    toys = Toys(tmp_path / "toys", empty=True)
-    script = CONFIGURE.format(count=tmp_path / "count")
-    for toy, version, files, needs in (("low", "1.0.0", LOW, ""), ("top", "2.0.0", TOP, "low-1")):
-        sources = {**files, "configure": script, "Makefile.in": files["Makefile"]}
-        del sources["Makefile"]
-        toys.add(toy, version, sources, requires=f'"{needs}"' if needs else "")
-        step = '    b.search_dependencies()\n    b.configure("sh", "./configure")\n'
-        toys.edit(f"{toy}/recipe.py", "    b.search_dependencies()\n", step)
-    return toys
-
-
-def configured(toys: Toys, folder: Path, **env: str) -> tuple[str, list[str]]:
-    """Builds both toys in a folder of their own; what was said, and the payloads' sums."""
-    studio = Studio(folder)
-    shutil.copytree(toys.recipes, folder / "recipes")
-    studio.env |= {**toys.environ, "REZBUILD_RECIPES": str(folder / "recipes")}
-    said = studio.rezbuild("build", "top", **env).stdout
-    roots = sorted(studio.local.glob("*/*/*/*/rezbuild.json"))
-    return said, [pack.digest(path.parent) for path in roots]
-
-
-def test_configure_runs_once_for_both_folders(tmp_path, scripts, stand_in):
-    with_it = {"REZBUILD_CCACHE": str(stand_in)}
-    first, sums = configured(scripts, tmp_path / "one", **with_it)
-    second, same = configured(scripts, tmp_path / "the.other", **with_it)
-    assert "as before" not in first
-    assert second.count("01-sh ... as before") == 2
-    assert len(sums) == 2
-    assert same == sums
-    assert len((tmp_path / "count").read_text().splitlines()) == 2
-    # Without ccache it runs, and nothing of it is kept.
-    third, same = configured(scripts, tmp_path / "third")
-    assert "as before" not in third
-    assert same == sums
-    assert len(list(Path(scripts.environ["REZBUILD_CACHE"]).glob("configure/*"))) == 2
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_another_user_kept_is_refused(tmp_path, scripts, stand_in):
-    with_it = {"REZBUILD_CCACHE": str(stand_in)}
-    configured(scripts, tmp_path / "one", **with_it)
-    archive = min(Path(scripts.environ["REZBUILD_CACHE"]).glob("configure/*"))
-    os.chown(archive, 47110, 47110)
-    studio = Studio(tmp_path / "two")
-    studio.env |= scripts.environ
-    done = studio.rezbuild("build", "low", ok=False, **with_it)
-    assert done.returncode == 10
-    assert f"{archive} belongs to" in done.stderr

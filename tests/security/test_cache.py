@@ -24,7 +24,6 @@ FILES = [
     "farm/store/zlib/1.3.1/key.json",
     "debug/.build-id/ab/cdef.debug",
     "profiles/python-3.11.2-abc.tar.gz",
-    "answers/zlib-1.3.1-abc.tar.gz",
     "ccache/0/0/object",
     "sources/zlib/zlib-1.3.1.tar.gz",
     "debian/apt.conf",

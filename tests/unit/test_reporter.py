@@ -39,13 +39,6 @@ def test_step_that_fails_says_so(events, capsys):
     assert events.read()[-1] == Event("step-end", "02-make ... failed", "02-make")
 
 
-def test_step_says_another_outcome_than_its_seconds(events, capsys):
-    with Reporter().step("01-configure") as outcome:
-        outcome.append("as before")
-    assert capsys.readouterr().out == "  01-configure ... as before\n"
-    assert events.read()[-1].text == "01-configure ... as before"
-
-
 def test_notice_is_printed_and_an_event_and_information_is_printed_only(events, capsys):
     Reporter().info("information")
     Reporter().notice("  waiting")
