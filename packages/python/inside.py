@@ -72,19 +72,19 @@ Python/modules_table.s: freeze.py _bootstrap_python
 \t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION)$(ABI_THREAD) \\
 \t\tPython/modules_table
 """
-# Each extension module has its file in lib-dynload, as in any CPython, for what looks there:
-# finders, freezers, copies of the library. It only names libpython, which defines PyInit_<name>.
+# Each extension module has its file in lib-dynload, as in any CPython: see inside.c.
 RULES_FILES = """
 FILES_INSIDE = {files}
 SHAREDMODS += $(FILES_INSIDE)
 {target}: $(FILES_INSIDE)
-$(FILES_INSIDE): Modules/inside.so
-\tcp Modules/inside.so $@
-Modules/inside.so: libpython$(LDVERSION).so
-\t$(BLDSHARED) -nostdlib {options} -o $@ -L. -lpython$(LDVERSION)
+$(FILES_INSIDE): Modules/inside.o
+\t$(BLDSHARED) {options} -Wl,--defsym,PyInit_$(notdir $(@:$(EXT_SUFFIX)=))=inside_init \\
+\t\t-o $@ Modules/inside.o
+Modules/inside.o: inside.c
+\t$(CC) -c $(CCSHARED) $(PY_STDMODULE_CFLAGS) -fno-lto -o $@ inside.c
 """
-# As small as they get: one page, and a DT_RPATH that patchelf need not make room for.
-SMALL = "-s -Wl,-z,noseparate-code,--no-as-needed,--disable-new-dtags,-rpath,'$$ORIGIN/../..'"
+# As small as they get: two pages.
+SMALL = "-s -fno-lto -nostartfiles -Wl,-z,noseparate-code"
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
 # To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
 # a shared library each pointer has to be relocated, takes 24 bytes more, and a start as much time.
@@ -146,7 +146,8 @@ def configured(b):
     # It is made of these lines, whatever the clock of the file system says of both, and must not be
     # made anew after what follows.
     b.make("-W", f"Modules/Setup.{'local' if b.series < (3, 12) else 'stdlib'}", "Makefile")
-    shutil.copyfile(b.recipe / "freeze.py", b.source / "freeze.py")
+    for name in ("freeze.py", "inside.c"):
+        shutil.copyfile(b.recipe / name, b.source / name)
     makefile = b.source / "Makefile"
     text = makefile.read_text()
     _check_modules(text, "MODBUILT_NAMES", inside)

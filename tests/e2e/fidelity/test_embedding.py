@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -60,3 +61,40 @@ def test_link_to_the_payload_is_as_good_as_its_path(payload, tmp_path):
     argv = [link / "bin/python3", "-c", code]
     out = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout.split()
     assert out == [str(link), str(link), f"{link}/bin/python3", f"{link}/bin/python3"]
+
+
+# Bytes; the files of modules that are inside the program are smaller, real modules are larger.
+SMALLEST = 12_000
+
+
+@pytest.mark.parametrize("way", ["first on PATH", "PYTHONHOME"])
+def test_other_libpython_with_the_payload_as_home_imports_every_module(
+    stock, payload, tmp_path, way
+):
+    """E.g. a program of the host that embeds the host's libpython, in rez-env."""
+    files = (payload / f"lib/python{SERIES}/lib-dynload").glob("*.so")
+    names = sorted(file.name.split(".")[0] for file in files if file.stat().st_size < SMALLEST)
+    assert "_ssl" in names
+    code = f"import sys, warnings; warnings.simplefilter('ignore'); import {', '.join(names)}; "
+    code += "print(sys.prefix, open('/proc/self/maps').read())"
+    env = {"HOME": str(tmp_path), "PATH": f"{payload}/bin"}
+    argv = [embedding_program(stock, tmp_path), "plain", code]
+    if way == "PYTHONHOME":
+        argv, env = [stock / "bin/python3", "-c", code], {"PYTHONHOME": str(payload)}
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{payload} ")
+    assert f"{stock}/lib/python{SERIES}/lib-dynload/_ssl" in done.stdout
+    assert f"{payload}/lib/libpython" not in done.stdout
+
+
+def test_module_that_the_other_libpython_lacks_is_named(stock, payload, tmp_path):
+    lonely = tmp_path / "lonely"
+    shutil.copytree(stock, lonely, symlinks=True)
+    for file in lonely.glob("lib/python3*/lib-dynload/_ssl.*"):
+        file.unlink()
+    env = {"PYTHONHOME": str(payload), "LD_LIBRARY_PATH": f"{lonely}/lib"}
+    argv = [lonely / "bin/python3", "-c", "import ssl"]
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    said = f"ImportError: {lonely}/lib/libpython{SERIES}.so.1.0 has no module _ssl"
+    assert done.stderr.rstrip().splitlines()[-1].startswith(said), done.stderr
