@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from each_chain import MOST
 from host_tools import require_tool
 from moving import PYTHON_SERIES, variant
 
@@ -39,8 +40,6 @@ OPTIONAL = {
 
 # Whose code is in no program, but packed in one file.
 RARE = "import wave, mailbox, pydoc_data.topics, encodings.cp500"
-# Bytes (80 MB) and files, as `rezbuild bench` counts them; without tests and debug data.
-MOST = (80_000_000, 3_500)
 
 
 @pytest.mark.parametrize("name", STARTS)

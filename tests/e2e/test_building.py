@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from extension_module import MODULE, SETUP
 from moving import RESOLVER, build_folders, gone, variant
 from studio import Studio
 
@@ -26,18 +27,7 @@ TOOLS = ("setuptools", "wheel", "meson", "ninja", "cmake", "pybind11", "cython",
 # A place that takes some care to quote. (Meson stumbles over other letters: pkgconf quotes bytes.)
 SPACES = "a place with spaces"
 
-MODULE = """\
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-static PyObject *answer(PyObject *self, PyObject *unused) { return PyLong_FromLong(42); }
-static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, NULL}, {NULL}};
-static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "NAME", NULL, -1, methods};
-PyMODINIT_FUNC PyInit_NAME(void) { return PyModule_Create(&module); }
-"""
-SETUP = """\
-from setuptools import Extension, setup
-setup(name="by-setuptools", version="1", ext_modules=[Extension("by_setuptools", ["module.c"])])
-"""
+
 PYBIND11 = """\
 #include <pybind11/pybind11.h>
 PYBIND11_MODULE(by_pybind11, module) { module.def("answer", [] { return 42; }); }

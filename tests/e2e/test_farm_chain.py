@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from each_chain import SAME
 from farm import Farm, farm, payloads, start
 from network import HUB, Network, network
 from studio import ROOT, Studio
-from test_matrix import SAME
 from waiting import until
 
 from rezbuild.settings import Settings

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from chroots import CLONE, Chroot, scratch_folder
+from extension_module import MODULE, SETUP
 from host_tools import readme_commands
 from moving import NAMES
-from test_building import MODULE, SETUP
 
 pytestmark = pytest.mark.e2e
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from each_chain import BY_PATH
 from moving import PYTHON, PYTHON_SERIES, gone, snapshot
 from other_host import unshare
 
@@ -279,16 +280,6 @@ def test_libpython_by_its_name_is_the_program(built, payload):
         " == address(ctypes.pythonapi.Py_IsInitialized)))"
     )
     assert ask(built, payload, code) is True
-
-
-BY_PATH = """\
-import ctypes, json, os, sys, sysconfig
-path = os.path.join(*map(sysconfig.get_config_var, ("LIBDIR", "INSTSONAME")))
-library = ctypes.PyDLL(path)
-library.Py_GetVersion.restype = ctypes.c_char_p
-import csv, decimal, wave
-print(json.dumps([library.Py_GetVersion().decode() == sys.version, os.path.isfile(path)]))
-"""
 
 
 def test_libpython_by_its_path_is_a_second_file_and_does_no_harm(built, payload):

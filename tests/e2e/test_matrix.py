@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from each_chain import BY_PATH, MOST, SAME
 from moving import PROBE, PYTHON, check, gone, host_family, move_and_check, variant
 from studio import ROOT, Studio
-from test_budget import MOST
-from test_inside import BY_PATH
 
 from rezbuild.bench.counts import size
 from rezbuild.build import toolchain
@@ -46,24 +45,6 @@ def studio(built: Studio, scratch: Path) -> Studio:
     studio = Studio(scratch / "matrix")
     shutil.copytree(built.local, studio.local, symlinks=True)
     return studio
-
-
-# What the default chain is tried with, and what the others have to pass as well.
-SAME = (
-    "python",
-    "moves",
-    "rez",
-    "rez_pip",
-    "tools",
-    "environment",
-    "inside",
-    "building",
-    "certificates",
-    "terminal",
-    "venv",
-    "stdlib",
-    "strace",
-)
 
 
 @pytest.mark.parametrize("chain", CHAINS)

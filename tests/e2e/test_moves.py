@@ -24,6 +24,7 @@ from moving import (
     PYTHON,
     build_folders,
     by_rez_cp,
+    caching,
     check,
     gone,
     host_family,
@@ -182,22 +183,6 @@ def test_a_suite(built, moved, tmp_path):
 
 
 # The package cache: copies on the host's own disk, where repositories are NFS shares.
-
-
-def caching(folder: Path, repository: Path) -> dict[str, str]:
-    """Rez caches local packages, from the same disk, or from /tmp, only when it is told to."""
-    cache, temporary = folder / "cache", folder / "tmp"
-    cache.mkdir()
-    temporary.mkdir()
-    return {
-        "REZ_CACHE_PACKAGES_PATH": str(cache),
-        "REZ_TMPDIR": str(temporary),
-        "REZ_PACKAGES_PATH": str(repository),
-        "REZ_PACKAGE_CACHE_LOCAL": "1",
-        "REZ_PACKAGE_CACHE_SAME_DEVICE": "1",
-        "REZ_READ_PACKAGE_CACHE": "1",
-        "REZ_WRITE_PACKAGE_CACHE": "1",
-    }
 
 
 def uri(repository: Path, name: str) -> str:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import rez_install
-from moving import DEFAULTS, NAMES, PROBE, PYTHON, build_folders, check, gone, variant
+from moving import DEFAULTS, NAMES, PROBE, PYTHON, build_folders, caching, check, gone, variant
 from studio import ROOT, Studio
-from test_moves import caching
 
 pytestmark = pytest.mark.e2e
 

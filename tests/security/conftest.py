@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 
-# Servers, keys and payloads are those of the unit tests.
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
 # nobody, on every distribution.
 ATTACKER = 65534
 # A Python that the other user can run, wherever the checkout is.

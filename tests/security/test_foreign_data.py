@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fuzz import DEEP, VALUES, altered, fuzzed
 from hypothesis import given
 from hypothesis import strategies as st
 from payloads import inputs, payload, put
@@ -37,7 +38,6 @@ from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
 from rezbuild.store.build_note import Note
 from rezbuild.versions import signatures
-from security.fuzz import DEEP, VALUES, altered, fuzzed
 
 pytestmark = pytest.mark.fuzz
 OURS = contextlib.suppress(RezbuildError)

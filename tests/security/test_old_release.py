@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_pin import archive, signer, upstream
+from upstream import archive, signer, upstream
 
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import ChecksumError, SignatureError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from payloads import inputs, payload, put
-from test_store_trust import Box
+from store_keys import Box
 
 from rezbuild.cli import main
 from rezbuild.errors import MachineError, StoreError

@@ -9,6 +9,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from rezbuild.payload import debug_data
+from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store.key import key
 
@@ -53,3 +55,15 @@ def tree(root: Path) -> dict[str, object]:
             data = b"" if path.is_dir() else path.read_bytes()
             found[place] = (path.is_dir(), mode, hashlib.sha256(data).hexdigest())
     return found
+
+
+def with_debug(root: Path, settings: Settings) -> Path:
+    """A payload that has debug data, and the data of it."""
+    ids = {"bin/program": "ab" * 20, "lib/library.so": "cd" * 20}
+    said = json.loads((root / "rezbuild.json").read_text())
+    (root / "rezbuild.json").write_text(json.dumps({**said, "build_ids": ids}))
+    for number, build_id in enumerate(ids.values()):
+        place = settings.cache / "debug" / debug_data.place(build_id)
+        place.parent.mkdir(parents=True)
+        place.write_text(f"data {number}")
+    return root

@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
-
-FUNCTION = "int answer(void) { return 42; }\n"
-# As the recipes link; what comes later goes before it.
-HARDENED = ("-Wl,-z,relro,-z,now",)
-MAIN = "int main(void) { return 0; }\n"
-
-
-class Compiler:
-    """Compiles one small source into one file of `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, name: str, source: str, *flags: str, language: str = "c") -> Path:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
-            ["cc", "-O0", "-x", language, "-", "-x", "none", "-o", str(path), *flags],
-            input=source,
-            text=True,
-            check=True,
-            cwd=self.folder,
-        )
-        return path
-
-    def library(self, name: str, *flags: str, source: str = FUNCTION) -> Path:
-        """A shared library; its soname is its file's name."""
-        soname = f"-Wl,-soname,{Path(name).name}"
-        return self(name, source, "-shared", "-fPIC", "-nostdlib", soname, *HARDENED, *flags)
-
-    def program(self, name: str, *flags: str, source: str = MAIN) -> Path:
-        return self(name, source, *HARDENED, *flags)
+from compile_c import Compiler
 
 
 @pytest.fixture

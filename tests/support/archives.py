@@ -1,0 +1,69 @@
+"""Archives, good ones and hostile ones."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rezbuild.errors import UnpackError
+from rezbuild.files.unpack import unpack
+
+THEN = 1_600_000_000
+
+
+def member(name: str, **fields: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.mtime = THEN
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+def folder(name: str, **fields: Any) -> tarfile.TarInfo:
+    return member(name, type=tarfile.DIRTYPE, mode=0o755, **fields)
+
+
+def symlink(name: str, target: str) -> tarfile.TarInfo:
+    return member(name, type=tarfile.SYMTYPE, linkname=target, mode=0o777)
+
+
+def hard_link(name: str, target: str) -> tarfile.TarInfo:
+    return member(name, type=tarfile.LNKTYPE, linkname=target)
+
+
+class Archive:
+    """Writes `tmp_path/archive.tar.*`; the place to unpack to is beside it, in a folder alone."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.tmp_path = tmp_path
+        self.place = tmp_path / "place" / "here"
+        self.place.parent.mkdir()
+
+    def make(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> Path:
+        mode = options.pop("mode", "w:gz")
+        path = self.tmp_path / ("archive.tar" + mode[1:].replace(":", "."))
+        with tarfile.open(path, mode, **options) as tar:
+            for each in members:
+                info, data = (member(each[0]), each[1]) if isinstance(each, tuple) else (each, b"")
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return path
+
+    def unpack(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> Path:
+        return unpack(self.make(*members, **options), self.place)
+
+    def refused(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> str:
+        return self.refused_file(self.make(*members), **options)
+
+    def refused_file(self, path: Path, **options: Any) -> str:
+        """The message of the refusal; nothing of the archive may be left anywhere."""
+        before = sorted(self.tmp_path.rglob("*"))
+        with pytest.raises(UnpackError) as caught:
+            unpack(path, self.place, **options)
+        assert sorted(self.tmp_path.rglob("*")) == before
+        assert path.name in caught.value.message
+        return caught.value.message

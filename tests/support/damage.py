@@ -1,0 +1,49 @@
+"""Random damage of files, and what a reader answers."""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from rezbuild.errors import RezbuildError
+
+MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
+some = settings(
+    max_examples=50 * MORE,
+    derandomize=MORE == 1,
+    deadline=2000,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+DAMAGE = st.lists(
+    st.tuples(
+        st.integers(0, 2048),
+        st.one_of(
+            st.binary(min_size=1, max_size=8),
+            st.integers(0, 63).map(lambda bit: struct.pack("<Q", 1 << bit)),
+            st.integers(0, 5000).map(lambda number: struct.pack("<Q", number)),
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def damaged(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
+    found = bytearray(data)
+    for place, value in damage:
+        start = place % (len(found) - len(value))
+        found[start : start + len(value)] = value
+    return bytes(found)
+
+
+def refusal(call: Any, *arguments: Any) -> RezbuildError | None:
+    try:
+        call(*arguments)
+    except RezbuildError as error:
+        return error
+    return None

@@ -1,0 +1,181 @@
+"""The ways to move a payload, and to be sure that nothing is left where it was."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from studio import ROOT, Studio
+
+from rezbuild.elf import reader
+from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.plan import resolve
+from rezbuild.settings import Settings
+from rezbuild.sources.fetch import Fetcher
+
+# The chain under test: the default one, or that of the version which test_matrix.py names.
+REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
+_VERSIONS = "REZBUILD_TEST_VERSIONS"
+
+
+def _versions() -> dict[str, str]:
+    """The chain's version of each package, as `rezbuild build` chooses them on this machine.
+
+    The sources are fetched for that, once: the workers of pytest-xdist inherit the answer.
+    """
+    known = json.loads(os.environ.get(_VERSIONS) or "{}")
+    if REQUEST not in known:
+        fetcher, recipes = Fetcher(Settings.read()), resolve.recipes(ROOT / "packages")
+        plan = resolve.plan(recipes, [REQUEST], lambda _, release: fetcher.available(release))
+        known[REQUEST] = {step.release.name: step.release.version for step in plan}
+        os.environ[_VERSIONS] = json.dumps(known)
+    return known[REQUEST]
+
+
+DEFAULTS = _versions()
+NAMES = tuple(DEFAULTS)
+PYTHON = DEFAULTS["python"]
+PYTHON_SERIES = tuple(int(part) for part in PYTHON.split(".")[:2])
+# The pip of CPython 3.9.2 takes what is newest where an index does not say which Python it is for;
+# its new resolver, off by default, then looks for an older one.
+RESOLVER = {"PIP_USE_FEATURE": "2020-resolver"} if PYTHON_SERIES < (3, 10) else {}
+# What the interpreter says of itself; run inside rez-env.
+PROBE = """\
+import ctypes, json, os, readline, sqlite3, ssl, sys, zlib
+maps = {line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if "/" in line}
+print(json.dumps({
+    "version": "%d.%d.%d" % sys.version_info[:3],
+    "prefix": sys.prefix,
+    "executable": sys.executable,
+    "openssl": ssl.OPENSSL_VERSION.split()[1],
+    "zlib": zlib.ZLIB_RUNTIME_VERSION,
+    "readline": readline._READLINE_LIBRARY_VERSION,
+    "sqlite": sqlite3.connect(":memory:").execute("select 6*7").fetchone()[0],
+    "ctypes": ctypes.CDLL(None).getpid() == os.getpid(),
+    "path": sys.path,
+    "maps": sorted(maps),
+}))
+"""
+
+
+def host_python() -> Path:
+    """The host's own interpreter of the version under test, without our patches; skips without."""
+    path = Path("/usr/bin/python{}.{}".format(*PYTHON_SERIES))
+    if path.is_file():
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+        if said.stdout.split() == ["Python", PYTHON]:
+            return path
+    pytest.skip(f"the host has no Python {PYTHON} to compare with")
+
+
+def build_folders() -> list[Path]:
+    """Where packages were built in this clone."""
+    return [folder for folder in (ROOT / "packages").glob("*/build") if folder.is_dir()]
+
+
+@contextlib.contextmanager
+def gone(*folders: Path) -> Iterator[None]:
+    """Nothing stands at these places meanwhile."""
+    with contextlib.ExitStack() as stack:
+        for folder in folders:
+            place = folder.with_name(f".hidden-{folder.name}")
+            folder.rename(place)
+            stack.callback(place.rename, folder)
+        yield
+
+
+def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Path:
+    (root,) = (repository / name / version).glob("platform-*/arch-*")
+    return root
+
+
+def host_family(studio: Studio, repository: Path) -> None:
+    """A repository of its own needs Rez's platform and arch packages as well."""
+    for name in ("platform", "arch"):
+        shutil.copytree(studio.local / name, repository / name)
+
+
+def by_rez_cp(
+    studio: Studio, folder: Path, name: str = "python", options: tuple[str, ...] = ()
+) -> Path:
+    repository = folder / "second repository"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("cp", *options, "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
+    return repository
+
+
+def find_on_host(soname: str) -> Path | None:
+    """Where the host's loader finds a library."""
+    out = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
+    for line in out.stdout.splitlines():
+        if line.split(" ")[0].strip() == soname:
+            return Path(line.rpartition("=> ")[2])
+    return None
+
+
+def probe(studio: Studio, repository: Path, request: str = "python", **env: str) -> dict:
+    done = studio.in_env(repository, request, "python3", "-c", PROBE, **env)
+    return json.loads(done.stdout)
+
+
+def check(seen: dict, root: Path, **versions: str) -> None:
+    """The versions are the packages', and nothing but glibc and the listed ones is the host's."""
+    expected = {**DEFAULTS, **versions}
+    assert {name: seen[name] for name in ("openssl", "zlib", "readline")} == {
+        name: expected[name] for name in ("openssl", "zlib", "readline")
+    }
+    assert seen["version"] == expected["python"]
+    assert Path(seen["prefix"]).resolve() == root.resolve()
+    assert (seen["sqlite"], seen["ctypes"]) == (42, True)
+    allowed = host_libraries().glibc | set(host_libraries().known)
+    top = str(root.resolve())
+    for name in seen["maps"]:
+        if name.startswith((top + "/", "/usr/lib/locale/")):
+            continue
+        if "/gconv/" in name:
+            continue  # glibc's own character sets
+        soname = reader.read(Path(name)).soname
+        assert soname in allowed, f"{name} ({soname}) is neither ours nor glibc's"
+
+
+def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
+    """The root of a copy by rez-cp that says the right versions while the original is gone."""
+    folder.mkdir()
+    version = versions.get("python", PYTHON)
+    repository = folder / "a repository"
+    repository.mkdir()
+    host_family(studio, repository)
+    studio.rez("cp", "--dest-path", repository, f"python-{version}")
+    root = variant(repository, "python", version)
+    with gone(studio.local):
+        check(probe(studio, repository), root, **versions)
+        studio.rezbuild("audit", root)
+    return root
+
+
+def snapshot(root: Path) -> dict[str, tuple[int, int]]:
+    facts = {path: path.lstat() for path in root.rglob("*")}
+    return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in facts.items()}
+
+
+def caching(folder: Path, repository: Path) -> dict[str, str]:
+    """Rez caches local packages, from the same disk, or from /tmp, only when it is told to."""
+    cache, temporary = folder / "cache", folder / "tmp"
+    cache.mkdir()
+    temporary.mkdir()
+    return {
+        "REZ_CACHE_PACKAGES_PATH": str(cache),
+        "REZ_TMPDIR": str(temporary),
+        "REZ_PACKAGES_PATH": str(repository),
+        "REZ_PACKAGE_CACHE_LOCAL": "1",
+        "REZ_PACKAGE_CACHE_SAME_DEVICE": "1",
+        "REZ_READ_PACKAGE_CACHE": "1",
+        "REZ_WRITE_PACKAGE_CACHE": "1",
+    }

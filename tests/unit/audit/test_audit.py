@@ -1,0 +1,241 @@
+"""Each rule of the audit, broken by a real file."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rezbuild import audit
+from rezbuild.audit import RULES
+from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.errors import UsageError
+from rezbuild.payload import manifest
+
+START = "void _start(void) { for (;;) ; }\n"
+
+
+def found(payload: Path) -> set[tuple[str, str]]:
+    return {(finding.rule.id, finding.path) for finding in audit.audit(payload).findings}
+
+
+@pytest.fixture
+def payload(tmp_path) -> Path:
+    folder = tmp_path / "payload"
+    (folder / "lib").mkdir(parents=True)
+    return folder
+
+
+def test_an_empty_payload_is_fine(payload):
+    assert found(payload) == set()
+
+
+def test_a_program_on_glibc_alone_is_fine(payload, compile_c):
+    compile_c.program(f"{payload}/bin/program")
+    assert found(payload) == set()
+
+
+def test_needed_that_is_nowhere(payload, compile_c, tmp_path):
+    library = compile_c.library(f"{tmp_path}/elsewhere/libfar.so.1")
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library))
+    assert found(payload) == {("needed-unresolved", "lib/libnear.so.1")}
+
+
+def test_needed_beside_it_without_a_rpath_is_not_found(payload, compile_c):
+    """That the host, a LD_LIBRARY_PATH or another file's rpath may find it does not count."""
+    library = compile_c.library(f"{payload}/lib/libfar.so.1")
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library))
+    assert found(payload) == {("needed-unresolved", "lib/libnear.so.1")}
+
+
+@pytest.mark.parametrize("origin", ["$ORIGIN", "${ORIGIN}/../lib"])
+def test_needed_found_by_its_own_rpath(payload, compile_c, origin):
+    library = compile_c.library(f"{payload}/lib/libfar.so.1")
+    rpath = f"-Wl,--disable-new-dtags,-rpath,{origin}"
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
+    assert found(payload) == set()
+
+
+def test_needed_as_an_absolute_path_is_refused_even_where_it_is_true(payload, compile_c):
+    bare = compile_c(f"{payload}/lib/libbare.so", "int f(void) { return 1; }\n", "-shared", "-fPIC")
+    compile_c.program(f"{payload}/bin/x", "-Wl,--no-as-needed", str(bare))
+    assert ("needed-absolute", "bin/x") in found(payload)
+
+
+def test_a_library_for_another_machine_does_not_count(payload, compile_c):
+    library = compile_c.library(f"{payload}/lib/libfar.so.1")
+    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
+    data = bytearray(library.read_bytes())
+    data[18:20] = b"\xb7\x00"  # e_machine: AArch64
+    library.write_bytes(data)
+    assert ("needed-unresolved", "lib/libnear.so.1") in found(payload)
+
+
+def test_the_loader_must_be_the_abis(payload, compile_c):
+    compile_c.program(f"{payload}/bin/x", "-Wl,--dynamic-linker=/opt/store/ld.so")
+    assert found(payload) == {("interpreter", "bin/x")}
+
+
+@pytest.mark.parametrize("kind", ["filter", "auxiliary", "audit", "depaudit"])
+def test_libraries_loaded_besides(payload, compile_c, kind):
+    compile_c.library(f"{payload}/lib/libx.so", f"-Wl,--{kind}=libother.so.9")
+    assert found(payload) == {("helper", "lib/libx.so")}
+
+
+def test_a_segment_that_old_loaders_refuse(payload, compile_c):
+    path = compile_c.library(f"{payload}/lib/libx.so")
+    data = bytearray(path.read_bytes())
+    size, count = (int.from_bytes(data[at : at + 2], "little") for at in (54, 56))
+    for number in range(count):
+        start = int.from_bytes(data[32:40], "little") + number * size
+        if data[start] == 1:  # PT_LOAD
+            data[start + 48 : start + 56] = (0x200000).to_bytes(8, "little")  # p_align
+    path.write_bytes(data)
+    assert found(payload) == {("segment-misaligned", "lib/libx.so")}
+
+
+def test_a_linked_library_is_searched_for_from_the_link(payload, compile_c):
+    library = compile_c.library(f"{payload}/far/libfar.so.1")
+    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../far"
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
+    assert found(payload) == set()
+    (payload / "lib/beside.so").symlink_to("libnear.so.1")
+    assert found(payload) == set()
+    (payload / "deep/er").mkdir(parents=True)
+    (payload / "deep/er/link.so").symlink_to("../../lib/libnear.so.1")
+    assert found(payload) == {("needed-unresolved", "deep/er/link.so")}
+
+
+def test_a_link_that_leaves_through_another(payload, tmp_path):
+    (tmp_path / "outside").write_text("x")
+    (payload / "deep").mkdir()
+    (payload / "deep/up").symlink_to("..")
+    (payload / "out").symlink_to("deep/up/../outside")
+    assert ("link-outside", "out") in found(payload)
+
+
+def test_runpath_is_refused(payload, compile_c):
+    library = compile_c.library(f"{payload}/lib/libfar.so.1")
+    rpath = "-Wl,--enable-new-dtags,-rpath,$ORIGIN"
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
+    assert found(payload) == {("rpath-runpath", "lib/libnear.so.1")}
+
+
+@pytest.mark.parametrize(
+    ("rpath", "rule"),
+    [
+        ("/usr/lib", "rpath-absolute"),
+        ("lib", "rpath-absolute"),
+        ("$ORIGINAL/lib", "rpath-absolute"),
+        ("$ORIGIN/../../elsewhere", "rpath-outside"),
+        ("$ORIGIN/../share", "rpath-unneeded"),
+        ("$ORIGIN", "rpath-unneeded"),
+    ],
+)
+def test_bad_rpaths(payload, compile_c, rpath, rule):
+    compile_c.library(f"{payload}/lib/libx.so.1", f"-Wl,--disable-new-dtags,-rpath,{rpath}")
+    assert found(payload) == {(rule, "lib/libx.so.1")}
+
+
+def test_a_second_folder_with_the_same_library_is_unneeded(payload, compile_c):
+    library = compile_c.library(f"{payload}/lib/libfar.so.1")
+    (payload / "other").mkdir()
+    shutil.copy(library, payload / "other")
+    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN:$ORIGIN/../other"
+    compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
+    (finding,) = audit.audit(payload).findings
+    assert finding.rule.id == "rpath-unneeded"
+    assert "$ORIGIN/../other" in finding.message
+
+
+def test_a_known_host_library_is_a_note_with_its_reason(payload, compile_c):
+    soname = next(iter(host_libraries().known))
+    library = compile_c.library(f"{payload}/../{soname}")
+    compile_c.library(f"{payload}/lib/libx.so", "-Wl,--no-as-needed", str(library))
+    (finding,) = audit.audit(payload).findings
+    assert (finding.rule.id, finding.severity) == ("needed-host", "note")
+    assert host_libraries().known[soname] in finding.message
+    assert audit.audit(payload).errors == ()
+
+
+def test_an_executable_stack(payload, compile_c):
+    compile_c.library(f"{payload}/lib/libx.so", "-Wl,-z,execstack")
+    assert ("stack-executable", "lib/libx.so") in found(payload)
+
+
+def test_a_segment_to_write_and_run(payload, compile_c):
+    compile_c.program(
+        f"{payload}/bin/x", "-static", "-nostdlib", "-no-pie", "-Wl,--omagic", source=START
+    )
+    assert ("write-execute", "bin/x") in found(payload)
+
+
+def test_text_relocations(payload, compile_c):
+    source = ".text\n.globl f\nf:\n.quad g\n"
+    compile_c(
+        f"{payload}/lib/libx.so",
+        source,
+        *("-shared", "-nostdlib", "-Wl,-z,notext"),
+        language="assembler",
+    )
+    assert ("text-relocation", "lib/libx.so") in found(payload)
+
+
+def test_a_damaged_file(payload):
+    (payload / "lib/libx.so").write_bytes(b"\x7fELF" + b"\xff" * 100)
+    assert found(payload) == {("elf-damaged", "lib/libx.so")}
+
+
+@pytest.mark.parametrize(
+    ("target", "rules"),
+    [
+        ("lib", set()),
+        ("nowhere", {"link-dangling"}),
+        ("/usr", {"link-absolute"}),
+        ("/nowhere/at/all", {"link-absolute", "link-dangling"}),
+        ("../../..", {"link-outside"}),
+        ("link", {"link-dangling"}),
+    ],
+)
+def test_links(payload, target, rules):
+    (payload / "link").symlink_to(target)
+    assert {rule for rule, _ in found(payload)} == rules
+
+
+@pytest.mark.parametrize("mode", [0o4755, 0o2755])
+def test_setuid(payload, mode):
+    (payload / "x").write_text("x")
+    (payload / "x").chmod(mode)
+    assert found(payload) == {("setuid", "x")}
+
+
+def test_object_files_and_archives_do_not_count(payload, compile_c):
+    compile_c(f"{payload}/lib/x.o", "int f(void) { return 1; }\n", "-c")
+    assert found(payload) == set()
+
+
+def test_errors_come_first(payload, compile_c):
+    soname = next(iter(host_libraries().known))
+    library = compile_c.library(f"{payload}/../{soname}")
+    compile_c.library(f"{payload}/a.so", "-Wl,--no-as-needed", str(library))
+    (payload / "z").symlink_to("nowhere")
+    assert [finding.severity for finding in audit.audit(payload).findings] == ["error", "note"]
+
+
+def test_no_folder():
+    with pytest.raises(UsageError, match="not a folder"):
+        audit.audit(Path("/nowhere/at/all"))
+
+
+def test_each_rule_is_documented():
+    text = (Path(__file__).parents[3] / "docs/reference/audit.md").read_text(encoding="utf-8")
+    for rule in RULES.values():
+        assert f"`{rule.id}`" in text, rule.id
+        assert rule.reason
+
+
+def test_a_change_of_the_audit_builds_anew():
+    """It decides what is installed, and writes a part of the record."""
+    assert "audit/*.py" in manifest._SHAPING

@@ -1,0 +1,230 @@
+"""The steps of a recipe, and the environment they run in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dump_environment
+import pytest
+from compile_c import MAIN
+from host_tools import command_lines
+from waiting import until
+
+from rezbuild.build import toolchain
+from rezbuild.build.recipe_api import Build, Dependency
+from rezbuild.elf import reader
+from rezbuild.errors import BuildError, MachineError
+from rezbuild.settings import Settings
+
+
+@pytest.fixture
+def build(tmp_path) -> Build:
+    for name in ("source", "dest", "logs", "home"):
+        (tmp_path / name).mkdir()
+    tools = toolchain.find(Settings.read({}))
+    return Build(
+        name="thing",
+        version="1.2.3",
+        recipe=tmp_path,
+        source=tmp_path / "source",
+        destdir=tmp_path / "dest",
+        logs=tmp_path / "logs",
+        profile="fast",
+        jobs=3,
+        env=toolchain.environment(tools, tmp_path / "home", 1234567890),
+        dependencies={"low": Dependency("low", "1.0", tmp_path / "low")},
+    )
+
+
+def test_steps_are_logged_by_number(build, capfd):
+    build.run("echo", "hello")
+    build.run("sh", "-c", "pwd; echo to stderr >&2")
+    assert sorted(path.name for path in build.logs.iterdir()) == ["01-echo-hello.log", "02-sh.log"]
+    log = (build.logs / "02-sh.log").read_text()
+    assert log.splitlines()[1:] == [str(build.source), "to stderr"]
+    assert "01-echo-hello ..." in capfd.readouterr().out
+
+
+def test_a_recipes_c_language_overrides_the_compilers_default(build):
+    """With gnu2x, the name of C23 in gcc 12, the C version is newer than 2017, as in gcc 15."""
+    (build.source / "old.c").write_text("#if __STDC_VERSION__ > 201710L\n#error too new\n#endif\n")
+    # As configure writes it into a Makefile: the compiler with its own choice, then the flags.
+    compiler = (build.env["CC"], "-std=gnu2x")
+    with pytest.raises(BuildError, match="too new"):
+        build.run(*compiler, *build.env["CFLAGS"].split(), "-c", "old.c")
+    build.language("gnu17")
+    build.run(*compiler, *build.env["CFLAGS"].split(), "-c", "old.c")
+    assert (build.source / "old.o").is_file()
+
+
+def test_a_failing_step_shows_its_last_lines_and_its_log(build):
+    with pytest.raises(BuildError) as caught:
+        build.run("sh", "-c", "seq 1 100; exit 3")
+    message = str(caught.value)
+    assert "exit code 3" in message
+    assert str(build.logs / "01-sh.log") in message
+    assert "    100" in message
+    assert "    70\n" not in message
+    assert caught.value.exit_code == 7
+
+
+def test_a_killed_step_says_so(build):
+    with pytest.raises(BuildError, match="killed by signal 9"):
+        build.run("sh", "-c", "kill -9 $$")
+
+
+def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(build):
+    build.limit = 0.5
+    # A child, one that has lost its parent, and one with a session of its own.
+    script = "sleep 3333.5 & (sleep 3333.6 &) ; setsid sleep 3333.7 & echo said; wait"
+    began = time.monotonic()
+    with pytest.raises(BuildError, match=r"longer than REZBUILD_STEP_TIMEOUT, 0.5 s") as raised:
+        build.run("sh", "-c", script)
+    assert time.monotonic() - began < 5
+    assert "    said" in raised.value.message
+    # What was killed may run for some milliseconds more.
+    until(lambda: not any(line.startswith("sleep 3333.") for line in command_lines().values()))
+    build.run("sh", "-c", "exit 0")
+
+
+def test_a_program_that_is_not_there(build):
+    with pytest.raises(BuildError, match="no-such-program does not run"):
+        build.run("no-such-program")
+
+
+def test_make_has_the_jobs_and_install_the_destdir(build):
+    (build.source / "Makefile").write_text(
+        "all:\n\techo $(MAKEFLAGS) >made\ninstall:\n\tmkdir -p $(DESTDIR)/x\n"
+    )
+    build.make()
+    build.install()
+    assert "-j3" in (build.source / "made").read_text()
+    assert (build.destdir / "x").is_dir()
+
+
+def test_nothing_of_the_callers_environment_arrives(build, tmp_path):
+    """The whole environment is new; this runs in a process that has poison in its own."""
+    poison = ("LD_LIBRARY_PATH", "CFLAGS", "CPATH", "PYTHONHOME", "MAKEFLAGS", "LD_PRELOAD_X")
+    env = {**os.environ, **dict.fromkeys(poison[:3] + poison[4:], "poison")}
+    subprocess.run(
+        [sys.executable, str(dump_environment.__file__), str(tmp_path / "out")],
+        env=env,
+        check=True,
+    )
+    seen = (tmp_path / "out/env.txt").read_text()
+    assert "poison" not in seen
+    assert "SOURCE_DATE_EPOCH=7\n" in seen
+
+
+def test_the_dependencies_go_before_the_hosts(build, tmp_path):
+    (tmp_path / "low/include").mkdir(parents=True)
+    (tmp_path / "low/lib").mkdir()
+    build.flags(LDFLAGS="-Wl,-z,defs")
+    build.search_dependencies()
+    assert build.env["CPPFLAGS"] == f"-I{tmp_path}/low/include"
+    flags = f"-L{tmp_path}/low/lib {toolchain.LINK_FLAGS} -Wl,-z,defs"
+    assert build.env["LDFLAGS"] == flags
+    assert build.env["PKG_CONFIG_PATH"] == f"{tmp_path}/low/lib/pkgconfig"
+
+
+def test_only_libraries_that_are_used_are_linked(build, compile_c):
+    """Clang links all that are named; gcc does so with the option that comes first here."""
+    flags = ("-Wl,--no-as-needed", *build.env["LDFLAGS"].split())
+    assert reader.read(compile_c("main", MAIN, *flags, "-lm")).needed == ("libc.so.6",)
+
+
+def test_a_dependency_that_rez_did_not_resolve(build):
+    assert build.dependency("low").version == "1.0"
+    with pytest.raises(BuildError, match="built against high"):
+        build.dependency("high")
+
+
+def test_the_first_library_that_there_is(build):
+    assert build.first_library("no-such-library", "m", "c") == "m"
+    with pytest.raises(BuildError, match="none can be linked"):
+        build.first_library("no-such-library")
+
+
+def test_remove_takes_patterns(build):
+    lib = build.payload / "lib"
+    (lib / "deep/tests").mkdir(parents=True)
+    (lib / "a.a").write_text("")
+    (lib / "b.so").write_text("")
+    (lib / "link").symlink_to("deep")
+    build.remove("lib/*.a", "lib/**/tests", "lib/link", "lib/nothing*")
+    assert sorted(path.name for path in lib.iterdir()) == ["b.so", "deep"]
+    assert list((lib / "deep").iterdir()) == []
+
+
+def test_facts(build):
+    assert (build.prefix, build.series, build.optimized) == ("/rezbuild/thing-1.2.3", (1, 2), False)
+    assert build.payload == build.destdir / "rezbuild/thing-1.2.3"
+
+
+def test_jobs():
+    settings = Settings.read({"REZBUILD_JOBS": "5"})
+    assert toolchain.jobs(settings, {"REZ_BUILD_THREAD_COUNT": "9"}) == 5
+    assert toolchain.jobs(Settings.read({}), {"REZ_BUILD_THREAD_COUNT": "9"}) == 9
+    assert toolchain.jobs(Settings.read({}), {}) == len(os.sched_getaffinity(0))
+
+
+def test_a_compiler_that_is_not_there():
+    with pytest.raises(MachineError, match="no compiler '/opt/none/gcc'"):
+        toolchain.find(Settings.read({"REZBUILD_CC": "/opt/none/gcc"}))
+
+
+def test_our_patchelf_is_new_enough_and_others_are_not():
+    version = toolchain.patchelf_version(toolchain.patchelf())
+    assert version >= toolchain.PATCHELF_MINIMUM
+    assert toolchain.patchelf_version("/bin/true") == ()
+    assert toolchain.patchelf_version("/no/such/patchelf") == ()
+
+
+def test_a_file_for_pkg_config(build, tmp_path):
+    build.describe("low", "-llow", "Nothing much", private="-lm")
+    folder = build.payload / "lib/pkgconfig"
+    env = {"PKG_CONFIG_PATH": str(folder), "PATH": toolchain.SYSTEM_PATH}
+    ask = ["pkg-config", "--define-prefix", "--static", "--libs", f"low = {build.version}"]
+    said = subprocess.run(ask, env=env, capture_output=True, text=True, check=True).stdout
+    assert said.split() == [f"-L{build.payload}/lib", "-llow", "-lm"]
+
+
+def compilers(folder: Path, *names: str) -> Path:
+    """The system's compilers in another folder."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(f"/usr/bin/{name.split('-')[0]}")
+    return folder
+
+
+def test_a_compiler_in_its_own_folder_puts_that_folder_first(tmp_path):
+    folder = compilers(tmp_path / "toolset", "gcc-99", "g++-99", "g++")
+    tools = toolchain.find(Settings.read({"REZBUILD_CC": f"{folder}/gcc-99"}))
+    assert (tools.cc, tools.cxx) == ("gcc-99", "g++-99")
+    assert tools.path == f"{folder}:{toolchain.SYSTEM_PATH}"
+    assert toolchain.environment(tools, tmp_path, 0)["PATH"] == tools.path
+
+
+def test_two_folders_with_compilers_of_one_name(tmp_path):
+    """PATH finds only the first program of a name."""
+    one = compilers(tmp_path / "one", "gcc", "g++")
+    two = compilers(tmp_path / "two", "g++")
+    chosen = {"REZBUILD_CC": f"{one}/gcc", "REZBUILD_CXX": f"{two}/g++"}
+    tools = toolchain.find(Settings.read(chosen))
+    assert (tools.cc, tools.cxx) == ("gcc", f"{two}/g++")
+    assert tools.path == f"{one}:{two}:{toolchain.SYSTEM_PATH}"
+
+
+def test_a_folder_without_a_cxx_compiler_leaves_the_systems(tmp_path):
+    folder = compilers(tmp_path / "toolset", "gcc")
+    assert toolchain.find(Settings.read({"REZBUILD_CC": f"{folder}/gcc"})).cxx == "g++"
+
+
+def test_a_compiler_in_a_system_folder_keeps_its_path():
+    tools = toolchain.find(Settings.read({"REZBUILD_CC": "/usr/bin/gcc"}))
+    assert (tools.cc, tools.cxx) == ("/usr/bin/gcc", "/usr/bin/g++")
+    assert tools.path == toolchain.SYSTEM_PATH

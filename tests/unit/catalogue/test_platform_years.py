@@ -1,0 +1,84 @@
+"""Packages that hold requests: what the file may say, and which version is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rezbuild.catalogue import platform_years
+from rezbuild.errors import CatalogueError
+
+ROOT = Path(__file__).parents[3] / "packages"
+GOOD = '[versions."2025"]\nrequires = ["~python-3.11"]\nglibc = "2.28"\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    (folder / "years").mkdir(exist_ok=True)
+    (folder / "years/platform.toml").write_text(text)
+    return folder / "years"
+
+
+def test_the_years_of_the_vfx_reference_platform():
+    years = {p.version: p for p in platform_years.find(ROOT)["vfxplatform"]}
+    named = {version: year.requires for version, year in years.items()}
+    assert named == {
+        "2022": ("~python-3.9",),
+        "2023": ("~python-3.10",),
+        "2024": ("~python-3.11",),
+        "2025": ("~python-3.11",),
+        "2026": ("~python-3.13",),
+        "2027": ("~python-3.13",),
+    }
+    assert [version for version, year in years.items() if year.draft] == ["2027"]
+    assert {version: year.glibc for version, year in years.items()} == {
+        "2022": "2.17",
+        **dict.fromkeys(("2023", "2024", "2025", "2026"), "2.28"),
+        "2027": "2.34",
+    }
+
+
+def test_the_newest_that_is_no_draft_is_meant(tmp_path):
+    text = GOOD + GOOD.replace("2025", "2026") + GOOD.replace("2025", "2027") + "draft = true\n"
+    years = platform_years.load(write(tmp_path, text))
+    assert platform_years.choose(years).version == "2026"
+    assert platform_years.choose(years, "2027").draft
+    with pytest.raises(CatalogueError, match="years has no version 2031") as caught:
+        platform_years.choose(years, "2031")
+    assert "2025, 2026, 2027" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "chosen", "requests"),
+    [
+        (["years-2025"], ["years-2025"], ["python-3.11"]),
+        (["years==2025", "zlib"], ["years-2025"], ["zlib", "python-3.11"]),
+        (["years"], ["years-2025"], ["python-3.11"]),
+        (["years-2025", "python-3.11.2"], ["years-2025"], ["python-3.11.2"]),
+        (["python-3.9"], [], ["python-3.9"]),
+    ],
+)
+def test_what_a_platform_names_is_built(tmp_path, asked, chosen, requests):
+    known = platform_years.find(write(tmp_path, GOOD).parent)
+    found, rest = platform_years.expand(known, asked)
+    assert ([str(platform) for platform in found], rest) == (chosen, requests)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("not TOML", "cannot be read"),
+        ("", "a table 'versions'"),
+        ("versions = 3\n", "a table 'versions'"),
+        (GOOD + "[other]\n", "a table 'versions'"),
+        (GOOD.replace("2025", "next"), "is no version"),
+        (GOOD + "more = 1\n", "the keys are"),
+        (GOOD.replace("~python-3.11", "python 3"), r"versions.2025.requires: a list"),
+        (GOOD.replace('"2.28"', "2.28"), r"versions.2025.glibc: a version"),
+        (GOOD + 'draft = "yes"\n', r"versions.2025.draft: true or false"),
+    ],
+)
+def test_a_wrong_file_is_named_with_key_and_reason(tmp_path, text, reason):
+    with pytest.raises(CatalogueError, match=reason) as caught:
+        platform_years.load(write(tmp_path, text))
+    assert "platform.toml" in str(caught.value)

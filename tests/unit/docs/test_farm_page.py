@@ -1,0 +1,64 @@
+"""The pages about farms promise a test for each fault, and commands that can be typed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from rezbuild.cli import main
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/how-to/farm.md").read_text(encoding="utf-8")
+FAULTS_PAGE = (ROOT / "docs/reference/farm-faults.md").read_text(encoding="utf-8")
+FAULTS = FAULTS_PAGE[FAULTS_PAGE.index("| fault |") :].split("\n\n")[0].splitlines()[2:]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", PAGE)
+
+
+def test_each_line_names_tests_that_are_there() -> None:
+    found = ROOT.glob("tests/**/test_*.py")
+    files = {path.name: path.read_text(encoding="utf-8") for path in found}
+    assert len(FAULTS) >= 15
+    for row in FAULTS:
+        last = "test_farm_faults.py"
+        named = re.findall(r"\btest_\w+(?:\.py)?", row.rpartition(" | ")[2])
+        assert any(not name.endswith(".py") for name in named), row
+        for name in named:
+            if name.endswith(".py"):
+                last = name
+            else:
+                assert f"def {name}(" in files[last], row
+
+
+def test_each_test_of_faults_stands_there() -> None:
+    for name in ("test_farm_faults.py", "test_farm_tls.py"):
+        text = (ROOT / "tests/e2e" / name).read_text(encoding="utf-8")
+        left = set(re.findall(r"^def (test_\w+)\(", text, re.MULTILINE))
+        assert left - {"test_all_with_certificates"} <= set(re.findall(r"test_\w+", FAULTS_PAGE))
+
+
+def test_the_scripts_can_be_read() -> None:
+    """By bash and by a reader of YAML; their commands are commands of ours."""
+    scripts = blocks("bash")
+    assert len(scripts) == 3
+    for script in scripts:
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    kinds = [part["kind"] for text in blocks("yaml") for part in yaml.safe_load_all(text)]
+    assert kinds == ["Service", "Deployment", "Deployment"]
+    typed = re.findall(r"rezbuild (?:worker|scheduler) [^>\n&]*", "\n".join(scripts))
+    assert len(typed) == 3
+    for line in typed:
+        words = shlex.split(
+            re.sub(r'"\$\(.*\)"', "10.0.0.1", line).replace('"$SLURM_CPUS_PER_TASK"', "8")
+        )
+        main._parser().parse_args(words[1:])
+    for part in yaml.safe_load_all(blocks("yaml")[0]):
+        if part["kind"] == "Deployment":
+            (container,) = part["spec"]["template"]["spec"]["containers"]
+            main._parser().parse_args(container["command"][1:])

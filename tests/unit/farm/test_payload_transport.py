@@ -1,0 +1,151 @@
+"""What a worker has made gets to the client, and is what the worker has made."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from farm_facts import FACTS
+from payloads import FINGERPRINT, inputs, payload, put, tree, with_debug
+
+import rezbuild
+from rezbuild.build.recipe_api import Dependency
+from rezbuild.catalogue import sources_toml
+from rezbuild.errors import StoreError
+from rezbuild.farm import driver, job_process
+from rezbuild.farm.messages import Result
+from rezbuild.farm.payload_transport import Carrier
+from rezbuild.files.pack import digest
+from rezbuild.payload import manifest
+from rezbuild.settings import Settings
+from rezbuild.store import Entry, Store
+from rezbuild.store import key as keys
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return payload(tmp_path / "payload")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "own"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(cache=tmp_path / "cache")
+
+
+def test_what_the_worker_has_put_into_its_store(root, store, own, tmp_path):
+    entry = put(store, root)
+    assert job_process.held(inputs(), root, store, own) == (entry, store)
+    assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize("damage", ["none", "truncated", "another"])
+def test_what_the_store_has_is_not_what_was_made(root, store, own, tmp_path, damage):
+    """It could not be written: so what was made travels."""
+    entry = put(store, root)
+    blob = tmp_path / f"store/payloads/{entry.blob}.tar.zst"
+    if damage == "none":
+        blob.unlink()
+    elif damage == "truncated":
+        os.truncate(blob, 100)
+    else:
+        (root / "lib/more").touch()
+    made, holder = job_process.held(inputs(), root, store, own)
+    assert holder is own
+    assert made.payload == digest(root)
+    own.take(made, tmp_path / "taken")
+    assert tree(tmp_path / "taken") == tree(root)
+
+
+def result(entry: Entry, *, carried: bool) -> Result:
+    return Result("one", "/w/job", entry=json.loads(entry.to_json()), carried=carried)
+
+
+def test_an_entry_in_the_store_in_common(root, store, settings, tmp_path):
+    entry = put(store, root)
+    carrier = Carrier(tmp_path, str(tmp_path / "store"), settings)
+    kept = carrier.keep("thing", "1.0", result(entry, carried=False), ())
+    assert kept == (entry, str(tmp_path / "store"))
+
+
+def test_the_workers_store_is_another_one(root, store, settings, tmp_path):
+    entry = put(store, root)
+    carrier = Carrier(tmp_path, str(tmp_path / "here"), settings)
+    with pytest.raises(StoreError) as caught:
+        carrier.keep("thing", "1.0", result(entry, carried=False), ())
+    assert f"it is not in {tmp_path / 'here'}: that store is another one" in caught.value.message
+    assert "REZBUILD_STORE" in caught.value.advice[0]
+
+
+def test_debug_data_travels_too(root, settings, tmp_path):
+    """Both ways: with a result, and with the jobs that are built against it."""
+    worker = Store(str(tmp_path / "worker"), settings=settings)
+    entry = replace(put(worker, with_debug(root, settings)), signature="")
+    assert entry.debug
+    here = Settings(cache=tmp_path / "cache here")
+    carrier = Carrier(tmp_path, "", here)
+    blobs = (worker.blob(entry), worker.debug_blob(entry))
+    made, url = carrier.keep("thing", "1.0", result(entry, carried=True), blobs)
+    assert made == entry
+    Store(url, settings=here).take(made, tmp_path / "taken")
+    assert tree(here.cache / "debug") == tree(settings.cache / "debug")
+    (read,) = carrier.blobs([carrier.entry(Dependency("thing", "1.0", root))]).values()
+    assert tuple(read()) == blobs
+
+
+SOURCES = f"""\
+default = "1.0"
+license = "MIT"
+file = "thing-{{version}}.tar.gz"
+urls = ["https://upstream.invalid/{{file}}"]
+profiled = true
+[versions."1.0"]
+sha256 = "{"0" * 64}"
+"""
+
+
+def test_what_the_store_has_for_the_workers(root, tmp_path):
+    """All that is known of them here has to fit, so that the plan is what will be done."""
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    for name in ("package.py", "recipe.py"):
+        (folder / name).touch()
+    (folder / "sources.toml").write_text(SOURCES)
+    recipe = sources_toml.load(folder)
+    release = recipe.release("1.0")
+    fits = {
+        "name": "thing",
+        "version": "1.0",
+        "profile": "fast",
+        "recipe": manifest.recipe_revision(recipe, release),
+        "rezbuild": rezbuild.__version__,
+        "compiler": FACTS.compiler,
+        "assembler": FACTS.assembler,
+        "linker": FACTS.linker,
+        "machine": FACTS.machine,
+        "glibc": FACTS.glibc,
+        "fingerprint": FINGERPRINT,
+    }
+
+    def stored(profile: str = "fast", **more: str) -> bool:
+        made, store = {**fits, **more}, Store(str(tmp_path / f"store {profile} {more}"))
+        store.put("thing", "1.0", made["profile"], keys.key(made), made, root)
+        return driver.has(store, recipe, release, profile, FACTS)
+
+    assert stored()
+    assert not stored("optimized")
+    for what in ("recipe", "rezbuild", "compiler", "assembler", "linker", "machine", "glibc"):
+        assert not stored(**{what: "another"}), what
+    assert not driver.has(None, recipe, release, "fast", FACTS)

@@ -1,0 +1,29 @@
+"""The patches of all packages: each says what it does, where it comes from and who knows of it."""
+
+from __future__ import annotations
+
+import email
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PATCHES = sorted(ROOT.glob("packages/*/patches/*.patch"))
+
+
+@pytest.mark.parametrize("path", PATCHES, ids=[f"{p.parts[-3]}/{p.name}" for p in PATCHES])
+def test_a_patch_has_the_header_that_dep_3_asks_for(path):
+    """DEP-3's header has the form of a mail's: fields, and a blank line after them."""
+    text, _, diff = path.read_text(encoding="utf-8").partition("\n\n")
+    header = email.message_from_string(f"{text}\n\n")
+    assert not header.defects
+    assert header["Description"]
+    assert header["Origin"]
+    assert header["Forwarded"] or header["Applied-Upstream"]
+    assert diff.startswith("--- a/")
+
+
+@pytest.mark.parametrize("path", PATCHES, ids=[f"{p.parts[-3]}/{p.name}" for p in PATCHES])
+def test_a_patch_is_applied_to_some_version(path):
+    catalogue = (path.parents[1] / "sources.toml").read_text(encoding="utf-8")
+    assert f'"{path.name}"' in catalogue

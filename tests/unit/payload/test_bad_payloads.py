@@ -1,0 +1,241 @@
+"""Payloads with damaged files, odd names and very many files; and the folders around them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from box import BODY, FILE, release
+from damage import DAMAGE, MORE, damaged, refusal, some
+from elf_chain import Chain, run
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from rezbuild import audit
+from rezbuild.audit import show
+from rezbuild.cli import main
+from rezbuild.elf import reader, symbols
+from rezbuild.errors import UsageError
+from rezbuild.files.unpack import unpack
+from rezbuild.payload import manifest, relocate
+from rezbuild.rez_plugin import build_command
+from rezbuild.run import stage
+from rezbuild.settings import Settings
+from rezbuild.sources.fetch import Fetcher
+
+ODD = ["a b q'\"", "n\nl", "$ORIGINAL", "gr\u00fcn", "l\udce4tin %s{x}*?[x]"]
+
+
+@pytest.fixture(params=ODD)
+def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A folder with a name that scripts trip over."""
+    place = tmp_path / f"{request.param} {request.param}"
+    place.mkdir()
+    return place
+
+
+# Names
+
+
+def test_a_payload_runs_in_any_folder(odd: Path, tmp_path: Path, compile_c: Any) -> None:
+    chain = Chain(compile_c, tmp_path)
+    chain.relocate()
+    program = chain.move(odd / "payload")
+    assert run(program) == "42"
+    report = audit.audit(odd / "payload")
+    assert report.errors == ()
+    assert len(report.elf) == 4
+
+
+@pytest.mark.parametrize("name", ["$ORIGIN", "a $LIB b", "${PLATFORM}", "x$ORIGIN/y"])
+def test_a_folder_that_ld_so_reads_otherwise(tmp_path: Path, compile_c: Any, name: str) -> None:
+    """It expands a path in DT_NEEDED twice; whoever installs there is told so."""
+    chain = Chain(compile_c, tmp_path)
+    chain.relocate()
+    place = tmp_path / name / "payload"
+    place.parent.mkdir(parents=True)
+    shutil.move(chain.payload, place)
+    if "ORIGIN" in name:  # if it ran, there would be no need to refuse it
+        assert "cannot open shared object file" in run(place / "bin/program")
+    with pytest.raises(UsageError, match="to the dynamic linker, ") as caught:
+        stage.check_target(place, "thing")
+    assert caught.value.advice
+    env = {"REZ_BUILD_INSTALL_PATH": str(place), "REZ_BUILD_TYPE": "local"}
+    with pytest.raises(UsageError, match="to the dynamic linker, "):
+        build_command.Request.read(env, Settings(tmp_path))
+
+
+def test_a_payload_is_relocated_in_any_folder(odd: Path, compile_c: Any) -> None:
+    compile_c.folder = odd
+    chain = Chain(compile_c, odd)
+    chain.relocate()
+    assert run(chain.move(odd / "moved")) == "42"
+
+
+def test_odd_names_inside_a_payload_are_listed_and_read(odd: Path) -> None:
+    (odd / odd.name).mkdir()
+    (odd / odd.name / "file").write_text("x")
+    (odd / "link").symlink_to(odd.name)
+    manifest.write(odd, {"elf": []})
+    manifest.write_contents(odd)
+    assert audit.audit(odd).findings == ()
+    (odd / odd.name / "file").unlink()
+    (finding,) = audit.audit(odd).findings
+    assert (finding.rule.id, finding.path) == ("file-missing", f"{odd.name}/file")
+
+
+def test_any_folder_may_be_mirror_or_cache(odd: Path) -> None:
+    (odd / "mirror").mkdir()
+    (odd / "mirror" / FILE).write_bytes(BODY)
+    found = Settings.read(
+        {
+            "REZBUILD_CACHE": str(odd / "cache"),
+            "REZBUILD_MIRRORS": shlex.join([str(odd / "mirror")]),
+            "REZBUILD_OFFLINE": "1",
+        }
+    )
+    got = Fetcher(found, Console(quiet=True)).fetch(release())
+    assert got.path.read_bytes() == BODY
+    assert got.route == str(odd / "mirror")
+
+
+def test_sources_are_unpacked_into_any_folder(odd: Path) -> None:
+    (odd / "pkg").mkdir()
+    (odd / "pkg" / "file").write_text("x")
+    subprocess.run(["tar", "-czf", "a.tar.gz", "pkg"], cwd=odd, check=True)
+    root = unpack(odd / "a.tar.gz", odd / "out" / odd.name)
+    assert (root / "file").read_text() == "x"
+
+
+# Damaged ELF files
+
+
+@some
+@given(damage=DAMAGE)
+def test_any_damage_is_read_or_refused(
+    small_elf: bytes, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, bytes]]
+) -> None:
+    payload = tmp_path_factory.mktemp("damaged")
+    path = payload / "lib.so"
+    path.write_bytes(reader.MAGIC + damaged(small_elf, damage)[4:])
+    for call, argument in (
+        (symbols.exported, path),
+        (symbols.taken, path),
+        (reader.read, path),
+        (lambda root: relocate.plan(root, []), payload),
+    ):
+        refused = refusal(call, argument)
+        if refused:
+            assert str(path) in refused.message or "lib.so" in str(refused)
+            assert refused.exit_code == 8
+            assert refused.advice
+
+
+def test_the_command_line_names_a_damaged_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_elf: bytes
+) -> None:
+    (tmp_path / "lib.so").write_bytes(small_elf[:200])
+    assert main.main(["audit", str(tmp_path)]) == 9
+    told = capsys.readouterr()
+    assert "error: elf-damaged: lib.so: cannot read" in told.out
+    assert told.err == ""
+
+
+def test_libraries_that_need_each_other(tmp_path: Path, compile_c: Any) -> None:
+    payload = tmp_path / "payload"
+    rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
+    first = compile_c.library("payload/lib/libone.so.1")
+    second = compile_c.library("payload/lib/libtwo.so.1", rpath, "-Wl,--no-as-needed", str(first))
+    compile_c.library("payload/lib/libone.so.1", rpath, "-Wl,--no-as-needed", str(second))
+    assert audit.audit(payload).errors == ()
+    relocate.plan(payload, [])
+
+
+def test_links_in_circles(tmp_path: Path) -> None:
+    payload = tmp_path / "payload"
+    payload.mkdir()
+    for name, target in {"a": "b", "b": "a", "up": ".", "lib": "up/up/up/lib"}.items():
+        (payload / name).symlink_to(target)
+    found = {(finding.rule.id, finding.path) for finding in audit.audit(payload).findings}
+    assert found == {("link-dangling", name) for name in ("a", "b", "lib")}
+
+
+# Records
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@some
+@given(record=st.dictionaries(st.sampled_from(["elf", "glibc", "x"]), JSON), listed=JSON)
+def test_any_record_of_a_payload(
+    tmp_path_factory: pytest.TempPathFactory, record: Any, listed: Any
+) -> None:
+    payload = tmp_path_factory.mktemp("record")
+    (payload / manifest.MANIFEST).write_text(json.dumps(record))
+    (payload / manifest.CONTENTS).write_text(json.dumps(listed))
+    report = audit.audit(payload)
+    assert report.own
+    json.dumps(show.as_data(payload, report))
+
+
+# Many files
+
+
+def test_very_many_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Thousands here, a million with REZBUILD_TEST_EXAMPLES=500; the time grows with them."""
+    count = 2000 * MORE
+    payload = tmp_path / "payload"
+    for number in range(0, count, 1000):
+        folder = payload / str(number)
+        folder.mkdir(parents=True)
+        for inner in range(1000):
+            (folder / f"{inner}.txt").write_bytes(b"")
+    manifest.write(payload, {"elf": []})
+    manifest.write_contents(payload)
+    begin = time.monotonic()
+    assert audit.audit(payload).findings == ()
+    assert time.monotonic() - begin < count / 200
+    # Each of them is wrong now, and as many are gone: what is said stays short.
+    gone = {f"gone/{number}": 1 for number in range(count)}
+    (payload / manifest.CONTENTS).write_text(json.dumps(gone))
+    begin = time.monotonic()
+    assert main.main(["audit", str(payload)]) == 9
+    assert time.monotonic() - begin < count / 100
+    said = capsys.readouterr().out
+    assert f"{count} files: it came after the build" in said
+    assert f"{count} files: it was built, and is not there" in said
+    assert len(said.splitlines()) < 20
+
+
+def test_folders_deeper_than_python_calls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before 3.12, os.walk() calls itself for each folder."""
+    depth = 1000
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(depth):
+            os.mkdir("d", dir_fd=here)
+            here, above = os.open("d", os.O_RDONLY, dir_fd=here), here
+            os.close(above)
+        os.close(here)
+        assert main.main(["audit", str(tmp_path)]) in (0, 2)
+        said = capsys.readouterr().err
+        assert "defect" not in said
+        assert said == "" or "too deep" in said
+    finally:  # pytest's own way to remove it calls itself as well
+        subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)

@@ -1,0 +1,212 @@
+"""The order of builds, and what becomes of the others when one fails: with steps of no weight."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from steps import CHAIN, Work, step
+
+from rezbuild.errors import (
+    BuildError,
+    MachineError,
+    RezbuildError,
+    SeveralFailedError,
+)
+from rezbuild.plan.resolve import Step, Target
+from rezbuild.plan.schedule import Schedule
+from rezbuild.run import progress
+from rezbuild.run.executor import Run
+from rezbuild.util.jobserver import Budget
+
+
+def names(steps) -> list[str]:
+    return [step.release.name for step in steps]
+
+
+def test_first_what_most_waits_for():
+    schedule = Schedule(CHAIN)
+    assert names(schedule.ready()) == ["bottom", "big", "small"]
+    schedule.done(CHAIN[2])
+    assert names(schedule.ready()) == ["big", "middle", "small"]
+    for done in (CHAIN[0], CHAIN[1], CHAIN[3]):
+        schedule.done(done)
+    assert names(schedule.ready()) == ["top"]
+    schedule.done(CHAIN[4])
+    assert len(schedule) == 0
+
+
+def test_what_needs_the_failed_is_given_up():
+    schedule = Schedule(CHAIN)
+    assert names(schedule.failed(CHAIN[2])) == ["middle", "top"]
+    assert names(schedule.ready()) == ["big", "small"]
+
+
+def test_a_step_that_is_begun_is_ready_no_more():
+    schedule = Schedule(CHAIN)
+    schedule.begin(CHAIN[1])
+    assert names(schedule.ready()) == ["bottom", "small"]
+    schedule.again(CHAIN[1])
+    assert names(schedule.ready()) == ["bottom", "big", "small"]
+    assert names(schedule.done(CHAIN[2])) == ["middle"]
+    assert len(schedule) == 4
+
+
+def test_what_is_done_while_it_is_gone_through_makes_more_ready():
+    schedule, seen = Schedule(CHAIN), []
+    for one in schedule.ready():
+        seen.append(one)
+        schedule.done(one)
+    assert names(seen) == ["bottom", "big", "middle", "small", "top"]
+
+
+def test_work_in_other_units():
+    """As recorded, say: what takes longest is not what has the largest source."""
+    work = {"small": 500, "big": 1, "bottom": 2, "middle": 3, "top": 1}
+    schedule = Schedule(CHAIN, lambda step: work[step.release.name])
+    assert names(schedule.ready()) == ["small", "bottom", "big"]
+    assert schedule.ahead(CHAIN[2]) == 6
+
+
+def test_lanes_know_nothing_of_each_other():
+    targets = [Target("a", "fast", "/a"), Target("a", "fast", "/b"), Target("b", "fast", "/a")]
+    steps = [replace(one, target=target) for target in targets for one in CHAIN]
+    schedule = Schedule(steps)
+    assert len(schedule) == len(steps)
+    assert names(schedule.failed(steps[2])) == ["middle", "top"]
+    assert names(schedule.done(steps[7])) == ["middle"]
+    # A repository has a package once, whatever the profile: this is what the others wait for.
+    other = replace(steps[13], target=replace(targets[2], profile="optimized"))
+    assert other.job == steps[13].job
+
+
+def test_archives_of_unknown_size():
+    assert names(Schedule([step("one"), step("two", size=3_000_000)]).ready()) == ["two", "one"]
+
+
+@pytest.fixture
+def budget(tmp_path):
+    made = Budget(2, tmp_path)
+    with contextlib.closing(made):
+        yield made
+
+
+def run(work, budget, steps=CHAIN, most=9):
+    Run(steps, work, budget, progress.Lines(), most).run()
+
+
+def test_no_more_than_the_budget_has(tmp_path, budget):
+    work = Work(tmp_path, dict.fromkeys(("small", "big", "bottom"), "sleep 0.3"))
+    run(work, budget)
+    assert work.events[:2] == ["+bottom", "+big"]
+    assert work.events[-2:] == ["+top", "-top"]
+    now = most = 0
+    for event in work.events:
+        now += 1 if event[0] == "+" else -1
+        most = max(most, now)
+    assert (now, most) == (0, 2)
+    assert work.held == set()
+
+
+class Room(Budget):
+    """Of a farm: for one step there is never room, and in the end an error."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(2, folder)
+        self.asked = 0
+
+    def take(self, step: Step) -> bool:
+        if step.release.name != "bottom":
+            return super().take()
+        self.asked += 1
+        if self.asked > 20:
+            raise MachineError("there is no room for it")
+        return False
+
+
+def test_one_without_room_does_not_hold_up_the_others(tmp_path):
+    """Then it fails alone, with what needs it."""
+    work = Work(tmp_path, {})
+    room = Room(tmp_path)
+    with contextlib.closing(room), pytest.raises(MachineError, match="no room"):
+        run(work, room)
+    assert sorted(work.events) == ["+big", "+small", "-big", "-small"]
+    assert work.held == set()
+
+
+def test_one_at_a_time_where_that_is_wanted(tmp_path, budget):
+    work = Work(tmp_path, {})
+    run(work, budget, most=1)
+    assert [event[0] for event in work.events] == ["+", "-"] * 5
+
+
+def test_with_nothing_to_do_nothing_is_started_and_nobody_waits(tmp_path, budget):
+    work = Work(tmp_path, {}, done=[s.release.name for s in CHAIN])
+    began = time.monotonic()
+    run(work, budget)
+    assert work.events == []
+    assert time.monotonic() - began < 0.04
+
+
+def test_ten_thousand_that_are_done_are_looked_at_in_a_moment(tmp_path, budget):
+    """Seconds of a processor; to look at all of them for each would take a hundredfold."""
+    steps = [step("s0")]
+    steps += [step(f"s{n}", f"s{n - 1}" if n % 2 else "s0") for n in range(1, 10_000)]
+    began = time.process_time()
+    run(Work(tmp_path, {}, done=[s.release.name for s in steps]), budget, steps)
+    assert time.process_time() - began < 2
+
+
+def test_the_rest_is_built_when_one_fails(tmp_path, budget, capsys):
+    work = Work(tmp_path, {"bottom": "exit 3", "small": "sleep 0.2"})
+    with pytest.raises(BuildError, match="bottom-1 failed by 3"):
+        run(work, budget)
+    assert {e[1:] for e in work.events} == {"bottom", "big", "small"}
+    out = capsys.readouterr().out
+    assert "middle-1: skipped, it needs bottom-1" in out
+    assert "top-1: skipped, it needs bottom-1" in out
+    assert work.held == set()
+
+
+def test_several_failures(tmp_path, budget):
+    codes = {"bottom": "exit 3", "big": "exit 4"}
+    with pytest.raises(SeveralFailedError) as caught:
+        run(Work(tmp_path, codes), budget)
+    assert caught.value.exit_code == BuildError.exit_code
+    for text in ("2 builds failed", "bottom-1 failed by 3", "big-1 failed by 4"):
+        assert text in str(caught.value)
+    with pytest.raises(SeveralFailedError) as caught:
+        run(Work(tmp_path, {**codes, "small": "unreadable"}), budget)
+    assert caught.value.exit_code == RezbuildError.exit_code
+    assert "cannot be read" in str(caught.value)
+
+
+def test_what_the_system_refuses_is_a_failure_of_that_build(tmp_path, budget):
+    with pytest.raises(RezbuildError, match="/some/file: not allowed"):
+        run(Work(tmp_path, {"top": "exit 9"}), budget)
+
+
+def test_what_others_build_is_waited_for_beside_the_rest(tmp_path, budget, capsys):
+    """Two runs that each waited for the other one's would wait for ever."""
+    work = Work(tmp_path, {"big": "until test -e there; do sleep 0.02; done"}, locked=["bottom"])
+    (tmp_path / "there").touch()
+    run(work, budget)
+    assert "+bottom" not in work.events
+    assert capsys.readouterr().out.count("bottom-1: waiting for another build of it") == 1
+    assert work.events[-1] == "-top"
+
+
+def test_an_interruption_stops_what_runs(tmp_path, budget, monkeypatch):
+    work = Work(tmp_path, dict.fromkeys(("bottom", "big"), "sleep 50"))
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rezbuild.run.executor.time.sleep", interrupt)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(work, budget)
+    assert time.monotonic() - began < 10

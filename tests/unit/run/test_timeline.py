@@ -1,0 +1,270 @@
+"""Who built what when: what is noted of a run, and the picture of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from steps import CHAIN, Work, run_watched
+
+from rezbuild.errors import BuildError, MachineError, UsageError
+from rezbuild.reporter import Event
+from rezbuild.run import gantt, timeline
+from rezbuild.run.gantt import Bar, Timeline
+from rezbuild.run.timeline import Watch
+from rezbuild.util.jobserver import Budget
+
+SVG = "{http://www.w3.org/2000/svg}"
+BEGUN = Event("build")
+SAY_BEGUN = """echo '{"kind": "build"}' >>"$REZBUILD_EVENTS\""""
+
+
+@pytest.fixture
+def budget(tmp_path):
+    made = Budget(2, tmp_path)
+    with contextlib.closing(made):
+        yield made
+
+
+class Elsewhere:
+    """A task whose worker changes."""
+
+    def __init__(self, worker: str = "") -> None:
+        self.worker = worker
+        self.began = time.monotonic()
+
+
+def states(watch: Watch, steps=CHAIN) -> list[tuple[str, str, str]]:
+    bars = watch.timeline("title", steps, 2).bars
+    return [(bar.package, bar.worker, bar.state) for bar in bars]
+
+
+@pytest.fixture
+def noted() -> dict[str, float]:
+    return {}
+
+
+@pytest.fixture
+def watch(noted) -> Watch:
+    return Watch(note=lambda step, seconds: noted.__setitem__(step.release.name, seconds))
+
+
+# What is noted
+
+
+def test_a_run(tmp_path, budget, watch, noted):
+    codes = {
+        "small": f"{SAY_BEGUN}; sleep 0.2",
+        "big": "sleep 0.3; exit 3",
+        "bottom": f"{SAY_BEGUN}; sleep 0.1",
+        "middle": "true",
+    }
+    with pytest.raises(BuildError):
+        run_watched(Work(tmp_path, codes), budget, watch)
+    shown = watch.timeline("title", CHAIN, 2)
+    found = {bar.package: bar for bar in shown.bars}
+    assert {name: bar.state for name, bar in found.items()} == {
+        **dict.fromkeys(("small", "bottom"), "built"),
+        "middle": "taken",
+        "big": "failed",
+    }
+    assert found["bottom"].ended <= found["middle"].began
+    assert found["big"].began < found["bottom"].ended
+    assert shown.critical == ("big-1",)
+    # What was only put into place took no time that says anything.
+    assert set(noted) == {"small", "bottom"}
+    assert 0.2 <= noted["small"] < 5
+
+
+def test_what_runs_when_all_is_stopped(watch):
+    watch.saw(CHAIN[0], Elsewhere(), [])
+    watch.stop()
+    assert states(watch) == [("small", "", "stopped")]
+
+
+def test_a_worker_builds_and_this_machine_publishes(watch, noted):
+    task = Elsewhere()
+    watch.saw(CHAIN[0], task, [])
+    time.sleep(0.1)
+    task.worker = "w1"
+    watch.saw(CHAIN[0], task, [BEGUN])
+    time.sleep(0.05)
+    task.worker = ""
+    watch.saw(CHAIN[0], task, [])
+    watch.ended(CHAIN[0], well=True)
+    assert states(watch) == [("small", "w1", "built"), ("small", "", "published")]
+    first, second = watch.timeline("title", CHAIN, 2).bars
+    # It had waited before.
+    assert first.began >= 0.1
+    assert first.ended == second.began
+    assert noted["small"] == pytest.approx(first.ended - first.began)
+
+
+def test_a_worker_that_is_lost(watch, noted):
+    task = Elsewhere("w1")
+    watch.saw(CHAIN[0], task, [BEGUN])
+    task.worker = "w2"
+    watch.saw(CHAIN[0], task, [BEGUN])
+    watch.ended(CHAIN[0], well=True)
+    assert states(watch) == [("small", "w1", "lost"), ("small", "w2", "built")]
+    assert noted["small"] < 1
+
+
+def test_what_was_taken_from_elsewhere_is_no_duration(watch, noted):
+    watch.saw(CHAIN[0], Elsewhere("w1"), [Event("taken", "small 1: taken from the store")])
+    watch.ended(CHAIN[0], well=True)
+    assert noted == {}
+    assert states(watch) == [("small", "w1", "taken")]
+
+
+def test_what_fails_before_it_is_begun_has_no_bar(watch):
+    watch.ended(CHAIN[0], well=False)
+    assert states(watch) == []
+
+
+# The picture
+
+
+def bar(job: str, began: float, ended: float, worker: str = "", **more) -> Bar:
+    facts = {"state": gantt.BUILT, "critical": False, **more}
+    return Bar(job, job.partition("-")[0], worker, began, ended, **facts)
+
+
+BARS = (
+    bar("one-1@rocky8", 0, 100, "w2", critical=True),
+    bar("two-1", 0, 30, "w10", state=gantt.LOST),
+    bar("two-1", 30.5, 90, "w2"),
+    bar("three-1", 100, 160),
+    bar("four-1", 120, 121, state=gantt.FAILED),
+)
+SHOWN = Timeline("build <this> & that", 1.7e9, 4, BARS, ("one-1@rocky8",))
+
+
+def test_no_two_bars_of_a_row_are_at_once():
+    rows = gantt.rows(BARS)
+    assert [(name, [b.job for b in row]) for name, row in rows] == [
+        ("w2", ["one-1@rocky8"]),
+        ("w2", ["two-1"]),
+        ("w10", ["two-1"]),
+        ("here", ["three-1"]),
+        ("here", ["four-1"]),
+    ]
+
+
+def test_a_row_is_used_again():
+    bars = [bar("a", 0, 10), bar("b", 0, 20), bar("c", 10, 15), bar("d", 15.0004, 30)]
+    assert [[b.job for b in row] for _, row in gantt.rows(bars)] == [["a", "c", "d"], ["b"]]
+
+
+def test_the_picture():
+    root = ET.fromstring(gantt.svg(SHOWN))
+    groups = list(root.iter(f"{SVG}g"))
+    assert len(groups) == len(BARS)
+    kinds = sorted(group.attrib["class"] for group in groups)
+    assert kinds == sorted(
+        ["bar built critical", "bar lost", "bar built", "bar built", "bar failed"]
+    )
+    boxes = {}
+    for group in groups:
+        name = group.find(f"{SVG}title").text
+        boxes[name] = group.find(f"{SVG}rect").attrib
+    first = boxes["one-1@rocky8: built on w2, 100.0 s from 0 s on"]
+    last = boxes["three-1: built, 60.0 s from 1:40 on"]
+    # 60 of 160 seconds, at the right end.
+    width = float(first["width"]) / 100 * 160
+    assert float(last["width"]) == pytest.approx(width * 60 / 160, abs=0.2)
+    assert float(last["x"]) + float(last["width"]) == pytest.approx(980, abs=0.2)
+    texts = [text.text for text in root.iter(f"{SVG}text")]
+    assert "build <this> & that" in texts
+    assert "critical path, 1:40: one-1@rocky8" in texts
+    assert {"lost", "failed", "critical path"} <= set(texts)
+    assert {"w2", "w10", "here"} <= set(texts)
+    assert texts.count("here") == 1
+    assert "2:40 in all; 4 builds of 4:10 together; 5 rows, busy for 31% of the time" in texts
+    # A name stands in its bar where there is room.
+    assert "one-1@rocky8" in texts
+    assert "four" not in texts
+
+
+def test_each_of_the_longest_has_a_colour_of_its_own():
+    bars = tuple(bar(f"p{n}-1", n, n + 1) for n in range(8))
+    svg = gantt.svg(replace(SHOWN, bars=bars))
+    assert len(set(re.findall(r'rx="2" fill="(#\w+)" stroke', svg))) == 8
+
+
+@pytest.mark.parametrize("bars", [(), (bar("a\x00\ud800<&>", 0, 0, "w\x1b"),)])
+def test_odd_ones(bars):
+    root = ET.fromstring(gantt.svg(replace(SHOWN, bars=bars)))
+    assert len(list(root.iter(f"{SVG}g"))) == len(bars)
+
+
+def test_a_run_of_days_and_many_rows():
+    bars = tuple(bar(f"p{n}-1", n * 10, 400_000, f"w{n}") for n in range(64))
+    root = ET.fromstring(gantt.svg(replace(SHOWN, bars=bars)))
+    assert int(root.attrib["height"]) > 64 * 20
+    ticks = [t.text for t in root.iter(f"{SVG}text") if t.text.endswith(":00:00")]
+    assert 3 < len(ticks) < 15
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0, "0 s"), (59.4, "59 s"), (60, "1:00"), (3599.7, "1:00:00")]
+)
+def test_seconds_as_a_person_says_them(seconds, said):
+    assert gantt.clock(seconds) == said
+
+
+# Files
+
+
+def test_it_is_kept_with_its_data(tmp_path):
+    file = timeline.keep(SHOWN, tmp_path)
+    assert file.parent == tmp_path / "timelines"
+    assert re.fullmatch(r"2023-11-1\d-\d{6}\.svg", file.name)
+    ET.parse(file)
+    data = json.loads(file.with_suffix(".json").read_text())
+    assert data["began"] == "2023-11-14T22:13:20Z"
+    assert (data["seconds"], data["jobs"]) == (160, 4)
+    assert data["critical_path"] == ["one-1@rocky8"]
+    assert data["rows"] == ["w2", "w2", "w10", "here", "here"]
+    assert data["bars"][0] == {
+        "job": "one-1@rocky8",
+        "package": "one",
+        "worker": "w2",
+        "row": 0,
+        "began": 0,
+        "ended": 100,
+        "state": "built",
+        "critical": True,
+    }
+    # In the same second.
+    assert timeline.keep(SHOWN, tmp_path).name == f"{file.stem}-2.svg"
+
+
+def test_the_last_ones_are_kept(tmp_path):
+    (tmp_path / "timelines").mkdir()
+    own = tmp_path / "timelines/mine.svg"
+    own.write_text("a user's")
+    files = [timeline.keep(replace(SHOWN, began=1e9 + n), tmp_path) for n in range(25)]
+    there = set((tmp_path / "timelines").iterdir())
+    assert own in there
+    assert {f for f in there if f.suffix == ".svg"} - {own} == set(files[-20:])
+    assert {f for f in there if f.suffix == ".json"} == {
+        f.with_suffix(".json") for f in files[-20:]
+    }
+
+
+def test_where_it_cannot_be_written(tmp_path):
+    (tmp_path / "timelines").write_text("")
+    with pytest.raises(MachineError):
+        timeline.keep(SHOWN, tmp_path)
+    with pytest.raises(UsageError, match="SVG"):
+        timeline.check(tmp_path / "a.png")
+    with pytest.raises(MachineError):
+        timeline.check(Path("/no/such/folder/a.svg"))
+    timeline.check(tmp_path / "a.svg")

@@ -1,0 +1,187 @@
+"""Signed entries: whose payloads a studio takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
+from host_tools import require_tool
+from payloads import inputs, payload, put, tree
+from store_keys import Box, private
+
+from rezbuild.errors import MachineError, StoreError
+from rezbuild.settings import Settings
+from rezbuild.store import Entry, Store
+from rezbuild.store import key as keys
+from rezbuild.util import extras
+
+
+@pytest.fixture
+def boxes(tmp_path: Path) -> list[Box]:
+    return [Box(tmp_path / name) for name in ("one", "two")]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return payload(tmp_path / "payload")
+
+
+def shelf(tmp_path: Path, said: list[str], **options: object) -> Store:
+    return Store(str(tmp_path / "store"), say=said.append, **options)  # type: ignore[arg-type]
+
+
+def find(store: Store) -> Entry | None:
+    return store.find(keys.key(inputs()), "thing", "1.0")
+
+
+def test_what_one_of_them_has_signed_is_taken(tmp_path, root, boxes):
+    said: list[str] = []
+    for box in boxes:
+        entry = put(shelf(tmp_path, said, sign=box.private), root)
+        assert entry.signature
+        store = shelf(tmp_path, said, trust=[box.public for box in boxes])
+        assert find(store) == entry
+        store.take(entry, tmp_path / f"taken-{box.private.parent.name}")
+        (tmp_path / "store" / entry.place).unlink()
+    assert tree(tmp_path / "taken-one") == tree(root)
+    # Whoever names no key takes it as well.
+    put(shelf(tmp_path, said, sign=boxes[0].private), root)
+    assert find(shelf(tmp_path, said))
+    assert said == []
+
+
+def test_what_is_not_signed_or_by_another_is_refused(tmp_path, root, boxes):
+    one, two = boxes
+    said: list[str] = []
+    put(shelf(tmp_path, said), root)
+    trusting = shelf(tmp_path, said, trust=[one.public])
+    assert find(trusting) is None
+    assert list(trusting.entries("thing", "1.0")) == []
+    assert said.pop().endswith("is refused: it is not signed")
+    # What is built in its place goes into its place, signed.
+    put(shelf(tmp_path, said, sign=two.private, trust=[two.public]), root)
+    assert find(trusting) is None
+    assert said.pop().endswith("is refused: none of the trusted keys has signed it")
+    put(shelf(tmp_path, said, sign=one.private, trust=[one.public]), root)
+    assert find(trusting)
+    assert said == []
+
+
+def test_who_signs_signs_what_is_there(tmp_path, root, boxes):
+    """The store was there before the key."""
+    said: list[str] = []
+    put(shelf(tmp_path, said), root)
+    put(shelf(tmp_path, said, sign=boxes[0].private), root)
+    assert find(shelf(tmp_path, said, trust=[boxes[0].public]))
+
+
+@pytest.mark.parametrize(
+    "change", ["payload", "blob", "size", "debug", "inputs", "name", "signature"]
+)
+def test_the_signature_is_over_all_of_it(tmp_path, root, boxes, change):
+    said: list[str] = []
+    entry = put(shelf(tmp_path, said, sign=boxes[0].private), root)
+    made = {**inputs(), "more": 1}
+    changed = {
+        "payload": replace(entry, payload="0" * 64),
+        "blob": replace(entry, blob="0" * 64),
+        "size": replace(entry, size=entry.size + 1),
+        "debug": replace(entry, debug=entry.packed),
+        "inputs": replace(entry, inputs=made, key=keys.key(made)),
+        "name": replace(entry, name="other", inputs={}, key=keys.key({})),
+        "signature": replace(entry, signature=entry.signature[:-4] + "AAA="),
+    }[change]
+    place = tmp_path / "store" / changed.place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(changed.to_json())
+    trusting = shelf(tmp_path, said, trust=[boxes[0].public])
+    assert trusting.find(changed.key, changed.name, "1.0") is None
+    assert "none of the trusted keys" in said[0]
+
+
+def test_what_is_carried_is_vouched_for_by_whoever_carries_it(tmp_path, root, boxes):
+    one, two = boxes
+    said: list[str] = []
+    entry = put(shelf(tmp_path, said, sign=one.private), root)
+    blob = shelf(tmp_path, said).blob(entry)
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(StoreError, match="none of the trusted keys"):
+        shelf(other, said, sign=two.private, trust=[two.public]).add(entry, blob)
+    shelf(other, said, sign=two.private, trust=[one.public, two.public]).add(entry, blob)
+    assert find(shelf(other, said, trust=[two.public]))
+    assert said == []
+
+
+def test_keys_that_are_none(tmp_path, boxes):
+    box = boxes[0]
+    locked, rsa = tmp_path / "locked.key", tmp_path / "rsa.key"
+    locked.write_bytes(private(ed25519.Ed25519PrivateKey.generate(), b"password"))
+    rsa_key = rsa_keys.generate_private_key(65537, 2048)
+    rsa.write_bytes(private(rsa_key))
+    (tmp_path / "text").write_text("no key")
+    for file in (locked, rsa, tmp_path / "text", box.public, tmp_path / "nowhere"):
+        with pytest.raises(MachineError, match="REZBUILD_STORE_SIGN: ") as caught:
+            Store(str(tmp_path), sign=file)
+        assert str(file) in caught.value.message
+        assert caught.value.advice
+    for file in (rsa, tmp_path / "text", box.private, tmp_path / "nowhere"):
+        with pytest.raises(MachineError, match="REZBUILD_STORE_TRUST: "):
+            Store(str(tmp_path), trust=[box.public, file])
+
+
+def test_keys_as_openssl_makes_them(tmp_path, root):
+    """By the commands in docs/how-to/store.md."""
+    require_tool("openssl")
+    text = (Path(__file__).parents[3] / "docs/how-to/store.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    openssl (.*)$", text, re.MULTILINE)
+    for command in commands:
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    assert len(commands) == 2
+    said: list[str] = []
+    put(shelf(tmp_path, said, sign=tmp_path / "store.key"), root)
+    assert find(shelf(tmp_path, said, trust=[tmp_path / "store.pub"]))
+
+
+def test_the_settings(tmp_path, boxes):
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    public = boxes[0].public.rename(folder / "store.pub")
+    settings = Settings.read(
+        {
+            "REZBUILD_STORE": str(tmp_path / "store"),
+            "REZBUILD_STORE_SIGN": str(boxes[0].private),
+            "REZBUILD_STORE_TRUST": f"{boxes[1].public} '{public}'",
+        }
+    )
+    assert settings.store_trust == (boxes[1].public, public)
+    said: list[str] = []
+    store = Store.of(settings, said.append)
+    put(store, payload(tmp_path / "payload"))
+    assert find(store).signature
+    assert json.loads((tmp_path / "store" / find(store).place).read_text())["signature"]
+
+
+def test_without_the_library(tmp_path, boxes):
+    """It is an extra: who names no key needs none."""
+    code = (
+        "import sys\n"
+        "sys.modules['cryptography'] = None\n"
+        "from rezbuild.errors import MachineError\n"
+        "from rezbuild.store import Store\n"
+        "from pathlib import Path\n"
+        "Store(sys.argv[1])\n"
+        "try: Store(sys.argv[1], trust=[Path(sys.argv[2])])\n"
+        "except MachineError as error: print(error)\n"
+    )
+    argv = [sys.executable, "-c", code, str(tmp_path), str(boxes[0].public)]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    assert "need the library cryptography" in said
+    assert extras.command("signatures") in said

@@ -1,0 +1,426 @@
+"""A store in a folder: what is there is what was put there, or it is not taken."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from payloads import inputs, payload, put, tree, with_debug
+
+from rezbuild.errors import MachineError, StoreError, UsageError
+from rezbuild.files.pack import digest
+from rezbuild.settings import Settings
+from rezbuild.store import Entry, Store, maintain
+from rezbuild.store import key as keys
+
+SUPPORT = Path(__file__).parents[2] / "support"
+
+
+class Shelf:
+    """A store in a folder, and what it says."""
+
+    def __init__(self, folder: Path, **options: object) -> None:
+        self.folder = folder
+        self.said: list[str] = []
+        self.store = Store(str(folder), say=self.said.append, **options)  # type: ignore[arg-type]
+
+    def find(self, **more: object) -> Entry | None:
+        return self.store.find(keys.key(inputs(**more)), "thing", "1.0")
+
+    def blobs(self) -> list[Path]:
+        return sorted(self.folder.glob("payloads/*"))
+
+    def entries(self) -> list[Path]:
+        return sorted(self.folder.glob("*/*/*.json"))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return payload(tmp_path / "payload")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return Shelf(tmp_path / "a store")
+
+
+def test_what_was_put_there_is_found_and_taken(shelf, root, tmp_path):
+    assert shelf.find() is None
+    entry = put(shelf.store, root, compiler="gcc")
+    found = shelf.find(compiler="gcc")
+    assert found == entry
+    assert found.payload == digest(root)
+    assert found.inputs["compiler"] == "gcc"
+    shelf.store.take(found, tmp_path / "taken")
+    assert tree(tmp_path / "taken") == tree(root)
+    # Not for other inputs.
+    assert shelf.find(compiler="clang") is None
+    assert shelf.find() is None
+    assert [found] == list(shelf.store.entries("thing", "1.0"))
+    assert shelf.said == []
+
+
+def test_the_layout(shelf, root):
+    entry = put(shelf.store, root)
+    assert shelf.entries() == [shelf.folder / f"thing/1.0/{entry.key}.json"]
+    assert shelf.blobs() == [shelf.folder / f"payloads/{entry.blob}.tar.zst"]
+    assert Entry.from_json(shelf.entries()[0].read_bytes()) == entry
+    assert shelf.blobs()[0].stat().st_size == entry.size
+    # For all who may build.
+    assert {path.stat().st_mode & 0o777 for path in (*shelf.blobs(), *shelf.entries())} == {0o644}
+
+
+def test_a_folder_for_a_group_stays_one(tmp_path, root):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared").chmod(0o2775)
+    put(Shelf(tmp_path / "shared").store, root)
+    for folder in ("payloads", "thing", "thing/1.0"):
+        assert (tmp_path / "shared" / folder).stat().st_mode & 0o7777 == 0o2775
+
+
+def test_what_is_there_is_kept(shelf, root):
+    put(shelf.store, root)
+    before = [(path, path.stat().st_mtime_ns) for path in (*shelf.blobs(), *shelf.entries())]
+    put(shelf.store, root)
+    assert [(p, p.stat().st_mtime_ns) for p in (*shelf.blobs(), *shelf.entries())] == before
+    # The first one of the same inputs stays: others may be built against it.
+    first = shelf.find()
+    (root / "lib/more").touch()
+    assert put(shelf.store, root) == first
+    # Unless it is to go.
+    fresh = shelf.store.put("thing", "1.0", None, first.key, inputs(), root, fresh=True)
+    assert fresh.payload == digest(root)
+    assert shelf.find() == fresh
+
+
+def test_a_payload_of_other_inputs_is_not_put_there(shelf, root):
+    wrong = inputs(fingerprint="f" * 16)
+    with pytest.raises(StoreError, match=r"its rezbuild.json says fingerprint '0123456789abcdef'"):
+        shelf.store.put("thing", "1.0", None, keys.key(wrong), wrong, root)
+    wrong = inputs("other")
+    with pytest.raises(StoreError, match="says name 'thing', not 'other'"):
+        shelf.store.put("other", "1.0", None, keys.key(wrong), wrong, root)
+    assert not shelf.folder.exists()
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
+def edit(path: Path, **fields: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def other_key(path: Path) -> None:
+    """Inputs that lie: those of a build by another compiler."""
+    said = json.loads(path.read_text())
+    edit(path, inputs={**said["inputs"], "compiler": "another"})
+
+
+def another_package(path: Path) -> None:
+    """An entry that is sound, of another package, under this one's name."""
+    shelf = Shelf(path.parents[2])
+    entry = put(shelf.store, payload(path.parents[3] / "other", "other"))
+    shutil.copy(path.parents[2] / entry.place, path)
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "a truncated blob": ("blob", lambda p: os.truncate(p, 100), "it has 100 bytes, not"),
+    "a longer blob": ("blob", lambda p: p.write_bytes(p.read_bytes() * 2), "it has more bytes"),
+    "a flipped bit": ("blob", flip, "its sha256 is"),
+    "no blob": ("blob", Path.unlink, "it is not there"),
+    "an empty entry": ("entry", lambda p: os.truncate(p, 0), "no entry that can be read"),
+    "half an entry": ("entry", lambda p: os.truncate(p, 200), "no entry that can be read"),
+    "an endless entry": ("entry", lambda p: os.truncate(p, 2 << 20), "more than 1048576 bytes"),
+    "no JSON": ("entry", lambda p: p.write_text("<html>"), "no entry that can be read"),
+    "a list": ("entry", lambda p: p.write_text("[1]"), "no entry that can be read"),
+    "deep JSON": ("entry", lambda p: p.write_text("[" * 10**5), "no entry that can be read"),
+    "a field more": ("entry", lambda p: edit(p, more=1), "no entry that can be read"),
+    "a negative size": ("entry", lambda p: edit(p, size=-1), "no entry that can be read"),
+    "a size beyond all": ("entry", lambda p: edit(p, size=1 << 40), "no entry that can be read"),
+    "a sum that leads out": ("entry", lambda p: edit(p, blob="../../x"), "no entry that can be"),
+    "inputs that lie": ("entry", other_key, "its inputs do not hash to its key"),
+    "another version": ("entry", lambda p: edit(p, version="2.0"), "are those of another package"),
+    "another package": ("entry", another_package, "it is the entry of another package"),
+    "another payload": ("entry", lambda p: edit(p, payload="0" * 64), "not " + "0" * 64),
+    "another blob": ("entry", lambda p: edit(p, blob="0" * 64), "it is not there"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_refused_and_made_good(shelf, root, tmp_path, damage):
+    put(shelf.store, root)
+    kind, spoil, reason = DAMAGES[damage]
+    (place,) = shelf.blobs() if kind == "blob" else shelf.entries()
+    spoil(place)
+    found = shelf.find()
+    if found is None:
+        (said,) = shelf.said
+    else:
+        with pytest.raises(StoreError) as caught:
+            shelf.store.take(found, tmp_path / "taken")
+        said = caught.value.message
+        assert not (tmp_path / "taken").exists()
+        assert list(tmp_path.glob(".*")) == []
+    assert f"thing/1.0/{keys.key(inputs())}.json of the store {shelf.folder} is refused" in said
+    assert reason in said
+    put(shelf.store, root)
+    shelf.store.take(shelf.find(), tmp_path / "taken")
+    assert tree(tmp_path / "taken") == tree(root)
+
+
+def test_a_payload_that_says_it_is_another(shelf, root, tmp_path):
+    """Sound as far as sums go: somebody has put it there by hand."""
+    forged = put(
+        shelf.store, payload(tmp_path / "forged", fingerprint="f" * 16), fingerprint="f" * 16
+    )
+    good = put(shelf.store, root)
+    shelf.folder.joinpath(good.place).write_text(
+        replace(good, payload=forged.payload, blob=forged.blob, size=forged.size).to_json()
+    )
+    with pytest.raises(StoreError, match="says fingerprint 'ffffffffffffffff'"):
+        shelf.store.take(shelf.find(), tmp_path / "taken")
+    assert not (tmp_path / "taken").exists()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=5,
+)
+FIELDS = ("key", "name", "version", "profile", "payload", "size", "blob", "inputs", "debug")
+
+
+@settings(
+    max_examples=100, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+)
+@given(st.sampled_from((*FIELDS, "signature", "more")), JSON)
+def test_any_value_in_any_field(field: str, value: object) -> None:
+    good = Entry(
+        keys.key(inputs()), "thing", "1.0", None, "0" * 64, 1, "1" * 64, inputs(), None, ""
+    )
+    data = {**json.loads(good.to_json()), field: value}
+    with contextlib.suppress(StoreError):
+        found = Entry.from_json(json.dumps(data))
+        assert (found.key, found.place) == (good.key, good.place)
+        assert Entry.from_json(found.to_json()) == found
+
+
+# Whether the store can be used at all.
+
+
+def test_a_store_that_cannot_be_written(tmp_path, root):
+    (tmp_path / "file").touch()
+    shelf = Shelf(tmp_path / "file/store")
+    assert shelf.find() is None
+    entry = put(shelf.store, root)
+    assert entry.payload == digest(root)
+    (said,) = shelf.said
+    assert said.startswith(f"thing 1.0: notice: not put into the store {shelf.folder}: ")
+
+
+def test_addresses_that_make_no_sense():
+    with pytest.raises(UsageError, match=r"REZBUILD_STORE=foo://host/x cannot be used") as caught:
+        Store("foo://me:geheim@host/x?token=geheim")
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("scheme", "library"), [("s3", "s3fs"), ("gs", "gcsfs")])
+def test_a_library_that_is_not_installed(scheme, library):
+    with contextlib.suppress(ImportError):
+        __import__(library)
+        pytest.skip(f"{library} is installed")
+    with pytest.raises(MachineError) as caught:
+        Store(f"{scheme}://bucket/store")
+    assert f"pip install {library}" in str(caught.value)
+
+
+def test_what_fsspec_reaches(root, tmp_path):
+    """Real objects in memory: no folders to make, no files to rename."""
+    said: list[str] = []
+    store = Store("memory://bucket/store", say=said.append)
+    assert maintain.names(store) == []
+    entry = put(store, root)
+    assert store.find(entry.key, "thing", "1.0") == entry
+    assert (maintain.names(store), maintain.versions(store, "thing")) == (["thing"], ["1.0"])
+    store.take(entry, tmp_path / "taken")
+    assert tree(tmp_path / "taken") == tree(root)
+    store.files.remove(f"payloads/{entry.blob}.tar.zst")
+    with pytest.raises(StoreError, match="it is not there"):
+        store.take(entry, tmp_path / "again")
+    put(store, root)
+    store.take(entry, tmp_path / "again")
+    assert said == []
+
+
+def test_a_network_is_not_asked_offline(tmp_path):
+    said: list[str] = []
+    offline = Settings(cache=tmp_path, offline=True, store="https://me:geheim@host/store?t=geheim")
+    assert Store.of(offline, said.append) is None
+    assert said == ["notice: the store https://host/store is not asked: REZBUILD_OFFLINE is set"]
+    for store in (str(tmp_path / "store"), f"file://{tmp_path}/store"):
+        assert Store.of(replace(offline, store=store), said.append).shown == f"{tmp_path}/store"
+    assert Store.of(replace(offline, store=None), said.append) is None
+
+
+# Several at once, and killed ones.
+
+
+def writer(store: Path, root: Path, *more: str) -> list[str]:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from pathlib import Path\n"
+        "from payloads import put\n"
+        "from rezbuild.store import Store\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(int(sys.argv[4])): put(Store(sys.argv[2]), Path(sys.argv[3]))\n"
+    )
+    return [sys.executable, "-c", code, str(SUPPORT), str(store), str(root), *more]
+
+
+def test_two_writers_at_once(shelf, tmp_path):
+    """From the same inputs, two payloads that differ: as of a profile that was collected anew."""
+    roots = [payload(tmp_path / name, number=name) for name in ("one", "two")]
+    sums = {digest(root): root for root in roots}
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(subprocess.Popen(writer(shelf.folder, root, "20")))
+            for root in roots
+        ]
+        number = 0
+        while any(process.poll() is None for process in running):
+            found = shelf.find()
+            if found:
+                number += 1
+                taken = tmp_path / f"taken{number}"
+                shelf.store.take(found, taken)
+                assert tree(taken) == tree(sums[found.payload])
+    assert [process.returncode for process in running] == [0, 0]
+    assert number
+    assert shelf.said == []
+
+
+def test_a_writer_that_is_killed(shelf, tmp_path):
+    root = payload(tmp_path / "payload")
+    (root / "large").write_bytes(os.urandom(8 << 20))
+    landed = 0
+    for moment in (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2):
+        shutil.rmtree(shelf.folder, ignore_errors=True)
+        with subprocess.Popen(writer(shelf.folder, root, "1"), stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(moment)
+            landed += process.poll() is None
+            process.send_signal(signal.SIGKILL)
+        found = shelf.find()
+        if found:
+            shelf.store.take(found, tmp_path / f"taken{moment}")
+            assert digest(tmp_path / f"taken{moment}") == digest(root)
+        put(shelf.store, root)
+        assert shelf.find().payload == digest(root)
+    assert landed >= 4
+    assert shelf.said == []
+
+
+# Debug data.
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> list[Settings]:
+    return [Settings(cache=tmp_path / name) for name in ("one", "two")]
+
+
+def test_debug_data_comes_along(tmp_path, root, machines):
+    one, two = machines
+    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    with_debug(root, one)
+    entry = put(shelves[0].store, root)
+    assert len(shelves[0].blobs()) == 2
+    assert entry.debug
+    shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
+    assert tree(two.cache / "debug") == tree(one.cache / "debug")
+    # It is put there also when a machine has it that comes later.
+    shelves[0].entries()[0].unlink()
+    bare = put(Shelf(tmp_path / "store").store, root)
+    assert bare.debug is None
+    assert put(shelves[0].store, root) == entry
+    assert put(Shelf(tmp_path / "store").store, root) == entry
+
+
+def test_debug_data_of_what_is_installed_already(tmp_path, root, machines):
+    one, two = machines
+    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    put(shelves[0].store, with_debug(root, one))
+    recall = shelves[1].store.recall_debug
+    recall("thing", "1.0", "0" * 64, root)
+    assert not (two.cache / "debug").exists()
+    recall("thing", "1.0", digest(root), root)
+    assert tree(two.cache / "debug") == tree(one.cache / "debug")
+    # Nothing is asked for what is here.
+    shutil.rmtree(tmp_path / "store")
+    recall("thing", "1.0", digest(root), root)
+    assert shelves[1].said == []
+
+
+def test_debug_data_that_is_damaged(tmp_path, root, machines):
+    one, two = machines
+    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    entry = put(shelves[0].store, with_debug(root, one))
+    blob = tmp_path / f"store/payloads/{entry.debug.blob}.tar.zst"
+    flip(blob)
+    # The payload is as good without.
+    shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
+    assert tree(tmp_path / "taken") == tree(root)
+    assert not (two.cache / "debug").exists()
+    (said,) = shelves[1].said
+    assert said.startswith("thing 1.0: notice: its debug data cannot be had from the store ")
+    # Made good by who has it.
+    assert put(shelves[0].store, root) == entry
+    shelves[1].store.take(shelves[1].find(), tmp_path / "again")
+    assert tree(two.cache / "debug") == tree(one.cache / "debug")
+
+
+def test_debug_data_of_another_payload(tmp_path, root, machines):
+    one, two = machines
+    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    entry = put(shelves[0].store, with_debug(root, one))
+    # What is no debug data at all, and would be put into the cache.
+    forged = replace(entry, debug=entry.packed)
+    (tmp_path / "store" / entry.place).write_text(forged.to_json())
+    shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
+    (said,) = shelves[1].said
+    assert said.endswith("the debug data is that of another payload")
+    assert not (two.cache / "debug").exists()
+
+
+# From one store to another.
+
+
+def test_an_entry_is_carried_to_another_store(shelf, root, tmp_path, machines):
+    source = Shelf(tmp_path / "source", settings=machines[0])
+    entry = put(source.store, with_debug(root, machines[0]))
+    data = source.store.blob(entry), source.store.debug_blob(entry)
+    shelf.store.add(entry, *data)
+    assert shelf.find() == entry
+    shelf.store.take(entry, tmp_path / "taken")
+    assert tree(tmp_path / "taken") == tree(root)
+    # Without its debug data it is another entry.
+    bare = Shelf(tmp_path / "bare")
+    bare.store.add(entry, data[0])
+    assert bare.find() == replace(entry, debug=None)
+    with pytest.raises(StoreError, match="its sha256 is"):
+        Shelf(tmp_path / "wrong").store.add(entry, data[0][:-1] + b"?", data[1])
+    assert not (tmp_path / "wrong").exists()

@@ -1,0 +1,258 @@
+"""``rezbuild add-version``: real servers, real keys, and catalogues as people write them."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lying_server import Answer
+from upstream import BODY, ENTRY, OTHER, SHA256, TEXT, archive, signer, upstream
+
+from rezbuild.catalogue import sources_toml
+from rezbuild.errors import CatalogueError, ChecksumError, FetchError, SignatureError, UsageError
+from rezbuild.util import toml
+from rezbuild.versions import add as pin
+
+# fixtures
+__all__ = ["signer", "upstream"]
+
+
+def test_a_signed_version(upstream):
+    upstream.offers("1.2.1")
+    before = upstream.path.read_text()
+    changed = upstream.add("1.2.1")
+    release = sources_toml.load(upstream.folder).release("1.2.1")
+    assert (release.archives[0].sha256, release.archives[0].size) == (SHA256, len(BODY))
+    # What is said of a neighbour of the same series holds for it as well; the distribution's
+    # file does not.
+    assert (release.license, release.requires) == ("Apache-2.0", ("other-1",))
+    assert release.archives[0].debian is None
+    assert any(f"signed by {upstream.key}" in line for line in upstream.said)
+    # It stands between its neighbours, and nothing else has changed.
+    after = upstream.path.read_text()
+    assert [line for line in changed.splitlines() if line[:1] == "-"][1:] == []
+    added = [line[1:] for line in changed.splitlines() if line[:1] == "+"][1:]
+    assert after == before.replace("# the next one\n", "\n".join([*added, "# the next one\n"]))
+    # The next fetch needs no network.
+    assert (upstream.cache / "sources/thing/thing-1.2.1.tar.gz").read_bytes() == BODY
+
+
+def test_the_diff_is_one_for_patch(upstream):
+    upstream.offers("1.0.10")
+    before = upstream.path.read_bytes()
+    changed = upstream.add("1.0.10", dry_run=True)
+    assert upstream.path.read_bytes() == before
+    assert not list(upstream.cache.rglob("*.gz"))
+    root = upstream.folder.parents[1]
+    subprocess.run(["patch", "-p1", "--fuzz=0"], input=changed.encode(), cwd=root, check=True)
+    (root / "packages/thing/sources.toml.orig").unlink(missing_ok=True)
+    assert sources_toml.load(upstream.folder).release("1.0.10").archives[0].sha256 == SHA256
+
+
+@pytest.mark.parametrize(
+    ("served", "signed"),
+    [(OTHER, BODY), (BODY[:1000], BODY), (BODY, OTHER), (b"", BODY)],
+    ids=["other", "cut", "not-this", "nothing"],
+)
+def test_bytes_that_were_not_signed(upstream, served, signed):
+    upstream.offers("1.2.1", served, signed=signed)
+    said = upstream.fails(SignatureError, "1.2.1")
+    assert "proves nothing of thing-1.2.1.tar.gz" in said
+    # A sum that somebody names does not make up for it.
+    upstream.fails(SignatureError, "1.2.1", sha256=hashlib.sha256(served).hexdigest())
+
+
+def test_no_signature_there(upstream):
+    upstream.offers("1.2.1", signed=None)
+    said = upstream.fails(FetchError, "1.2.1")
+    assert "no route gives thing-1.2.1.tar.gz.asc, which should say who signed" in said
+    assert "404" in said
+    assert "--sha256 SUM" in said
+    assert upstream.add("1.2.1", sha256=SHA256.upper())
+    assert any("not verified by a signature: no route gives" in line for line in upstream.said)
+
+
+def test_a_signature_without_an_end(upstream):
+    upstream.offers("1.2.1")
+    upstream.server.at("/1.2/thing-1.2.1.tar.gz.asc", Answer(b"x" * 3_000_000))
+    assert "more than 1 MB" in upstream.fails(FetchError, "1.2.1")
+
+
+def test_unsigned_is_refused_where_upstream_signs(upstream):
+    upstream.offers("1.2.1")
+    assert "--unsigned is not needed" in upstream.fails(UsageError, "1.2.1", unsigned=True)
+
+
+def test_where_no_key_is_pinned(upstream):
+    upstream.write()
+    upstream.offers("1.2.1", signed=None)
+    said = upstream.fails(UsageError, "1.2.1")
+    assert "nothing vouches for thing 1.2.1" in said
+    assert "--sha256 SUM" in said
+    assert "--unsigned" in said
+    assert not upstream.server.log
+    wrong = upstream.fails(ChecksumError, "1.2.1", sha256="f" * 64)
+    assert SHA256 in wrong
+    assert upstream.add("1.2.1", unsigned=True)
+    assert any("no key of upstream's" in line for line in upstream.said)
+    upstream.offers("1.2.2", archive("thing-1.2.2"), signed=None)
+    assert upstream.add("1.2.2", sha256=hashlib.sha256(archive("thing-1.2.2")).hexdigest())
+
+
+def test_a_version_that_is_there(upstream):
+    """It is verified once more, and not written again."""
+    upstream.offers("1.2.1")
+    upstream.add("1.2.1")
+    before = upstream.path.read_bytes()
+    assert upstream.add("1.2.1") == ""
+    assert "has thing 1.2.1 already, with this very sum" in upstream.said[-1]
+    upstream.offers("1.2.1", OTHER, signed=OTHER)
+    with pytest.raises(ChecksumError, match=SHA256):
+        upstream.add("1.2.1")
+    assert upstream.path.read_bytes() == before
+
+
+def test_another_address(upstream):
+    upstream.offers("1.2.1", signed=None)
+    address = upstream.server.at("/elsewhere/thing_1_2_1.tgz", Answer(BODY))
+    upstream.add("1.2.1", url=address, sha256=SHA256)
+    (archive,) = sources_toml.load(upstream.folder).release("1.2.1").archives
+    assert (archive.file, archive.urls) == ("thing_1_2_1.tgz", (address,))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://upstream.invalid/a.tgz", "https://a:b@u.invalid/a.tgz", "x"]
+)
+def test_an_address_that_is_refused(upstream, url):
+    assert "versions.1.2.1.urls holds" in upstream.fails(CatalogueError, "1.2.1", url=url)
+
+
+def test_a_transfer_that_breaks_off(upstream):
+    """Where no sum is known, two halves are not put together without another look."""
+    upstream.offers("1.2.1")
+    place, before = "/1.2/thing-1.2.1.tar.gz", upstream.path.read_text()
+    cut = Answer(BODY[::-1], sent=1000)
+    for answers in (
+        [cut, Answer(BODY, ranges=False)],
+        [cut, Answer(BODY)],
+        [cut, cut, Answer(BODY)],
+    ):
+        upstream.server.at(place, *answers)
+        upstream.path.write_text(before)
+        upstream.add("1.2.1", retries=3)
+        assert sources_toml.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
+
+
+def test_a_mirror_that_breaks_off(upstream):
+    """The next route begins anew."""
+    upstream.offers("1.2.1")
+    upstream.server.at("/mirror/thing-1.2.1.tar.gz", Answer(BODY[::-1], sent=1000))
+    upstream.add("1.2.1", mirrors=(f"{upstream.server.url}/mirror",))
+    assert sources_toml.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
+
+
+def test_an_archive_that_is_nowhere(upstream):
+    said = upstream.fails(FetchError, "1.2.1")
+    assert f"{upstream.server.url}/1.2/thing-1.2.1.tar.gz: it answered 404" in said
+    assert "--url URL" in said
+
+
+def test_a_mirror_gives_both(upstream, tmp_path):
+    """On a box that is cut off from upstream; the key is pinned all the same."""
+    mirror = tmp_path / "mirror/thing"
+    mirror.mkdir(parents=True)
+    archive = mirror / "thing-1.2.1.tar.gz"
+    archive.write_bytes(BODY)
+    signature = upstream.signer.sign(archive, upstream.key)
+    archive.with_name(f"{archive.name}.asc").write_bytes(signature)
+    assert upstream.add("1.2.1", mirrors=(str(mirror.parent),))
+    assert not upstream.server.log
+    archive.write_bytes(OTHER)
+    with pytest.raises(SignatureError):
+        upstream.add("1.2.1", mirrors=(str(mirror.parent),))
+
+
+@pytest.mark.parametrize("version", ["latest", "1", "1.2.3-rc1", "../1.2", "1.2.3\n", "", "1.٢"])
+def test_what_is_no_version(upstream, version):
+    assert "is not a version" in upstream.fails(UsageError, version)
+
+
+def test_another_address_of_what_is_there(upstream):
+    said = upstream.fails(UsageError, "1.2.0", url="https://upstream.invalid/thing-1.2.0.tgz")
+    assert "is in the catalogue already" in said
+
+
+def test_a_sum_that_is_none(upstream):
+    assert "is no SHA-256" in upstream.fails(UsageError, "1.2.1", sha256="abc")
+
+
+def test_somebody_else_writes_meanwhile(upstream, monkeypatch):
+    upstream.offers("1.2.1")
+
+    def meanwhile(path, before, after, written=pin._replace):
+        upstream.path.write_text(upstream.path.read_text() + "# mine\n")
+        written(path, before, after)
+
+    monkeypatch.setattr(pin, "_replace", meanwhile)
+    with pytest.raises(CatalogueError, match="was changed meanwhile"):
+        upstream.add("1.2.1")
+    assert upstream.path.read_text().endswith("# mine\n")
+
+
+def test_where_an_entry_goes():
+    text = TEXT.replace("SIGNED", "")
+    for version, follows in {
+        "0.9": '[versions."1.0.2"]',
+        "1.0.10": "# the long-term series",
+        "1.2.0a": "# the next one",
+        "2.0.1": '[series."1.0"]',
+    }.items():
+        whole = pin.insert(text, version, ENTRY.format(version))
+        assert f"{ENTRY.format(version)}\n{follows}" in whole, version
+        assert whole.replace(ENTRY.format(version) + "\n", "") == text
+
+
+def test_the_end_of_a_file():
+    text = TEXT[: TEXT.index("\n[series")].replace("SIGNED", "")
+    for end in ("", "\n", "\n\n"):
+        whole = pin.insert(text.rstrip("\n") + end, "3.0", ENTRY.format("3.0"))
+        assert whole == f"{text.rstrip()}\n\n{ENTRY.format('3.0')}"
+
+
+def test_lines_that_end_as_on_windows():
+    text = TEXT.replace("SIGNED", "").replace("\n", "\r\n")
+    whole = pin.insert(text, "1.2.1", ENTRY.format("1.2.1"))
+    assert whole.count("\r\n") == whole.count("\n")
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        'versions = { "1.0" = { sha256 = "a" } }',
+        'note = """\n[versions."9.0"]\n"""\n[versions."1.0"]\nsha256 = "a"',
+    ],
+)
+def test_a_layout_that_a_program_cannot_keep(versions):
+    with pytest.raises(CatalogueError, match="write it yourself") as caught:
+        pin.insert(f'default = "1.0"\n{versions}\n', "1.5", ENTRY.format("1.5"))
+    assert ENTRY.format("1.5") in str(caught.value)
+
+
+NUMBERS = st.lists(st.integers(0, 30), min_size=2, max_size=4)
+
+
+@given(st.lists(NUMBERS.map(lambda n: ".".join(map(str, n))), unique=True, min_size=1, max_size=9))
+def test_any_order_of_adding_gives_one_file(versions):
+    text = 'default = "1.0"\n'
+    for version in sorted(versions, key=lambda v: [int(n) for n in v.split(".")]):
+        text += f"\n# {version}\n{ENTRY.format(version)}"
+    first, *others = versions
+    grown = f'default = "1.0"\n\n{ENTRY.format(first)}'
+    for version in others:
+        grown = pin.insert(grown, version, ENTRY.format(version))
+    kept = "".join(line for line in text.splitlines(keepends=True) if line[0] != "#")
+    assert grown == kept
+    assert toml.loads(grown) == toml.loads(text)
