@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
 
 from rezbuild.bench import Report, picture, show
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.reporter import Reporter
+from rezbuild.util.tables import console
 
 STDOUT = "-"
 
@@ -57,11 +55,9 @@ class Output:
         if self.data == STDOUT:
             reporter.result(_text(report), end="")
         else:
-            # In a pipe nothing is folded: other programs read lines.
-            width = None if sys.stdout.isatty() else 500
-            console = Console(width=width, markup=False, highlight=False)
-            console.print(show.table(report))
-            console.print(f"\n{show.legend(report)}")
+            plain = console(markup=False)
+            plain.print(show.table(report))
+            plain.print(f"\n{show.legend(report)}")
         if self.data and self.data != STDOUT:
             Path(self.data).write_text(_text(report), encoding="utf-8")
         if self.picture:

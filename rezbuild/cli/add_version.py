@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from rezbuild.cli.arguments import recipes_option
-from rezbuild.cli.context import recipes_folder
+from rezbuild.cli.arguments import add_recipes
+from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
@@ -22,7 +22,7 @@ stdout is the change as a unified diff. docs/how-to/security.md explains signatu
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("name", metavar="NAME", help="e.g. openssl")
     parser.add_argument("version", metavar="VERSION", help="e.g. 3.5.10")
     parser.add_argument(
@@ -42,28 +42,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="fetch and verify, show the change, write nothing"
     )
-    recipes_option(parser)
+    add_recipes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code.
-
-    The change alone is on stdout.
-    """
+    """Run the command; return its exit code. Standard output holds the change alone."""
     reporter: Reporter = arguments.reporter
-    recipes = resolve.recipes(recipes_folder(arguments))
+    recipes = resolve.recipes(find_recipes(arguments))
     recipe = recipes.get(arguments.name)
     if recipe is None:
         raise CatalogueError(
-            f"there is no recipe for {arguments.name}", advice=[f"recipes: {', '.join(recipes)}"]
+            f"there is no recipe for {arguments.name}",
+            advice=[f"name one of the recipes: {', '.join(recipes)}"],
         )
     source = next(iter(recipe.releases.values())).source
     if source:
         raise UsageError(
             f"{recipe.name} has the versions of {source}",
-            advice=[f"rezbuild add-version {source} {arguments.version}"],
+            advice=[f"add the version there: rezbuild add-version {source} {arguments.version}"],
         )
-    wish = add.Wish(
+    wanted = add.Wish(
         arguments.version,
         url=arguments.url,
         sha256=arguments.sha256,
@@ -71,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
         older_signature=arguments.older_signature,
         dry_run=arguments.dry_run,
     )
-    changed = add.add(recipe, wish, Settings.read(), reporter.aside())
+    changed = add.add(recipe, wanted, Settings.read(), reporter.aside())
     reporter.result(changed, end="")
     if changed and not arguments.dry_run:
-        then = f"rezbuild build {recipe.name}-{arguments.version}"
-        reporter.aside().info(f"written; look at it, then: {then}")
+        build = f"rezbuild build {recipe.name}-{arguments.version}"
+        reporter.aside().info(f"written; review the change, then run: {build}")
     return 0

@@ -1,6 +1,6 @@
-"""Options that several commands have, and the types of arguments.
+"""Options that several commands share, and the types of arguments.
 
-The types raise argparse.ArgumentTypeError, which argparse shows as a wrong usage.
+A type raises argparse.ArgumentTypeError, which argparse prints as a usage error.
 """
 
 from __future__ import annotations
@@ -10,10 +10,17 @@ import re
 import shlex
 from pathlib import Path
 
-from rezbuild.settings import MOST_JOBS, whole_number
+from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
 
 
-def recipes_option(parser: argparse.ArgumentParser) -> None:
+def add_payload(
+    parser: argparse.ArgumentParser, text: str = "a payload, or e.g. python-3.11"
+) -> None:
+    """Add the argument that names a payload."""
+    parser.add_argument("what", metavar="PATH or REQUEST", type=not_empty, help=text)
+
+
+def add_recipes(parser: argparse.ArgumentParser) -> None:
     """Add ``--recipes``."""
     parser.add_argument(
         "--recipes",
@@ -23,7 +30,7 @@ def recipes_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def glibc_option(parser: argparse.ArgumentParser) -> None:
+def add_glibc_max(parser: argparse.ArgumentParser) -> None:
     """Add ``--glibc-max``."""
     parser.add_argument(
         "--glibc-max",
@@ -34,8 +41,21 @@ def glibc_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Add ``--jobs``."""
+    parser.add_argument("-j", "--jobs", metavar="N", type=job_count, help="overrides REZBUILD_JOBS")
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that build for a user: profile, jobs, glibc and recipes."""
+    parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")
+    add_jobs(parser)
+    add_glibc_max(parser)
+    add_recipes(parser)
+
+
 def words(text: str) -> list[str]:
-    """A command, as a shell splits it."""
+    """Split a command as a shell does."""
     try:
         return shlex.split(text)
     except ValueError as error:
@@ -43,33 +63,40 @@ def words(text: str) -> list[str]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names, separated by commas."""
+    """Split names at commas."""
     return tuple(text.split(","))
 
 
+def not_empty(text: str) -> str:
+    """Return the text; an unset variable of a script gives an empty one."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return text
+
+
 def folder(text: str) -> Path:
-    """A path that is not empty."""
-    if not text:  # an unset variable of a script; it would be the current folder
-        raise argparse.ArgumentTypeError("an empty name")
-    return Path(text)
+    """Return a path. An empty one would be the current folder."""
+    return Path(not_empty(text))
 
 
 def port(text: str) -> int:
-    """A TCP port; 0 is any."""
+    """Return a TCP port; 0 is any free one."""
     if whole_number(text) not in range(65536):
-        raise argparse.ArgumentTypeError("a whole number from 0 to 65535")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 65535, not {text!r}")
     return int(text)
 
 
 def label(text: str) -> str:
-    """A name of letters, digits and ``._-``."""
+    """Return a label, e.g. ``debian12``."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{0,64}", text):
-        raise argparse.ArgumentTypeError("letters, digits and ._- only")
+        raise argparse.ArgumentTypeError(f"must have letters, digits and ._- only, not {text!r}")
     return text
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 to the most jobs."""
+def job_count(text: str) -> int:
+    """Return a number of parallel jobs, or of rounds."""
     if whole_number(text) not in range(1, MOST_JOBS + 1):
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MOST_JOBS}")
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1 to {MOST_JOBS}, not {text!r}"
+        )
     return int(text)

@@ -7,8 +7,8 @@ import argparse
 from rezbuild import bench
 from rezbuild.bench import interpreters
 from rezbuild.bench.output import Output
-from rezbuild.cli.arguments import folder, names, positive
-from rezbuild.cli.context import payload_of
+from rezbuild.cli.arguments import add_payload, folder, job_count, names
+from rezbuild.cli.context import find_payload
 from rezbuild.errors import UsageError
 from rezbuild.settings import Settings
 
@@ -22,10 +22,8 @@ Parts: start, calls, latency, size, suite. docs/explanation/performance.md expla
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument(
-        "what", metavar="PATH or REQUEST", help="a payload, an interpreter, or e.g. python-3.11"
-    )
+    """Add the arguments of the command."""
+    add_payload(parser, "a payload, an interpreter, or e.g. python-3.11")
     parser.add_argument(
         "--against",
         metavar="PATH or REQUEST",
@@ -35,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only", metavar="PARTS", type=names, help="only these parts, e.g. start,calls"
     )
     parser.add_argument(
-        "--rounds", metavar="N", type=positive, help="number of pairs for each measurement"
+        "--rounds", metavar="N", type=job_count, help="number of pairs for each measurement"
     )
     parser.add_argument("--full", action="store_true", help="all of pyperformance; takes hours")
     parser.add_argument(
@@ -50,18 +48,19 @@ def run(arguments: argparse.Namespace) -> int:
     unknown = [part for part in parts if part not in bench.PARTS]
     if unknown:
         raise UsageError(
-            f"--only {','.join(unknown)} names no part", advice=[f"parts: {','.join(bench.PARTS)}"]
+            f"--only: unknown part {','.join(unknown)}",
+            advice=[f"name some of {','.join(bench.PARTS)}"],
         )
-    first = interpreters.find(arguments.what, payload_of(arguments.what))
+    first = interpreters.find(arguments.what, find_payload(arguments.what))
     second = (
-        interpreters.find(arguments.against, payload_of(arguments.against))
+        interpreters.find(arguments.against, find_payload(arguments.against))
         if arguments.against
         else interpreters.of_the_host(first)
     )
     output = Output(arguments.json, arguments.svg)
     output.check(compared=second is not None)
     options = bench.Options(Settings.read().cache, parts, arguments.rounds, arguments.full)
-    # The result alone is on stdout.
+    # Standard output holds the result alone.
     report = bench.bench(first, second, options, arguments.reporter.aside().info)
     output.write(report, arguments.reporter)
     return 0

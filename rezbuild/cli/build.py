@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 
-from rezbuild.cli import wanted
+from rezbuild.cli import plan_arguments
 from rezbuild.cli.arguments import folder, words
 from rezbuild.errors import RezError, UsageError
 from rezbuild.run import timeline
@@ -28,8 +28,8 @@ docs/how-to/plan.md describes the file and the timeline.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    wanted.add_arguments(parser)
+    """Add the arguments of the command."""
+    plan_arguments.add_arguments(parser)
     parser.add_argument("--message", default="", help="message of the release")
     parser.add_argument(
         "--run",
@@ -48,14 +48,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     if arguments.run and arguments.matrix:
-        raise UsageError("--run goes with requests", advice=["a matrix has many environments"])
+        raise UsageError(
+            "--run requires requests, not --matrix",
+            advice=["run the command in the environment that you want: rez-env REQUEST -- COMMAND"],
+        )
     if arguments.timeline:
         timeline.check(arguments.timeline)
-    with wanted.work_of(arguments) as (work, plan):
-        work.run(plan.steps)
+    with plan_arguments.open_plan(arguments) as (runner, plan):
+        runner.run(plan.steps)
         for target, years in plan.years.items():
             for year in years:
-                work.drivers[target].install(year)
+                runner.drivers[target].install(year)
     for target, keys in plan.asked:
         paths = f"--paths {shlex.quote(target.repository)} " if target.repository else ""
         for packages in _environments(keys):
@@ -66,17 +69,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _environments(keys: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """What was asked for, in one environment, or one each where a package is there twice."""
+    """Return the packages of each environment: of one, unless a package was asked for twice."""
     exact = [f"{name}=={version}" for name, version in keys]
     return [exact] if len({name for name, _ in keys}) == len(keys) else [[e] for e in exact]
 
 
 def _run_in(packages: Sequence[str], command: Sequence[str]) -> None:
-
     argv = rez_command("env", *packages, "--", *command)
     status = subprocess.run(argv, check=False).returncode
     if status != 0:
         raise RezError(
             f"{shlex.join(command)} failed in rez-env {' '.join(packages)}: exit code {status}",
-            advice=[f"try it by hand: rez-env {' '.join(packages)}"],
+            advice=[f"run it by hand: rez-env {' '.join(packages)}"],
         )

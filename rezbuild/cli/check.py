@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from rezbuild.cli.arguments import folder, positive, recipes_option
-from rezbuild.cli.context import payload_of, recipes_folder, settings_of
+from rezbuild.cli.arguments import add_jobs, add_payload, add_recipes, folder
+from rezbuild.cli.context import find_payload, find_recipes, read_settings
 from rezbuild.errors import CheckError
 from rezbuild.reporter import CHECKED, Reporter
 from rezbuild.util import processes
@@ -21,8 +21,8 @@ Exit code 12 when a check fails. docs/how-to/check.md lists the checks.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or e.g. python-3.11")
+    """Add the arguments of the command."""
+    add_payload(parser)
     parser.add_argument(
         "--regrtest",
         dest="suite",
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TEST",
         help="also run upstream's own tests: the named ones, or all",
     )
-    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
+    add_jobs(parser)
     parser.add_argument("--moved", action="store_true", help="test a copy in another folder")
     parser.add_argument(
         "--keep",
@@ -38,15 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=folder,
         help="work in this folder, and keep it with all logs",
     )
-    recipes_option(parser)
+    add_recipes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    processes.end_with_rez()  # that of a release, whose gate this is
-    settings = settings_of(arguments)
-    root = payload_of(arguments.what).resolve()
-    folder = recipes_folder(arguments)
+    # A release runs this command as its test, and must not leave it behind.
+    processes.end_with_rez()
+    settings = read_settings(arguments)
+    root = find_payload(arguments.what).resolve()
+    folder = find_recipes(arguments)
     failed = []
     reporter: Reporter = arguments.reporter
     results = check.check(
@@ -61,6 +62,6 @@ def run(arguments: argparse.Namespace) -> int:
     if failed:
         raise CheckError(
             f"{root} failed: {', '.join(failed)}",
-            advice=["the lines above say what is wrong; --keep DIR leaves the logs"],
+            advice=["read the lines above; --keep DIR keeps the logs"],
         )
     return 0

@@ -1,4 +1,4 @@
-"""What commands take from the arguments and the environment: settings, recipes, payloads."""
+"""What commands read from their arguments and the environment: settings, recipes, payloads."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.settings import Settings, glibc_version
 
 
-def settings_of(arguments: argparse.Namespace) -> Settings:
-    """The settings, with the options that go before them."""
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """Return the settings of the environment, with those options that override them."""
     options = {name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler")}
-    options["glibc_max"] = _ceiling(arguments)
+    options["glibc_max"] = _glibc_max(arguments)
     return replace(Settings.read(), **{name: v for name, v in options.items() if v})
 
 
-def _ceiling(arguments: argparse.Namespace) -> str | None:
-    """What --glibc-max says: a version, or a year of the platform as in CY2026."""
+def _glibc_max(arguments: argparse.Namespace) -> str | None:
+    """Return the version of --glibc-max; a platform's year as in CY2026 stands for its glibc."""
     text = getattr(arguments, "glibc_max", "")
     if not text.upper().startswith("CY"):
         return glibc_version(text, "--glibc-max")
-    years = [p for found in platform_years.find(recipes_folder(arguments)).values() for p in found]
+    years = [p for found in platform_years.find(find_recipes(arguments)).values() for p in found]
     for year in years:
         if year.version == text[2:]:
             return year.glibc
     raise UsageError(
-        f"--glibc-max {text} names no year that is known",
-        advice=[f"known: {', '.join('CY' + year.version for year in years)}"],
+        f"--glibc-max: unknown year {text!r}",
+        advice=[f"name one of {', '.join('CY' + year.version for year in years)}"],
     )
 
 
-def recipes_folder(arguments: argparse.Namespace) -> Path:
-    """What is named, or the clone's that this runs in, or the one it was installed from.
+def find_recipes(arguments: argparse.Namespace) -> Path:
+    """Return the recipes folder that the user names, or that of the clone here, above or installed.
 
     Raises:
         CatalogueError: There is none.
@@ -49,13 +49,13 @@ def recipes_folder(arguments: argparse.Namespace) -> Path:
         if next(folder.glob("packages/*/sources.toml"), None):
             return folder / "packages"
     raise CatalogueError(
-        "no recipes here or above: no packages/*/sources.toml",
-        advice=["run this in a clone of the project, or name its packages folder: --recipes"],
+        f"no recipes in {here} or above: no packages/*/sources.toml",
+        advice=["run the command in a clone of the project, or name a folder: --recipes DIR"],
     )
 
 
-def payload_of(what: str) -> Path:
-    """The folder that a user names, or the payload that Rez resolves for it."""
+def find_payload(what: str) -> Path:
+    """Return the folder that a user names, or the payload that Rez resolves for a request."""
     root = Path(what)
     if not root.exists() and "/" not in what:
         from rezbuild.repository.installed import resolve_root

@@ -12,7 +12,7 @@ EPILOG = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "--tests",
         action="store_true",
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code.
 
-    With ``--tests``, the exit code also counts what the tests lack.
+    With ``--tests``, missing programs of the tests are an error, too.
     """
     settings = Settings.read()
     besides = machine_check.examine_tests(settings) if arguments.tests else []

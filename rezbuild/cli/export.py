@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from rezbuild.cli.arguments import folder, glibc_option, positive, recipes_option
-from rezbuild.cli.context import recipes_folder, settings_of
+from rezbuild.cli.arguments import add_build_options, folder
+from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.files import temp_folders
 from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
 from rezbuild.run import stage as staging
-from rezbuild.settings import PROFILES
 
 EPILOG = """\
 example:
@@ -21,7 +20,7 @@ The folder holds the files of a Rez package without Rez's own files.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("request", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument("folder", metavar="DIR", type=folder, help="folder to create")
     parser.add_argument(
@@ -30,19 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=folder,
         help="work folder; finished builds in it are used again; default: in REZBUILD_CACHE",
     )
-    parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")
-    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
-    glibc_option(parser)
-    recipes_option(parser)
+    add_build_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     reporter: Reporter = arguments.reporter
-    settings = settings_of(arguments)
-    recipes = resolve.recipes(recipes_folder(arguments))
+    settings = read_settings(arguments)
+    recipes = resolve.recipes(find_recipes(arguments))
     target = arguments.folder.absolute()
-    # Before anything is fetched.
+    # Refuse the folder before anything is fetched.
     staging.check_target(target, resolve.requirement(arguments.request).name)
     steps = resolve.plan(recipes, [arguments.request], staging.available(settings, reporter))
     work = (arguments.work or settings.cache / "stage").absolute()

@@ -6,8 +6,8 @@ import argparse
 
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.sources_toml import Recipe, Release
-from rezbuild.cli.arguments import folder, recipes_option
-from rezbuild.cli.context import recipes_folder
+from rezbuild.cli.arguments import add_recipes, folder
+from rezbuild.cli.context import find_recipes
 from rezbuild.errors import FetchError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Available, Recipes
@@ -25,18 +25,18 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("requests", nargs="*", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument("--all", action="store_true", help="every version of every package")
     parser.add_argument("--to", metavar="DIR", type=folder, help="also fill this mirror folder")
-    recipes_option(parser)
+    add_recipes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     reporter: Reporter = arguments.reporter
     fetcher = Fetcher(Settings.read(), reporter=reporter)
-    folder = recipes_folder(arguments)
+    folder = find_recipes(arguments)
     recipes = resolve.recipes(folder)
     _, requests = platform_years.expand(platform_years.find(folder), arguments.requests)
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         for line in notices.of(resolve.plan(recipes, requests, get)):
             reporter.notice(line)
     else:
-        raise UsageError("nothing to fetch", advice=["name requests, or --all"])
+        raise UsageError("nothing to fetch", advice=["name a request, or give --all"])
     return 0
 
 
@@ -61,12 +61,12 @@ def _fetch_all(recipes: Recipes, get: Available) -> None:
     """Fetch every version.
 
     Raises:
-        FetchError: Some cannot be fetched; the others were.
+        FetchError: Some could not be fetched; all others were.
     """
     missing: dict[str, FetchError] = {}
     for recipe in recipes.values():
         for release in recipe.releases.values():
-            # The archives of another package are fetched for that one.
+            # A release that takes the archives of another package has none to fetch.
             if not release.source:
                 try:
                     get(recipe, release)
@@ -74,10 +74,10 @@ def _fetch_all(recipes: Recipes, get: Available) -> None:
                     missing[f"{release.name}-{release.version}"] = error
     if missing:
         raise FetchError(
-            f"{len(missing)} sources cannot be fetched: {', '.join(missing)}",
+            f"{len(missing)} sources could not be fetched: {', '.join(missing)}",
             tried=[f"{name}: {'; '.join(error.tried)}" for name, error in missing.items()],
             advice=[
                 "put each archive into a folder, and set REZBUILD_MIRRORS to the folder",
-                "rezbuild versions lists the sources of each version",
+                "run rezbuild versions, which lists the sources of each version",
             ],
         )

@@ -1,4 +1,4 @@
-"""The command line: arguments in, one exit code out. Each command is a module beside this one."""
+"""The main module of the command line. Each command is a module beside this one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from rezbuild import __version__
-from rezbuild.cli import renamed, setting_texts
+from rezbuild.cli import aliases, setting_texts
 from rezbuild.errors import as_error
 from rezbuild.reporter import Reporter, add_options
 from rezbuild.util.terminal import printable_line
 
-# In the order of --help. Each command is a module of this package, imported when it is asked for.
+# In the order of --help. The module of a command is imported when the command is called.
 _COMMANDS = {
     "build": "build packages and what they need, and install them",
     "plan": "print what a build would do, why, and how long it takes; nothing is done",
@@ -38,26 +38,26 @@ _COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Run a command line.
 
     Returns:
-        The exit code: 0, or that of the error (`rezbuild.errors`); 130 when interrupted.
+        The exit code: 0, or that of the error (`rezbuild.errors`); 130 after Ctrl-C.
     """
     given = sys.argv[1:] if argv is None else argv
-    words = renamed.current(given)
-    # The command is the first word: the options before it take none.
+    words = aliases.replace_old_names(given)
+    # The command is the first word that is no option: the options before it have no values.
     command = next((word for word in words if not word.startswith("-")), "")
     arguments = _parser([command]).parse_args(words)
     reporter = arguments.reporter = Reporter(
         quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", False)
     )
-    for line in renamed.notices(given, os.environ):
+    for line in aliases.notices(given, os.environ):
         reporter.aside().notice(printable_line(line))
     signal.signal(signal.SIGTERM, _stop)
-    # Whoever starts this in the background may have it ignored.
+    # A shell without job control ignores SIGINT for programs in the background.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _stop)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files are bytes, not always text
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return int(arguments.command(arguments))
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         reporter.error("\nrezbuild: interrupted")
         return 130
     except BrokenPipeError:
-        # The reader has gone (as in "| head"); nothing more can be said to it.
+        # The reader of the pipe has ended, as in "| head".
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
@@ -75,15 +75,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    """SIGTERM ends a build as Ctrl-C does: what it has started ends too."""
-    # Once: Rez passes what it gets on to all of its process group, which is this one's too.
+    """End the command on SIGTERM as on Ctrl-C: its child processes end too."""
+    # Ignore further signals: Rez sends those that it gets to its process group, and so to this
+    # process.
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 
 def _parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentParser:
-    """The parser, with the arguments of some commands; for these, their modules are imported."""
+    """Return the parser. Only the modules of ``commands`` are imported, for their arguments."""
     parser = argparse.ArgumentParser(
         prog="rezbuild",
         description="Bakes CPython and its native dependencies as Rez packages that can be moved.",

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
-from rich.console import Console
-
-from rezbuild.cli.context import payload_of
-from rezbuild.errors import UsageError
+from rezbuild.cli.arguments import add_payload
+from rezbuild.cli.context import find_payload
 from rezbuild.payload import describe
+from rezbuild.util.tables import console
 
 EPILOG = """\
 examples:
@@ -21,8 +19,8 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("what", metavar="PATH or REQUEST", help="a payload, or e.g. python-3.11")
+    """Add the arguments of the command."""
+    add_payload(parser)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--json", action="store_true", help="print the whole record")
     kind.add_argument("--sbom", action="store_true", help="print the bill of materials (CycloneDX)")
@@ -30,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    if not arguments.what:
-        raise UsageError("nothing to show", advice=["name a folder or a Rez request"])
-    root = payload_of(arguments.what)
+    root = find_payload(arguments.what)
     if arguments.sbom:
         arguments.reporter.result(json.dumps(describe.bill(root), indent=2))
         return 0
@@ -40,7 +36,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         arguments.reporter.result(json.dumps(record, indent=2, sort_keys=True))
         return 0
-    # Into a file or a pipe nothing is cut to a terminal's width.
-    wide = None if sys.stdout.isatty() else 1000
-    describe.show(Console(width=wide), record, describe.materials(root))
+    describe.show(console(), record, describe.materials(root))
     return 0

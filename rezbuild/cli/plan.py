@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from rezbuild.cli import wanted
-from rezbuild.cli.arguments import folder, positive
+from rezbuild.cli import plan_arguments
+from rezbuild.cli.arguments import folder, job_count
 from rezbuild.plan.simulate import Worker
 from rezbuild.run import dry_run
 from rezbuild.util.terminal import printable_line
@@ -20,10 +20,10 @@ docs/how-to/plan.md explains the durations.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    wanted.add_arguments(parser)
+    """Add the arguments of the command."""
+    plan_arguments.add_arguments(parser)
     parser.add_argument(
-        "--workers", metavar="N", type=positive, help="parallel builds; default: REZBUILD_JOBS"
+        "--workers", metavar="N", type=job_count, help="parallel builds; default: REZBUILD_JOBS"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--svg", metavar="FILE", type=folder, help="draw the expected run")
@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    with wanted.work_of(arguments, dry_run.only_look) as (work, plan):
+    with plan_arguments.open_plan(arguments, dry_run.only_look) as (runner, plan):
         given = [Worker()] * (arguments.workers or 0)
-        found = dry_run.examine(work, plan.steps, given or work.workers())
+        found = dry_run.examine(runner, plan.steps, given or runner.workers())
     if arguments.svg:
         what = str(arguments.matrix or " ".join(arguments.requests))
         title = f"rezbuild plan {what}: as expected with {found.workers} at once"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from rezbuild.cli.arguments import folder, positive, recipes_option
-from rezbuild.cli.context import recipes_folder, settings_of
+from rezbuild.cli.arguments import add_jobs, add_recipes, folder
+from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.errors import CheckError
 from rezbuild.reporter import Reporter
 from rezbuild.settings import PROFILES
@@ -24,12 +24,12 @@ docs/explanation/reproducible.md explains the comparison.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("request", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument(
         "--profile", choices=PROFILES, help="default: the profile of the installed package"
     )
-    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
+    add_jobs(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--keep",
@@ -43,17 +43,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=folder,
         help="PGO profile of the first build; default: from the cache",
     )
-    recipes_option(parser)
+    add_recipes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    # The result alone is on stdout where a program reads it.
+    # With --json, standard output holds the result alone.
     reporter: Reporter = arguments.reporter
     report = reproduce.reproduce(
         arguments.request,
-        recipes_folder(arguments),
-        settings_of(arguments),
+        find_recipes(arguments),
+        read_settings(arguments),
         reporter.aside() if arguments.json else reporter,
         reproduce.Options(arguments.keep, arguments.pgo_profile),
     )
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             reporter.result(printable_line(line))
     if report.differences:
         raise CheckError(
-            f"{report.package}: two builds from the same inputs are not the same",
-            advice=["the lines above say what differs; --keep DIR leaves both builds"],
+            f"{report.package}: two builds from the same inputs differ",
+            advice=["read the lines above; --keep DIR keeps both builds"],
         )
     return 0

@@ -17,7 +17,7 @@ It runs until SIGTERM or Ctrl-C. See docs/how-to/farm.md.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "--host",
         default="127.0.0.1",

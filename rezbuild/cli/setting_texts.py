@@ -1,4 +1,4 @@
-"""One table of all settings and exit codes: help texts and reference pages are made of it."""
+"""The table of settings and exit codes. Help texts and reference pages are generated from it."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def epilog() -> str:
 
 
 def _hanging(head: str, text: str) -> list[str]:
-    """Return lines of at most 100 characters; a head that is too long has a line for itself."""
+    """Return lines of at most 100 characters. A head that is too long gets a line without text."""
     first, indent = [head.rstrip()] if len(head) > 30 else [], " " * 30
     lines = textwrap.wrap(
         text,

@@ -1,27 +1,27 @@
-"""``rezbuild store``: its arguments, and what each of its commands does."""
+"""The command ``rezbuild store``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from rezbuild.cli.arguments import recipes_option
-from rezbuild.cli.context import recipes_folder
+from rezbuild.cli.arguments import add_recipes
+from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import temp_folders
+from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter, add_options
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
 from rezbuild.store.maintain import Finding
+from rezbuild.util.tables import console
 from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
@@ -36,7 +36,7 @@ Exit code 12 when verify finds something. See docs/how-to/store.md.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the commands below ``store``."""
+    """Add the commands below ``store``, and their arguments."""
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     found.add_argument(
         "what", nargs="+", metavar="PATH or REQUEST", help="a payload, or e.g. python-3.11"
     )
-    recipes_option(found)
+    add_recipes(found)
     found.set_defaults(store_command=_add)
 
     found = command("verify", "read all payloads, and compare them with their checksums")
@@ -88,9 +88,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    store = _store(arguments)
+    store = _open_store(arguments)
     found = list(maintain.listing(store, arguments.names))
-    # Without a trusted key, nobody has looked at the signature.
+    # Without a trusted key, the store verifies no signature.
     signed = "yes" if store.verifies else "not verified"
     sound = [entry for _, entry in found if not isinstance(entry, str)]
     if arguments.json:
@@ -106,8 +106,7 @@ def _list(arguments: argparse.Namespace) -> int:
                 *(signed if entry.signature else "", entry.key[:16]),
             ]
             table.add_row(*(escape(printable_line(text)) for text in row))
-        # In a pipe nothing is folded: other programs read lines.
-        Console(width=None if sys.stdout.isatty() else 500).print(table)
+        console().print(table)
     for place, why in found:
         if isinstance(why, str):
             arguments.reporter.aside().notice(f"notice: {place}: {why}")
@@ -115,15 +114,12 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from rezbuild.plan import resolve  # noqa: PLC0415 (rez is slow to import)
-    from rezbuild.repository import installed  # noqa: PLC0415 (see above)
     from rezbuild.store.add_installed import Stock
 
-    recipes = resolve.recipes(recipes_folder(arguments))
-    paths = installed.search_path(release=False)
-    say = arguments.reporter.info
+    recipes = resolve.recipes(find_recipes(arguments))
     with temp_folders.folder():
-        stock = Stock(_store(arguments), recipes, Settings.read(), paths, say)
+        store = _open_store(arguments)
+        stock = Stock(store, recipes, Settings.read(), arguments.reporter.info)
         for what in arguments.what:
             stock.add(what)
     return 0
@@ -131,52 +127,51 @@ def _add(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     with temp_folders.folder():
-        number = _show(
-            maintain.verify(_store(arguments), arguments.reporter.info, remove=arguments.remove),
-            arguments.reporter,
-        )
+        store, reporter = _open_store(arguments), arguments.reporter
+        number = _show(maintain.verify(store, reporter.info, remove=arguments.remove), reporter)
     if number:
         raise CheckError(
-            f"the store has {number} files that are not sound",
+            f"the store has {number} damaged files",
             advice=[
-                "they are gone: what they stood for is built when it is wanted"
+                "build the packages again when you need them: the damaged files are removed"
                 if arguments.remove
-                else "no build takes them; rezbuild store verify --remove removes them"
+                else "remove them: rezbuild store verify --remove (no build uses them)"
             ],
         )
     return 0
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    store = _store(arguments, _of_anybody())
+    store = _open_store(arguments, _settings_without_trust())
     _show(maintain.revoke(store, arguments.key, arguments.because), arguments.reporter)
     return 0
 
 
-def _of_anybody() -> Settings:
-    """The settings, for a store whose entries are read whoever has signed them."""
+def _settings_without_trust() -> Settings:
+    """Return settings that accept entries without a trusted signature, and revoked ones."""
     return replace(Settings.read(), store_trust=(), store_sign=None, store_revoked=None)
 
 
 def _prune(arguments: argparse.Namespace) -> int:
     if arguments.keep_days is None and not arguments.unused:
-        raise UsageError("nothing to prune", advice=["say --keep-days N, --unused, or both"])
+        raise UsageError("nothing to prune", advice=["give --keep-days N, --unused, or both"])
     number = _show(
         maintain.prune(
-            # What others take, who trust other keys or nobody, is no less in use.
-            _store(arguments, _of_anybody()),
+            # Entries that only other users trust are in use, too.
+            _open_store(arguments, _settings_without_trust()),
             days=arguments.keep_days,
             unused=arguments.unused,
             dry_run=arguments.dry_run,
         ),
         arguments.reporter,
     )
-    arguments.reporter.info(f"{number} files {'would go' if arguments.dry_run else 'removed'}")
+    verb = "would be removed" if arguments.dry_run else "removed"
+    arguments.reporter.info(f"{number} files {verb}")
     return 0
 
 
 def _show(findings: Iterable[Finding], reporter: Reporter) -> int:
-    """Tells the user of each; their number."""
+    """Print findings; return how many there are."""
     number = 0
     for finding in findings:
         reporter.result(printable_line(str(finding)))
@@ -184,21 +179,21 @@ def _show(findings: Iterable[Finding], reporter: Reporter) -> int:
     return number
 
 
-def _store(arguments: argparse.Namespace, settings: Settings | None = None) -> Store:
-    """The store of the settings; by default, of the environment's.
+def _open_store(arguments: argparse.Namespace, settings: Settings | None = None) -> Store:
+    """Open the store of the settings; by default, of those in the environment.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No store is set.
     """
     store = Store.of(settings or Settings.read(), arguments.reporter.aside().notice)
     if store is None:
-        raise UsageError("there is no store", advice=["set REZBUILD_STORE to a folder or address"])
+        raise UsageError("no store is set", advice=["set REZBUILD_STORE to a folder or address"])
     return store
 
 
 def _key(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{8,64}", text):
-        raise argparse.ArgumentTypeError("8 to 64 hex digits")
+        raise argparse.ArgumentTypeError(f"must have 8 to 64 hex digits, not {text!r}")
     return text
 
 
@@ -208,5 +203,5 @@ def _days(text: str) -> float:
     except ValueError:
         days = -1.0
     if not 0 <= days < 1e6:
-        raise argparse.ArgumentTypeError("a number of days")
+        raise argparse.ArgumentTypeError(f"must be a number of days, not {text!r}")
     return days

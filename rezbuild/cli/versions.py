@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.console import Console
-
 from rezbuild.catalogue import platform_years
-from rezbuild.cli.arguments import recipes_option
-from rezbuild.cli.context import recipes_folder
+from rezbuild.cli.arguments import add_recipes
+from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CatalogueError, FetchError, OutdatedError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Recipes
 from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.settings import Settings
+from rezbuild.util.tables import console
 from rezbuild.versions import support_matrix, upstream
 
 EPILOG = """\
@@ -32,7 +30,7 @@ Exit code 13 when something is outdated, for a timer.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
     parser.add_argument(
         "--outdated", action="store_true", help="only installed packages that have a newer pin"
@@ -45,24 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--markdown", action="store_true", help="print the page docs/reference/support-matrix.md"
     )
-    recipes_option(parser)
+    add_recipes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    folder = recipes_folder(arguments)
+    folder = find_recipes(arguments)
     recipes, years = resolve.recipes(folder), platform_years.find(folder)
     unknown = [name for name in arguments.names if name not in {*recipes, *years}]
     if unknown:
         raise CatalogueError(
             f"there is no recipe for {', '.join(unknown)}",
-            advice=[f"recipes: {', '.join([*recipes, *years])}"],
+            advice=[f"name one of the recipes: {', '.join([*recipes, *years])}"],
         )
     names = arguments.names or [*recipes, *years]
     if arguments.outdated:
         return _outdated(recipes, [name for name in recipes if name in names], arguments)
     if arguments.upstream:
-        raise UsageError("--upstream goes with --outdated")
+        raise UsageError("--upstream requires --outdated", advice=["add --outdated"])
     if arguments.markdown:
         arguments.reporter.result(support_matrix.page(recipes.values()), end="")
         return 0
@@ -71,10 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         arguments.reporter.result(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        # In a pipe nothing is folded: other programs read lines.
-        console = Console(width=None if sys.stdout.isatty() else 500)
         if rows:
-            console.print(upstream.table(rows))
+            console().print(upstream.table(rows))
         for year in (year for name in names for year in years.get(name, ())):
             pins = ", ".join(year.builds)
             draft = " (draft)" * year.draft
@@ -83,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
-    """``rezbuild versions --outdated``; not 0 where something is, for a timer."""
+    """Run ``versions --outdated``; return an exit code for a timer: 0 if nothing is outdated."""
     from rezbuild.versions import outdated
     from rezbuild.versions.table import Upstream
 
@@ -93,7 +89,10 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
     if arguments.upstream:
         settings = Settings.read()
         if settings.offline:
-            raise UsageError("--upstream asks the net, and REZBUILD_OFFLINE is set")
+            raise UsageError(
+                "--upstream needs the network, but REZBUILD_OFFLINE is set",
+                advice=["unset REZBUILD_OFFLINE"],
+            )
         asked = Upstream(settings, reporter.aside().info)
         found += outdated.upstream(recipes, names, asked, unknown.append)
     if arguments.json:
@@ -105,7 +104,7 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
         reporter.error(str(error))
     if found:
         reporter.aside().info(
-            f"{len(found)} outdated; docs/how-to/security.md says how what is newer gets there"
+            f"{len(found)} outdated; docs/how-to/security.md shows how to update packages"
         )
         return OutdatedError.exit_code
     return FetchError.exit_code if unknown else 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from rezbuild.cli.arguments import label, positive, recipes_option
-from rezbuild.cli.context import recipes_folder
+from rezbuild.cli.arguments import add_recipes, job_count, label
+from rezbuild.cli.context import find_recipes
 from rezbuild.farm import daemons
 from rezbuild.settings import Settings
 
@@ -19,14 +19,14 @@ until SIGTERM or Ctrl-C. See docs/how-to/farm.md.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("scheduler", metavar="ADDRESS", help="e.g. tcp://host:8786")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
         help="address to listen on; default: 127.0.0.1, this machine only",
     )
-    parser.add_argument("--cores", type=positive, help="parallel jobs; default: all cores")
+    parser.add_argument("--cores", type=job_count, help="parallel jobs; default: all cores")
     parser.add_argument(
         "--label",
         type=label,
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="label of this kind of host; overrides REZBUILD_HOST_LABEL",
     )
     parser.add_argument("--name", type=label, default="", help="name of this worker")
-    recipes_option(parser)
+    add_recipes(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         cores=arguments.cores or 0,
         label=arguments.label or settings.host,
         name=arguments.name,
-        recipes=recipes_folder(arguments),
+        recipes=find_recipes(arguments),
     )
     daemons.worker(settings, post, arguments.reporter)
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rezbuild.farm.client import Farm
@@ -32,6 +32,20 @@ def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view:
         return FarmDriver(crew, settings, options, view, target, ours, publishing)
 
     return make
+
+
+@contextlib.contextmanager
+def open_farm(  # noqa: PLR0913, PLR0917 (a connection, and all that a plan needs)
+    address: str,
+    targets: Sequence[Target],
+    recipes: Path,
+    settings: Settings,
+    options: Options,
+    view: Lines,
+) -> Iterator[PlanRunner]:
+    """Connect to a scheduler, and yield a runner that builds on its workers."""
+    with Farm(address, settings, view.notice) as farm:
+        yield FarmPlanRunner(targets, there(farm, recipes, settings, options, view), view)
 
 
 class FarmPlanRunner(PlanRunner):

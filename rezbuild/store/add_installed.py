@@ -6,7 +6,7 @@ what a build here and now would be made from, it is taken for such a build.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ class Stock:
         store: Where to.
         recipes: All of them.
         settings: Those of any build.
-        paths: The repositories.
         say: Tells the user.
     """
 
@@ -42,13 +41,12 @@ class Stock:
         store: Store,
         recipes: resolve.Recipes,
         settings: Settings,
-        paths: Sequence[str],
         say: Callable[[str], None],
     ) -> None:
         self._store = store
         self._recipes = recipes
         self._settings = settings
-        self._paths = paths
+        self._paths = installed.search_path(release=False)
         self._say = say
         self._done: set[Path] = set()
 

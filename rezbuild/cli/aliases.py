@@ -1,6 +1,6 @@
-"""Old names of commands and options; each works for one more release, with a notice.
+"""Old names of commands and options. Each works for one more release, with a notice.
 
-The old names of settings are in `rezbuild.settings.RENAMED`.
+`rezbuild.settings.RENAMED` has the old names of settings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ COMMANDS = {"stage": "export"}
 OPTIONS = {"--training": "--pgo-profile"}
 
 
-def current(words: Sequence[str]) -> list[str]:
+def replace_old_names(words: Sequence[str]) -> list[str]:
     """Return the words of a command line with the current names of commands and options."""
     found = list(words)
     for number, word in enumerate(found):
@@ -26,7 +26,7 @@ def current(words: Sequence[str]) -> list[str]:
 def notices(words: Sequence[str], environ: Mapping[str, str]) -> Iterator[str]:
     """Yield a line for the user for each old name in a command line and the environment."""
     pairs = [
-        *zip(words, current(words)),
+        *zip(words, replace_old_names(words)),
         *((old, RENAMED[old]) for old in environ if old in RENAMED),
     ]
     for old, new in pairs:

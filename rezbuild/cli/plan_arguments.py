@@ -1,4 +1,4 @@
-"""What ``build`` and ``plan`` share: requests or a matrix, as one plan."""
+"""What ``build`` and ``plan`` share: the arguments, and the plan that they ask for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rezbuild.build import toolchain
 from rezbuild.catalogue import platform_years
-from rezbuild.cli.arguments import folder, glibc_option, positive, recipes_option
-from rezbuild.cli.context import recipes_folder, settings_of
+from rezbuild.cli.arguments import add_build_options, folder
+from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.plan import matrix, resolve
 from rezbuild.plan.matrix import Plan, RequestSet
@@ -19,11 +19,11 @@ from rezbuild.reporter import Reporter
 from rezbuild.run import progress, system_needs
 from rezbuild.run.driver import Options
 from rezbuild.run.plan_runner import PlanRunner, here
-from rezbuild.settings import PROFILES, Settings
+from rezbuild.settings import Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is to be built, and how."""
+    """Add the arguments that say what to build, and how."""
     parser.add_argument("requests", nargs="*", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument(
         "--matrix", metavar="FILE", type=folder, help="a table of requests, profiles and hosts"
@@ -44,10 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="build again even if nothing has changed"
     )
-    parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")
-    parser.add_argument("-j", "--jobs", type=positive, help="overrides REZBUILD_JOBS")
-    glibc_option(parser)
-    recipes_option(parser)
+    add_build_options(parser)
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
@@ -57,13 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @contextlib.contextmanager
-def work_of(
+def open_plan(
     arguments: argparse.Namespace, prepare: Callable[[PlanRunner], None] = lambda _: None
 ) -> Iterator[tuple[PlanRunner, Plan]]:
-    """What does the builds that were asked for, and those; ``prepare`` is called in between."""
+    """Yield the plan that the arguments ask for, and its runner.
+
+    Args:
+        arguments: Of ``build`` or ``plan``.
+        prepare: Changes the runner before the plan is made.
+    """
     if arguments.replace and not arguments.release:
-        raise UsageError("--replace goes with --release", advice=["a local build replaces anyway"])
-    settings = settings_of(arguments)
+        raise UsageError(
+            "--replace requires --release",
+            advice=["leave out --replace: a local build replaces the installed package"],
+        )
+    settings = read_settings(arguments)
     options = Options(
         arguments.release,
         arguments.force,
@@ -71,14 +76,14 @@ def work_of(
         arguments.replace,
         arguments.timeline,
     )
-    folder = recipes_folder(arguments)
+    folder = find_recipes(arguments)
     request_sets = _request_sets(arguments, settings)
     targets = [request_set.target for request_set in request_sets]
-    with _plan_runner(targets, settings, options, folder, arguments.reporter) as work:
-        prepare(work)
-        drivers = work.drivers
+    with _open_runner(targets, settings, options, folder, arguments.reporter) as runner:
+        prepare(runner)
+        drivers = runner.drivers
         yield (
-            work,
+            runner,
             matrix.plan(
                 request_sets,
                 resolve.recipes(folder),
@@ -90,39 +95,42 @@ def work_of(
 
 
 def _request_sets(arguments: argparse.Namespace, settings: Settings) -> list[RequestSet]:
-    """What was asked for, by requests or by a file."""
     if bool(arguments.matrix) == bool(arguments.requests):
         raise UsageError(
-            "requests or --matrix FILE: one of them says what is wanted",
-            advice=["rezbuild build python-3.11", "docs/how-to/plan.md describes the file"],
+            "give either requests or --matrix FILE",
+            advice=[
+                "name a request: rezbuild build python-3.11",
+                "read docs/how-to/plan.md, which describes the file",
+            ],
         )
     if arguments.matrix:
         found = matrix.load(arguments.matrix, settings, release=arguments.release)
         return matrix.only(found, arguments.host)
     if arguments.host:
-        raise UsageError("--host goes with --matrix", advice=["it picks what is built of the file"])
-    return [matrix.RequestSet(resolve.DEFAULT_TARGET, tuple(arguments.requests))]
+        raise UsageError(
+            "--host requires --matrix", advice=["leave out --host to build for this machine"]
+        )
+    return [RequestSet(resolve.DEFAULT_TARGET, tuple(arguments.requests))]
 
 
 @contextlib.contextmanager
-def _plan_runner(
+def _open_runner(
     targets: Sequence[Target],
     settings: Settings,
     options: Options,
     recipes: Path,
     reporter: Reporter,
 ) -> Iterator[PlanRunner]:
-    """What builds in some targets: here, or on a farm where a scheduler is named."""
+    """Yield a runner that builds on this machine, or on a farm if a scheduler is set."""
     shown = progress.choose(quiet=reporter.quiet, verbose=reporter.verbose)
-    if not settings.scheduler:
-        try:
-            tools = toolchain.find(settings)
-        except MachineError as error:
-            raise system_needs.explain(error, settings) from None
-        yield PlanRunner(targets, here(settings, tools, options, shown), shown)
-        return
-    from rezbuild.farm.client import Farm  # noqa: PLC0415 (not for every command)
-    from rezbuild.farm.plan_runner import FarmPlanRunner, there
+    if settings.scheduler:
+        from rezbuild.farm.plan_runner import open_farm
 
-    with Farm(settings.scheduler, settings, shown.notice) as farm:
-        yield FarmPlanRunner(targets, there(farm, recipes, settings, options, shown), shown)
+        with open_farm(settings.scheduler, targets, recipes, settings, options, shown) as runner:
+            yield runner
+        return
+    try:
+        tools = toolchain.find(settings)
+    except MachineError as error:
+        raise system_needs.explain(error, settings) from None
+    yield PlanRunner(targets, here(settings, tools, options, shown), shown)
