@@ -87,7 +87,7 @@ def _parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentPars
     """Return the parser. Only the modules of ``commands`` are imported, for their arguments."""
     parser = argparse.ArgumentParser(
         prog="rezbuild",
-        description="Bakes CPython and its native dependencies as Rez packages that can be moved.",
+        description="Build CPython and its native dependencies as Rez packages that can be moved.",
         epilog=setting_texts.epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -16,7 +16,6 @@ from rezbuild.cli.arguments import add_recipes
 from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import temp_folders
-from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter, add_options
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
@@ -116,10 +115,9 @@ def _list(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     from rezbuild.store.add_installed import Stock
 
-    recipes = resolve.recipes(find_recipes(arguments))
     with temp_folders.folder():
-        store = _open_store(arguments)
-        stock = Stock(store, recipes, Settings.read(), arguments.reporter.info)
+        store, folder = _open_store(arguments), find_recipes(arguments)
+        stock = Stock(store, folder, Settings.read(), arguments.reporter.info)
         for what in arguments.what:
             stock.add(what)
     return 0

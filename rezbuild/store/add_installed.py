@@ -31,7 +31,7 @@ class Stock:
 
     Args:
         store: Where to.
-        recipes: All of them.
+        recipes: The folder of all recipes.
         settings: Those of any build.
         say: Tells the user.
     """
@@ -39,12 +39,12 @@ class Stock:
     def __init__(
         self,
         store: Store,
-        recipes: resolve.Recipes,
+        recipes: Path,
         settings: Settings,
         say: Callable[[str], None],
     ) -> None:
         self._store = store
-        self._recipes = recipes
+        self._recipes = resolve.recipes(recipes)
         self._settings = settings
         self._paths = installed.search_path(release=False)
         self._say = say

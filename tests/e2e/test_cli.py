@@ -40,7 +40,7 @@ def test_wrong_usage(studio, argv):
         (("build", "python-2"), {}, 3, "versions: 3.9.2"),
         (("build", "python", "--recipes", "/nowhere"), {}, 3, "holds no recipes"),
         (("fetch",), {}, 2, "nothing to fetch"),
-        (("audit", ""), {}, 2, "nothing to audit"),
+        (("audit", ""), {}, 2, "must not be empty"),
         (("audit", "zlib-2,3"), {}, 2, "neither a folder nor a Rez request"),
         (("build", ""), {}, 2, "empty request"),
         (("build", "zlib", "--run", "'"), {}, 2, "cannot be read as a command"),

@@ -50,7 +50,7 @@ def test_from_a_new_pin_to_nothing_outdated(studio, toys):
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
-        (("--upstream",), 2, "--upstream goes with --outdated"),
+        (("--upstream",), 2, "--upstream requires --outdated"),
         (("--outdated", "--upstream"), 2, "REZBUILD_OFFLINE is set"),
     ],
 )

@@ -123,7 +123,7 @@ def test_people_are_told_the_same(studio: Studio, leaky: Toys) -> None:
     done = studio.rezbuild("reproduce", "leaky", ok=False)
     assert done.returncode == 12
     assert "lib/facts: its content" in done.stdout
-    assert "two builds from the same inputs are not the same" in done.stderr
+    assert "two builds from the same inputs differ" in done.stderr
 
 
 def test_a_build_that_fails_says_why(studio: Studio, toys: Toys) -> None:

@@ -135,7 +135,7 @@ def test_without_strace_the_rest_is_measured(capfd, payload, monkeypatch):
         (("/bin/true",), 2, "/bin/true is no Python that runs here"),
         (("/etc/passwd",), 2, "Permission denied"),
         ((sys.executable, "--against", "/no/such"), 2, "there is no /no/such"),
-        ((sys.executable, "--only", "start,speed"), 2, "--only speed names no part"),
+        ((sys.executable, "--only", "start,speed"), 2, "--only: unknown part speed"),
         ((sys.executable, "--json", "/no/such/file"), 10, "/no/such/file cannot be written"),
         ((sys.executable, "--svg", "/tmp", "--against", sys.executable), 10, "cannot be written"),
     ],

@@ -90,7 +90,7 @@ def test_what_is_not_sound_is_found_and_removed(entries, folder, set_up, capsys)
     assert f"{two.place}: what it names is not sound\n" in out
     assert f"thing/1.0/{'0' * 64}.json: it is the entry of another package or key\n" in out
     assert f"{one.place}: ok\n" in out
-    assert "3 files that are not sound" in err
+    assert "3 damaged files" in err
     assert tree(folder) == before
     code, out, _ = run(capsys, "verify", "--remove")
     assert code == 12
@@ -112,7 +112,7 @@ def test_what_is_old_goes(entries, folder, set_up, capsys):
         f"{two.place}: 40 days old",
         f"{blob(two)}: no entry names it",
     ]
-    assert out.splitlines() == [*said, "3 files would go"]
+    assert out.splitlines() == [*said, "3 files would be removed"]
     assert tree(folder) == before
     _, out, _ = run(capsys, "prune", "--keep-days", "30")
     assert out.splitlines() == [*(f"{line}; removed" for line in said), "3 files removed"]

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from rezbuild.cli import main, renamed
+from rezbuild.cli import aliases, main
 
 
 def test_old_names_become_current_names():
     words = ["-q", "stage", "stage", "--training=a", "--training", "--trainings"]
-    assert renamed.current(words) == [
+    assert aliases.replace_old_names(words) == [
         *("-q", "export", "stage", "--pgo-profile=a", "--pgo-profile", "--trainings")
     ]
-    assert renamed.current(["build", "stage"]) == ["build", "stage"]
+    assert aliases.replace_old_names(["build", "stage"]) == ["build", "stage"]
 
 
 def test_current_names_give_no_notice():
     environ = {"REZBUILD_READ_TIMEOUT": "1", "HOME": "/"}
-    assert list(renamed.notices(["export", "zlib", "/x"], environ)) == []
+    assert list(aliases.notices(["export", "zlib", "/x"], environ)) == []
 
 
 def test_old_command_and_setting_give_a_notice(capsys, monkeypatch):
