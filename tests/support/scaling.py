@@ -82,7 +82,7 @@ def picture(outcome: Outcome, title: str) -> str:
 
 
 def main() -> None:
-    print("| workers | makespan | lower bound | ratio | no order takes less than | ratio |")
+    print("| workers | makespan | simple lower bound | ratio | exact lower bound | ratio |")
     print("| --- | --- | --- | --- | --- | --- |")
     for count in COUNTS:
         found = run(count)
