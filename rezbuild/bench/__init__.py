@@ -1,4 +1,4 @@
-"""Measures an interpreter, beside another one: start, system calls, size, and pyperformance."""
+"""Measurements of interpreters, compared in pairs: start, system calls, size, pyperformance."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.errors import CheckError, MachineError, RezbuildError
 
-# The parts in their order, each with how many rounds it gets by default. Six pairs are the fewest
-# whose extremes hold the median with a confidence of 95 %; an even number starts with each
-# interpreter as often.
+# The parts in their order, with their default number of rounds. Six pairs are the fewest whose
+# extremes hold the median with 95 % confidence. With an even number, each interpreter starts
+# equally often.
 PARTS: Mapping[str, int] = {"start": 100, "calls": 1, "latency": 10, "size": 1, "suite": 6}
 _ABOUT = {
-    "start": "how long it takes to start",
+    "start": "time of a start",
     "calls": "file system calls of a start",
-    "latency": f"a start where each file system call takes {start.DELAY / 1000:g} ms more",
+    "latency": f"start with {start.DELAY / 1000:g} ms delay of each file system call",
     "size": "bytes and files",
     "suite": "benchmarks of pyperformance",
 }
 _EXACT = ("calls", "size")
 _SIMPLE: Mapping[str, Callable[[Sequence[Interpreter], int], Iterator[Measurement]]] = {
-    "start": start.starts,
-    "calls": counts.calls,
-    "latency": start.delayed_starts,
-    "size": counts.sizes,
+    "start": start.measure_starts,
+    "calls": counts.count_calls,
+    "latency": start.measure_delayed_starts,
+    "size": counts.measure_sizes,
 }
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is measured and how.
+    """What is measured, and how.
 
     Attributes:
+        cache: The folder of packages that some benchmarks need.
         only: The parts.
-        rounds: Pairs of each measurement; None for what `PARTS` says.
-        full: All benchmarks of pyperformance, not a quick choice.
-        cache: Where the packages are kept that some benchmarks need.
+        rounds: Pairs of each measurement; None for the default of `PARTS`.
+        full: Run all benchmarks of pyperformance, not a quick choice.
     """
 
     cache: Path
@@ -53,13 +53,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured.
+    """The results.
 
     Attributes:
         interpreters: One or two.
-        machine: See `rezbuild.bench.machine.facts`.
-        measurements: In the order they were made.
-        left_out: What could not be measured, as in ``latency`` or ``suite: dask``, and why.
+        machine: See `rezbuild.bench.machine.gather_facts`.
+        measurements: In the order in which they were made.
+        left_out: Parts that could not be measured, e.g. ``latency`` or ``suite: dask``, and why.
     """
 
     interpreters: tuple[Interpreter, ...]
@@ -69,15 +69,15 @@ class Report:
 
 
 def bench(
-    first: Interpreter, second: Interpreter | None, options: Options, tell: Callable[[str], None]
+    first: Interpreter, second: Interpreter | None, options: Options, say: Callable[[str], None]
 ) -> Report:
-    """Measures an interpreter; payloads are copied to another place first, and the copy is it.
+    """Measure an interpreter. Payloads are copied to another folder first; the copies are measured.
 
     Args:
-        first: The one that matters.
-        second: What it is compared with, if anything.
+        first: The interpreter of interest.
+        second: The interpreter to compare with, if any.
         options: What is measured.
-        tell: Told what is going on.
+        say: Prints progress.
 
     Raises:
         MachineError: Nothing could be measured.
@@ -88,18 +88,21 @@ def bench(
     def leave_out(what: str, error: RezbuildError) -> None:
         why = "; ".join([error.message, *error.advice])
         left_out.append((what, why))
-        tell(f"left out: {what}: {why}")
+        say(f"left out: {what}: {why}")
 
-    facts = machine.facts()
+    facts = machine.gather_facts()
     scratch = Path(tempfile.mkdtemp(prefix="rezbuild-"))
     try:
         named = [one for one in (first, second) if one is not None]
-        pair = [interpreters.moved(one, scratch / f"moved-{i}") for i, one in enumerate(named, 1)]
+        pair = [
+            interpreters.copy_payload(one, scratch / f"moved-{i}") for i, one in enumerate(named, 1)
+        ]
         for part in (part for part in PARTS if part in options.only):
             rounds = options.rounds or PARTS[part]
-            tell(f"{part}: {_ABOUT[part]}{'' if part in _EXACT else f', {rounds} rounds'} ...")
+            how_often = "" if part in _EXACT else f", {rounds} rounds"
+            say(f"{part}: {_ABOUT[part]}{how_often} ...")
             try:
-                found += _part(part, pair, rounds, options, scratch, leave_out)
+                found += _measure(part, pair, rounds, options, scratch, leave_out)
             except (CheckError, MachineError) as error:
                 leave_out(part, error)
     finally:
@@ -112,7 +115,7 @@ def bench(
     return Report(tuple(named), facts, tuple(found), tuple(left_out))
 
 
-def _part(  # noqa: PLR0913, PLR0917 (one call)
+def _measure(  # noqa: PLR0913, PLR0917 (one call)
     part: str,
     pair: Sequence[Interpreter],
     rounds: int,
@@ -123,7 +126,7 @@ def _part(  # noqa: PLR0913, PLR0917 (one call)
     if part == "suite":
         folder = scratch / "suite"
         folder.mkdir()
-        yield from suite.run(
+        yield from suite.measure_all(
             suite.Suite(folder, options.cache / "bench"),
             pair,
             rounds,

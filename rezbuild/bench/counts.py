@@ -1,4 +1,4 @@
-"""What can be counted exactly: system calls of a start, bytes and files of a payload."""
+"""Exact counts: system calls of a start, bytes and files of a payload."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rezbuild.errors import CheckError
 from rezbuild.util import strace
 
 
-def calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
-    """The file system calls of the whole process, all of them and those that fail.
+def count_calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
+    """Count the file system calls of a whole process: all of them, and those that fail.
 
     Raises:
         CheckError: A command fails.
@@ -22,28 +22,28 @@ def calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
     """
     strace.strace()
     for name, code in STARTS.items():
-        # Before its modules are compiled a start has more of them.
+        # The first start compiles modules, which adds calls.
         warm_up(pair, code)
         traces = [strace.trace(command(one, code), env={}, cwd=Path("/")) for one in pair]
         yield _counts("calls", f"{name}, all", "calls", [len(one.calls) for one in traces])
         yield _counts("calls", f"{name}, failed", "calls", [len(one.failed) for one in traces])
 
 
-def sizes(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
-    """What the payloads take; nothing of an interpreter that shares its folders with others.
+def measure_sizes(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement]:
+    """Measure the payloads. An interpreter that shares its folders with other programs is left out.
 
     Raises:
         CheckError: The first is no payload.
     """
     if pair[0].root is None:
-        raise CheckError(f"{pair[0].label} is no payload: what belongs to it is not known")
-    found = [size(one.root) for one in pair if one.root is not None]
+        raise CheckError(f"{pair[0].label} is no payload: its files are not known")
+    found = [measure_tree(one.root) for one in pair if one.root is not None]
     yield _counts("size", "bytes", "bytes", [total for total, _ in found])
     yield _counts("size", "files", "files", [number for _, number in found])
 
 
-def size(root: Path) -> tuple[int, int]:
-    """Bytes of all files, and the number of files and links."""
+def measure_tree(root: Path) -> tuple[int, int]:
+    """Return the bytes of all files, and the number of files and links."""
     total = number = 0
     for folder, folders, names in os.walk(root):
         links = [name for name in folders if os.path.islink(os.path.join(folder, name))]

@@ -1,4 +1,4 @@
-"""The interpreters under test: what a user names, what the host has, and the moved copy."""
+"""The interpreters under test: those that a user names, that of the host, and moved copies."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from rezbuild.build import toolchain
 from rezbuild.errors import UsageError
 from rezbuild.payload import manifest
+from rezbuild.util.processes import last_line
 
 _FACTS = """\
 import json, platform, sys, sysconfig
@@ -31,11 +32,10 @@ class Interpreter:
     """A Python that can be run.
 
     Attributes:
-        label: What the user calls it.
+        label: The user's name for it.
         python: Its program.
-        root: The payload it is in, or None for any other Python.
-        facts: What it says of itself: ``version``, ``compiler`` and so on; of a payload its
-            ``profile`` as well.
+        root: The root of its payload; None for any other Python.
+        facts: Its ``version``, ``compiler`` and so on; for a payload also the ``profile``.
     """
 
     label: str
@@ -45,26 +45,26 @@ class Interpreter:
 
     @property
     def version(self) -> str:
-        """As in ``3.11.2``."""
+        """The version, e.g. ``3.11.2``."""
         return str(self.facts["version"])
 
     @property
     def tag(self) -> str:
-        """What names compiled modules of this version, as in ``cpython-311``."""
+        """The cache tag of compiled modules, e.g. ``cpython-311``."""
         return str(self.facts["tag"])
 
     @property
     def series(self) -> tuple[int, int]:
-        """As in ``(3, 11)``."""
+        """The series, e.g. ``(3, 11)``."""
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
 
 
 def find(label: str, path: Path) -> Interpreter:
-    """The interpreter that a path leads to: the program itself, or a folder with ``bin/python3``.
+    """Find the interpreter at a path.
 
     Args:
-        label: What the user calls it.
+        label: The user's name for it.
         path: An interpreter, or the root of a payload or of any other installation.
 
     Raises:
@@ -76,7 +76,7 @@ def find(label: str, path: Path) -> Interpreter:
             f"{label}: there is no {python}",
             advice=["name an interpreter, a payload with bin/python3, or a Rez request"],
         )
-    # Made absolute, but no link resolved: an interpreter looks beside the name it is called by.
+    # Do not resolve links: an interpreter finds its files beside the name that starts it.
     python = Path(os.path.abspath(python))
     root = python.parents[1]
     record = manifest.read(root)
@@ -86,15 +86,15 @@ def find(label: str, path: Path) -> Interpreter:
     return Interpreter(label, python, root, {**facts, "profile": record.get("profile")})
 
 
-def of_the_host(like: Interpreter) -> Interpreter | None:
-    """The host's own Python of the same series, or None."""
+def find_on_host(like: Interpreter) -> Interpreter | None:
+    """Find the host's own Python of the same series; return None if there is none."""
     name = "python{}.{}".format(*like.series)
     found = shutil.which(name, path=toolchain.SYSTEM_PATH)
     return find(found, Path(found)) if found else None
 
 
-def moved(interpreter: Interpreter, folder: Path) -> Interpreter:
-    """A copy of the payload that stands in ``folder``; what is no payload stays where it is."""
+def copy_payload(interpreter: Interpreter, folder: Path) -> Interpreter:
+    """Copy a payload to ``folder``, and return the copy; return other interpreters unchanged."""
     if interpreter.root is None:
         return interpreter
     root = Path(shutil.copytree(interpreter.root, folder, symlinks=True))
@@ -114,9 +114,9 @@ def _facts(label: str, python: Path) -> dict[str, Any]:
         )
         facts = json.loads(done.stdout)
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else done.stderr.strip()[-200:]
+        said = error.strerror if isinstance(error, OSError) else last_line(done.stderr)
         raise UsageError(
-            f"{label}: {python} is no Python that runs here: {said or 'it says nothing of itself'}",
-            advice=["try it by hand", "name another interpreter, a payload or a Rez request"],
+            f"{label}: {python} is no Python that runs here: {said}",
+            advice=["run it by hand", "name another interpreter, a payload or a Rez request"],
         ) from None
     return dict(facts)

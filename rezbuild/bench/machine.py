@@ -1,4 +1,4 @@
-"""The machine that was measured on."""
+"""The machine that measurements were made on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 
-def facts() -> dict[str, Any]:
-    """Processor, cores, kernel, glibc, system, the load and the time; for a report."""
+def gather_facts() -> dict[str, Any]:
+    """Return processor, cores, kernel, glibc, system, load and time, for a report."""
     return {
         "cpu": _field("/proc/cpuinfo", "model name", ":") or platform.machine(),
         "cores": os.cpu_count(),
@@ -24,8 +24,8 @@ def facts() -> dict[str, Any]:
     }
 
 
-def line(found: Mapping[str, Any]) -> str:
-    """The facts in one line."""
+def describe(found: Mapping[str, Any]) -> str:
+    """Return the facts as one line."""
     load = found["load"][0]
     return (
         f"{found['cpu']}, {found['cores']} cores, load {load}; {found['system']},"
@@ -34,7 +34,7 @@ def line(found: Mapping[str, Any]) -> str:
 
 
 def _field(path: str, key: str, separator: str) -> str:
-    """The first value of a key in one of the system's files; empty where there is none."""
+    """Return the first value of a key in a system file; "" if there is none."""
     with contextlib.suppress(OSError):
         for text in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, value = text.partition(separator)

@@ -1,4 +1,4 @@
-"""What is measured, always in pairs, and what can be said of it on a noisy machine."""
+"""Measurements in pairs, and their statistics on a noisy machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some numbers, and the interval that it lies in with `CONFIDENCE`.
+    """The median of some numbers, and the interval that holds it with `CONFIDENCE`.
 
-    With less than six numbers the interval is all of them, and the confidence is less.
+    With less than six numbers, the interval holds all of them, and the confidence is lower.
     """
 
     median: float
@@ -29,14 +29,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One thing measured of one or two interpreters.
+    """One thing measured for one or two interpreters.
 
     Attributes:
-        part: The part of the measurements it belongs to, as in ``start``.
-        name: What was measured, in some words.
+        part: The part of the measurements, e.g. ``start``.
+        name: A description of a few words.
         unit: ``s``, ``bytes``, or what is counted: ``calls``, ``files``.
-        first: What each round gave for the first interpreter.
-        second: The same for the other, round by round; empty without one.
+        first: The result of each round for the first interpreter.
+        second: The results for the second one, round by round; empty without one.
     """
 
     part: str
@@ -47,16 +47,16 @@ class Measurement:
 
     @property
     def ratio(self) -> Spread | None:
-        """First to second, of each round's pair; None where there is nothing to divide by."""
+        """First to second, from the pair of each round; None if the second has no values or a 0."""
         if not self.second or not all(self.second):
             return None
         return spread([one / other for one, other in zip(self.first, self.second)])
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The median and its interval, from the ranks of the values alone.
+    """Return the median and its interval, computed from the ranks of the values.
 
-    Noise has no distribution that could be assumed: a busy moment makes one pair tenfold.
+    No distribution of the noise is assumed: a busy moment can make one pair ten times as long.
     """
     ordered = sorted(values)
     rank = _rank(len(ordered))
@@ -64,9 +64,9 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def _rank(count: int) -> int:
-    """How many values may be left out at either end: each is above the median or below by chance.
+    """Return how many values may be left out at either end, by the sign test.
 
-    The sign test: the number of values below the median is binomial, with p = 1/2.
+    The number of values below the median is binomial, with p = 1/2.
     """
     tail, rank = 0.0, 0
     while rank < count // 2:
@@ -80,13 +80,14 @@ def _rank(count: int) -> int:
 def interleave(
     things: Sequence[Thing], rounds: int, run: Callable[[Thing], Value]
 ) -> list[list[Value]]:
-    """Runs each thing once a round, in turns that go the other way in each second round.
+    """Run each thing once a round; every second round runs them in reverse order.
 
-    All of a round on one processor, and the next round on the next one: in a virtual machine one
-    can be much slower than another for minutes, and processes stay where they were.
+    All runs of a round share one processor, and the next round uses the next processor. In a
+    virtual machine, one processor can be much slower than another for minutes, and a process stays
+    on its processor.
 
     Returns:
-        For each thing what its rounds gave: the numbers of one round are a pair.
+        The results of each thing, round by round. The results of one round are a pair.
     """
     found: list[list[Value]] = [[] for _ in things]
     order = list(range(len(things)))

@@ -1,4 +1,4 @@
-"""Where a report goes: the terminal, a file of JSON, a picture."""
+"""The outputs of a report: the terminal, a JSON file, a picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild.bench import Report, picture, show
+from rezbuild.bench import Report, picture, report_format
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.reporter import Reporter
 from rezbuild.util.tables import console
@@ -17,10 +17,10 @@ STDOUT = "-"
 
 @dataclass(frozen=True)
 class Output:
-    """What the user wants besides the table.
+    """The outputs that the user wants besides the table.
 
     Attributes:
-        data: A file for the data, or `STDOUT` for them in the table's place.
+        data: A file for the data; `STDOUT` prints the data instead of the table.
         picture: A file for the picture.
     """
 
@@ -28,18 +28,18 @@ class Output:
     picture: Path | None = None
 
     def check(self, *, compared: bool) -> None:
-        """Before minutes of measuring: can all of it be written?
+        """Check that all outputs can be written, before measuring for minutes.
 
         Args:
             compared: Whether there are two interpreters.
 
         Raises:
-            UsageError: A picture of ratios is asked for, and there is nothing to compare with.
+            UsageError: A picture of ratios is asked for, but there is only one interpreter.
             MachineError: A file cannot be written.
         """
         if self.picture and not compared:
             raise UsageError(
-                "--svg shows ratios, and there is nothing to compare with",
+                "--svg needs a second interpreter: it shows ratios",
                 advice=["name another interpreter: --against"],
             )
         for path in self._files():
@@ -47,17 +47,17 @@ class Output:
             if path.is_dir() or not os.access(place, os.W_OK):
                 raise MachineError(
                     f"{path} cannot be written",
-                    advice=["name a file in a folder that is there and can be written"],
+                    advice=["name a file in a folder that exists and can be written"],
                 )
 
     def write(self, report: Report, reporter: Reporter) -> None:
-        """Writes all of it."""
+        """Write all outputs."""
         if self.data == STDOUT:
             reporter.result(_text(report), end="")
         else:
             plain = console(markup=False)
-            plain.print(show.table(report))
-            plain.print(f"\n{show.legend(report)}")
+            plain.print(report_format.table(report))
+            plain.print(f"\n{report_format.legend(report)}")
         if self.data and self.data != STDOUT:
             Path(self.data).write_text(_text(report), encoding="utf-8")
         if self.picture:
@@ -69,4 +69,4 @@ class Output:
 
 
 def _text(report: Report) -> str:
-    return json.dumps(show.as_data(report), indent=2) + "\n"
+    return json.dumps(report_format.as_data(report), indent=2) + "\n"

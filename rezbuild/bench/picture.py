@@ -1,11 +1,11 @@
-"""The ratios as a picture: one bar each from 1 on, with the interval of its median, as SVG."""
+"""The ratios as an SVG picture: one bar for each, from 1 on, with the interval of its median."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 
-from rezbuild.bench import Report, machine, show
+from rezbuild.bench import Report, machine, report_format
 from rezbuild.bench.numbers import Measurement, Spread
 from rezbuild.util import svg as parts
 
@@ -16,7 +16,7 @@ _TICKS = (0.1, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0, 10.0
 
 
 def svg(report: Report) -> str:
-    """The picture; of what has a ratio."""
+    """Return the picture of all measurements that have a ratio."""
     rows = [(m, m.ratio) for m in report.measurements if m.ratio is not None]
     axis = _Axis([found for _, found in rows])
     height = _HEAD + _ROW * len(rows) + _FOOT
@@ -25,17 +25,17 @@ def svg(report: Report) -> str:
     lines = [
         *parts.head(_WIDTH, height, title),
         parts.text(_MARGIN, 26, title, size=15),
-        parts.text(_MARGIN, 44, f"left of 1: faster or less; lines: {show.INTERVAL}"),
+        parts.text(_MARGIN, 44, f"left of 1: faster or less; lines: {report_format.INTERVAL}"),
         *axis.lines(height),
         *(line for index, row in enumerate(rows) for line in _row(index, row, axis)),
-        parts.text(_MARGIN, height - 14, machine.line(report.machine), size=10),
+        parts.text(_MARGIN, height - 14, machine.describe(report.machine), size=10),
         "</svg>",
     ]
     return "\n".join(lines) + "\n"
 
 
 class _Axis:
-    """Where a ratio stands: on a logarithmic scale, where half and double are as far from 1."""
+    """A logarithmic scale: half and double have the same distance from 1."""
 
     def __init__(self, found: Sequence[Spread]) -> None:
         values = [value for one in found for value in (one.low, one.high)]
@@ -75,4 +75,4 @@ def _row(index: int, row: tuple[Measurement, Spread], axis: _Axis) -> Iterator[s
         low, high = axis(found.low), axis(found.high)
         yield parts.line(low, middle, high, middle, parts.INK)
         yield from (parts.line(x, middle - 4, x, middle + 4, parts.INK) for x in (low, high))
-    yield parts.text(_WIDTH - _MARGIN, middle + 4, show.ratio(found), anchor="end")
+    yield parts.text(_WIDTH - _MARGIN, middle + 4, report_format.format_ratio(found), anchor="end")

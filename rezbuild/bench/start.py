@@ -1,4 +1,4 @@
-"""How long an interpreter takes to start, on a local disk and where each look-up takes its time."""
+"""The time that an interpreter takes to start: on a local disk, and with slow file system calls."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement, interleave
 from rezbuild.errors import CheckError
 from rezbuild.util import strace
+from rezbuild.util.processes import last_line
 
-# What is run, by name: nothing at all; the modules that bundled libraries stand behind; a usual
+# The code of each measured start, by name: none; the modules that use bundled libraries; a usual
 # part of the standard library.
 STARTS = {
     "pass": "pass",
@@ -21,39 +22,39 @@ STARTS = {
     "modules": "import argparse, json, logging, subprocess, pathlib, typing, dataclasses,"
     " concurrent.futures, asyncio",
 }
-# Microseconds for each file system call: about what a round trip to a file server takes.
+# Microseconds that each file system call is delayed: about a round trip to a file server.
 DELAY = 1000
 _WARM_UPS = 3
 
 
 @dataclass(frozen=True)
-class Took:
-    """What a process took, in seconds: by the clock, and of processors (user and system)."""
+class Duration:
+    """The time of a process in seconds: by the clock, and of processors (user and system)."""
 
     wall: float
     cpu: float
 
 
 def command(interpreter: Interpreter, code: str) -> list[str]:
-    """The words that run some code, with nothing of the user's."""
+    """Return the command that runs some code, isolated from the user's environment."""
     return [str(interpreter.python), "-I", "-c", code]
 
 
-def starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measurement]:
-    """The time from a process's start to its end, with warm caches.
+def measure_starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measurement]:
+    """Measure the time from a process's start to its end, with warm caches.
 
     Raises:
         CheckError: A command fails.
     """
     for name, code in STARTS.items():
         warm_up(pair, code)
-        took = interleave(pair, rounds, lambda one, code=code: run(command(one, code)))  # type: ignore[misc]
+        took = interleave(pair, rounds, lambda one, code=code: time_process(command(one, code)))  # type: ignore[misc]
         yield _pair("start", f"{name}, wall", [[one.wall for one in each] for each in took])
         yield _pair("start", f"{name}, cpu", [[one.cpu for one in each] for each in took])
 
 
-def delayed_starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measurement]:
-    """The same where each file system call takes a millisecond more, as on a network file system.
+def measure_delayed_starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measurement]:
+    """Measure starts with slower file system calls, as on a network file system.
 
     Raises:
         CheckError: A command fails.
@@ -66,16 +67,16 @@ def delayed_starts(pair: Sequence[Interpreter], rounds: int) -> Iterator[Measure
         took = interleave(
             pair,
             rounds,
-            lambda one, code=code: run([*slow, *command(one, code)]),  # type: ignore[misc]
+            lambda one, code=code: time_process([*slow, *command(one, code)]),  # type: ignore[misc]
         )
         yield _pair("latency", f"{name}, wall", [[one.wall for one in each] for each in took])
 
 
 def warm_up(pair: Sequence[Interpreter], code: str) -> None:
-    """Fills the caches, and sees that the command works.
+    """Fill the caches, and check that the command works.
 
     Raises:
-        CheckError: It does not.
+        CheckError: It fails.
     """
     for interpreter in pair:
         for _ in range(_WARM_UPS):
@@ -89,15 +90,14 @@ def warm_up(pair: Sequence[Interpreter], code: str) -> None:
                 check=False,
             )
             if done.returncode != 0:
-                said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
                 raise CheckError(
-                    f"{interpreter.label} fails on {code!r}: {said}",
-                    advice=[f"try it by hand: {interpreter.python} -I -c {code!r}"],
+                    f"{interpreter.label} fails on {code!r}: {last_line(done.stderr)}",
+                    advice=[f"run it by hand: {interpreter.python} -I -c {code!r}"],
                 )
 
 
-def run(argv: list[str]) -> Took:
-    """Runs a program in an empty environment and takes its time.
+def time_process(argv: list[str]) -> Duration:
+    """Run a program in an empty environment, and measure it.
 
     Raises:
         CheckError: It fails.
@@ -114,9 +114,9 @@ def run(argv: list[str]) -> Took:
     if status != 0:
         raise CheckError(
             f"{argv[0]} failed while it was measured: exit status {status}",
-            advice=["try it by hand: env -i " + " ".join(argv)],
+            advice=["run it by hand: env -i " + " ".join(argv)],
         )
-    return Took(wall, usage.ru_utime + usage.ru_stime)
+    return Duration(wall, usage.ru_utime + usage.ru_stime)
 
 
 def _pair(part: str, name: str, values: list[list[float]]) -> Measurement:

@@ -1,9 +1,9 @@
-"""pyperformance's benchmarks, run on both interpreters in turns.
+"""pyperformance's benchmarks, run with both interpreters in turns.
 
-pyperformance itself measures one interpreter after the other, minutes apart. Here each benchmark is
-run by the one and then by the other, and again, so that a busy moment hits both. Its scripts are
-used as they are; pyperf and what else they need is put on ``PYTHONPATH``, so that neither
-interpreter needs pip, a virtual environment or anything installed into it.
+pyperformance itself measures one interpreter after the other, minutes apart. Here each benchmark
+runs with the first interpreter, then with the second, and so on, so that a busy moment affects
+both. The scripts are used unchanged; ``PYTHONPATH`` names pyperf and their other requirements, so
+that neither interpreter needs pip, a virtual environment or installed packages.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from rezbuild.bench.numbers import Measurement, interleave
 from rezbuild.build.toolchain import SYSTEM_PATH
 from rezbuild.errors import CheckError, MachineError, RezbuildError
 from rezbuild.util import extras, toml
+from rezbuild.util.processes import last_line
 
-# A quick choice of what depends on the interpreter and on nothing besides: calls and attributes,
-# numbers, containers, generators and coroutines, strings, and one that is C for the most part.
+# A quick choice of benchmarks that depend on the interpreter only: calls and attributes, numbers,
+# containers, generators and coroutines, strings, and one that mostly runs C code.
 DEFAULT = (
     "chaos",
     "coroutines",
@@ -54,11 +55,11 @@ class Benchmark:
     """One of pyperformance's benchmarks.
 
     Attributes:
-        name: As in pyperformance's list.
-        script: What is run.
-        options: Arguments for it.
-        needs: The oldest series of Python it runs on.
-        requirements: pip's list of what it imports besides pyperf; may not exist.
+        name: The name in pyperformance's list.
+        script: The script to run.
+        options: Arguments of the script.
+        needs: The oldest series of Python that it supports.
+        requirements: pip's list of its requirements besides pyperf; may not exist.
     """
 
     name: str
@@ -70,18 +71,18 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class _Ran:
-    """One run: pyperf's number of loops, where it is known, and the median time of one of them."""
+    """One run: pyperf's number of loops, if known, and the median time of a loop."""
 
     loops: int | None
     seconds: float
 
 
 class Suite:
-    """pyperformance's benchmarks, with a folder to run them in.
+    """pyperformance's benchmarks, and a folder to run them in.
 
     Args:
         scratch: An empty folder.
-        cache: Where packages that benchmarks need are installed, once.
+        cache: The folder of installed requirements.
 
     Raises:
         MachineError: pyperformance is not installed.
@@ -91,13 +92,13 @@ class Suite:
         self.folder = _package("pyperformance") / "data-files/benchmarks"
         self.scratch = scratch
         self.cache = cache
-        # pyperf alone: what else stands beside it would be another environment's.
+        # A folder with pyperf alone: other packages beside it belong to this environment.
         self.pyperf = scratch / "pyperf-only"
         self.pyperf.mkdir()
         (self.pyperf / "pyperf").symlink_to(_package("pyperf"))
 
     def benchmarks(self, *, full: bool) -> Iterator[Benchmark]:
-        """Those of the list in pyperformance, or of `DEFAULT`."""
+        """Yield all benchmarks of pyperformance's list, or those of `DEFAULT`."""
         listed = (self.folder / "MANIFEST").read_text(encoding="utf-8").partition("[group ")[0]
         for match in map(_LOCAL.fullmatch, listed.splitlines()):
             if match and (full or match[1] in DEFAULT):
@@ -119,11 +120,11 @@ class Suite:
     def measure(
         self, benchmark: Benchmark, pair: Sequence[Interpreter], rounds: int
     ) -> Iterator[Measurement]:
-        """Runs one benchmark on each; a script may hold several.
+        """Run one benchmark with each interpreter; a script may hold several measurements.
 
         Raises:
             CheckError: It fails, or needs a newer Python.
-            MachineError: What it needs cannot be installed.
+            MachineError: Its requirements cannot be installed.
         """
         oldest = min(one.series for one in pair)
         if oldest < benchmark.needs:
@@ -139,7 +140,7 @@ class Suite:
             yield Measurement("suite", name, "s", *values)
 
     def _imports(self, benchmark: Benchmark, interpreter: Interpreter) -> str:
-        """PYTHONPATH for a benchmark; both interpreters share it where they are of one series."""
+        """Return a benchmark's PYTHONPATH. Interpreters of one series share installed packages."""
         if not benchmark.requirements.is_file():
             return str(self.pyperf)
         text = benchmark.requirements.read_bytes()
@@ -155,7 +156,7 @@ class Suite:
         path: str,
         options: Sequence[str] = (),
     ) -> dict[str, _Ran]:
-        """Runs it once, in a process of its own; what came of it, by name."""
+        """Run a benchmark once, in a new process; return the results by name."""
         result = self.scratch / "result.json"
         result.unlink(missing_ok=True)
         once = ["--processes=1", "--values=3", "--warmups=1", "--quiet", *options]
@@ -176,16 +177,15 @@ class Suite:
             check=False,
         )
         if done.returncode != 0 or not result.is_file():
-            said = (done.stdout.strip().splitlines() or ["it says nothing"])[-1]
-            raise CheckError(f"it fails on {interpreter.label}: {said}")
+            raise CheckError(f"it fails on {interpreter.label}: {last_line(done.stdout)}")
         return _read(result)
 
 
 def install(requirements: Path, interpreter: Interpreter, folder: Path) -> None:
-    """Installs packages for an interpreter into a folder, by this environment's pip.
+    """Install packages for an interpreter into a folder, with pip of this environment.
 
     Raises:
-        MachineError: pip cannot.
+        MachineError: pip fails.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".unfinished-"))
@@ -194,18 +194,17 @@ def install(requirements: Path, interpreter: Interpreter, folder: Path) -> None:
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            said = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
             raise MachineError(
-                f"pip cannot install what it needs: {said}",
-                advice=[f"{sys.executable} needs pip 22.3 or newer, and an index or wheels for it"],
+                f"pip cannot install the requirements: {last_line(done.stderr)}",
+                advice=[f"give {sys.executable} pip 22.3 or newer, and an index or wheels for pip"],
             )
         unfinished.rename(folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def means(found: Sequence[Measurement]) -> Measurement:
-    """The geometric mean over all benchmarks, round by round."""
+def geometric_means(found: Sequence[Measurement]) -> Measurement:
+    """Return the geometric mean over all benchmarks, round by round."""
     rounds = range(len(found[0].first))
     first = tuple(statistics.geometric_mean([m.first[i] for m in found]) for i in rounds)
     second: tuple[float, ...] = ()
@@ -214,7 +213,7 @@ def means(found: Sequence[Measurement]) -> Measurement:
     return Measurement("suite", MEAN, "s", first, second)
 
 
-def run(
+def measure_all(
     suite: Suite,
     pair: Sequence[Interpreter],
     rounds: int,
@@ -222,14 +221,14 @@ def run(
     full: bool,
     left_out: Callable[[str, RezbuildError], None],
 ) -> Iterator[Measurement]:
-    """Each benchmark, and the geometric mean of all.
+    """Yield each benchmark, and the geometric mean of all.
 
     Args:
         suite: The benchmarks.
         pair: One or two interpreters.
-        rounds: How often each is run by each.
-        full: All of them, not `DEFAULT` only.
-        left_out: Told the name of each that cannot be run, and why.
+        rounds: How often each interpreter runs each benchmark.
+        full: Run all benchmarks, not only `DEFAULT`.
+        left_out: Called with the name of each benchmark that cannot run, and the reason.
     """
     found: list[Measurement] = []
     for benchmark in suite.benchmarks(full=full):
@@ -241,7 +240,7 @@ def run(
         found += measured
         yield from measured
     if found:
-        yield means(found)
+        yield geometric_means(found)
 
 
 def _package(name: str) -> Path:
@@ -255,7 +254,7 @@ def _package(name: str) -> Path:
 
 
 def _read(path: Path) -> dict[str, _Ran]:
-    """The file that pyperf writes: what all benchmarks in it have in common stands apart there."""
+    """Read pyperf's result file; metadata that all benchmarks share is stored once."""
     data = json.loads(path.read_text(encoding="utf-8"))
     common = data.get("metadata", {})
     found = {}
@@ -267,6 +266,6 @@ def _read(path: Path) -> dict[str, _Ran]:
 
 
 def _loops(found: Mapping[str, _Ran]) -> list[str]:
-    """The option that spares pyperf to look for the number of loops again, if one does for all."""
+    """Return the option that saves pyperf the search for a number of loops, if all share one."""
     loops = {one.loops for one in found.values()}
     return [f"--loops={loops.pop()}"] if len(loops) == 1 and None not in loops else []

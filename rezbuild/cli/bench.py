@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     second = (
         interpreters.find(arguments.against, find_payload(arguments.against))
         if arguments.against
-        else interpreters.of_the_host(first)
+        else interpreters.find_on_host(first)
     )
     output = Output(arguments.json, arguments.svg)
     output.check(compared=second is not None)

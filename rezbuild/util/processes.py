@@ -160,6 +160,11 @@ class Task:
         return self._process.wait()
 
 
+def last_line(output: str) -> str:
+    """Return the last line that a program has printed, for an error message."""
+    return (output.strip().splitlines() or ["no output"])[-1]
+
+
 def attend(task: Task) -> int:
     """Waits for a task that runs alone; its exit code."""
     try:

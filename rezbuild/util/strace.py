@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rezbuild.errors import MachineError
+from rezbuild.util.processes import last_line
 
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
 _CALL = re.compile(rf"(\w+)\((?:(AT_FDCWD|\d+), )?(?:{_TEXT})?.*?(?: = (-?\d+)[^=]*)?")
@@ -95,7 +96,7 @@ def trace(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> T
         )
         calls = tuple(call for text in _records(Path(folder)) for call in parse(text, cwd))
     if not calls:
-        said = (done.stdout.strip().splitlines() or ["it says nothing"])[-1]
+        said = last_line(done.stdout)
         raise MachineError(
             f"strace cannot trace here: {said}",
             advice=["containers may need --cap-add SYS_PTRACE"],

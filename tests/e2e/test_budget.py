@@ -12,7 +12,7 @@ from each_chain import MOST
 from host_tools import require_tool
 from moving import PYTHON_SERIES, variant
 
-from rezbuild.bench.counts import size
+from rezbuild.bench.counts import measure_tree
 from rezbuild.bench.start import STARTS
 from rezbuild.util import strace
 
@@ -64,7 +64,7 @@ def test_rare_modules_are_read_from_one_file(payload):
 
 def test_a_payload_takes_no_more_than_the_goal(built):
     """As it was built: in a copy that can be written to, tests leave .pyc files."""
-    total, number = size(variant(built.local))
+    total, number = measure_tree(variant(built.local))
     most_bytes, most_files = MOST
     assert total <= most_bytes
     assert number <= most_files

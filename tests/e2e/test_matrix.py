@@ -12,7 +12,7 @@ from each_chain import BY_PATH, MOST, SAME
 from moving import PROBE, PYTHON, check, gone, host_family, move_and_check, variant
 from studio import ROOT, Studio
 
-from rezbuild.bench.counts import size
+from rezbuild.bench.counts import measure_tree
 from rezbuild.build import toolchain
 from rezbuild.elf import reader
 
@@ -96,7 +96,7 @@ def test_the_optimized_profile(studio, scratch):
     done = studio.rezbuild("build", "python", "--profile", "optimized")
     assert f"python-{PYTHON}: building, what is installed is fast, not optimized" in done.stdout
     root = move_and_check(studio, scratch / "optimized")
-    total, number = size(variant(studio.local))
+    total, number = measure_tree(variant(studio.local))
     assert total <= MOST[0]
     assert number <= MOST[1]
     assert "'profile': 'optimized'" in (root.parents[1] / "package.py").read_text()

@@ -14,7 +14,7 @@ import pytest
 from host_tools import needs_tool
 
 from rezbuild import bench
-from rezbuild.bench import counts, interpreters, output, picture, show, start
+from rezbuild.bench import counts, interpreters, output, picture, report_format, start
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.cli import main
@@ -49,7 +49,7 @@ def test_itself_against_itself(capfd, tmp_path):
         *("--rounds", "2", "--json", data, "--svg", svg),
     )
     assert status == 0
-    assert "start: how long it takes to start, 2 rounds" in err
+    assert "start: time of a start, 2 rounds" in err
     assert re.search(r"calls +pass, all +(\d+) +\1 +1\.000", out)
     found = {(m["part"], m["name"]): m for m in json.loads(data.read_text())["measurements"]}
     assert len(found) == 3 * (2 + 2 + 1)
@@ -71,7 +71,7 @@ def test_a_payload_is_moved_before_it_is_measured(payload, tmp_path):
     here = interpreters.find("mine", payload)
     assert (here.root, here.version) == (payload, VERSION)
     assert here.facts["profile"] == "fast"
-    copy = interpreters.moved(here, tmp_path / "elsewhere")
+    copy = interpreters.copy_payload(here, tmp_path / "elsewhere")
     assert copy.python == tmp_path / "elsewhere/bin/python3"
     shutil.rmtree(payload)
     start.warm_up([copy], f"import sys; assert sys.prefix == {str(copy.root)!r}")
@@ -84,7 +84,7 @@ def test_its_program_stands_for_a_payload(payload):
 def test_what_is_no_payload_stays_where_it_is(tmp_path):
     here = interpreters.find("mine", Path(sys.executable))
     assert here.root is None
-    assert interpreters.moved(here, tmp_path / "elsewhere") == here
+    assert interpreters.copy_payload(here, tmp_path / "elsewhere") == here
 
 
 def test_the_size_of_a_payload_is_exact(payload):
@@ -93,7 +93,7 @@ def test_the_size_of_a_payload_is_exact(payload):
     (payload / "a/file").write_bytes(b"12345")
     (payload / "a/link").symlink_to("file")
     (payload / "folder").symlink_to("a")
-    assert counts.size(payload) == (5 + 4 + 1, 3)
+    assert counts.measure_tree(payload) == (5 + 4 + 1, 3)
 
 
 def test_the_size_of_the_hosts_python_is_not_known(capfd, payload):
@@ -147,7 +147,7 @@ def test_errors_come_before_minutes_of_measuring(capfd, argv, code, words):
 
 
 def test_a_picture_of_nothing():
-    with pytest.raises(UsageError, match="nothing to compare with"):
+    with pytest.raises(UsageError, match="--svg needs a second interpreter"):
         output.Output(picture=Path("x.svg")).check(compared=False)
 
 
@@ -156,17 +156,17 @@ def test_a_command_that_fails_is_named():
     with pytest.raises(CheckError, match="this one fails on 'import nonsense': ModuleNotFound"):
         start.warm_up([this], "import nonsense")
     with pytest.raises(CheckError, match="failed while it was measured"):
-        start.run([sys.executable, "-c", "exit(3)"])
+        start.time_process([sys.executable, "-c", "exit(3)"])
 
 
 def test_the_hosts_python_is_of_the_same_series():
     known = Interpreter("mine", Path("/x"), None, {"version": "3.99.1"})
-    assert interpreters.of_the_host(known) is None
+    assert interpreters.find_on_host(known) is None
     expected = shutil.which("python3", path=interpreters.toolchain.SYSTEM_PATH)
     if expected is None:
         pytest.skip("the host has no Python of its own")
     theirs = interpreters.find(expected, Path(expected))
-    again = interpreters.of_the_host(theirs)
+    again = interpreters.find_on_host(theirs)
     assert again is None or again.version == theirs.version
 
 
@@ -239,7 +239,7 @@ def test_the_picture_has_a_bar_for_each_ratio(report):
 
 
 def test_the_data_hold_every_number(report):
-    data = json.loads(json.dumps(show.as_data(report)))
+    data = json.loads(json.dumps(report_format.as_data(report)))
     assert data["measurements"][0]["values"] == [[0.010, 0.012, 0.011], [0.02, 0.02, 0.02]]
     assert data["measurements"][2]["ratio"] is None
     assert data["left_out"] == [{"what": "suite: dask", "why": "too old"}]

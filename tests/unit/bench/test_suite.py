@@ -77,7 +77,7 @@ def test_what_cannot_be_run_is_left_out(found, this):
         script(found, "raise SystemExit('broken')"),
         script(found, "", needs=(4, 0)),
     ]
-    ran = suite.run(found, [this], 1, full=True, left_out=lambda *both: told.append(both))
+    ran = suite.measure_all(found, [this], 1, full=True, left_out=lambda *both: told.append(both))
     assert list(ran) == []
     assert [str(error) for _, error in told] == [
         "it fails on this: broken",
@@ -112,7 +112,7 @@ def test_what_a_benchmark_imports_is_installed_once(found, this, tmp_path):
 def test_what_cannot_be_installed_is_said(found, this, tmp_path):
     listed = tmp_path / "requirements.txt"
     listed.write_text("/no/such/package\n")
-    with pytest.raises(MachineError, match=r"pip cannot install what it needs: .*no/such"):
+    with pytest.raises(MachineError, match=r"pip cannot install the requirements: .*no/such"):
         list(found.measure(script(found, "", requirements=listed), [this], 1))
     assert list((found.cache / this.tag).iterdir()) == []
 
@@ -123,7 +123,7 @@ def test_a_benchmark_that_fails(found, this):
 
 
 def test_the_mean_is_geometric_and_of_each_round():
-    mean = suite.means(
+    mean = suite.geometric_means(
         [
             Measurement("suite", "a", "s", (1.0, 2.0), (4.0, 8.0)),
             Measurement("suite", "b", "s", (4.0, 8.0), (1.0, 8.0)),

@@ -1,4 +1,4 @@
-"""A report for people and for programs."""
+"""A report as text for people and as data for programs."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")),
     "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
 }
-INTERVAL = f"where the median lies, with {CONFIDENCE:.0%} confidence from six rounds on"
+INTERVAL = f"interval of the median, with {CONFIDENCE:.0%} confidence from six rounds on"
 
 
 def legend(report: Report) -> str:
-    """What the numbers mean, and of which machine they are."""
+    """Return the explanation of the numbers, and the machine."""
     lines = ["Medians."]
     if len(report.interpreters) > 1:
         lines[0] += (
-            " The ratio is that of the first to the second, pair by pair; below 1 the first is"
-            " faster or less."
+            " The ratio compares the first with the second, pair by pair; below 1 the first is"
+            " faster or smaller."
         )
     lines += [f"In brackets: {INTERVAL}."]
-    lines += [machine.line(report.machine)]
+    lines += [machine.describe(report.machine)]
     lines += [f"Left out: {what}: {why}" for what, why in report.left_out]
     return "\n".join(lines)
 
 
 def table(report: Report) -> Table:
-    """The measurements for a terminal."""
+    """Return the measurements as a table for a terminal."""
     shown = Table("", "", box=None)
     for one in report.interpreters:
         shown.add_column(f"{one.label} ({one.version})", justify="right", overflow="fold")
@@ -52,11 +52,11 @@ def _cells(measurement: Measurement, columns: int) -> list[str]:
         return [_value(spread(measurement.first), measurement.unit, interval=True)]
     values = [measurement.first, measurement.second]
     cells = [_value(spread(v), measurement.unit) if v else "-" for v in values]
-    return [*cells, ratio(measurement.ratio) if measurement.ratio else "-"]
+    return [*cells, format_ratio(measurement.ratio) if measurement.ratio else "-"]
 
 
-def ratio(found: Spread) -> str:
-    """As in ``0.98 [0.97, 1.01]``; an exact one without an interval."""
+def format_ratio(found: Spread) -> str:
+    """Return a ratio as in ``0.98 [0.97, 1.01]``; an exact one has no interval."""
     interval = "" if found.low == found.high else f" [{found.low:.3f}, {found.high:.3f}]"
     return f"{found.median:.3f}{interval}"
 
@@ -71,7 +71,7 @@ def _value(found: Spread, unit: str, *, interval: bool = False) -> str:
 
 
 def as_data(report: Report) -> dict[str, Any]:
-    """Everything, with each single number, for JSON; times are in seconds."""
+    """Return all measurements with each single number, for JSON; times are in seconds."""
     return {
         "machine": dict(report.machine),
         "interpreters": [
