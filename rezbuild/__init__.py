@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rezbuild.rez_plugin.package_definition import package, platform
 
-__all__ = ["__version__", "package", "platform", "profile"]
+__all__ = ["__version__", "package", "platform"]
 __version__ = "0.1.0"
 
 
@@ -18,11 +18,3 @@ def __getattr__(name: str) -> object:
     from rezbuild.rez_plugin import package_definition  # noqa: PLC0415 (it needs Rez)
 
     return getattr(package_definition, name)
-
-
-def profile(asked: str | None, *, central: bool) -> str:
-    """The profile of a build: what was asked for, else optimized for releases and fast otherwise.
-
-    So a first Python is there in minutes, and artists never get less than the best.
-    """
-    return asked or ("optimized" if central else "fast")

@@ -100,7 +100,7 @@ class MachineError(RezbuildError):
     exit_code = 10
 
     @classmethod
-    def of(cls, error: OSError) -> MachineError:
+    def from_os_error(cls, error: OSError) -> MachineError:
         """What the system said about a file, for the user."""
         if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
             # Of a whole tree: (from, to, why) of each file that was not copied.
@@ -163,7 +163,7 @@ def as_error(error: Exception) -> RezbuildError:
     if isinstance(error, RezbuildError):
         return error
     if isinstance(error, OSError):
-        return MachineError.of(error)
+        return MachineError.from_os_error(error)
     if os.environ.get("REZBUILD_TRACE") == "1":
         raise error
     return RezbuildError(
@@ -172,7 +172,7 @@ def as_error(error: Exception) -> RezbuildError:
     )
 
 
-def report(error: RezbuildError) -> bool:
+def write_report(error: RezbuildError) -> bool:
     """Leaves an error for whoever started Rez; whether somebody did who will tell the user."""
     file = os.environ.get(REPORT)
     if not file:

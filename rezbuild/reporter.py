@@ -57,7 +57,7 @@ class Event:
     step: str = ""
 
     @classmethod
-    def of(cls, data: object) -> Event | None:
+    def from_data(cls, data: object) -> Event | None:
         """Return the event of decoded JSON; None where that is no event."""
         if not isinstance(data, Mapping) or not data.get("kind"):
             return None
@@ -85,7 +85,7 @@ class Reporter:
         self._stream = stream
         self._file = os.environ.get(EVENTS)
 
-    def aside(self) -> Reporter:
+    def on_stderr(self) -> Reporter:
         """Return a reporter whose progress and notices go to standard error.
 
         Programs read standard output of the command then.
@@ -176,7 +176,7 @@ class Events:
         found = []
         for line in lines:
             with contextlib.suppress(ValueError, RecursionError):
-                found.append(Event.of(json.loads(line)))
+                found.append(Event.from_data(json.loads(line)))
         return [event for event in found if event is not None]
 
     def close(self) -> None:

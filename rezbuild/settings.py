@@ -150,6 +150,14 @@ class Settings:
         )
 
 
+def build_profile(asked: str | None, *, release: bool) -> str:
+    """Return the build profile: ``asked``, else optimized for releases and fast otherwise.
+
+    The first local Python is ready in minutes, and artists get the fastest one.
+    """
+    return asked or ("optimized" if release else "fast")
+
+
 def version_variable(name: str) -> str:
     """The variable that picks the exact version of package ``name`` for a bare ``rez-build``."""
     return f"REZBUILD_{name.upper().replace('-', '_')}_VERSION"

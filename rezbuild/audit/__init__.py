@@ -18,7 +18,7 @@ from pathlib import Path
 from rezbuild.audit import contents, files, glibc
 from rezbuild.audit.binary import Binaries
 from rezbuild.audit.glibc import Needs
-from rezbuild.audit.places import Data, Places, neutral
+from rezbuild.audit.places import Data, Places, placeholder_prefix
 from rezbuild.audit.rules import ERROR, NOTE, RULES, Finding, Rule
 from rezbuild.elf import reader
 from rezbuild.elf.reader import MAGIC
@@ -170,7 +170,7 @@ class _Tree:
         later = "__pycache__" in path.parts and self.listed is not None
         if not later or place in (self.listed or ()):
             yield from self._naming(self.places.in_data(data, text=text), "it names")
-        if text and self.own and (prefix := neutral(data)):
+        if text and self.own and (prefix := placeholder_prefix(data)):
             yield "text-prefix", f"it names {prefix}"
         if status.st_mode & 0o111:
             yield from files.script(data, place)

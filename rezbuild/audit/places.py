@@ -60,7 +60,7 @@ class Places:
         return self.in_data(os.fsencode(f"/{path}"), text=True)
 
 
-def neutral(data: Data) -> str:
+def placeholder_prefix(data: Data) -> str:
     """The prefix of a build, or of what it was built against, that a text names; "" for none."""
     match = _PREFIX.search(data)
     return os.fsdecode(match[0]) if match else ""

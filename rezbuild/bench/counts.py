@@ -20,7 +20,7 @@ def count_calls(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measurement
         CheckError: A command fails.
         MachineError: strace is missing, or may not trace here.
     """
-    strace.strace()
+    strace.find_strace()
     for name, code in STARTS.items():
         # The first start compiles modules, which adds calls.
         warm_up(pair, code)

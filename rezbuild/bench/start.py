@@ -61,7 +61,7 @@ def measure_delayed_starts(pair: Sequence[Interpreter], rounds: int) -> Iterator
         MachineError: strace is missing.
     """
     inject = f"inject=%file:delay_enter={DELAY}"
-    slow = [strace.strace(), "-f", "-qq", "-o", "/dev/null", "-e", "trace=%file", "-e", inject]
+    slow = [strace.find_strace(), "-f", "-qq", "-o", "/dev/null", "-e", "trace=%file", "-e", inject]
     for name, code in STARTS.items():
         warm_up(pair, code)
         took = interleave(

@@ -248,7 +248,7 @@ def _package(name: str) -> Path:
     if found is None or found.origin is None:
         raise MachineError(
             f"{name} is not installed",
-            advice=[extras.command("bench")],
+            advice=[extras.install_command("bench")],
         )
     return Path(found.origin).parent
 

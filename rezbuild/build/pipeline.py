@@ -19,7 +19,7 @@ from typing import Any
 
 import rezbuild
 from rezbuild.audit import audit, glibc, show
-from rezbuild.audit.places import Places, neutral
+from rezbuild.audit.places import Places, placeholder_prefix
 from rezbuild.build import build_record, ccache, pgo_profiles, toolchain
 from rezbuild.build.recipe_api import Build, Dependency
 from rezbuild.build.toolchain import Toolchain
@@ -351,7 +351,10 @@ def _write(payload: Path, record: Mapping[str, Any], places: Sequence[Path]) -> 
     manifest.write_contents(payload)
     for name in manifest.RECORDS:
         data = (payload / name).read_bytes()
-        named = [*Places(places).in_data(data, text=True), *filter(None, [neutral(data)])]
+        named = [
+            *Places(places).in_data(data, text=True),
+            *filter(None, [placeholder_prefix(data)]),
+        ]
         if named:
             raise AuditError(
                 f"{name} of the payload names {', '.join(named)}",

@@ -69,9 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
         older_signature=arguments.older_signature,
         dry_run=arguments.dry_run,
     )
-    changed = add.add(recipe, wanted, Settings.read(), reporter.aside())
+    changed = add.add(recipe, wanted, Settings.read(), reporter.on_stderr())
     reporter.result(changed, end="")
     if changed and not arguments.dry_run:
         build = f"rezbuild build {recipe.name}-{arguments.version}"
-        reporter.aside().info(f"written; review the change, then run: {build}")
+        reporter.on_stderr().info(f"written; review the change, then run: {build}")
     return 0

@@ -61,6 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     output.check(compared=second is not None)
     options = bench.Options(Settings.read().cache, parts, arguments.rounds, arguments.full)
     # Standard output holds the result alone.
-    report = bench.bench(first, second, options, arguments.reporter.aside().info)
+    report = bench.bench(first, second, options, arguments.reporter.on_stderr().info)
     output.write(report, arguments.reporter)
     return 0

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     # A release runs this command as its test, and must not leave it behind.
-    processes.end_with_rez()
+    processes.exit_with_rez()
     settings = read_settings(arguments)
     root = find_payload(arguments.what).resolve()
     folder = find_recipes(arguments)

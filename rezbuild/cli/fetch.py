@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.all:
         _fetch_all(recipes, get)
     elif requests:
-        for line in notices.of(resolve.plan(recipes, requests, get)):
+        for line in notices.for_steps(resolve.plan(recipes, requests, get)):
             reporter.notice(line)
     else:
         raise UsageError("nothing to fetch", advice=["name a request, or give --all"])

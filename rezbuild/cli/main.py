@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", False)
     )
     for line in aliases.notices(given, os.environ):
-        reporter.aside().notice(printable_line(line))
+        reporter.on_stderr().notice(printable_line(line))
     signal.signal(signal.SIGTERM, _stop)
     # A shell without job control ignores SIGINT for programs in the background.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.request,
         find_recipes(arguments),
         read_settings(arguments),
-        reporter.aside() if arguments.json else reporter,
+        reporter.on_stderr() if arguments.json else reporter,
         reproduce.Options(arguments.keep, arguments.pgo_profile),
     )
     if arguments.json:

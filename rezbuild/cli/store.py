@@ -108,7 +108,7 @@ def _list(arguments: argparse.Namespace) -> int:
         console().print(table)
     for place, why in found:
         if isinstance(why, str):
-            arguments.reporter.aside().notice(f"notice: {place}: {why}")
+            arguments.reporter.on_stderr().notice(f"notice: {place}: {why}")
     return 0
 
 
@@ -183,7 +183,7 @@ def _open_store(arguments: argparse.Namespace, settings: Settings | None = None)
     Raises:
         UsageError: No store is set.
     """
-    store = Store.of(settings or Settings.read(), arguments.reporter.aside().notice)
+    store = Store.of(settings or Settings.read(), arguments.reporter.on_stderr().notice)
     if store is None:
         raise UsageError("no store is set", advice=["set REZBUILD_STORE to a folder or address"])
     return store

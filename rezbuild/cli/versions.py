@@ -17,7 +17,7 @@ from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.settings import Settings
 from rezbuild.util.tables import console
-from rezbuild.versions import support_matrix, upstream
+from rezbuild.versions import support_matrix, table
 
 EPILOG = """\
 examples:
@@ -65,12 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.reporter.result(support_matrix.page(recipes.values()), end="")
         return 0
     wanted = [recipe for name, recipe in recipes.items() if name in names]
-    rows = upstream.rows(wanted, Settings.read())
+    rows = table.rows(wanted, Settings.read())
     if arguments.json:
         arguments.reporter.result(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         if rows:
-            console().print(upstream.table(rows))
+            console().print(table.table(rows))
         for year in (year for name in names for year in years.get(name, ())):
             pins = ", ".join(year.builds)
             draft = " (draft)" * year.draft
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
     """Run ``versions --outdated``; return an exit code for a timer: 0 if nothing is outdated."""
     from rezbuild.versions import outdated
-    from rezbuild.versions.table import Upstream
+    from rezbuild.versions.upstream import Upstream
 
     reporter: Reporter = arguments.reporter
     found = list(outdated.installed(recipes, names, installed.search_path(release=False)))
@@ -93,7 +93,7 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
                 "--upstream needs the network, but REZBUILD_OFFLINE is set",
                 advice=["unset REZBUILD_OFFLINE"],
             )
-        asked = Upstream(settings, reporter.aside().info)
+        asked = Upstream(settings, reporter.on_stderr().info)
         found += outdated.upstream(recipes, names, asked, unknown.append)
     if arguments.json:
         reporter.result(json.dumps([asdict(finding) for finding in found], indent=2))
@@ -103,7 +103,7 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
     for error in unknown:
         reporter.error(str(error))
     if found:
-        reporter.aside().info(
+        reporter.on_stderr().info(
             f"{len(found)} outdated; docs/how-to/security.md shows how to update packages"
         )
         return OutdatedError.exit_code

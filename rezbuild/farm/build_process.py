@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rez.build_process import BuildType
 from rez.exceptions import BuildError
 
-import rezbuild
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
-from rezbuild.errors import RezbuildError, UsageError, report
+from rezbuild.errors import RezbuildError, UsageError, write_report
 from rezbuild.farm.client import Farm
 from rezbuild.farm.job_spec import Wish, job, variables
 from rezbuild.farm.payload_transport import Carrier
@@ -28,7 +27,7 @@ from rezbuild.files import temp_folders
 from rezbuild.payload import manifest
 from rezbuild.reporter import Reporter
 from rezbuild.rez_plugin.build_process import StagedBuildProcess, is_ours
-from rezbuild.settings import Settings
+from rezbuild.settings import Settings, build_profile
 
 if TYPE_CHECKING:
     from rez.packages import Variant
@@ -68,7 +67,7 @@ class FarmBuildProcess(StagedBuildProcess):
             try:
                 self._bake(variant, context, build_type, Path(build_path))
             except RezbuildError as error:
-                report(error)
+                write_report(error)
                 raise BuildError(str(error)) from None
         return context, file
 
@@ -84,7 +83,7 @@ class FarmBuildProcess(StagedBuildProcess):
             )
         recipe = sources_toml.load(Path(self.working_dir))
         release = recipe.release(str(variant.version))
-        profile = rezbuild.profile(settings.profile, central=build_type == BuildType.central)
+        profile = build_profile(settings.profile, release=build_type == BuildType.central)
         wish = Wish(recipe, release, profile, _dependencies(context))
         remote = Remote(variant.parent.qualified_name, place / LOG, place, lambda: None)
         reporter = Reporter()

@@ -40,7 +40,7 @@ def prepare() -> None:
     except ImportError as error:
         raise MachineError(
             f"a farm needs Dask's distributed, which is not installed here ({error})",
-            advice=[extras.command("farm")],
+            advice=[extras.install_command("farm")],
         ) from None
     from rezbuild.farm import restricted_pickle
 

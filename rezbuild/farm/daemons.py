@@ -101,7 +101,7 @@ def worker(settings: Settings, post: Post, reporter: Reporter) -> None:
         store=bool(settings.store),
     )
     ownership.check_folder(settings, settings.cache)
-    processes.adopt()
+    processes.become_subreaper()
     payload_cache.tidy_daily(settings, reporter.notice)
     with temp_folders.folder() as place:
         asyncio.run(_serve(settings, post, own, place, reporter))

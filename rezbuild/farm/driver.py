@@ -30,7 +30,7 @@ from rezbuild.run.driver import Driver, Options
 from rezbuild.run.progress import Lines
 from rezbuild.settings import Settings
 from rezbuild.store import Store
-from rezbuild.util.processes import Running, Task
+from rezbuild.util.processes import RunningTask, Task
 
 # Rez's processes that install or release at once; each keeps a core busy for a second or two.
 _PUBLISHERS = 4
@@ -91,7 +91,7 @@ class FarmDriver(Driver):
     def check_machine(self, steps: Sequence[Step]) -> None:
         """Check nothing: the workers build."""
 
-    def start(self, step: Step) -> Running:
+    def start(self, step: Step) -> RunningTask:
         """Puts it down for the farm; `deal` gives it its cores.
 
         Raises:
@@ -156,7 +156,7 @@ class FarmDriver(Driver):
     def _kind(self) -> str:
         return f" of the kind {self.crew.kind.label}" if self.crew.kind.label else ""
 
-    def finish(self, step: Step, task: Running, status: int) -> None:
+    def finish(self, step: Step, task: RunningTask, status: int) -> None:
         """As `Driver.finish`.
 
         Raises:

@@ -20,7 +20,7 @@ from typing import Any
 from rezbuild.build.pipeline import Inputs, Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
-from rezbuild.errors import MachineError, RezbuildError, UsageError, as_error, report
+from rezbuild.errors import MachineError, RezbuildError, UsageError, as_error, write_report
 from rezbuild.farm import payload_cache
 from rezbuild.farm.messages import Order
 from rezbuild.files import disk_space, pack
@@ -58,12 +58,12 @@ def main() -> int:
     os.setsid()
     place, recipes = map(Path, sys.argv[1:3])
     try:
-        processes.end_with_rez()
+        processes.exit_with_rez()
         order = Order.from_json((place / ORDER).read_text(encoding="utf-8"))
         _work(order, _settings(order), place, recipes)
     except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
         error = as_error(exception)
-        report(error)
+        write_report(error)
         Reporter().info(error.message)
         return error.exit_code
     return 0

@@ -14,7 +14,7 @@ from rezbuild.errors import RezbuildError, as_error
 from rezbuild.farm.messages import Result, is_plain
 from rezbuild.reporter import NOTICE, STEP, STEP_END, TAKEN, Event
 from rezbuild.store import Entry
-from rezbuild.util.processes import News, Task
+from rezbuild.util.processes import Task, TaskUpdate
 
 _TAIL = 30
 # What `poll` gives for a job that failed on the farm; the error itself is in `Remote.error`.
@@ -89,7 +89,7 @@ class Remote:
         """Takes what came of it; of the farm's thread."""
         self._told.append(lambda: self._end(result, error))
 
-    def poll(self) -> News:
+    def poll(self) -> TaskUpdate:
         """Look at it, as at a task."""
         if self._task is not None:
             news = self._task.poll()
@@ -105,7 +105,7 @@ class Remote:
             status = FAILED
         if self._over and self.error is not None:
             status = FAILED
-        return News(status, self._lines, self._events)
+        return TaskUpdate(status, self._lines, self._events)
 
     def _look(self) -> None:
         """Takes what was told since, and publishes what is done.
@@ -155,7 +155,7 @@ class Remote:
             self.step, self.step_began = "", time.monotonic()
         self._place = str(told.get("place", ""))
         self._lines += [self._here(str(line)) for line in _items(told.get("lines"))]
-        for event in map(Event.of, _items(told.get("events"))):
+        for event in map(Event.from_data, _items(told.get("events"))):
             if event is not None:
                 self._events.append(replace(event, text=self._here(event.text)))
                 if event.kind in {STEP, STEP_END}:

@@ -143,7 +143,11 @@ class FarmWorker(Worker):
             finally:
                 await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
         except (OSError, ValueError) as error:
-            text = MachineError.of(error).message if isinstance(error, OSError) else str(error)
+            text = (
+                MachineError.from_os_error(error).message
+                if isinstance(error, OSError)
+                else str(error)
+            )
             ours = to_report(MachineError(f"the job cannot be done: {text}"))
             return (Result(self._facts.name, str(place), error=ours).to_json(),)
 
@@ -186,9 +190,9 @@ class FarmWorker(Worker):
             if not self._builds:
                 # What a killed build has left behind.
                 processes.stop([])
-                processes.bury()
+                processes.reap_orphans()
 
-    def _tell(self, order: Order, place: Path, news: processes.News) -> None:
+    def _tell(self, order: Order, place: Path, news: processes.TaskUpdate) -> None:
         # Dask adds a "worker" of its own: the address.
         told = {"id": order.id, "name": self._facts.name, "place": str(place / job_process.BUILD)}
         # Of a store of its own nobody has asked.

@@ -61,7 +61,7 @@ def move_into_place(staging: Path, target: Path) -> None:
     try:
         _move(staging, target)
     except OSError as error:
-        why = MachineError.of(error)
+        why = MachineError.from_os_error(error)
         raise MachineError(
             f"{target} cannot be written: {why.message}",
             advice=["check the space and the rights of the repository, then run it again"],

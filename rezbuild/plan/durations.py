@@ -17,7 +17,7 @@ from typing import Any
 from rezbuild.errors import MachineError
 from rezbuild.files import locks, safe_files
 from rezbuild.plan.resolve import Step
-from rezbuild.plan.schedule import by_size
+from rezbuild.plan.schedule import source_size
 
 FILE = "durations.json"
 # The newest are kept; a platform year on three kinds of host has about fifty.
@@ -62,7 +62,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Expected:
+class Estimate:
     """How long a build will take, in seconds; ``known`` where that very build is recorded."""
 
     seconds: float
@@ -82,22 +82,22 @@ class Durations:
         self._say = say
         self.records = _read(self._file)
 
-    def expect(self, step: Step, profile: str, host: str) -> Expected:
+    def estimate(self, step: Step, profile: str, host: str) -> Estimate:
         """How long a build takes: as it took, else as its like took, else by the source's size."""
         profile = profile if step.recipe.profiled else ""
         key = (*step.key, profile, host)
         if key in self.records:
-            return Expected(self.records[key].seconds, known=True)
-        size = by_size(step)
+            return Estimate(self.records[key].seconds, known=True)
+        size = source_size(step)
         like = [record for record in self.records.values() if record.name == step.release.name]
         if like:
             best = max(like, key=lambda r: (r.profile == profile, r.host == host, r.at))
-            return Expected(_scaled(best, size, profile), known=False)
+            return Estimate(_scaled(best, size, profile), known=False)
         factor = _OPTIMIZED if profile == "optimized" else 1.0
         factor *= _BORROWED if step.release.source and not step.recipe.recipe_of else 1.0
-        return Expected(max(_LEAST, self._rate(host) * size * factor), known=False)
+        return Estimate(max(_LEAST, self._rate(host) * size * factor), known=False)
 
-    def note(self, step: Step, profile: str, host: str, seconds: float, jobs: int) -> None:
+    def record(self, step: Step, profile: str, host: str, seconds: float, jobs: int) -> None:
         """Records a build, in the file as well; whoever writes it at the same time loses nothing.
 
         Args:
@@ -108,7 +108,7 @@ class Durations:
             jobs: How many there were in all, for it and what was built beside it.
         """
         profile = profile if step.recipe.profiled else ""
-        size, now = by_size(step), time.time()
+        size, now = source_size(step), time.time()
         record = Record(*step.key, profile, host, seconds, jobs, size, now)
         self.records[record.key] = record
         try:

@@ -17,13 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import rezbuild
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.platform_years import Platform
 from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Available, Job, Recipes, Step, Target
-from rezbuild.settings import LABEL, PROFILES, Settings
+from rezbuild.settings import LABEL, PROFILES, Settings, build_profile
 from rezbuild.util import toml
 
 _KEYS = {"requests", "profiles", "hosts", "repository"}
@@ -79,7 +78,7 @@ def load(path: Path, settings: Settings, *, release: bool) -> list[RequestSet]:
     for key in shared:
         if key not in _KEYS - {"requests"}:
             raise _wrong(path, key, "is unknown, or belongs into a set")
-    default = rezbuild.profile(settings.profile, central=release)
+    default = build_profile(settings.profile, release=release)
     found = []
     for name, own in sets.items():
         key = f"sets.{name}"

@@ -13,7 +13,7 @@ from rezbuild.plan.resolve import Job, Step
 _SMALL = 1_000_000
 
 
-def by_size(step: Step) -> int:
+def source_size(step: Step) -> int:
     """The bytes of a step's source: a rough measure of how long its build takes.
 
     Where the catalogue does not know them, those of the same package's other versions.
@@ -38,7 +38,7 @@ class Schedule:
         work: How long each takes, in any unit.
     """
 
-    def __init__(self, steps: Sequence[Step], work: Callable[[Step], float] = by_size) -> None:
+    def __init__(self, steps: Sequence[Step], work: Callable[[Step], float] = source_size) -> None:
         self._steps = steps
         self._number = {step.job: number for number, step in enumerate(steps)}
         self._needed_by: list[list[int]] = [[] for _ in steps]
@@ -74,7 +74,7 @@ class Schedule:
         """Notes that a step is being built."""
         self._take(self._number[step.job])
 
-    def again(self, step: Step) -> None:
+    def requeue(self, step: Step) -> None:
         """Notes that a step that was begun has to be begun once more."""
         insort(self._ready, self._rank(self._number[step.job]))
 

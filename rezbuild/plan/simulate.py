@@ -135,7 +135,7 @@ class _Clock:
                 raise ValueError("there is no worker for what is left")
             self.now, _, build = heapq.heappop(self.ends)
             if build.lost:
-                self.schedule.again(build.step)
+                self.schedule.requeue(build.step)
             else:
                 self.schedule.done(build.step)
                 heapq.heappush(self.idle[self.workers[build.worker].host], build.worker)

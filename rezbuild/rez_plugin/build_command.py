@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import rezbuild
 from rezbuild.build.pipeline import Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
@@ -26,14 +25,14 @@ from rezbuild.errors import (
     RezbuildError,
     UsageError,
     as_error,
-    report,
+    write_report,
 )
 from rezbuild.files import atomic_swap, disk_space, temp_folders
 from rezbuild.payload import manifest
 from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
 from rezbuild.repository import staging
-from rezbuild.settings import Settings, version_variable
+from rezbuild.settings import Settings, build_profile, version_variable
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.store.get_or_build import obtained
 from rezbuild.util import processes
@@ -69,7 +68,7 @@ class Request:
                 version=env["REZ_BUILD_PROJECT_VERSION"],
                 build_path=Path(env["REZ_BUILD_PATH"]),
                 places=(place, staging.final(place)),
-                profile=rezbuild.profile(settings.profile, central=central),
+                profile=build_profile(settings.profile, release=central),
                 dependencies=_dependencies(env),
             )
             # REZ_BUILD_INSTALL_PATH is set even when nothing is to be installed.
@@ -89,7 +88,7 @@ def main() -> int:
     try:
         settings = Settings.read()
         request = Request.read(os.environ, settings)
-        processes.end_with_rez()
+        processes.exit_with_rez()
         # Whoever started Rez has one, for all that is built.
         with contextlib.nullcontext() if os.environ.get(REPORT) else temp_folders.folder():
             if not os.environ.get(REPORT):
@@ -102,7 +101,7 @@ def main() -> int:
         if os.environ.get(REPORT) and not isinstance(exception, (RezbuildError, OSError)):
             traceback.print_exc()  # into the log of the process that started Rez
         error = as_error(exception)
-        if not report(error):
+        if not write_report(error):
             reporter.error(f"\nrezbuild: {error}")
         return error.exit_code
     return 0

@@ -26,7 +26,7 @@ from rez.utils.logging_ import print_warning
 from rezplugins.build_process.local import LocalBuildProcess
 
 from rezbuild.catalogue import platform_years
-from rezbuild.errors import RezbuildError, report
+from rezbuild.errors import RezbuildError, write_report
 from rezbuild.files import disk_space
 from rezbuild.reporter import Reporter
 from rezbuild.repository import staging
@@ -136,7 +136,7 @@ def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
                 yield stage
     except (RezbuildError, OSError) as error:
         ours = disk_space.explained(error, [repository, Path(tempfile.gettempdir())])
-        report(ours)
+        write_report(ours)
         raise BuildError(str(ours)) from None
 
 

@@ -27,9 +27,8 @@ from typing import TYPE_CHECKING, Any
 from rez.exceptions import PackageMetadataError
 from rez.utils.sourcecode import early, late
 
-import rezbuild
 from rezbuild.errors import RezbuildError
-from rezbuild.settings import Settings, version_variable
+from rezbuild.settings import Settings, build_profile, version_variable
 
 if TYPE_CHECKING:
     from rezbuild.catalogue.platform_years import Platform
@@ -78,7 +77,7 @@ class Package:
         release = self.recipe.release(self.version)
         source = release.archives[0]
         asked = os.environ.get("REZBUILD_PROFILE", "").strip()
-        profile = rezbuild.profile(asked, central=_is_release())
+        profile = build_profile(asked, release=_is_release())
         return {
             "url": source.urls[0],
             "sha256": source.sha256,

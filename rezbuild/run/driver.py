@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import rezbuild
 from rezbuild.audit import glibc
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue.platform_years import Platform
@@ -27,11 +26,11 @@ from rezbuild.repository import installed, staging
 from rezbuild.repository.installed import Installed
 from rezbuild.run import system_needs
 from rezbuild.run.progress import Lines
-from rezbuild.settings import STORE_FRESH, Settings, version_variable
+from rezbuild.settings import STORE_FRESH, Settings, build_profile, version_variable
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.store import Store, get_or_build
 from rezbuild.util import jobserver
-from rezbuild.util.processes import Running, Task, attend
+from rezbuild.util.processes import RunningTask, Task, wait_or_stop
 
 # Rez's output, in the build folder of a version.
 LOG = "rez.log"
@@ -85,7 +84,7 @@ class Driver:
         release = options.release
         own = target.repository
         self.paths = [own] if own else installed.search_path(release=release)
-        self.profile = rezbuild.profile(self.settings.profile, central=release)
+        self.profile = build_profile(self.settings.profile, release=release)
         self.repository = Path(own) if own else installed.target(release=release)
         self.identities: dict[tuple[str, str], str] = {}
         self.reasons: dict[tuple[str, str], str] = {}
@@ -174,7 +173,7 @@ class Driver:
         with self._scratch():
             log = platform.folder / "build" / LOG
             task = self._rez(str(platform), platform.folder, log, variables, *arguments)
-            status = attend(task)
+            status = wait_or_stop(task)
             if status != 0:
                 raise self._failure(task, platform.folder, status)
         installed.forget()
@@ -224,7 +223,7 @@ class Driver:
         if lock:
             lock.release()
 
-    def start(self, step: Step) -> Running:
+    def start(self, step: Step) -> RunningTask:
         """Has Rez begin to build it.
 
         Raises:
@@ -233,7 +232,7 @@ class Driver:
         self.view.info(f"{step}: building, {self.reasons[step.key]}")
         return self._begin(step, self._arguments(step), self._variables(step))
 
-    def finish(self, step: Step, task: Running, status: int) -> None:
+    def finish(self, step: Step, task: RunningTask, status: int) -> None:
         """Sees that what has been built is what Rez will find, from the inputs that were meant.
 
         Raises:
@@ -389,7 +388,7 @@ class Driver:
     def _report(self, what: str) -> Path:
         return self.folder / f"{what}.json"
 
-    def _failure(self, task: Running, recipe: Path, status: int) -> RezbuildError:
+    def _failure(self, task: RunningTask, recipe: Path, status: int) -> RezbuildError:
         """What a build has to say of its failure, or Rez."""
         where = f"all of rez-{self._command}'s output: {task.log}"
         try:

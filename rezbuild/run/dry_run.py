@@ -8,7 +8,7 @@ from typing import Any
 
 from rezbuild.catalogue.sources_toml import Release
 from rezbuild.errors import MachineError, RezbuildError
-from rezbuild.plan.durations import Expected
+from rezbuild.plan.durations import Estimate
 from rezbuild.plan.resolve import Step
 from rezbuild.plan.simulate import Outcome, Worker, simulate
 from rezbuild.repository import installed
@@ -22,7 +22,7 @@ from rezbuild.sources import local_sources
 from rezbuild.sources.fetch import Fetcher
 
 # What the store has is put into place in a moment.
-_TAKEN = Expected(3.0, known=False)
+_TAKEN = Estimate(3.0, known=False)
 
 
 class _Silent(Lines):
@@ -44,7 +44,7 @@ class Sources(Fetcher):
 
     def available(self, release: Release) -> bool:
         """Whether a source is here, or may be fetched."""
-        return self._online or local_sources.has(release, self._settings)
+        return self._online or local_sources.is_available(release, self._settings)
 
 
 def only_look(work: PlanRunner) -> None:
@@ -180,7 +180,7 @@ def examine(work: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]) 
     left = [step for step in steps if whys[step.job][1]]
     stored = {step.job for step in left if _is_stored(work.of(step), step)}
 
-    def expected(step: Step) -> Expected:
+    def expected(step: Step) -> Estimate:
         return _TAKEN if step.job in stored else work.expected(step)
 
     try:

@@ -16,7 +16,7 @@ from rezbuild.plan.resolve import Job, Step
 from rezbuild.plan.schedule import Schedule
 from rezbuild.run.progress import Lines
 from rezbuild.run.timeline import Watch
-from rezbuild.util.processes import Running, adopt, stop
+from rezbuild.util.processes import RunningTask, become_subreaper, stop
 
 # Seconds between two looks.
 _PAUSE = 0.05
@@ -61,11 +61,11 @@ class Work(Protocol):
         """Lets them, if they were kept."""
         ...
 
-    def start(self, step: Step) -> Running:
+    def start(self, step: Step) -> RunningTask:
         """Begins to build it."""
         ...
 
-    def finish(self, step: Step, task: Running, status: int) -> None:
+    def finish(self, step: Step, task: RunningTask, status: int) -> None:
         """Looks at what came of it."""
         ...
 
@@ -99,7 +99,7 @@ class Run:
         self._most = most
         self._fresh = list(self._schedule.ready())
         self._waiting: set[Job] = set()
-        self._running: dict[Job, tuple[Step, Running]] = {}
+        self._running: dict[Job, tuple[Step, RunningTask]] = {}
         self._errors: list[RezbuildError] = []
 
     def run(self) -> None:
@@ -108,7 +108,7 @@ class Run:
         Raises:
             RezbuildError: Something failed; it is the error of that, or holds those of several.
         """
-        adopt()
+        become_subreaper()
         try:
             while len(self._schedule):
                 self._begin()
@@ -176,7 +176,7 @@ class Run:
                 self._end(step, task, news.status)
         self._view.show([task for _, task in self._running.values()], len(self._schedule))
 
-    def _end(self, step: Step, task: Running, status: int) -> None:
+    def _end(self, step: Step, task: RunningTask, status: int) -> None:
         del self._running[step.job]
         task.wait()
         self._budget.give_back()

@@ -9,7 +9,7 @@ from pathlib import Path
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import MachineError, UsageError, as_error
 from rezbuild.files import temp_folders
-from rezbuild.plan.durations import Durations, Expected
+from rezbuild.plan.durations import Durations, Estimate
 from rezbuild.plan.resolve import Job, Step, Target
 from rezbuild.plan.simulate import Worker
 from rezbuild.run import timeline
@@ -19,7 +19,7 @@ from rezbuild.run.progress import Lines
 from rezbuild.run.timeline import Watch
 from rezbuild.settings import Settings
 from rezbuild.util import jobserver
-from rezbuild.util.processes import Running
+from rezbuild.util.processes import RunningTask
 from rezbuild.versions import notices
 
 # Makes the driver of a target.
@@ -79,7 +79,7 @@ class PlanRunner:
             RezbuildError: A build failed; what was installed before is as it was.
         """
         first = next(iter(self.drivers.values()))
-        for line in notices.of(steps):
+        for line in notices.for_steps(steps):
             self.view.notice(line)
         for target, driver in self.drivers.items():
             driver.prepare([step for step in steps if step.target == target])
@@ -109,14 +109,14 @@ class PlanRunner:
         with contextlib.closing(jobserver.Budget(jobs, folder)) as budget:
             yield budget
 
-    def expected(self, step: Step) -> Expected:
+    def expected(self, step: Step) -> Estimate:
         """How long a build takes, as far as can be known."""
-        return self.durations.expect(step, self.of(step).profile, self.host(step))
+        return self.durations.estimate(step, self.of(step).profile, self.host(step))
 
     def _note(self, step: Step, seconds: float) -> None:
         driver = self.of(step)
         profile = driver.profiles.get(step.key, driver.profile)
-        self.durations.note(step, profile, self.host(step), seconds, driver.jobs)
+        self.durations.record(step, profile, self.host(step), seconds, driver.jobs)
 
     def host(self, step: Step) -> str:
         """The label of the kind of host that a step is for."""
@@ -156,11 +156,11 @@ class PlanRunner:
         self._building = {k: v for k, v in self._building.items() if v != step.job}
         self.of(step).unlock(step)
 
-    def start(self, step: Step) -> Running:
+    def start(self, step: Step) -> RunningTask:
         """Begins to build it."""
         return self.of(step).start(step)
 
-    def finish(self, step: Step, task: Running, status: int) -> None:
+    def finish(self, step: Step, task: RunningTask, status: int) -> None:
         """Looks at what came of it."""
         self.of(step).finish(step, task, status)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rezbuild.reporter import NOTICE, STEP_END, Event, Reporter
-from rezbuild.util.processes import News, Running
+from rezbuild.util.processes import RunningTask, TaskUpdate
 from rezbuild.util.terminal import printable
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Lines(Reporter):
         """While builds run."""
         yield
 
-    def heard(self, task: Running, news: News) -> None:
+    def heard(self, task: RunningTask, news: TaskUpdate) -> None:
         """Show the events of a build that have a text; all else that it prints is in its log."""
         for line in news.lines if self.verbose else ():
             self.info(f"{task.name}: {line}")
@@ -46,7 +46,7 @@ class Lines(Reporter):
     def _shows(self, event: Event) -> bool:
         return bool(event.text)
 
-    def show(self, tasks: Sequence[Running], left: int) -> None:  # noqa: ARG002 (for the table)
+    def show(self, tasks: Sequence[RunningTask], left: int) -> None:  # noqa: ARG002 (for the table)
         """Shows what runs now and how many builds are left, with these; called again and again."""
         now = time.monotonic()
         for task in tasks:
@@ -91,7 +91,7 @@ class Terminal(Lines):
         """Steps are in the table."""
         return event.kind != STEP_END and super()._shows(event)
 
-    def show(self, tasks: Sequence[Running], left: int) -> None:
+    def show(self, tasks: Sequence[RunningTask], left: int) -> None:
         """Draws the table, some times a second."""
         now = time.monotonic()
         if self._live and now - self._drawn > 0.2:
@@ -110,11 +110,11 @@ def choose(
     return Lines(quiet=quiet, verbose=verbose)
 
 
-def _step(task: Running) -> str:
+def _step(task: RunningTask) -> str:
     return f"{task.step} ... " if task.step else ""
 
 
-def _table(tasks: Sequence[Running], left: int, now: float) -> Table:
+def _table(tasks: Sequence[RunningTask], left: int, now: float) -> Table:
     from rich.table import Table  # noqa: PLC0415 (see above)
 
     table = Table.grid(padding=(0, 2))

@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import rezbuild
 from rezbuild.build import toolchain
 from rezbuild.build.pipeline import Job
 from rezbuild.build.recipe_api import Dependency
@@ -20,7 +19,7 @@ from rezbuild.files import atomic_swap, ownership, temp_folders
 from rezbuild.payload import manifest
 from rezbuild.plan.resolve import Available, Step
 from rezbuild.reporter import Reporter
-from rezbuild.settings import Settings
+from rezbuild.settings import Settings, build_profile
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.store import Store, get_or_build
 
@@ -34,7 +33,7 @@ def available(settings: Settings, reporter: Reporter) -> Available:
     store = Store.of(settings, reporter.notice)
     fetcher = Fetcher(settings, reporter=reporter)
     tools = toolchain.find(settings)
-    profile = rezbuild.profile(settings.profile, central=False)
+    profile = build_profile(settings.profile, release=False)
 
     def answer(recipe: Recipe, release: Release) -> bool:
         return get_or_build.has(store, recipe, release, profile, tools) or fetcher.available(
@@ -66,7 +65,7 @@ def stage(
     os.umask(0o022)
     # What is ready there is taken as it is.
     ownership.check_folder(settings, work, levels=3)
-    profile = rezbuild.profile(settings.profile, central=False)
+    profile = build_profile(settings.profile, release=False)
     ready: dict[tuple[str, str], Path] = {}
     for step in steps:
         job = _job(step, ready, work, target, profile)

@@ -14,11 +14,11 @@ import rezbuild
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.files import safe_files
 from rezbuild.plan.resolve import Job, Step
-from rezbuild.plan.schedule import by_size, critical_path
+from rezbuild.plan.schedule import critical_path, source_size
 from rezbuild.reporter import BUILD, Event
 from rezbuild.run import gantt
 from rezbuild.run.gantt import Bar, Timeline
-from rezbuild.util.processes import Running
+from rezbuild.util.processes import RunningTask
 
 # In REZBUILD_CACHE; and how many of them are kept.
 FOLDER = "timelines"
@@ -53,7 +53,7 @@ class Watch:
 
     def __init__(
         self,
-        expect: Callable[[Step], float] = by_size,
+        expect: Callable[[Step], float] = source_size,
         note: Callable[[Step, float], None] = lambda _step, _seconds: None,
     ) -> None:
         self.expect = expect
@@ -62,7 +62,7 @@ class Watch:
         self._open: dict[Job, _Part] = {}
         self._parts: list[_Part] = []
 
-    def saw(self, step: Step, task: Running, events: Sequence[Event]) -> None:
+    def saw(self, step: Step, task: RunningTask, events: Sequence[Event]) -> None:
         """Take a look at what runs, and at its events since the last one."""
         if step.job not in self._open:
             self._open[step.job] = _Part(step, task.worker, task.began)
@@ -167,7 +167,7 @@ def write(timeline: Timeline, file: Path) -> None:
         text = json.dumps(as_data(timeline), indent=1) + "\n"
         safe_files.replace(file.with_suffix(".json"), text.encode())
     except OSError as error:
-        raise MachineError.of(error) from None
+        raise MachineError.from_os_error(error) from None
 
 
 def keep(timeline: Timeline, cache: Path) -> Path:

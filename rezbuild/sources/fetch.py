@@ -30,8 +30,8 @@ from rezbuild.reporter import NOTICE, Event, Reporter
 from rezbuild.settings import Settings
 from rezbuild.sources import local_sources
 from rezbuild.sources.debian_archive import SourceArchive, one_at_a_time
-from rezbuild.sources.http_client import Part, Web
-from rezbuild.sources.http_errors import RouteError, host, public_address
+from rezbuild.sources.http_client import HttpClient, PartialFile
+from rezbuild.sources.http_errors import DownloadError, host, public_address
 from rezbuild.util.terminal import printable
 
 _DAY = 24 * 3600  # seconds
@@ -48,12 +48,12 @@ class Fetched:
     """A verified archive.
 
     Attributes:
-        route: ``cache``, the mirror or url (without credentials), or the distribution's archive.
+        location: ``cache``, the mirror or URL (without credentials), or the distribution's archive.
     """
 
     path: Path
     archive: Archive
-    route: str
+    location: str
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Route:
 
     name: str
     archive: Archive
-    get: Callable[[Part], str]
+    get: Callable[[PartialFile], str]
     local: bool = False
     url: str = ""
 
@@ -88,9 +88,9 @@ class Fetcher:
         self._reporter = reporter or Reporter()
         self._console = console or Console(stderr=True, quiet=self._reporter.quiet)
         self._base = settings.cache / "sources"
-        self._web = Web(settings, self._say, backoff)
+        self._web = HttpClient(settings, self._say, backoff)
         # For signatures, which have a few hundred bytes.
-        self._small = Web(replace(settings, max_size=1), self._say, backoff)
+        self._small = HttpClient(replace(settings, max_size=1), self._say, backoff)
         self._distribution = SourceArchive(settings, self._say)
 
     def available(self, release: Release) -> bool:
@@ -111,7 +111,7 @@ class Fetcher:
         return [
             release
             for release in releases
-            if local_sources.has(release, self._settings) or self._is_listed(release)
+            if local_sources.is_available(release, self._settings) or self._is_listed(release)
         ]
 
     def _is_listed(self, release: Release) -> bool:
@@ -156,7 +156,7 @@ class Fetcher:
             if not _is_right(target, fetched.archive):
                 _copy(fetched.path, target)
         self._say(f"  in {target}")
-        return Fetched(target, fetched.archive, fetched.route)
+        return Fetched(target, fetched.archive, fetched.location)
 
     def unpinned(self, release: Release, suffix: str, folder: Path) -> Fetched:
         """Upstream's archive of a release whose sum is not known yet, or its signature.
@@ -183,7 +183,7 @@ class Fetcher:
             # What another server has left is of no use: no sum says whether it fits.
             target.unlink(missing_ok=True)
             with safe_files.resume(target) as opened:
-                part = Part(opened, route.archive)
+                part = PartialFile(opened, route.archive)
                 with part.shown(self._console):
                     source = route.get(part)
                 found = replace(archive, file=file, sha256=part.sha256, size=part.size)
@@ -275,7 +275,7 @@ class Fetcher:
                 continue
             try:
                 return take(route)
-            except RouteError as error:
+            except DownloadError as error:
                 tried.append(f"{route.name}: {error}")
                 dead = route.url and self._web.is_dead(route.url)
                 where = host(public_address(route.url)) if dead else route.name
@@ -295,7 +295,7 @@ class Fetcher:
         if self._settings.offline:
             yield "or unset REZBUILD_OFFLINE"
 
-    def _routes(self, release: Release, web: Web) -> Iterator[_Route]:
+    def _routes(self, release: Release, web: HttpClient) -> Iterator[_Route]:
         for mirror in self._settings.mirrors:
             for archive in release.archives:
                 yield self._mirror_route(mirror, release.home, archive, web)
@@ -308,8 +308,8 @@ class Fetcher:
                 get = functools.partial(self._from_distribution, archive.debian)
                 yield _Route("Debian source archive", archive, get)
 
-    def _mirror_route(self, mirror: str, package: str, archive: Archive, web: Web) -> _Route:
-        folder = local_sources.folder(mirror)
+    def _mirror_route(self, mirror: str, package: str, archive: Archive, web: HttpClient) -> _Route:
+        folder = local_sources.mirror_folder(mirror)
         if folder is None:
             get = functools.partial(_from_mirror, web, mirror, package)
             return _Route(public_address(mirror), archive, get, url=mirror)
@@ -334,7 +334,7 @@ class Fetcher:
         self._say(f"  ok, {decimal(part.size)} in {time.monotonic() - begin:.1f} s")
         return Fetched(target, archive, route.name)
 
-    def _from_distribution(self, wanted: DistributionFile, part: Part) -> str:
+    def _from_distribution(self, wanted: DistributionFile, part: PartialFile) -> str:
         # One name, under the archive's lock: what a killed process left is removed here.
         folder = self._settings.cache / f"apt-{part.archive.sha256[:16]}{_owner(self._base)}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -343,37 +343,37 @@ class Fetcher:
             path = self._distribution.fetch(wanted, part.archive.sha256, folder)
             part.copy(path)
         except FetchError as error:
-            raise RouteError(error.message) from None
+            raise DownloadError(error.message) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         return f"the Debian source archive ({wanted.source})"
 
 
-def _from_mirror(web: Web, mirror: str, package: str, part: Part) -> str:
+def _from_mirror(web: HttpClient, mirror: str, package: str, part: PartialFile) -> str:
     file = part.archive.file
     try:
         return web.get(below(mirror, package, file), part)
-    except RouteError as error:
+    except DownloadError as error:
         if not error.missing:
             raise
     return web.get(below(mirror, file), part)
 
 
-def _from_folder(folder: Path, package: str, part: Part) -> str:
+def _from_folder(folder: Path, package: str, part: PartialFile) -> str:
     file = part.archive.file
     for path in (folder / package / file, folder / file):
         try:
             there = path.is_file()
         except OSError as error:
-            raise RouteError(f"{path} cannot be read: {error.strerror}") from None
+            raise DownloadError(f"{path} cannot be read: {error.strerror}") from None
         if there:
             part.copy(path)
             return str(path)
-    raise RouteError(f"it has no {file}")
+    raise DownloadError(f"it has no {file}")
 
 
 @contextlib.contextmanager
-def _part(target: Path, archive: Archive) -> Iterator[Part]:
+def _part(target: Path, archive: Archive) -> Iterator[PartialFile]:
     """Bytes that become ``target`` at the end of the block.
 
     What a failed transfer leaves is kept for the next one, except bytes that are known to be wrong.
@@ -381,7 +381,7 @@ def _part(target: Path, archive: Archive) -> Iterator[Part]:
     path = target.with_name(f"{target.name}{_owner(target.parent)}.part")
     try:
         with safe_files.resume(path) as file:
-            part = Part(file, archive)
+            part = PartialFile(file, archive)
             if archive.size is not None and part.size >= archive.size and not part.is_right():
                 part.restart()
             yield part
@@ -390,7 +390,7 @@ def _part(target: Path, archive: Archive) -> Iterator[Part]:
     except ChecksumError:
         path.unlink()
         raise
-    except RouteError:
+    except DownloadError:
         if not path.stat().st_size:
             path.unlink()
         raise
@@ -432,10 +432,10 @@ def _is_right(path: Path, archive: Archive) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return Part(file, archive).is_right()
+        return PartialFile(file, archive).is_right()
 
 
-def _wrong(part: Part, source: str) -> ChecksumError:
+def _wrong(part: PartialFile, source: str) -> ChecksumError:
     archive = part.archive
     expected = f"sha256 {archive.sha256}"
     if archive.size is not None:
@@ -465,11 +465,11 @@ def below(base: str, *names: str) -> str:
     """The address of a file below ``base``, whose query is kept: it may be a token.
 
     Raises:
-        RouteError: ``base`` is no address.
+        DownloadError: ``base`` is no address.
     """
     try:
         parts = urlsplit(base)
     except ValueError:
-        raise RouteError("this is no valid address") from None
+        raise DownloadError("this is no valid address") from None
     path = "/".join([parts.path.rstrip("/"), *map(quote, names)])
     return urlunsplit(parts._replace(path=path, fragment=""))

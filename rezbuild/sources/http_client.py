@@ -1,7 +1,6 @@
 """Downloads over HTTP that outlive cuts, silence and busy servers.
 
-The bytes go into a `Part`, which counts and sums them; its owner asks in the end whether they are
-the pinned ones.
+The bytes go into a `PartialFile`, which counts and sums them; its owner checks the pinned sum.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ from rezbuild.catalogue.sources_toml import Archive
 from rezbuild.settings import Settings
 from rezbuild.sources.http_errors import (
     PROXY_NAME,
-    AgainError,
-    RouteError,
+    DownloadError,
+    RetryableError,
     diagnosis,
     host,
     phrase,
     public_address,
 )
-from rezbuild.util.timed_iterator import Timed
+from rezbuild.util.timed_iterator import TimedIterator
 
 # Its records hold addresses with their queries, and traces; Rez may have handlers for all records
 # (REZ_LOGGING_CONF).
@@ -52,10 +51,10 @@ class _WebError(Exception):
 
 
 # A response, and then the blocks of its body.
-_Answer = Timed[Union[requests.Response, bytes]]
+_Answer = TimedIterator[Union[requests.Response, bytes]]
 
 
-class Part:
+class PartialFile:
     """The bytes that are here so far, with their number and sum.
 
     Attributes:
@@ -114,7 +113,7 @@ class Part:
         """Takes all bytes from a local file.
 
         Raises:
-            RouteError: It cannot be read.
+            DownloadError: It cannot be read.
         """
         self.restart()
         for block in _blocks(path):
@@ -133,13 +132,13 @@ class Part:
             yield
 
 
-class Web:
+class HttpClient:
     """HTTP with resumption and retries; remembers hosts that do not answer.
 
     Args:
         say: Prints one line for the user.
         backoff: Seconds before the first retry.
-        pages: Web pages are what is asked for; else they are taken for a portal's.
+        pages: HttpClient pages are what is asked for; else they are taken for a portal's.
     """
 
     def __init__(
@@ -165,14 +164,14 @@ class Web:
             return host(url) in self._unreachable
         return False
 
-    def get(self, url: str, part: Part) -> str:
+    def get(self, url: str, part: PartialFile) -> str:
         """Fills ``part`` with a complete body, which may still be a wrong one.
 
         Returns:
             The address, fit to be shown.
 
         Raises:
-            RouteError: The server does not give one.
+            DownloadError: The server does not give one.
         """
         if not part.is_right():
             part.validator = ""  # another server's says nothing to this one
@@ -183,10 +182,10 @@ class Web:
             self._persist(url, part)
         return public_address(url)
 
-    def _persist(self, url: str, part: Part) -> None:
+    def _persist(self, url: str, part: PartialFile) -> None:
         name = host(url)
         if name in self._unreachable:
-            raise RouteError(f"{host(public_address(url))} did not answer before")
+            raise DownloadError(f"{host(public_address(url))} did not answer before")
         for attempt in itertools.count():
             error = self._attempt(url, part)
             if error is None:
@@ -194,7 +193,7 @@ class Web:
             if attempt >= min(self._retries, error.most):
                 self._unreachable |= {name} if error.unreachable else set()
                 times = f" ({attempt + 1} times)" if attempt else ""
-                raise RouteError(f"{error}{times}")
+                raise DownloadError(f"{error}{times}")
             wait = (
                 self._backoff * 2 ** min(attempt, _DOUBLINGS) if error.wait is None else error.wait
             )
@@ -204,16 +203,16 @@ class Web:
                 self._say(f"  {host(public_address(url))}: {error}; again in {wait:.1f} s")
             time.sleep(wait)
 
-    def _attempt(self, url: str, part: Part) -> AgainError | None:
+    def _attempt(self, url: str, part: PartialFile) -> RetryableError | None:
         try:
             self._transfer(url, part)
-        except AgainError as error:
+        except RetryableError as error:
             return error
         except _WebError as error:
             return diagnosis(error.__cause__ or error)
         return None
 
-    def _transfer(self, url: str, part: Part) -> None:
+    def _transfer(self, url: str, part: PartialFile) -> None:
         with self._ask(url, part) as answer:
             response = self._response(answer)
             fits = not part.size or _continues(response, part.size)
@@ -224,14 +223,14 @@ class Web:
             with self._ask(url, part) as answer:
                 self._receive(self._response(answer), answer, part)
 
-    def _ask(self, url: str, part: Part) -> _Answer:
+    def _ask(self, url: str, part: PartialFile) -> _Answer:
         # The sum is over the archive's bytes: no server may pack them once more.
         headers = {"Accept-Encoding": "identity"}
         if part.size:
             headers["Range"] = f"bytes={part.size}-"
             if part.validator:
                 headers["If-Range"] = part.validator
-        return Timed(self._answer(url, headers))
+        return TimedIterator(self._answer(url, headers))
 
     def _answer(
         self, url: str, headers: dict[str, str]
@@ -252,7 +251,7 @@ class Web:
         try:
             return cast(requests.Response, _next(answer, seconds))
         except TimeoutError:
-            raise AgainError(f"it does not answer within {seconds:g} s") from None
+            raise RetryableError(f"it does not answer within {seconds:g} s") from None
 
     def _due(self) -> int:
         """The bytes that have to come within the time that a transfer may be silent."""
@@ -267,7 +266,7 @@ class Web:
                 block = _next(answer, left)
             except TimeoutError:
                 slow = f"it fell silent, or sends fewer than {self._speed} bytes a second"
-                raise AgainError(slow) from None
+                raise RetryableError(slow) from None
             if block is None:
                 return
             got += len(cast(bytes, block))
@@ -275,19 +274,19 @@ class Web:
                 begin, got = time.monotonic(), 0
             yield cast(bytes, block)
 
-    def _receive(self, response: requests.Response, answer: _Answer, part: Part) -> None:
+    def _receive(self, response: requests.Response, answer: _Answer, part: PartialFile) -> None:
         """Streams the body to the end of ``part``; a whole one replaces what is there."""
         _check_status(response)
         if not self._pages and _is_page(response):
-            raise RouteError(_PORTAL)
+            raise DownloadError(_PORTAL)
         blocks = self._body(answer)
         first = next(blocks, b"")
         if response.status_code == requests.codes.ok:
             if not self._pages and _MARKUP.match(first):
-                raise RouteError(_PORTAL)
+                raise DownloadError(_PORTAL)
             part.restart()
         elif not part.size:
-            raise RouteError("it answered a piece that was not asked for")
+            raise DownloadError("it answered a piece that was not asked for")
         else:
             part.resumed = True
         part.validator = _validator(response)
@@ -298,17 +297,17 @@ class Web:
                 break
         _check_encoding(response, part)
         if not part.overlong and end is not None and part.size < end:
-            raise AgainError(f"the transfer broke off after {part.size} of {end} bytes")
+            raise RetryableError(f"the transfer broke off after {part.size} of {end} bytes")
 
-    def _endless(self, part: Part) -> bool:
+    def _endless(self, part: PartialFile) -> bool:
         """Whether a body of unknown size may be one without an end.
 
         Raises:
-            RouteError: It is.
+            DownloadError: It is.
         """
         if part.archive.size is None and part.size > self._most:
             part.restart()
-            raise RouteError(
+            raise DownloadError(
                 f"it sends more than {self._most // 10**6} MB: give the size in sources.toml, "
                 "or raise REZBUILD_MAX_SIZE"
             )
@@ -318,7 +317,7 @@ class Web:
 def _next(answer: _Answer, seconds: float | None) -> Union[requests.Response, bytes, None]:
     try:
         return answer.next(seconds)
-    except (TimeoutError, RouteError):
+    except (TimeoutError, DownloadError):
         raise
     except Exception as error:  # what a server makes of three libraries is beyond any list
         raise _WebError from error
@@ -336,7 +335,7 @@ class _Session(requests.Session):
             there = urljoin(resp.url, target)
             scheme = urlsplit(there).scheme
             if scheme != "https" and (scheme != "http" or resp.url.startswith("https:")):
-                raise RouteError(f"it redirects to {public_address(there)}, which is refused")
+                raise DownloadError(f"it redirects to {public_address(there)}, which is refused")
         return target
 
 
@@ -344,18 +343,18 @@ def _check_status(response: requests.Response) -> None:
     status = response.status_code
     said = f"it answered {status} {phrase(status)}".rstrip()
     if status == requests.codes.proxy_authentication_required:
-        raise RouteError(PROXY_NAME)
+        raise DownloadError(PROXY_NAME)
     if status == requests.codes.too_many_requests or status >= requests.codes.server_error:
-        raise AgainError(said, wait=_retry_after(response))
+        raise RetryableError(said, wait=_retry_after(response))
     if status not in (requests.codes.ok, requests.codes.partial_content):
-        raise RouteError(said, missing=requests.codes.bad_request <= status)
+        raise DownloadError(said, missing=requests.codes.bad_request <= status)
 
 
 def _is_page(response: requests.Response) -> bool:
     return response.headers.get("Content-Type", "").lower().startswith("text/html")
 
 
-def _check_encoding(response: requests.Response, part: Part) -> None:
+def _check_encoding(response: requests.Response, part: PartialFile) -> None:
     """Whether the body was packed once more, though that was not asked for.
 
     Some servers say so of each ``.gz``, and mean the file itself: what is right is right.
@@ -363,7 +362,7 @@ def _check_encoding(response: requests.Response, part: Part) -> None:
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ("", "identity") and not part.is_right():
         part.restart()
-        raise RouteError(f"it packs the file once more (Content-Encoding: {encoding[:20]})")
+        raise DownloadError(f"it packs the file once more (Content-Encoding: {encoding[:20]})")
 
 
 def _continues(response: requests.Response, size: int) -> bool:
@@ -375,7 +374,7 @@ def _continues(response: requests.Response, size: int) -> bool:
     return response.headers.get("Content-Range", "").startswith(f"bytes {size}-")
 
 
-def _announced_end(response: requests.Response, part: Part) -> int | None:
+def _announced_end(response: requests.Response, part: PartialFile) -> int | None:
     """The number of bytes after this answer, as far as its framing tells (RFC 9112, 6)."""
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     if _NUMBER.fullmatch(total):
@@ -407,4 +406,4 @@ def _blocks(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             yield from iter(lambda: file.read(_BLOCK), b"")
     except OSError as error:
-        raise RouteError(f"{path} cannot be read: {error.strerror}") from None
+        raise DownloadError(f"{path} cannot be read: {error.strerror}") from None

@@ -34,7 +34,7 @@ _NO_CONNECTION: tuple[tuple[type[Exception], str, float], ...] = (
 )
 
 
-class RouteError(Exception):
+class DownloadError(Exception):
     """A route does not lead there; the next one may.
 
     Args:
@@ -47,7 +47,7 @@ class RouteError(Exception):
         self.missing = missing
 
 
-class AgainError(Exception):
+class RetryableError(Exception):
     """A failure that may pass.
 
     Args:
@@ -74,25 +74,25 @@ def phrase(status: int) -> str:
     return http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ""
 
 
-def diagnosis(error: BaseException) -> AgainError:
+def diagnosis(error: BaseException) -> RetryableError:
     """What another attempt may change, of what a library has raised.
 
     Raises:
-        RouteError: Trying again would change nothing.
+        DownloadError: Trying again would change nothing.
         MachineError: The certificates that the user names cannot be read.
     """
     causes = tuple(_causes(error))
     _check_lasting(causes)
     for kind, reason, most in _NO_CONNECTION:
         if any(isinstance(cause, kind) for cause in causes):
-            return AgainError(reason, most=most, unreachable=True)
+            return RetryableError(reason, most=most, unreachable=True)
     silent = (requests.Timeout, urllib3.exceptions.TimeoutError)
     if any(isinstance(cause, silent) for cause in causes):
-        return AgainError("it fell silent")
+        return RetryableError("it fell silent")
     for cause in causes:
         if isinstance(cause, ssl.SSLError) and cause.reason:
-            return AgainError(f"TLS fails: {cause.reason}")
-    return AgainError("the connection broke off")
+            return RetryableError(f"TLS fails: {cause.reason}")
+    return RetryableError("the connection broke off")
 
 
 def _check_lasting(causes: tuple[BaseException, ...]) -> None:
@@ -104,19 +104,19 @@ def _check_lasting(causes: tuple[BaseException, ...]) -> None:
         _check_bundle()
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            raise RouteError(
+            raise DownloadError(
                 f"its certificate is not trusted: {cause.verify_message} "
                 "(REQUESTS_CA_BUNDLE names a file with a studio's own authority)"
             )
         tunnel = re.match(r"Tunnel connection failed: (4\d\d)\b", str(cause))
         if tunnel:
             refused = f"the proxy refuses it with {tunnel[1]} {phrase(int(tunnel[1]))}"
-            raise RouteError(PROXY_NAME if tunnel[1] == "407" else refused)
+            raise DownloadError(PROXY_NAME if tunnel[1] == "407" else refused)
     if isinstance(first, requests.exceptions.InvalidProxyURL):
-        raise RouteError("HTTPS_PROXY, HTTP_PROXY or ALL_PROXY holds no address of a proxy")
+        raise DownloadError("HTTPS_PROXY, HTTP_PROXY or ALL_PROXY holds no address of a proxy")
     web = (requests.RequestException, urllib3.exceptions.HTTPError)
     if isinstance(first, (ValueError, requests.TooManyRedirects)) or not isinstance(first, web):
-        raise RouteError(f"it cannot be used ({type(first).__name__})")
+        raise DownloadError(f"it cannot be used ({type(first).__name__})")
 
 
 def _check_bundle() -> None:

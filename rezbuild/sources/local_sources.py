@@ -14,19 +14,19 @@ from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.settings import Settings
 
 
-def folder(mirror: str) -> Path | None:
+def mirror_folder(mirror: str) -> Path | None:
     """Return the folder that a mirror is, or None for an address."""
     if mirror.startswith("file:"):
         return Path(url2pathname(urlsplit(mirror).path))
     return None if "://" in mirror else Path(mirror).expanduser()
 
 
-def has(release: Release, settings: Settings) -> bool:
+def is_available(release: Release, settings: Settings) -> bool:
     """Whether one of its archives is in the cache or a mirror folder, with the pinned size.
 
     The checksum is compared when the archive is used.
     """
-    folders = [settings.cache / "sources", *filter(None, map(folder, settings.mirrors))]
+    folders = [settings.cache / "sources", *filter(None, map(mirror_folder, settings.mirrors))]
     for archive in release.archives:
         for place in (Path(release.home, archive.file), Path(archive.file)):
             for path in (base / place for base in folders):
@@ -40,6 +40,6 @@ def newest(recipe: Recipe, settings: Settings) -> Release:
     from rezbuild.plan import resolve  # noqa: PLC0415 (Rez has imported its own versions by then)
 
     for release in resolve.same_series(recipe, recipe.default):
-        if has(release, settings):
+        if is_available(release, settings):
             return release
     return recipe.release(recipe.default)

@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.filesize import decimal
 
-import rezbuild
 from rezbuild.audit import audit
 from rezbuild.build.pipeline import Inputs, Job
 from rezbuild.build.recipe_api import Dependency
@@ -21,7 +20,7 @@ from rezbuild.files.pack import OF_REZ
 from rezbuild.payload import manifest
 from rezbuild.plan import resolve
 from rezbuild.repository import installed
-from rezbuild.settings import Settings
+from rezbuild.settings import Settings, build_profile
 from rezbuild.store import Store
 from rezbuild.store import key as keys
 
@@ -125,7 +124,7 @@ class Stock:
         Raises:
             StoreError: It was made from something else.
         """
-        profile = record.get("profile") or rezbuild.profile(None, central=False)
+        profile = record.get("profile") or build_profile(None, release=False)
         folder = self._recipes[record["name"]].folder
         job = Job(folder, record["version"], Path(), (), profile, dependencies)
         gathered = Inputs.gather(job, self._settings)

@@ -24,7 +24,7 @@ from rezbuild.errors import MachineError, UsageError
 from rezbuild.repository import staging
 from rezbuild.settings import Settings, scheme
 from rezbuild.sources.fetch import below
-from rezbuild.sources.http_client import Part, Web
+from rezbuild.sources.http_client import HttpClient, PartialFile
 from rezbuild.sources.http_errors import public_address
 from rezbuild.store.timeouts import PlaceError, check, limit, patiently
 
@@ -235,8 +235,8 @@ class Pages:
     def __init__(self, url: str, settings: Settings, say: Callable[[str], None]) -> None:
         self.shown = public_address(url)
         self._url = url
-        self._web = Web(settings, say, 0.5)
-        self._lists = Web(settings, say, 0.5, pages=True)
+        self._web = HttpClient(settings, say, 0.5)
+        self._lists = HttpClient(settings, say, 0.5, pages=True)
         self._limit = limit(settings)
 
     def read(self, place: str, most: int) -> bytes:
@@ -246,7 +246,7 @@ class Pages:
     def fetch(self, place: str, target: Path, sha256: str, size: int) -> None:
         """See `Files`."""
         with target.open("w+b") as file:
-            part = Part(file, Archive(place, sha256, size, ()))
+            part = PartialFile(file, Archive(place, sha256, size, ()))
             self._get(self._web, place, part, size)
             check((part.size, part.sha256), sha256, size)
 
@@ -274,14 +274,14 @@ class Pages:
         """Raises PlaceError."""
         raise PlaceError("what is behind a web server can be read only")
 
-    def _small(self, web: Web, place: str, most: int) -> bytes:
+    def _small(self, web: HttpClient, place: str, most: int) -> bytes:
         with tempfile.TemporaryFile() as file:
-            part = Part(file, Archive(place, "", most, ()))
+            part = PartialFile(file, Archive(place, "", most, ()))
             self._get(web, place, part, 0)
             if part.overlong:
                 raise PlaceError(f"it has more than {most} bytes", damaged=True)
             file.seek(0)
             return file.read()
 
-    def _get(self, web: Web, place: str, part: Part, size: int) -> None:
+    def _get(self, web: HttpClient, place: str, part: PartialFile, size: int) -> None:
         patiently(lambda: web.get(below(self._url, *place.split("/")), part), self._limit(size))

@@ -114,7 +114,7 @@ def _library() -> _Library:
     except ImportError:
         raise MachineError(
             "REZBUILD_STORE_SIGN and REZBUILD_STORE_TRUST need the library cryptography",
-            advice=[extras.command("signatures")],
+            advice=[extras.install_command("signatures")],
         ) from None
     return _Library(ed25519, serialization, UnsupportedAlgorithm)
 

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.settings import Settings
-from rezbuild.sources.http_errors import RouteError
-from rezbuild.util.timed_iterator import Timed
+from rezbuild.sources.http_errors import DownloadError
+from rezbuild.util.timed_iterator import TimedIterator
 
 T = TypeVar("T")
 # Bytes a second: what comes slower than that is built sooner.
@@ -68,13 +68,13 @@ def patiently(work: Callable[[], T], seconds: float) -> T:
         yield work()
 
     try:
-        with Timed(items()) as once:
+        with TimedIterator(items()) as once:
             return once.next(seconds)  # type: ignore[return-value]  # None is what work returns
     except PlaceError:
         raise
     except TimeoutError:
         raise PlaceError(f"it has not answered within {seconds:.0f} s") from None
-    except RouteError as error:
+    except DownloadError as error:
         raise PlaceError(str(error), missing=error.missing) from None
     except RezbuildError as error:
         raise PlaceError(error.message) from None

@@ -13,7 +13,7 @@ DISTRIBUTION = "rez-python-builder"
 _CLONE = Path(__file__).resolve().parents[2]
 
 
-def command(extra: str, clone: Path = _CLONE) -> str:
+def install_command(extra: str, clone: Path = _CLONE) -> str:
     """Return the command that installs an extra into the Python that runs this.
 
     Args:

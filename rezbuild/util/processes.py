@@ -26,7 +26,7 @@ _KILLED = 137
 _SET_CHILD_SUBREAPER = 36
 
 
-class News(NamedTuple):
+class TaskUpdate(NamedTuple):
     """The exit code, or None while it runs; complete lines and events since the last look."""
 
     status: int | None
@@ -34,7 +34,7 @@ class News(NamedTuple):
     events: list[Event]
 
 
-class Running(Protocol):
+class RunningTask(Protocol):
     """What runs, as those see it who look at it: here, or on another machine.
 
     Attributes:
@@ -58,7 +58,7 @@ class Running(Protocol):
         """Since it began."""
         ...
 
-    def poll(self) -> News:
+    def poll(self) -> TaskUpdate:
         """Look at it."""
         ...
 
@@ -134,7 +134,7 @@ class Task:
         """Since it began."""
         return time.monotonic() - self.began
 
-    def poll(self) -> News:
+    def poll(self) -> TaskUpdate:
         """Look at it."""
         # In this order: when it has ended, all that it said is there.
         status = self._process.poll()
@@ -146,7 +146,7 @@ class Task:
             if event.kind in {STEP, STEP_END}:
                 self.step = event.step if event.kind == STEP else ""
                 self.step_began = time.monotonic()
-        return News(status, lines, events)
+        return TaskUpdate(status, lines, events)
 
     def tail(self) -> list[str]:
         """The last lines of the log."""
@@ -165,7 +165,7 @@ def last_line(output: str) -> str:
     return (output.strip().splitlines() or ["no output"])[-1]
 
 
-def attend(task: Task) -> int:
+def wait_or_stop(task: Task) -> int:
     """Waits for a task that runs alone; its exit code."""
     try:
         return task.wait()
@@ -174,7 +174,7 @@ def attend(task: Task) -> int:
         raise
 
 
-def adopt() -> None:
+def become_subreaper() -> None:
     """Makes what loses its parent a child of this process, where `stop` finds it.
 
     Ctrl-C on a terminal reaches all at once; what ignores it, or has a session of its own, is an
@@ -183,7 +183,7 @@ def adopt() -> None:
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
 
 
-def end_with_rez() -> None:
+def exit_with_rez() -> None:
     """Has a thread end this process, and all that it has started, soon after its Rez has ended.
 
     PR_SET_PDEATHSIG would not do: between Rez and a build is a shell that outlives Rez.
@@ -194,7 +194,7 @@ def end_with_rez() -> None:
 
 def _end_with(pid: int) -> None:
     began = _began(pid)
-    adopt()
+    become_subreaper()
 
     def watch() -> None:
         while began and _began(pid) == began:
@@ -215,15 +215,15 @@ def _began(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def stop(tasks: Iterable[Running]) -> None:
+def stop(tasks: Iterable[RunningTask]) -> None:
     """Ends tasks at once, with everything else that this process has started."""
     _kill(lambda: _descendants(os.getpid()))
     for task in tasks:
         task.wait()
 
 
-def bury() -> None:
-    """Takes leave of what `adopt` has brought and has ended; only while no task runs."""
+def reap_orphans() -> None:
+    """Takes leave of what `become_subreaper` has brought and has ended; only while no task runs."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -54,7 +54,7 @@ class Trace:
         return tuple(call for call in self.calls if not call.worked)
 
 
-def strace() -> str:
+def find_strace() -> str:
     """Where strace is.
 
     Raises:
@@ -84,7 +84,7 @@ def trace(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> T
         # One file for each process (-ff): in a common one the lines of two may cut each other.
         options = ("-ff", "-qq", "-s", "4096", "-e", "trace=%file", "-o", f"{folder}/trace")
         done = subprocess.run(
-            [strace(), *options, *map(str, argv)],
+            [find_strace(), *options, *map(str, argv)],
             env=dict(env),
             cwd=cwd,
             stdin=subprocess.DEVNULL,

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _AHEAD = 8  # items that are made before they are wanted
 
 
-class Timed(Generic[T]):
+class TimedIterator(Generic[T]):
     """A generator that runs in a thread of its own, to be used in a ``with`` statement.
 
     Args:
@@ -29,7 +29,7 @@ class Timed(Generic[T]):
         self._ready: queue.Queue[Union[tuple[T], BaseException, None]] = queue.Queue(_AHEAD)
         self._over = threading.Event()
 
-    def __enter__(self) -> Timed[T]:
+    def __enter__(self) -> TimedIterator[T]:
         # Where it is stuck it stays behind, and must not keep the process from ending.
         threading.Thread(target=self._run, daemon=True).start()
         return self

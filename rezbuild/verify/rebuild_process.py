@@ -20,7 +20,7 @@ from typing import Any
 
 from rezbuild.build.pipeline import Job, baked
 from rezbuild.build.recipe_api import Dependency
-from rezbuild.errors import as_error, report
+from rezbuild.errors import as_error, write_report
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 
@@ -129,7 +129,7 @@ def main() -> int:
             shutil.move(payload, order.payload)
     except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
         error = as_error(exception)
-        report(error)
+        write_report(error)
         return error.exit_code
     return 0
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import rezbuild
 from rezbuild.build import pgo_profiles
 from rezbuild.build.pipeline import Inputs
 from rezbuild.build.toolchain import jobs
@@ -30,7 +29,7 @@ from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
 from rezbuild.repository import installed as repository
 from rezbuild.repository.installed import Installed
-from rezbuild.settings import Settings
+from rezbuild.settings import Settings, build_profile
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.verify import build_variations
 from rezbuild.verify.build_variations import Conditions
@@ -199,7 +198,7 @@ def _find(
     # The sources are asked for when it is built.
     fetcher = Fetcher(settings, reporter=reporter)
     step = resolve.plan(recipes, [request], lambda _, release: fetcher.available(release))[-1]
-    profile = rezbuild.profile(settings.profile, central=False)
+    profile = build_profile(settings.profile, release=False)
     against = _payloads(step.built_against, paths, str(step))
     subject = _Subject(step.recipe, step.release, profile, against)
     return replace(subject, profile_store=_inputs(subject, settings).stored_profile)
@@ -255,7 +254,7 @@ def _installed(
     record = found.record
     paths = repository.search_path(release=False)
     had = record.get("profile")
-    profile = settings.profile or had or rezbuild.profile(None, central=False)
+    profile = settings.profile or had or build_profile(None, release=False)
     name = f"{release.name}-{release.version}"
     against = in_order(release, record.get("built_against") or {})
     subject = _Subject(recipe, release, profile, _payloads(against, paths, name))

@@ -153,7 +153,7 @@ def _verified(
             ],
         ) from None
     archive = fetched.archive
-    say(f"{archive.file}: {archive.size} bytes from {fetched.route}")
+    say(f"{archive.file}: {archive.size} bytes from {fetched.location}")
     say(f"  sha256 {archive.sha256}")
     if wish.sha256:
         _compare(fetched, wish.sha256.lower(), "--sha256 says")
@@ -234,7 +234,7 @@ def _check_date(recipe: Recipe, release: Release, signed_on: str, wish: Wish) ->
 
 def _is_other(release: Release, fetched: Fetched, why: str) -> ChecksumError:
     return ChecksumError(
-        f"{fetched.archive.file} from {fetched.route} is not {release.name} {release.version}: "
+        f"{fetched.archive.file} from {fetched.location} is not {release.name} {release.version}: "
         f"{why}",
         advice=[
             "do not use these bytes: an old release with a new name has a good signature",
@@ -266,7 +266,7 @@ def _signer(
 def _compare(fetched: Fetched, sha256: str, says: str) -> None:
     if fetched.archive.sha256 != sha256:
         raise ChecksumError(
-            f"{fetched.archive.file} from {fetched.route} is another file: it has sha256 "
+            f"{fetched.archive.file} from {fetched.location} is another file: it has sha256 "
             f"{fetched.archive.sha256}, and {says} {sha256}",
             advice=["do not use these bytes before you know why", "compare with upstream's page"],
         )

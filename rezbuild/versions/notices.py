@@ -11,7 +11,7 @@ from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Step
 
 
-def of(steps: Iterable[Step]) -> Iterator[str]:
+def for_steps(steps: Iterable[Step]) -> Iterator[str]:
     """Return a line for each version that is behind, and one for all that were never built.
 
     A recipe without any record of tests keeps none: nothing is said of its versions.

@@ -11,7 +11,7 @@ from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import FetchError
 from rezbuild.plan.resolve import Recipes, same_series, series
 from rezbuild.repository import installed as repository
-from rezbuild.versions.table import Upstream
+from rezbuild.versions.upstream import Upstream
 
 
 @dataclass(frozen=True)

@@ -153,5 +153,5 @@ def _sigstore(archive: Path, signature: Path, signed: Signed) -> Verified:
 def _lacks(library: str, what: str) -> MachineError:
     return MachineError(
         f"{library}, which verifies {what}, is not installed",
-        advice=[extras.command("signatures")],
+        advice=[extras.install_command("signatures")],
     )

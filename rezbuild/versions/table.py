@@ -1,94 +1,87 @@
-"""What upstream has: the versions in the folder that an archive's address stands in."""
+"""The catalogue as a table: versions, sources, tests, and what is installed."""
 
 from __future__ import annotations
 
-import re
-import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from typing import BinaryIO, cast
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from rez.version import Version
+from rich.table import Table
 
-from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
-from rezbuild.errors import FetchError
-from rezbuild.plan.resolve import series
+from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.test_records import Record
+from rezbuild.payload import manifest
+from rezbuild.plan import resolve
+from rezbuild.repository import installed as repository
 from rezbuild.settings import Settings
-from rezbuild.sources.http_client import Part, Web
-from rezbuild.sources.http_errors import RouteError
-
-_NUMBER = r"([0-9]+(?:\.[0-9]+)+[a-z]?)"
-# A forge lists no folder of its downloads; its feed names the latest tags.
-_DOWNLOADS, _FEED = "/releases/download/", "/releases.atom"
 
 
-class Upstream:
-    """Asks upstream's servers; each page once."""
+@dataclass(frozen=True)
+class Row:
+    """One version.
 
-    def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
-        self._web = Web(replace(settings, max_size=10), say, backoff=0.5, pages=True)
-        self._pages: dict[str, str | RouteError] = {}
+    Attributes:
+        tested: Records of its tests; see `rezbuild.catalogue.test_records`.
+        had_from: ``cache``, ``upstream``, ``debian``: what is known of it, nothing is asked.
+        installed: Repositories that have it, with its profile; a stale one says so.
+    """
 
-    def newest(self, recipe: Recipe, release: Release) -> str:
-        """The newest version of the series of ``release`` that is there.
+    name: str
+    version: str
+    default: bool
+    tested: tuple[Record, ...]
+    had_from: tuple[str, ...]
+    installed: tuple[str, ...]
 
-        Raises:
-            FetchError: No page of upstream's could be read.
-        """
-        tried, there = [], set()
-        for page, pattern in places(release):
-            try:
-                found = versions(self._read(page), pattern)
-            except RouteError as error:
-                tried.append(f"{page}: {error}")
-                continue
-            of_series = {v for v in found if series(v) == series(release.version)}
-            there |= of_series
-            if not of_series:
-                tried.append(f"{page}: it names no version of {series(release.version)}")
-        if there:
-            return str(max(map(Version, there)))
-        raise FetchError(
-            f"upstream's versions of {recipe.name} {series(release.version)} cannot be read",
-            tried=tried or ["no address in its catalogue holds the version"],
-            advice=["look at upstream's own page"],
+
+def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
+    """A row for each version of the recipes, newest first."""
+    paths = repository.search_path(release=False)
+    return [
+        Row(
+            name=recipe.name,
+            version=release.version,
+            default=release.version == recipe.default,
+            tested=release.tested,
+            had_from=tuple(_had_from(release, settings.cache / "sources")),
+            installed=tuple(_installed(recipe, release, paths)),
         )
-
-    def _read(self, url: str) -> str:
-        if url not in self._pages:
-            try:
-                self._pages[url] = self._get(url)
-            except RouteError as error:
-                self._pages[url] = error
-        known = self._pages[url]
-        if isinstance(known, RouteError):
-            raise known
-        return known
-
-    def _get(self, url: str) -> str:
-        with tempfile.NamedTemporaryFile(mode="a+b") as file:
-            part = Part(cast(BinaryIO, file), Archive("page", ""))
-            self._web.get(url, part)
-            file.seek(0)
-            return file.read().decode(errors="replace")
+        for recipe in recipes
+        for release in resolve.versions_in(recipe, recipe.name)
+    ]
 
 
-def places(release: Release) -> Iterator[tuple[str, re.Pattern[str]]]:
-    """The pages that may name upstream's versions, each with how they are written there."""
-    for url in release.archives[0].urls:
-        parts = urlsplit(url)
-        above, forge, below = parts.path.partition(_DOWNLOADS)
-        names = (below if forge else parts.path).split("/")
-        held = [number for number, name in enumerate(names) if release.version in name]
-        if not held:
-            continue
-        folder = above + _FEED if forge else "/".join([*names[: held[0]], ""])
-        pattern = re.escape(names[held[0]]).replace(re.escape(release.version), _NUMBER)
-        whole = re.compile(rf"(?<![\w.-]){pattern}(?![\w.-])")
-        yield urlunsplit(parts._replace(path=folder)), whole
+def table(rows: Sequence[Row]) -> Table:
+    """The rows for a terminal."""
+    shown = Table("package", "version", "", "tested on", "sources", box=None)
+    shown.add_column("installed in", overflow="fold")
+    for row in rows:
+        shown.add_row(
+            row.name,
+            row.version,
+            "default" * row.default,
+            "\n".join(f"{record.host} {record.on}" for record in row.tested) or "never built",
+            ", ".join(row.had_from),
+            "\n".join(row.installed),
+        )
+    return shown
 
 
-def versions(page: str, pattern: re.Pattern[str]) -> set[str]:
-    """What a page names."""
-    return {found[1] for found in pattern.finditer(page)}
+def _had_from(release: Release, cache: Path) -> Iterable[str]:
+    if any((cache / release.home / archive.file).is_file() for archive in release.archives):
+        yield "cache"
+    if any(archive.urls for archive in release.archives):
+        yield "upstream"
+    if any(archive.debian for archive in release.archives):
+        yield "debian"
+
+
+def _installed(recipe: Recipe, release: Release, paths: Sequence[str]) -> Iterable[str]:
+    for path in paths:
+        found = repository.installed(release.name, release.version, [path])
+        if found is not None:
+            current = found.record.get("recipe") == manifest.recipe_revision(recipe, release)
+            facts = [str(found.record.get("profile") or "")]
+            facts += [] if current else ["of an older recipe" if found.record else "made elsewhere"]
+            note = ", ".join(filter(None, facts))
+            yield f"{path} ({note})" if note else path

@@ -56,7 +56,7 @@ def recorded() -> Durations:
 
 def seconds() -> Callable[[Step], float]:
     known = recorded()
-    return lambda step: known.expect(step, "fast", "debian12").seconds
+    return lambda step: known.estimate(step, "fast", "debian12").seconds
 
 
 def run(count: int) -> Outcome:

@@ -61,7 +61,7 @@ def test_quiet_reporter_prints_results_and_notices_only(events, capsys):
 
 
 def test_reporter_aside_keeps_standard_output_for_the_result(capsys):
-    reporter = Reporter().aside()
+    reporter = Reporter().on_stderr()
     reporter.info("progress")
     reporter.result("result")
     reporter.notice("notice")

@@ -139,4 +139,4 @@ def test_without_pyperformance(capfd, monkeypatch):
     assert main.main(["bench", sys.executable, "--only", "suite"]) == 10
     err = capfd.readouterr().err
     assert "pyperformance is not installed" in err
-    assert extras.command("bench") in err
+    assert extras.install_command("bench") in err

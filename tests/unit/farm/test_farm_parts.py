@@ -372,5 +372,5 @@ def test_without_dask(tmp_path):
         "sys.stderr = sys.stdout\n"
         "print(main(['scheduler', '--port', '0']))"
     )
-    assert extras.command("farm") in out
+    assert extras.install_command("farm") in out
     assert out.endswith("\n10\n")

@@ -47,6 +47,6 @@ def test_a_tree_that_cannot_be_copied(tmp_path: Path) -> None:
         (tmp_path / "from" / name / "link").symlink_to("nowhere")
     with pytest.raises(shutil.Error) as caught:
         shutil.copytree(tmp_path / "from", tmp_path / "to")
-    said = str(MachineError.of(caught.value))
+    said = str(MachineError.from_os_error(caught.value))
     assert f"{tmp_path}/to/" in said
     assert "and 1 more: [Errno 2] No such file or directory\n" in said

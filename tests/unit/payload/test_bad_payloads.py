@@ -104,7 +104,7 @@ def test_any_folder_may_be_mirror_or_cache(odd: Path) -> None:
     )
     got = Fetcher(found, Console(quiet=True)).fetch(release())
     assert got.path.read_bytes() == BODY
-    assert got.route == str(odd / "mirror")
+    assert got.location == str(odd / "mirror")
 
 
 def test_sources_are_unpacked_into_any_folder(odd: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
-from rezbuild.plan.durations import FILE, Durations, Expected
+from rezbuild.plan.durations import FILE, Durations, Estimate
 from rezbuild.plan.resolve import Step
 
 
@@ -38,14 +38,14 @@ def kept(tmp_path, said) -> Durations:
 
 
 def seconds(kept: Durations, one: Step, profile="fast", host="here") -> float:
-    return kept.expect(one, profile, host).seconds
+    return kept.estimate(one, profile, host).seconds
 
 
 def test_what_was_recorded_is_expected(kept, tmp_path):
-    kept.note(step(), "fast", "here", 12.5, 2)
+    kept.record(step(), "fast", "here", 12.5, 2)
     for known in (kept, Durations(tmp_path, print)):
-        assert known.expect(step(), "fast", "here") == Expected(12.5, known=True)
-    kept.note(step(), "fast", "here", 10.0, 4)
+        assert known.estimate(step(), "fast", "here") == Estimate(12.5, known=True)
+    kept.record(step(), "fast", "here", 10.0, 4)
     (record,) = json.loads((tmp_path / FILE).read_text())["builds"]
     assert record.pop("at") > 1.7e9
     assert record == {
@@ -62,32 +62,32 @@ def test_what_was_recorded_is_expected(kept, tmp_path):
 def test_the_profile_counts_where_it_changes_something(kept):
     one = step()
     plain = replace(one, recipe=replace(one.recipe, profiled=False))
-    kept.note(plain, "fast", "here", 10.0, 2)
-    assert kept.expect(plain, "optimized", "here") == Expected(10.0, known=True)
-    kept.note(one, "fast", "here", 11.0, 2)
-    assert kept.expect(one, "optimized", "here") == Expected(44.0, known=False)
+    kept.record(plain, "fast", "here", 10.0, 2)
+    assert kept.estimate(plain, "optimized", "here") == Estimate(10.0, known=True)
+    kept.record(one, "fast", "here", 11.0, 2)
+    assert kept.estimate(one, "optimized", "here") == Estimate(44.0, known=False)
 
 
 def test_the_nearest_is_gone_by(kept):
-    kept.note(step(), "fast", "there", 10.0, 2)
-    assert kept.expect(step(), "fast", "here") == Expected(10.0, known=False)
+    kept.record(step(), "fast", "there", 10.0, 2)
+    assert kept.estimate(step(), "fast", "here") == Estimate(10.0, known=False)
     # Another version: by its size, within reason.
     assert seconds(kept, step(version="1.1", size=1_500_000)) == 15.0
     assert seconds(kept, step(version="1.1", size=9_000_000)) == 20.0
-    kept.note(step(version="1.2"), "fast", "here", 30.0, 2)
+    kept.record(step(version="1.2"), "fast", "here", 30.0, 2)
     assert seconds(kept, step(version="1.1")) == 30.0
 
 
 def test_by_the_size_of_the_source(kept):
-    assert kept.expect(step(size=10_000_000), "fast", "here") == Expected(70.0, known=False)
+    assert kept.estimate(step(size=10_000_000), "fast", "here") == Estimate(70.0, known=False)
     assert seconds(kept, step(size=10_000_000), "optimized") == 280.0
     assert seconds(kept, step(size=1)) == 2.0
     # The sizes of other versions stand for one that is not known.
     assert seconds(kept, step(version="0.9", size=10_000_000)) == 70.0
     # Of what else was built here, the median of seconds for each byte.
     for number, took in enumerate((10.0, 20.0, 900.0)):
-        kept.note(step(f"other{number}"), "fast", "here", took, 2)
-    kept.note(step("far"), "fast", "there", 1.0, 2)
+        kept.record(step(f"other{number}"), "fast", "here", took, 2)
+    kept.record(step("far"), "fast", "there", 1.0, 2)
     assert seconds(kept, step(size=10_000_000)) == pytest.approx(200.0)
     assert seconds(kept, step(size=10_000_000), host="there") == pytest.approx(10.0)
 
@@ -100,7 +100,7 @@ def test_the_oldest_go(kept, tmp_path):
     entry = {"profile": "", "host": "h", "seconds": 1.0, "jobs": 1, "size": 1, "at": 1.0}
     builds = [{"name": f"n{n}", "version": "1", **entry} for n in range(2100)]
     (tmp_path / FILE).write_text(json.dumps({"builds": builds}))
-    kept.note(step(), "fast", "here", 3.0, 2)
+    kept.record(step(), "fast", "here", 3.0, 2)
     names = [record.name for record in Durations(tmp_path, print).records.values()]
     assert len(names) == 2000
     assert names[0] == "n101"
@@ -133,7 +133,7 @@ def test_a_damaged_file_is_none(tmp_path, said, case):
     (tmp_path / FILE).write_bytes(DAMAGE[case])
     kept = Durations(tmp_path, said.append)
     assert kept.records == {}
-    kept.note(step(), "fast", "here", 3.0, 2)
+    kept.record(step(), "fast", "here", 3.0, 2)
     assert said == []
     assert len(Durations(tmp_path, print).records) == 1
 
@@ -181,7 +181,7 @@ def test_any_json_is_read(tmp_path, data):
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, said):
     (tmp_path / "file").write_text("")
     kept = Durations(tmp_path / "file", said.append)
-    kept.note(step(), "fast", "here", 3.0, 2)
+    kept.record(step(), "fast", "here", 3.0, 2)
     assert seconds(kept, step()) == 3.0
     (line,) = said
     assert line.startswith("notice: how long thing-1.0 took is not recorded in ")
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, said):
 def _note(folder: Path, number: int) -> None:
     kept = Durations(folder, print)
     for count in range(10):
-        kept.note(step(f"n{number}", f"{count}.0"), "fast", "here", 1.0, 2)
+        kept.record(step(f"n{number}", f"{count}.0"), "fast", "here", 1.0, 2)
 
 
 def test_several_runs_at_once_lose_nothing(tmp_path):

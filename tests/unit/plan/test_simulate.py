@@ -12,7 +12,7 @@ import scaling
 from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Step, Target
-from rezbuild.plan.schedule import Schedule, by_size, critical_path
+from rezbuild.plan.schedule import Schedule, critical_path, source_size
 from rezbuild.plan.simulate import Worker, simulate
 from rezbuild.run.gantt import LOST
 
@@ -37,7 +37,7 @@ def times(outcome):
 
 
 def test_two_at_once():
-    found = simulate(DIAMOND, by_size, [Worker()] * 2)
+    found = simulate(DIAMOND, source_size, [Worker()] * 2)
     assert times(found) == {"base": (0, 10), "left": (10, 40), "right": (10, 30), "top": (40, 45)}
     assert [s.release.name for s in found.critical] == ["base", "left", "top"]
     assert (found.makespan, found.length, found.work) == (45, 45, 65)
@@ -46,30 +46,30 @@ def test_two_at_once():
 
 
 def test_one_after_another():
-    found = simulate(DIAMOND, by_size, [Worker()])
+    found = simulate(DIAMOND, source_size, [Worker()])
     assert found.makespan == found.work == found.bound == 65
     # First what most waits for.
     assert times(found)["left"] == (10, 40)
 
 
 def test_slots_are_as_good_as_workers():
-    assert simulate(DIAMOND, by_size, [Worker(slots=2)]).makespan == 45
+    assert simulate(DIAMOND, source_size, [Worker(slots=2)]).makespan == 45
 
 
 def test_a_worker_builds_for_its_kind_of_host():
     steps = [step("a", seconds=10, host="x"), step("b", seconds=10, host="y")]
     steps += [step("c", seconds=10, host="x")]
-    found = simulate(steps, by_size, [Worker("x"), Worker("y")])
+    found = simulate(steps, source_size, [Worker("x"), Worker("y")])
     assert times(found) == {"a": (0, 10), "b": (0, 10), "c": (10, 20)}
     # Two builds for x, one worker.
     assert found.bound == 20
-    assert simulate(steps, by_size, [Worker("x"), Worker("")]).makespan == 20
+    assert simulate(steps, source_size, [Worker("x"), Worker("")]).makespan == 20
     with pytest.raises(ValueError, match="no worker"):
-        simulate(steps, by_size, [Worker("x")])
+        simulate(steps, source_size, [Worker("x")])
 
 
 def test_what_a_lost_worker_was_building_is_begun_again():
-    found = simulate(DIAMOND, by_size, [Worker(dies=15), Worker()])
+    found = simulate(DIAMOND, source_size, [Worker(dies=15), Worker()])
     (lost,) = (b for b in found.builds if b.lost)
     assert (lost.step.release.name, lost.began, lost.ended, lost.worker) == ("left", 10, 15, 0)
     # It is the first to be begun when the other worker has time.
@@ -85,7 +85,7 @@ def test_no_order_is_faster_than_is_said():
             needs = [s.release.name for s in steps if draw.random() < 0.3]
             steps.append(step(f"s{number}", *needs, seconds=draw.randrange(1, 20)))
         workers = draw.choice([1, 2, 3])
-        found = simulate(steps, by_size, [Worker()] * workers)
+        found = simulate(steps, source_size, [Worker()] * workers)
         best = min(_makespan(order, workers) for order in itertools.permutations(steps))
         assert found.bound <= found.least <= best <= found.makespan
         # Graham, 1966: whatever the order.
@@ -100,13 +100,13 @@ def _makespan(order, workers: int) -> float:
             return float("inf")
         number = free.index(min(free))
         ready = max((ended[name] for name in one.built_against), default=0.0)
-        free[number] = ended[one.release.name] = max(free[number], ready) + by_size(one)
+        free[number] = ended[one.release.name] = max(free[number], ready) + source_size(one)
     return max(ended.values())
 
 
 def test_the_critical_path_of_nothing():
-    assert critical_path([], by_size) == []
-    assert simulate([], by_size, [Worker()]).makespan == 0
+    assert critical_path([], source_size) == []
+    assert simulate([], source_size, [Worker()]).makespan == 0
 
 
 # What a farm can do
@@ -117,7 +117,7 @@ def test_there_are_enough_builds_to_speak_of():
     assert len(steps) > 190
     assert len({s.job for s in steps}) == len(steps)
     known = scaling.recorded()
-    assert sum(known.expect(s, "fast", "debian12").known for s in steps) > len(steps) * 0.6
+    assert sum(known.estimate(s, "fast", "debian12").known for s in steps) > len(steps) * 0.6
 
 
 @pytest.mark.parametrize("workers", range(1, 65))
@@ -186,7 +186,7 @@ def test_ten_thousand_builds_are_planned_in_two_seconds(packages, targets):
     planned = time.process_time() - began
     assert len(steps) == 10_000
     began = time.process_time()
-    found = simulate(steps, by_size, [Worker()] * 64)
+    found = simulate(steps, source_size, [Worker()] * 64)
     ran = time.process_time() - began
     assert len(found.builds) == 10_000
     assert planned < 4

@@ -49,7 +49,7 @@ def test_a_step_that_is_begun_is_ready_no_more():
     schedule = Schedule(CHAIN)
     schedule.begin(CHAIN[1])
     assert names(schedule.ready()) == ["bottom", "small"]
-    schedule.again(CHAIN[1])
+    schedule.requeue(CHAIN[1])
     assert names(schedule.ready()) == ["bottom", "big", "small"]
     assert names(schedule.done(CHAIN[2])) == ["middle"]
     assert len(schedule) == 4

@@ -10,7 +10,7 @@ import pytest
 
 from rezbuild.reporter import Event
 from rezbuild.run import progress
-from rezbuild.util.processes import News
+from rezbuild.util.processes import TaskUpdate
 
 EVENTS = [
     Event("build"),
@@ -28,7 +28,7 @@ def task(**values):
 
 
 def test_events_with_a_text_are_shown(capsys):
-    progress.Lines().heard(task(), News(None, ["Resolving ..."], EVENTS))
+    progress.Lines().heard(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: 01-configure ... 3 s",
         "zlib-1.3.1: zlib-1.3.1: waiting for another build of it into /packages",
@@ -39,7 +39,7 @@ def test_events_with_a_text_are_shown(capsys):
 def test_quiet_lines_are_the_notices_only(capsys):
     lines = progress.Lines(quiet=True)
     lines.info("building")
-    lines.heard(task(), News(None, ["Resolving ..."], EVENTS))
+    lines.heard(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: zlib-1.3.1: waiting for another build of it into /packages"
     ]
@@ -47,7 +47,7 @@ def test_quiet_lines_are_the_notices_only(capsys):
 
 def test_verbose_lines_are_all_that_a_build_prints(capsys):
     lines = progress.Lines(verbose=True)
-    lines.heard(task(), News(None, ["Resolving ...", "  01-configure ... 3 s"], EVENTS))
+    lines.heard(task(), TaskUpdate(None, ["Resolving ...", "  01-configure ... 3 s"], EVENTS))
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: Resolving ...",
         "zlib-1.3.1:   01-configure ... 3 s",
@@ -60,7 +60,7 @@ def test_quiet_terminal_has_no_table(monkeypatch):
 
 
 def test_terminal_shows_steps_in_the_table_only(capsys):
-    progress.Terminal().heard(task(), News(None, ["Resolving ..."], EVENTS))
+    progress.Terminal().heard(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
     out = capsys.readouterr().out
     assert "waiting" in out
     assert "01-configure" not in out

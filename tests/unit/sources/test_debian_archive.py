@@ -93,7 +93,7 @@ def test_as_a_route(cache: Path) -> None:
     archive = Archive("renamed.tar.gz", SHA256, SIZE, ("https://nowhere.invalid/x",), WANTED)
     fetcher = Fetcher(Settings(cache=cache), Console(file=said), backoff=0.01)
     got = fetcher.fetch(Release("thing", "1.3.1", (archive,), (), (), "Zlib"))
-    assert got.route == "Debian source archive"
+    assert got.location == "Debian source archive"
     assert got.path == cache / "sources/thing/renamed.tar.gz"
     assert not list(cache.glob("apt-*"))
 

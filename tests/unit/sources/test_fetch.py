@@ -46,7 +46,7 @@ try:
 except RezbuildError as error:
     print(type(error).__name__, error)
 else:
-    print(got.route)
+    print(got.location)
 """
 
 
@@ -99,7 +99,7 @@ def test_download(server: LyingServer, box: Box, framing: str, size: int | None)
     url = server.at("/" + FILE, Answer(BODY, framing=framing))
     got = box.fetch(url, size=size)
     assert got.path == box.place
-    assert got.route == url
+    assert got.location == url
     assert got.path.read_bytes() == BODY
     assert box.holds() == {FILE}
     assert f"fetch {FILE} from {url}" in box.said.getvalue()
@@ -116,14 +116,14 @@ def test_download_on_a_terminal(server: LyingServer, tmp_path: Path) -> None:
 def test_cache_hit_asks_nobody(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(BODY))
     put(box.place.parent)
-    assert box.fetch(url).route == "cache"
+    assert box.fetch(url).location == "cache"
     assert server.log == []
 
 
 def test_damaged_cache_is_replaced(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(BODY))
     put(box.place.parent, OTHER)
-    assert box.fetch(url).route == url
+    assert box.fetch(url).location == url
     assert box.place.read_bytes() == BODY
     assert "was damaged; it is removed" in box.said.getvalue()
 
@@ -284,7 +284,7 @@ def test_stalled_then_next_url(server: LyingServer, tmp_path: Path) -> None:
     slow = server.at("/slow", Answer(BODY, sent=1000, stalls=True))
     good = server.at("/good", Answer(BODY))
     box = Box(tmp_path, read_timeout=0.3, retries=1)
-    assert box.fetch(slow, good).route == good
+    assert box.fetch(slow, good).location == good
     assert server.paths() == ["/slow", "/slow", "/good"]
     assert "it fell silent" in box.said.getvalue()
 
@@ -296,7 +296,7 @@ def test_stalled_then_next_url(server: LyingServer, tmp_path: Path) -> None:
 def test_client_error_is_not_retried(server: LyingServer, box: Box, status: int) -> None:
     gone = server.at("/gone", Answer(status=status))
     good = server.at("/good", Answer(BODY))
-    assert box.fetch(gone, good).route == good
+    assert box.fetch(gone, good).location == good
     assert server.paths() == ["/gone", "/good"]
 
 
@@ -324,7 +324,7 @@ def test_nonsense_in_retry_after(server: LyingServer, box: Box) -> None:
 def test_refused_connection(server: LyingServer, box: Box, closed_port: str) -> None:
     dead = f"http://{closed_port}/{FILE}"
     got = box.fetch(dead, f"{dead}?second", server.at("/good", Answer(BODY)))
-    assert got.route.endswith("/good")
+    assert got.location.endswith("/good")
     said = box.said.getvalue()
     assert said.count("it refuses connections; again") == 3
     assert said.count("it is not asked again") == 1
@@ -347,7 +347,7 @@ def test_unresolvable_host(box: Box) -> None:
 def test_web_page(server: LyingServer, box: Box) -> None:
     page = Answer(b"<html>log in", headers={"Content-Type": "text/html; charset=utf-8"})
     good = server.at("/good", Answer(BODY))
-    assert box.fetch(server.at("/portal", page), good).route == good
+    assert box.fetch(server.at("/portal", page), good).location == good
     assert "a captive portal or proxy?" in box.said.getvalue()
 
 
@@ -369,7 +369,7 @@ def test_empty_answer_and_redirect_loop(server: LyingServer, box: Box) -> None:
 def test_redirect_is_followed(server: LyingServer, box: Box) -> None:
     server.at("/there", Answer(BODY))
     url = server.at("/" + FILE, Answer(status=302, headers={"Location": "/there"}))
-    assert box.fetch(url).route == url
+    assert box.fetch(url).location == url
 
 
 def test_redirect_to_no_address_at_all(server: LyingServer, box: Box) -> None:
@@ -420,14 +420,14 @@ def test_untrusted_certificate(tmp_path: Path) -> None:
 def test_http_mirror_comes_first(server: LyingServer, tmp_path: Path, path: str) -> None:
     server.at(path, Answer(BODY))
     box = Box(tmp_path, mirrors=(f"{server.url}/m/",))
-    assert box.fetch(f"{server.url}/upstream").route == f"{server.url}/m/"
+    assert box.fetch(f"{server.url}/upstream").location == f"{server.url}/m/"
     assert "/upstream" not in server.paths()
 
 
 def test_mirror_without_the_file(server: LyingServer, tmp_path: Path) -> None:
     url = server.at("/upstream", Answer(BODY))
     box = Box(tmp_path, mirrors=(f"{server.url}/m", str(tmp_path / "none"), "ftp://x/", "http://["))
-    assert box.fetch(url).route == url
+    assert box.fetch(url).location == url
     assert server.paths() == [f"/m/thing/{FILE}", f"/m/{FILE}", "/upstream"]
 
 
@@ -441,7 +441,7 @@ def test_credentials_stay_secret(server: LyingServer, tmp_path: Path) -> None:
         box.fetch()
     server.at(f"/m/thing/{FILE}", Answer(BODY))
     got = box.fetch()
-    assert got.route == f"http://{server.address}/m"
+    assert got.location == f"http://{server.address}/m"
     assert server.log[-1].headers["Authorization"].startswith("Basic ")
     assert server.log[-1].path == f"/m/thing/{FILE}?token=hush"
     for text in (str(missing.value), str(wrong.value), box.said.getvalue()):
@@ -456,7 +456,7 @@ def test_offline_with_a_mirror_folder(tmp_path: Path, below: str, as_url: bool) 
     put(folder / below)
     mirror = folder.as_uri() if as_url else str(folder)
     got = Box(tmp_path / "cache", mirrors=(mirror,), offline=True).fetch()
-    assert got.route == str(folder)
+    assert got.location == str(folder)
     assert got.path.read_bytes() == BODY
 
 
@@ -489,7 +489,7 @@ def test_offline_and_damaged(tmp_path: Path) -> None:
 def test_offline_and_full(tmp_path: Path) -> None:
     box = Box(tmp_path, offline=True)
     put(box.place.parent)
-    assert box.fetch("https://nowhere.invalid/x").route == "cache"
+    assert box.fetch("https://nowhere.invalid/x").location == "cache"
 
 
 def test_mirror_fills_a_folder_that_serves_offline(server: LyingServer, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from raw_server import Script, Talk, proxy, raw_server
 
 from rezbuild.catalogue.sources_toml import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError, RezbuildError
-from rezbuild.util.timed_iterator import Timed
+from rezbuild.util.timed_iterator import TimedIterator
 
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: %d\r\n\r\n" % len(BODY)
@@ -70,7 +70,7 @@ def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> 
     got = box.fetch(bad, good.url + "/good")
     assert time.monotonic() - begin < within
     assert got.path.read_bytes() == BODY
-    assert got.route.endswith("/good")
+    assert got.location.endswith("/good")
     assert box.holds() == {FILE}
     line = next(line for line in box.said.getvalue().split("\n") if line.startswith("  "))
     return line.partition(": ")[2].partition("; it is not asked again")[0]
@@ -206,7 +206,7 @@ def test_items_come_in_time_or_not_at_all() -> None:
         yield 2
         raise KeyError("three")
 
-    with Timed(items()) as timed:
+    with TimedIterator(items()) as timed:
         assert timed.next(5) == 1
         with pytest.raises(TimeoutError):
             timed.next(0.01)
@@ -214,9 +214,9 @@ def test_items_come_in_time_or_not_at_all() -> None:
         assert timed.next(5) == 2
         with pytest.raises(KeyError, match="three"):
             timed.next(5)
-    with Timed(number for number in range(100)) as timed:  # more than it makes ahead
+    with TimedIterator(number for number in range(100)) as timed:  # more than it makes ahead
         assert [timed.next(5) for _ in range(3)] == [0, 1, 2]
-    with Timed(number for number in range(1)) as timed:
+    with TimedIterator(number for number in range(1)) as timed:
         assert [timed.next(None), timed.next(None)] == [0, None]
 
 
@@ -673,7 +673,7 @@ def test_a_body_that_is_packed_once_more(
 ) -> None:
     packed = Answer(gzip.compress(BODY), headers={"Content-Encoding": encoding})
     bad = good.at("/packed", packed)
-    assert box.fetch(bad, good.url + "/good", size=size).route.endswith("/good")
+    assert box.fetch(bad, good.url + "/good", size=size).location.endswith("/good")
     assert f"it packs the file once more (Content-Encoding: {encoding[:20]})" in (
         box.said.getvalue()
     )

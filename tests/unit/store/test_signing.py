@@ -184,4 +184,4 @@ def test_without_the_library(tmp_path, boxes):
     argv = [sys.executable, "-c", code, str(tmp_path), str(boxes[0].public)]
     said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     assert "need the library cryptography" in said
-    assert extras.command("signatures") in said
+    assert extras.install_command("signatures") in said

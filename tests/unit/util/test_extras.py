@@ -19,11 +19,13 @@ PROJECT = toml.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["pro
 def test_advice_in_a_clone_installs_from_the_clone(extra):
     assert extra in PROJECT["optional-dependencies"]
     pip = [sys.executable, "-m", "pip", "install"]
-    assert shlex.split(extras.command(extra)) == [*pip, "-e", f"{ROOT}[{extra}]"]
+    assert shlex.split(extras.install_command(extra)) == [*pip, "-e", f"{ROOT}[{extra}]"]
 
 
 def test_advice_without_a_clone_names_the_distribution(tmp_path):
-    assert extras.command("farm", tmp_path).endswith(f"pip install '{PROJECT['name']}[farm]'")
+    assert extras.install_command("farm", tmp_path).endswith(
+        f"pip install '{PROJECT['name']}[farm]'"
+    )
 
 
 def test_pages_advise_no_extra_of_another_project():

@@ -13,7 +13,7 @@ import pytest
 from host_tools import command_lines
 from waiting import until
 
-from rezbuild.util.processes import REZ, Task, attend
+from rezbuild.util.processes import REZ, Task, wait_or_stop
 
 
 def start(folder, code, name="thing-1"):
@@ -72,13 +72,13 @@ def test_a_log_is_replaced_and_not_written_over(tmp_path):
 
 
 def test_one_alone(tmp_path):
-    assert attend(start(tmp_path, "exit 3")) == 3
+    assert wait_or_stop(start(tmp_path, "exit 3")) == 3
 
 
 STOP = """
 import os, pathlib, sys, time
-from rezbuild.util.processes import Task, adopt, stop
-adopt()
+from rezbuild.util.processes import Task, become_subreaper, stop
+become_subreaper()
 folder = pathlib.Path(sys.argv[1])
 # One in a session of its own whose parent has gone, and one that starts others all the time.
 codes = ["(setsid sleep 50 &); touch a; sleep 50", "touch b; while :; do sleep 50 & sleep 0; done"]
@@ -120,7 +120,7 @@ def alive(pid):
 def test_a_process_ends_with_its_rez():
     """And what it has started; a shell between them lives on."""
     code = "import os, subprocess, time; from rezbuild.util import processes as task\n"
-    code += "task.end_with_rez(); p = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+    code += "task.exit_with_rez(); p = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
     code += "print(os.getpid(), p.pid, flush=True); time.sleep(60)"
     with subprocess.Popen(["sleep", "60"]) as rez:
         argv = [sys.executable, "-c", code]

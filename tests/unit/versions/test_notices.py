@@ -41,7 +41,7 @@ def lines(recipes: Recipes, *requests: str, without: tuple[str, ...] = ()) -> li
     def available(_: Recipe, release: Release) -> bool:
         return release.version not in without
 
-    return list(notices.of(resolve.plan(recipes, requests, available)))
+    return list(notices.for_steps(resolve.plan(recipes, requests, available)))
 
 
 def test_newest_releases_need_no_notice(recipes):

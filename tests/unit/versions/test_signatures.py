@@ -218,4 +218,4 @@ def test_without_the_libraries(monkeypatch, archive, tmp_path):
     ):
         with pytest.raises(MachineError, match=f"{library}, .* is not installed") as caught:
             signatures.check(archive, archive, signed)
-        assert caught.value.advice == (extras.command("signatures"),)
+        assert caught.value.advice == (extras.install_command("signatures"),)

@@ -12,8 +12,8 @@ from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
 from rezbuild.errors import FetchError
 from rezbuild.plan import resolve
 from rezbuild.settings import Settings
-from rezbuild.versions import table
-from rezbuild.versions.table import Upstream
+from rezbuild.versions import upstream
+from rezbuild.versions.upstream import Upstream
 
 PACKAGES = Path(__file__).parents[3] / "packages"
 PAGE = {"Content-Type": "text/html; charset=utf-8"}
@@ -109,8 +109,8 @@ def test_our_own_addresses_lead_somewhere():
     without = {
         recipe.name
         for recipe in recipes.values()
-        if not list(table.places(recipe.release(recipe.default)))
+        if not list(upstream.places(recipe.release(recipe.default)))
     }
     assert without == {"sqlite"}
-    (first, *_) = table.places(recipes["openssl"].release("3.5.9"))
+    (first, *_) = upstream.places(recipes["openssl"].release("3.5.9"))
     assert first[0].endswith("/openssl/openssl/releases.atom")
