@@ -59,6 +59,8 @@ class Check:
         record: Its ``rezbuild.json``.
         recipe: The recipe's folder.
         scratch: An empty folder to work in.
+        temporary: TMPDIR of what is run. A short path: multiprocessing makes sockets in it, which
+            may have 107 bytes, unix(7).
         jobs: Parallel jobs.
     """
 
@@ -66,6 +68,7 @@ class Check:
     record: dict[str, Any]
     recipe: Path
     scratch: Path
+    temporary: Path
     settings: Settings
     jobs: int = 1
     _source: Path | None = field(default=None, repr=False)
@@ -90,13 +93,12 @@ class Check:
     @property
     def env(self) -> dict[str, str]:
         """The whole environment of what is run: nothing of the caller's."""
-        places = {}
-        for variable, name in (("HOME", "home"), ("TMPDIR", "tmp")):
-            folder = self.scratch / name
+        home, temporary = self.scratch / "home", self.temporary / "tmp"
+        for folder in (home, temporary):
             folder.mkdir(exist_ok=True)
-            places[variable] = str(folder)
         path = toolchain.build_path(self.settings)
-        return {"PATH": path, "LANG": "C.UTF-8", "TERM": "dumb", **places}
+        places = {"PATH": path, "HOME": str(home), "TMPDIR": str(temporary)}
+        return {**places, "LANG": "C.UTF-8", "TERM": "dumb"}
 
     def run(
         self, *argv: str | Path, log: Path | None = None, **env: str
@@ -186,17 +188,16 @@ def check(  # noqa: PLR0913 (by keyword)
     broken = audit(root).errors
     problems = tuple(f"{f.rule.id}: {f.path}: {f.message}" for f in broken)
     yield Result("audit", f"{len(broken)} rules broken", problems)
-    # A short path: multiprocessing makes sockets in it, which may use 107 bytes, unix(7).
-    scratch = Path(tempfile.mkdtemp(prefix="rezbuild-")) if keep is None else _empty(keep)
+    temporary = Path(tempfile.mkdtemp(prefix="rezbuild-"))
     try:
+        scratch = temporary if keep is None else _empty(keep)
         if moved:
             root = Path(shutil.copytree(root, scratch / "moved", symlinks=True))
         jobs = toolchain.jobs(settings, os.environ)
         folder = recipes / str(record["name"])
-        yield from _tried(Check(root, record, folder, scratch, settings, jobs), suite)
+        yield from _tried(Check(root, record, folder, scratch, temporary, settings, jobs), suite)
     finally:
-        if keep is None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:

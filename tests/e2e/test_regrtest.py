@@ -56,6 +56,13 @@ def test_the_telling_part_of_the_suite(built, payload):
     assert f"test suite: {len(TELLING)} files, " in out
 
 
+def test_sockets_have_a_short_path_when_the_folder_to_keep_has_a_long_one(built, payload, tmp_path):
+    """The path of a socket may have 107 bytes, unix(7); multiprocessing makes some in TMPDIR."""
+    options = ("--regrtest", "test_multiprocessing_main_handling", "--keep")
+    out = built.rezbuild("check", payload, *options, tmp_path / ("long" * 30)).stdout
+    assert "test suite: 1 files, " in out
+
+
 @pytest.mark.matrix
 def test_the_whole_suite(built, payload):
     """Half an hour on two cores; nothing is left out but what known-failures.toml explains."""
