@@ -10,5 +10,5 @@ import zlib
 print(sys.version)
 print(
     f"{ssl.OPENSSL_VERSION}, zlib {zlib.ZLIB_RUNTIME_VERSION}, sqlite {sqlite3.sqlite_version},",
-    f"ctypes {ctypes.__version__}, {readline.__name__}: all there",
+    f"ctypes {ctypes.__version__}, {readline.__name__}: all work",
 )

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from chroots import CLONE, Chroot, scratch_folder
 from extension_module import MODULE, SETUP
-from host_tools import readme_commands
+from host_tools import documented_packages
 from moving import NAMES
 
 pytestmark = pytest.mark.e2e
 
 # They take the longest; the matrix builds them.
 LONG = ("python", "openssl")
-SMOKE = "all there"
+SMOKE = "all work"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def system() -> Iterator[Callable[[str], Chroot]]:
         if suite not in made:
             chroot = Chroot(suite, scratch_folder())
             made[suite] = chroot
-            chroot.install(*readme_commands()[0])
+            chroot.install(*documented_packages()[0])
             chroot.copy_clone()
         return made[suite]
 
@@ -129,7 +129,7 @@ def test_the_second_command_of_the_readme(system):
     """With the README's packages and nothing else, no test fails and few are skipped."""
     chroot = Chroot("bookworm", scratch_folder())
     try:
-        chroot.install(*(name for group in readme_commands() for name in group))
+        chroot.install(*(name for group in documented_packages() for name in group))
         chroot.copy_clone()
         repository(chroot)
         done = chroot.run("make", "test", cwd=CLONE, ok=False)

@@ -43,11 +43,14 @@ def require_tool(*tools: str) -> None:
         pytest.skip(reason)
 
 
-def readme_commands() -> tuple[list[str], list[str]]:
-    """The packages that the README has apt install: for a build, and for the tests besides."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    build, tests = re.findall(r"(?m)^    apt-get install ((?:.*\\\n)*.*)$", text)
-    return build.replace("\\\n", " ").split(), tests.replace("\\\n", " ").split()
+def documented_packages() -> tuple[list[str], list[str]]:
+    """Return the apt packages for builds (README.md), and those for tests (CONTRIBUTING.md)."""
+    found = []
+    for name in ("README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        (command,) = re.findall(r"(?m)^    apt-get install ((?:.*\\\n)*.*)$", text)
+        found.append(command.replace("\\\n", " ").split())
+    return found[0], found[1]
 
 
 def command_lines() -> dict[int, str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from host_tools import readme_commands
+from host_tools import documented_packages
 
 from rezbuild.errors import MachineError
 from rezbuild.run import system_needs
@@ -45,7 +45,7 @@ def machine(tmp_path):
 
 
 def test_the_readme_has_the_packages_of_the_table():
-    build, tests = readme_commands()
+    build, tests = documented_packages()
     assert build == system_needs.packages(system_needs.table("setup", "build"), "apt")
     assert tests == system_needs.packages(system_needs.table("tests"), "apt")
 
@@ -72,7 +72,7 @@ def test_a_bare_machine_is_told_everything_at_once(machine):
         "  header X11/Xlib.h",
     ):
         assert line in lines
-    build, _ = readme_commands()
+    build, _ = documented_packages()
     assert lines[-1] == f"  next:  install it, as root: apt-get install {' '.join(build)}"
 
 
