@@ -1,4 +1,4 @@
-"""Every command of docs/how-to/studio.md, in order, in a clone whose packages build in a second."""
+"""Every command of two pages in docs/how-to, in order, with packages that build in a second."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from toys import LOW, TOP, Toys
 
 pytestmark = pytest.mark.e2e
 
-PAGE = (ROOT / "docs/how-to/studio.md").read_text()
-BLOCKS = re.findall(r"(?ms)^```sh\n(.*?)^```$", PAGE)
+PAGES = [(ROOT / "docs/how-to" / name).read_text() for name in ("studio.md", "without-rez.md")]
+BLOCKS = [block for page in PAGES for block in re.findall(r"(?ms)^```sh\n(.*?)^```$", page)]
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
 # A "python" that links a "libssl", and says 42 whatever it is asked; 43 with a repaired one.
 PYTHON = {name: text.replace("top", "python3") for name, text in TOP.items()}
@@ -144,4 +144,4 @@ def check_what_is_left(share: Path, clone: Path) -> None:
 def test_no_command_of_the_page_is_left_out():
     """What a reader would type stands in blocks, and each block is run."""
     assert len(BLOCKS) >= 10
-    assert PAGE.count("```") == 2 * len(BLOCKS)
+    assert "\n".join(PAGES).count("```") == 2 * len(BLOCKS)

@@ -12,13 +12,14 @@ import yaml
 from rezbuild.cli import main
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs/how-to/farm.md").read_text(encoding="utf-8")
+PAGES = sorted((ROOT / "docs/how-to").glob("farm*.md"))
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 FAULTS_PAGE = (ROOT / "docs/reference/farm-faults.md").read_text(encoding="utf-8")
 FAULTS = FAULTS_PAGE[FAULTS_PAGE.index("| fault |") :].split("\n\n")[0].splitlines()[2:]
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", PAGE)
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", TEXT)
 
 
 def test_each_line_names_tests_that_are_there() -> None:
@@ -46,13 +47,13 @@ def test_each_test_of_faults_stands_there() -> None:
 def test_the_scripts_can_be_read() -> None:
     """By bash and by a reader of YAML; their commands are commands of ours."""
     scripts = blocks("bash")
-    assert len(scripts) == 3
+    assert len(scripts) == 4
     for script in scripts:
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     kinds = [part["kind"] for text in blocks("yaml") for part in yaml.safe_load_all(text)]
     assert kinds == ["Service", "Deployment", "Deployment"]
     typed = re.findall(r"rezbuild (?:worker|scheduler) [^>\n&]*", "\n".join(scripts))
-    assert len(typed) == 3
+    assert len(typed) == 4
     for line in typed:
         words = shlex.split(
             re.sub(r'"\$\(.*\)"', "10.0.0.1", line).replace('"$SLURM_CPUS_PER_TASK"', "8")
