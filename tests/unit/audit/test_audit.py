@@ -232,7 +232,8 @@ def test_no_folder():
 def test_each_rule_is_documented():
     text = (Path(__file__).parents[3] / "docs/reference/audit.md").read_text(encoding="utf-8")
     for rule in RULES.values():
-        assert f"`{rule.id}`" in text, rule.id
+        assert f"| `{rule.id}` | {rule.severity}" in text, rule.id
+        assert f"| `{rule.id}` | {rule.severity}, note |" in text or rule.elsewhere != "note"
         assert rule.reason
 
 

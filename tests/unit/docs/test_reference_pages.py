@@ -24,11 +24,12 @@ INTERNAL = {
 }
 
 
-@pytest.mark.parametrize("name", ["commands", "settings"])
+@pytest.mark.parametrize("name", reference_pages.PAGES)
 def test_generated_page_is_up_to_date(name: str) -> None:
-    page = (ROOT / f"docs/reference/{name}.md").read_text(encoding="utf-8")
-    fresh = getattr(reference_pages, f"{name}_page")()
-    assert page == fresh, "run: .venv/bin/python tests/support/reference_pages.py"
+    page = (ROOT / "docs/reference" / name).read_text(encoding="utf-8")
+    assert page == reference_pages.PAGES[name](), (
+        "run: .venv/bin/python tests/support/reference_pages.py"
+    )
 
 
 def test_each_variable_of_the_code_has_a_text() -> None:
@@ -39,6 +40,13 @@ def test_each_variable_of_the_code_has_a_text() -> None:
     assert described - {"REZBUILD_<NAME>_VERSION"} == read
     for name in described:
         assert name in setting_texts.epilog()
+
+
+def test_recipe_api_page_has_each_public_method_of_build() -> None:
+    page = reference_pages.recipe_api_page()
+    for name in ("configure", "make", "install", "run", "remove", "flags"):
+        assert f"\n### {name}\n" in page
+    assert "b.make(*arguments: str) -> None" in page
 
 
 def test_each_exit_code_of_an_error_has_a_text() -> None:
