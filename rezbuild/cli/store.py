@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     store = _open_store(arguments)
-    found = list(maintain.listing(store, arguments.names))
+    found = list(maintain.list_entries(store, arguments.names))
     # Without a trusted key, the store verifies no signature.
     signed = "yes" if store.verifies else "not verified"
     sound = [entry for _, entry in found if not isinstance(entry, str)]
@@ -113,11 +113,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from rezbuild.store.add_installed import Stock
+    from rezbuild.store.add_installed import Uploader
 
     with temp_folders.folder():
         store, folder = _open_store(arguments), find_recipes(arguments)
-        stock = Stock(store, folder, Settings.read(), arguments.reporter.info)
+        stock = Uploader(store, folder, Settings.read(), arguments.reporter.info)
         for what in arguments.what:
             stock.add(what)
     return 0

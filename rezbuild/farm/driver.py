@@ -208,7 +208,7 @@ class FarmDriver(Driver):
 
 
 def has(store: Store | None, recipe: Recipe, release: Release, profile: str, kind: Facts) -> bool:
-    """As `rezbuild.store.get_or_build.has`, for workers of a kind; their patchelf is not known.
+    """Return whether the store has a version for workers of a kind; their patchelf is unknown.
 
     Raises:
         CatalogueError: A file of the recipe is missing.

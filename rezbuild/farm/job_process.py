@@ -29,8 +29,8 @@ from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
-from rezbuild.store.get_or_build import obtained
-from rezbuild.store.timeouts import PlaceError
+from rezbuild.store.get_or_build import get_or_build
+from rezbuild.store.timeouts import StoreFileError
 from rezbuild.util import processes
 
 ORDER = "order.json"
@@ -93,12 +93,12 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
             raise MachineError("this worker has no store", advice=["set REZBUILD_STORE for it"])
         dependencies = _dependencies(order, settings, place, store)
         job = _job(order, recipes / order.name, dependencies, place)
-        with obtained(job, settings, reporter) as payload:
-            inputs = keys.inputs_of(Inputs.gather(job, settings))
+        with get_or_build(job, settings, reporter) as payload:
+            inputs = keys.gather_inputs(Inputs.gather(job, settings))
             entry, holder = held(inputs, payload, store, own_store(place, settings))
         if order.carry or holder is not store:
-            (place / BLOB).write_bytes(holder.blob(entry))
-            (place / DEBUG).write_bytes(holder.debug_blob(entry))
+            (place / BLOB).write_bytes(holder.read_payload(entry))
+            (place / DEBUG).write_bytes(holder.read_debug(entry))
         (place / ENTRY).write_text(entry.to_json(), encoding="utf-8")
     except (RezbuildError, OSError) as error:
         raise disk_space.explained(error, (place, settings.cache)) from None
@@ -165,7 +165,7 @@ def held(inputs: Mapping[str, Any], payload: Path, store: Store, own: Store) -> 
         StoreError: The payload changes meanwhile.
         OSError: It cannot be read.
     """
-    name, version, key = inputs["name"], inputs["version"], keys.key(inputs)
+    name, version, key = inputs["name"], inputs["version"], keys.hash_inputs(inputs)
     found = store.find(key, name, version)
     if found is not None and found.payload == pack.digest(payload) and _is_sound(store, found):
         return found, store
@@ -174,8 +174,8 @@ def held(inputs: Mapping[str, Any], payload: Path, store: Store, own: Store) -> 
 
 def _is_sound(store: Store, entry: Entry) -> bool:
     try:
-        return not any(store.faults(entry))
-    except PlaceError:
+        return not any(store.find_faults(entry))
+    except StoreFileError:
         return False
 
 

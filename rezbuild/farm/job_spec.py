@@ -87,7 +87,7 @@ def _check(entry: Entry, order: Order, wish: Wish, kind: Facts, worker: str) -> 
     Raises:
         StoreError: It is something else.
     """
-    wrong = list(keys.misfits(entry.inputs, kind.machine, kind.glibc))
+    wrong = list(keys.host_differences(entry.inputs, kind.machine, kind.glibc))
     profile = order.profile if wish.recipe.profiled else None
     for what, value in {"profile": profile, "recipe": order.revision}.items():
         if entry.inputs.get(what) != value:

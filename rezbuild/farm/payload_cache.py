@@ -48,11 +48,11 @@ def at(entry: Entry, cache: Path, store: Store) -> Path:
     place = here / entry.payload
     with locks.at(here / f"{entry.payload}.lock", print):
         if _is_whole(place, entry.payload):
-            store.recall_debug(entry.name, entry.version, entry.payload, place)
+            store.restore_debug(entry.name, entry.version, entry.payload, place)
         else:
             partial = here / f"{entry.payload}.partial"
             _gone(partial)
-            store.take(entry, partial)
+            store.restore(entry, partial)
             _gone(place)
             partial.rename(place)
         os.utime(place)

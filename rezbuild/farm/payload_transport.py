@@ -54,7 +54,7 @@ class Carrier:
             # Of what it was made is not known any more, so this stands for itself.
             "payload": pack.digest(dependency.root),
         }
-        made = self._own.put(name, version, None, keys.key(inputs), inputs, dependency.root)
+        made = self._own.put(name, version, None, keys.hash_inputs(inputs), inputs, dependency.root)
         self._made[name, version] = made
         self._carried.add(made.payload)
         return made
@@ -82,11 +82,11 @@ class Carrier:
         elif self._common.find(entry.key, name, version) is None:
             raise StoreError(
                 f"{result.worker} has put {name}-{version} into its store, and it is not in "
-                f"{self._common.shown}: that store is another one than REZBUILD_STORE here",
-                tried=[self._common.trouble] if self._common.trouble else [],
+                f"{self._common.display_url}: that store is another one than REZBUILD_STORE here",
+                tried=[self._common.failure] if self._common.failure else [],
                 advice=[
                     "set REZBUILD_STORE to one store on all sides, or on none",
-                    f"can {self._common.shown} be read here, and are its keys trusted?",
+                    f"can {self._common.display_url} be read here, and are its keys trusted?",
                 ],
             )
         self._made[name, version] = entry
@@ -98,4 +98,4 @@ class Carrier:
         return Store(url, sign=sign, trust=trust, settings=settings)
 
     def _reader(self, entry: Entry) -> Callable[[], Sequence[bytes]]:
-        return lambda: (self._own.blob(entry), self._own.debug_blob(entry))
+        return lambda: (self._own.read_payload(entry), self._own.read_debug(entry))

@@ -34,7 +34,7 @@ from rezbuild.reporter import Reporter
 from rezbuild.repository import staging
 from rezbuild.settings import Settings, build_profile, version_variable
 from rezbuild.sources.fetch import Fetcher
-from rezbuild.store.get_or_build import obtained
+from rezbuild.store.get_or_build import get_or_build
 from rezbuild.util import processes
 from rezbuild.versions import notices
 
@@ -109,7 +109,7 @@ def main() -> int:
 
 def _build(request: Request, settings: Settings, reporter: Reporter) -> None:
     try:
-        with obtained(request.job, settings, reporter) as payload:
+        with get_or_build(request.job, settings, reporter) as payload:
             if request.install_path is not None:
                 _check_stage(request.install_path)
                 atomic_swap.move_into_place(payload, request.install_path)

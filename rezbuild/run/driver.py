@@ -108,7 +108,7 @@ class Driver:
 
     def is_stored(self, recipe: Recipe, release: Release) -> bool:
         """Whether the store has it, built against whatever."""
-        return get_or_build.has(self.store, recipe, release, self.profile, self.tools)
+        return get_or_build.has_payload(self.store, recipe, release, self.profile, self.tools)
 
     def prepare(self, steps: Sequence[Step]) -> None:
         """Sees that Rez can work where it is to, before the first of these steps is done.
@@ -426,7 +426,7 @@ class Driver:
     def _store_variables(self, step: Step) -> dict[str, str]:
         settings = self.settings
         # Each build would wait anew for one that cannot be used.
-        usable = settings.store if self.store and not self.store.trouble else None
+        usable = settings.store if self.store and not self.store.failure else None
         return {
             "REZBUILD_STORE": usable or "",
             "REZBUILD_STORE_SIGN": str(settings.store_sign or ""),

@@ -128,7 +128,11 @@ def _store(settings: Settings) -> Iterator[Check]:
     told: list[str] = []
     try:
         store = Store.of(settings, told.append)
-        found = f"{store.shown}, with {len(maintain.names(store))} packages" if store else None
+        found = (
+            f"{store.display_url}, with {len(maintain.list_packages(store))} packages"
+            if store
+            else None
+        )
     except RezbuildError as error:
         found, told = None, ["; ".join([error.message, *error.advice])]
     yield Check("store", found, "payloads that are built already", advice="; ".join(told))

@@ -36,9 +36,9 @@ def available(settings: Settings, reporter: Reporter) -> Available:
     profile = build_profile(settings.profile, release=False)
 
     def answer(recipe: Recipe, release: Release) -> bool:
-        return get_or_build.has(store, recipe, release, profile, tools) or fetcher.available(
-            release
-        )
+        return get_or_build.has_payload(
+            store, recipe, release, profile, tools
+        ) or fetcher.available(release)
 
     return answer
 
@@ -69,7 +69,7 @@ def stage(
     ready: dict[tuple[str, str], Path] = {}
     for step in steps:
         job = _job(step, ready, work, target, profile)
-        with get_or_build.obtained(job, settings, reporter) as payload:
+        with get_or_build.get_or_build(job, settings, reporter) as payload:
             ready[step.key] = payload
             if step is wanted:
                 _copy_into_place(payload, target)

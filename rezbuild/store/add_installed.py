@@ -1,7 +1,8 @@
-"""Fills a store with what is installed: nobody has to build it again for that.
+"""Uploads of installed packages, so that nobody has to build them again.
 
-A payload says from which recipe, with which compiler and against what it was built. Where that is
-what a build here and now would be made from, it is taken for such a build.
+The record of a payload names its recipe, compiler and dependencies. If a build on this machine
+would
+have the same inputs today, the payload is stored as the result of that build.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from rezbuild.store import Store
 from rezbuild.store import key as keys
 
 
-class Stock:
-    """Puts installed payloads into a store, each after those that it was built against.
+class Uploader:
+    """Uploads installed payloads, each after its dependencies.
 
     Args:
-        store: Where to.
+        store: The store to upload to.
         recipes: The folder of all recipes.
-        settings: Those of any build.
-        say: Tells the user.
+        settings: The settings of a build.
+        say: Prints progress.
     """
 
     def __init__(
@@ -50,14 +51,15 @@ class Stock:
         self._done: set[Path] = set()
 
     def add(self, what: str) -> None:
-        """Puts something there with all that it was built against.
+        """Upload a payload and its dependencies.
 
         Args:
-            what: A payload's folder, or a Rez request: the newest installed version that fits.
+            what: The folder of a payload, or a Rez request, which means the newest installed
+                version.
 
         Raises:
             UsageError: It is neither a payload nor a request.
-            StoreError: It is not installed from the inputs of today, or cannot be put there.
+            StoreError: Its inputs have changed, or it cannot be uploaded.
             RezbuildError: See `rezbuild.build.pipeline.Inputs.gather`.
         """
         root = Path(what)
@@ -74,7 +76,7 @@ class Stock:
         raise StoreError(
             f"no version of {name} in {what!r} is installed",
             tried=self._paths,
-            advice=[f"rezbuild build {what} puts what it builds into the store by itself"],
+            advice=[f"build it, which also uploads it: rezbuild build {what}"],
         )
 
     def _add(self, root: Path) -> None:
@@ -85,7 +87,7 @@ class Stock:
         if record.get("name") not in self._recipes:
             raise UsageError(
                 f"{root} is no payload of a recipe here",
-                advice=["name a variant's root, or a Rez request such as python-3.11"],
+                advice=["name the root of a variant, or a Rez request such as python-3.11"],
             )
         dependencies = self._dependencies(root, record)
         for dependency in dependencies.values():
@@ -93,13 +95,13 @@ class Stock:
         what = f"{record['name']}-{record['version']}"
         inputs = self._inputs(root, record, dependencies)
         _check_unchanged(root)
-        key, name, version = keys.key(inputs), record["name"], record["version"]
+        key, name, version = keys.hash_inputs(inputs), record["name"], record["version"]
         had = self._store.find(key, name, version)
         entry = self._store.put(name, version, inputs["profile"], key, inputs, root)
         if self._store.find(key, name, version) is None:
             raise StoreError(
-                f"{what} could not be put into the store {self._store.shown}",
-                advice=["look at REZBUILD_STORE, and at the rights and the space there"],
+                f"{what} could not be put into the store {self._store.display_url}",
+                advice=["check REZBUILD_STORE, and the permissions and the free space there"],
             )
         size = decimal(entry.size + (entry.debug.size if entry.debug else 0))
         self._say(f"{what}: {'there already' if had == entry else 'added'}, {size}, from {root}")
@@ -112,6 +114,7 @@ class Stock:
                 raise StoreError(
                     f"{root} was built against {name}-{version}, which is not installed",
                     tried=self._paths,
+                    advice=[f"install it: rezbuild build {name}=={version}"],
                 )
             found[name] = Dependency(name, version, there.root)
         return found
@@ -119,10 +122,10 @@ class Stock:
     def _inputs(
         self, root: Path, record: Mapping[str, Any], dependencies: Mapping[str, Dependency]
     ) -> dict[str, Any]:
-        """What it would be made from today.
+        """Return the inputs that a build would have today.
 
         Raises:
-            StoreError: It was made from something else.
+            StoreError: The payload was built from other inputs.
         """
         profile = record.get("profile") or build_profile(None, release=False)
         folder = self._recipes[record["name"]].folder
@@ -130,23 +133,23 @@ class Stock:
         gathered = Inputs.gather(job, self._settings)
         if gathered.fingerprint != record.get("fingerprint"):
             raise StoreError(
-                f"{root} was not built from the inputs of today: {_difference(gathered, record)}",
-                advice=["build it again; what is built goes into the store by itself"],
+                f"{root} was built from other inputs: {_difference(gathered, record)}",
+                advice=["build it again, which also uploads it"],
             )
-        return keys.inputs_of(gathered)
+        return keys.gather_inputs(gathered)
 
 
 def _difference(today: Inputs, record: Mapping[str, Any]) -> str:
     if record.get("recipe") != today.revision:
         return "the recipe or rezbuild has changed since"
-    return today.tools.difference(record) or "what it was built against has changed since"
+    return today.tools.difference(record) or "a dependency has changed since"
 
 
 def _check_unchanged(root: Path) -> None:
-    """Sees that a payload holds what was built, and nothing else.
+    """Check that a payload still holds the files of its build, and no others.
 
     Raises:
-        StoreError: It does not.
+        StoreError: It was changed.
     """
     listed = {*(manifest.read_contents(root) or {}), *manifest.RECORDS}
     there = (
@@ -156,7 +159,7 @@ def _check_unchanged(root: Path) -> None:
     wrong += [f"{name} came after the build" for name in there if name not in {*listed, *OF_REZ}]
     if wrong:
         raise StoreError(
-            f"{root} is not what was built: {wrong[0]}"
+            f"{root} has changed since its build: {wrong[0]}"
             + (f", and {len(wrong) - 1} more" if wrong[1:] else ""),
-            advice=["rezbuild audit says all of it", "build it again"],
+            advice=["list all problems: rezbuild audit", "build it again"],
         )

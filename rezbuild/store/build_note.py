@@ -1,8 +1,8 @@
-"""What is remembered, beside a payload that waits in a build path, of where it comes from.
+"""A note beside a finished payload in a build path: the store key that it was built for.
 
-The fingerprint in its record does not hold all that a store's key does, and whoever can write the
-build path can change the payload; so nothing that an earlier build has left goes into a store
-without this.
+The fingerprint in a payload's record covers less than a store key, and anyone who can write the
+build path can change the payload. So a payload of an earlier build is uploaded only if its note
+confirms it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from rezbuild.errors import StoreError
 from rezbuild.files import pack, safe_files
 
 NAME = "rezbuild.key"
-# Bytes. A real one has less than two hundred.
+# Bytes. A valid note has less than two hundred.
 _MOST = 1000
 
 
-class Note:
-    """The note of a build path, which is locked whenever something is called here.
+class BuildNote:
+    """The note of a build path. The caller holds the lock of the build path.
 
     Args:
         build_path: A folder.
@@ -30,33 +30,33 @@ class Note:
         self._file = build_path / NAME
 
     def begin(self, key: str, *, ready: bool) -> None:
-        """Says of which key the payload is going to be that is baked next.
+        """Write down the key of the payload that is built next.
 
         Args:
-            key: In the store.
-            ready: None will be baked: there is one.
+            key: The key in the store.
+            ready: A finished payload is there, and nothing will be built.
         """
         if not ready:
             self._write(key, "")
         elif self._read()[1:] == [""]:
-            # Whoever baked it was killed, and has not said what came of it.
+            # The process that built it was killed before `confirms`.
             self.drop()
 
-    def vouches(self, key: str, payload: Path) -> bool:
-        """Whether a payload was baked for a key, just now or before, and is as it was then."""
+    def confirms(self, key: str, payload: Path) -> bool:
+        """Return whether a payload was built for a key, now or earlier, and is unchanged."""
         said, digest = self._read(), _digest(payload)
-        # Whoever else had put a payload here since `begin` would have changed the note.
+        # Another process that had put a payload here since `begin` would have changed the note.
         new = said == [key, ""]
         if new or said != [key, digest]:
             self.drop()
         if new and digest:
-            # On a full disk the next build knows nothing of this one, and that is all.
+            # Without the note, e.g. on a full disk, the next build does not upload this payload.
             with contextlib.suppress(OSError):
                 self._write(key, digest)
         return new or said == [key, digest]
 
     def drop(self) -> None:
-        """Says nothing of what is there: it comes from elsewhere."""
+        """Remove the note: the payload comes from elsewhere."""
         self._file.unlink(missing_ok=True)
 
     def _write(self, key: str, payload: str) -> None:
@@ -71,7 +71,7 @@ class Note:
 
 
 def _digest(payload: Path) -> str:
-    """The sum; "" where it cannot be had, which whoever packs the payload will tell."""
+    """Return the checksum of a payload; "" if it cannot be read, which packing it will report."""
     try:
         return pack.digest(payload)
     except (StoreError, OSError):

@@ -1,39 +1,39 @@
-"""The debug data of a payload, as another tree in the store: see `rezbuild.payload.debug_data`.
+"""The debug data of payloads, stored as a second tree: see `rezbuild.payload.debug_data`.
 
-A package that holds such data can be built only where it is; with it, a payload from a store is as
-good as one that was built here.
+A package that contains the debug data of its dependencies can be built only where that data is. A
+payload from a store therefore brings its debug data along.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 from rezbuild.errors import StoreError
+from rezbuild.files import safe_files
 from rezbuild.payload import debug_data, manifest
 
 _BUILD_ID = re.compile(r"[0-9a-f]{8,128}")
 
 
-class Kept:
-    """The debug data that this machine keeps.
+class DebugCache:
+    """The debug data on this machine.
 
     Args:
-        folder: Where; None where it keeps none.
+        folder: The folder of debug data; None if this machine keeps none.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def lacks(self, payload: Path) -> bool:
-        """Whether some of a payload's data could be kept here, and is not."""
+        """Return whether this machine could keep debug data of a payload, and lacks some."""
         folder = self._folder
         return folder is not None and not all((folder / f).is_file() for f in _files(payload))
 
     def collect(self, payload: Path, target: Path) -> bool:
-        """Copies a payload's data to a folder, which is made; False where it is not all here.
+        """Copy the debug data of a payload to a new folder; return False if some of it is missing.
 
         Raises:
             OSError: Some of it cannot be read.
@@ -47,10 +47,10 @@ class Kept:
         return True
 
     def add(self, payload: Path, tree: Path) -> None:
-        """Keeps a payload's data from now on, file by file, each whole.
+        """Keep the debug data of a payload, each file by a rename.
 
         Raises:
-            StoreError: The tree holds anything else than that.
+            StoreError: The tree is not the debug data of the payload.
             OSError: The folder cannot be written.
         """
         wanted, folder = _files(payload), self._folder
@@ -62,15 +62,11 @@ class Kept:
         for place in wanted:
             target = folder / place
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as scratch:
-                copy = Path(scratch, "copy")
-                shutil.copyfile(tree / place, copy)
-                copy.chmod(0o644)
-                copy.replace(target)
+            safe_files.replace(target, (tree / place).read_bytes())
 
 
 def _files(payload: Path) -> set[Path]:
-    """What a payload's record says that it has, below a folder of debug data."""
+    """Return the debug data files of a payload's record, relative to a folder of debug data."""
     ids = (manifest.read(payload) or {}).get("build_ids")
     found = ids.values() if isinstance(ids, dict) else ()
     return {debug_data.place(i) for i in found if isinstance(i, str) and _BUILD_ID.fullmatch(i)}

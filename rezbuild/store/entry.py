@@ -1,4 +1,4 @@
-"""What a store knows of one payload: a small file of JSON."""
+"""An entry of a store: a small JSON file that describes one payload."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from rezbuild.files import safe_files
 from rezbuild.store import key as keys
 
 SUFFIX = ".json"
-# The folder beside those of the packages.
+# The folder of packed trees, beside the folders of the packages.
 BLOBS = "payloads"
 BLOB_SUFFIX = ".tar.zst"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# Names of folders in the store, so nothing that leads out of it.
+# Names of folders in the store; none may lead out of it.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/=]{0,200}")
-# Bytes. A real one has two thousand.
+# Bytes. A valid entry has about two thousand.
 MOST = 1 << 20
-# No tree that is larger is unpacked.
+# Bytes. Larger packed trees are refused.
 _MOST_PACKED = 4 << 30
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A tree that lies in the store as one file.
+    """A tree that is stored as one file.
 
     Attributes:
-        tree: Its sum, by `rezbuild.files.pack.digest`.
-        blob: The packed file's sha256.
-        size: Bytes of the packed file.
+        tree: The checksum of the tree, by `rezbuild.files.pack.digest`.
+        blob: The sha256 of the packed file.
+        size: The bytes of the packed file.
     """
 
     tree: str
@@ -43,18 +43,18 @@ class Packed:
 
 @dataclass(frozen=True)
 class Entry:
-    """One payload.
+    """The description of one payload.
 
     Attributes:
         key: The hash of ``inputs``.
-        name, version: Of the package.
-        profile: ``fast`` or ``optimized``; None where that makes no difference.
-        payload: The sum of the tree, by `rezbuild.files.pack.digest`.
-        size: Bytes of the packed payload.
-        blob: The packed payload's sha256.
-        inputs: All that went into the key; see `rezbuild.store.key`.
-        debug: Its debug data, where it has some; see `rezbuild.payload.debug_data`.
-        signature: Over all else, in base64, or "".
+        name, version: The package.
+        profile: ``fast`` or ``optimized``; None if the profile makes no difference.
+        payload: The checksum of the tree, by `rezbuild.files.pack.digest`.
+        size: The bytes of the packed payload.
+        blob: The sha256 of the packed payload.
+        inputs: All inputs of the key; see `rezbuild.store.key`.
+        debug: The debug data, if there is some; see `rezbuild.payload.debug_data`.
+        signature: The signature over all other attributes, in base64, or "".
     """
 
     key: str
@@ -70,28 +70,28 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """Where it is in a store."""
+        """The entry's place in a store."""
         return entry_place(self.name, self.version, self.key)
 
     @property
     def packed(self) -> Packed:
-        """The payload's own file."""
+        """The packed payload."""
         return Packed(self.payload, self.blob, self.size)
 
     def signed(self) -> bytes:
-        """What a signature is over."""
-        return keys.canonical({**asdict(self), "signature": ""})
+        """Return the bytes that a signature covers."""
+        return keys.canonical_json({**asdict(self), "signature": ""})
 
     def to_json(self) -> str:
-        """For `from_json`, and for people."""
+        """Return the entry as text, which people can read, too."""
         return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Entry:
-        """Reads an entry, which may hold anything.
+        """Read an entry; the text may hold anything.
 
         Raises:
-            StoreError: It is none, or its inputs are not those of its key.
+            StoreError: It is invalid, or its inputs do not match its key.
         """
         try:
             data = safe_files.parse_json(text)
@@ -99,11 +99,11 @@ class Entry:
             entry = cls(debug=Packed(**debug) if debug is not None else None, **data)
             entry._check()
         except (ValueError, TypeError, AttributeError, KeyError):
-            raise StoreError("it is no entry that can be read") from None
+            raise StoreError("it is not a valid entry") from None
         return entry
 
     def _check(self) -> None:
-        """Raises StoreError or ValueError."""
+        """Check types and values; raise ValueError, or StoreError with a reason."""
         packed = [self.packed, *([self.debug] if self.debug else [])]
         sums = [self.key, *(s for p in packed for s in (p.tree, p.blob))]
         fits = [
@@ -116,19 +116,19 @@ class Entry:
         ]
         if not all(fits):
             raise ValueError
-        # Those of a build say all of it.
+        # The inputs of a build also name the package.
         own = {"name": self.name, "version": self.version, "profile": self.profile}
         if any(self.inputs.get(what, value) != value for what, value in own.items()):
             raise StoreError("its inputs are those of another package")
-        if keys.key(self.inputs) != self.key:
+        if keys.hash_inputs(self.inputs) != self.key:
             raise StoreError("its inputs do not hash to its key")
 
 
 def entry_place(name: str, version: str, key: str) -> str:
-    """Where an entry is in a store."""
+    """Return the place of an entry in a store."""
     return f"{name}/{version}/{key}{SUFFIX}"
 
 
 def blob_place(blob: str) -> str:
-    """Where a packed tree is in a store."""
+    """Return the place of a packed tree in a store."""
     return f"{BLOBS}/{blob}{BLOB_SUFFIX}"

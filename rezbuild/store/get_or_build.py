@@ -1,14 +1,12 @@
-"""A payload: from the store where it has one of the same inputs, or else baked, and put there.
+"""A payload from the store, or else built and uploaded.
 
-It stands above `rezbuild.build.pipeline`, which knows nothing of a store: what is baked is the same
-with one.
+`rezbuild.build.pipeline` knows nothing of a store: a build is the same with and without one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,39 +17,39 @@ from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import StoreError, UsageError, as_error
-from rezbuild.files import locks
+from rezbuild.files import locks, safe_files
 from rezbuild.payload import manifest
 from rezbuild.reporter import ABSENT, TAKEN, Reporter
 from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
-from rezbuild.store.build_note import Note
+from rezbuild.store.build_note import BuildNote
 
 
 @contextlib.contextmanager
-def obtained(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
-    """The finished payload, in the job's build path, which is locked meanwhile.
+def get_or_build(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
+    """Yield the finished payload in the job's build path, which is locked meanwhile.
 
     Raises:
-        RezbuildError: It can neither be taken nor be made.
+        RezbuildError: It can be neither restored nor built.
     """
     store = Store.of(settings, reporter.notice)
     if settings.store_entry is not None:
-        with _ordered(job, settings.store_entry, store, settings, reporter) as payload:
+        with _restore_named(job, settings.store_entry, store, settings, reporter) as payload:
             yield payload
     elif store is None:
         with baked(job, settings, reporter) as payload:
-            Note(job.build_path).drop()
+            BuildNote(job.build_path).drop()
             yield payload
     else:
-        with _taken_or_baked(job, store, settings, reporter) as payload:
+        with _restore_or_build(job, store, settings, reporter) as payload:
             yield payload
 
 
-def has(
+def has_payload(
     store: Store | None, recipe: Recipe, release: Release, profile: str, tools: Toolchain
 ) -> bool:
-    """Whether a store has a version as the recipe has it now, whatever it is built against.
+    """Return whether a store has a version of the current recipe, with any dependencies.
 
     Raises:
         CatalogueError: A file of the recipe is missing.
@@ -60,36 +58,40 @@ def has(
     if store is None:
         return False
     entries = list(store.entries(release.name, release.version))
-    planned = keys.planned(recipe, release, profile, tools) if entries else {}
-    return any(keys.fits(entry.inputs, planned) for entry in entries)
+    planned = keys.planned_inputs(recipe, release, profile, tools) if entries else {}
+    return any(keys.matches(entry.inputs, planned) for entry in entries)
 
 
 @contextlib.contextmanager
-def _taken_or_baked(
+def _restore_or_build(
     job: Job, store: Store, settings: Settings, reporter: Reporter
 ) -> Iterator[Path]:
     gathered = Inputs.gather(job, settings)
-    inputs = keys.inputs_of(gathered)
-    note, key = Note(job.build_path), keys.key(inputs)
+    inputs = keys.gather_inputs(gathered)
+    note, key = BuildNote(job.build_path), keys.hash_inputs(inputs)
     with _staging(job, reporter) as staging:
         ready = (manifest.read(staging) or {}).get("fingerprint") == gathered.fingerprint
-        taken = not ready and not settings.store_fresh and _taken(inputs, staging, store, reporter)
-        if taken:
+        restored = (
+            not ready
+            and not settings.store_fresh
+            and _try_restore(inputs, staging, store, reporter)
+        )
+        if restored:
             _check_glibc(gathered.recipe.name, job, staging, settings)
             yield staging
         else:
             note.begin(key, ready=ready)
-    if not taken:
+    if not restored:
         for name, against in inputs["against"].items():
-            store.recall_debug(name, **against, root=job.dependencies[name].root)
+            store.restore_debug(name, **against, root=job.dependencies[name].root)
         with baked(job, settings, reporter) as payload:
-            if note.vouches(key, payload):
+            if note.confirms(key, payload):
                 _put(inputs, payload, store, reporter, fresh=settings.store_fresh)
             elif store.find(key, inputs["name"], inputs["version"]) is None:
                 reporter.notice(
                     f"{inputs['name']} {inputs['version']}: notice: not put into the store "
-                    f"{store.shown}: nothing says that what is in {payload} was built from these "
-                    "inputs and is unchanged; remove it to have it built again"
+                    f"{store.display_url}: {payload} may be changed, or built from other inputs; "
+                    "remove it to build it again"
                 )
             yield payload
 
@@ -97,50 +99,57 @@ def _taken_or_baked(
 def _put(
     inputs: Mapping[str, Any], payload: Path, store: Store, reporter: Reporter, *, fresh: bool
 ) -> None:
-    """Puts there what has been built; whatever comes of it, that is built."""
+    """Upload a built payload; a failure is only a notice."""
     name, version = inputs["name"], inputs["version"]
     try:
         store.put(
-            *(name, version, inputs["profile"], keys.key(inputs), inputs, payload), fresh=fresh
+            *(name, version, inputs["profile"], keys.hash_inputs(inputs), inputs, payload),
+            fresh=fresh,
         )
     except (StoreError, OSError) as error:
         why = as_error(error).message
-        reporter.notice(f"{name} {version}: notice: not put into the store {store.shown}: {why}")
+        reporter.notice(
+            f"{name} {version}: notice: not put into the store {store.display_url}: {why}"
+        )
 
 
-def _taken(inputs: Mapping[str, Any], staging: Path, store: Store, reporter: Reporter) -> bool:
-    """Takes the payload of these inputs, where it is there and sound; the user is told."""
+def _try_restore(
+    inputs: Mapping[str, Any], staging: Path, store: Store, reporter: Reporter
+) -> bool:
+    """Restore the payload of these inputs, if the store has it; return whether it did."""
     what = f"{inputs['name']} {inputs['version']}"
-    entry = store.find(keys.key(inputs), inputs["name"], inputs["version"])
+    entry = store.find(keys.hash_inputs(inputs), inputs["name"], inputs["version"])
     if entry is None:
-        reporter.info(f"{what}: {_absent(inputs, store)}", ABSENT)
+        reporter.info(f"{what}: {_describe_miss(inputs, store)}", ABSENT)
         return False
     try:
-        _take(entry, staging, store, reporter)
+        _restore(entry, staging, store, reporter)
     except StoreError as error:
-        reporter.notice(f"{what}: notice: {error.message}; it is built instead")
+        reporter.notice(f"{what}: notice: {error.message}; building it instead")
         return False
     return True
 
 
-def _take(entry: Entry, staging: Path, store: Store, reporter: Reporter) -> None:
-    """Takes a payload to where a build leaves its own.
+def _restore(entry: Entry, staging: Path, store: Store, reporter: Reporter) -> None:
+    """Restore a payload to the place where a build would leave it.
 
     Raises:
-        StoreError: It is damaged, or cannot be had.
+        StoreError: It is damaged, or cannot be read.
     """
-    arriving = _gone(staging.with_name("staging.partial"))
-    store.take(entry, arriving)
-    Note(staging.parent).drop()
-    arriving.rename(_gone(staging))
-    reporter.info(f"{entry.name} {entry.version}: taken from the store {store.shown}", TAKEN)
+    arriving = staging.with_name("staging.partial")
+    safe_files.remove(arriving)
+    store.restore(entry, arriving)
+    BuildNote(staging.parent).drop()
+    safe_files.remove(staging)
+    arriving.rename(staging)
+    reporter.info(f"{entry.name} {entry.version}: taken from the store {store.display_url}", TAKEN)
 
 
-def _absent(inputs: Mapping[str, Any], store: Store) -> str:
-    """That it is not there, and how far what is there of the version is from it."""
+def _describe_miss(inputs: Mapping[str, Any], store: Store) -> str:
+    """Return a line for a cache miss: what differs in the nearest entry of the version."""
     entries = store.entries(inputs["name"], inputs["version"])
     others = [keys.differences(inputs, entry.inputs) for entry in entries]
-    said = f"not in the store {store.shown}"
+    said = f"not in the store {store.display_url}"
     if others:
         nearest: list[str] = min(others, key=len)
         said += f", which has {len(others)} of other inputs (the nearest: {', '.join(nearest)})"
@@ -148,19 +157,19 @@ def _absent(inputs: Mapping[str, Any], store: Store) -> str:
 
 
 @contextlib.contextmanager
-def _ordered(
+def _restore_named(
     job: Job, file: Path, store: Store | None, settings: Settings, reporter: Reporter
 ) -> Iterator[Path]:
-    """The payload of the entry in a file, and no other: neither compiler nor source is needed.
+    """Yield the payload of the entry in a file. No compiler and no source is needed.
 
     Raises:
-        UsageError: There is no store, or the file cannot be read.
-        StoreError: The entry is not for this job, or is refused, or its payload is.
+        UsageError: No store is set, or the file cannot be read.
+        StoreError: The entry is not for this job, or it or its payload is refused.
     """
     recipe = sources_toml.load(job.recipe_folder)
     release = recipe.release(job.version)
     if store is None:
-        raise UsageError(f"{STORE_ENTRY} needs REZBUILD_STORE")
+        raise UsageError(f"{STORE_ENTRY} requires REZBUILD_STORE")
     try:
         entry = Entry.from_json(file.read_bytes())
     except OSError as error:
@@ -171,26 +180,26 @@ def _ordered(
         "version": release.version,
         "profile": job.profile if recipe.profiled else None,
         "recipe": manifest.recipe_revision(recipe, release),
-        "against": keys.against(job.dependencies),
+        "against": keys.dependency_inputs(job.dependencies),
     }
     for what, value in wanted.items():
         if entry.inputs.get(what) != value:
             raise StoreError(
                 f"the entry in {STORE_ENTRY} is not for this build of {release.name} "
-                f"{release.version}: its {what} is another one",
-                tried=[f"wanted: {value}", f"in {file}: {entry.inputs.get(what)}"],
+                f"{release.version}: its {what} differs",
+                tried=[f"expected: {value}", f"in {file}: {entry.inputs.get(what)}"],
             )
-    # A farm has compared it with the worker that was asked; that may be of another kind of host.
-    wrong = keys.misfits(entry.inputs, os.uname().machine, keys.host_glibc())
-    odd = [] if settings.store_entry_checked else list(wrong)
-    if odd:
+    # A farm has compared the entry with its worker, which may be another kind of host.
+    found = keys.host_differences(entry.inputs, os.uname().machine, keys.host_glibc())
+    wrong = [] if settings.store_entry_checked else list(found)
+    if wrong:
         raise StoreError(
-            f"the entry in {STORE_ENTRY} is not for this host: {odd[0]}",
-            tried=odd[1:],
-            advice=["name an entry of a build on this kind of host, or build it here"],
+            f"the entry in {STORE_ENTRY} is not for this host: {wrong[0]}",
+            tried=wrong[1:],
+            advice=["name an entry of a build on this kind of host, or build the package here"],
         )
     with _staging(job, reporter) as staging:
-        _take(entry, staging, store, reporter)
+        _restore(entry, staging, store, reporter)
         _check_glibc(release.name, job, staging, settings)
         yield staging
 
@@ -203,13 +212,7 @@ def _check_glibc(name: str, job: Job, payload: Path, settings: Settings) -> None
 
 @contextlib.contextmanager
 def _staging(job: Job, reporter: Reporter) -> Iterator[Path]:
-    """Where `rezbuild.build.pipeline` leaves a payload, under its lock."""
+    """Yield the path where the pipeline leaves a payload, under the lock of the build path."""
     job.build_path.mkdir(parents=True, exist_ok=True)
     with locks.at(job.build_path / "rezbuild.lock", reporter.notice):
         yield job.build_path / "staging"
-
-
-def _gone(folder: Path) -> Path:
-    if folder.exists():
-        shutil.rmtree(folder)
-    return folder

@@ -1,7 +1,7 @@
-"""What a payload is made from, readable, and the key that it has in a store.
+"""The inputs of a payload, readable, and their hash: its key in a store.
 
-Two builds with the same key give the same payload, as far as anybody knows: so the key is over more
-than the fingerprint in ``rezbuild.json``, which asks whether one machine has to build again.
+Two builds with one key give the same payload, as far as known. So the key covers more than the
+fingerprint in ``rezbuild.json``, which decides whether one machine builds again.
 """
 
 from __future__ import annotations
@@ -26,32 +26,34 @@ if TYPE_CHECKING:
     from rezbuild.build.toolchain import Toolchain
     from rezbuild.catalogue.sources_toml import Recipe, Release
 
-# Known only when the packages that it is built against are there.
+# Inputs that are known only when the dependencies are installed.
 _LATE = ("against", "fingerprint")
-# Of the environment of the steps: other ones at each build.
+# Variables of the steps' environment that differ in each build.
 _PASSING = ("HOME", "TMPDIR", "SOURCE_DATE_EPOCH")
 
 
-def inputs_of(inputs: Inputs) -> dict[str, Any]:
-    """All that goes into the key of a payload, as plain data for JSON.
+def gather_inputs(inputs: Inputs) -> dict[str, Any]:
+    """Return all inputs of a payload as plain data for JSON.
 
     Raises:
-        OSError: A payload that it is built against cannot be read.
+        OSError: A dependency cannot be read.
         MachineError: This machine has no patchelf.
     """
     job = inputs.job
     return {
-        **planned(inputs.recipe, inputs.release, job.profile, inputs.tools),
-        "against": against(job.dependencies),
+        **planned_inputs(inputs.recipe, inputs.release, job.profile, inputs.tools),
+        "against": dependency_inputs(job.dependencies),
         "fingerprint": inputs.fingerprint,
     }
 
 
-def planned(recipe: Recipe, release: Release, profile: str, tools: Toolchain) -> dict[str, Any]:
-    """What of it is known before the packages that it is built against are there.
+def planned_inputs(
+    recipe: Recipe, release: Release, profile: str, tools: Toolchain
+) -> dict[str, Any]:
+    """Return the inputs that are known before the dependencies are installed.
 
-    Any of a version's archives will do, so all of them stand there: the catalogue says that they
-    are the same source.
+    They list all archives of a version, any of which may be used: the catalogue says that they hold
+    the same source.
 
     Raises:
         CatalogueError: A file of the recipe is missing.
@@ -65,12 +67,12 @@ def planned(recipe: Recipe, release: Release, profile: str, tools: Toolchain) ->
         "patches": {path.name: sha256(path) for path in recipe.patches(release)},
         "recipe": manifest.recipe_revision(recipe, release),
         "rezbuild": rezbuild.__version__,
-        **of_machine(tools),
+        **machine_inputs(tools),
     }
 
 
-def against(dependencies: Mapping[str, Dependency]) -> dict[str, dict[str, str]]:
-    """The version and the sum of each payload that something is built against.
+def dependency_inputs(dependencies: Mapping[str, Dependency]) -> dict[str, dict[str, str]]:
+    """Return version and checksum of each dependency.
 
     Raises:
         OSError: One cannot be read.
@@ -81,24 +83,24 @@ def against(dependencies: Mapping[str, Dependency]) -> dict[str, dict[str, str]]
     }
 
 
-def fits(inputs: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
-    """Whether inputs are what was `planned`; against which payloads will be seen later."""
+def matches(inputs: Mapping[str, Any], planned: Mapping[str, Any]) -> bool:
+    """Return whether inputs are the planned ones; the dependencies are not compared."""
     return {name: value for name, value in inputs.items() if name not in _LATE} == dict(planned)
 
 
 def differences(inputs: Mapping[str, Any], others: Mapping[str, Any]) -> list[str]:
-    """The names of what is not the same in two inputs; what follows from others is left out."""
+    """Return the names of inputs that differ, without the fingerprint: it depends on the others."""
     names = {*inputs, *others} - {"fingerprint"}
     return sorted(name for name in names if inputs.get(name) != others.get(name))
 
 
-def misfits(inputs: Mapping[str, Any], machine: str, glibc: str) -> Iterator[str]:
-    """What in inputs is not of a kind of host, each in a line; no compiler is needed for it.
+def host_differences(inputs: Mapping[str, Any], machine: str, glibc: str) -> Iterator[str]:
+    """Yield how inputs differ from a kind of host, one line each. No compiler is needed.
 
     Args:
-        inputs: Of an entry, which may hold anything.
-        machine: The processor, or the compiler's name of the machine: ``x86_64-linux-gnu``.
-        glibc: The version, as ``2.36``.
+        inputs: The inputs of an entry, which may hold anything.
+        machine: The processor, or the compiler's name of the machine, e.g. ``x86_64-linux-gnu``.
+        glibc: The version, e.g. ``2.36``.
     """
     found = str(inputs.get("machine"))
     if found.partition("-")[0] != machine.partition("-")[0]:
@@ -114,18 +116,18 @@ def misfits(inputs: Mapping[str, Any], machine: str, glibc: str) -> Iterator[str
         yield f"its CFLAGS have {' '.join(other)}"
 
 
-def key(inputs: Mapping[str, Any]) -> str:
-    """The hash of inputs, 64 hex digits."""
-    return hashlib.sha256(canonical(inputs)).hexdigest()
+def hash_inputs(inputs: Mapping[str, Any]) -> str:
+    """Return the hash of inputs, 64 hex digits."""
+    return hashlib.sha256(canonical_json(inputs)).hexdigest()
 
 
-def canonical(data: Mapping[str, Any]) -> bytes:
-    """The same bytes for the same data."""
+def canonical_json(data: Mapping[str, Any]) -> bytes:
+    """Return the same bytes for the same data."""
     return json.dumps(data, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
 def host_glibc() -> str:
-    """The glibc of this host, as ``2.36``; "" where it has another C library."""
+    """Return the glibc version of this host, e.g. ``2.36``; "" if it has another C library."""
     try:
         # confstr(3): "glibc 2.36".
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
@@ -134,8 +136,8 @@ def host_glibc() -> str:
 
 
 @functools.lru_cache(maxsize=1)
-def of_machine(tools: Toolchain) -> dict[str, Any]:
-    """Compilers, flags and what else the steps are told or run, the same at each build."""
+def machine_inputs(tools: Toolchain) -> dict[str, Any]:
+    """Return compilers, flags and other tools of this machine, which are the same at each build."""
     told = toolchain.environment(tools, Path(), 0)
     return {
         "compiler": tools.description,

@@ -1,4 +1,4 @@
-"""A payload's way into one file: what is packed is what was there, and what its inputs speak of."""
+"""Packed trees: each is checked against changes while it is packed, and against its inputs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rezbuild.store.entry import Packed
 
 
 @contextlib.contextmanager
-def temporary() -> Iterator[Path]:
-    """A folder in TMPDIR, gone afterwards."""
+def temporary_folder() -> Iterator[Path]:
+    """Create a folder in TMPDIR, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="rezbuild-store-") as folder:
         yield Path(folder)
 
 
-def packed(root: Path, file: Path) -> Packed:
-    """Packs a tree into a file.
+def pack_tree(root: Path, file: Path) -> Packed:
+    """Pack a tree into a file.
 
     Raises:
-        StoreError: It has changed meanwhile.
+        StoreError: The tree has changed meanwhile.
     """
     before = pack.digest(root)
     with file.open("wb") as stream:
@@ -37,10 +37,10 @@ def packed(root: Path, file: Path) -> Packed:
 
 
 def check_record(payload: Path, name: str, version: str, inputs: Mapping[str, Any]) -> None:
-    """Sees that a payload is the one that inputs speak of, as far as it says itself.
+    """Check that the record of a payload matches its inputs.
 
     Raises:
-        StoreError: It is another one.
+        StoreError: It does not.
     """
     record = manifest.read(payload) or {}
     wanted_of = {"name": name, "version": version}

@@ -1,8 +1,9 @@
-"""Payloads that were found to be bad, and that nobody takes any more.
+"""Revoked payloads: found to be bad, and refused.
 
-A file in the store tells all who use it. A person who can write the store can remove that file, or
-serve an old copy of the store. So REZBUILD_STORE_REVOKED names a file of the studio's own, which is
-given to the build boxes as the keys are.
+A file in the store tells all of its users. A person who can write the store can remove that file,
+or
+serve an old copy of the store. So REZBUILD_STORE_REVOKED names a file of the studio, which reaches
+the build machines as the keys do.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from pathlib import Path
 from rezbuild.errors import MachineError, StoreError
 from rezbuild.files import safe_files
 from rezbuild.store.files import Files
-from rezbuild.store.timeouts import PlaceError
+from rezbuild.store.timeouts import StoreFileError
 from rezbuild.util.terminal import printable_line
 
-# The folder beside those of the packages.
+# The folder beside the folders of the packages.
 FOLDER = "revoked"
 # Bytes of the reason.
 _MOST = 10_000
@@ -24,7 +25,7 @@ _SUM = re.compile(r"[0-9a-f]{64}")
 
 
 def revocation_place(payload: str) -> str:
-    """Return where a store says that a payload is revoked."""
+    """Return the place of the file that revokes a payload."""
     return f"{FOLDER}/{payload}"
 
 
@@ -32,8 +33,8 @@ class Revocations:
     """The revoked payloads of a store.
 
     Args:
-        files: Of the store.
-        own: A file of sums, one a line; a line may go on with a comment after a space.
+        files: The store's files.
+        own: A file with one checksum a line; a comment may follow after a space.
 
     Raises:
         MachineError: The file cannot be read.
@@ -44,18 +45,18 @@ class Revocations:
         self._own = _read(own) if own else {}
 
     def check(self, payload: str) -> None:
-        """Compare the sum of a payload with those that are revoked.
+        """Check that a payload is not revoked.
 
         Raises:
             StoreError: It is revoked.
-            PlaceError: The store cannot be read.
+            StoreFileError: The store cannot be read.
         """
         why = self._own.get(payload)
         try:
             if why is None:
                 found = self._files.read(revocation_place(payload), _MOST)
                 why = found.decode("utf-8", "replace").strip()
-        except PlaceError as error:
+        except StoreFileError as error:
             if error.missing:
                 return
             if not error.damaged:
@@ -70,7 +71,7 @@ def _read(file: Path) -> dict[str, str]:
     except OSError as error:
         raise MachineError(
             f"REZBUILD_STORE_REVOKED: {file} cannot be read: {error.strerror}",
-            advice=["set it to a file that is there, or unset it"],
+            advice=["set it to an existing file, or unset it"],
         ) from None
     found = {}
     for line in lines:
@@ -79,7 +80,7 @@ def _read(file: Path) -> dict[str, str]:
             found[payload] = why.strip()
         elif payload and not payload.startswith("#"):
             raise MachineError(
-                f"REZBUILD_STORE_REVOKED: {file} has a line that is no sum: {line[:80]!r}",
-                advice=["write the sums of payloads, which rezbuild store list --json shows"],
+                f"REZBUILD_STORE_REVOKED: {file} has a line that is no checksum: {line[:80]!r}",
+                advice=["write the hashes of payloads, which rezbuild store list --json shows"],
             )
     return found

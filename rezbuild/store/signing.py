@@ -1,4 +1,4 @@
-"""Who vouches for an entry: Ed25519 keys (RFC 8032) in PEM files, by the library cryptography.
+"""Signatures of entries: Ed25519 keys (RFC 8032) in PEM files, by the library cryptography.
 
 openssl genpkey -algorithm ed25519 -out store.key
 openssl pkey -in store.key -pubout -out store.pub
@@ -26,7 +26,7 @@ class Signer:
     """Signs with a private key.
 
     Args:
-        file: In PEM, without a password.
+        file: The key in PEM, without a password.
 
     Raises:
         MachineError: The key cannot be read, or the library is not installed.
@@ -36,30 +36,30 @@ class Signer:
         self._key = _private(file)
 
     def trust(self) -> Trust:
-        """Trust in signatures by this key, and by no other one."""
+        """Return trust in this key alone."""
         return Trust([], [self._key.public_key()])
 
     def sign(self, data: bytes) -> str:
-        """The signature, in base64."""
+        """Return the signature in base64."""
         return base64.b64encode(self._key.sign(data)).decode("ascii")
 
 
 class Trust:
-    """Knows whose signatures count.
+    """A set of trusted keys.
 
     Args:
         files: Public keys in PEM.
-        keys: Public keys besides.
+        keys: Further public keys.
 
     Raises:
-        MachineError: One cannot be read, or the library is not installed.
+        MachineError: A key cannot be read, or the library is not installed.
     """
 
     def __init__(self, files: Sequence[Path], keys: Sequence[Ed25519PublicKey] = ()) -> None:
         self._keys = [*keys, *(_public(file) for file in files)]
 
     def check(self, data: bytes, signature: str) -> None:
-        """Sees that one of the keys has signed.
+        """Check that one of the keys has signed.
 
         Raises:
             StoreError: None has.
@@ -106,14 +106,14 @@ class _Library(NamedTuple):
 
 
 def _library() -> _Library:
-    """An extra, so it is imported where a key is named only."""
+    """Import the library, which is an extra, when a key is set."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
     except ImportError:
         raise MachineError(
-            "REZBUILD_STORE_SIGN and REZBUILD_STORE_TRUST need the library cryptography",
+            "REZBUILD_STORE_SIGN and REZBUILD_STORE_TRUST require the library cryptography",
             advice=[extras.install_command("signatures")],
         ) from None
     return _Library(ed25519, serialization, UnsupportedAlgorithm)
@@ -125,12 +125,12 @@ def _read(file: Path, name: str) -> bytes:
     except OSError as error:
         raise MachineError(
             f"{name}: {file} cannot be read: {error.strerror}",
-            advice=[f"set {name} to a file that is there, or unset it"],
+            advice=[f"set {name} to an existing file, or unset it"],
         ) from None
 
 
 def _unfit(file: Path, name: str, command: str) -> MachineError:
     return MachineError(
         f"{name}: {file} holds no Ed25519 key in PEM, or one with a password",
-        advice=[f"make one: {command}"],
+        advice=[f"create a key: {command}"],
     )

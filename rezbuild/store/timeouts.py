@@ -1,6 +1,7 @@
-"""What a store is allowed: it may fail, and it may take its time, but not for ever.
+"""Timeouts of a store, and its errors.
 
-Whatever goes wrong is a `PlaceError` in words of our own: those of libraries may hold an address
+Each error becomes a `StoreFileError` with a text of ours: the texts of libraries may hold an
+address
 with its password.
 """
 
@@ -16,17 +17,17 @@ from rezbuild.sources.http_errors import DownloadError
 from rezbuild.util.timed_iterator import TimedIterator
 
 T = TypeVar("T")
-# Bytes a second: what comes slower than that is built sooner.
+# Bytes per second. With a slower store, a build takes less time.
 _SLOWEST = 100_000
 
 
-class PlaceError(Exception):
-    """A file cannot be had or written; its text says why.
+class StoreFileError(Exception):
+    """A file of a store that cannot be read or written; the text says why.
 
     Args:
-        reason: For the user.
-        missing: The store is well and has no such file.
-        damaged: The store is well, and the file is not the one that was meant.
+        reason: The reason, for the user.
+        missing: The store works, and has no such file.
+        damaged: The store works, and the file is damaged or another one.
     """
 
     def __init__(self, reason: str, *, missing: bool = False, damaged: bool = False) -> None:
@@ -34,34 +35,34 @@ class PlaceError(Exception):
         self.missing, self.damaged = missing, damaged
 
 
-def reason(error: PlaceError | StoreError) -> str:
-    """What is wrong, in one sentence without a full stop."""
+def describe(error: StoreFileError | StoreError) -> str:
+    """Return the reason of an error, without a full stop."""
     return error.message if isinstance(error, StoreError) else str(error)
 
 
-def limit(settings: Settings) -> Callable[[int], float]:
-    """How many seconds something may take, by the bytes that it is about."""
+def time_limit(settings: Settings) -> Callable[[int], float]:
+    """Return a function that gives the allowed seconds for a number of bytes."""
     return lambda size: settings.connect_timeout + settings.read_timeout + size / _SLOWEST
 
 
-def check(found: tuple[int, str], sha256: str, size: int) -> None:
-    """Sees that a file is the one that was meant, by its size in bytes and its sum.
+def check_file(found: tuple[int, str], sha256: str, size: int) -> None:
+    """Check that a file is the expected one, by its size in bytes and its checksum.
 
     Raises:
-        PlaceError: It is another one.
+        StoreFileError: It is another one.
     """
     if found[0] != size:
         had = f"{found[0]}" if found[0] < size else "more"
-        raise PlaceError(f"it has {had} bytes, not {size}", damaged=True)
+        raise StoreFileError(f"it has {had} bytes, not {size}", damaged=True)
     if found[1] != sha256:
-        raise PlaceError(f"its sha256 is {found[1]}, not {sha256}", damaged=True)
+        raise StoreFileError(f"its sha256 is {found[1]}, not {sha256}", damaged=True)
 
 
-def patiently(work: Callable[[], T], seconds: float) -> T:
-    """Does something that may hang; a disk on the network does, too.
+def run_with_timeout(work: Callable[[], T], seconds: float) -> T:
+    """Call a function that may hang, as disks on a network do.
 
     Raises:
-        PlaceError: It failed, or has not ended after so many seconds.
+        StoreFileError: It failed, or took longer than ``seconds``.
     """
 
     def items() -> Generator[T]:
@@ -70,22 +71,22 @@ def patiently(work: Callable[[], T], seconds: float) -> T:
     try:
         with TimedIterator(items()) as once:
             return once.next(seconds)  # type: ignore[return-value]  # None is what work returns
-    except PlaceError:
+    except StoreFileError:
         raise
     except TimeoutError:
-        raise PlaceError(f"it has not answered within {seconds:.0f} s") from None
+        raise StoreFileError(f"it has not answered within {seconds:.0f} s") from None
     except DownloadError as error:
-        raise PlaceError(str(error), missing=error.missing) from None
+        raise StoreFileError(str(error), missing=error.missing) from None
     except RezbuildError as error:
-        raise PlaceError(error.message) from None
+        raise StoreFileError(error.message) from None
     except (FileNotFoundError, NotADirectoryError):
-        raise PlaceError("it is not there", missing=True) from None
-    except Exception as error:  # noqa: BLE001 (each of the libraries has its own)
-        raise PlaceError(_words(error)) from None
+        raise StoreFileError("it is not there", missing=True) from None
+    except Exception as error:  # noqa: BLE001 (each library has exceptions of its own)
+        raise StoreFileError(_words(error)) from None
 
 
 def _words(error: Exception) -> str:
-    """What the system says of it, or else the error's kind."""
+    """Return the system's text for an error, or else the name of its class."""
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return type(error).__name__

@@ -150,7 +150,7 @@ def test_what_an_earlier_build_has_left_goes_there_only_when_it_is_known_and_unc
     """The fingerprint in its record is that of today's inputs each time."""
     studio = machines.another("one", sources=True)
     machines.stage(studio, "low", REZBUILD_STORE="")
-    notice = "notice: not put into the store .*: nothing says that what is in .*/staging was built"
+    notice = "notice: not put into the store .*: .*/staging may be changed"
     out = machines.stage(studio, "low").stdout
     assert "low 1.0.0: already built from the same inputs" in out
     assert re.search(notice, out)
@@ -182,7 +182,7 @@ def test_what_is_damaged_is_built_and_made_good(machines):
     (entry,) = machines.entries()
     assert f"notice: {entry.relative_to(machines.store)} of the store" in done.stdout
     out = machines.stage(two, "low", REZBUILD_MIRRORS=str(machines.toys.mirror)).stdout
-    assert "it is built instead" in out
+    assert "building it instead" in out
     assert "01-make" in out
     assert machines.taken("low", "1.0.0") in machines.stage(machines.another("three"), "low").stdout
 
@@ -232,9 +232,9 @@ def test_an_entry_that_is_named_and_no_other(machines):
     two.rez("bind", "arch")
     code, said = build("low", top)
     assert code != 0
-    assert "is not for this build of low 1.0.0: its name is another one" in said
+    assert "is not for this build of low 1.0.0: its name differs" in said
     code, said = build("low", low, REZBUILD_PROFILE="optimized")
-    assert "its profile is another one" in said
+    assert "its profile differs" in said
     assert not (two.local / "low").exists()
     code, said = build("low", low)
     assert code == 0, said

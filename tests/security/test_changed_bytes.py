@@ -64,7 +64,7 @@ def test_change_of_equal_size_is_an_error_of_the_audit(payload, name):
 
 def test_change_of_equal_size_is_not_put_into_a_store(payload):
     patch(payload / "text")
-    with pytest.raises(StoreError, match="is not what was built: text: its sha256 is"):
+    with pytest.raises(StoreError, match="has changed since its build: text: its sha256 is"):
         add_installed._check_unchanged(payload)
 
 

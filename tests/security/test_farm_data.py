@@ -136,5 +136,5 @@ MINE = {
     ],
 )
 def test_entry_of_another_kind_of_host_is_told_apart(change, said):
-    assert list(keys.misfits(MINE, "x86_64", "2.36")) == []
-    assert said in "\n".join(keys.misfits({**MINE, **change}, "x86_64", "2.36"))
+    assert list(keys.host_differences(MINE, "x86_64", "2.36")) == []
+    assert said in "\n".join(keys.host_differences({**MINE, **change}, "x86_64", "2.36"))

@@ -36,7 +36,7 @@ from rezbuild.repository import installed, staging
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
-from rezbuild.store.build_note import Note
+from rezbuild.store.build_note import BuildNote
 from rezbuild.versions import signatures
 
 pytestmark = pytest.mark.fuzz
@@ -112,7 +112,7 @@ def test_bill_of_materials(folder, data):
 
 
 ENTRY = {
-    "key": keys.key(inputs()),
+    "key": keys.hash_inputs(inputs()),
     "name": "thing",
     "version": "1.0",
     "profile": None,
@@ -128,7 +128,7 @@ ENTRY = {
 def _keyed(data: dict[str, Any]) -> bytes:
     """With the key of its inputs, so that the reader goes on."""
     with contextlib.suppress(Exception):
-        data = {**data, "key": keys.key(data["inputs"])}
+        data = {**data, "key": keys.hash_inputs(data["inputs"])}
     return text(data)
 
 
@@ -139,9 +139,9 @@ def test_entry_of_a_store(data):
         found = Entry.from_json(data)
         found.signed()
         assert Entry.from_json(found.to_json()) == found
-        list(keys.misfits(found.inputs, "x86_64", "2.36"))
+        list(keys.host_differences(found.inputs, "x86_64", "2.36"))
         keys.differences(found.inputs, inputs())
-        keys.fits(found.inputs, inputs())
+        keys.matches(found.inputs, inputs())
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_packed_payload_of_a_store(store, tmp_path_factory, data):
         with OURS, blob.open("rb") as stream:
             pack.unpack(stream, tmp_path_factory.mktemp("x") / "tree", entry.payload)
         with OURS:
-            list(found.faults(entry))
+            list(found.find_faults(entry))
     finally:
         blob.write_bytes(good)
 
@@ -249,8 +249,8 @@ def test_durations(folder, data):
 @given(DATA)
 def test_note_of_a_build(folder, data):
     (folder / "rezbuild.key").write_bytes(data)
-    Note(folder).begin("key", ready=True)
-    Note(folder).vouches("key", folder)
+    BuildNote(folder).begin("key", ready=True)
+    BuildNote(folder).confirms("key", folder)
 
 
 FACTS = {"name": "x", "rezbuild": "1", "recipes": {"a": {"1": "r"}}, "platform": "linux"}

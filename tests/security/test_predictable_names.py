@@ -14,7 +14,7 @@ from rezbuild.payload import manifest
 from rezbuild.plan import durations
 from rezbuild.run import gantt, timeline
 from rezbuild.sources import fetch
-from rezbuild.store.build_note import Note
+from rezbuild.store.build_note import BuildNote
 from rezbuild.versions import add
 
 LINK = "import os, sys\nos.symlink(*sys.argv[1:])"
@@ -65,7 +65,7 @@ def test_link_at_a_catalogue_s_part_is_not_followed(attacker, place, home):
 def test_link_at_a_build_s_note_is_not_followed(attacker, place, home):
     place.chmod(0o777)
     attacker.run(LINK, home / "file", place / "rezbuild.key")
-    Note(place).begin("key", ready=False)
+    BuildNote(place).begin("key", ready=False)
     assert (home / "file").read_text() == "precious"
 
 

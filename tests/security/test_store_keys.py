@@ -34,7 +34,7 @@ def store(tmp_path: Path, **options: object) -> Store:
 
 
 def find(found: Store) -> Entry | None:
-    return found.find(keys.key(inputs()), "thing", "1.0")
+    return found.find(keys.hash_inputs(inputs()), "thing", "1.0")
 
 
 def forge(tmp_path: Path, signature: str) -> Entry:
@@ -64,7 +64,7 @@ def test_box_that_signs_does_not_sign_a_forgery(tmp_path, root, box, signature):
 @pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
 def test_box_that_signs_does_not_carry_a_forgery(tmp_path, box, signature):
     forged = replace(forge(tmp_path, signature), signature=signature)
-    blob = store(tmp_path).blob(forged)
+    blob = store(tmp_path).read_payload(forged)
     other = Store(str(tmp_path / "other"), sign=box.private, say=lambda _: None)
     with pytest.raises(StoreError):
         other.add(forged, blob)
@@ -87,7 +87,7 @@ def revoked(tmp_path, root, box, monkeypatch, capsys) -> tuple[Entry, bytes]:
     """A signed payload that turned out to be bad, and its packed bytes."""
     signing = store(tmp_path, sign=box.private)
     entry = put(signing, root)
-    blob = signing.blob(entry)
+    blob = signing.read_payload(entry)
     monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
     assert main.main(["store", "revoke", entry.key[:12], "--because", "built on box7"]) == 0
     assert f"revoked/{entry.payload}: built on box7" in capsys.readouterr().out
@@ -129,7 +129,7 @@ def test_revoked_payload_is_refused_by_the_box_s_own_list(tmp_path, box, revoked
     assert find(store(tmp_path, trust=[box.public])) is not None
     assert find(store(tmp_path, trust=[box.public], settings=settings)) is None
     own.write_text("5e1c\n")
-    with pytest.raises(MachineError, match="is no sum"):
+    with pytest.raises(MachineError, match="is no checksum"):
         store(tmp_path, settings=settings)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rezbuild.payload import debug_data
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
-from rezbuild.store.key import key
+from rezbuild.store.key import hash_inputs
 
 FINGERPRINT = "0123456789abcdef"
 
@@ -41,7 +41,7 @@ def put(store: Store, root: Path, **more: Any) -> Entry:
     """Puts a payload there under inputs that differ by ``more``."""
     record = json.loads((root / "rezbuild.json").read_text())
     made = inputs(record["name"], record["version"], **more)
-    return store.put(record["name"], record["version"], None, key(made), made, root)
+    return store.put(record["name"], record["version"], None, hash_inputs(made), made, root)
 
 
 def tree(root: Path) -> dict[str, object]:

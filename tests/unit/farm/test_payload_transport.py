@@ -65,7 +65,7 @@ def test_what_the_store_has_is_not_what_was_made(root, store, own, tmp_path, dam
     made, holder = job_process.held(inputs(), root, store, own)
     assert holder is own
     assert made.payload == digest(root)
-    own.take(made, tmp_path / "taken")
+    own.restore(made, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
 
 
@@ -96,10 +96,10 @@ def test_debug_data_travels_too(root, settings, tmp_path):
     assert entry.debug
     here = Settings(cache=tmp_path / "cache here")
     carrier = Carrier(tmp_path, "", here)
-    blobs = (worker.blob(entry), worker.debug_blob(entry))
+    blobs = (worker.read_payload(entry), worker.read_debug(entry))
     made, url = carrier.keep("thing", "1.0", result(entry, carried=True), blobs)
     assert made == entry
-    Store(url, settings=here).take(made, tmp_path / "taken")
+    Store(url, settings=here).restore(made, tmp_path / "taken")
     assert tree(here.cache / "debug") == tree(settings.cache / "debug")
     (read,) = carrier.blobs([carrier.entry(Dependency("thing", "1.0", root))]).values()
     assert tuple(read()) == blobs
@@ -141,7 +141,7 @@ def test_what_the_store_has_for_the_workers(root, tmp_path):
 
     def stored(profile: str = "fast", **more: str) -> bool:
         made, store = {**fits, **more}, Store(str(tmp_path / f"store {profile} {more}"))
-        store.put("thing", "1.0", made["profile"], keys.key(made), made, root)
+        store.put("thing", "1.0", made["profile"], keys.hash_inputs(made), made, root)
         return driver.has(store, recipe, release, profile, FACTS)
 
     assert stored()

@@ -43,24 +43,24 @@ def recipe(tmp_path: Path) -> Path:
 
 def gather(recipe: Path, low: Path, profile: str = "fast", **more: str) -> dict[str, object]:
     # A process asks its compiler once.
-    keys.of_machine.cache_clear()
+    keys.machine_inputs.cache_clear()
     settings = Settings(cache=recipe, **more)
     dependencies = {"low": Dependency("low", "1.0", low)}
     job = Job(recipe, "1.0", recipe, (), profile, dependencies)
-    return keys.inputs_of(Inputs.gather(job, settings))
+    return keys.gather_inputs(Inputs.gather(job, settings))
 
 
 def test_each_input_is_in_the_key(recipe, tmp_path):
     low = payload(tmp_path / "low", "low")
     first = gather(recipe, low)
-    assert keys.key(first) == keys.key(gather(recipe, low))
-    found = {keys.key(first): "nothing"}
+    assert keys.hash_inputs(first) == keys.hash_inputs(gather(recipe, low))
+    found = {keys.hash_inputs(first): "nothing"}
 
     def differs(what: str, *names: str, **more: str) -> None:
         changed = gather(recipe, low, **more)
         assert {*names} <= {*keys.differences(first, changed)}, what
-        assert keys.key(changed) not in found, what
-        found[keys.key(changed)] = what
+        assert keys.hash_inputs(changed) not in found, what
+        found[keys.hash_inputs(changed)] = what
 
     differs("profile", "profile", profile="optimized")
     differs("compiler's name", "environment", cc=toolchain.which("cc") or "")
@@ -109,12 +109,12 @@ def test_what_is_known_before_the_dependencies_are_there(recipe, tmp_path):
     inputs = gather(recipe, payload(tmp_path / "low", "low"))
     loaded = sources_toml.load(recipe)
     tools = toolchain.find(Settings(cache=tmp_path))
-    planned = keys.planned(loaded, loaded.release("1.0"), "fast", tools)
-    assert keys.fits(inputs, planned)
-    assert not keys.fits({**inputs, "glibc": "2.17"}, planned)
-    assert not keys.fits(inputs, {**planned, "profile": "optimized"})
+    planned = keys.planned_inputs(loaded, loaded.release("1.0"), "fast", tools)
+    assert keys.matches(inputs, planned)
+    assert not keys.matches({**inputs, "glibc": "2.17"}, planned)
+    assert not keys.matches(inputs, {**planned, "profile": "optimized"})
     # Which profile it is makes no difference where the recipe says so.
     plain = replace(loaded, profiled=False)
-    assert keys.planned(plain, loaded.release("1.0"), "fast", tools) == keys.planned(
+    assert keys.planned_inputs(plain, loaded.release("1.0"), "fast", tools) == keys.planned_inputs(
         plain, loaded.release("1.0"), "optimized", tools
     )

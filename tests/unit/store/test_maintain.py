@@ -69,7 +69,7 @@ def test_a_list(entries, folder, set_up, capsys):
     assert code == 0
     found = [Entry.from_json(json.dumps(one)) for one in json.loads(out)]
     assert sorted(found, key=lambda e: e.key) == sorted(entries[1:], key=lambda e: e.key)
-    assert err == f"notice: {entries[0].place}: it is no entry that can be read\n"
+    assert err == f"notice: {entries[0].place}: it is not a valid entry\n"
     assert run(capsys, "list", "nothing")[0] == 0
 
 
@@ -87,7 +87,7 @@ def test_what_is_not_sound_is_found_and_removed(entries, folder, set_up, capsys)
     code, out, err = run(capsys, "verify")
     assert code == 12
     assert f"{blob(two)}: it has 50 bytes, not {two.size}\n" in out
-    assert f"{two.place}: what it names is not sound\n" in out
+    assert f"{two.place}: it names a damaged file\n" in out
     assert f"thing/1.0/{'0' * 64}.json: it is the entry of another package or key\n" in out
     assert f"{one.place}: ok\n" in out
     assert "3 damaged files" in err
@@ -172,7 +172,7 @@ def test_a_blob_that_is_written_again_while_entries_are_read(entries, folder, tm
     assert next(going).place == another.place
     put(store, tmp_path / "2.0")
     assert list(going) == []
-    store.take(two, tmp_path / "taken")
+    store.restore(two, tmp_path / "taken")
 
 
 def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):

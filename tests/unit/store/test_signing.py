@@ -38,7 +38,7 @@ def shelf(tmp_path: Path, said: list[str], **options: object) -> Store:
 
 
 def find(store: Store) -> Entry | None:
-    return store.find(keys.key(inputs()), "thing", "1.0")
+    return store.find(keys.hash_inputs(inputs()), "thing", "1.0")
 
 
 def test_what_one_of_them_has_signed_is_taken(tmp_path, root, boxes):
@@ -48,7 +48,7 @@ def test_what_one_of_them_has_signed_is_taken(tmp_path, root, boxes):
         assert entry.signature
         store = shelf(tmp_path, said, trust=[box.public for box in boxes])
         assert find(store) == entry
-        store.take(entry, tmp_path / f"taken-{box.private.parent.name}")
+        store.restore(entry, tmp_path / f"taken-{box.private.parent.name}")
         (tmp_path / "store" / entry.place).unlink()
     assert tree(tmp_path / "taken-one") == tree(root)
     # Whoever names no key takes it as well.
@@ -94,8 +94,8 @@ def test_the_signature_is_over_all_of_it(tmp_path, root, boxes, change):
         "blob": replace(entry, blob="0" * 64),
         "size": replace(entry, size=entry.size + 1),
         "debug": replace(entry, debug=entry.packed),
-        "inputs": replace(entry, inputs=made, key=keys.key(made)),
-        "name": replace(entry, name="other", inputs={}, key=keys.key({})),
+        "inputs": replace(entry, inputs=made, key=keys.hash_inputs(made)),
+        "name": replace(entry, name="other", inputs={}, key=keys.hash_inputs({})),
         "signature": replace(entry, signature=entry.signature[:-4] + "AAA="),
     }[change]
     place = tmp_path / "store" / changed.place
@@ -110,7 +110,7 @@ def test_what_is_carried_is_vouched_for_by_whoever_carries_it(tmp_path, root, bo
     one, two = boxes
     said: list[str] = []
     entry = put(shelf(tmp_path, said, sign=one.private), root)
-    blob = shelf(tmp_path, said).blob(entry)
+    blob = shelf(tmp_path, said).read_payload(entry)
     other = tmp_path / "other"
     other.mkdir()
     with pytest.raises(StoreError, match="none of the trusted keys"):
@@ -183,5 +183,5 @@ def test_without_the_library(tmp_path, boxes):
     )
     argv = [sys.executable, "-c", code, str(tmp_path), str(boxes[0].public)]
     said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-    assert "need the library cryptography" in said
+    assert "require the library cryptography" in said
     assert extras.install_command("signatures") in said

@@ -37,7 +37,7 @@ class Shelf:
         self.store = Store(str(folder), say=self.said.append, **options)  # type: ignore[arg-type]
 
     def find(self, **more: object) -> Entry | None:
-        return self.store.find(keys.key(inputs(**more)), "thing", "1.0")
+        return self.store.find(keys.hash_inputs(inputs(**more)), "thing", "1.0")
 
     def blobs(self) -> list[Path]:
         return sorted(self.folder.glob("payloads/*"))
@@ -63,7 +63,7 @@ def test_what_was_put_there_is_found_and_taken(shelf, root, tmp_path):
     assert found == entry
     assert found.payload == digest(root)
     assert found.inputs["compiler"] == "gcc"
-    shelf.store.take(found, tmp_path / "taken")
+    shelf.store.restore(found, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     # Not for other inputs.
     assert shelf.find(compiler="clang") is None
@@ -108,10 +108,10 @@ def test_what_is_there_is_kept(shelf, root):
 def test_a_payload_of_other_inputs_is_not_put_there(shelf, root):
     wrong = inputs(fingerprint="f" * 16)
     with pytest.raises(StoreError, match=r"its rezbuild.json says fingerprint '0123456789abcdef'"):
-        shelf.store.put("thing", "1.0", None, keys.key(wrong), wrong, root)
+        shelf.store.put("thing", "1.0", None, keys.hash_inputs(wrong), wrong, root)
     wrong = inputs("other")
     with pytest.raises(StoreError, match="says name 'thing', not 'other'"):
-        shelf.store.put("other", "1.0", None, keys.key(wrong), wrong, root)
+        shelf.store.put("other", "1.0", None, keys.hash_inputs(wrong), wrong, root)
     assert not shelf.folder.exists()
 
 
@@ -143,16 +143,16 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a longer blob": ("blob", lambda p: p.write_bytes(p.read_bytes() * 2), "it has more bytes"),
     "a flipped bit": ("blob", flip, "its sha256 is"),
     "no blob": ("blob", Path.unlink, "it is not there"),
-    "an empty entry": ("entry", lambda p: os.truncate(p, 0), "no entry that can be read"),
-    "half an entry": ("entry", lambda p: os.truncate(p, 200), "no entry that can be read"),
+    "an empty entry": ("entry", lambda p: os.truncate(p, 0), "not a valid entry"),
+    "half an entry": ("entry", lambda p: os.truncate(p, 200), "not a valid entry"),
     "an endless entry": ("entry", lambda p: os.truncate(p, 2 << 20), "more than 1048576 bytes"),
-    "no JSON": ("entry", lambda p: p.write_text("<html>"), "no entry that can be read"),
-    "a list": ("entry", lambda p: p.write_text("[1]"), "no entry that can be read"),
-    "deep JSON": ("entry", lambda p: p.write_text("[" * 10**5), "no entry that can be read"),
-    "a field more": ("entry", lambda p: edit(p, more=1), "no entry that can be read"),
-    "a negative size": ("entry", lambda p: edit(p, size=-1), "no entry that can be read"),
-    "a size beyond all": ("entry", lambda p: edit(p, size=1 << 40), "no entry that can be read"),
-    "a sum that leads out": ("entry", lambda p: edit(p, blob="../../x"), "no entry that can be"),
+    "no JSON": ("entry", lambda p: p.write_text("<html>"), "not a valid entry"),
+    "a list": ("entry", lambda p: p.write_text("[1]"), "not a valid entry"),
+    "deep JSON": ("entry", lambda p: p.write_text("[" * 10**5), "not a valid entry"),
+    "a field more": ("entry", lambda p: edit(p, more=1), "not a valid entry"),
+    "a negative size": ("entry", lambda p: edit(p, size=-1), "not a valid entry"),
+    "a size beyond all": ("entry", lambda p: edit(p, size=1 << 40), "not a valid entry"),
+    "a sum that leads out": ("entry", lambda p: edit(p, blob="../../x"), "not a valid entry"),
     "inputs that lie": ("entry", other_key, "its inputs do not hash to its key"),
     "another version": ("entry", lambda p: edit(p, version="2.0"), "are those of another package"),
     "another package": ("entry", another_package, "it is the entry of another package"),
@@ -172,14 +172,17 @@ def test_damage_is_refused_and_made_good(shelf, root, tmp_path, damage):
         (said,) = shelf.said
     else:
         with pytest.raises(StoreError) as caught:
-            shelf.store.take(found, tmp_path / "taken")
+            shelf.store.restore(found, tmp_path / "taken")
         said = caught.value.message
         assert not (tmp_path / "taken").exists()
         assert list(tmp_path.glob(".*")) == []
-    assert f"thing/1.0/{keys.key(inputs())}.json of the store {shelf.folder} is refused" in said
+    assert (
+        f"thing/1.0/{keys.hash_inputs(inputs())}.json of the store {shelf.folder} is refused"
+        in said
+    )
     assert reason in said
     put(shelf.store, root)
-    shelf.store.take(shelf.find(), tmp_path / "taken")
+    shelf.store.restore(shelf.find(), tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
 
 
@@ -193,7 +196,7 @@ def test_a_payload_that_says_it_is_another(shelf, root, tmp_path):
         replace(good, payload=forged.payload, blob=forged.blob, size=forged.size).to_json()
     )
     with pytest.raises(StoreError, match="says fingerprint 'ffffffffffffffff'"):
-        shelf.store.take(shelf.find(), tmp_path / "taken")
+        shelf.store.restore(shelf.find(), tmp_path / "taken")
     assert not (tmp_path / "taken").exists()
 
 
@@ -211,7 +214,7 @@ FIELDS = ("key", "name", "version", "profile", "payload", "size", "blob", "input
 @given(st.sampled_from((*FIELDS, "signature", "more")), JSON)
 def test_any_value_in_any_field(field: str, value: object) -> None:
     good = Entry(
-        keys.key(inputs()), "thing", "1.0", None, "0" * 64, 1, "1" * 64, inputs(), None, ""
+        keys.hash_inputs(inputs()), "thing", "1.0", None, "0" * 64, 1, "1" * 64, inputs(), None, ""
     )
     data = {**json.loads(good.to_json()), field: value}
     with contextlib.suppress(StoreError):
@@ -253,17 +256,20 @@ def test_what_fsspec_reaches(root, tmp_path):
     """Real objects in memory: no folders to make, no files to rename."""
     said: list[str] = []
     store = Store("memory://bucket/store", say=said.append)
-    assert maintain.names(store) == []
+    assert maintain.list_packages(store) == []
     entry = put(store, root)
     assert store.find(entry.key, "thing", "1.0") == entry
-    assert (maintain.names(store), maintain.versions(store, "thing")) == (["thing"], ["1.0"])
-    store.take(entry, tmp_path / "taken")
+    assert (maintain.list_packages(store), maintain.list_versions(store, "thing")) == (
+        ["thing"],
+        ["1.0"],
+    )
+    store.restore(entry, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     store.files.remove(f"payloads/{entry.blob}.tar.zst")
     with pytest.raises(StoreError, match="it is not there"):
-        store.take(entry, tmp_path / "again")
+        store.restore(entry, tmp_path / "again")
     put(store, root)
-    store.take(entry, tmp_path / "again")
+    store.restore(entry, tmp_path / "again")
     assert said == []
 
 
@@ -273,7 +279,9 @@ def test_a_network_is_not_asked_offline(tmp_path):
     assert Store.of(offline, said.append) is None
     assert said == ["notice: the store https://host/store is not asked: REZBUILD_OFFLINE is set"]
     for store in (str(tmp_path / "store"), f"file://{tmp_path}/store"):
-        assert Store.of(replace(offline, store=store), said.append).shown == f"{tmp_path}/store"
+        assert (
+            Store.of(replace(offline, store=store), said.append).display_url == f"{tmp_path}/store"
+        )
     assert Store.of(replace(offline, store=None), said.append) is None
 
 
@@ -307,7 +315,7 @@ def test_two_writers_at_once(shelf, tmp_path):
             if found:
                 number += 1
                 taken = tmp_path / f"taken{number}"
-                shelf.store.take(found, taken)
+                shelf.store.restore(found, taken)
                 assert tree(taken) == tree(sums[found.payload])
     assert [process.returncode for process in running] == [0, 0]
     assert number
@@ -327,7 +335,7 @@ def test_a_writer_that_is_killed(shelf, tmp_path):
             process.send_signal(signal.SIGKILL)
         found = shelf.find()
         if found:
-            shelf.store.take(found, tmp_path / f"taken{moment}")
+            shelf.store.restore(found, tmp_path / f"taken{moment}")
             assert digest(tmp_path / f"taken{moment}") == digest(root)
         put(shelf.store, root)
         assert shelf.find().payload == digest(root)
@@ -350,7 +358,7 @@ def test_debug_data_comes_along(tmp_path, root, machines):
     entry = put(shelves[0].store, root)
     assert len(shelves[0].blobs()) == 2
     assert entry.debug
-    shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
+    shelves[1].store.restore(shelves[1].find(), tmp_path / "taken")
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
     # It is put there also when a machine has it that comes later.
     shelves[0].entries()[0].unlink()
@@ -364,7 +372,7 @@ def test_debug_data_of_what_is_installed_already(tmp_path, root, machines):
     one, two = machines
     shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
     put(shelves[0].store, with_debug(root, one))
-    recall = shelves[1].store.recall_debug
+    recall = shelves[1].store.restore_debug
     recall("thing", "1.0", "0" * 64, root)
     assert not (two.cache / "debug").exists()
     recall("thing", "1.0", digest(root), root)
@@ -382,14 +390,14 @@ def test_debug_data_that_is_damaged(tmp_path, root, machines):
     blob = tmp_path / f"store/payloads/{entry.debug.blob}.tar.zst"
     flip(blob)
     # The payload is as good without.
-    shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
+    shelves[1].store.restore(shelves[1].find(), tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     assert not (two.cache / "debug").exists()
     (said,) = shelves[1].said
-    assert said.startswith("thing 1.0: notice: its debug data cannot be had from the store ")
+    assert said.startswith("thing 1.0: notice: its debug data cannot be read from the store ")
     # Made good by who has it.
     assert put(shelves[0].store, root) == entry
-    shelves[1].store.take(shelves[1].find(), tmp_path / "again")
+    shelves[1].store.restore(shelves[1].find(), tmp_path / "again")
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
 
 
@@ -400,7 +408,7 @@ def test_debug_data_of_another_payload(tmp_path, root, machines):
     # What is no debug data at all, and would be put into the cache.
     forged = replace(entry, debug=entry.packed)
     (tmp_path / "store" / entry.place).write_text(forged.to_json())
-    shelves[1].store.take(shelves[1].find(), tmp_path / "taken")
+    shelves[1].store.restore(shelves[1].find(), tmp_path / "taken")
     (said,) = shelves[1].said
     assert said.endswith("the debug data is that of another payload")
     assert not (two.cache / "debug").exists()
@@ -412,10 +420,10 @@ def test_debug_data_of_another_payload(tmp_path, root, machines):
 def test_an_entry_is_carried_to_another_store(shelf, root, tmp_path, machines):
     source = Shelf(tmp_path / "source", settings=machines[0])
     entry = put(source.store, with_debug(root, machines[0]))
-    data = source.store.blob(entry), source.store.debug_blob(entry)
+    data = source.store.read_payload(entry), source.store.read_debug(entry)
     shelf.store.add(entry, *data)
     assert shelf.find() == entry
-    shelf.store.take(entry, tmp_path / "taken")
+    shelf.store.restore(entry, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     # Without its debug data it is another entry.
     bare = Shelf(tmp_path / "bare")

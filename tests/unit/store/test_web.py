@@ -74,7 +74,7 @@ def impatient(cache: Path) -> Settings:
 
 
 def find(store: Store) -> Entry | None:
-    return store.find(keys.key(inputs()), "thing", "1.0")
+    return store.find(keys.hash_inputs(inputs()), "thing", "1.0")
 
 
 def test_it_can_be_read_by_who_has_the_address(folder, root, tmp_path):
@@ -82,14 +82,17 @@ def test_it_can_be_read_by_who_has_the_address(folder, root, tmp_path):
     with served(folder) as (address, asked):
         store = Store(f"http://me:geheim@{address}/store/{SECRETS}", say=said.append)
         entry = find(store)
-        store.take(entry, tmp_path / "taken")
+        store.restore(entry, tmp_path / "taken")
         assert list(store.entries("thing", "1.0")) == [entry]
-        assert (maintain.names(store), maintain.versions(store, "thing")) == (["thing"], ["1.0"])
+        assert (maintain.list_packages(store), maintain.list_versions(store, "thing")) == (
+            ["thing"],
+            ["1.0"],
+        )
         assert store.find("0" * 64, "thing", "1.0") is None
         assert list(maintain.verify(store, said.append, remove=False)) == []
         assert said.pop().endswith(".json: ok")
     assert tree(tmp_path / "taken") == tree(root)
-    assert store.shown == f"http://{address}/store/"
+    assert store.display_url == f"http://{address}/store/"
     assert all(path.endswith(SECRETS) for path in asked)
     assert said == []
 
@@ -101,8 +104,8 @@ def test_it_is_not_written(folder, root, tmp_path):
         put(store, root, other=True)
         (line,) = said
         assert line.startswith(f"thing 1.0: notice: not put into the store http://{address}/store")
-        assert line.endswith(": what is behind a web server can be read only")
-        with pytest.raises(StoreError, match="can be read only"):
+        assert line.endswith(": a web server is read-only")
+        with pytest.raises(StoreError, match="is read-only"):
             list(maintain.prune(store, days=-1, unused=False))
         assert find(store)
 
@@ -112,8 +115,8 @@ def test_a_server_that_lists_no_folders(folder, root, tmp_path):
     with served(folder, lists=False) as (address, _):
         store = Store(f"http://{address}/store", say=said.append)
         assert list(store.entries("thing", "1.0")) == []
-        assert maintain.names(store) == []
-        store.take(find(store), tmp_path / "taken")
+        assert maintain.list_packages(store) == []
+        store.restore(find(store), tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     assert said == []
 
@@ -131,7 +134,7 @@ def test_damage_on_the_way(folder, root, tmp_path):
         ):
             spoil()
             with pytest.raises(StoreError, match=reason):
-                store.take(entry, tmp_path / "taken")
+                store.restore(entry, tmp_path / "taken")
             assert not (tmp_path / "taken").exists()
 
 
@@ -213,7 +216,7 @@ def test_nobody_is_there(tmp_path, root):
         f"notice: the store http://{server.address}/ cannot be used: it refuses connections"
     ]
     with pytest.raises(StoreError, match="cannot be read") as caught:
-        maintain.names(store)
+        maintain.list_packages(store)
     assert "geheim" not in str(caught.value)
 
 
