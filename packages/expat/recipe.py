@@ -1,12 +1,14 @@
-"""Expat's library, compiled by its own few files.
+"""Expat: the library, compiled without a configure script.
 
 Upstream's release archives have a configure script. The git tags that distributions pack have none,
-so this recipe writes configure's answers itself: they are the same on every Linux.
+so this recipe writes expat_config.h itself: its values are the same on every Linux.
 """
 
 import os
 import re
 import sys
+
+from rezbuild.build.recipe_api import Build
 
 # Entropy comes from getrandom(2), with /dev/urandom as the fallback. arc4random_buf is left out
 # because it needs glibc 2.36: a payload would start on fewer hosts than Python does.
@@ -35,7 +37,7 @@ HEADERS = ("expat.h", "expat_config.h", "expat_external.h")
 DEFINED = "-DHAVE_EXPAT_CONFIG_H -DXML_ENABLE_VISIBILITY=1 -fvisibility=hidden"
 
 
-def build(b):
+def build(b: Build) -> None:
     """Compile and install the libraries."""
     top = b.source / "expat" if (b.source / "expat").is_dir() else b.source
     folder = str((top / "lib").relative_to(b.source))
@@ -57,17 +59,17 @@ def build(b):
     _install(b, folder, soname, library)
 
 
-def _names(configure):
+def _names(configure: str) -> tuple[str, str]:
     """Return the soname and the file's name, as libtool makes them of the interface's numbers."""
     current, revision, age = (
-        int(re.search(rf"(?m)^LIB{part}=(\d+)", configure)[1])
+        int(re.findall(rf"(?m)^LIB{part}=(\d+)", configure)[0])
         for part in ("CURRENT", "REVISION", "AGE")
     )
     soname = f"libexpat.so.{current - age}"
     return soname, f"{soname}.{age}.{revision}"
 
 
-def _install(b, folder, soname, library):
+def _install(b: Build, folder: str, soname: str, library: str) -> None:
     lib, include = b.payload / "lib", b.payload / "include"
     b.run("install", "-D", "-m", "755", library, str(lib / library))
     b.run("install", "-m", "644", "libexpat.a", str(lib))

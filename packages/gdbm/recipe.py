@@ -1,9 +1,11 @@
-"""GNU dbm, with the interface of ndbm that _dbm uses."""
+"""GNU dbm, with the ndbm interface that Python's _dbm module uses."""
+
+from rezbuild.build.recipe_api import Build
 
 
-def build(b):
-    """Builds and installs the libraries and the commands."""
-    # Its commands have names such as bool, a keyword of C23.
+def build(b: Build) -> None:
+    """Build and install the libraries and the commands."""
+    # The commands' source uses bool as a name; in C23 it is a keyword.
     b.language("gnu17")
     b.flags(CFLAGS="-O2")
     b.configure(
@@ -18,8 +20,8 @@ def build(b):
     b.make()
     b.install()
     b.remove("lib/*.la", "share")
-    # Programs ask for <ndbm.h>, and for <gdbm/ndbm.h> so as not to get another library's.
+    # Programs include <ndbm.h>, or <gdbm/ndbm.h> to avoid the header of another library.
     (b.payload / "include/gdbm").mkdir()
     for header in ("dbm.h", "gdbm.h", "ndbm.h"):
         (b.payload / "include/gdbm" / header).symlink_to(f"../{header}")
-    b.describe("gdbm", "-lgdbm", "GNU database of keys and values")
+    b.describe("gdbm", "-lgdbm", "GNU key-value database")

@@ -1,9 +1,11 @@
-"""libffi: the library whose calls ctypes makes."""
+"""libffi: the library that ctypes uses to call C functions."""
+
+from rezbuild.build.recipe_api import Build
 
 
-def build(b):
-    """Builds and installs the libraries."""
-    # What configure takes where CFLAGS is not set, but -ffast-math.
+def build(b: Build) -> None:
+    """Build and install the libraries."""
+    # The default of configure when CFLAGS is not set, without -ffast-math.
     optimize = "-O3 -fomit-frame-pointer -fstrict-aliasing"
     b.flags(CFLAGS=optimize)
     b.configure(
@@ -11,10 +13,10 @@ def build(b):
         f"--prefix={b.prefix}",
         "--with-pic",
         "--disable-docs",
-        # Else it goes into lib64 where gcc has its own libraries there.
+        # Without this, libffi is installed in lib64 on hosts whose gcc uses lib64.
         "--disable-multi-os-directory",
-        # Callbacks are code of the library itself, mapped again: no memory is writable and
-        # executable, which SELinux refuses.
+        # For callbacks, libffi maps code of its own file again. Otherwise it needs memory that is
+        # both writable and executable, which SELinux refuses.
         "--enable-exec-static-tramp",
     )
     b.make()

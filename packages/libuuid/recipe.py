@@ -1,8 +1,10 @@
-"""libuuid, alone of all that util-linux has."""
+"""libuuid, the only part of util-linux that Python needs."""
+
+from rezbuild.build.recipe_api import Build
 
 
-def build(b):
-    """Builds and installs the libraries."""
+def build(b: Build) -> None:
+    """Build and install the libraries."""
     b.flags(CFLAGS="-O2")
     b.configure(
         "./configure",

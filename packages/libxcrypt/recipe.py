@@ -1,15 +1,18 @@
-"""libxcrypt with glibc's names and versions, libcrypt.so.1: what _crypt and old programs need.
+"""libxcrypt as libcrypt.so.1, with glibc's symbols and versions, for _crypt and old programs.
 
-Its release archives have a configure, and git's tags, which distributions pack, have none. This
-does without: a Linux has everything that it would look for, and the generators are in Perl.
+Upstream's release archives have a configure script. The git tags that distributions pack have none,
+so this recipe writes config.h itself: its values are the same on every Linux. The generators of
+other files are Perl scripts.
 """
 
 import os
 import platform
 import re
 
+from rezbuild.build.recipe_api import Build
+
 GENERATORS = "build-aux/scripts"
-# What configure writes.
+# The file that configure writes.
 CONFIG = """\
 #ifndef _CRYPT_CONFIG_H
 #define _CRYPT_CONFIG_H 1
@@ -49,8 +52,8 @@ CONFIG = """\
 """
 
 
-def build(b):
-    """Compiles and installs the shared library."""
+def build(b: Build) -> None:
+    """Compile and install the shared library."""
     floor = _generated(b, "floor", "compute-symver-floor", "lib/libcrypt.minver", *_machine())
     (b.source / "config.h").write_text(CONFIG.format(version=b.version, floor=floor))
     hashes = _generated(b, "hashes", "expand-selected-hashes", "lib/hashes.conf", "all")
@@ -62,9 +65,9 @@ def build(b):
     _generated(b, "libcrypt.map", "gen-libcrypt-map", *symbols)
     _generated(b, "crypt-symbol-vers.h", "gen-crypt-symbol-vers-h", "yes", *symbols)
     objects = [f"{source[:-2]}.o" for source in _sources(b)]
-    # The obsolete functions are in code for a shared library (PIC, as libtool has it) only.
+    # The obsolete functions are compiled only if PIC is defined, as libtool does.
     flags = f"{b.env['CFLAGS']} -O2 -fPIC -DPIC -fno-plt -I. -Ilib -DHAVE_CONFIG_H -DIN_LIBCRYPT"
-    # make knows by itself how to compile.
+    # make's built-in rules compile C.
     b.make("-f", os.devnull, f"CFLAGS={flags}", *objects)
     link = (
         "-shared",
@@ -75,25 +78,25 @@ def build(b):
     _install(b)
 
 
-def _machine():
+def _machine() -> tuple[str, str]:
     return "linux-gnu", platform.machine()
 
 
-def _generated(b, target, script, *arguments):
-    """Writes what one of the generators prints to ``target``, and returns it."""
+def _generated(b: Build, target: str, script: str, *arguments: str) -> str:
+    """Run a generator with its output in the file ``target``; return that text."""
     words = (target, f"{GENERATORS}/{script}", *arguments)
     b.run("sh", "-c", 'target=$1; shift; exec perl "$@" > "$target"', "sh", *words)
     return (b.source / target).read_text().strip()
 
 
-def _sources(b):
-    """Those that the Makefile names for the library."""
+def _sources(b: Build) -> list[str]:
+    """Return the source files that Makefile.am lists for the library."""
     text = (b.source / "Makefile.am").read_text().replace("\\\n", " ")
-    # Those of the obsolete functions are added further below.
+    # Makefile.am adds the files of the obsolete functions with +=.
     return " ".join(re.findall(r"(?m)^libcrypt_la_SOURCES *\+?=(.*)$", text)).split()
 
 
-def _install(b):
+def _install(b: Build) -> None:
     lib, include = b.payload / "lib", b.payload / "include"
     b.run("install", "-D", "-m", "755", "libcrypt.so.1.1.0", str(lib / "libcrypt.so.1.1.0"))
     for name in ("libcrypt.so", "libcrypt.so.1"):

@@ -1,9 +1,11 @@
 """mpdecimal: libmpdec, which Python's decimal module uses, without its C++ wrapper."""
 
+from rezbuild.build.recipe_api import Build
 
-def build(b):
+
+def build(b: Build) -> None:
     """Build and install the libraries."""
-    # Upstream's own -O2 stays in force: these flags are added to it.
+    # configure adds this to upstream's -O2.
     b.flags(CFLAGS="-fPIC")
     b.configure(
         "./configure",

@@ -1,12 +1,15 @@
-"""ncurses in wide characters, its terminfo part by itself as in distributions.
+"""ncurses with wide characters; its terminfo part is a separate library, as in distributions.
 
-Descriptions of terminals are the host's, where it has any. The most used ones are compiled in for
-hosts without: so no file of this package is looked for, and it may stand anywhere.
+ncurses reads the terminal descriptions of the host. The most used ones are compiled in, for hosts
+without any. So ncurses never searches files of this package, and the package can be moved.
 """
 
 import re
+from pathlib import Path
 
-# Where distributions keep descriptions; the first that has the terminal wins, terminfo(5).
+from rezbuild.build.recipe_api import Build
+
+# Folders of distributions for descriptions; the first that has the terminal wins, terminfo(5).
 FOLDERS = "/etc/terminfo:/lib/terminfo:/usr/share/terminfo:/usr/lib/terminfo"
 COMPILED_IN = (
     "alacritty ansi dumb gnome-256color kitty konsole-256color linux putty-256color rxvt"
@@ -23,26 +26,26 @@ LIBRARY_ONLY = (
 )
 
 ANSWERS = {
-    # configure's own choice (U) writes times and users into the archives.
+    # The default (U) writes times and user ids into static libraries.
     "cf_cv_ar_flags": "-crD",
-    # It tries a terminal, which a builder may not have.
+    # configure tests this on a terminal, which a build machine may not have.
     "cf_cv_working_poll": "yes",
 }
 
 
-def build(b):
-    """Builds and installs the libraries and the commands."""
-    # With C23, where bool is a keyword, configure makes the bool of curses.h an int: another ABI.
+def build(b: Build) -> None:
+    """Build and install the libraries and the commands."""
+    # In C23, bool is a keyword, and configure makes bool in curses.h an int: the ABI would differ.
     b.language("gnu17")
     b.flags(CFLAGS="-O2 -fPIC")
     _backspace(b)
-    first = _first(b)
+    tools = _build_tools(b)
     b.configure(
         "./configure",
         f"--prefix={b.prefix}",
         *LIBRARY_ONLY,
         "--enable-widec",
-        # Else the file system of the build decides.
+        # Without this, configure tests the file system of the build machine.
         "--enable-mixed-case",
         "--with-shared",
         "--with-termlib=tinfo",
@@ -52,21 +55,21 @@ def build(b):
         "--with-default-terminfo-dir=/usr/share/terminfo",
         f"--with-terminfo-dirs={FOLDERS}",
         f"--with-fallbacks={','.join(COMPILED_IN.split())}",
-        f"--with-tic-path={first}/progs/tic",
-        f"--with-infocmp-path={first}/progs/infocmp",
+        f"--with-tic-path={tools}/progs/tic",
+        f"--with-infocmp-path={tools}/progs/infocmp",
         env=ANSWERS,
     )
     b.make()
     b.install("install.libs", "install.includes", "install.progs")
-    # The configuration is in the .pc files; this script knows no place but the prefix.
+    # The .pc files have the configuration; ncurses*-config knows the fixed prefix only.
     b.remove("bin/*config", "bin/captoinfo", "bin/infotocap", "share", "lib/terminfo")
-    # Programs ask for <curses.h> and for <ncursesw/curses.h>.
+    # Programs include <curses.h> or <ncursesw/curses.h>.
     for header in sorted((b.payload / "include/ncursesw").glob("*.h")):
         (b.payload / "include" / header.name).symlink_to(f"ncursesw/{header.name}")
 
 
-def _backspace(b):
-    """Terminals of today send DEL for backspace: what distributions have in their files."""
+def _backspace(b: Build) -> None:
+    """Describe backspace as DEL, which terminals send today; distributions do the same."""
     path = b.source / "misc/terminfo.src"
     text = path.read_text(encoding="latin-1")
     text = re.sub(
@@ -77,10 +80,10 @@ def _backspace(b):
     path.write_text(text, encoding="latin-1")
 
 
-def _first(b):
-    """The tic and infocmp that write the compiled-in table; a host may have none, or others."""
+def _build_tools(b: Build) -> Path:
+    """Build tic and infocmp, which write the compiled-in table; those of a host may differ."""
     (b.source / "first").mkdir()
-    # They run for a second: compiled in a hurry.
+    # They run for a second, so -O0 is enough.
     options = ("--enable-widec", *LIBRARY_ONLY)
     b.configure("../configure", *options, folder="first", env={"CFLAGS": "-O0", **ANSWERS})
     for part in ("include", "ncurses"):

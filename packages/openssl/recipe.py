@@ -1,20 +1,23 @@
-"""OpenSSL: libraries and command; the legacy provider inside, no engines, no documents."""
+"""OpenSSL: the libraries with the legacy provider, and the command. No engines, no documents."""
 
-# As the build files name the objects of each part.
+from rezbuild.build.recipe_api import Build
+
+# Prefixes of the object files that belong to each static library.
 ARCHIVES = {
     "libssl": ("libssl-shlib",),
     "libcrypto": ("libcrypto-shlib", "libdefault-lib", "liblegacy-lib", "libcommon-lib"),
 }
 
-# What parses and computes little is compiled for size, a third of the code: python has two copies
-# of it, in the program and in libpython. A handshake takes as long as before.
+# Folders of code that parses data and computes little, a third of all code. They are compiled for
+# size, since python has two copies, in the program and in libpython. The time of a TLS handshake
+# does not change.
 FOR_SIZE = "asn1 bio cmp cms conf crmf ct encode_decode engine err ess http objects ocsp pem pkcs12"
 FOR_SIZE += " pkcs7 store ts ui x509"
 
 
-def build(b):
-    """Builds and installs what programs need of OpenSSL."""
-    # Upstream's own, which setting CFLAGS drops.
+def build(b: Build) -> None:
+    """Build and install the libraries, headers and the command."""
+    # Upstream's defaults, which CFLAGS replaces.
     b.flags(CFLAGS="-Wall -O3")
     b.configure(
         "./config",
@@ -24,14 +27,15 @@ def build(b):
         "shared",
         "no-tests",
         "enable-ec_nistp_64_gcc_128",
-        # Modules are looked for in a folder fixed at build time; there is none after a move. So the
-        # legacy provider goes into libcrypto (3.0 on), and engines cannot be loaded from files.
+        # OpenSSL searches modules in a folder that is fixed at build time and does not exist after
+        # a move. So the legacy provider is part of libcrypto (from 3.0 on), and engines cannot be
+        # loaded from files.
         "no-dynamic-engine" if b.series < (3, 0) else "no-module",
     )
     objects = ["ssl/%.o", *(f"crypto/{part}/%.o" for part in FOR_SIZE.split())]
     with (b.source / "Makefile").open("a") as makefile:
         makefile.write(f"\n{' '.join(objects)}: LIB_CFLAGS += -Os\n")
-    # Each file would be compiled twice: upstream's static libraries have objects of their own.
+    # Upstream compiles each file twice, since static libraries have separate objects. Skip that.
     no_static = ("LIBS=", "INSTALL_LIBS=")
     b.make(*no_static, "build_sw" if b.series >= (3, 0) else "all")
     b.install(*no_static, "install_sw", "install_ssldirs")
@@ -40,8 +44,8 @@ def build(b):
     b.remove("lib/engines-*", "lib/ossl-modules", "bin/c_rehash", "ssl/*.dist", "ssl/misc")
 
 
-def _archive(b):
-    """Static libraries of the objects that the shared ones are made of."""
+def _archive(b: Build) -> None:
+    """Make static libraries from the objects of the shared ones."""
     for library, parts in ARCHIVES.items():
         objects = [path for part in parts for path in sorted(b.source.rglob(f"{part}-*.o"))]
         names = [str(path.relative_to(b.source)) for path in objects]

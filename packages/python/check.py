@@ -1,9 +1,9 @@
-"""What a Python payload has to do, wherever it stands; run by ``rezbuild check``."""
+"""Checks of a Python payload, for ``rezbuild check``."""
 
 import json
 
-# By package: how its library says its version from inside Python. Of others the folder that they
-# were bundled into says it.
+# By package: the expression that gives the library's version in Python. For other packages, the
+# name of the folder below deps/ is the version.
 VERSIONS = {
     "expat": "__import__('pyexpat').EXPAT_VERSION.partition('_')[2]",
     "mpdecimal": "__import__('decimal').__libmpdec_version__",
@@ -13,10 +13,10 @@ VERSIONS = {
     "ncurses": "'%d.%d' % __import__('curses').ncurses_version[:2]",
     "tcl": "__import__('tkinter').Tcl().eval('info patchlevel')",
     "zlib": "__import__('zlib').ZLIB_RUNTIME_VERSION",
-    # From 3.14 on.
+    # Python 3.14 and newer.
     "zstd": "__import__('compression.zstd').zstd.zstd_version",
 }
-# To 3.10, where their libraries are files; a library that is inside says it to its module alone.
+# Up to 3.10, where these libraries are files. From 3.11 on, only their module can call them.
 IN_FILES = {
     "bzip2": "text(bundled('libbz2').BZ2_bzlibVersion).split(',')[0]",
     "xz": "text(bundled('liblzma').lzma_version_string)",
@@ -40,19 +40,19 @@ print(json.dumps(found))
 
 
 def quick(c):
-    """What takes rezbuild.json to know; the test that the payload carries tries the rest."""
+    """Run the checks that need rezbuild.json; the payload's own test does the rest."""
     yield _versions(c, c.root / "bin/python3")
 
 
 def suite(c, tests):
-    """CPython's own test suite: all of it, or the files named."""
+    """Run CPython's test suite: all of it, or the given files."""
     from . import check_regrtest
 
     return check_regrtest.suite(c, tests)
 
 
 def _versions(c, python):
-    """The libraries are those that ``rezbuild.json`` says it was built against."""
+    """Compare the versions of the libraries with ``built_against`` in ``rezbuild.json``."""
     built = c.record.get("built_against", {})
     files = {name: code for name, code in IN_FILES.items() if (c.root / "deps" / name).is_dir()}
     ask = {name: code for name, code in (VERSIONS | files).items() if name in built}

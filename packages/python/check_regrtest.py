@@ -1,9 +1,9 @@
-"""CPython's own test suite, run by a payload that has been made whole again in a scratch folder.
+"""Run CPython's test suite with a copy of a payload.
 
-A payload has no tests and none of the C modules that only tests use (``_trim`` in recipe.py). A
-copy of it gets both back: the one from the pinned source, the other compiled against the copy's own
-headers. So no test is skipped for want of them, the payload is not touched, and what runs is a
-copy that was moved.
+A payload has no tests and no C modules that only tests use (``_trim`` in recipe.py). This module
+adds both to a copy: the tests from the pinned source, the C modules compiled with the copy's
+headers. So no test is skipped because they are missing, the payload does not change, and the copy
+is a moved payload.
 """
 
 import re
@@ -18,21 +18,21 @@ from rezbuild.util import import_file, toml
 from rezbuild.verify.check import Result, snapshot
 
 KNOWN = "known-failures.toml"
-# A shell starts what runs in the background with SIGINT ignored, and that is inherited: test_signal
-# and its like then wait for what never comes.
+# A shell starts background processes with SIGINT ignored, and children inherit that: test_signal
+# and similar tests would wait forever.
 START = """\
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
-# Seconds a file of tests may take: the slowest one takes three minutes on two cores.
+# Seconds that a test file may take: the slowest one takes three minutes on two cores.
 TIMEOUT = 1200
-# One line of regrtest's own report, as 3.9 to 3.14 write it.
+# A line of regrtest's report, as 3.9 to 3.14 write it.
 _LINE = re.compile(
     r"\d+:\d\d:\d\d (?:load avg: \S+ )?\[ *\d+/(\d+)(?:/\d+)*\] "
     r"(\S+) ([a-z][^()\n]*?)((?: \((?:[^()]|\([^()]*\))*\))*)(?: -- running(?: \(\d+\))?: .*)?"
 )
-# unittest's own report of what failed; JUnit's XML lacks tests that fail in their subtests only.
+# unittest's report of a failure; JUnit's XML lacks tests that fail in their subtests only.
 _FAILURE = re.compile(r"(?:FAIL|ERROR): (\S+) \(([\w.<>]+)\).*")
 _ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception|Exit|Expired|Interrupt|Failed)\b.*")
 _SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
@@ -40,16 +40,16 @@ _SKIPPED = re.compile(r"(test\S+) skipped -- (.*)")
 
 @dataclass
 class Results:
-    """What one run of the suite gave.
+    """The results of one run of the suite.
 
     Attributes:
-        files: The outcome of each file of tests: ``passed``, ``failed``, ``skipped`` ... A file in
-            a folder is ``test_asyncio.test_events``.
-        denied: Files that are skipped because they want a resource, of which there are none.
-        skipped: Why, for each other file that is.
-        failures: The tests that failed, with the last line of each one's trace.
-        total: How many files there were to be.
-        tests: How many tests were run, with the skipped ones among them.
+        files: The outcome of each test file: ``passed``, ``failed``, ``skipped`` ... A file in a
+            folder is e.g. ``test_asyncio.test_events``.
+        denied: Files that are skipped because they need a resource; none is enabled.
+        skipped: The reason for each other skipped file.
+        failures: The tests that failed, with the last line of their traceback.
+        total: The number of files that regrtest has announced.
+        tests: The number of tests, with the skipped ones.
     """
 
     files: dict = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Results:
 
 
 def suite(c, tests):
-    """Runs it; what fails is run again, alone, so that a busy machine is not blamed on Python."""
+    """Run the suite; run failed files again one by one, since a busy machine makes tests fail."""
     known = load_known(c)
     python = assemble(c)
     before = snapshot(python.parents[1])
@@ -71,16 +71,16 @@ def suite(c, tests):
         yield Result("not run", ", ".join(known["ignore"]))
     results = run(c, python, [*ignored, *tests], "regrtest")
     for test in tests:
-        # From 3.12 on a folder of tests, test_inspect, is several files.
+        # From 3.12 on, a test folder such as test_inspect counts as several files.
         if not any(file_of(name, [test]) for name in results.files):
             results.files[test] = "did not run"
     flaky = again(c, python, results, known, ignored)
     yield from judge(results, known, flaky)
-    yield Result("suite, read-only", "it wrote nothing but .pyc files", written(python, before))
+    yield Result("suite, read-only", "wrote .pyc files only", written(python, before))
 
 
 def again(c, python, results, known, ignored):
-    """Runs what failed unexpectedly once more, alone; the names of what passes now."""
+    """Run unexpected failures again, one by one; return the names of tests that pass now."""
     bad = {file_of(name, results.files) for name in unknown(results, known)}
     files = sorted(name for name in bad if results.files.get(name, "skipped") != "skipped")
     if not files:
@@ -96,7 +96,7 @@ def again(c, python, results, known, ignored):
 
 
 def written(python, before):
-    """What the suite has changed in the payload's copy; with -O, Python does write .pyc files."""
+    """Return the files that the suite has changed; with -O, Python writes .pyc files."""
     top = python.parents[1]
     changed = {path for path, _ in before ^ snapshot(top)}
     return tuple(
@@ -107,7 +107,7 @@ def written(python, before):
 
 
 def judge(results, known, flaky):
-    """The run against what is known: only what nobody has explained is a problem."""
+    """Compare the results with the known failures; only unknown ones are problems."""
     bad = unknown(results, known)
     yield Result(
         "test suite",
@@ -127,21 +127,21 @@ def judge(results, known, flaky):
 
 
 def unknown(results, known):
-    """What failed or was skipped and is not in the file of known ones; each with what was said."""
+    """Return unknown failures and skips, with their reasons."""
     bad = {n: why for n, why in results.failures.items() if n not in known["failure"]}
     with_failures = {file_of(name, results.files) for name in results.failures}
     for name, state in results.files.items():
         if state == "skipped" and name not in results.denied and name not in known["skip"]:
             bad[name] = f"skipped: {results.skipped.get(name, 'no reason given')}"
         elif state == "failed" and name in with_failures:
-            continue  # each of them has been looked at
+            continue  # its failures are in the list already
         elif state not in ("passed", "skipped") and name not in known["failure"]:
             bad[name] = state
     return bad
 
 
 def file_of(name, files):
-    """Return which of the files of tests has this test, "" where none has.
+    """Return the test file that has this test, or "".
 
     ``test_x`` has ``test.test_x.Class.test_y``, and ``test_asyncio.test_events`` has
     ``test.test_asyncio.test_events.Class.test_y``.
@@ -151,7 +151,7 @@ def file_of(name, files):
 
 
 def load_known(c):
-    """What is expected of this version, by kind of table: names with their reasons."""
+    """Return the known results for this version: by kind of table, test names with reasons."""
     path = c.steps / KNOWN
     tables = toml.loads(path.read_text(encoding="utf-8"))
     found = {"failure": {}, "skip": {}, "ignore": {}}
@@ -159,18 +159,16 @@ def load_known(c):
         for entry in entries:
             if kind not in found or set(entry) != {"test", "python", "reason"}:
                 raise CatalogueError(
-                    f"{path}: a table is failure, skip or ignore, and has test, python, reason",
+                    f"{path}: unknown kind of table, or other keys than test, python and reason",
+                    advice=["use the tables failure, skip and ignore"],
                 )
             if Version(c.version) in VersionRange(entry["python"]):
                 found[kind][entry["test"]] = entry["reason"]
     return found
 
 
-# The interpreter with its tests.
-
-
 def assemble(c):
-    """A copy of the payload with the tests and their helpers; its interpreter."""
+    """Copy the payload, add the tests and their C modules; return the copy's interpreter."""
     copy = c.scratch / "python"
     shutil.copytree(c.root, copy, symlinks=True)
     python = copy / "bin/python3"
@@ -186,16 +184,13 @@ def _compile(c, name, words):
     done = c.run(c.compiler, *words)
     if done.returncode != 0:
         raise CheckError(
-            f"{name}, which tests need, cannot be compiled:\n{done.stderr[-2000:]}",
-            advice=["the payload's headers are used: are they whole?"],
+            f"the test module {name} cannot be compiled:\n{done.stderr[-2000:]}",
+            advice=["check the payload's headers: rezbuild audit"],
         )
 
 
-# The run.
-
-
 def run(c, python, arguments, name, jobs=None):
-    """Runs the suite, or what the arguments make of it."""
+    """Run the suite with some arguments of regrtest; return the results."""
     log, xml = c.scratch / f"{name}.log", c.scratch / f"{name}.xml"
     c.run(
         *(python, "-I", "-c", START, python),
@@ -206,23 +201,23 @@ def run(c, python, arguments, name, jobs=None):
     results = read(log.read_text(errors="replace"), xml)
     if not results.files:
         raise CheckError(
-            f"the suite did not run:\n{log.read_text(errors='replace')[-2000:]}",
-            advice=["are the names of the tests right, as in test_ssl?"],
+            f"the test suite did not run:\n{log.read_text(errors='replace')[-2000:]}",
+            advice=["check the names of the tests, e.g. test_ssl"],
         )
     if len(results.files) < results.total:
         raise CheckError(
-            f"the suite ended after {len(results.files)} of {results.total} files",
-            advice=["was it killed? --keep DIR leaves its log"],
+            f"the test suite ended after {len(results.files)} of {results.total} files",
+            advice=["check whether it was killed; --keep DIR keeps its log"],
         )
     return results
 
 
 def read(text, xml):
-    """What regrtest said in its lines, and in JUnit's XML of each test."""
+    """Read regrtest's output and its JUnit XML."""
     results, total = Results(), None
     for line in text.splitlines():
         match = _LINE.fullmatch(line)
-        # Tests of regrtest itself show the lines of small runs of their own.
+        # Tests of regrtest print the lines of small runs, with other totals.
         total = total or (match and match[1])
         if match and match[1] == total:
             _, name, state, more = match.groups()
@@ -238,14 +233,14 @@ def read(text, xml):
     results.total = int(total or 0)
     results.failures = dict(failures(text))
     if xml.is_file():
-        cases = list(ET.parse(xml).getroot().iter("testcase"))  # noqa: S314 (our own)
+        cases = list(ET.parse(xml).getroot().iter("testcase"))  # noqa: S314 (regrtest has written it)
         results.tests = len(cases)
         results.tests_skipped = sum(case.find("skipped") is not None for case in cases)
     return results
 
 
 def failures(text):
-    """Names of the tests that failed, as ``test.test_x.Class.test_y``, each with its error."""
+    """Yield the failed tests, e.g. ``test.test_x.Class.test_y``, and their errors."""
     name = None
     for line in text.splitlines():
         match = _FAILURE.fullmatch(line)

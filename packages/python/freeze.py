@@ -1,15 +1,15 @@
-"""Compiles the modules that come with Python, for the program to link, and for a file beside it.
+"""Compile the standard library: common modules for the program, the others for a file.
 
     _bootstrap_python freeze.py program LIB FOLDER OUT
     bin/python3 freeze.py others LIB FOLDER TABLE PROGRAM OUT
 
-The first is run while CPython is being built, by its own _bootstrap_python: it has the compiler of
-that very version and few modules. The second is run by the new interpreter where it is installed.
-FOLDER is what the code calls LIB, until a loader puts its place there. What reads both is
-Python/modules_code.c, in stdlib-in-the-program.patch.
+CPython's build runs the first command with its _bootstrap_python, which has the compiler of that
+version and few modules. The new interpreter runs the second after the installation. FOLDER is the
+name of LIB in code objects; a loader replaces it by the real folder. Python/modules_code.c (in
+stdlib-in-the-program.patch) reads both results.
 """
 
-# _bootstrap_python has os inside; pathlib is what it works on.
+# _bootstrap_python has os, but not pathlib.
 # ruff: noqa: PTH112, PTH113
 
 import _imp
@@ -17,7 +17,7 @@ import marshal
 import os
 import sys
 
-# What tools import: all but what is rare, large, or only run with -m. A star: the whole package.
+# Modules that tools import: all except rare, large and -m modules. A star means the whole package.
 MODULES = """
 __future__ _ast_unparse _collections_abc _colorize _compat_pickle _compression _markupbase
 _opcode_metadata _py_warnings _strptime _threading_local _weakrefset
@@ -42,8 +42,8 @@ unittest.signals unittest.suite unittest.util urllib.* uuid warnings weakref xml
 xml.etree xml.etree.ElementPath xml.etree.ElementTree xml.parsers xml.parsers.expat
 zipfile zipfile.* zipimport zoneinfo.*
 """
-# Of these, what stays outside: CPython itself has frozen the code, it is for Windows, or it is
-# large and few tools import it (packed in the file it takes a third).
+# Exceptions from MODULES: CPython has frozen the code, it is for Windows, or it is large and few
+# tools import it (in the packed file, it takes a third of the size).
 ELSEWHERE = """
 _collections_abc abc codecs genericpath importlib._bootstrap importlib._bootstrap_external
 importlib.machinery importlib.util io ntpath os posixpath runpy site stat zipimport
@@ -55,7 +55,7 @@ multiprocessing.managers
 
 
 def modules(lib):
-    """Yields name, file below lib and whether it is a package, for what this version has."""
+    """Yield name, file below lib, and whether it is a package, of the modules in the program."""
     elsewhere = ELSEWHERE.split()
     for item in named(lib):
         if item[0] not in elsewhere:
@@ -63,7 +63,7 @@ def modules(lib):
 
 
 def named(lib):
-    """Yields the same for all that MODULES names."""
+    """Yield the same for all modules in MODULES that this version has."""
     for name in MODULES.split():
         whole = name.endswith(".*")
         path = name[:-2] if whole else name
@@ -76,7 +76,7 @@ def named(lib):
 
 
 def package(lib, path):
-    """Yields the same for a package and all below it, but not what only -m runs."""
+    """Yield the same for a package and all modules below it, without ``__main__``."""
     yield own(path)
     for name in sorted(os.listdir(f"{lib}/{path}")):
         stem, _, suffix = name.rpartition(".")
@@ -87,12 +87,12 @@ def package(lib, path):
 
 
 def own(path):
-    """The module that is a package itself."""
+    """Return the same for the package itself, i.e. its ``__init__.py``."""
     return path.replace("/", "."), f"{path}/__init__.py", True
 
 
 def compiled(lib, folder, file):
-    """The code of a file, as marshal has it, and the content of the file."""
+    """Return the marshalled code and the content of a file."""
     with open(f"{lib}/{file}", "rb") as stream:
         source = stream.read()
     code = compile(source, f"{folder}/{file}", "exec", dont_inherit=True)
@@ -100,17 +100,16 @@ def compiled(lib, folder, file):
 
 
 def table(items, build, program):
-    """``struct table`` of modules_code.c.
+    """Return ``struct table`` of modules_code.c.
 
     Args:
-        items: Path, code as it is stored, its size when it is unpacked, that of its source, and the
-            source's CRC-32.
+        items: Path, stored code, size of the unpacked code, size and CRC-32 of the source.
         build: Eight bytes.
-        program: Where the program has its own table.
+        program: The position of the program's own table.
     """
     items = sorted((path.encode(), *rest) for path, *rest in items)
     at = 20 + 24 * len(items)
-    # All paths together: a search reads them, a page or two, and no code.
+    # All paths are together: a search reads one or two pages of them, and no code.
     begin = at + sum(len(path) + 1 for path, *_ in items)
     rows, paths, codes = [], [], []
     for path, code, *rest in items:
@@ -123,23 +122,23 @@ def table(items, build, program):
 
 
 def numbers(*values):
-    """Numbers as C has them on x86-64."""
+    """Return numbers as C stores them on x86-64."""
     return b"".join(value.to_bytes(4, "little") for value in values)
 
 
 def for_program(lib, folder, out):
-    """Writes OUT.bin, the table; OUT.h, which build it is; OUT.s, which has it in assembler."""
+    """Write OUT.bin (the table), OUT.h (the build's identity) and OUT.s (assembler code)."""
     items = []
     for file in sorted({file for _, file, _ in modules(lib)}):
         code, source = compiled(lib, folder, file)
-        # Without a sum: _bootstrap_python has no zlib.
+        # No CRC-32: _bootstrap_python has no zlib.
         items.append((file, code, len(code), len(source), 0))
     build = _imp.source_hash(0, table(items, bytes(8), 0))
     with open(f"{out}.bin", "wb") as stream:
         stream.write(table(items, build, 0))
     with open(f"{out}.h", "w", encoding="ascii") as stream:
         stream.write(f"#define MODULES_BUILD {{{', '.join(str(byte) for byte in build)}}}\n")
-    # Last, since it is what make looks for.
+    # Written last, since it is the target of the make rule.
     name = "_PyImport_ModulesCode"
     with open(f"{out}.s", "w", encoding="ascii") as stream:
         stream.write(
@@ -149,16 +148,16 @@ def for_program(lib, folder, out):
 
 
 def others(lib, folder, inside, program, out):
-    """Writes the file for the modules that the program has not inside."""
+    """Write the file for the modules that are not in the program."""
     import subprocess
 
     known = {file for _, file, _ in modules(lib)}
     items = [item for item in packed(lib, folder) if item[0] not in known]
-    # Of pip and setuptools a traceback shows lines, and not which part of them: that is a quarter
-    # of what their code takes when it is packed.
+    # For pip and setuptools, tracebacks show lines without the exact columns: the columns take a
+    # quarter of their packed code.
     options = ("-I", "-B", "-X", "no_debug_ranges")
     site = [sys.executable, *options, __file__, "site", lib, folder]
-    items += marshal.loads(subprocess.run(site, stdout=subprocess.PIPE, check=True).stdout)  # noqa: S302 (our own)
+    items += marshal.loads(subprocess.run(site, stdout=subprocess.PIPE, check=True).stdout)  # noqa: S302 (this file has written it)
     with open(inside, "rb") as stream:
         ours = stream.read()
     with open(program, "rb") as stream:
@@ -168,12 +167,12 @@ def others(lib, folder, inside, program, out):
 
 
 def for_site(lib, folder):
-    """Writes those of site-packages to the standard output."""
+    """Write the items of site-packages to standard output."""
     sys.stdout.buffer.write(marshal.dumps(list(packed(lib, folder, "site-packages"))))
 
 
 def packed(lib, folder, part="."):
-    """Yields the items of all modules of a part; without one, of all but site-packages."""
+    """Yield the items of the modules in a folder; by default, of all except site-packages."""
     import zlib
 
     for place, folders, names in os.walk(f"{lib}/{part}"):

@@ -1,28 +1,31 @@
-"""bin/python3 has libpython, the extension modules and the common modules' code inside.
+"""Link libpython, the extension modules and the code of common modules into bin/python3.
 
-Each file that a start opens costs a round trip where the repository is on the network, and calls
-between files cost time as long as a process lives. docs/explanation/performance.md has the figures.
+On a network file system, each file that Python opens at its start costs a round trip. Calls between
+files also cost time later. docs/explanation/performance.md has the numbers.
 """
 
 import re
 import shutil
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
+from rezbuild.build.recipe_api import Build
 from rezbuild.errors import BuildError
 
 from . import names
 
-# From 3.11 on CPython's own build knows how (MODULE_BUILDTYPE, _bootstrap_python).
+# CPython's own build supports this from 3.11 on (MODULE_BUILDTYPE, _bootstrap_python).
 SINCE = (3, 11)
 
-# They stay files: X11 is the host's, and may be missing; libcrypt's old names are for a library;
-# what is under the GPL is not to become a part of the program and of what embeds libpython. The
-# tables of East Asian encodings are large and seldom used, and would be in both.
-FILES = ("_crypt", "_dbm", "_gdbm", "_tkinter", "nis", "ossaudiodev", "readline")
+# Modules that stay files. _tkinter: X11 comes from the host and may be missing. _crypt: libcrypt's
+# old symbols work in a shared library only. GPL: programs that embed libpython must not contain
+# such code. East Asian encodings: large, rarely used, and libpython would contain them, too.
+FILES: tuple[str, ...] = ("_crypt", "_dbm", "_gdbm", "_tkinter", "nis", "ossaudiodev", "readline")
 FILES += tuple(f"_codecs_{place}" for place in ("cn", "hk", "iso2022", "jp", "kr", "tw"))
 FILES += ("_multibytecodec",)
 
-# 3.11 has no lines for what only its setup.py could find.
+# Setup.stdlib of 3.11 has no lines for modules that only its setup.py can configure.
 SETUP_3_11 = """\
 _ctypes _ctypes/_ctypes.c _ctypes/callbacks.c _ctypes/callproc.c _ctypes/stgdict.c \
 _ctypes/cfield.c -DHAVE_FFI_PREP_CIF_VAR -DHAVE_FFI_PREP_CLOSURE_LOC -DHAVE_FFI_CLOSURE_ALLOC -lffi
@@ -32,7 +35,7 @@ _curses_panel _curses_panel.c -DHAVE_NCURSESW -lpanelw -lncursesw
 readline readline.c -lreadline
 """
 
-# What a static library needs of others: a shared one says so itself.
+# Libraries that a static library needs; a shared one lists them itself.
 NEEDS = {
     "crypto": "-ldl -lpthread",
     "expat": "-lm",
@@ -51,10 +54,10 @@ LINK = (
     "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -o $@ Programs/python.o $(LINK_PYTHON_OBJS)"
     " $(LIBS) $(MODLIBS) $(SYSLIBS)"
 )
-# A library that was linked to libpython finds this program by that name (ld.so compares sonames),
-# so there is one runtime in a process. Not position-independent: as Debian's, and its data needs no
-# relocation at each start. LTO generates code as the objects were compiled, for a shared library,
-# unless it is told.
+# The program has libpython's soname: for a library that is linked to libpython, ld.so uses this
+# program (it compares sonames), so a process has one runtime. The program is not
+# position-independent, like Debian's: its data needs no relocation at start. Without -fno-pic, LTO
+# would generate code for a shared library, since the objects were compiled for one.
 LINK_WHOLE = (
     "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -fno-pic -fno-pie"
     " -Wl,-soname,$(INSTSONAME) -o $@"
@@ -72,7 +75,7 @@ Python/modules_table.s: freeze.py _bootstrap_python
 \t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION)$(ABI_THREAD) \\
 \t\tPython/modules_table
 """
-# Each extension module has its file in lib-dynload, as in any CPython: see inside.c.
+# Each extension module also has a file in lib-dynload, as in any CPython: see inside.c.
 RULES_FILES = """
 FILES_INSIDE = {files}
 SHAREDMODS += $(FILES_INSIDE)
@@ -83,11 +86,11 @@ $(FILES_INSIDE): Modules/inside.o
 Modules/inside.o: inside.c
 \t$(CC) -c $(CCSHARED) $(PY_STDMODULE_CFLAGS) -fno-lto -o $@ inside.c
 """
-# As small as they get: two pages.
+# Each of these files has two pages, the smallest possible size.
 SMALL = "-s -fno-lto -nostartfiles -Wl,-z,noseparate-code"
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
-# To 3.12 the code of a start is there as static objects in C. The program needs not unpack them; in
-# a shared library each pointer has to be relocated, takes 24 bytes more, and a start as much time.
+# Up to 3.12, the code of modules for the start is in static C objects. The program keeps them. In a
+# shared library, each pointer needs a relocation of 24 bytes, which takes as long as to unmarshal.
 LINK_MARSHALLED = (
     "-o $(INSTSONAME) $(filter-out Python/frozen.o $(DEEPFREEZE_OBJS), $(LIBRARY_OBJS))"
     " Python/frozen_plain.o"
@@ -101,18 +104,18 @@ NO_STATIC_OBJECTS = """
 int _Py_Deepfreeze_Init(void) { return 0; }
 void _Py_Deepfreeze_Fini(void) {}
 """
-# 3.12 counts the versions of functions from where the static ones end.
+# 3.12 counts function versions from the last static one.
 NO_STATIC_OBJECTS_3_12 = "uint32_t _Py_next_func_version = 1;\n"
-# Of a process that is no Python of ours: a name that nothing defines is an error (RTLD_NOW).
+# Run by rezbuild's own Python: load the library; an undefined symbol is an error (RTLD_NOW).
 LOADS = "import ctypes, sys; ctypes.CDLL(sys.argv[1])"
-# What the program has inside, in the source's folder.
+# The table of modules inside the program; in the source folder.
 TABLE = "Python/modules_table.bin"
-# Below the folder of the standard library: what modules_code.c opens.
+# The file that modules_code.c opens, in the folder of the standard library.
 OTHERS = "modules.code"
 
 
-def prepare(b):
-    """Before configure: libraries without a file of their own are found first."""
+def prepare(b: Build) -> None:
+    """Make the linker find static libraries first; call this before configure."""
     # A link, since `make clean` deletes all archives below the source.
     folder, static = b.source.with_name("static"), b.source / "static"
     folder.mkdir()
@@ -120,17 +123,17 @@ def prepare(b):
     for dependency in b.dependencies.values():
         for archive in dependency.lib.glob("*.a"):
             name = archive.stem[len("lib") :]
-            # A linker script, ld(1): it brings along what the library needs.
+            # A linker script, ld(1), with the libraries that this one needs.
             script = f'INPUT("{archive}" {NEEDS.get(name, "")})\n'
             (static / archive.name).write_text(script)
     b.env["LDFLAGS"] = f"-L{static} {b.env['LDFLAGS']}"
-    # Their functions are for Python alone: a library that a DCC brings must find its own OpenSSL.
+    # Hide their symbols: a library that a DCC loads must find the DCC's OpenSSL.
     b.flags(LDFLAGS_NODIST="-Wl,--exclude-libs,ALL")
     b.env["MODULE_BUILDTYPE"] = "static"
 
 
-def configured(b):
-    """After configure: which modules are inside, and how the program is linked."""
+def configured(b: Build) -> None:
+    """Write the list of modules and the link rules; call this after configure."""
     modules = b.source / "Modules"
     text = (modules / "Setup.stdlib").read_text()
     body, _, tests = text.partition("# Test modules")
@@ -138,13 +141,13 @@ def configured(b):
     inside = [line for line in lines if line.partition(" ")[0] not in FILES]
     files = [line for line in lines if line not in inside]
     if b.series < (3, 12):
-        # setup.py makes the others.
+        # setup.py builds the other modules.
         (modules / "Setup.local").write_text("\n".join([*inside, SETUP_3_11, *_disabled(b)]))
     else:
         text = "\n".join([*inside, "*shared*", *files, tests])
         (modules / "Setup.stdlib").write_text(text)
-    # It is made of these lines, whatever the clock of the file system says of both, and must not be
-    # made anew after what follows.
+    # -W: generate the Makefile now, whatever the file times are. It is edited below, so make must
+    # not generate it again later.
     b.make("-W", f"Modules/Setup.{'local' if b.series < (3, 12) else 'stdlib'}", "Makefile")
     for name in ("freeze.py", "inside.c"):
         shutil.copyfile(b.recipe / name, b.source / name)
@@ -152,19 +155,19 @@ def configured(b):
     text = makefile.read_text()
     _check_modules(text, "MODBUILT_NAMES", inside)
     if b.series >= (3, 12):
-        # The host may have what a disabled module needs: Setup.stdlib has its line all the same.
+        # Setup.stdlib also has lines for disabled modules if the host has their libraries.
         disabled = " ".join(_disabled(b)).split()
         built = [line for line in files if line.partition(" ")[0] not in disabled]
         _check_modules(text, "MODSHARED_NAMES", built)
     if text.count(LINK) < 1 or text.count(LINK_LIBRARY) != 1:
         raise BuildError(
-            "CPython's Makefile links its program or its library in an unknown way",
-            advice=["packages/python/inside.py says which way is known"],
+            "CPython's Makefile has unknown rules to link its program or its library",
+            advice=["adapt packages/python/inside.py to this version of CPython"],
         )
     text = text.replace(LINK, LINK_WHOLE, 1) + RULES
     extensions = _extensions(modules, text)
     _list_apart(modules / "config.c", extensions)
-    # As in a stock build; setup.py of 3.11 would delete the files of others.
+    # A stock build lists them, too; setup.py of 3.11 would delete files of unlisted modules.
     text = text.replace("\nMODSHARED_NAMES=", f"\nMODSHARED_NAMES= {' '.join(extensions)} ", 1)
     text += RULES_FILES.format(
         files=" ".join(f"Modules/{name}$(EXT_SUFFIX)" for name in extensions),
@@ -177,25 +180,28 @@ def configured(b):
     makefile.write_text(text)
 
 
-def _extensions(modules, makefile):
-    """The modules that a stock build has in files; what a start needs is part of any CPython."""
-    built_in = set()
+def _extensions(modules: Path, makefile: str) -> list[str]:
+    """Return the modules that have files in a stock build; the others are always built in."""
+    built_in: set[str] = set()
     for file in ("Setup", "Setup.bootstrap"):
         lines = (modules / file).read_text().splitlines()
         built_in |= {line.split()[0] for line in lines if line.strip()}
-    # From 3.12 on the first list names the modules of the second as well.
-    made, shared = (
-        re.search(rf"(?m)^{names}=(.*)", makefile)[1].split()
-        for names in ("MODBUILT_NAMES", "MODSHARED_NAMES")
-    )
+    # From 3.12 on, the first list also contains the modules of the second.
+    made, shared = (_values(makefile, name) for name in ("MODBUILT_NAMES", "MODSHARED_NAMES"))
     return [name for name in made if name not in built_in and name not in shared]
 
 
-def _list_apart(config, extensions):
-    """Moves these modules from the table of built-in ones to the one that modules_code.c reads.
+def _values(makefile: str, variable: str) -> list[str]:
+    """Return the words of a variable in the text of a Makefile."""
+    (value,) = re.findall(rf"(?m)^{variable}=(.*)", makefile)[:1]
+    return str(value).split()
+
+
+def _list_apart(config: Path, extensions: Sequence[str]) -> None:
+    """Move modules from the table of built-in modules to the table that modules_code.c reads.
 
     Raises:
-        BuildError: One of them is not in the table.
+        BuildError: A module is not in the table.
     """
     text, rows = config.read_text(), []
     for name in extensions:
@@ -209,24 +215,24 @@ def _list_apart(config, extensions):
     config.write_text(text)
 
 
-def _check_modules(makefile, variable, lines):
-    """That the Makefile was made of these lines.
+def _check_modules(makefile: str, variable: str, lines: Sequence[str]) -> None:
+    """Check that the Makefile was generated from these lines.
 
     Raises:
-        BuildError: Modules would be left out.
+        BuildError: Modules are missing.
     """
-    made = re.search(rf"(?m)^{variable}=(.*)", makefile)[1].split()
+    made = _values(makefile, variable)
     wanted = [line.split()[0] for line in lines if line[:1].isalpha() or line[:1] == "_"]
     missing = sorted(set(wanted) - set(made))
     if missing:
         raise BuildError(
-            f"CPython's Makefile was not made with {', '.join(missing)} in {variable}",
-            advice=["packages/python/inside.py says how it should be"],
+            f"{variable} in CPython's Makefile lacks the modules {', '.join(missing)}",
+            advice=["adapt packages/python/inside.py to this version of CPython"],
         )
 
 
-def _marshalled(source, series):
-    """Writes a Python/frozen.c that has bytes of marshal in place of static objects."""
+def _marshalled(source: Path, series: tuple[int, int]) -> None:
+    """Write Python/frozen_plain.c: frozen.c with marshalled bytes instead of static objects."""
     text, makefile = ((source / file).read_text() for file in ("Python/frozen.c", "Makefile"))
     names = re.findall(r"(?m)^\t\tPython/frozen_modules/(\S+)\.h", makefile)
     text = re.sub(r"(?m)^extern PyObject \*_Py_get_.*\n", "", text)
@@ -240,8 +246,8 @@ def _marshalled(source, series):
     begin = "/* Includes for frozen modules: */\n"
     if not found or begin not in text:
         raise BuildError(
-            "Python/frozen.c is not as it is known",
-            advice=["packages/python/inside.py says what becomes of it"],
+            "Python/frozen.c has an unknown layout",
+            advice=["adapt packages/python/inside.py to this version of CPython"],
         )
     if series < (3, 12):
         included = "".join(f'#include "frozen_modules/{name}.h"\n' for name in names)
@@ -252,8 +258,8 @@ def _marshalled(source, series):
     (source / "Python/frozen_plain.c").write_text(text)
 
 
-def finish(b, lib):
-    """Packs the code of all other modules into one file: a .pyc for each is twice the size."""
+def finish(b: Build, lib: Path) -> None:
+    """Pack the code of all other modules into one file, half the size of their .pyc files."""
     program = b.payload / "bin" / names.program(b)
     files = (lib, lib.relative_to(b.payload), b.source / TABLE, program, lib / OTHERS)
     script = (program, "-I", "-B", b.recipe / "freeze.py", "others", *files)
@@ -265,6 +271,6 @@ def finish(b, lib):
     b.run(sys.executable, "-I", "-c", LOADS, str(library))
 
 
-def _disabled(b):
+def _disabled(b: Build) -> list[str]:
     setup = (b.source / "Modules/Setup.local").read_text()
     return re.findall(r"(?ms)^\*disabled\*.*", setup)

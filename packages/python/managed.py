@@ -1,12 +1,14 @@
-"""What pip may not do to a payload that many share, and what its scripts may not say.
+"""Change pip and setuptools: they install nothing into the payload, and write movable scripts.
 
-PEP 668 keeps its hands off the payload, in old versions of pip too. What it installs elsewhere, as
-rez-pip has it do, is moved later, and so is this Python: scripts look for theirs on PATH.
+Many users share a payload, so PEP 668 protects it, also from old versions of pip. rez-pip moves
+what it has installed, and this Python may be moved as well: scripts search their Python on PATH.
 """
 
 import base64
 import csv
 import hashlib
+from collections.abc import Iterable
+from pathlib import Path
 
 from rezbuild.errors import BuildError
 
@@ -23,7 +25,7 @@ Error=This Python is a Rez package: whoever resolves it shares these files, so n
      python3 -m venv DIR
      DIR/bin/pip install NAME
 """
-# For pip before 23.0.1, which does not heed the marker, and for setup.py, which never does.
+# For pip before 23.0.1 and for setup.py, which ignore the marker.
 GUARD = '''\
 """Refuses what PEP 668 forbids: to install into the files of a managed environment."""
 
@@ -47,7 +49,7 @@ NOT_HERE = (
     'not (getattr(options, "dry_run", False) or options.target_dir or options.prefix_path'
     " or options.root_path)"
 )
-# By folder: the file, the line before which it may refuse, and when it does.
+# The file, the line before which the guard is added, and the condition of the guard.
 _DISTUTILS = (
     "install.py",
     "        # Obviously have to build before we can install\n",
@@ -64,7 +66,7 @@ COMMANDS = {
     ],
     "distutils/command": [_DISTUTILS],
     "site-packages/setuptools/_distutils/command": [_DISTUTILS],
-    # What easy_install, develop and the install of an egg have in common.
+    # easy_install, develop and the installation of eggs use this module.
     "site-packages/setuptools/command": [
         (
             "easy_install.py",
@@ -73,9 +75,9 @@ COMMANDS = {
         ),
     ],
 }
-# setuptools' copy of distutils reads the Makefile, too.
+# setuptools' copy of distutils also parses the Makefile.
 MAKEFILES = "site-packages/setuptools/_distutils/sysconfig.py"
-# In pip's module that installs wheels.
+# pip's module that installs wheels.
 WHEEL = "site-packages/pip/_internal/operations/install/wheel.py"
 SCRIPTS = {
     "sys.executable.encode(sys.getfilesystemencoding())": (
@@ -96,7 +98,7 @@ def _interpreter() -> str:
     return "/usr/bin/env python{}.{}".format(*sys.version_info[:2])
 '''
 
-# Run by the new interpreter: what packs them is its zlib, and not the host's.
+# Run by the new interpreter: zlib of the host could pack other bytes.
 LEAN_WHEELS = """\
 import pathlib, sys, zipfile
 for path in pathlib.Path(sys.argv[1]).glob("*.whl"):
@@ -112,14 +114,14 @@ for path in pathlib.Path(sys.argv[1]).glob("*.whl"):
 """
 
 
-def fix(lib):
-    """Writes the marker, and teaches those that install to heed it.
+def fix(lib: Path) -> None:
+    """Write the marker, and make pip, setuptools and distutils respect it.
 
     Args:
         lib: The folder of the standard library.
 
     Raises:
-        BuildError: One of them is not as it is known.
+        BuildError: One of them has an unknown layout.
     """
     (lib / "EXTERNALLY-MANAGED").write_text(MARKER)
     pip = (lib / "site-packages/pip/_internal/utils/misc.py").read_text()
@@ -136,15 +138,15 @@ def fix(lib):
         changed.append(lib / MAKEFILES)
     for name in ("pip", "setuptools"):
         _record(lib / "site-packages", name, changed)
-    # Each start would read it and import what it names: it is for a distutils that is imported
-    # before the setuptools that replaces it.
+    # Python would read a .pth file at each start and import its module. This one only matters for
+    # code that imports distutils before setuptools.
     _drop(lib / "site-packages", "*.pth")
-    # What starts scripts on Windows; ensurepip's wheels have it as well (LEAN_WHEELS).
+    # Launchers of scripts for Windows; LEAN_WHEELS removes those in ensurepip's wheels.
     _drop(lib / "site-packages", "**/*.exe")
 
 
-def _drop(site, pattern):
-    """Leaves files out, and out of the lists of what their packages have."""
+def _drop(site: Path, pattern: str) -> None:
+    """Remove files, and their lines in the RECORD of their package."""
     for path in site.glob(pattern):
         path.unlink()
         name = path.relative_to(site)
@@ -153,10 +155,10 @@ def _drop(site, pattern):
             record.write_text("".join(row for row in rows if not row.startswith(f"{name},")))
 
 
-def _edit(path, line, condition):
+def _edit(path: Path, line: str, condition: str) -> Path:
     text = path.read_text()
     if text.count(line) != 1:
-        raise BuildError(f"{path} is not as it is known: PEP 668 cannot be put into it")
+        raise BuildError(f"{path} has an unknown layout: the guard for PEP 668 does not fit")
     guard = f"""\
         if {condition}:
             from ._externally_managed import check
@@ -167,18 +169,18 @@ def _edit(path, line, condition):
     return path
 
 
-def _movable_scripts(path):
+def _movable_scripts(path: Path) -> Path:
     text = path.read_text()
     for old, new in SCRIPTS.items():
         if text.count(old) != 1:
-            raise BuildError(f"{path} is not as it is known: {old.strip()} is not there once")
+            raise BuildError(f"{path} has an unknown layout: {old.strip()} is not there once")
         text = text.replace(old, new)
     path.write_text(text + INTERPRETER)
     return path
 
 
-def _record(site, name, changed):
-    """The sums of the changed files in the package's list of its files."""
+def _record(site: Path, name: str, changed: Iterable[Path]) -> None:
+    """Update the checksums of changed files in a package's RECORD."""
     ours = [path for path in changed if site / name in path.parents]
     for record in site.glob(f"{name}-*.dist-info/RECORD") if ours else ():
         with record.open(newline="") as stream:

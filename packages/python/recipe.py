@@ -3,24 +3,28 @@
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
+from rezbuild.build.recipe_api import Build
 from rezbuild.errors import BuildError
+from rezbuild.payload.sbom import Part
 
 from . import inside, installed, managed, names, others
 
-# Modules that link libraries which no Rez package brings and a studio has no use for.
-NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; gone from CPython 3.13"}
+# Modules whose libraries have no Rez package, and that a studio does not need.
+NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; removed from CPython 3.13"}
 
-# What the compiler's profile is collected from.
+# The program whose run gives the PGO profile.
 TRAINING = "training.py"
 
-# What debug data calls the folder of the build and the source; python_debug knows the second too.
+# Names of the build folder and of the source in debug data; python_debug uses the second, too.
 WORK = "/usr/src/debug"
 SOURCE = "/usr/src/debug/python"
 FOLDERS = ("Include", "Modules", "Objects", "Parser", "Programs", "Python")
 
-# What configure tries on the builder. In a chroot or container that has no shared memory, network
-# or terminals, it would make a Python without semaphores, or none at all.
+# Results of configure tests that depend on the build machine. In a chroot or container without
+# shared memory, network or terminals, the tests would fail, and Python would have no semaphores.
 ANSWERS = {
     "ac_cv_posix_semaphores_enabled": "yes",
     "ac_cv_broken_sem_getvalue": "no",
@@ -29,7 +33,7 @@ ANSWERS = {
     "ac_cv_file__dev_ptc": "no",
 }
 
-# Run by the new interpreter: it is built against what Rez resolved, and not against the host's.
+# Run by the new interpreter: its libraries must be those of the Rez packages, not the host's.
 CHECK = """\
 import sys
 import decimal, pyexpat, ssl, zlib
@@ -44,8 +48,8 @@ assert found == wanted, f"this should be {wanted}, and is {found}"
 """
 
 
-def build(b):
-    """Builds and installs; ``optimized`` trains the compiler and links as a whole."""
+def build(b: Build) -> None:
+    """Build and install; the profile ``optimized`` uses PGO and LTO."""
     b.search_dependencies()
     _flags(b)
     installed.prepare(b)
@@ -64,11 +68,11 @@ def build(b):
     if b.optimized:
         _link_in_parallel(b)
         shutil.copyfile(b.recipe / TRAINING, b.source / TRAINING)
-        # As many processes as there are jobs; each adds to the profile.
+        # The training runs this many processes; each adds to the profile.
         b.env["TRAINING_JOBS"] = str(b.jobs)
     trained = b.optimized and b.stored_profile()
     if trained:
-        # CPython's make looks at it alone, and goes on where the training has ended.
+        # If this file exists, CPython's make skips the training.
         (b.source / "profile-run-stamp").touch()
     b.make()
     if b.optimized and not trained:
@@ -79,15 +83,15 @@ def build(b):
     for name in ("python", "pip"):
         (b.payload / "bin" / name).symlink_to(f"{name}3")
     if names.free_threaded(b):
-        # make install makes a second name of the program, which would become a second copy.
+        # make install makes a hard link to the program, which would become a second copy.
         program = b.payload / "bin" / names.program(b)
         plain = program.with_name(program.name.removesuffix("t"))
         plain.unlink()
         plain.symlink_to(program.name)
 
 
-def finish(b):
-    """Makes the text true, compiles every module where it stands now, tries the new interpreter."""
+def finish(b: Build) -> None:
+    """Fix text files, compile all modules, and test the new interpreter."""
     python = str(b.payload / "bin/python3")
     lib = b.payload / _lib(b)
     installed.fix(b)
@@ -105,40 +109,40 @@ def finish(b):
     b.run(python, "-I", "-B", str(b.recipe / "host/stdlib.py"))
 
 
-def _compile(b, python, lib):
+def _compile(b: Build, python: str, lib: Path) -> None:
     b.run(
         *(python, "-I", "-B", "-m", "compileall", "-q", "-f", f"-j{b.jobs}"),
-        # Valid whatever the files' times are: a copy may not keep them, and a repository that is
-        # read-only could not take new ones.
+        # Such a .pyc file stays valid if a copy changes the times of the files. In a read-only
+        # repository, Python could not write new ones.
         *("--invalidation-mode", "unchecked-hash"),
         *("-s", str(b.payload), str(lib)),
     )
 
 
-def parts(b):
-    """What CPython brings of others."""
+def parts(b: Build) -> Iterator[Part]:
+    """Return the parts of other projects in the payload, for the bill of materials."""
     return others.parts(b.source, b.payload / _lib(b))
 
 
-def _flags(b):
-    # For CPython alone: those who build against it have flags of their own. The stack protector is
-    # left out: it costs 2.5 % of the interpreter's instructions, see docs/explanation/hardening.md.
+def _flags(b: Build) -> None:
+    # These flags are for CPython only; extension modules must not inherit them. It gets no stack
+    # protector, which costs 2.5 % of the instructions, see docs/explanation/hardening.md.
     flags = b.env.pop("CFLAGS").split()
     protection = " ".join(flag for flag in flags if not flag.startswith("-fstack-protector"))
     mapped = " ".join(_mapped(b.destdir.parent, b.source))
     b.flags(
         OPT=f"-DNDEBUG -fwrapv {'-O3' if b.optimized else '-O2'} -Wall",
-        # Debug data is kept for python_debug, and is found by build-ids. LTO writes it when it
-        # links.
+        # Debug data is kept for python_debug and found by build-id. With LTO, the link step writes
+        # debug data, so it needs the mappings, too.
         CFLAGS_NODIST=f"{protection} -g {mapped}",
         LDFLAGS_NODIST=f"-Wl,--build-id=sha1 {mapped}",
-        # To 3.10 uuid.h is looked for by that name.
+        # Up to 3.10, _uuidmodule.c includes <uuid.h>.
         CPPFLAGS=f"-I{b.dependency('libuuid').include}/uuid -I{_bluetooth(b)}",
     )
 
 
-def _bluetooth(b):
-    """The folder of the headers by which CPython's socket module knows Bluetooth."""
+def _bluetooth(b: Build) -> Path:
+    """Make the Bluetooth headers that CPython's socket module needs; return their folder."""
     headers = b.source / "hidden/bluetooth"
     headers.mkdir(parents=True)
     for name in ("bluetooth", "hci", "l2cap", "rfcomm", "sco"):
@@ -146,16 +150,16 @@ def _bluetooth(b):
     return headers.parent
 
 
-def _mapped(work, source):
-    """Options by which a source has one name, wherever it lies and however the compiler is told.
+def _mapped(work: Path, source: Path) -> Iterator[str]:
+    """Yield options that give each source file one name, in every build folder.
 
-    Make says Objects/x.c or ./Modules/x.c, setup.py an absolute path, ccache for either a relative
-    one; headers of dependencies are beside the source. In debug data all names are absolute: with a
-    relative one LTO stores the folder of the build (gcc's lto-streamer-out.c), and an object that
-    ccache gives to another folder would name the first. The last option that fits counts.
+    make passes Objects/x.c or ./Modules/x.c, setup.py passes an absolute path, and ccache replaces
+    both by a relative path. Headers of dependencies are beside the source. In debug data, all names
+    are absolute: with a relative name, LTO stores the build folder (gcc's lto-streamer-out.c), and
+    an object from ccache would name the folder of the first build. The last matching option counts.
 
-    ccache does not heed the values of these options, but their number and order: whoever changes
-    what is called how changes one of those as well.
+    ccache compares the number and order of these options, but not their values. If you change a
+    value, change the number or the order as well.
     """
     up = os.path.relpath(work, source)
     works, sources = ([os.path.realpath(place), str(place)] for place in (work, source))
@@ -169,27 +173,27 @@ def _mapped(work, source):
         yield f"-fdebug-prefix-map={folder}/={SOURCE}/{folder}/"
 
 
-def _environment(b):
+def _environment(b: Build) -> dict[str, str]:
     return {
-        # configure puts it into RUNSHARED, so that the new interpreter finds what it is linked to
-        # while it builds itself; a rpath for that would leave its text in the files.
+        # configure puts it into RUNSHARED, so that the new interpreter finds its libraries during
+        # the build. An rpath would leave the path in the files.
         "LD_LIBRARY_PATH": ":".join(str(dependency.lib) for dependency in b.dependencies.values()),
-        # It is recorded in what sysconfig says, so it holds no number of jobs.
+        # sysconfig records this value, so it must not contain the number of jobs.
         "PROFILE_TASK": TRAINING,
         **ANSWERS,
     }
 
 
-def _arguments(b):
+def _arguments(b: Build) -> Iterator[str]:
     yield f"--prefix={b.prefix}"
     yield "--enable-shared"
     yield "--enable-loadable-sqlite-extensions"
     yield f"--with-openssl={b.dependency('openssl').root}"
     yield "--with-ensurepip=install"
     yield "--with-dbmliborder=gdbm"
-    # Else a builder without IPv6, as many containers are, makes a Python without.
+    # Without this, Python has no IPv6 if the build machine has none, as many containers.
     yield "--enable-ipv6"
-    # "System" libraries are the resolved packages here: CPython's own copies would get no updates.
+    # "System" means the Rez packages here. CPython's own copies would get no security updates.
     yield "--with-system-expat"
     yield "--with-system-libmpdec"
     if b.series >= (3, 10):
@@ -201,10 +205,10 @@ def _arguments(b):
         yield "--with-lto"
 
 
-def _compile_nothing(b):
-    """`make install` compiles all modules three times, with every core; `finish` does it once."""
+def _compile_nothing(b: Build) -> None:
+    """Let `make install` compile no modules: it does so three times, and `finish` does it again."""
     makefile = b.source / "Makefile"
-    # A line of a recipe, with those that go on from it.
+    # A line of a make recipe with its continuation lines.
     command = re.compile(r"(?m)^\t(?:.*\\\n)*.*\n")
     makefile.write_text(
         command.sub(
@@ -214,27 +218,29 @@ def _compile_nothing(b):
     )
 
 
-def _check_profile(b):
-    """Configure leaves these flags out without a word where it does not know the compiler.
+def _check_profile(b: Build) -> None:
+    """Check that configure has set the flags of the profile.
+
+    It leaves them out without a warning if it does not know the compiler.
 
     Raises:
-        BuildError: The build would be of another profile than was asked for.
+        BuildError: The flags are missing.
     """
     makefile = (b.source / "Makefile").read_text()
     found = re.search(r"(?m)^PGO_PROF_USE_FLAG=.*-fprofile", makefile)
     found = found and re.search(r"(?m)^(CONFIGURE_)?LDFLAGS_NODIST=.*-flto", makefile)
     if b.optimized and not found:
         raise BuildError(
-            f"CPython's configure knows neither PGO nor LTO for the compiler {b.env['CC']}",
-            advice=["name gcc or clang by REZBUILD_CC", "or build with --profile fast"],
+            f"CPython's configure sets no flags for PGO and LTO with the compiler {b.env['CC']}",
+            advice=["set REZBUILD_CC to gcc or clang", "or build with --profile fast"],
         )
 
 
-def _link_in_parallel(b):
-    """CPython's configure gives each link one partition, which takes one thread minutes.
+def _link_in_parallel(b: Build) -> None:
+    """Link in parallel: CPython's configure gives each link one partition, and so one thread.
 
-    A later option cannot mend that: gcc's lto-wrapper heeds "none" wherever it stands. And what
-    only serves the build, or collects the profile, need not be linked as a whole.
+    A later option does not help: gcc's lto-wrapper accepts "none" at any place. Programs that only
+    serve the build or the training are linked without LTO.
     """
     makefile = b.source / "Makefile"
     text = makefile.read_text().replace("-flto-partition=none", f"-flto={b.jobs}")
@@ -244,23 +250,23 @@ def _link_in_parallel(b):
     makefile.write_text(text.replace(old, new))
 
 
-def _check_training(b):
-    """Make goes on whatever becomes of it, and the interpreter is slower for no visible reason.
+def _check_training(b: Build) -> None:
+    """Check the training: make ignores its exit code, and the interpreter would be slow.
 
     Raises:
-        BuildError: Some of it, or all, did not run to its end.
+        BuildError: The training, or a part of it, failed.
     """
     path = b.source / "training-failed"
-    failed = path.read_text() if path.is_file() else "all of it"
+    failed = path.read_text() if path.is_file() else "all parts"
     if failed:
         raise BuildError(
             f"the training of the optimized interpreter failed: {failed}",
-            advice=["the log of make says how", "or build with --profile fast"],
+            advice=["read the log of make", "or build with --profile fast"],
         )
 
 
-def _hide_from_pkg_config(b, name):
-    """CPython takes some libraries of the host where it finds them, and has its own otherwise."""
+def _hide_from_pkg_config(b: Build, name: str) -> None:
+    """Hide a library of the host from configure, so that CPython uses its own copy."""
     folder = b.source / "hidden"
     folder.mkdir(exist_ok=True)
     unusable = f"Name: {name}\nDescription: hidden\nVersion: 0\nRequires: nothing-of-this-name\n"
@@ -268,7 +274,7 @@ def _hide_from_pkg_config(b, name):
     b.env["PKG_CONFIG_PATH"] = f"{folder}:{b.env['PKG_CONFIG_PATH']}"
 
 
-def _fit_mpdecimal(b):
+def _fit_mpdecimal(b: Build) -> None:
     """Build against any mpdecimal: CPython 3.9 and 3.10 are written for version 2.
 
     Their setup.py links libmpdec.so.2 by that name, and _decimal.c takes the type uchar from
@@ -284,31 +290,31 @@ def _fit_mpdecimal(b):
             path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
 
 
-def _trim(b):
-    """Leaves out what only the developers of CPython use."""
+def _trim(b: Build) -> None:
+    """Remove files that only developers of CPython need."""
     lib = _lib(b)
     b.remove("lib/*.a", f"{lib}/config-*/*.[ao]", "share/man")
-    # Not below site-packages: pip's list of its files names the tests that it vendors.
+    # Not below site-packages: pip's RECORD lists the tests of its vendored packages.
     b.remove(*(f"{lib}/{tests}" for tests in ("test", "*/tests", "*/test", "*/idle_test")))
     helpers = ("_test", "_ctypes_test", "_xxtestfuzz", "xxlimited", "xxsubtype")
     b.remove(*(f"{lib}/lib-dynload/{name}*" for name in helpers))
 
 
-def _tcl_scripts(b):
-    """The scripts of Tcl and Tk beside each other, where both and PyInstaller look for them.
+def _tcl_scripts(b: Build) -> None:
+    """Copy the scripts of Tcl and Tk into one folder, where both and PyInstaller search them.
 
-    Without Tcl's framework for tests, and the logos that only the demonstrations of Tk show.
+    Tcl's test framework, and the logos of Tk's demonstrations, are left out.
     """
     left_out = shutil.ignore_patterns("tcltest-*", "images")
     bundled = b.payload / "deps/tcl" / b.dependency("tcl").version / "lib"
     for name, folder in (("tcl", "tcl8"), ("tcl", "tcl8.6"), ("tk", "tk8.6")):
         shutil.copytree(b.dependency(name).lib / folder, bundled / folder, ignore=left_out)
-    # Nuitka looks for these in <prefix>/lib, and else takes the host's, of another version.
+    # Nuitka searches these in <prefix>/lib, then in the host's folders.
     for folder in ("tcl8.6", "tk8.6"):
         (b.payload / "lib" / folder).symlink_to(
             os.path.relpath(bundled / folder, b.payload / "lib")
         )
 
 
-def _lib(b):
+def _lib(b: Build) -> str:
     return f"lib/{names.program(b)}"

@@ -1,10 +1,10 @@
-"""What the compiler learns from which parts of the interpreter are hot: programs like a studio's.
+"""The training for PGO: programs like those of a studio.
 
     TRAINING_JOBS=8 ./python training.py
 
-Run by the instrumented interpreter in the folder of its source (CPython's PROFILE_TASK). CPython's
-own choice of tests comes first: it reaches much, each thing a few times. What follows does common
-things often: objects, numbers, text, files' formats, and starts.
+The instrumented interpreter runs it in the folder of its source (CPython's PROFILE_TASK). First it
+runs CPython's selection of tests, which cover much code a few times. Then it runs common workloads
+often: objects, numbers, text, file formats, and interpreter starts.
 """
 
 import argparse
@@ -53,7 +53,7 @@ STARTS = (
 
 
 class Vector:
-    """Three numbers, as every tool of every studio has them."""
+    """Three numbers, as in many tools of studios."""
 
     def __init__(self, x, y, z):
         self.x, self.y, self.z = x, y, z
@@ -473,7 +473,7 @@ def starts():
         subprocess.run([sys.executable, "-I", "-c", command], check=True)
 
 
-# How often: fixed, so that two builds learn the same; a second or so each.
+# The number of runs is fixed, so that builds are trained equally; each workload takes about 1 s.
 WORKLOADS = {
     vectors: 2000,
     matrices: 1200,
@@ -499,14 +499,14 @@ WORKLOADS = {
 
 
 def main(number):
-    """The tests and then all workloads, as many at once as there are jobs."""
+    """Run the tests and then all workloads, as many at once as there are jobs."""
     tests = ("-m", "test", "--pgo", "--timeout=1200", f"-j{number}")
-    # A test that fails has trained as well; so does CPython's own make.
+    # A failed test has trained the compiler as well; CPython's make ignores failures, too.
     subprocess.run([sys.executable, *tests], check=False)
     with ThreadPoolExecutor(int(number)) as pool:
         again = [[sys.executable, __file__, "--only", one.__name__] for one in WORKLOADS]
         failed = [argv[-1] for argv, code in zip(again, pool.map(subprocess.call, again)) if code]
-    # make does not look at how this ends.
+    # make ignores the exit code; the recipe reads this file.
     pathlib.Path("training-failed").write_text(" ".join(failed))
 
 

@@ -1,19 +1,20 @@
-"""What gdb reads of the python that was built here: the debug data put aside by that build."""
+"""Debug data for gdb, which the build of python has kept in the cache."""
 
 import shutil
 
+from rezbuild.build.recipe_api import Build
 from rezbuild.payload import debug_data
 
-# Of the source: what a backtrace can name.
+# Folders of the source whose files a backtrace can name.
 FOLDERS = ("Include", "Modules", "Objects", "Parser", "Programs", "Python")
 SCRIPT = r"""#!/bin/sh
-# The host's gdb, with what this package has to say of its python: the arguments are gdb's own.
+# Start the host's gdb with this package's debug data; the arguments are those of gdb.
 root=$(cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd -P) || exit 2
 if ! command -v gdb >/dev/null 2>&1; then
     echo "gdb-python: this host has no gdb; its package is called gdb with apt, dnf and zypper" >&2
     exit 127
 fi
-# By build-ids, so it does not matter where the python stands.
+# gdb finds debug data by build-id, so python may be in any folder.
 exec gdb -iex "set debug-file-directory $root/lib/debug:/usr/lib/debug" \
     -iex "set directories \"$root/share/python-gdb/source\"" \
     -iex "set substitute-path /usr/src/debug/python \"$root/share/python-gdb/source\"" \
@@ -21,8 +22,8 @@ exec gdb -iex "set debug-file-directory $root/lib/debug:/usr/lib/debug" \
 """
 
 
-def build(b):
-    """Takes exactly the data that fits the files of the python that Rez resolved."""
+def build(b: Build) -> None:
+    """Copy the debug data whose build-ids are those of the python that Rez resolved."""
     for build_id, path in debug_data.find(b.dependency("python"), b.debug_store).items():
         target = b.payload / "lib/debug/.build-id" / debug_data.place(build_id)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,17 +1,19 @@
-"""The standard library's tests, beside a python that has none.
+"""The tests of the standard library, for a python payload, which has none.
 
-They stand in one folder, which the package puts on PYTHONPATH: ``test``, and those that are inside
-of packages (to 3.11 ``unittest.test`` and others), each at its place below the folder.
+All tests are in one folder that the package puts on PYTHONPATH: ``test``, and the tests inside of
+packages (up to 3.11 ``unittest.test`` and others), each at its place below the folder.
 """
 
 import shlex
 import shutil
+from pathlib import Path
 
+from rezbuild.build.recipe_api import Build
 from rezbuild.errors import BuildError
 
 from . import contents
 
-# Run by the payload's python. What cannot be compiled is a test of just that.
+# Run by the payload's python. Some tests are files that cannot be compiled on purpose.
 COMPILE = """\
 import compileall, py_compile, sys
 folder, top, jobs = sys.argv[1:]
@@ -19,32 +21,32 @@ mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
 how = {"maxlevels": 20, "quiet": 2, "force": True, "workers": int(jobs)}
 compileall.compile_dir(folder, stripdir=top, invalidation_mode=mode, **how)
 """
-# Tests start interpreters by -I or -E, which ignore PYTHONPATH, unless this says that it is needed.
+# Tests start interpreters with -I or -E, which ignore PYTHONPATH, unless this variable is True.
 SCRIPT_HELPER = "__cached_interp_requires_environment = "
 
 
-def build(b):
-    """Copies the tests, and compiles their C modules against the payload's own headers."""
+def build(b: Build) -> None:
+    """Copy the tests, and compile their C modules with the payload's headers."""
     target = b.payload / "python"
     contents.copy(b.source, target)
     _reach_one_another(b, target)
     _needs_environment(target / "test/support/script_helper.py")
-    # Their assertions name files, of the source and of the headers.
+    # Assertions contain the names of source files and headers.
     flags = [*shlex.split(b.env["LDFLAGS"]), f"-ffile-prefix-map={b.destdir.parent}=."]
     for _, words in contents.helpers(b.source, b.dependency("python").root, target):
         b.run(b.env["CC"], *flags, *words)
 
 
-def finish(b):
-    """Compiles the tests where they stand now: a read-only repository could not take .pyc files."""
+def finish(b: Build) -> None:
+    """Compile the tests: Python cannot write .pyc files to a read-only repository later."""
     python = str(b.dependency("python").root / "bin/python3")
     target = str(b.payload / "python")
-    # Of the tests' own invalid escapes nobody wants to hear.
+    # -Wi: some tests contain invalid escapes on purpose.
     b.run(python, "-I", "-B", "-Wi", "-c", COMPILE, target, str(b.payload), str(b.jobs))
 
 
-def _reach_one_another(b, target):
-    """Whatever is imported first makes the tests inside of packages importable."""
+def _reach_one_another(b: Build, target: Path) -> None:
+    """Make the tests inside of packages importable, whichever test is imported first."""
     finder = "tests_in_packages.py"
     shutil.copyfile(b.recipe / finder, target / finder)
     starts = [target / "test/__init__.py"]
@@ -58,11 +60,11 @@ def _reach_one_another(b, target):
         path.write_text(f"{path.read_text()}\n__import__('runpy').run_path({here})\n")
 
 
-def _needs_environment(path):
+def _needs_environment(path: Path) -> None:
     text = path.read_text()
     if f"\n{SCRIPT_HELPER}None\n" not in text:
         raise BuildError(
-            "script_helper.py of CPython's tests asks in an unknown way what an interpreter needs",
-            advice=["packages/python_tests/recipe.py says which way is known"],
+            f"{path} has no line {SCRIPT_HELPER}None",
+            advice=["adapt packages/python_tests/recipe.py to this version of CPython"],
         )
     path.write_text(text.replace(f"\n{SCRIPT_HELPER}None\n", f"\n{SCRIPT_HELPER}True\n"))

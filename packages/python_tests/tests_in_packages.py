@@ -1,8 +1,8 @@
-"""Makes tests importable that belong inside of packages, such as distutils.tests.
+"""Make tests inside of packages importable, such as distutils.tests.
 
-The packages are elsewhere, with the python. What they have themselves goes first. Each package of
-tests runs this, since any may be imported first: some tests are started by themselves, and without
-PYTHONPATH.
+The packages are in the python payload; modules that they contain take precedence. Each package of
+tests runs this file, since any of them may be imported first: some tests are started alone and
+without PYTHONPATH.
 """
 
 import os
@@ -13,13 +13,13 @@ _TOP = os.path.dirname(os.path.abspath(__file__))
 
 
 class _Finder:
-    """Looks beside this file for what is a folder of tests."""
+    """A finder for folders of tests beside this file."""
 
     top = _TOP
 
     @staticmethod
     def find_spec(name, *_):
-        """What importlib asks for, when no other finder knows the module."""
+        """Return the spec of a folder of tests; importlib asks this finder last."""
         package, _, last = name.rpartition(".")
         if last in ("test", "tests", "idle_test"):
             return PathFinder.find_spec(name, [os.path.join(_TOP, *package.split("."))])

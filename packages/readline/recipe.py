@@ -1,12 +1,14 @@
-"""GNU Readline as a shared library that brings the terminfo library of our ncurses along."""
+"""GNU Readline as a shared library that is linked to the terminfo library of our ncurses."""
 
 import re
 
+from rezbuild.build.recipe_api import Build
 
-def build(b):
-    """Builds and installs the shared libraries, without documents and examples."""
+
+def build(b: Build) -> None:
+    """Build and install the shared libraries, without documents and examples."""
     b.search_dependencies()
-    # With C23, configure's test of signals does not compile, and its answer is wrong.
+    # With C23, configure's test of signals does not compile, and its result is wrong.
     b.language("gnu17")
     b.flags(CFLAGS="-O2 -fPIC")
     b.configure(
@@ -15,13 +17,13 @@ def build(b):
         "--disable-install-examples",
         "--enable-multibyte",
         "--with-curses",
-        # configure's own probe may settle on old termcap.
+        # configure's own test may select the old termcap library.
         "bash_cv_termcap_lib=libtinfo",
     )
-    # Without SHLIB_LIBS the shared library leaves its terminfo functions to whoever loads it.
+    # Without SHLIB_LIBS the shared library is not linked to a terminfo library.
     b.make("SHLIB_LIBS=-ltinfo")
     b.install("SHLIB_LIBS=-ltinfo", "install")
     b.remove("share", "bin")
-    # terminfo is inside the package; its own .pc file need not be there.
+    # The payload contains the terminfo library; pkg-config must not require its .pc file.
     pc = b.payload / "lib/pkgconfig/readline.pc"
     pc.write_text(re.sub(r"(?m)^Requires\.private:.*\n", "", pc.read_text()))

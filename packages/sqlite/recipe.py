@@ -1,6 +1,8 @@
-"""SQLite, compiled as upstream advises: from the amalgamation, one file, with its options."""
+"""SQLite, compiled as upstream advises: from the amalgamation (one file) with its options."""
 
 import os
+
+from rezbuild.build.recipe_api import Build
 
 # https://www.sqlite.org/compile.html; docs/reference/packages.md has the reasons.
 OPTIONS = """
@@ -9,17 +11,17 @@ ENABLE_FTS3_PARENTHESIS ENABLE_FTS4 ENABLE_FTS5 ENABLE_GEOPOLY ENABLE_JSON1 ENAB
 ENABLE_PREUPDATE_HOOK ENABLE_RTREE ENABLE_SESSION ENABLE_STMTVTAB ENABLE_UNLOCK_NOTIFY
 MAX_VARIABLE_NUMBER=250000 SOUNDEX TEMP_STORE=1 THREADSAFE=1
 """
-# What upstream's configure finds on every Linux.
+# Features that upstream's configure finds on every Linux.
 HOST = "FDATASYNC GMTIME_R ISNAN LOCALTIME_R MALLOC_USABLE_SIZE STRCHRNUL USLEEP"
 SYSTEM = "-lm -ldl -lpthread"
 
 
-def build(b):
-    """Compiles and installs the library and its shell."""
+def build(b: Build) -> None:
+    """Compile and install the library and its shell."""
     if not (b.source / "sqlite3.c").exists():
         _amalgamate(b)
     options = [f"-DSQLITE_{o}" for o in OPTIONS.split()] + [f"-DHAVE_{h}=1" for h in HOST.split()]
-    # make knows by itself how to compile.
+    # make's built-in rules compile C.
     flags = " ".join((f"CFLAGS={b.env['CFLAGS']}", "-O2", "-fPIC", *options))
     b.make("-f", os.devnull, flags, "sqlite3.o", "shell.o")
     library, lib = f"libsqlite3.so.{b.version}", b.payload / "lib"
@@ -39,7 +41,7 @@ def build(b):
     b.describe("sqlite3", "-lsqlite3", "SQL database engine", private=SYSTEM)
 
 
-def _amalgamate(b):
-    """Makes the one file from the full tree, with the small Tcl that the tree brings."""
+def _amalgamate(b: Build) -> None:
+    """Make the amalgamation from the full tree, with the small Tcl that is part of the tree."""
     b.configure("./configure", f"--prefix={b.prefix}", "--disable-tcl", "--disable-readline")
     b.make("sqlite3.c", "shell.c")

@@ -1,24 +1,26 @@
-"""Tcl: the library, its scripts and tclsh, without the packages that upstream puts beside it."""
+"""Tcl: the library, its scripts and tclsh, without the packages that upstream adds."""
 
 import re
 import shutil
+
+from rezbuild.build.recipe_api import Build
 
 # An extension's configure reads tclConfig.sh after it has set TCL_BIN_DIR to the file's folder.
 ROOT = '_tcl_root=$(cd "${TCL_BIN_DIR:?is not set: the folder of tclConfig.sh}/.." && pwd)\n'
 
 
-def build(b):
-    """Builds and installs."""
+def build(b: Build) -> None:
+    """Build and install Tcl."""
     b.search_dependencies()
-    # Its Makefile knows no CPPFLAGS.
+    # Tcl's Makefile does not use CPPFLAGS.
     b.flags(CFLAGS=b.env["CPPFLAGS"])
     shutil.rmtree(b.source / "pkgs")
-    # Where zlib cannot be linked, configure takes Tcl's own copy without a word.
+    # If zlib cannot be linked, configure uses Tcl's own copy without a warning: remove the copy.
     shutil.rmtree(b.source / "compat/zlib", ignore_errors=True)
     options = ("--enable-shared", "--enable-threads", "--disable-rpath", "--without-tzdata")
     b.configure("./configure", f"--prefix={b.prefix}", *options, folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
-    # Two of these at once write the same folders.
+    # These targets write to the same folders: one job only.
     b.run(
         *("make", "-C", "unix", f"DESTDIR={b.destdir}", "install-binaries", "install-libraries"),
         *("install-msgs", "install-headers"),
@@ -30,8 +32,8 @@ def build(b):
     b.remove("lib/tcl8.6/tclAppInit.c")
 
 
-def _private_headers(b):
-    """Extensions such as Tk need them, below what tclConfig.sh calls the source folder."""
+def _private_headers(b: Build) -> None:
+    """Install the headers that extensions such as Tk need in the source folder of tclConfig.sh."""
     for part in ("generic", "unix"):
         folder = b.payload / "include/tcl-private" / part
         folder.mkdir(parents=True)
@@ -39,8 +41,8 @@ def _private_headers(b):
             shutil.copy(header, folder)
 
 
-def _configuration(b):
-    """tclConfig.sh names folders of the build and the prefix: now it computes them."""
+def _configuration(b: Build) -> None:
+    """Make tclConfig.sh compute its folders: upstream's contains build folders and the prefix."""
     path = b.payload / "lib/tclConfig.sh"
     lines = []
     for line in path.read_text().splitlines(keepends=True):
@@ -53,9 +55,9 @@ def _configuration(b):
         lines.append(new)
     path.write_text(ROOT + "".join(lines))
     pc = b.payload / "lib/pkgconfig/tcl.pc"
-    # zlib is inside the package; its own .pc file need not be there.
+    # The payload contains zlib; pkg-config must not require its .pc file.
     pc.write_text(re.sub(r"(?m)^(Requires\.private: zlib|Libs\.private:).*\n", "", pc.read_text()))
 
 
-def _search(b):
+def _search(b: Build) -> str:
     return " ".join(f"-L{dependency.lib}" for dependency in b.dependencies.values())

@@ -1,21 +1,23 @@
-"""Tk on X11, with Xft's fonts where the machine has its headers.
+"""Tk on X11, with Xft fonts if the build machine has the headers of Xft.
 
-The X11 libraries are the host's: they belong to its display, as a graphics driver does.
+The X11 libraries come from the host: like a graphics driver, they belong to its display.
 """
 
 import re
 import shutil
 
+from rezbuild.build.recipe_api import Build
+
 # An extension's configure reads tkConfig.sh after it has set TK_BIN_DIR to the file's folder.
 ROOT = '_tk_root=$(cd "${TK_BIN_DIR:?is not set: the folder of tkConfig.sh}/.." && pwd)\n'
 
 
-def build(b):
-    """Builds and installs."""
+def build(b: Build) -> None:
+    """Build and install Tk."""
     b.search_dependencies()
     tcl = b.dependency("tcl")
     options = ("--enable-shared", "--enable-threads", "--disable-rpath")
-    # The extension for screen savers is one more library, for one seldom used command.
+    # The screen saver extension (xss) needs one more library for one rarely used command.
     places = (f"--prefix={b.prefix}", f"--with-tcl={tcl.lib}")
     b.configure("./configure", *places, *options, "--disable-xss", folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
@@ -24,14 +26,14 @@ def build(b):
     _configuration(b)
     (b.payload / "bin/wish").symlink_to("wish8.6")
     b.remove("man", "share", "lib/tk8.6/demos", "lib/tk8.6/tkAppInit.c")
-    # Tcl's scripts and modules stand beside its library, also where that library is bundled.
+    # Tcl searches its scripts and modules beside its library, also beside a bundled one.
     for folder in ("tcl8", "tcl8.6"):
         bundled = b.payload / "deps/tcl" / tcl.version / "lib" / folder
         shutil.copytree(tcl.lib / folder, bundled)
 
 
-def _configuration(b):
-    """tkConfig.sh names folders of the build and the prefix: now it computes them."""
+def _configuration(b: Build) -> None:
+    """Make tkConfig.sh compute its folders: upstream's contains build folders and the prefix."""
     path = b.payload / "lib/tkConfig.sh"
     lines = []
     for line in path.read_text().splitlines(keepends=True):
@@ -46,5 +48,5 @@ def _configuration(b):
     pc.write_text(re.sub(r"(?m)^Libs\.private:.*\n", "", pc.read_text()))
 
 
-def _search(b):
+def _search(b: Build) -> str:
     return " ".join(f"-L{dependency.lib}" for dependency in b.dependencies.values())

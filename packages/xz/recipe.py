@@ -1,9 +1,11 @@
-"""XZ Utils: liblzma and the xz command, without translations and scripts around it."""
+"""XZ Utils: liblzma and the xz command, without translations and scripts."""
+
+from rezbuild.build.recipe_api import Build
 
 
-def build(b):
-    """Builds and installs the libraries and the command."""
-    # CFLAGS takes the place of configure's own -O2.
+def build(b: Build) -> None:
+    """Build and install the libraries and the command."""
+    # CFLAGS replaces the -O2 of configure.
     b.flags(CFLAGS="-O2 -fPIC")
     b.configure(
         "./configure",
@@ -11,7 +13,7 @@ def build(b):
         "--disable-nls",
         "--disable-doc",
         "--disable-rpath",
-        # xzgrep and its like are shell scripts, each with the tools of the host around it.
+        # xzgrep and similar commands are shell scripts that depend on tools of the host.
         "--disable-scripts",
         "--disable-lzma-links",
         "--disable-lzmadec",

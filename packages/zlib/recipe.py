@@ -1,14 +1,16 @@
-"""zlib has its own small configure: no autotools, no dependencies."""
+"""zlib: the libraries. Its configure script does not use autoconf."""
 
 import platform
 
-# Compare two bytes at once, as distributions do: 1.15 times as fast on some processors. On others
-# than x86, C code may not read numbers from odd addresses.
+from rezbuild.build.recipe_api import Build
+
+# Compare two bytes at once, as distributions do: 1.15 times as fast on some processors. C code may
+# read numbers from odd addresses on x86 only.
 _FASTER = {"x86_64": " -DUNALIGNED_OK"}
 
 
-def build(b):
-    """Builds and installs the libraries."""
+def build(b: Build) -> None:
+    """Build and install the libraries."""
     b.flags(CFLAGS=f"-O3 -fPIC{_FASTER.get(platform.machine(), '')}")
     b.configure("./configure", f"--prefix={b.prefix}")
     b.make()

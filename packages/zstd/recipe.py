@@ -1,15 +1,17 @@
-"""Zstandard: the library with threads, and the command that uses it."""
+"""Zstandard: the multithreaded library, and the command that uses it."""
+
+from rezbuild.build.recipe_api import Build
 
 
-def build(b):
-    """Builds and installs the shared library and the command."""
-    # -O3 is upstream's own, which setting CFLAGS drops.
-    # Its assertions name their file, which make calls by an absolute path.
+def build(b: Build) -> None:
+    """Build and install the shared library and the command."""
+    # -O3 is upstream's default, which CFLAGS replaces. Assertions contain the file's name, and make
+    # passes it as an absolute path.
     optimize = f"-O3 -ffile-prefix-map={b.source}=."
     b.flags(CFLAGS=optimize)
     prefix = f"PREFIX={b.prefix}"
     b.make("-C", "lib", prefix, "libzstd", "libzstd.pc")
-    # Other formats would bring other libraries; the command reads and writes its own.
+    # Other formats need other libraries: the command reads and writes the zstd format only.
     alone = ("HAVE_ZLIB=0", "HAVE_LZMA=0", "HAVE_LZ4=0", "BACKTRACE=0")
     b.make("-C", "programs", prefix, *alone, "zstd-dll")
     b.install("-C", "lib", prefix, "install-pc", "install-shared", "install-includes")

@@ -1,9 +1,10 @@
-"""Is the standard library whole, and does all of it load? Run by the interpreter in question.
+"""Test whether the standard library is complete, and whether each module can be imported.
 
-``python3 -I -B stdlib.py`` prints a line for each module that is missing or broken, and exits with
-1; CPython's own build only mentions what it could not build. ``--json`` says all it knows.
+``python3 -I -B stdlib.py`` prints a line for each missing or broken module, and exits with 1.
+(CPython's build only prints the names of modules that it could not build.) ``--json`` prints all
+results.
 
-Nothing but the standard library of CPython 3.9 and newer may be used here.
+This file may import modules of the standard library of CPython 3.9 and newer only.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ import tempfile
 import warnings
 
 _WINDOWS = "Windows has it"
-# What sys.stdlib_module_names lists and a payload has not, and why.
+# Modules of sys.stdlib_module_names that a payload does not have, with the reason.
 ABSENT = {
     "_msi": _WINDOWS,
     "_overlapped": _WINDOWS,
@@ -33,7 +34,7 @@ ABSENT = {
     "winreg": _WINDOWS,
     "winsound": _WINDOWS,
 }
-# What is there and cannot be imported, or does something when it is.
+# Modules that cannot be imported, or do something at import.
 NOT_IMPORTED = {
     "antigravity": "opens a browser",
     "idlelib.idle": "starts IDLE",
@@ -53,14 +54,14 @@ NOT_IMPORTED = {
     "encodings.oem": _WINDOWS,
     "multiprocessing.popen_spawn_win32": _WINDOWS,
 }
-# Tk draws through these, the one exception to "nothing but glibc comes from the host". Where they
-# are missing, as on a render node, so is tkinter: the loader's message begins with the name.
+# Tk needs these libraries of the host, the only ones besides glibc. Without them, e.g. on a render
+# node, tkinter cannot be imported: the loader's message begins with the name.
 ON_THE_HOST = ("libX11.so.", "libXft.so.", "libfontconfig.so.")
-# Below lib/pythonX.Y, and no part of the library; tests are for the developers of CPython.
+# Folders below lib/pythonX.Y that are not part of the library.
 _NO_MODULES = {"__pycache__", "_bundled", "idle_test", "lib-dynload", "site-packages", "test"}
 _NO_MODULES |= {"tests", "turtledemo"}
 
-# The extension modules of CPython 3.9, which does not list its library itself (setup.py there).
+# The extension modules of CPython 3.9 (from its setup.py): it has no sys.stdlib_module_names.
 EXTENSIONS_3_9 = """
 _asyncio _bisect _blake2 _bz2 _codecs_cn _codecs_hk _codecs_iso2022 _codecs_jp _codecs_kr
 _codecs_tw _contextvars _crypt _csv _ctypes _curses _curses_panel _datetime _dbm _decimal
@@ -72,24 +73,24 @@ math mmap ossaudiodev parser pyexpat readline resource select spwd syslog termio
 
 
 def expected():
-    """The names at the top of the library that this version has on Linux."""
+    """Return the top-level modules that this version has on Linux."""
     listed = getattr(sys, "stdlib_module_names", None) or EXTENSIONS_3_9.split()
     return sorted(set(listed) - set(ABSENT))
 
 
 def missing():
-    """Those that no file and nothing in the interpreter itself brings."""
+    """Return the expected modules that do not exist."""
     return [name for name in expected() if importlib.util.find_spec(name) is None]
 
 
 def extensions():
-    """The names of the extension modules that stand in files."""
+    """Return the names of the extension modules in lib-dynload."""
     folder = pathlib.Path(sysconfig.get_path("platstdlib"), "lib-dynload")
     return sorted(path.name.partition(".")[0] for path in folder.glob("*.so"))
 
 
 def modules():
-    """The dotted names of all there is, less what NOT_IMPORTED says."""
+    """Return the dotted names of all modules, except NOT_IMPORTED."""
     top = pathlib.Path(sysconfig.get_path("stdlib"))
     found = {*sys.builtin_module_names, *extensions()}
     for folder, folders, files in os.walk(top):
@@ -103,14 +104,14 @@ def modules():
 
 
 def broken():
-    """What cannot be imported, and why; see `ON_THE_HOST` for what does not count."""
+    """Return the modules that cannot be imported, with the error; see `ON_THE_HOST`."""
     problems = {}
     warnings.simplefilter("ignore")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), _home():
         for name in modules():
             try:
                 importlib.import_module(name)
-            # Whatever a module does when it is imported, the others are tried as well.
+            # BaseException: a module may call sys.exit() at import.
             except BaseException as error:  # noqa: BLE001, PERF203
                 if not (isinstance(error, ImportError) and str(error).startswith(ON_THE_HOST)):
                     problems[name] = f"{type(error).__name__}: {error}"
@@ -119,7 +120,7 @@ def broken():
 
 @contextlib.contextmanager
 def _home():
-    """A folder for what IDLE makes in the user's own as soon as it is imported."""
+    """Set HOME to a temporary folder: IDLE creates files there at import."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["HOME"] = folder
         yield

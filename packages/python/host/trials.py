@@ -1,7 +1,7 @@
-"""Tries the interpreter that runs it: ``python3 -I -B trials.py [long]``.
+"""Test the interpreter that runs this file: ``python3 -I -B trials.py [long]``.
 
-A line for each trial, and exit code 1 if one fails. A payload carries this file, and it needs
-nothing else: the standard library of CPython 3.9 and newer.
+It prints a line for each test, and exits with 1 if one fails. Payloads contain this file. It needs
+the standard library of CPython 3.9 and newer only.
 """
 
 import os
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-# Each in a process of its own; what it prints last is shown.
+# Each test runs in a separate process; its last line of output is shown.
 QUICK = {
     "TLS": """\
 import ssl

@@ -111,7 +111,7 @@ def test_each_workload_of_the_training_runs(training, tmp_path, monkeypatch):
 def test_a_training_that_failed_stops_the_build(tmp_path):
     recipe = import_file.load(FOLDER, "recipe.py")
     build = types.SimpleNamespace(source=tmp_path)
-    with pytest.raises(BuildError, match="training of the optimized interpreter failed: all of it"):
+    with pytest.raises(BuildError, match="training of the optimized interpreter failed: all parts"):
         recipe._check_training(build)
     (tmp_path / "training-failed").write_text("markup sums")
     with pytest.raises(BuildError, match="failed: markup sums"):
@@ -407,7 +407,7 @@ def test_a_makefile_that_was_not_made_of_the_lines_stops_the_build(inside):
     lines = ["_struct _struct.c", "#_disabled x.c", "*static*", "math mathmodule.c -lm", ""]
     name = "MODBUILT_NAMES"
     inside._check_modules("A=b\nMODBUILT_NAMES=    posix  _struct math\n", name, lines)
-    with pytest.raises(BuildError, match="was not made with _struct, math in MODBUILT_NAMES"):
+    with pytest.raises(BuildError, match=r"MODBUILT_NAMES in .* lacks the modules _struct, math"):
         inside._check_modules("MODBUILT_NAMES=    posix\n", name, lines)
 
 

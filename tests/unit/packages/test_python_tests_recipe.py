@@ -71,5 +71,5 @@ def test_a_script_helper_that_asks_otherwise_stops_the_build(recipe, tmp_path):
     path.write_text("import os\n__cached_interp_requires_environment = None\n")
     recipe._needs_environment(path)
     assert path.read_text().endswith("_environment = True\n")
-    with pytest.raises(BuildError, match="in an unknown way"):
+    with pytest.raises(BuildError, match="has no line __cached_interp_requires_environment = None"):
         recipe._needs_environment(path)
