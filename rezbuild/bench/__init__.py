@@ -109,7 +109,7 @@ def bench(
         shutil.rmtree(scratch, ignore_errors=True)
     if not found:
         raise MachineError(
-            "nothing could be measured",
+            "no measurement succeeded",
             tried=[f"{what}: {why}" for what, why in left_out],
         )
     return Report(tuple(named), facts, tuple(found), tuple(left_out))

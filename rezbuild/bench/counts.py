@@ -36,7 +36,7 @@ def measure_sizes(pair: Sequence[Interpreter], _: int = 1) -> Iterator[Measureme
         CheckError: The first is no payload.
     """
     if pair[0].root is None:
-        raise CheckError(f"{pair[0].label} is no payload: its files are not known")
+        raise CheckError(f"{pair[0].label} is not a payload: its files are unknown")
     found = [measure_tree(one.root) for one in pair if one.root is not None]
     yield _counts("size", "bytes", "bytes", [total for total, _ in found])
     yield _counts("size", "files", "files", [number for _, number in found])

@@ -73,7 +73,7 @@ def find(label: str, path: Path) -> Interpreter:
     python = path / "bin/python3" if path.is_dir() else path
     if not python.exists():
         raise UsageError(
-            f"{label}: there is no {python}",
+            f"{label}: {python} does not exist",
             advice=["name an interpreter, a payload with bin/python3, or a Rez request"],
         )
     # Do not resolve links: an interpreter finds its files beside the name that starts it.
@@ -116,7 +116,7 @@ def _facts(label: str, python: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else last_line(done.stderr)
         raise UsageError(
-            f"{label}: {python} is no Python that runs here: {said}",
+            f"{label}: {python} does not run as Python here: {said}",
             advice=["run it by hand", "name another interpreter, a payload or a Rez request"],
         ) from None
     return dict(facts)

@@ -177,7 +177,7 @@ class Suite:
             check=False,
         )
         if done.returncode != 0 or not result.is_file():
-            raise CheckError(f"it fails on {interpreter.label}: {last_line(done.stdout)}")
+            raise CheckError(f"{interpreter.label} fails: {last_line(done.stdout)}")
         return _read(result)
 
 

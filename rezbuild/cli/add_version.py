@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = recipes.get(arguments.name)
     if recipe is None:
         raise CatalogueError(
-            f"there is no recipe for {arguments.name}",
+            f"no recipe for {arguments.name}",
             advice=[f"name one of the recipes: {', '.join(recipes)}"],
         )
     source = next(iter(recipe.releases.values())).source

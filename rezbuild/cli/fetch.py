@@ -53,7 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         for line in notices.for_steps(resolve.plan(recipes, requests, get)):
             reporter.notice(line)
     else:
-        raise UsageError("nothing to fetch", advice=["name a request, or give --all"])
+        raise UsageError(
+            "rezbuild fetch requires a request or --all", advice=["name a request, or give --all"]
+        )
     return 0
 
 

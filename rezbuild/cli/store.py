@@ -152,7 +152,10 @@ def _settings_without_trust() -> Settings:
 
 def _prune(arguments: argparse.Namespace) -> int:
     if arguments.keep_days is None and not arguments.unused:
-        raise UsageError("nothing to prune", advice=["give --keep-days N, --unused, or both"])
+        raise UsageError(
+            "rezbuild store prune requires --keep-days or --unused",
+            advice=["give --keep-days N, --unused, or both"],
+        )
     number = _show(
         maintain.prune(
             # Entries that only other users trust are in use, too.

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     unknown = [name for name in arguments.names if name not in {*recipes, *years}]
     if unknown:
         raise CatalogueError(
-            f"there is no recipe for {', '.join(unknown)}",
+            f"no recipe for {', '.join(unknown)}",
             advice=[f"name one of the recipes: {', '.join([*recipes, *years])}"],
         )
     names = arguments.names or [*recipes, *years]

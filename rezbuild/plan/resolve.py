@@ -255,7 +255,7 @@ class _Planner:
             return self.recipes[name]
         except KeyError:
             raise CatalogueError(
-                f"there is no recipe for {name}", advice=[f"recipes: {', '.join(self.recipes)}"]
+                f"no recipe for {name}", advice=[f"recipes: {', '.join(self.recipes)}"]
             ) from None
 
 

@@ -86,7 +86,7 @@ class Uploader:
         record = manifest.read(root) or {}
         if record.get("name") not in self._recipes:
             raise UsageError(
-                f"{root} is no payload of a recipe here",
+                f"{root} is not a payload of a recipe here",
                 advice=["name the root of a variant, or a Rez request such as python-3.11"],
             )
         dependencies = self._dependencies(root, record)

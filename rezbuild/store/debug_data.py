@@ -56,7 +56,7 @@ class DebugCache:
         wanted, folder = _files(payload), self._folder
         there = {path.relative_to(tree) for path in tree.rglob("*") if not path.is_dir()}
         if there != wanted:
-            raise StoreError("the debug data is that of another payload")
+            raise StoreError("the debug data belongs to another payload")
         if folder is None:
             return
         for place in wanted:

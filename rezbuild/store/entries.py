@@ -98,7 +98,7 @@ class EntryReader:
         """
         found = Entry.from_json(self.files.read(place, MOST))
         if found.place != place:
-            raise StoreError("it is the entry of another package or key")
+            raise StoreError("the entry belongs to another package or key")
         self.check_signature(found)
         self._revocations.check(found.payload)
         return found

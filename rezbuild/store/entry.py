@@ -99,7 +99,7 @@ class Entry:
             entry = cls(debug=Packed(**debug) if debug is not None else None, **data)
             entry._check()
         except (ValueError, TypeError, AttributeError, KeyError):
-            raise StoreError("it is not a valid entry") from None
+            raise StoreError("the entry is invalid") from None
         return entry
 
     def _check(self) -> None:

@@ -80,7 +80,7 @@ def _read(file: Path) -> dict[str, str]:
             found[payload] = why.strip()
         elif payload and not payload.startswith("#"):
             raise MachineError(
-                f"REZBUILD_STORE_REVOKED: {file} has a line that is no checksum: {line[:80]!r}",
+                f"REZBUILD_STORE_REVOKED: {file} has a line without a checksum: {line[:80]!r}",
                 advice=["write the hashes of payloads, which rezbuild store list --json shows"],
             )
     return found

@@ -67,14 +67,14 @@ class Trust:
         from cryptography.exceptions import InvalidSignature
 
         if not signature:
-            raise StoreError("it is not signed")
+            raise StoreError("the entry has no signature")
         for key in self._keys:
             try:
                 key.verify(base64.b64decode(signature, validate=True), data)
             except (InvalidSignature, binascii.Error):
                 continue
             return
-        raise StoreError("none of the trusted keys has signed it")
+        raise StoreError("no trusted key has signed the entry")
 
 
 def _private(file: Path) -> Ed25519PrivateKey:

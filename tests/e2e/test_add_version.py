@@ -188,7 +188,7 @@ def test_what_is_added_can_be_built(studio, toys):
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
-        (("nothing", "1.0"), 3, "there is no recipe for nothing"),
+        (("nothing", "1.0"), 3, "no recipe for nothing"),
         (("python_debug", "3.11.30"), 2, "rezbuild add-version python 3.11.30"),
         (("openssl", "3.5.99", "--unsigned"), 2, "--unsigned is not needed"),
         (("openssl", "3.5.99"), 4, "no route gives openssl-3.5.99.tar.gz"),

@@ -129,7 +129,7 @@ def test_revoked_payload_is_refused_by_the_box_s_own_list(tmp_path, box, revoked
     assert find(store(tmp_path, trust=[box.public])) is not None
     assert find(store(tmp_path, trust=[box.public], settings=settings)) is None
     own.write_text("5e1c\n")
-    with pytest.raises(MachineError, match="is no checksum"):
+    with pytest.raises(MachineError, match="without a checksum"):
         store(tmp_path, settings=settings)
 
 

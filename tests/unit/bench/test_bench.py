@@ -102,8 +102,8 @@ def test_the_size_of_the_hosts_python_is_not_known(capfd, payload):
     assert [line.split()[-1] for line in out.splitlines() if " files " in line] == ["-"]
     status, _, err = run(capfd, sys.executable, "--only", "size")
     assert status == 10
-    assert "nothing could be measured" in err
-    assert f"tried: size: {sys.executable} is no payload" in err
+    assert "no measurement succeeded" in err
+    assert f"tried: size: {sys.executable} is not a payload" in err
 
 
 def test_json_on_stdout_and_nothing_else(capfd, payload):
@@ -130,11 +130,11 @@ def test_without_strace_the_rest_is_measured(capfd, payload, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "code", "words"),
     [
-        (("/no/such/python",), 2, "there is no /no/such/python"),
-        (("/etc",), 2, "there is no /etc/bin/python3"),
-        (("/bin/true",), 2, "/bin/true is no Python that runs here"),
+        (("/no/such/python",), 2, "/no/such/python does not exist"),
+        (("/etc",), 2, "/etc/bin/python3 does not exist"),
+        (("/bin/true",), 2, "/bin/true does not run as Python here"),
         (("/etc/passwd",), 2, "Permission denied"),
-        ((sys.executable, "--against", "/no/such"), 2, "there is no /no/such"),
+        ((sys.executable, "--against", "/no/such"), 2, "/no/such does not exist"),
         ((sys.executable, "--only", "start,speed"), 2, "--only: unknown part speed"),
         ((sys.executable, "--json", "/no/such/file"), 10, "/no/such/file cannot be written"),
         ((sys.executable, "--svg", "/tmp", "--against", sys.executable), 10, "cannot be written"),
@@ -172,7 +172,7 @@ def test_the_hosts_python_is_of_the_same_series():
 
 def test_where_everything_is_left_out(capfd):
     this = interpreters.find("x", Path(sys.executable))
-    with pytest.raises(MachineError, match="nothing could be measured"):
+    with pytest.raises(MachineError, match="no measurement succeeded"):
         bench.bench(this, None, bench.Options(Path("/nowhere"), ()), print)
 
 

@@ -80,7 +80,7 @@ def test_what_cannot_be_run_is_left_out(found, this):
     ran = suite.measure_all(found, [this], 1, full=True, left_out=lambda *both: told.append(both))
     assert list(ran) == []
     assert [str(error) for _, error in told] == [
-        "it fails on this: broken",
+        "this fails: broken",
         "it needs Python 4.0",
     ]
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_installed_is_said(found, this, tmp_path):
 
 
 def test_a_benchmark_that_fails(found, this):
-    with pytest.raises(CheckError, match=r"it fails on this: .*nonsense"):
+    with pytest.raises(CheckError, match=r"this fails: .*nonsense"):
         list(found.measure(script(found, "import nonsense"), [this], 1))
 
 

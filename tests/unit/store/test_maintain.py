@@ -69,7 +69,7 @@ def test_a_list(entries, folder, set_up, capsys):
     assert code == 0
     found = [Entry.from_json(json.dumps(one)) for one in json.loads(out)]
     assert sorted(found, key=lambda e: e.key) == sorted(entries[1:], key=lambda e: e.key)
-    assert err == f"notice: {entries[0].place}: it is not a valid entry\n"
+    assert err == f"notice: {entries[0].place}: the entry is invalid\n"
     assert run(capsys, "list", "nothing")[0] == 0
 
 
@@ -88,7 +88,7 @@ def test_what_is_not_sound_is_found_and_removed(entries, folder, set_up, capsys)
     assert code == 12
     assert f"{blob(two)}: it has 50 bytes, not {two.size}\n" in out
     assert f"{two.place}: it names a damaged file\n" in out
-    assert f"thing/1.0/{'0' * 64}.json: it is the entry of another package or key\n" in out
+    assert f"thing/1.0/{'0' * 64}.json: the entry belongs to another package or key\n" in out
     assert f"{one.place}: ok\n" in out
     assert "3 damaged files" in err
     assert tree(folder) == before
@@ -148,7 +148,7 @@ def test_what_others_trust_is_in_use(entries, folder, set_up, tmp_path, monkeypa
     monkeypatch.setenv("REZBUILD_STORE_TRUST", str(tmp_path / "key"))
     assert run(capsys, "prune", "--unused")[1] == "0 files removed\n"
     code, out, _ = run(capsys, "verify")
-    assert (code, out.count(": it is not signed\n")) == (12, 3)
+    assert (code, out.count(": the entry has no signature\n")) == (12, 3)
 
 
 def test_a_blob_that_is_written_again_is_young_again(entries, folder, tmp_path):
@@ -187,7 +187,7 @@ def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):
 @pytest.mark.parametrize(
     ("argv", "code", "said"),
     [
-        (["prune"], 2, "nothing to prune"),
+        (["prune"], 2, "prune requires --keep-days or --unused"),
         (["add", "thing"], 14, "no version of thing in 'thing' is installed"),
         (["add", "~zlib"], 2, "there is nothing to build"),
     ],

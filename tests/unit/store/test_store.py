@@ -143,19 +143,19 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "a longer blob": ("blob", lambda p: p.write_bytes(p.read_bytes() * 2), "it has more bytes"),
     "a flipped bit": ("blob", flip, "its sha256 is"),
     "no blob": ("blob", Path.unlink, "it is not there"),
-    "an empty entry": ("entry", lambda p: os.truncate(p, 0), "not a valid entry"),
-    "half an entry": ("entry", lambda p: os.truncate(p, 200), "not a valid entry"),
+    "an empty entry": ("entry", lambda p: os.truncate(p, 0), "the entry is invalid"),
+    "half an entry": ("entry", lambda p: os.truncate(p, 200), "the entry is invalid"),
     "an endless entry": ("entry", lambda p: os.truncate(p, 2 << 20), "more than 1048576 bytes"),
-    "no JSON": ("entry", lambda p: p.write_text("<html>"), "not a valid entry"),
-    "a list": ("entry", lambda p: p.write_text("[1]"), "not a valid entry"),
-    "deep JSON": ("entry", lambda p: p.write_text("[" * 10**5), "not a valid entry"),
-    "a field more": ("entry", lambda p: edit(p, more=1), "not a valid entry"),
-    "a negative size": ("entry", lambda p: edit(p, size=-1), "not a valid entry"),
-    "a size beyond all": ("entry", lambda p: edit(p, size=1 << 40), "not a valid entry"),
-    "a sum that leads out": ("entry", lambda p: edit(p, blob="../../x"), "not a valid entry"),
+    "no JSON": ("entry", lambda p: p.write_text("<html>"), "the entry is invalid"),
+    "a list": ("entry", lambda p: p.write_text("[1]"), "the entry is invalid"),
+    "deep JSON": ("entry", lambda p: p.write_text("[" * 10**5), "the entry is invalid"),
+    "a field more": ("entry", lambda p: edit(p, more=1), "the entry is invalid"),
+    "a negative size": ("entry", lambda p: edit(p, size=-1), "the entry is invalid"),
+    "a size beyond all": ("entry", lambda p: edit(p, size=1 << 40), "the entry is invalid"),
+    "a sum that leads out": ("entry", lambda p: edit(p, blob="../../x"), "the entry is invalid"),
     "inputs that lie": ("entry", other_key, "its inputs do not hash to its key"),
     "another version": ("entry", lambda p: edit(p, version="2.0"), "are those of another package"),
-    "another package": ("entry", another_package, "it is the entry of another package"),
+    "another package": ("entry", another_package, "the entry belongs to another package"),
     "another payload": ("entry", lambda p: edit(p, payload="0" * 64), "not " + "0" * 64),
     "another blob": ("entry", lambda p: edit(p, blob="0" * 64), "it is not there"),
 }
@@ -410,7 +410,7 @@ def test_debug_data_of_another_payload(tmp_path, root, machines):
     (tmp_path / "store" / entry.place).write_text(forged.to_json())
     shelves[1].store.restore(shelves[1].find(), tmp_path / "taken")
     (said,) = shelves[1].said
-    assert said.endswith("the debug data is that of another payload")
+    assert said.endswith("the debug data belongs to another payload")
     assert not (two.cache / "debug").exists()
 
 
