@@ -40,7 +40,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
-    """A folder that other users may enter, unlike pytest's own."""
+    """Return a folder that other users may enter, unlike pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="rezbuild-e2e-"))
     folder.chmod(0o755)
     yield folder
@@ -50,7 +50,7 @@ def scratch() -> Iterator[Path]:
 
 @pytest.fixture
 def studio(tmp_path: Path) -> Studio:
-    """A studio with empty repositories."""
+    """Return a studio with empty repositories."""
     return Studio(tmp_path / "studio")
 
 
@@ -64,7 +64,7 @@ def toys(studio: Studio, tmp_path: Path) -> Toys:
 
 @pytest.fixture(scope="session")
 def built(scratch: Path) -> Studio:
-    """The chain under test, built by ``rezbuild build``.
+    """Build the chain under test with ``rezbuild build``.
 
     While tests are written, REZBUILD_TEST_CHAIN names a folder to build it in and find it again,
     and REZBUILD_CCACHE counts. REZBUILD_TEST_FARM=1: by a farm that is started for it.
@@ -81,7 +81,7 @@ def built(scratch: Path) -> Studio:
 
 @pytest.fixture(scope="session")
 def copied(built: Studio, scratch: Path) -> Path:
-    """A repository that python was copied to by rez-cp."""
+    """Copy python to another repository with rez-cp, and return this repository."""
     folder = scratch / "moved"
     folder.mkdir()
     return by_rez_cp(built, folder)
@@ -89,7 +89,7 @@ def copied(built: Studio, scratch: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def copied_openssl(built: Studio, scratch: Path) -> Path:
-    """The same for openssl."""
+    """Do the same for openssl."""
     folder = scratch / "moved openssl"
     folder.mkdir()
     return by_rez_cp(built, folder, "openssl")
@@ -104,25 +104,25 @@ def original_gone(built: Studio, copied: Path, copied_openssl: Path) -> Iterator
 
 @pytest.fixture
 def moved(original_gone: None, copied: Path) -> Path:
-    """A copy by rez-cp; the original is gone."""
+    """Return the copied repository, while the original is hidden."""
     return copied
 
 
 @pytest.fixture
 def moved_openssl(original_gone: None, copied_openssl: Path) -> Path:
-    """The same for openssl."""
+    """Do the same for openssl."""
     return copied_openssl
 
 
 @pytest.fixture
 def payload(moved: Path) -> Path:
-    """The variant's root of the moved python."""
+    """Return the root of the moved python variant."""
     return variant(moved)
 
 
 @pytest.fixture
 def display() -> Iterator[str]:
-    """The DISPLAY of an X server without a screen."""
+    """Start an X server without a screen, and return its DISPLAY."""
     require_tool("Xvfb")
     read, write = os.pipe()
     words = ["Xvfb", "-displayfd", str(write), "-nolisten", "tcp", "-screen", "0", "640x480x24"]

@@ -29,7 +29,7 @@ matrix = pytest.mark.matrix
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    """A web server of a folder, and its address."""
+    """Serve a folder over HTTP, and return the address."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
@@ -43,13 +43,13 @@ def mirror(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 @pytest.fixture
 def recipes(tmp_path: Path) -> Path:
-    """A copy of ours."""
+    """Copy the recipes of this project."""
     ignored = shutil.ignore_patterns("build", "__pycache__")
     return shutil.copytree(ROOT / "packages", tmp_path / "packages", ignore=ignored)
 
 
 def offer(studio: Studio, folder: Path, name: str, version: str) -> Path:
-    """Puts a real archive and its real signature where a mirror has them."""
+    """Copy a real archive and its real signature into the mirror."""
     studio.rezbuild("fetch", f"{name}=={version}", "--to", folder)
     archive = resolve.recipes(ROOT / "packages")[name].release(version).archives[0]
     shutil.copy(next(REAL.glob(f"{archive.file}.*")), folder / name)
@@ -57,7 +57,7 @@ def offer(studio: Studio, folder: Path, name: str, version: str) -> Path:
 
 
 def forget(recipes: Path, name: str, version: str) -> str:
-    """Takes the entry of a version out and returns its lines."""
+    """Remove the entry of a version, and return its lines."""
     path = recipes / name / "sources.toml"
     text = path.read_text()
     begin = text.index(f'[versions."{version}"]')

@@ -48,7 +48,7 @@ def step(toys: Toys, text: str) -> None:
 
 
 def rules(studio: Studio, what: Path | str, **env: str) -> dict[str, set[str]]:
-    """The paths that break each rule."""
+    """Return the paths that break each rule."""
     done = studio.rezbuild("audit", "--json", what, ok=False, **env)
     found: dict[str, set[str]] = {}
     for finding in json.loads(done.stdout)["findings"]:

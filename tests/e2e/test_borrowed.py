@@ -39,7 +39,7 @@ def more(toys):
 
 
 def ids(studio) -> tuple[str, list[str]]:
-    """What low_more says, and what low is."""
+    """Return the build ids that low_more and low record."""
     (said,) = studio.local.glob("low_more/1.0.0/*/*/ids")
     (record,) = studio.local.glob("low/1.0.0/*/*/rezbuild.json")
     return said.read_text(), list(json.loads(record.read_text())["build_ids"].values())

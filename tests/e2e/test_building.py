@@ -85,7 +85,7 @@ int main(void)
 
 @pytest.fixture(scope="module")
 def place(built: Studio, scratch: Path) -> Iterator[Path]:
-    """A folder with a copy of the payload in it, and nothing left of what it was copied from."""
+    """Copy the payload into a folder, while the original is hidden."""
     folder = scratch / "building"
     folder.mkdir()
     shutil.copytree(variant(built.local), folder / "payload", symlinks=True)
@@ -95,7 +95,7 @@ def place(built: Studio, scratch: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def venv(built: Studio, place: Path) -> Path:
-    """The tools in a virtual environment of the copy."""
+    """Install the tools into a virtual environment of the copy."""
     payload = place / SPACES / "payload"
     shutil.copytree(place / "payload", payload, symlinks=True)
     folder = place / "venv"
@@ -197,7 +197,7 @@ def test_cmake(built, place, venv):
 
 
 def says(studio: Studio, program: Path, payload: Path, cwd: str | Path = "/", **env: str) -> None:
-    """An embedding program runs on this payload, and on nothing else."""
+    """Assert that an embedding program uses this payload only."""
     # The user's own site-packages count in an embedding program, where there are any.
     done = studio.run(program, cwd=cwd, HOME="/nowhere", **env)
     prefix, exec_prefix, path, _, libdir = json.loads(done.stdout)
@@ -208,7 +208,7 @@ def says(studio: Studio, program: Path, payload: Path, cwd: str | Path = "/", **
 
 
 def flags(studio: Studio, way: str, payload: Path, *, cflags: bool) -> list[str]:
-    """The words that a Makefile would get."""
+    """Return the words that a Makefile would get."""
     if way == "python3-config":
         option = "--cflags" if cflags else "--ldflags"
         command = [payload / "bin/python3-config", "--embed", option]

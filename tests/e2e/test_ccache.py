@@ -67,7 +67,7 @@ def test_another_folder_finds_what_one_has_compiled(tmp_path):
 
 
 def statistics(cache: Path, *names: str) -> list[int]:
-    """What ccache has counted."""
+    """Return the counts of ccache."""
     argv = ["ccache", "--print-stats"]
     env = {"PATH": "/usr/bin", "CCACHE_DIR": str(cache)}
     said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout

@@ -103,7 +103,7 @@ class Client:
         self.env = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
 
     def lay_out(self, layout: Mapping[str, str]) -> None:
-        """Puts the authority where this distribution would have it."""
+        """Install the authority at the path that this distribution uses."""
         for path, what in sorted(layout.items()):
             place = self.tree / path[1:]
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ class Client:
                 place.symlink_to(what)
 
     def hashed(self, folder: Path) -> Path:
-        """A folder as ``openssl rehash`` leaves it."""
+        """Return a certificate folder as ``openssl rehash`` makes it."""
         folder.mkdir(parents=True)
         (folder / "authority.pem").write_bytes(self.server.authority.read_bytes())
         subprocess.run([self.openssl, "rehash", folder], check=True, capture_output=True)

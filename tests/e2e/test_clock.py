@@ -52,7 +52,7 @@ def clock(tmp_path: Path) -> Clock:
 
 @pytest.fixture
 def recipe(toys: Toys, clock: Clock) -> Iterator[str]:
-    """The clock jumps between the steps; make sees files of all times, and does its work twice."""
+    """Return a recipe whose clock jumps between steps, so that make sees files of all times."""
     steps = ""
     for offset, command in ((YEARS, "touch liblow.so.1"), (-YEARS, "touch -d 2040-01-01 low.c")):
         jump = clock.jump.format(offset)

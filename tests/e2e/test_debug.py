@@ -27,7 +27,7 @@ COMMANDS = ("set breakpoint pending on", "break builtin_id", "run", "bt", "frame
 
 @pytest.fixture(scope="module")
 def repository(built: Studio, scratch: Path) -> Path:
-    """A copy of the package and of its python, in a folder with a space in its name."""
+    """Copy the package and its python into a folder with a space in its name."""
     request = f"python_debug-{PYTHON}"
     assert f"ready: rez-env python_debug=={PYTHON}" in built.rezbuild("build", request).stdout
     folder = scratch / "debug repository"

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.e2e
 
 
 def answer(studio: Studio, repository: Path | None = None) -> str:
-    """What the program of the installed package ``top`` says."""
+    """Return the output of the installed program ``top``."""
     return studio.in_env(repository or studio.local, "top", "top").stdout.strip()
 
 
@@ -34,7 +34,7 @@ def root(studio: Studio, name: str, version: str) -> Path:
 
 
 def staged(studio: Studio) -> list[Path]:
-    """What unfinished builds have left in the repository: Rez's marks, and stages of ours."""
+    """Return the files that unfinished builds left in the repository."""
     hidden = (".building*", ".rezbuild-*", "staged/*/*", "swapping/*")
     return [path for pattern in hidden for path in studio.local.glob(f"*/{pattern}")]
 
@@ -135,7 +135,7 @@ def test_rez_failing_after_the_installation_leaves_what_was_installed(studio, to
 
 
 def add_test(toys: Toys, command: str) -> None:
-    """A test of ``top`` that Rez runs before it installs the package."""
+    """Add a test of ``top`` that Rez runs before it installs the package."""
     test = {"command": command, "run_on": "pre_install"}
     toys.edit(
         "top/package.py", "define(globals())", f"tests = {{'one': {test}}}\ndefine(globals())"
@@ -197,7 +197,7 @@ def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase,
 
 
 def ends_soon(folder: Path) -> None:
-    """What is at work in a folder."""
+    """Assert that the processes in a folder end soon."""
     deadline = time.monotonic() + 10
     while left := at_work(folder):
         assert time.monotonic() < deadline, left
@@ -221,7 +221,7 @@ def test_by_hand_a_failing_build_leaves_what_was_installed(studio, toys):
 
 
 def contents(studio: Studio) -> dict[str, int]:
-    """The files of ``top``, each with its time."""
+    """Return the files of ``top`` and their times."""
     folder = studio.local / "top"
     return {str(p.relative_to(folder)): p.lstat().st_mtime_ns for p in folder.rglob("*")}
 
@@ -551,7 +551,7 @@ def tags(toys: Toys) -> list[str]:
 
 
 def commit(toys: Toys, message: str) -> None:
-    """Commits everything, and pushes it."""
+    """Commit and push everything."""
     folder = toys.recipes.parent
     git(folder, "add", ".")
     git(folder, "commit", "-qm", message, "--allow-empty")

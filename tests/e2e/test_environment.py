@@ -99,7 +99,7 @@ int main(void)
 
 @pytest.fixture(scope="module")
 def dcc(copied: Path, copied_openssl: Path, scratch: Path) -> Path:
-    """A whole Python of the same version in another place, an OpenSSL, and a program over both."""
+    """Return a DCC: another Python of the same version, an OpenSSL, and a program over both."""
     folder = scratch / "dcc"
     shutil.copytree(variant(copied), folder / "python", symlinks=True)
     openssl = variant(copied_openssl, "openssl", DEFAULTS["openssl"])

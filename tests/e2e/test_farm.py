@@ -62,7 +62,7 @@ def running(home: Path, toys: Toys) -> Iterator[Farm]:
 
 @pytest.fixture
 def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
-    """A client of that farm, with an empty repository."""
+    """Return a client of the farm, with an empty repository."""
     site = Studio(tmp_path / "site")
     site.env |= toys.environ | {
         "REZBUILD_SCHEDULER": running.address,
@@ -74,7 +74,7 @@ def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
 
 @pytest.fixture(scope="module")
 def local(home: Path, toys: Toys) -> dict[str, str]:
-    """The payloads of a build without a farm."""
+    """Build without a farm, and return the payloads."""
     studio = Studio(home / "local")
     studio.env |= toys.environ | {"REZBUILD_CACHE": str(home / "local cache")}
     studio.rezbuild("build", "top")

@@ -25,7 +25,7 @@ LONG = 3600
 
 @contextlib.contextmanager
 def machines(folder: Path) -> Iterator[tuple[Network, Farm]]:
-    """A farm of three workers: two on machines of their own, the third beside the scheduler.
+    """Start three workers: two on separate machines, the third beside the scheduler.
 
     They have sources, which they copy as from a mirror, and nothing else in common.
     """
@@ -43,12 +43,12 @@ def machines(folder: Path) -> Iterator[tuple[Network, Farm]]:
 
 
 def objects(folder: Path) -> int:
-    """The object files below; folders come and go meanwhile, which os.walk does not mind."""
+    """Return the object files below a folder, while a build creates and removes folders."""
     return sum(name.endswith(".o") for _, _, names in os.walk(folder) for name in names)
 
 
 def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
-    """Builds OpenSSL, and kills the worker that compiles it; the payloads, and what was said."""
+    """Build OpenSSL, kill the worker that compiles it, and return payloads and output."""
     with machines(folder) as (net, running):
         site = Studio(folder / "site")
         site.env |= {

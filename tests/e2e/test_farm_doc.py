@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def toys(tmp_path: Path) -> Toys:
-    """Packages by our names."""
+    """Return toy packages with the names of real ones."""
     toys = Toys(tmp_path / "toys", empty=True)
     toys.add("zlib", "1.3.1", LOW)
     python = {name: text.replace("top", "python3") for name, text in TOP.items()}

@@ -58,18 +58,18 @@ class Packages(Toys):
         self.marks.mkdir()
 
     def build(self, name: str, *requires: str, first: str = "true", **files: str) -> None:
-        """Adds one, which begins with a command."""
+        """Add a package whose build starts with a command."""
         self.add(name, "1.0.0", {**LOW, **files}, requires=", ".join(f'"{r}-1"' for r in requires))
         command = f"echo $$ >>{self.marks}/{name}; {first}"
         code = f'    b.run("sh", "-c", {command!r})\n    b.make'
         (self.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
 
     def once(self, name: str, seconds: float) -> str:
-        """A command that waits for so long in the first build of a package."""
+        """Return a command that waits in the first build of a package only."""
         return f"if [ $(wc -l <{self.marks}/{name}) = 1 ]; then sleep {seconds}; fi"
 
     def gate(self, name: str) -> str:
-        """A command that waits until a file is there."""
+        """Return a command that waits until a file exists."""
         return f"while [ ! -e {self.marks}/{name}.open ]; do sleep 0.1; done"
 
     def built(self, name: str) -> int:
@@ -112,7 +112,7 @@ def env(home: Path, toys: Packages) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def running(home: Path, env: dict[str, str]) -> Iterator[Farm]:
-    """A scheduler; each test brings workers of its own kind."""
+    """Start a scheduler; each test starts its own workers."""
     with farm(home / "run", env) as started:
         yield started
 
@@ -143,7 +143,7 @@ def gone(running: Farm, *names: str) -> None:
 
 
 def local(folder: Path, toys: Packages, *requests: str) -> dict[str, str]:
-    """The payloads of a build without a farm."""
+    """Build without a farm, and return the payloads."""
     studio = Studio(folder / "local studio")
     studio.env |= {**toys.environ, "REZBUILD_CACHE": str(folder / "local cache")}
     studio.rezbuild("build", *requests)
@@ -269,7 +269,7 @@ def test_a_client_that_is_told_to_end(site, running, toys, number):
 
 
 def packages(site: Studio) -> dict[str, str]:
-    """What Rez sees of a repository."""
+    """Return the packages that Rez finds in a repository."""
     return {name: sum_ for name, sum_ in tree(site.local).items() if name[0] != "."}
 
 

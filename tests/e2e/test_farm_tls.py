@@ -21,7 +21,7 @@ PROGRAM = (sys.executable, "-m", "rezbuild")
 
 
 def certificate(authority: trustme.CA, folder: Path) -> dict[str, str]:
-    """The three files of one who takes part, and the variables that name them."""
+    """Make the three files of a participant, and return the variables that name them."""
     folder.mkdir()
     files = {name: folder / f"{name.lower()}.pem" for name in ("CA", "CERT", "KEY")}
     issued = authority.issue_cert("farm.invalid")
@@ -53,7 +53,7 @@ def env(home: Path, toys: Toys) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def safe(home: Path, env: dict[str, str], authority: trustme.CA) -> Iterator[Farm]:
-    """A farm with TLS: each part has a certificate of its own."""
+    """Start a farm with TLS, with a certificate for each part."""
     with farm(home / "safe", {**env, **certificate(authority, home / "scheduler")}) as running:
         running.worker("one", "--cores", "1", **certificate(authority, home / "worker"))
         running.ready()

@@ -54,7 +54,7 @@ assert not sys._is_gil_enabled()
 
 @pytest.fixture(scope="module")
 def repository(built: Studio, scratch: Path) -> Path:
-    """A copy of the package alone, without the package python."""
+    """Copy the package without the package python."""
     assert (
         f"ready: rez-env {NAME}=={VERSION}" in built.rezbuild("build", f"{NAME}-{VERSION}").stdout
     )

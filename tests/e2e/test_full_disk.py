@@ -38,7 +38,7 @@ class Scene:
     number: int = 0
 
     def change(self) -> None:
-        """Makes everything necessary again, from the fetch to the installation."""
+        """Change the recipe, so that every step from fetch to installation runs again."""
         self.number += 1
         (self.toys.recipes / "low/recipe.py").write_text(f"{RECIPE}# {self.number}\n")
         for place, pattern in (("cache", "sources/low/*"), ("build", "*")):
@@ -74,7 +74,7 @@ def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
 
 @contextlib.contextmanager
 def opened(studio: Studio, toys: Toys, temporary: Path) -> Iterator[Scene]:
-    """The scene, with the package installed."""
+    """Return a scene with an installed package."""
     toys.add("low", "1.0.0", FILES)
     places = {
         "cache": Path(toys.environ["REZBUILD_CACHE"]),
@@ -144,7 +144,7 @@ def test_folders_without_permission(scratch):
 
 
 def modes(folder: Path, mode: int) -> None:
-    """Gives all folders a mode."""
+    """Set the mode of all folders."""
     for path in (folder, *folder.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             path.chmod(mode)

@@ -26,7 +26,7 @@ freeze = load(RECIPE, "freeze.py")
 
 
 def ask(built, payload: Path, code: str, *options: str, cwd: Path | str = "/", **env: str):
-    """What the code prints as JSON."""
+    """Run code, and return the JSON that it prints."""
     done = built.run(payload / "bin/python3", *options, "-c", code, cwd=cwd, **env)
     return json.loads(done.stdout)
 
@@ -337,7 +337,7 @@ int main(int argc, char **argv) {
 
 
 def embedding_program(payload: Path, folder: Path) -> Path:
-    """A program that embeds the payload's libpython and runs its first argument."""
+    """Compile a program that embeds the payload's libpython and runs its first argument."""
     source, program = folder / "embeds.c", folder / "embeds"
     source.write_text(EMBEDS)
     argv = ["cc", source, f"-I{payload}/include/python{SERIES}", f"-L{payload}/lib"]

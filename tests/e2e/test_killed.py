@@ -64,7 +64,7 @@ class Scene:
         return Path(self.toys.environ["REZBUILD_CACHE"], "sources")
 
     def become(self, answer: int) -> None:
-        """Changes the recipe, and forgets the source."""
+        """Change the recipe, and delete the source."""
         marks = self.folder / "marks"
         text = RECIPE.format(answer=answer, marks=marks)
         (self.toys.recipes / "low/recipe.py").write_text(text)
@@ -119,14 +119,14 @@ class Scene:
         assert self.left() == []
 
     def nobody_goes_on(self) -> None:
-        """What the run had started ends by itself, soon."""
+        """Assert that all processes of the run end soon."""
         deadline = time.monotonic() + 10
         while at_work(self.folder):
             assert time.monotonic() < deadline, at_work(self.folder)
             time.sleep(0.05)
 
     def left(self) -> list[Path]:
-        """What a successful run should have cleared."""
+        """Return the files that a successful run should have removed."""
         patterns = {
             self.studio.local: (".rezbuild/staged/*", ".rezbuild/swapping/*", "*/.building*"),
             self.folder / "tmp": ("rezbuild-*",),
@@ -152,7 +152,7 @@ def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
 
 
 def steps(scene: Scene) -> dict[str, str]:
-    """What is there, below the scene's folder, as soon as a step has begun."""
+    """Return the path that appears below the scene's folder when each step begins."""
     build = f"{scene.toys.recipes.relative_to(scene.folder)}/low/build/1.0.0-fast/*/*"
     sources = scene.sources.relative_to(scene.folder)
     stage = f"{scene.studio.local.relative_to(scene.folder)}/.rezbuild/staged/low-1.0.0/*"

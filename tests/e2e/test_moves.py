@@ -143,7 +143,7 @@ def test_several_repositories_at_once(built, moved, tmp_path):
 
 
 def context(studio: Studio, repository: Path, file: Path) -> Path:
-    """A saved context of python in that repository."""
+    """Save a context of python in a repository."""
     studio.rez("env", "--paths", repository, "python", "--output", file)
     return file
 

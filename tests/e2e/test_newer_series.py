@@ -20,7 +20,7 @@ TOOLS = [f"fidelity/test_{n}.py" for n in ("debuggers", "freezers", "memory_prof
 
 @pytest.fixture(scope="module")
 def studio(built: Studio, scratch: Path) -> Studio:
-    """The default chain, and the other Python on the same libraries.
+    """Build the default chain, and the other Python on the same libraries.
 
     While tests are written, the folder that REZBUILD_TEST_CHAIN names keeps it.
     """

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.e2e
 
 
 def add(studio, toys, version: str) -> None:
-    """A newer version of low, by the command that adds one."""
+    """Add a newer version of low with ``rezbuild add-version``."""
     catalogue = toys.recipes / "low/sources.toml"
     before = catalogue.read_text()
     toys.add("low", version, LOW)  # for its archive

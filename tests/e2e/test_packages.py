@@ -69,7 +69,7 @@ class Moved:
         return root
 
     def version(self, name: str) -> str:
-        """The newest there is: where the default cannot be had, another one was built."""
+        """Return the default version, or the newest installed one if the default is missing."""
         versions = sorted(p.name for p in (self.repository / name).iterdir() if p.is_dir())
         return DEFAULTS[name] if DEFAULTS[name] in versions else versions[-1]
 
@@ -85,7 +85,7 @@ class Moved:
         return done.stdout.strip()
 
     def compile(self, name: str, *extra: str) -> Path:
-        """The program of ``c/<name>.c``; it finds its library by a rpath, and no other."""
+        """Compile ``c/<name>.c``; the program finds its library by rpath only."""
         module = {"libxcrypt": "libcrypt", "ncurses": "ncursesw"}.get(name, MODULES[name][-1])
         flags = shlex.split(self.pkg_config(name, "--cflags", "--libs", module))
         names = (name, *ALSO.get(name, ()))

@@ -32,7 +32,7 @@ def toys(studio: Studio, tmp_path: Path) -> Toys:
 
 
 def add(toys: Toys, name: str, *requires: str, first: str = "", files: str = "") -> None:
-    """A package that runs a command first; with no files it is one of a single library."""
+    """Add a package whose build runs a command first; by default it has one library."""
     toys.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
     code = f'    b.run("sh", "-c", {first!r})\n' if first else ""
     (toys.recipes / name / "recipe.py").write_text(
@@ -46,13 +46,13 @@ def add(toys: Toys, name: str, *requires: str, first: str = "", files: str = "")
 
 
 def meet(folder: Path, name: str, *names: str) -> str:
-    """A command that ends well when the builds of all ``names`` are at it."""
+    """Return a command that succeeds when the builds of all ``names`` have reached it."""
     there = " ".join(str(folder / other) for other in names)
     return MEET.format(here=folder, name=name, all=there)
 
 
 def installed(studio: Studio) -> set[str]:
-    """The names of the packages of ours in the repository."""
+    """Return the names of our packages in the repository."""
     return {path.parts[-5] for path in studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")}
 
 
@@ -137,7 +137,7 @@ def test_a_rez_build_that_is_killed_takes_no_other_along(studio, toys, tmp_path,
 
 
 def rez_of(recipe: Path) -> int:
-    """The process that is Rez's build of a recipe."""
+    """Return the process of Rez that builds a recipe."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

@@ -35,7 +35,7 @@ def states(plan: dict) -> dict[str, bool]:
 
 
 def bars(picture: Path) -> dict[str, set[str]]:
-    """The kinds of each bar, by the job."""
+    """Return the states of each job's bars."""
     root = ET.parse(picture).getroot()
     found = {}
     for group in root.iter(f"{SVG}g"):

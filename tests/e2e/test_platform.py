@@ -20,7 +20,7 @@ YEARS = (
 
 @pytest.fixture
 def years(toys):
-    """A package ``years``, with the very package.py of vfxplatform."""
+    """Make a package ``years`` with the package.py of vfxplatform."""
     toys.add("top", "3.1.0", TOP, requires='"low-1"')
     toys.add("top", "2.0.0", TOP, requires='"low-1"')
     folder = toys.recipes / "years"

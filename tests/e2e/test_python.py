@@ -134,7 +134,7 @@ def test_the_openssl_command_and_its_configuration(built, moved_openssl):
 
 
 def library_of_the_host(soname: str, folder: Path) -> None:
-    """Puts the host's library of that name into ``folder``, or one with nothing but the name."""
+    """Copy the host's library into ``folder``, or make an empty library with its name."""
     found = find_on_host(soname)
     if found is not None:
         shutil.copy(found, folder / soname)

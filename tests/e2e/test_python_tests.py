@@ -14,7 +14,7 @@ INSIDE = {"distutils.tests", "idlelib.idle_test", "lib2to3.tests", "unittest.tes
 
 @pytest.fixture(scope="module")
 def repository(built, scratch):
-    """A copy of the package and of its python; both are read-only."""
+    """Copy the package and its python, both read-only."""
     request = f"python_tests-{PYTHON}"
     assert f"ready: rez-env python_tests=={PYTHON}" in built.rezbuild("build", request).stdout
     folder = scratch / "tests repository"

@@ -23,7 +23,7 @@ def git(folder: Path, *argv: str | Path) -> str:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A repository of git with our recipes and our rezbuild, and a remote of its own."""
+    """Make a git repository with our recipes and rezbuild, and a remote."""
     require_tool("git")
     folder = tmp_path / "clone"
     for name in ("packages", "rezbuild"):

@@ -50,7 +50,7 @@ def build_box_rez(scratch: Path) -> Path:
 
 @pytest.fixture
 def artist(artists_rez: Path, copied: Path, tmp_path: Path) -> Host:
-    """A host that has Rez and the studio's repository, and nothing of rezbuild."""
+    """Return a host that has Rez and the studio's repository, but not rezbuild."""
     made = host(tmp_path / "artist", artists_rez)
     made.env["REZ_PACKAGES_PATH"] = str(copied)
     return made

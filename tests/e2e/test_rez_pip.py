@@ -27,7 +27,7 @@ SAID = {"requests": "True", "numpy": "[1.0, 1.0]", "black": "x = 1"}
 
 @pytest.fixture(scope="session")
 def rez_pip(scratch: Path) -> Path:
-    """The rez-pip of PyPI, beside a Rez of its own: its command."""
+    """Install rez-pip from PyPI beside its own Rez, and return its command."""
     rez_install.install(scratch / "rez-pip", "rez-pip")
     return scratch / "rez-pip/bin/rez-pip2"
 

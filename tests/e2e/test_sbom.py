@@ -17,7 +17,7 @@ FILE = "rezbuild-sbom.cdx.json"
 
 @pytest.fixture
 def top(studio: Studio, toys: Toys) -> Path:
-    """The payload of ``top``, which has ``low`` in it, and a patch."""
+    """Return the payload of ``top``, which contains ``low`` and has a patch."""
     folder = toys.recipes / "low/patches"
     folder.mkdir()
     (folder / "more.patch").write_text(PATCH)

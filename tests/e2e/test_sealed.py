@@ -26,7 +26,7 @@ SENT = re.compile(r"\w+\(.*\b(AF_INET6?|AF_PACKET)\b.*")
 
 
 def cut_off() -> list[str]:
-    """What to put before a command, so that it has no network: not even the loopback is up."""
+    """Return a command prefix that removes the network, also the loopback."""
     for start in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
         if (
             shutil.which("unshare")
@@ -38,7 +38,7 @@ def cut_off() -> list[str]:
 
 @pytest.fixture
 def listener() -> Iterator[int]:
-    """A port of this machine that answers."""
+    """Listen on a port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 
@@ -88,14 +88,14 @@ class Watched:
         self.sent = [line for record in records for line in record if SENT.match(line)]
 
     def foreign(self, *own: Path) -> set[str]:
-        """What was executed that is neither of the host's toolchain nor below ``own``."""
+        """Return the executed programs that are outside the host's toolchain and ``own``."""
         rezbuild = Path(sys.prefix), Path(sys.executable).resolve()
         places = (*SYSTEM, *(f"{path}/" for path in (*own, *rezbuild)))
         return {path for path in self.programs if is_foreign(path, places)}
 
 
 def executed(record: list[str]) -> Iterator[str]:
-    """What a process has executed, by absolute names where it has changed its folder itself."""
+    """Return the programs that a process executed, with absolute paths where possible."""
     folder = ""
     for name, path in (match.groups() for match in map(CALL.fullmatch, record) if match):
         if name == "chdir":

@@ -22,7 +22,7 @@ NO_LOCKS = "no locks on the file system of"
 
 @pytest.fixture
 def server(studio, toys) -> Iterator[Drip]:
-    """Serves the sources of the toys; the platform and arch are bound."""
+    """Serve the sources of the toys, and create Rez's packages platform and arch."""
     with dripping(toys.mirror) as server:
         studio.env |= {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}
         yield server
@@ -30,12 +30,12 @@ def server(studio, toys) -> Iterator[Drip]:
 
 @pytest.fixture
 def without_locks(tmp_path: Path) -> dict[str, str]:
-    """The environment in which nothing below the test's folder can be locked."""
+    """Return an environment in which no file below the test's folder can be locked."""
     return {**faults(), "NO_LOCKS": str(tmp_path), "NO_LOCKS_ERROR": str(errno.ENOLCK)}
 
 
 def at_once(env: dict[str, str], *commands: Sequence[str]) -> list[str]:
-    """What each ``rezbuild`` says; all must succeed."""
+    """Run several ``rezbuild`` at once; return their outputs. All must succeed."""
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "rezbuild", *command],
@@ -115,7 +115,7 @@ def test_builds_from_other_inputs_at_once(studio, toys, tmp_path):
 
 
 def undivided(folder: Path) -> dict[str, str] | None:
-    """What is in a folder, or None where another one took its place meanwhile."""
+    """Return the content of a folder, or None if it was replaced during the read."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         found = tree(Path(f"/proc/self/fd/{descriptor}"))

@@ -119,7 +119,7 @@ def test_a_module_that_is_lost_or_broken_is_named(python, tmp_path):
 
 
 def reference() -> Path | None:
-    """The distribution's Python, where it is of the same version."""
+    """Return the distribution's Python if it has the same version."""
     name = "/usr/bin/python" + ".".join(PYTHON.split(".")[:2])
     if not Path(name).is_file():
         return None

@@ -105,7 +105,7 @@ def test_a_second_machine_needs_neither_sources_nor_time(machines):
 
 
 def compiler(machine: Studio) -> str:
-    """The same one; it only calls itself something else."""
+    """Make a compiler that prints another version and calls the real one."""
     path = machine.folder / "gcc"
     says = '[ "$1" = --version ] && echo "gcc 99" && exit'
     path.write_text(f'#!/bin/sh\n{says}\nexec /usr/bin/gcc "$@"\n')

@@ -68,7 +68,7 @@ def traced(payload: Path, folder: Path, code: str) -> list[Call]:
 
 
 def outside(trace: list[Call], payload: Path, folder: Path) -> Iterator[Call]:
-    """The calls about files that are the host's."""
+    """Return the calls about files of the host."""
     own = (str(payload.resolve()), str(payload), str(folder))
     for call in trace:
         if not os.path.normpath(call.path).startswith(own) and not is_above(call.path, own):
@@ -76,7 +76,7 @@ def outside(trace: list[Call], payload: Path, folder: Path) -> Iterator[Call]:
 
 
 def is_above(path: str, own: tuple[str, ...]) -> bool:
-    """A folder on the way, which realpath(3) looks at."""
+    """Return whether a path is a parent folder, which realpath(3) reads."""
     return any(place.startswith(path.rstrip("/") + "/") for place in own)
 
 
@@ -100,7 +100,7 @@ def allowed_libraries(paths: list[str]) -> set[str]:
 
 
 def foreign(trace: list[Call], payload: Path, folder: Path) -> list[str]:
-    """The host's files that are opened and are neither glibc's, the kernel's nor X11's."""
+    """Return opened files of the host that do not belong to glibc, the kernel or X11."""
     opened = [
         call.path
         for call in outside(trace, payload, folder)
@@ -123,7 +123,7 @@ ZIP = re.compile(r"(.*)/lib/python3\d+\.zip")
 
 
 def missed(trace: list[Call], payload: Path, folder: Path) -> set[str]:
-    """What was looked for on the host in vain."""
+    """Return the paths of the host that were not found."""
     failed = {call.path for call in outside(trace, payload, folder) if not call.worked}
     failed = {path for path in failed if not is_the_hosts_own(path)}
     places = ((path, ZIP.fullmatch(path)) for path in failed)

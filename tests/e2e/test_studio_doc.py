@@ -33,7 +33,7 @@ def commands(scratch: Path) -> Path:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A clone with its remote: packages by our names, each a toy; nothing needs a network."""
+    """Make a clone with a remote, whose packages are toys with real names; no network is needed."""
     require_tool("git")
     folder = tmp_path / "clone"
     toys = Toys(folder, recipes="packages", empty=True)

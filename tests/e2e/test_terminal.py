@@ -24,7 +24,7 @@ UP, DOWN, RIGHT, LEFT = (f"\x1b[{letter}" for letter in "ABCD")
 
 
 def home_and_end(term: str) -> tuple[str, str]:
-    """What the keys send: to screen and tmux something else than to xterm."""
+    """Return the bytes of the keys, which differ between screen, tmux and xterm."""
     return ("\x1b[H", "\x1b[F") if term.startswith("xterm") else ("\x1b[1~", "\x1b[4~")
 
 
@@ -42,7 +42,7 @@ class Seat:
         self.home = folder
 
     def describe(self, folder: str) -> None:
-        """Puts descriptions of all the terminals into one folder of the host."""
+        """Write descriptions of all terminals into one folder of the host."""
         entries = {term: host_entry(term) for term in TERMS}
         # The name in the file has to be right, too; the offsets behind it stay if its length does.
         entries[FOREIGN] = entries["xterm-256color"].replace(b"xterm-256color", FOREIGN.encode())

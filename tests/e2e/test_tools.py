@@ -33,7 +33,7 @@ def run(*argv: str | Path, cwd: Path, **env: str) -> str:
 
 @pytest.fixture(scope="module")
 def tools(scratch: Path) -> Path:
-    """The commands of uv, tox and virtualenv, in a venv of the Python that runs the tests."""
+    """Install uv, tox and virtualenv into a venv of the tests' Python; return their commands."""
     folder = scratch / "tools"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     install = [folder / "bin/python", "-m", "pip", "install", "-q", "uv", "tox", "virtualenv"]

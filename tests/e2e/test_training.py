@@ -44,7 +44,7 @@ def build(b):
 
 @pytest.fixture
 def runs(toys: Toys, tmp_path: Path) -> Path:
-    """A package whose trainings leave a line each in this file."""
+    """Make a package whose trainings each write a line into a file; return the file."""
     toys.add("trained", "1.0.0", TRAINED)
     runs = tmp_path / "runs"
     (toys.recipes / "trained/recipe.py").write_text(RECIPE.replace("{runs}", str(runs)))

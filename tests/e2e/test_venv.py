@@ -54,7 +54,7 @@ class Bench:
         return self.folder / name
 
     def check(self, venv: Path) -> None:
-        """It is a venv of this Python, from the first byte of it."""
+        """Assert that a folder is a venv of this Python."""
         for command in ("python", "python3"):
             seen = json.loads(self.run(venv / "bin" / command, "-c", PROBE).stdout)
             assert Path(seen["prefix"]) == venv
@@ -108,7 +108,7 @@ PyMODINIT_FUNC PyInit_native(void)
 
 @pytest.fixture(scope="module")
 def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
-    """A bench for all, with a venv ``env`` whose pip has fetched what the tests install."""
+    """Return a shared bench, with a venv ``env`` whose pip has downloaded the test packages."""
     folder = scratch / "shop"
     folder.mkdir()
     bench = Bench(built, variant(copied), folder)
@@ -124,7 +124,7 @@ def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def wheel(shop: Bench) -> Path:
-    """A pure wheel with a command."""
+    """Make a pure Python wheel with a command."""
     source = shop.folder / "greeting"
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT.format(name="greeting") + SCRIPT)
@@ -136,7 +136,7 @@ def wheel(shop: Bench) -> Path:
 
 @pytest.fixture(scope="module")
 def sdist(shop: Bench) -> Path:
-    """The source of a C extension."""
+    """Make the source distribution of a C extension."""
     source = shop.folder / "native"
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT.format(name="native") + EXTENSION)
@@ -271,7 +271,7 @@ def test_virtualenv(bench, shop, wheel, start, way):
 
 @pytest.fixture
 def movable(bench: Bench) -> Bench:
-    """A bench on a copy that a test may move: hard links, so it is quick."""
+    """Return a bench on a copy (of hard links) that a test may move."""
     shutil.copytree(bench.root, bench.folder / "old", symlinks=True, copy_function=os.link)
     bench.root = bench.folder / "old"
     return bench

@@ -52,7 +52,7 @@ def attacker() -> Attacker:
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that every user can enter."""
+    """Return a folder that every user can enter."""
     with tempfile.TemporaryDirectory(prefix="rezbuild-security-") as folder:
         path = Path(folder)
         path.chmod(0o755)
@@ -61,7 +61,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture
 def repository(place: Path) -> Path:
-    """A repository that every user can write, as a group's is for its members."""
+    """Return a repository that every user can write, like a group's repository."""
     folder = place / "repository"
     folder.mkdir()
     folder.chmod(0o777)
@@ -70,7 +70,7 @@ def repository(place: Path) -> Path:
 
 @pytest.fixture
 def home(place: Path) -> Path:
-    """A folder of the builder's that nobody else can write."""
+    """Return a folder of the builder that no other user can write."""
     folder = place / "home"
     folder.mkdir()
     (folder / "file").write_text("precious")

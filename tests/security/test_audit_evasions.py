@@ -24,7 +24,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def rules(tree: Path, own: bool = True) -> dict[str, str]:
-    """The messages of the audit by rule; of a rule's several, the last."""
+    """Return the audit's last message of each rule."""
     return {f.rule.id: f.message for f in audit.audit(tree, own=own).findings}
 
 

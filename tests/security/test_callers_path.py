@@ -28,7 +28,7 @@ DIFF = """\
 
 @pytest.fixture
 def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that each of the caller's programs writes its name to; it is not there yet."""
+    """Return the file into which each program on the caller's PATH writes its name."""
     folder, marks = tmp_path / "callers", tmp_path / "marks"
     folder.mkdir()
     for name in PROGRAMS:

@@ -84,7 +84,7 @@ def test_list_does_not_call_a_garbage_signature_signed(tmp_path, capsys, monkeyp
 
 @pytest.fixture
 def revoked(tmp_path, root, box, monkeypatch, capsys) -> tuple[Entry, bytes]:
-    """A signed payload that turned out to be bad, and its packed bytes."""
+    """Revoke a signed payload, and return its packed bytes."""
     signing = store(tmp_path, sign=box.private)
     entry = put(signing, root)
     blob = signing.read_payload(entry)

@@ -60,7 +60,7 @@ class Archive:
         return self.refused_file(self.make(*members), **options)
 
     def refused_file(self, path: Path, **options: Any) -> str:
-        """The message of the refusal; nothing of the archive may be left anywhere."""
+        """Return the message of the refusal, and assert that no file remains."""
         before = sorted(self.tmp_path.rglob("*"))
         with pytest.raises(UnpackError) as caught:
             unpack(path, self.place, **options)

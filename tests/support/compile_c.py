@@ -30,7 +30,7 @@ class Compiler:
         return path
 
     def library(self, name: str, *flags: str, source: str = FUNCTION) -> Path:
-        """A shared library; its soname is its file's name."""
+        """Compile a shared library whose soname is its file name."""
         soname = f"-Wl,-soname,{Path(name).name}"
         return self(name, source, "-shared", "-fPIC", "-nostdlib", soname, *HARDENED, *flags)
 

@@ -63,7 +63,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def dripping(folder: Path) -> Iterator[Drip]:
-    """A server that runs meanwhile."""
+    """Run a server during the block."""
     with Drip(folder) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server

@@ -52,7 +52,7 @@ class Chain:
         return plan
 
     def move(self, folder: Path) -> Path:
-        """Moves the payload; all that it was built against is gone."""
+        """Move the payload, and delete its dependencies."""
         shutil.move(str(self.payload), folder)
         shutil.rmtree(self.low)
         shutil.rmtree(self.mid)

@@ -72,14 +72,14 @@ class Process:
                 self.kill()
 
     def builds(self) -> list[psutil.Process]:
-        """What it has started, and what that has."""
+        """Return the child processes, and their children."""
         with contextlib.suppress(psutil.NoSuchProcess):
             found = psutil.Process(self.pid).children(recursive=True)
             return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
         return []
 
     def listens(self) -> set[str]:
-        """The addresses that it listens on."""
+        """Return the addresses that the process listens on."""
         found = psutil.Process(self.pid).net_connections(kind="inet")
         return {c.laddr.ip for c in found if c.status == psutil.CONN_LISTEN}
 
@@ -114,7 +114,7 @@ class Farm:
         self.address = self.scheduler.address
 
     def worker(self, name: str, *argv: str, before: Sequence[str] = (), **env: str) -> Process:
-        """Starts a worker, which has a cache of its own."""
+        """Start a worker with its own cache."""
         cache = {"REZBUILD_CACHE": str(self.folder / f"cache-{name}")}
         argv = (self.address, "--name", name, *argv)
         started = Process(self.folder, {**self.env, **cache, **env}, "worker", *argv, before=before)
@@ -122,11 +122,11 @@ class Farm:
         return started
 
     def at_work(self) -> list[str]:
-        """The names of the workers that are building."""
+        """Return the names of the busy workers."""
         return [name for name, worker in self.workers.items() if worker.builds()]
 
     def ready(self) -> None:
-        """Waits until all workers have come."""
+        """Wait until all workers are connected."""
         for worker in self.workers.values():
             assert worker.address
 
@@ -155,7 +155,7 @@ def farm(
 
 @contextlib.contextmanager
 def workers_of_its_own(folder: Path) -> Iterator[dict[str, str]]:
-    """A farm of two workers that have sources and nothing else; what makes a build use it."""
+    """Start a farm of two workers with sources only; return the variables that select it."""
     sources = {"REZBUILD_MIRRORS": str(Settings.read().cache / "sources")}
     with farm(folder / "run", {**Studio(folder / "studio").env, **sources}) as running:
         for name in ("one", "two"):
@@ -165,7 +165,7 @@ def workers_of_its_own(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def payloads(studio: Studio) -> dict[str, str]:
-    """The digest of each payload in the repository."""
+    """Return the digest of each payload in the repository."""
     found = studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")
     return {path.parts[-5]: pack.digest(path.parent) for path in found}
 
@@ -189,7 +189,7 @@ def pid_of(path: Path) -> int:
 
 
 def alive(word: str) -> list[int]:
-    """The processes whose command line has a word."""
+    """Return the processes whose command line contains a word."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):

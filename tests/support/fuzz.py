@@ -33,7 +33,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 def nested(levels: int) -> Any:
-    """Lists and tables in each other."""
+    """Return nested lists and tables."""
     found: Any = "x"
     for level in range(levels):
         found = [found] if level % 2 else {"a": found}

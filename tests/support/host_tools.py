@@ -32,7 +32,7 @@ def _is_here(need: system_needs.Need) -> bool:
 
 
 def needs_tool(*tools: str) -> pytest.MarkDecorator:
-    """The mark of tests that run these programs."""
+    """Return the mark for tests that run these programs."""
     return pytest.mark.skipif(bool(missing(*tools)), reason=missing(*tools))
 
 
@@ -54,7 +54,7 @@ def documented_packages() -> tuple[list[str], list[str]]:
 
 
 def command_lines() -> dict[int, str]:
-    """The words of each running process, by its number; proc(5)."""
+    """Return the command line of each running process, by its id (proc(5))."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

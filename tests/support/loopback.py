@@ -54,7 +54,7 @@ class _Server(http.server.ThreadingHTTPServer):
     body = b"hello"
 
     def handle_error(self, *_: Any) -> None:
-        """A client that refuses the certificate is what some tests want."""
+        """Ignore errors, since some tests want a client that refuses the certificate."""
 
 
 class TlsServer:
@@ -67,7 +67,7 @@ class TlsServer:
         self._server = server
 
     def says(self, body: bytes) -> None:
-        """Changes what is served."""
+        """Change the served content."""
         self._server.body = body
 
     @property
@@ -77,7 +77,7 @@ class TlsServer:
 
 @contextmanager
 def serving(folder: Path) -> Iterator[TlsServer]:
-    """Serves ``hello`` meanwhile; the certificates lie in ``folder``."""
+    """Serve ``hello`` during the block, with the certificates of ``folder``."""
     authority = Authority(folder)
     with _Server(("127.0.0.1", 0), _Hello) as server:
         server.socket = authority.context().wrap_socket(

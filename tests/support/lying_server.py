@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(answer, *self._begin(answer))
 
     def _begin(self, answer: Answer) -> tuple[int, int]:
-        """The status, and the first byte of the body that is sent."""
+        """Return the status, and the position of the first byte of the body."""
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if not asked or not answer.ranges or answer.status != 200:
             return answer.status, 0
@@ -128,4 +128,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.owner.closing.wait(30)
 
     def log_message(self, *_args: object) -> None:
-        """Keeps quiet."""
+        """Write no log."""

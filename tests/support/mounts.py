@@ -28,14 +28,14 @@ class Mounts:
         self.command += ["--user", "--preserve-credentials"] if users else []
 
     def seen(self, path: Path) -> Path:
-        """A path of theirs, to this process."""
+        """Return this process's path of a file in the other mount namespace."""
         return self._root / path.relative_to("/")
 
     def mount(self, *argv: str | Path) -> None:
         subprocess.run([*self.command, "mount", *map(str, argv)], check=True)
 
     def disk(self, folder: Path) -> None:
-        """A disk of 30 MB at a folder."""
+        """Mount a disk of 30 MB at a folder."""
         folder.mkdir(parents=True, exist_ok=True)
         self.mount("-t", "tmpfs", "-o", "size=30m,mode=777", "tmpfs", folder)
 

@@ -25,7 +25,7 @@ _VERSIONS = "REZBUILD_TEST_VERSIONS"
 
 
 def _versions() -> dict[str, str]:
-    """The chain's version of each package, as `rezbuild build` chooses them on this machine.
+    """Return the version of each package that `rezbuild build` chooses on this machine.
 
     The sources are fetched for that, once: the workers of pytest-xdist inherit the answer.
     """
@@ -65,7 +65,7 @@ print(json.dumps({
 
 
 def host_python() -> Path:
-    """The host's own interpreter of the version under test, without our patches; skips without."""
+    """Return the host's interpreter of the version under test; skip the test without one."""
     path = Path("/usr/bin/python{}.{}".format(*PYTHON_SERIES))
     if path.is_file():
         said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
@@ -96,7 +96,7 @@ def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Pa
 
 
 def host_family(studio: Studio, repository: Path) -> None:
-    """A repository of its own needs Rez's platform and arch packages as well."""
+    """Create Rez's packages platform and arch in a repository that is used alone."""
     for name in ("platform", "arch"):
         shutil.copytree(studio.local / name, repository / name)
 
@@ -126,7 +126,7 @@ def probe(studio: Studio, repository: Path, request: str = "python", **env: str)
 
 
 def check(seen: dict, root: Path, **versions: str) -> None:
-    """The versions are the packages', and nothing but glibc and the listed ones is the host's."""
+    """Assert the packages' versions, and that only glibc and listed libraries are the host's."""
     expected = {**DEFAULTS, **versions}
     assert {name: seen[name] for name in ("openssl", "zlib", "readline")} == {
         name: expected[name] for name in ("openssl", "zlib", "readline")
@@ -146,7 +146,7 @@ def check(seen: dict, root: Path, **versions: str) -> None:
 
 
 def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
-    """The root of a copy by rez-cp that says the right versions while the original is gone."""
+    """Copy by rez-cp, check the copy while the original is hidden, and return its root."""
     folder.mkdir()
     version = versions.get("python", PYTHON)
     repository = folder / "a repository"

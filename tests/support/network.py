@@ -50,15 +50,15 @@ class Network:
                 _ip("netns", "del", name)
 
     def address(self, machine: int) -> str:
-        """That of a machine, from 1 on; 0 is the hub."""
+        """Return the address of a machine, from 1 on; 0 is the hub."""
         return f"{_NET}.{machine + 10}" if machine else HUB
 
     def on(self, machine: int) -> tuple[str, ...]:
-        """What to put before a command that is to run there."""
+        """Return a command prefix that runs a command on a machine."""
         return ("ip", "netns", "exec", self._names[machine])
 
     def cut(self, machine: int) -> None:
-        """Pulls the cable of a machine."""
+        """Disconnect a machine from the network."""
         _ip("-n", self._names[0], "link", "set", f"port{machine}", "down")
 
 

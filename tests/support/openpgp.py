@@ -37,7 +37,7 @@ class Signer:
         return done.stdout
 
     def key(self, name: str, *, kind: str = "rsa2048", expires: str = "never", at: str = "") -> str:
-        """Makes a key and returns its fingerprint."""
+        """Make a key, and return its fingerprint."""
         user = f"{name} <{name}@example.invalid>"
         self.gpg("--quick-gen-key", user, kind, "sign", expires, at=at)
         shown = self.gpg("--with-colons", "--list-keys", f"={user}")
@@ -49,13 +49,13 @@ class Signer:
         self.gpg("--import", text=made.replace(":-----BEGIN", "-----BEGIN"))
 
     def export(self, fingerprint: str, folder: Path) -> Path:
-        """Writes the public key as a catalogue has it."""
+        """Write the public key as a catalogue stores it."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{fingerprint}.asc"
         path.write_bytes(self.gpg("--armor", "--export", fingerprint))
         return path
 
     def sign(self, file: Path, fingerprint: str, *, digest: str = "SHA256", at: str = "") -> bytes:
-        """A detached signature, armoured."""
+        """Return an armored detached signature."""
         words = ("--armor", "--digest-algo", digest, "--local-user", fingerprint)
         return self.gpg(*words, "--detach-sign", "--output", "-", file, at=at)

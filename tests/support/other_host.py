@@ -22,7 +22,7 @@ MS_BIND, MS_REC = 4096, 16384
 
 
 def on_host(tree: Path, replaced: Sequence[str]) -> list[str]:
-    """What to put before a command, so that it runs on the host with ``tree`` at these places.
+    """Return a command prefix that runs a command on the host with ``tree`` at these places.
 
     Args:
         tree: As its root, as far as it is not like here.
@@ -53,7 +53,7 @@ def unshare() -> list[str] | None:
 
 
 def become(tree: Path, replaced: Sequence[str]) -> None:
-    """Makes this process's mount namespace that of the other host."""
+    """Change the mount namespace of this process to that of the other host."""
     parents: dict[Path, set[str]] = {}
     for path in map(Path, replaced):
         parents.setdefault(path.parent.resolve(), set()).add(path.name)

@@ -18,7 +18,7 @@ FINGERPRINT = "0123456789abcdef"
 
 
 def payload(folder: Path, name: str = "thing", version: str = "1.0", **record: Any) -> Path:
-    """A tree with some of everything that payloads have."""
+    """Make a tree with each kind of file that payloads have."""
     (folder / "lib/empty").mkdir(parents=True)
     (folder / "bin").mkdir()
     said = {"name": name, "version": version, "fingerprint": FINGERPRINT, **record}
@@ -38,7 +38,7 @@ def inputs(name: str = "thing", version: str = "1.0", **more: Any) -> dict[str, 
 
 
 def put(store: Store, root: Path, **more: Any) -> Entry:
-    """Puts a payload there under inputs that differ by ``more``."""
+    """Upload a payload under inputs that differ by ``more``."""
     record = json.loads((root / "rezbuild.json").read_text())
     made = inputs(record["name"], record["version"], **more)
     return store.put(record["name"], record["version"], None, hash_inputs(made), made, root)
@@ -58,7 +58,7 @@ def tree(root: Path) -> dict[str, object]:
 
 
 def with_debug(root: Path, settings: Settings) -> Path:
-    """A payload that has debug data, and the data of it."""
+    """Add build ids to a payload, and its debug data to the cache."""
     ids = {"bin/program": "ab" * 20, "lib/library.so": "cd" * 20}
     said = json.loads((root / "rezbuild.json").read_text())
     (root / "rezbuild.json").write_text(json.dumps({**said, "build_ids": ids}))

@@ -18,5 +18,5 @@ def _library() -> Path:
 
 
 def faults() -> dict[str, str]:
-    """What makes a process have them; which, is said by the variables of faults.c."""
+    """Return the variables that preload faults.c, which describes them."""
     return {"LD_PRELOAD": str(_library())}

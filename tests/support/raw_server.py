@@ -31,7 +31,7 @@ class Talk:
     sent: int = 0
 
     def request(self) -> bytes:
-        """What the client asks, up to the empty line."""
+        """Read the client's request up to the empty line."""
         data = b""
         while b"\r\n\r\n" not in data:
             block = self.socket.recv(4096)
@@ -52,7 +52,7 @@ class Talk:
             self.say(data[number : number + 1])
 
     def for_ever(self, data: bytes) -> None:
-        """The same again and again, until the client has enough, or a gigabyte of it."""
+        """Send the same bytes until the client disconnects, at most a gigabyte."""
         while not self.closing.is_set() and self.sent < 10**9:
             self.say(data)
 
@@ -60,7 +60,7 @@ class Talk:
         self.closing.wait(20)
 
     def reset(self) -> None:
-        """Ends the connection with a RST in the place of a FIN (socket(7), SO_LINGER)."""
+        """End the connection with RST instead of FIN (socket(7), SO_LINGER)."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -205,4 +205,4 @@ class _ProxyHandler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_args: object) -> None:
-        """Keeps quiet."""
+        """Write no log."""

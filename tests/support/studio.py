@@ -41,7 +41,7 @@ class Studio:
     def run(
         self, *argv: str | Path, ok: bool = True, cwd: Path = ROOT, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command; with ``ok`` it must succeed."""
+        """Run a command; with ``ok`` it must succeed."""
         done = subprocess.run(
             [str(word) for word in argv],
             cwd=cwd,
@@ -70,7 +70,7 @@ class Studio:
     def in_env(
         self, repository: Path, request: str, *argv: str | Path, ok: bool = True, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a command in ``rez-env``, with packages from one repository only."""
+        """Run a command in ``rez-env``, with packages from one repository only."""
         return self.rez(
             *("env", "--paths", repository, request, "--", *argv),
             ok=ok,
@@ -80,7 +80,7 @@ class Studio:
 
 
 def at_work(folder: Path) -> list[str]:
-    """The processes whose current folder is below ``folder``."""
+    """Return the processes whose current folder is below ``folder``."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cwd"):
         with contextlib.suppress(OSError):

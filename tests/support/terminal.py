@@ -53,18 +53,18 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def lines(self) -> list[str]:
-        """What the screen shows, without the empty lines at its end."""
+        """Return the lines on the screen, without empty lines at the end."""
         return "\n".join(line.rstrip() for line in self.screen.display).rstrip().split("\n")
 
     def until(self, seen: Callable[[list[str]], bool], wanted: str) -> None:
-        """Waits until the screen shows what is wanted; shows the screen where it never does."""
+        """Wait until the screen shows a text; print the screen after the timeout."""
         end = time.monotonic() + PATIENCE
         while not seen(self.lines()):
             if not self._more(end):
                 pytest.fail(f"{wanted} does not come; the screen:\n" + "\n".join(self.lines()))
 
     def until_last(self, line: str) -> None:
-        """Waits until that is the last line on the screen."""
+        """Wait until a text is the last line on the screen."""
         self.until(lambda lines: lines[-1] == line, repr(line))
 
     def _more(self, end: float) -> bool:

@@ -65,7 +65,7 @@ class Toys:
         requires: str = "",
         mtime: int = 1_600_000_000,
     ) -> None:
-        """Adds a version; the newest one added is the default."""
+        """Add a version; the newest one becomes the default."""
         folder = self.recipes / name
         folder.mkdir(parents=True, exist_ok=True)
         data = _archive(f"{name}-{version}", {"LICENSE": LICENCE, **files}, mtime)
@@ -85,7 +85,7 @@ class Toys:
         )
 
     def edit(self, path: str, old: str, new: str) -> None:
-        """Changes a file of a recipe."""
+        """Change a file of a recipe."""
         file = self.recipes / path
         text = file.read_text()
         assert old in text

@@ -23,7 +23,7 @@ from rezbuild.versions import add as pin
 
 
 def archive(top: str, files: dict[str, str] | None = None) -> bytes:
-    """A tar archive of one folder, with something that does not compress."""
+    """Return a tar archive of one folder, with data that does not compress."""
     made = io.BytesIO()
     content = {"data": random.Random(7).randbytes(300_000)}
     content |= {name: text.encode() for name, text in (files or {}).items()}
@@ -110,7 +110,7 @@ class Upstream:
         return pin.add(sources_toml.load(self.folder), wish, settings, reporter)
 
     def fails(self, error: type[Exception], version: str, **wishes: Any) -> str:
-        """What is said; nothing is written, and nothing stays of it."""
+        """Return the error, and assert that no file was written or remains."""
         before = self.path.read_bytes()
         with pytest.raises(error) as caught:
             self.add(version, **wishes)

@@ -15,7 +15,7 @@ def compile_c(tmp_path: Path) -> Compiler:
 
 @pytest.fixture(scope="session")
 def small_elf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A library with something in every field that the reader knows."""
+    """Compile a library with a value in every field that the reader knows."""
     compiler = Compiler(tmp_path_factory.mktemp("small"))
     path = compiler(
         "libsmall.so",

@@ -17,7 +17,7 @@ from rezbuild.reporter import EVENTS, Event, Events, Reporter
 
 @pytest.fixture
 def events(monkeypatch):
-    """The events of reporters that the test makes."""
+    """Return the events of the test's reporters."""
     found = Events()
     monkeypatch.setenv(EVENTS, found.name)
     yield found
@@ -70,7 +70,7 @@ def test_reporter_aside_keeps_standard_output_for_the_result(capsys):
 
 
 def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
-    """The words of each command."""
+    """Return the words of each command."""
     groups = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
     if not groups:
         yield ()

@@ -19,7 +19,7 @@ def _calls(tree: ast.AST) -> Iterator[ast.Call]:
 
 
 def problems(text: str) -> Iterator[str]:
-    """What in a file's code starts a shell with words that are not fixed."""
+    """Find calls that start a shell with words that are not constant."""
     for call in _calls(ast.parse(text)):
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         name = call.func.id if isinstance(call.func, ast.Name) else name
@@ -73,7 +73,7 @@ run(["sh", "-c", "cd " + folder])
 
 
 def guessable(text: str) -> Iterator[str]:
-    """Fixed names in the folder for temporary files, and ways to make such."""
+    """Find predictable names of temporary files."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and node.attr in ("mktemp", "gettempdir"):
             yield f"line {node.lineno}: {node.attr}()"

@@ -59,7 +59,7 @@ def intended(path: Path = INTENDED) -> list[Intended]:
 def ask(
     prefix: Path, probe: Path | str, *options: str, cwd: Path, env: Mapping[str, str]
 ) -> dict[str, Any]:
-    """What the interpreter below ``prefix`` answers to a script or code; <prefix> is its place.
+    """Run a script or code with the interpreter below ``prefix``; return its answer.
 
     Raises:
         AssertionError: The probe itself failed.
@@ -89,7 +89,7 @@ def leaves(value: Any, address: str) -> Iterator[tuple[str, Any]]:
 
 
 def compare(name: str, stock: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Difference]:
-    """The leaves that differ."""
+    """Return the leaves that differ."""
     left, right = (
         {a: v for key, item in answer.items() for a, v in leaves(item, f"{name}:{key}")}
         for answer in (stock, ours)

@@ -17,7 +17,7 @@ from rezbuild.catalogue import sources_toml
 
 @pytest.fixture(scope="session")
 def stock(built: Studio) -> Path:
-    """The prefix of a stock build of the same archive, on the same libraries."""
+    """Return the prefix of a stock build of the same archive and libraries."""
     release = sources_toml.load(stock_build.RECIPE).release(PYTHON)
     needed = [request.partition("-")[0] for request in release.requires]
     roots = [variant(built.local, name, DEFAULTS[name]) for name in needed]
@@ -26,7 +26,7 @@ def stock(built: Studio) -> Path:
 
 @pytest.fixture
 def payload(payload: Path, scratch: Path) -> Path:
-    """A copy of the moved payload: probes without compiled code leave .pyc files in it."""
+    """Copy the moved payload, because probes without compiled code leave .pyc files in it."""
     copy = scratch / "compared with stock"
     if not copy.exists():
         shutil.copytree(payload, copy, symlinks=True)
@@ -35,7 +35,7 @@ def payload(payload: Path, scratch: Path) -> Path:
 
 @pytest.fixture
 def pair(stock: Path, original_gone: None, copied: Path, scratch: Path) -> Pair:
-    """The stock build and the moved payload, for tools that look into processes of both.
+    """Return the stock build and the moved payload, for tools that inspect processes of both.
 
     The payload is copied once more, because austin cannot read a path with a space.
     """
@@ -47,13 +47,13 @@ def pair(stock: Path, original_gone: None, copied: Path, scratch: Path) -> Pair:
 
 @pytest.fixture
 def tools(scratch: Path) -> Path:
-    """The commands of py-spy and austin."""
+    """Return the commands of py-spy and austin."""
     return inspection.tools(scratch)
 
 
 @pytest.fixture(scope="session")
 def debug_data(built: Studio, scratch: Path) -> Path:
-    """A copy of python_debug, which has the names of all functions of the payload."""
+    """Copy python_debug, which has the names of all functions of the payload."""
     built.rezbuild("build", f"python_debug-{PYTHON}")
     copy = scratch / "debug data"
     shutil.copytree(variant(built.local, "python_debug"), copy, symlinks=True)

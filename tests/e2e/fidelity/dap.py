@@ -14,7 +14,7 @@ import pytest
 
 @contextlib.contextmanager
 def connected(port: int, seconds: float = 60) -> Iterator[Client]:
-    """A client of the debugpy on that port; wait until debugpy listens."""
+    """Wait until debugpy listens on the port, and return a client."""
     end = time.monotonic() + seconds
     with socket.socket() as connection:
         connection.settimeout(30)

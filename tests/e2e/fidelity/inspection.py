@@ -126,7 +126,7 @@ def _run(*argv: str | Path, cwd: Path | str = "/", **env: str) -> subprocess.Com
 
 @contextlib.contextmanager
 def started(*argv: str | Path, executable: Path | None = None, **env: str) -> Iterator[int]:
-    """The id of a process that has printed "ready"; the process is killed at the end."""
+    """Start a process, return its id when it prints "ready", and kill it at the end."""
     process = subprocess.Popen(
         [str(word) for word in argv],
         executable=executable,

@@ -20,7 +20,7 @@ on both and compare the results. A difference that is not listed here fails the 
 
 
 def page() -> str:
-    """The text of the page."""
+    """Return the text of the page."""
     entries = intended()
     sections = [f"## {entry.title}\n\n{entry.reason.strip()}\n" for entry in entries]
     return "\n".join([HEAD.format(len(entries)), *sections])

@@ -41,7 +41,7 @@ _curses_panel _curses_panel.c -DHAVE_NCURSESW -lpanelw -lncursesw
 
 
 def build(version: str, dependencies: Iterable[Path]) -> Path:
-    """The prefix of a stock build on these libraries, from the cache or built into it."""
+    """Return the prefix of a stock build on these libraries; build it if the cache has none."""
     roots = sorted(dependencies)
     settings = Settings.read()
     release = sources_toml.load(RECIPE).release(version)
@@ -61,7 +61,7 @@ def build(version: str, dependencies: Iterable[Path]) -> Path:
 
 
 def _key(archive: Path, roots: list[Path]) -> str:
-    """What the build reads: the archive, this file, the libraries and the compiler."""
+    """Return a hash of all inputs: the archive, this file, the libraries and the compiler."""
     key = hashlib.sha256(archive.read_bytes() + Path(__file__).read_bytes())
     key.update((RECIPE / "bluetooth.h").read_bytes())
     for root in roots:

@@ -21,13 +21,13 @@ LEFT_OUT = ("-i", "*ThreadedVSOCKSocketStreamTest*")
 
 
 def races() -> set[str]:
-    """Tests that fail by timing, in the stock build as well; known-failures.toml says why."""
+    """Return tests that depend on timing, also in the stock build (known-failures.toml)."""
     known = toml.loads((stock_build.RECIPE / regrtest.KNOWN).read_text(encoding="utf-8"))
     return {entry["test"] for entry in known["failure"] if "gh-127257" in entry["reason"]}
 
 
 def bad(log: Path, xml: Path) -> set[str]:
-    """The tests, or files of tests, that did not pass in a run, but for races."""
+    """Return the tests and test files that failed in a run, without the races."""
     results = regrtest.read(log.read_text(errors="replace"), xml)
     raced = {(file_to_repeat(name), "failed") for name in races()}
     files = {
@@ -39,12 +39,12 @@ def bad(log: Path, xml: Path) -> set[str]:
 
 
 def file_to_repeat(name: str) -> str:
-    """The file or folder of tests that has this test: test_x of test.test_x.Class.test_y."""
+    """Return the test file of a test, e.g. test_x for test.test_x.Class.test_y."""
     return name.removeprefix("test.").partition(".")[0]
 
 
 def run(prefix: Path, folder: Path, jobs: int, files: Iterable[str] = ()) -> set[str]:
-    """What does not pass in the stock build; all files by default."""
+    """Run tests in the stock build, by default all; return the failures."""
     folder.mkdir()
     log, xml = folder / "log", folder / "xml"
     python = str(prefix / "bin/python3")

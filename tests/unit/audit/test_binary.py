@@ -102,7 +102,7 @@ def test_without_any_glibc(payload, compile_c):
 
 
 def with_version(compile_c, path: Path, name: str, version: str) -> None:
-    """A library that needs ``name`` of libc.so.6 in any version: the libc is one made for it."""
+    """Compile a library that needs ``name`` of a made-up libc.so.6, in any version."""
     folder = path.parents[2] / "made"
     folder.mkdir(exist_ok=True)
     (folder / "map").write_text(f"{version} {{ global: *; }};\n")

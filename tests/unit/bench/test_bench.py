@@ -28,7 +28,7 @@ VERSION = ".".join(map(str, sys.version_info[:3]))
 
 @pytest.fixture
 def payload(tmp_path: Path) -> Path:
-    """A virtual environment that says it is a payload: it can be copied and run."""
+    """Make a virtual environment that looks like a payload: it can be copied and run."""
     root = tmp_path / "payload"
     venv.create(root, symlinks=True)
     (root / "rezbuild.json").write_text('{"name": "python", "version": "1.0", "profile": "fast"}')

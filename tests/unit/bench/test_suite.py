@@ -86,7 +86,7 @@ def test_what_cannot_be_run_is_left_out(found, this):
 
 
 def wheel(folder: Path) -> Path:
-    """A package of one module; pip takes it without an index."""
+    """Make a wheel of one module, which pip installs without an index."""
     path = folder / "benched-1-py3-none-any.whl"
     info = "benched-1.dist-info"
     with zipfile.ZipFile(path, "w") as file:

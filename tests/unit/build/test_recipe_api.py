@@ -194,7 +194,7 @@ def test_a_file_for_pkg_config(build, tmp_path):
 
 
 def compilers(folder: Path, *names: str) -> Path:
-    """The system's compilers in another folder."""
+    """Link the system's compilers into another folder."""
     folder.mkdir()
     for name in names:
         (folder / name).symlink_to(f"/usr/bin/{name.split('-')[0]}")

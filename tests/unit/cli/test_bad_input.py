@@ -76,7 +76,7 @@ MATRIX = {
 
 
 def toml(value: Any) -> str:
-    """A value as TOML has it; of tables, the inline kind."""
+    """Return a value as TOML; tables are inline."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
@@ -99,7 +99,7 @@ def load(folder: Path, text: str | bytes) -> sources_toml.Recipe:
 
 
 def refusal(kind: type[Raised], call: Callable[..., object], *arguments: Any) -> Raised | None:
-    """What a call raises of a kind, with advice; anything else fails the test."""
+    """Return the error that a call raises, or None; other errors fail the test."""
     try:
         call(*arguments)
     except kind as error:

@@ -52,7 +52,7 @@ def test_an_audit_of_any_damage_is_a_report(
 
 
 def crafted(small_elf: bytes, headers: list[tuple[int, ...]], tags: list[tuple[int, int]]) -> bytes:
-    """A library with other program headers and dynamic tags behind what it holds."""
+    """Append other program headers and dynamic tags to a library."""
     data = bytearray(small_elf + bytes(-len(small_elf) % 16))
     begin = len(data)
     data += b"".join(struct.pack("<QQ", *tag) for tag in [*tags, (0, 0)])

@@ -26,7 +26,7 @@ VERSIONS = "ONE { global: answer; local: *; };\n"
 
 
 def readelf(path: Path) -> tuple[set[str], set[tuple[str, str]]]:
-    """The names that are defined for others, and what is taken with its version."""
+    """Return the exported names, and the needed names with their versions."""
     argv = ["readelf", "--wide", "--dyn-syms", str(path)]
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     exported, taken = set(), set()

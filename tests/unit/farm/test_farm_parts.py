@@ -248,7 +248,7 @@ def test_a_pickle_runs_nothing(tmp_path):
 
 @pytest.fixture
 def work(tmp_path):
-    """What gives a worker an order; it has met no scheduler, but has another job under way."""
+    """Return a function that gives a worker an order, while it has another job."""
     from rezbuild.farm.worker import FarmWorker
 
     other = tmp_path / "place/jobs" / ORDER.id / "file"
@@ -283,7 +283,7 @@ def test_an_order_that_is_under_way_already(work):
 
 
 def remote(folder: Path, publish=lambda: None) -> Remote:
-    """A step on a farm, which a worker has done."""
+    """Return a step of a farm that a worker has finished."""
     found = Remote("low-1.0.0", folder / "build/rez.log", folder / "build/variant", publish)
     logs = {"01-make.log": "ok", "..": "no", "a\0b": "no", "../c.log": "no", ".": "no"}
     found.done(Result("one", "/w", logs=logs), None)

@@ -90,7 +90,7 @@ def mode_of(path: Path) -> int:
 
 
 def changed(**lines: str) -> str:
-    """The file's text with some of its lines replaced: `l5="LINE 5"`."""
+    """Return the file's text with some lines replaced, e.g. `l5="LINE 5"`."""
     new = {int(key[1:]) - 1: value + "\n" for key, value in lines.items()}
     return "".join(new.get(number, line) for number, line in enumerate(LINES))
 

@@ -41,7 +41,7 @@ TREES = st.dictionaries(
 
 
 def grow(path: Path, content: object) -> Path:
-    """Makes what hypothesis has thought of."""
+    """Make the tree that hypothesis describes."""
     if isinstance(content, dict):
         path.mkdir()
         for name, inner in content.items():

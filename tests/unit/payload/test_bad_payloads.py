@@ -36,7 +36,7 @@ ODD = ["a b q'\"", "n\nl", "$ORIGINAL", "gr\u00fcn", "l\udce4tin %s{x}*?[x]"]
 
 @pytest.fixture(params=ODD)
 def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A folder with a name that scripts trip over."""
+    """Make a folder with a name that breaks careless scripts."""
     place = tmp_path / f"{request.param} {request.param}"
     place.mkdir()
     return place

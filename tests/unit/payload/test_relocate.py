@@ -30,7 +30,7 @@ def test_a_plain_build_breaks_when_it_is_moved(chain, tmp_path):
 
 
 def plain(name: str) -> str:
-    """The name without what makes it unique."""
+    """Return a library's name without its hash."""
     return re.sub(r"-[0-9a-f]{8}\.so", ".so", name)
 
 

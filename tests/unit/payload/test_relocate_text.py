@@ -19,7 +19,7 @@ SCRIPT = "#!{interpreter}\n# -*- coding: utf-8 -*-\nimport sys\nprint(sys.argv[1
 
 @pytest.fixture
 def payload(tmp_path) -> Path:
-    """A payload whose bin/python3 says that it is this one."""
+    """Make a payload whose bin/python3 starts the Python of the tests."""
     folder = tmp_path / "pay load"
     (folder / "bin").mkdir(parents=True)
     python = folder / "bin/python3"

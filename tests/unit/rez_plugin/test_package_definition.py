@@ -108,7 +108,7 @@ for variant in DeveloperPackage.from_path(sys.argv[1]).iter_variants():
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A recipe's folder without its package.py."""
+    """Make a recipe's folder without its package.py."""
     folder = tmp_path / "thing"
     folder.mkdir()
     (folder / "sources.toml").write_text(SOURCES)

@@ -44,7 +44,7 @@ def put(folder: Path, version: str) -> None:
 
 
 def version(recipe: Recipe) -> str:
-    """The answer of a new process."""
+    """Return the version that a new process computes."""
     package_definition._versions.clear()
     return package_definition._version(recipe)
 

@@ -25,7 +25,7 @@ EVERYTHING = (
 
 @pytest.fixture
 def machine(tmp_path):
-    """A machine that has only some of this one's programs."""
+    """Return a function that runs the check with only some of the host's programs."""
 
     def run(programs: Sequence[str], *groups: str, manager: str = "") -> tuple[int, str]:
         folder = tmp_path / f"bin {len(list(tmp_path.iterdir()))}"

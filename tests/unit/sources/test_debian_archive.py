@@ -181,7 +181,7 @@ class Silent(SimpleHTTPRequestHandler):
 
 
 def suite(root: Path, name: str, until: str) -> None:
-    """A suite with one source package in it, which nobody signed."""
+    """Make an unsigned suite with one source package."""
     folder = root / "dists" / name
     entries = {
         "main/binary-amd64/Packages": b"",

@@ -63,7 +63,7 @@ def box(tmp_path: Path) -> Box:
 
 @pytest.fixture
 def closed_port() -> Iterator[str]:
-    """An address that nobody listens at, held so that nobody else gets it."""
+    """Reserve an address where no process listens."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{held.getsockname()[1]}"

@@ -45,7 +45,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def good() -> Iterator[LyingServer]:
-    """The next route, which is well."""
+    """Start a good server as the next source."""
     with lying_server() as running:
         running.at("/good", Answer(BODY))
         yield running
@@ -58,14 +58,14 @@ def box(tmp_path: Path) -> Box:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Box:
-    """A box that waits half a second at most: for tests of waiting alone, machines are slow."""
+    """Return a box with timeouts of half a second, only for tests of timeouts."""
     return Box(
         tmp_path / "cache", connect_timeout=0.25, read_timeout=0.25, retries=0, min_speed=4000
     )
 
 
 def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> str:
-    """The reason why ``bad`` gave way to the next route."""
+    """Return the reason why the download from ``bad`` failed."""
     begin = time.monotonic()
     got = box.fetch(bad, good.url + "/good")
     assert time.monotonic() - begin < within
@@ -471,7 +471,7 @@ def test_a_redirect_from_https_to_http(
 
 
 def certificate(name: str, **fields: dt.datetime) -> tuple[trustme.CA, ssl.SSLContext]:
-    """A made-up authority, and a server's context with its certificate for a name."""
+    """Make an authority, and a server context with its certificate for a name."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert(name, **fields).configure_cert(context)

@@ -126,13 +126,13 @@ def edit(path: Path, **fields: object) -> None:
 
 
 def other_key(path: Path) -> None:
-    """Inputs that lie: those of a build by another compiler."""
+    """Change the inputs of an entry to those of another compiler."""
     said = json.loads(path.read_text())
     edit(path, inputs={**said["inputs"], "compiler": "another"})
 
 
 def another_package(path: Path) -> None:
-    """An entry that is sound, of another package, under this one's name."""
+    """Store a valid entry of another package under this package's name."""
     shelf = Shelf(path.parents[2])
     entry = put(shelf.store, payload(path.parents[3] / "other", "other"))
     shutil.copy(path.parents[2] / entry.place, path)

@@ -64,7 +64,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, root: Path) -> Path:
-    """A store that is served."""
+    """Return the folder of a store that a server serves."""
     put(Store(str(tmp_path / "www/store")), root)
     return tmp_path / "www"
 

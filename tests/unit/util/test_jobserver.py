@@ -30,7 +30,7 @@ def budget(tmp_path):
 
 
 def make(folder, *arguments, jobs=3, fifo=None):
-    """Runs make as a build does; how many targets ran at once, and what it said."""
+    """Run make as a build does; return the most parallel targets, and the output."""
     (folder / "Makefile").write_text(MAKEFILE)
     (folder / "log").write_text("")
     with jobserver.share(str(jobserver.path(folder)) if fifo is None else fifo, jobs) as share:

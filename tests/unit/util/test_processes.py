@@ -22,7 +22,7 @@ def start(folder, code, name="thing-1"):
 
 
 def lines_until(task, seen):
-    """Polls until something is seen; the lines meanwhile."""
+    """Poll until a condition is true; return the lines."""
     lines = []
     end = time.monotonic() + 20
     while True:

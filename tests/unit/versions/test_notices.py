@@ -64,7 +64,7 @@ def test_a_version_that_the_user_names_is_compared_with_its_series(recipes):
 
 
 def without_records(recipes: Recipes, most: int) -> Recipes:
-    """The same recipes with this number of records fewer in each."""
+    """Return the recipes without their newest records."""
     for name in recipes:
         path = recipes[name].folder / "sources.toml"
         path.write_text(path.read_text("utf-8").replace(TESTED, "", most), encoding="utf-8")

@@ -35,7 +35,7 @@ def signer() -> Iterator[Signer]:
 
 @pytest.fixture(scope="module")
 def upstream(signer: Signer) -> str:
-    """The key that is pinned."""
+    """Return the pinned key."""
     return signer.key("upstream")
 
 

@@ -127,7 +127,7 @@ with tempfile.TemporaryDirectory() as top:
 
 
 def loaded(**methods):
-    """What a loader of a standard library file makes of it, with methods of its own."""
+    """Return the results of the methods of a standard library loader for one file."""
     loader = SourceFileLoader("colorsys", os.path.join(LIBRARY, "colorsys.py"))
     vars(loader).update(methods)
     names = {}

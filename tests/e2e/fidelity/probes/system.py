@@ -14,7 +14,7 @@ def kind(value):
 
 
 def plain(value):
-    """What two processes of one interpreter have in common."""
+    """Return the facts that two processes of one interpreter have in common."""
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
     if isinstance(value, (list, tuple)) and not hasattr(value, "n_fields"):
