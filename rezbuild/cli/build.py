@@ -11,7 +11,7 @@ from rezbuild.cli import plan_arguments
 from rezbuild.cli.arguments import folder, words
 from rezbuild.errors import RezError, UsageError
 from rezbuild.run import timeline
-from rezbuild.run.driver import rez_command
+from rezbuild.run.rez_process import rez_command
 
 EPILOG = """\
 examples:
@@ -53,12 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
             advice=["run the command in the environment that you want: rez-env REQUEST -- COMMAND"],
         )
     if arguments.timeline:
-        timeline.check(arguments.timeline)
+        timeline.check_writable(arguments.timeline)
     with plan_arguments.open_plan(arguments) as (runner, plan):
         runner.run(plan.steps)
         for target, years in plan.years.items():
             for year in years:
-                runner.drivers[target].install(year)
+                runner.drivers[target].install_year(year)
     for target, keys in plan.asked:
         paths = f"--paths {shlex.quote(target.repository)} " if target.repository else ""
         for packages in _environments(keys):

@@ -9,7 +9,8 @@ from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.files import temp_folders
 from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
-from rezbuild.run import stage as staging
+from rezbuild.run.export import available, check_target
+from rezbuild.run.export import export as export_payload
 
 EPILOG = """\
 example:
@@ -39,10 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     recipes = resolve.recipes(find_recipes(arguments))
     target = arguments.folder.absolute()
     # Refuse the folder before anything is fetched.
-    staging.check_target(target, resolve.requirement(arguments.request).name)
-    steps = resolve.plan(recipes, [arguments.request], staging.available(settings, reporter))
+    check_target(target, resolve.requirement(arguments.request).name)
+    steps = resolve.plan(recipes, [arguments.request], available(settings, reporter))
     work = (arguments.work or settings.cache / "stage").absolute()
     with temp_folders.folder():
-        staging.stage(steps, target, work, settings, reporter)
+        export_payload(steps, target, work, settings, reporter)
     reporter.info(f"ready: {target} is the payload of {steps[-1]}")
     return 0

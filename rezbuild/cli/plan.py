@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    with plan_arguments.open_plan(arguments, dry_run.only_look) as (runner, plan):
+    with plan_arguments.open_plan(arguments, dry_run.make_dry) as (runner, plan):
         given = [Worker()] * (arguments.workers or 0)
         found = dry_run.examine(runner, plan.steps, given or runner.workers())
     if arguments.svg:

@@ -18,7 +18,7 @@ from rezbuild.plan.resolve import Target
 from rezbuild.reporter import Reporter
 from rezbuild.run import progress, system_needs
 from rezbuild.run.driver import Options
-from rezbuild.run.plan_runner import PlanRunner, here
+from rezbuild.run.plan_runner import PlanRunner, local_drivers
 from rezbuild.settings import Settings
 
 
@@ -88,7 +88,7 @@ def open_plan(
                 request_sets,
                 resolve.recipes(folder),
                 platform_years.find(folder),
-                lambda target: drivers[target].available,
+                lambda target: drivers[target].is_available,
                 lambda target: drivers[target].repository,
             ),
         )
@@ -133,4 +133,4 @@ def _open_runner(
         tools = toolchain.find(settings)
     except MachineError as error:
         raise system_needs.explain(error, settings) from None
-    yield PlanRunner(targets, here(settings, tools, options, shown), shown)
+    yield PlanRunner(targets, local_drivers(settings, tools, options, shown), shown)

@@ -27,7 +27,7 @@ from rezbuild.plan.resolve import Job as GraphJob
 from rezbuild.plan.resolve import Step, Target
 from rezbuild.repository import installed
 from rezbuild.run.driver import Driver, Options
-from rezbuild.run.progress import Lines
+from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 from rezbuild.store import Store
 from rezbuild.util.processes import RunningTask, Task
@@ -45,7 +45,7 @@ class FarmDriver(Driver):
         crew: The workers.
         settings: Of the client.
         options: How the plan is run.
-        view: Tells the user.
+        progress: Tells the user.
         target: As of a `Driver`; the crew is of its kind of host.
         begun: The submitted steps of all targets of that host kind: the targets share its workers.
         publishing: What is being published now, of all targets.
@@ -56,7 +56,7 @@ class FarmDriver(Driver):
         crew: Crew,
         settings: Settings,
         options: Options,
-        view: Lines,
+        progress: LineProgress,
         target: Target,
         begun: list[Begun],
         publishing: set[GraphJob],
@@ -71,7 +71,7 @@ class FarmDriver(Driver):
             assembler=crew.kind.assembler,
             linker=crew.kind.linker,
         )
-        super().__init__(settings, tools, options, view, target)
+        super().__init__(settings, tools, options, progress, target)
         self._begun = begun
         self._carrier: Carrier | None = None
         self._publishing = publishing
@@ -97,7 +97,7 @@ class FarmDriver(Driver):
         Raises:
             RezError: It is released already, and may not be replaced.
         """
-        self.view.info(f"{step}: building, {self.reasons[step.key]}")
+        self.progress.info(f"{step}: building, {self.reasons[step.key]}")
         arguments = self._arguments(step)
         folder, _, name = self._build_directory(step).partition("/")
         place = installed.variant_root(step.recipe.folder, folder, name)
@@ -134,7 +134,7 @@ class FarmDriver(Driver):
         self._wanted = False
         if self._silence() > _SILENT and not self._told:
             self._told = True
-            self.view.notice(f"farm: there is no worker{self._kind()}; waiting for one")
+            self.progress.notice(f"farm: there is no worker{self._kind()}; waiting for one")
         if self._silence() > self.crew.farm.patience:
             for one in self._begun:
                 one.remote.done(None, self._deserted())
@@ -186,11 +186,11 @@ class FarmDriver(Driver):
         wish = Wish(step.recipe, step.release, self.profiles[step.key], against, forced)
         if self._carrier is None:
             shared = self.settings.store if self.crew.store() else None
-            self._carrier = Carrier(self.folder, shared or "", self.settings)
+            self._carrier = Carrier(self.rez.folder, shared or "", self.settings)
         return job(wish, remote, self.crew, self._carrier, self.settings)
 
     def _dependency(self, name: str, version: str) -> Dependency:
-        found = installed.installed(name, version, self.paths)
+        found = installed.installed(name, version, self.search_path)
         if found is None:
             raise RezError(f"{name}-{version} is not installed any more", advice=["run it again"])
         return Dependency(name, version, found.root)
@@ -202,7 +202,7 @@ class FarmDriver(Driver):
         if len(self._publishing) >= most:
             return None
         self._publishing.add(begun.step.job)
-        taken = variables(begun.remote, self.folder)
+        taken = variables(begun.remote, self.rez.folder)
         given = {**self._variables(begun.step), **taken}
         return self._begin(begun.step, begun.arguments, given, after=True)
 

@@ -13,23 +13,25 @@ from rezbuild.plan.resolve import Job as GraphJob
 from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.simulate import Worker
 from rezbuild.run.driver import Driver, Options
-from rezbuild.run.plan_runner import Factory, PlanRunner
-from rezbuild.run.progress import Lines
+from rezbuild.run.plan_runner import DriverFactory, PlanRunner
+from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 
 # Steps under way at once, building or being published: how many build is the farm's matter.
 _MANY = 10_000
 
 
-def there(farm: Farm, recipes: Path, settings: Settings, options: Options, view: Lines) -> Factory:
+def there(
+    farm: Farm, recipes: Path, settings: Settings, options: Options, progress: LineProgress
+) -> DriverFactory:
     """What makes drivers that build on a farm."""
     begun: dict[str, list[Begun]] = {}
     publishing: set[GraphJob] = set()
 
     def make(target: Target) -> Driver:
-        crew = Crew(farm, recipes, target.host, settings.host, view.notice)
+        crew = Crew(farm, recipes, target.host, settings.host, progress.notice)
         ours = begun.setdefault(crew.kind.label, [])
-        return FarmDriver(crew, settings, options, view, target, ours, publishing)
+        return FarmDriver(crew, settings, options, progress, target, ours, publishing)
 
     return make
 
@@ -41,11 +43,11 @@ def open_farm(  # noqa: PLR0913, PLR0917 (a connection, and all that a plan need
     recipes: Path,
     settings: Settings,
     options: Options,
-    view: Lines,
+    progress: LineProgress,
 ) -> Iterator[PlanRunner]:
     """Connect to a scheduler, and yield a runner that builds on its workers."""
-    with Farm(address, settings, view.notice) as farm:
-        yield FarmPlanRunner(targets, there(farm, recipes, settings, options, view), view)
+    with Farm(address, settings, progress.notice) as farm:
+        yield FarmPlanRunner(targets, there(farm, recipes, settings, options, progress), progress)
 
 
 class FarmPlanRunner(PlanRunner):
@@ -59,7 +61,7 @@ class FarmPlanRunner(PlanRunner):
                 found.update(dict.fromkeys(driver.crew.free(), Worker(target.host)))
         return list(found.values())
 
-    def _most(self, driver: Driver) -> int:  # noqa: ARG002 (it is of this machine)
+    def _max_builds(self, driver: Driver) -> int:  # noqa: ARG002 (it is of this machine)
         return _MANY
 
     @contextlib.contextmanager
@@ -68,7 +70,7 @@ class FarmPlanRunner(PlanRunner):
 
 
 class Room:
-    """Room on the workers of a target: `rezbuild.run.executor.Run` takes a job of it for each step.
+    """Room on the workers of each target: `rezbuild.run.executor.Executor` takes a job of it.
 
     Args:
         drivers: Of all targets.

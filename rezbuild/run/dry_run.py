@@ -1,4 +1,4 @@
-"""``rezbuild plan``: what a build would do, and how long that takes; nothing is done."""
+"""``rezbuild plan``: the steps of a build, the reasons, and the expected time. Nothing is built."""
 
 from __future__ import annotations
 
@@ -16,58 +16,58 @@ from rezbuild.run import gantt
 from rezbuild.run.driver import Driver
 from rezbuild.run.gantt import Bar, Timeline, clock
 from rezbuild.run.plan_runner import PlanRunner
-from rezbuild.run.progress import Lines
+from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 from rezbuild.sources import local_sources
 from rezbuild.sources.fetch import Fetcher
 
-# What the store has is put into place in a moment.
+# The time to restore a payload from the store.
 _TAKEN = Estimate(3.0, known=False)
 
 
-class _Silent(Lines):
-    """What a build would say of each step is in the plan."""
+class _Silent(LineProgress):
+    """Shows nothing: the plan has the state of each step."""
 
     def _print(self, text: str) -> None:
         """Print nothing."""
 
 
-SILENT = _Silent()
+_SILENT = _Silent()
 
 
-class Sources(Fetcher):
-    """Fetches nothing: what is not here is taken for one that can be had, unless offline."""
+class _LocalSources(Fetcher):
+    """Fetches nothing. A source that is not on this machine counts as available, unless offline."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self._online = not settings.offline
 
     def available(self, release: Release) -> bool:
-        """Whether a source is here, or may be fetched."""
+        """Return whether a source is here, or could be fetched."""
         return self._online or local_sources.is_available(release, self._settings)
 
 
-def only_look(work: PlanRunner) -> None:
-    """Keeps the drivers of a run from fetching anything, and from telling what the plan says."""
-    work.view = SILENT
-    for driver in work.drivers.values():
-        driver.view = SILENT
-        driver.fetcher = Sources(driver.settings)
+def make_dry(runner: PlanRunner) -> None:
+    """Keep the drivers of a runner from fetching sources and from printing."""
+    runner.progress = _SILENT
+    for driver in runner.drivers.values():
+        driver.progress = _SILENT
+        driver.fetcher = _LocalSources(driver.settings)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What becomes of one step.
+    """The state of one step.
 
     Attributes:
-        job: As a build shows it.
-        built: It is installed from the same inputs.
-        stored: The store has it, if that was built against the same payloads.
-        why: Where that is, or why it must be built.
-        seconds: How long the build is expected to take; 0 for what is built.
-        known: So long this very build took; else it is a guess.
-        critical: It is on the critical path.
-        begins: The second in which it is expected to begin, None for what is built.
+        job: The step, as a build prints it.
+        built: Whether it is installed from the same inputs.
+        stored: Whether the store has it. Its dependencies may differ.
+        why: The place of the installed package, or the reason to build it.
+        seconds: The expected time of the build; 0 if ``built``.
+        known: Whether the time is that of an earlier build; otherwise it is an estimate.
+        critical: Whether it is on the critical path.
+        begins: The expected begin in seconds; None if ``built``.
         needs: The jobs that it waits for.
     """
 
@@ -89,13 +89,13 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Planned:
-    """All of it.
+class DryRun:
+    """The result for all steps.
 
     Attributes:
-        rows: What is built first, then the rest as it is begun.
-        workers: How many builds are at it at once.
-        outcome: What comes of it in made-up time.
+        rows: Installed packages first, then the others in the order of their begin.
+        workers: The number of parallel builds.
+        outcome: The simulated run.
     """
 
     rows: tuple[Row, ...]
@@ -103,7 +103,7 @@ class Planned:
     outcome: Outcome
 
     def as_data(self) -> dict[str, Any]:
-        """The same for programs; times in seconds."""
+        """Return the result for programs; times in seconds."""
         outcome = self.outcome
         return {
             "jobs": [asdict(row) for row in self.rows],
@@ -116,7 +116,7 @@ class Planned:
         }
 
     def lines(self) -> Iterator[str]:
-        """The plan for a terminal."""
+        """Yield the plan for a terminal."""
         width = max((len(row.job) for row in self.rows), default=0)
         for row in self.rows:
             guess = "" if row.known or row.built else "~"
@@ -130,24 +130,22 @@ class Planned:
         outcome, left = self.outcome, [row for row in self.rows if not row.built]
         yield ""
         there = len(self.rows) - len(left)
-        yield f"{len(self.rows)} packages: {there} installed already, {len(left)} to be built"
+        yield f"{len(self.rows)} packages: {there} already installed, {len(left)} to build"
         if not left:
             return
         guesses = sum(not row.known for row in left)
-        yield f"work: {clock(outcome.work)}" + (
-            f"; ~ is a guess by the size of the source or by other builds ({guesses})"
-            if guesses
-            else ""
-        )
+        many = f"{guesses} packages have" if guesses > 1 else "1 package has"
+        note = f"; ~ estimated ({many} no recorded time)" if guesses else ""
+        yield f"work: {clock(outcome.work)}{note}"
         chain = " → ".join(map(str, outcome.critical))
         yield f"critical path (*): {clock(outcome.length)}: {chain}"
         yield (
-            f"expected with {self.workers} at once: {clock(outcome.makespan)};"
-            f" no order of builds takes less than {clock(outcome.least)}"
+            f"expected with {self.workers} parallel builds: {clock(outcome.makespan)};"
+            f" theoretical minimum: {clock(outcome.least)}"
         )
 
     def picture(self, title: str) -> str:
-        """The expected run, as SVG."""
+        """Return the expected run as SVG."""
         critical = {step.job for step in self.outcome.critical}
         bars = tuple(
             Bar(
@@ -165,32 +163,32 @@ class Planned:
         return gantt.svg(Timeline(title, 0.0, self.workers, bars, path))
 
 
-def examine(work: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]) -> Planned:
-    """Looks at what each step would come to.
+def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]) -> DryRun:
+    """Find the state of each step, and simulate the builds.
 
     Args:
-        work: Of drivers that only look.
-        steps: In an order in which what is needed comes first.
-        workers: What is going to build.
+        runner: A runner that `make_dry` has changed.
+        steps: All steps, dependencies first.
+        workers: The workers that would build.
 
     Raises:
-        MachineError: None of them may build some of it.
+        MachineError: No worker may build some of the steps.
     """
-    whys = {step.job: _why(work.of(step), step) for step in steps}
-    left = [step for step in steps if whys[step.job][1]]
-    stored = {step.job for step in left if _is_stored(work.of(step), step)}
+    states = {step.job: _state(runner.driver_of(step), step) for step in steps}
+    left = [step for step in steps if states[step.job][1]]
+    stored = {step.job for step in left if _is_stored(runner.driver_of(step), step)}
 
     def expected(step: Step) -> Estimate:
-        return _TAKEN if step.job in stored else work.expected(step)
+        return _TAKEN if step.job in stored else runner.estimate(step)
 
     try:
         outcome = simulate(left, lambda step: expected(step).seconds, workers)
     except ValueError as error:
         raise MachineError(
-            f"nobody could build some of it: {error}",
+            f"no worker could build some of the packages: {error}",
             advice=[
-                "workers of another rezbuild, or with other recipes, get no job: update them",
-                "--workers N reckons with as many as you say",
+                "update workers that have another rezbuild or other recipes: they get no job",
+                "or set the number of workers: --workers N",
             ],
         ) from None
     begins = {build.step.job: build.began for build in outcome.builds}
@@ -199,13 +197,13 @@ def examine(work: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]) 
     order = {step.job: number for number, step in enumerate(steps)}
 
     def row(step: Step) -> Row:
-        where, reason = whys[step.job]
-        driver = work.of(step)
+        where, reason = states[step.job]
+        driver = runner.driver_of(step)
         return Row(
             job=str(step),
             name=step.release.name,
             version=step.release.version,
-            host=work.host(step),
+            host=runner.host(step),
             profile=driver.profiles.get(step.key, driver.profile),
             repository=str(driver.repository),
             requested=step.requested,
@@ -220,25 +218,25 @@ def examine(work: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]) 
         )
 
     ordered = sorted(steps, key=lambda s: (begins.get(s.job, -1.0), order[s.job]))
-    return Planned(tuple(map(row, ordered)), len(workers), outcome)
+    return DryRun(tuple(map(row, ordered)), len(workers), outcome)
 
 
-def _why(driver: Driver, step: Step) -> tuple[str, str]:
-    """Where it is installed, and why it must be built all the same ("" where it need not be)."""
+def _state(driver: Driver, step: Step) -> tuple[str, str]:
+    """Return where a step is installed, and why it must be built; "" if it need not be."""
     try:
         if driver.is_done(step):
-            found = installed.installed(*step.key, driver.paths)
+            found = installed.installed(*step.key, driver.search_path)
             return str(found.root) if found else "", ""
     except RezbuildError as error:
-        return "", f"this will fail: {error.message}"
-    driver.assume(step)
+        return "", f"the build will fail: {error.message}"
+    driver.assume_built(step)
     reason, options = driver.reasons[step.key], driver.options
     released = installed.variant_root(driver.repository, *step.key).is_dir()
     if options.release and released and not (options.replace and step.requested):
-        reason = f"this will be refused, since it is released already: {reason}"
+        reason = f"rezbuild will refuse it, since it is already released: {reason}"
     return "", reason
 
 
 def _is_stored(driver: Driver, step: Step) -> bool:
-    anew = driver.options.force and step.requested
-    return not anew and driver.is_stored(step.recipe, step.release)
+    forced = driver.options.force and step.requested
+    return not forced and driver.is_stored(step.recipe, step.release)

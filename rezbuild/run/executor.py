@@ -1,7 +1,7 @@
-"""Builds the steps of a plan, as many at once as the budget of jobs allows.
+"""The execution of a plan: as many parallel builds as the budget of jobs allows.
 
-All of it is one thread that looks around: Rez's own caches are not made for more, and signals, and
-the death of a parent (prctl(2), PR_SET_PDEATHSIG), are matters of threads.
+One thread polls all builds: Rez's caches are not made for threads, and signals and the death of a
+parent (prctl(2), PR_SET_PDEATHSIG) concern a thread.
 """
 
 from __future__ import annotations
@@ -14,124 +14,124 @@ from typing import Protocol
 from rezbuild.errors import RezbuildError, SeveralFailedError, as_error
 from rezbuild.plan.resolve import Job, Step
 from rezbuild.plan.schedule import Schedule
-from rezbuild.run.progress import Lines
-from rezbuild.run.timeline import Watch
+from rezbuild.run.progress import LineProgress
+from rezbuild.run.timeline import Recorder
 from rezbuild.util.processes import RunningTask, become_subreaper, stop
 
-# Seconds between two looks.
+# Seconds between two polls.
 _PAUSE = 0.05
 
 
 class Budget(Protocol):
-    """What each build takes a job of: `rezbuild.util.jobserver.Budget`, or a farm's room."""
+    """The jobs that builds may take: `rezbuild.util.jobserver.Budget`, or the cores of a farm."""
 
     def take(self, step: Step, /) -> bool:
-        """Takes a job for the build of a step; whether there was one.
+        """Take a job for the build of a step; return whether one was free.
 
         Raises:
-            RezbuildError: There will be none for it.
+            RezbuildError: None will ever be free.
         """
         ...
 
     def give_back(self) -> None:
-        """Takes back a build's job."""
+        """Give back the job of a build."""
         ...
 
     def share(self) -> None:
-        """All that could begin now has begun."""
+        """Share free jobs: every step that can begin now has begun."""
         ...
 
     def reset(self) -> None:
-        """No build is running."""
+        """Reset the budget: no build is running."""
         ...
 
 
 class Work(Protocol):
-    """What is to be done for a step; each may raise a RezbuildError."""
+    """The actions for a step; each may raise a RezbuildError."""
 
     def is_done(self, step: Step) -> bool:
-        """Whether there is nothing to do."""
+        """Return whether there is nothing to do."""
         ...
 
     def lock(self, step: Step) -> bool:
-        """Keeps others from building it; False where they are at it."""
+        """Lock a step against other runs; return False if another run has it."""
         ...
 
     def unlock(self, step: Step) -> None:
-        """Lets them, if they were kept."""
+        """Release the lock, if it is held."""
         ...
 
     def start(self, step: Step) -> RunningTask:
-        """Begins to build it."""
+        """Start the build."""
         ...
 
     def finish(self, step: Step, task: RunningTask, status: int) -> None:
-        """Looks at what came of it."""
+        """Check the result of the build."""
         ...
 
 
-class Run:
+class Executor:
     """One run of a plan.
 
     Args:
-        steps: In an order in which what is needed comes first.
-        work: Does what is to be done for each.
+        steps: All steps, dependencies first.
+        work: The actions for each step.
         budget: Each build takes a job of it.
-        view: Shows it.
-        most: The most builds at once.
-        watch: Says what takes long, and is told what becomes of each.
+        progress: Shows the run.
+        max_builds: The largest number of parallel builds.
+        recorder: Estimates times, and records the run.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 (all that a run has to do with)
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts of a run)
         self,
         steps: Sequence[Step],
         work: Work,
         budget: Budget,
-        view: Lines,
-        most: int,
-        watch: Watch | None = None,
+        progress: LineProgress,
+        max_builds: int,
+        recorder: Recorder | None = None,
     ) -> None:
-        self._watch = watch or Watch()
-        self._schedule = Schedule(steps, self._watch.expect)
+        self._recorder = recorder or Recorder()
+        self._schedule = Schedule(steps, self._recorder.expect)
         self._work = work
         self._budget = budget
-        self._view = view
-        self._most = most
-        self._fresh = list(self._schedule.ready())
+        self._progress = progress
+        self._max_builds = max_builds
+        self._unexamined = list(self._schedule.ready())
         self._waiting: set[Job] = set()
         self._running: dict[Job, tuple[Step, RunningTask]] = {}
         self._errors: list[RezbuildError] = []
 
     def run(self) -> None:
-        """Builds all that can be built.
+        """Build all that can be built.
 
         Raises:
-            RezbuildError: Something failed; it is the error of that, or holds those of several.
+            RezbuildError: The error of the failed build, or one that holds several.
         """
         become_subreaper()
         try:
             while len(self._schedule):
                 self._begin()
-                self._look()
+                self._poll()
         except BaseException:
             stop(task for _, task in self._running.values())
-            self._watch.stop()
+            self._recorder.stop()
             raise
         if self._errors:
-            # A Rez that was killed leaves behind what it had started.
+            # End child processes of a Rez that was killed.
             stop([])
             raise self._errors[0] if len(self._errors) == 1 else SeveralFailedError(self._errors)
 
     def _begin(self) -> None:
-        """Begins what is ready and has a job."""
+        """Start the steps that are ready and get a job."""
         if not self._running:
             self._budget.reset()
         self._examine()
         for step in self._schedule.ready():
-            if len(self._running) >= self._most:
+            if len(self._running) >= self._max_builds:
                 break
-            with self._failing(step):
-                # There may be one for another step: of another kind of host.
+            with self._collect_error(step):
+                # A step for another kind of host may still get a job.
                 if not self._budget.take(step):
                     continue
                 try:
@@ -143,59 +143,61 @@ class Run:
         self._budget.share()
 
     def _examine(self) -> None:
-        """Looks at what has become ready; what is done already may make more ready."""
-        while self._fresh:
-            fresh, self._fresh = self._fresh, []
-            for step in fresh:
-                with self._failing(step):
+        """Find steps that need no build; their dependents may become ready."""
+        while self._unexamined:
+            ready, self._unexamined = self._unexamined, []
+            for step in ready:
+                with self._collect_error(step):
                     if self._work.is_done(step):
-                        self._fresh += self._schedule.done(step)
+                        self._unexamined += self._schedule.done(step)
 
     def _start(self, step: Step) -> None:
-        """Starts it, unless others are building it or have built it meanwhile."""
+        """Start a step, unless another run builds it or has built it meanwhile."""
         if not self._work.lock(step):
             if step.job not in self._waiting:
                 self._waiting.add(step.job)
-                self._view.notice(f"{step}: waiting for another build of it")
+                self._progress.notice(f"{step}: waiting for another build of it")
         elif self._work.is_done(step):
             self._work.unlock(step)
-            self._fresh += self._schedule.done(step)
+            self._unexamined += self._schedule.done(step)
         else:
             self._running[step.job] = step, self._work.start(step)
             self._schedule.begin(step)
 
-    def _look(self) -> None:
-        """Sees what the running builds say, and which have ended."""
+    def _poll(self) -> None:
+        """Poll the running builds, and end those that have finished."""
         if len(self._schedule):
             time.sleep(_PAUSE)
         for step, task in list(self._running.values()):
             news = task.poll()
-            self._view.heard(task, news)
-            self._watch.saw(step, task, news.events)
+            self._progress.show_update(task, news)
+            self._recorder.update(step, task, news.events)
             if news.status is not None:
                 self._end(step, task, news.status)
-        self._view.show([task for _, task in self._running.values()], len(self._schedule))
+        self._progress.show_running(
+            [task for _, task in self._running.values()], len(self._schedule)
+        )
 
     def _end(self, step: Step, task: RunningTask, status: int) -> None:
         del self._running[step.job]
         task.wait()
         self._budget.give_back()
-        with self._failing(step):
+        with self._collect_error(step):
             self._work.finish(step, task, status)
-            self._watch.ended(step, well=True)
+            self._recorder.end(step, well=True)
             self._work.unlock(step)
-            self._fresh += self._schedule.done(step)
+            self._unexamined += self._schedule.done(step)
 
     @contextlib.contextmanager
-    def _failing(self, step: Step) -> Iterator[None]:
-        """What goes wrong with a step is kept for the end; what does not need it goes on."""
+    def _collect_error(self, step: Step) -> Iterator[None]:
+        """Collect an error of a step; steps that do not depend on it go on."""
         try:
             yield
         except (RezbuildError, OSError) as error:
-            self._watch.ended(step, well=False)
+            self._recorder.end(step, well=False)
             self._work.unlock(step)
             ours = as_error(error)
             self._errors.append(ours)
-            self._view.notice(f"{step}: failed: {str(ours).splitlines()[0]}")
+            self._progress.notice(f"{step}: failed: {str(ours).splitlines()[0]}")
             for skipped in self._schedule.failed(step):
-                self._view.notice(f"{skipped}: skipped, it needs {step}")
+                self._progress.notice(f"{skipped}: skipped, it needs {step}")

@@ -1,4 +1,4 @@
-"""Who built what when, as SVG: a row for each worker, or for each build at once on this machine."""
+"""The timeline of a run as SVG: a row for each worker, or each parallel build of this machine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from rezbuild.util import svg as parts
 
-# Taken: from the store, or as it was ready from an earlier run. Lost: with its worker.
+# Taken: restored from the store, or ready from an earlier run. Lost: with its worker.
 BUILT, TAKEN, PUBLISHED, FAILED, STOPPED, LOST = (
     *("built", "taken", "published", "failed", "stopped", "lost"),
 )
-# What is meant by no worker.
+# The name of this machine's rows.
 HERE = "here"
 _WIDTH, _MARGIN, _ROW, _HEAD, _FOOT = 1000, 20, 22, 88, 56
-# Widths of letters, of labels (11) and of the others (12).
+# The widths of letters in labels (size 11) and in other texts (size 12).
 _SMALL, _LETTER = 6.2, 6.8
-# Names can be read on all of them. What takes longest has one of its own.
+# Names are readable on all of these colours. The packages that take longest get different ones.
 _FILLS = ("#a7c7e7", "#f5c99b", "#b5d8a0", "#d9b8e8", "#f0a9a9", "#a8dcd5", "#e3d58a", "#c9c9dd")
 _STATES = {
     FAILED: "#ff7b72",
@@ -31,15 +31,15 @@ _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 
 
 @dataclass(frozen=True)
 class Bar:
-    """A build, or the part of it that one worker had.
+    """A build, or the part of it on one worker.
 
     Attributes:
-        job: What was built, as the user was shown it.
-        package: Its name.
-        worker: Where, "" for this machine.
-        began, ended: Seconds since the run began.
-        state: One of this module's.
-        critical: It is on the critical path.
+        job: The step, as the user saw it.
+        package: Its package.
+        worker: The worker; "" for this machine.
+        began, ended: Seconds since the begin of the run.
+        state: A state of this module.
+        critical: Whether it is on the critical path.
     """
 
     job: str
@@ -56,10 +56,10 @@ class Timeline:
     """A run.
 
     Attributes:
-        title: Of the picture.
-        began: In seconds since 1970; 0 for one that never was.
-        jobs: How many the builds had between them.
-        bars: In any order.
+        title: The title of the picture.
+        began: Seconds since 1970; 0 for a simulated run.
+        jobs: The jobs of all builds.
+        bars: All bars, in any order.
         critical: The jobs of the critical path, first to last.
     """
 
@@ -71,12 +71,12 @@ class Timeline:
 
     @property
     def seconds(self) -> float:
-        """From the begin to the end of the last bar."""
+        """The seconds from the begin to the end of the last bar."""
         return max((bar.ended for bar in self.bars), default=0.0)
 
 
 def rows(bars: Sequence[Bar]) -> list[tuple[str, list[Bar]]]:
-    """The rows: the worker of each, and its bars, of which no two are at once."""
+    """Return each row: its worker, and bars that do not overlap."""
     found: dict[str, list[list[Bar]]] = {}
     for bar in sorted(bars, key=lambda bar: (bar.began, bar.job)):
         own = found.setdefault(bar.worker or HERE, [])
@@ -88,14 +88,14 @@ def rows(bars: Sequence[Bar]) -> list[tuple[str, list[Bar]]]:
 
 
 def _order(worker: str) -> tuple[bool, list[tuple[int, str]]]:
-    """Of w2 and w10, w2 is first; this machine is last."""
+    """Return a sort key that puts w2 before w10, and this machine last."""
     text = "".join(c if c.isdigit() else f" {c} " for c in worker)
     words = [(int(word), "") if word.isdecimal() else (-1, word) for word in text.split()]
     return (worker == HERE, words)
 
 
 def svg(timeline: Timeline) -> str:
-    """The picture."""
+    """Return the picture."""
     shown = rows(timeline.bars)
     height = _HEAD + _ROW * max(1, len(shown)) + _FOOT
     names = [name for name, _ in shown]
@@ -103,7 +103,7 @@ def svg(timeline: Timeline) -> str:
     lines = [
         *parts.head(_WIDTH, height, timeline.title),
         parts.text(_MARGIN, 26, timeline.title, size=15),
-        parts.text(_MARGIN, 46, _sums(timeline, len(shown))),
+        parts.text(_MARGIN, 46, _summary(timeline, len(shown))),
         *_legend(timeline),
         *axis.lines(height),
         *(
@@ -118,7 +118,7 @@ def svg(timeline: Timeline) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a person says them: 7 s, 3:05, 1:02:03."""
+    """Return a time for people, e.g. 7 s, 3:05 or 1:02:03."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -144,11 +144,11 @@ class _Axis:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """The name of a worker stands at its first row only."""
+    """Return the labels of the rows: only the first row of a worker has its name."""
     return ["" if before == name else name for before, name in zip(["", *names], names)]
 
 
-def _sums(timeline: Timeline, count: int) -> str:
+def _summary(timeline: Timeline, count: int) -> str:
     work = sum(bar.ended - bar.began for bar in timeline.bars)
     busy = work / (timeline.seconds * count) if timeline.seconds and count else 0.0
     return (
@@ -158,7 +158,7 @@ def _sums(timeline: Timeline, count: int) -> str:
 
 
 def _legend(timeline: Timeline) -> Iterator[str]:
-    """What the colours of states mean, of those that there are."""
+    """Yield the colours of the states that occur."""
     there = {bar.state for bar in timeline.bars}
     x = float(_WIDTH - _MARGIN)
     kinds = [(_STATES[state], state) for state in _STATES if state in there]
@@ -170,7 +170,7 @@ def _legend(timeline: Timeline) -> Iterator[str]:
 
 
 def _fills(bars: Sequence[Bar]) -> dict[str, str]:
-    """A colour for each package, of the first ones in order of the time they took."""
+    """Return a colour for each package; those that took longest get the first ones."""
     took: dict[str, float] = {}
     for bar in bars:
         took[bar.package] = took.get(bar.package, 0.0) + bar.ended - bar.began
@@ -181,7 +181,7 @@ def _fills(bars: Sequence[Bar]) -> dict[str, str]:
 def _row(number: int, label: str, bars: Sequence[tuple[Bar, str]], axis: _Axis) -> Iterator[str]:
     top = _HEAD + _ROW * number
     if label:
-        yield parts.text(axis.left - 10, top + 15, _cut(label, 28), anchor="end")
+        yield parts.text(axis.left - 10, top + 15, _shorten(label, 28), anchor="end")
     for bar, fill in bars:
         yield from _bar(bar, _STATES.get(bar.state, fill), top, axis)
 
@@ -210,8 +210,8 @@ def _critical(timeline: Timeline, height: int) -> Iterator[str]:
         room = int((_WIDTH - 2 * _MARGIN) / _LETTER)
         took = sum(bar.ended - bar.began for bar in timeline.bars if bar.critical)
         text = f"critical path, {clock(took)}: {chain}"
-        yield parts.text(_MARGIN, height - 20, _cut(text, room))
+        yield parts.text(_MARGIN, height - 20, _shorten(text, room))
 
 
-def _cut(text: str, letters: int) -> str:
+def _shorten(text: str, letters: int) -> str:
     return text if len(text) <= letters else text[: letters - 1] + "…"

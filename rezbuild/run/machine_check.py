@@ -1,4 +1,4 @@
-"""What this machine lacks for a build, and the command that installs it."""
+"""Checks of this machine: what it lacks for a build, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from rezbuild.store import Store, maintain
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        found: What is there, or None.
-        lost: What it is for; empty where nothing can be built without it.
-        need: The line of the table of system packages that names it.
-        advice: What else helps.
+        what: The thing that is checked.
+        found: What was found; None if it is missing.
+        lost: What is not possible without it; empty if no build is possible.
+        need: Its line in the table of system packages.
+        advice: Other advice.
     """
 
     what: str
@@ -40,12 +41,12 @@ class Check:
 
     @property
     def fatal(self) -> bool:
-        """Nothing can be built like this."""
+        """Whether no build is possible on this machine."""
         return self.found is None and not self.lost
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Look at everything that a build needs."""
+    """Check everything that a build needs."""
     return [
         *_python(),
         *_system(settings, "build"),
@@ -57,16 +58,16 @@ def examine(settings: Settings) -> list[Check]:
 
 
 def examine_tests(settings: Settings) -> list[Check]:
-    """Look at what the tests need besides."""
+    """Check everything else that the tests need."""
     return list(_system(settings, "tests"))
 
 
 def report(checks: Sequence[Check], reporter: Reporter) -> int:
     """Print the checks and what to do; return the exit code."""
     for check in checks:
-        state = "ok  " if check.found is not None else "MISS" if check.fatal else "lack"
-        detail = check.found or (f"missing; it is for {check.lost}" if check.lost else "needed")
-        reporter.result(f"{state}  {check.what}: {detail}")
+        state = "ok" if check.found is not None else "missing" if check.fatal else "optional"
+        detail = check.found or (f"missing (needed for {check.lost})" if check.lost else "required")
+        reporter.result(f"{state:8}  {check.what}: {detail}")
     for line in _advice([check for check in checks if check.found is None]):
         reporter.result(f"  {line}")
     return MachineError.exit_code if any(check.fatal for check in checks) else 0
@@ -74,7 +75,7 @@ def report(checks: Sequence[Check], reporter: Reporter) -> int:
 
 def report_commands(reporter: Reporter, *groups: str) -> None:
     """Print the command that installs all needs of some groups, for each package manager."""
-    reporter.result("\nOn any machine, one of these (as root) installs it all:")
+    reporter.result("\nOn any machine, one of these commands (as root) installs everything:")
     for manager in system_needs.MANAGERS:
         reporter.result(f"  {system_needs.command(system_needs.table(*groups), manager)}")
 
@@ -84,7 +85,7 @@ def _advice(missing: Sequence[Check]) -> Iterator[str]:
         if check.advice:
             yield f"{check.what}: {check.advice}"
     for line in system_needs.commands([check.need for check in missing if check.need]):
-        yield f"install what is missing (as root): {line}"
+        yield f"install the missing packages (as root): {line}"
 
 
 def _python() -> Iterator[Check]:
@@ -106,7 +107,7 @@ def _patchelf() -> Iterable[Check]:
 
 
 def _ccache(settings: Settings) -> Iterator[Check]:
-    """Optional: spoken of as missing where it is asked for only."""
+    """Check ccache, which is optional: it counts as missing only if it is enabled."""
     try:
         found = ccache.find(settings) if settings.ccache else toolchain.which("ccache")
     except MachineError as error:
@@ -114,16 +115,16 @@ def _ccache(settings: Settings) -> Iterator[Check]:
         return
     if settings.ccache:
         (need,) = (need for need in system_needs.table("tests") if need.name == "ccache")
-        yield Check("ccache", found, "compilers through it", need)
+        yield Check("ccache", found, "REZBUILD_CCACHE", need)
     else:
-        there = f"{found}, not used" if found else "none; builds can do without"
-        yield Check("ccache", f"{there}: see REZBUILD_CCACHE")
+        there = f"{found}, not used" if found else "none (optional)"
+        yield Check("ccache", f"{there}; see REZBUILD_CCACHE")
 
 
 def _store(settings: Settings) -> Iterator[Check]:
-    """Optional: spoken of as missing where one is named and does not answer."""
+    """Check the store, which is optional: it is missing only if it is set and does not answer."""
     if settings.store is None:
-        yield Check("store", "none; everything is built here: see REZBUILD_STORE")
+        yield Check("store", "none (optional); see REZBUILD_STORE")
         return
     told: list[str] = []
     try:
@@ -135,29 +136,29 @@ def _store(settings: Settings) -> Iterator[Check]:
         )
     except RezbuildError as error:
         found, told = None, ["; ".join([error.message, *error.advice])]
-    yield Check("store", found, "payloads that are built already", advice="; ".join(told))
+    yield Check("store", found, "payloads of earlier builds", advice="; ".join(told))
 
 
 def _rez(settings: Settings) -> Iterator[Check]:
     yield Check("Rez", f"{rez.__version__} ({Path(rez.__file__).parent})")
     for name in installed.HOST_FAMILIES:
         bound = [v for v, _ in installed.versions(name, installed.search_path(release=False))]
-        found = ", ".join(bound) or "not bound yet: rezbuild build binds it"
+        found = ", ".join(bound) or "none yet; rezbuild build creates it with rez-bind"
         yield Check(f"Rez package {name}", found)
     for what, folder in (
         ("local repository", str(config.local_packages_path)),
         ("cache", str(settings.cache)),
     ):
         usable = folder if _writable(Path(folder)) else None
-        yield Check(what, usable, advice=f"{folder} cannot be written; name another one")
+        yield Check(what, usable, advice=f"{folder} cannot be written; set another folder")
     released = Path(config.release_packages_path)
     usable = str(released) if released.is_dir() and _writable(released) else None
-    advice = f"{released} cannot be written; create it, or name another one"
+    advice = f"{released} cannot be written; create it, or set another folder"
     yield Check("release repository", usable, "rez-release", advice=advice)
 
 
 def _writable(folder: Path) -> bool:
-    """Whether files can be made there, or the folder itself where it is not there yet."""
+    """Return whether files can be created in a folder, or the folder itself if it is missing."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -1,4 +1,4 @@
-"""One run over the targets of a plan: each step is done by its target's driver."""
+"""The runner of a plan: it builds the steps of all targets, each with the driver of its target."""
 
 from __future__ import annotations
 
@@ -14,53 +14,57 @@ from rezbuild.plan.resolve import Job, Step, Target
 from rezbuild.plan.simulate import Worker
 from rezbuild.run import timeline
 from rezbuild.run.driver import Driver, Options
-from rezbuild.run.executor import Budget, Run
-from rezbuild.run.progress import Lines
-from rezbuild.run.timeline import Watch
+from rezbuild.run.executor import Budget, Executor
+from rezbuild.run.progress import LineProgress
+from rezbuild.run.timeline import Recorder
 from rezbuild.settings import Settings
 from rezbuild.util import jobserver
 from rezbuild.util.processes import RunningTask
 from rezbuild.versions import notices
 
-# Makes the driver of a target.
-Factory = Callable[[Target], Driver]
+# Creates the driver of a target.
+DriverFactory = Callable[[Target], Driver]
 
 
-def here(settings: Settings, tools: Toolchain, options: Options, view: Lines) -> Factory:
-    """What makes drivers that build on this machine."""
+def local_drivers(
+    settings: Settings, tools: Toolchain, options: Options, progress: LineProgress
+) -> DriverFactory:
+    """Return a factory of drivers that build on this machine."""
 
     def make(target: Target) -> Driver:
         own = settings.host
         if target.host not in {"", own}:
             raise UsageError(
-                f"what is for {target.host} cannot be built on this machine, which is {own}",
+                f"builds for {target.host} are not possible on this machine, which is {own}",
                 advice=[
-                    f"--host {own} leaves out what is for others",
-                    "run it on a machine of that kind; REZBUILD_HOST_LABEL says what one is",
+                    f"build for this kind of host only: --host {own}",
+                    "or run the command on a machine of that kind, as REZBUILD_HOST_LABEL names it",
                 ],
             )
-        return Driver(settings, tools, options, view, target)
+        return Driver(settings, tools, options, progress, target)
 
     return make
 
 
 class PlanRunner:
-    """Does what is to be done for the steps of several targets: `rezbuild.run.executor.Work`.
+    """Runs the steps of several targets: `rezbuild.run.executor.Work`.
 
     Args:
-        targets: All targets of the plan, one at least.
-        make: Makes the driver of each.
-        view: Shows the run.
+        targets: All targets of the plan; at least one.
+        make: Creates the driver of each.
+        progress: Shows the run.
 
     Attributes:
-        drivers: By target.
+        drivers: The driver of each target.
     """
 
-    def __init__(self, targets: Iterable[Target], make: Factory, view: Lines) -> None:
+    def __init__(
+        self, targets: Iterable[Target], make: DriverFactory, progress: LineProgress
+    ) -> None:
         self.drivers = {target: make(target) for target in dict.fromkeys(targets)}
-        self.view = view
+        self.progress = progress
         settings = next(iter(self.drivers.values())).settings
-        self.durations = Durations(settings.cache, view.notice)
+        self.durations = Durations(settings.cache, progress.notice)
         self._building: dict[tuple[str, ...], Job] = {}
         # Builds of one target may be dependencies of another target with the same repository.
         known: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
@@ -68,108 +72,109 @@ class PlanRunner:
             place = (target.host, target.repository)
             driver.identities = known.setdefault(place, driver.identities)
 
-    def of(self, step: Step) -> Driver:
-        """The driver of a step."""
+    def driver_of(self, step: Step) -> Driver:
+        """Return the driver of a step."""
         return self.drivers[step.target]
 
     def run(self, steps: Sequence[Step]) -> None:
-        """Builds what has to be built, several at once; releases are made one at a time.
+        """Build what has to be built, several packages at once; releases are made one at a time.
 
         Raises:
-            RezbuildError: A build failed; what was installed before is as it was.
+            RezbuildError: A build failed; installed packages are unchanged.
         """
         first = next(iter(self.drivers.values()))
         for line in notices.for_steps(steps):
-            self.view.notice(line)
+            self.progress.notice(line)
         for target, driver in self.drivers.items():
             driver.prepare([step for step in steps if step.target == target])
-        with temp_folders.folder() as folder, self.view.alive():
+        with temp_folders.folder() as folder, self.progress.live():
             for driver in self.drivers.values():
-                driver.folder = folder
-            watch = Watch(lambda step: self.expected(step).seconds, self._note)
+                driver.rez.folder = folder
+            recorder = Recorder(lambda step: self.estimate(step).seconds, self._note)
             try:
                 with self._budget(first.jobs, folder) as budget:
-                    Run(steps, self, budget, self.view, self._most(first), watch).run()
+                    most = self._max_builds(first)
+                    Executor(steps, self, budget, self.progress, most, recorder).run()
             finally:
-                self._picture(watch, steps, first)
+                self._write_timeline(recorder, steps, first)
 
     def workers(self) -> list[Worker]:
-        """What is going to build, for a look ahead."""
+        """Return the workers that would build, for a simulation."""
         first = next(iter(self.drivers.values()))
-        return [Worker()] * self._most(first)
+        return [Worker()] * self._max_builds(first)
 
-    def _most(self, driver: Driver) -> int:
-        """The most builds at once."""
-        # Two releases at once would be in each other's way in git's repository.
+    def _max_builds(self, driver: Driver) -> int:
+        """Return the largest number of parallel builds."""
+        # Two parallel releases would conflict in the git repository.
         return 1 if driver.options.release else driver.jobs
 
     @contextlib.contextmanager
     def _budget(self, jobs: int, folder: Path) -> Iterator[Budget]:
-        """What each build takes a job of."""
+        """Yield the jobs that builds may take."""
         with contextlib.closing(jobserver.Budget(jobs, folder)) as budget:
             yield budget
 
-    def expected(self, step: Step) -> Estimate:
-        """How long a build takes, as far as can be known."""
-        return self.durations.estimate(step, self.of(step).profile, self.host(step))
+    def estimate(self, step: Step) -> Estimate:
+        """Estimate how long a build takes."""
+        return self.durations.estimate(step, self.driver_of(step).profile, self.host(step))
 
     def _note(self, step: Step, seconds: float) -> None:
-        driver = self.of(step)
+        driver = self.driver_of(step)
         profile = driver.profiles.get(step.key, driver.profile)
         self.durations.record(step, profile, self.host(step), seconds, driver.jobs)
 
     def host(self, step: Step) -> str:
-        """The label of the kind of host that a step is for."""
-        return step.target.host or self.of(step).settings.host
+        """Return the label of the kind of host that a step is for."""
+        return step.target.host or self.driver_of(step).settings.host
 
-    def _picture(self, watch: Watch, steps: Sequence[Step], driver: Driver) -> None:
-        """Draws who built what when, if anything was built."""
-        shown = watch.timeline(_title(steps), steps, driver.jobs)
+    def _write_timeline(self, recorder: Recorder, steps: Sequence[Step], driver: Driver) -> None:
+        """Draw the run, if anything was built."""
+        shown = recorder.timeline(_title(steps), steps, driver.jobs)
         if not shown.bars:
             return
         try:
             file = driver.options.timeline
             if file is None:
-                file = timeline.keep(shown, driver.settings.cache)
+                file = timeline.write_to_cache(shown, driver.settings.cache)
             else:
                 timeline.write(shown, file)
-            self.view.info(f"timeline: {file}")
-        except (MachineError, OSError) as error:  # the builds have ended well
-            self.view.notice(f"notice: there is no timeline: {as_error(error).message}")
+            self.progress.info(f"timeline: {file}")
+        except (MachineError, OSError) as error:  # no reason to fail: the builds succeeded
+            self.progress.notice(f"notice: no timeline was written: {as_error(error).message}")
 
     def is_done(self, step: Step) -> bool:
-        """See `rezbuild.run.executor.Work`, as for all of these."""
-        return self.of(step).is_done(step)
+        """Return whether a step needs no build."""
+        return self.driver_of(step).is_done(step)
 
     def lock(self, step: Step) -> bool:
-        """Also keeps a target from building what another one builds, in the same folder."""
-        work = self._work(step)
-        if self._building.setdefault(work, step.job) != step.job:
+        """Lock a step, also against other targets that would build it in the same folder."""
+        folder = self._folder_key(step)
+        if self._building.setdefault(folder, step.job) != step.job:
             return False
-        if not self.of(step).lock(step):
-            del self._building[work]
+        if not self.driver_of(step).lock(step):
+            del self._building[folder]
             return False
         return True
 
     def unlock(self, step: Step) -> None:
-        """Lets others build it."""
+        """Release the lock of a step."""
         self._building = {k: v for k, v in self._building.items() if v != step.job}
-        self.of(step).unlock(step)
+        self.driver_of(step).unlock(step)
 
     def start(self, step: Step) -> RunningTask:
-        """Begins to build it."""
-        return self.of(step).start(step)
+        """Start the build of a step."""
+        return self.driver_of(step).start(step)
 
     def finish(self, step: Step, task: RunningTask, status: int) -> None:
-        """Looks at what came of it."""
-        self.of(step).finish(step, task, status)
+        """Check the result of a build."""
+        self.driver_of(step).finish(step, task, status)
 
-    def _work(self, step: Step) -> tuple[str, ...]:
-        return (step.target.host, *step.key, self.of(step).profiles.get(step.key, ""))
+    def _folder_key(self, step: Step) -> tuple[str, ...]:
+        return (step.target.host, *step.key, self.driver_of(step).profiles.get(step.key, ""))
 
 
 def _title(steps: Sequence[Step]) -> str:
-    """What was asked for, as a line."""
+    """Return the title of the timeline: the requested packages."""
     asked = list(dict.fromkeys(step.package for step in steps if step.requested))
     more = f" and {len(asked) - 4} more" if len(asked) > 4 else ""
     return f"rezbuild build {' '.join(asked[:4])}{more}"

@@ -1,4 +1,4 @@
-"""What a user sees of builds that run at once: lines, and on a terminal a table that lives."""
+"""The progress of parallel builds: lines, and on a terminal also a table."""
 
 from __future__ import annotations
 
@@ -7,34 +7,33 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
 from rezbuild.reporter import NOTICE, STEP_END, Event, Reporter
 from rezbuild.util.processes import RunningTask, TaskUpdate
 from rezbuild.util.terminal import printable
 
-if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.table import Table
-
-# Seconds after which a silent step is spoken of: a CI may take what is silent for dead.
-PATIENCE = 120
+# Seconds until a silent step gets a line: a CI may end a job without output.
+SILENCE = 120
 
 
-class Lines(Reporter):
-    """Whole lines, each with the name of its build."""
+class LineProgress(Reporter):
+    """Prints lines, each with the name of its build."""
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
         self._spoken: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def alive(self) -> Iterator[None]:
-        """While builds run."""
+    def live(self) -> Iterator[None]:
+        """Show progress while builds run."""
         yield
 
-    def heard(self, task: RunningTask, news: TaskUpdate) -> None:
-        """Show the events of a build that have a text; all else that it prints is in its log."""
+    def show_update(self, task: RunningTask, news: TaskUpdate) -> None:
+        """Print the events of a build that have a text; its log has all other output."""
         for line in news.lines if self.verbose else ():
             self.info(f"{task.name}: {line}")
         if self.verbose:
@@ -46,18 +45,18 @@ class Lines(Reporter):
     def _shows(self, event: Event) -> bool:
         return bool(event.text)
 
-    def show(self, tasks: Sequence[RunningTask], left: int) -> None:  # noqa: ARG002 (for the table)
-        """Shows what runs now and how many builds are left, with these; called again and again."""
+    def show_running(self, tasks: Sequence[RunningTask], left: int) -> None:  # noqa: ARG002 (for the table)
+        """Show the running builds and how many steps are left; called several times a second."""
         now = time.monotonic()
         for task in tasks:
-            if now - max(self._spoken.get(task.name, 0), task.step_began) > PATIENCE:
+            if now - max(self._spoken.get(task.name, 0), task.step_began) > SILENCE:
                 self._spoken[task.name] = now
                 seconds = now - task.step_began
                 self.info(f"{task.name}: {_step(task)}still running, {seconds:.0f} s: {task.log}")
 
 
-class Terminal(Lines):
-    """A table of what runs below the lines, drawn anew."""
+class TableProgress(LineProgress):
+    """Draws a table of the running builds below the lines."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
@@ -65,13 +64,9 @@ class Terminal(Lines):
         self._drawn = 0.0
 
     @contextlib.contextmanager
-    def alive(self) -> Iterator[None]:
-        """Draws the table meanwhile, and clears it."""
-        # Rich is slow to import.
-        from rich.console import Console  # noqa: PLC0415
-        from rich.live import Live  # noqa: PLC0415
-
-        # Drawn by who calls, not by a thread: what it shows changes meanwhile.
+    def live(self) -> Iterator[None]:
+        """Draw the table while builds run, and clear it at the end."""
+        # Without a thread of Rich: the tasks change meanwhile.
         with Live(console=Console(), auto_refresh=False, transient=True) as live:
             self._live = live
             try:
@@ -82,17 +77,17 @@ class Terminal(Lines):
     def _print(self, text: str) -> None:
         """Print above the table."""
         if self._live:
-            # Not folded: paths are copied from a terminal.
+            # Do not fold lines: users copy paths from a terminal.
             self._live.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
         else:
             super()._print(text)
 
     def _shows(self, event: Event) -> bool:
-        """Steps are in the table."""
+        """Leave out steps, which the table shows."""
         return event.kind != STEP_END and super()._shows(event)
 
-    def show(self, tasks: Sequence[RunningTask], left: int) -> None:
-        """Draws the table, some times a second."""
+    def show_running(self, tasks: Sequence[RunningTask], left: int) -> None:
+        """Draw the table several times a second."""
         now = time.monotonic()
         if self._live and now - self._drawn > 0.2:
             self._drawn = now
@@ -101,13 +96,13 @@ class Terminal(Lines):
 
 def choose(
     environ: Mapping[str, str] | None = None, *, quiet: bool = False, verbose: bool = False
-) -> Lines:
-    """The table on a terminal; lines for a pipe, a CI, and a terminal that can do no more."""
+) -> LineProgress:
+    """Return a table for a terminal; lines for a pipe, a CI and a simple terminal."""
     env = os.environ if environ is None else environ
     able = sys.stdout.isatty() and not env.get("CI") and env.get("TERM", "dumb") != "dumb"
     if able and not quiet:
-        return Terminal(verbose=verbose)
-    return Lines(quiet=quiet, verbose=verbose)
+        return TableProgress(verbose=verbose)
+    return LineProgress(quiet=quiet, verbose=verbose)
 
 
 def _step(task: RunningTask) -> str:
@@ -115,8 +110,6 @@ def _step(task: RunningTask) -> str:
 
 
 def _table(tasks: Sequence[RunningTask], left: int, now: float) -> Table:
-    from rich.table import Table  # noqa: PLC0415 (see above)
-
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)

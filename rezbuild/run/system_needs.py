@@ -1,6 +1,7 @@
-"""What set-up, builds and tests take from the system: the table data/system.txt against a machine.
+"""System packages that set-up, builds and tests need: data/system.txt, compared with a machine.
 
-data/examine.sh does the looking, since ``make python`` runs it before there is a venv.
+The script data/examine.sh does the comparison, since ``make python`` runs it before there is a
+venv.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ class Need:
         line: Its number.
         group: ``setup``, ``build`` or ``tests``.
         kind: ``program``, ``tool``, ``library``, ``header``, ``perl``, ``python`` or ``module``.
-        name: Of the program, header or module; a version for ``python``.
-        users: Names of the packages whose build needs it; empty: every build.
-        lost: What is missing without it; empty: nothing can be built without it.
-        packages: The system packages that bring it, by package manager.
+        name: The program, header or module; a version for ``python``.
+        users: The packages whose build needs it; empty: every build.
+        lost: What is not possible without it; empty: no build is possible.
+        packages: The system packages that contain it, by package manager.
     """
 
     line: int
@@ -54,14 +55,14 @@ class Need:
 
 
 def table(*groups: str) -> list[Need]:
-    """The needs of these groups, in the order of the table."""
+    """Return the needs of some groups, in the order of the table."""
     lines = (_DATA / "system.txt").read_text(encoding="utf-8").splitlines()
     rows = [(number, _row(line)) for number, line in enumerate(lines, 1) if "|" in line]
     return [_need(number, row) for number, row in rows if row[0] in groups]
 
 
 def examine(settings: Settings, *groups: str) -> list[tuple[Need, str]]:
-    """Each need of some groups, and what this machine has of it; "" where it is missing."""
+    """Return each need of some groups, and what was found; "" if it is missing."""
     cc, cxx = toolchain.compilers(settings)
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PERL")},
@@ -78,18 +79,18 @@ def examine(settings: Settings, *groups: str) -> list[tuple[Need, str]]:
 
 
 def packages(needs: Iterable[Need], manager: str) -> list[str]:
-    """The system packages that bring some needs, each once."""
+    """Return the system packages that contain some needs, each once."""
     return list(dict.fromkeys(name for need in needs for name in need.packages[manager]))
 
 
 def commands(needs: Sequence[Need]) -> list[str]:
-    """The command of this machine's package manager; all four where it has none of them."""
+    """Return the command for this machine's package manager; without one, those of all four."""
     here = [name for name, (program, _) in MANAGERS.items() if toolchain.which(program)][:1]
     return [command(needs, name) for name in here or MANAGERS] if needs else []
 
 
 def command(needs: Sequence[Need], manager: str) -> str:
-    """The command that installs some needs, e.g. ``apt-get install gcc g++``."""
+    """Return the command that installs some needs, e.g. ``apt-get install gcc g++``."""
     return " ".join([MANAGERS[manager][1], *packages(needs, manager)])
 
 
@@ -97,35 +98,35 @@ def require(settings: Settings, names: Collection[str]) -> None:
     """Check that this machine has what the build of some packages needs.
 
     Raises:
-        MachineError: It names all that is missing.
+        MachineError: Something is missing; the error lists all of it.
     """
-    lost = _missing(settings, names)
-    if lost:
-        words = ", ".join(map(str, lost))
-        raise MachineError(f"this machine lacks what a build needs: {words}", advice=_advice(lost))
+    missing = _missing(settings, names)
+    if missing:
+        words = ", ".join(map(str, missing))
+        raise MachineError(f"missing programs or libraries: {words}", advice=_advice(missing))
 
 
 def explain(error: MachineError, settings: Settings) -> MachineError:
-    """The error of a missing compiler, with all else that is missing.
+    """Return the error of a missing compiler, with everything else that is missing.
 
-    An error of a compiler that the user has named stays as it is.
+    The error of a compiler that the user has set is returned unchanged.
     """
-    lost = [] if settings.cc or settings.cxx else _missing(settings, None)
-    if not lost:
+    missing = [] if settings.cc or settings.cxx else _missing(settings, None)
+    if not missing:
         return error
-    words = ", ".join(map(str, lost))
-    return MachineError(f"{error.message}; this machine lacks: {words}", advice=_advice(lost))
+    words = ", ".join(map(str, missing))
+    return MachineError(f"{error.message}; also missing: {words}", advice=_advice(missing))
 
 
-def _advice(lost: Sequence[Need]) -> list[str]:
+def _advice(missing: Sequence[Need]) -> list[str]:
     return [
-        *(f"install it, as root: {line}" for line in commands(lost)),
-        "rezbuild doctor checks this machine",
+        *(f"install it, as root: {line}" for line in commands(missing)),
+        "check this machine: rezbuild doctor",
     ]
 
 
 def _missing(settings: Settings, names: Collection[str] | None) -> list[Need]:
-    """Fatal needs that are missing, of these packages or of any."""
+    """Return the missing needs without which no build of some packages is possible."""
     return [
         need
         for need, found in examine(settings, "build")

@@ -1,4 +1,4 @@
-"""Who built what when: watched while a plan is run, kept as data and as a picture."""
+"""The record of a run: which worker built what and when, as data and as a picture."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from rezbuild.run import gantt
 from rezbuild.run.gantt import Bar, Timeline
 from rezbuild.util.processes import RunningTask
 
-# In REZBUILD_CACHE; and how many of them are kept.
+# The folder in REZBUILD_CACHE, and the number of timelines that are kept.
 FOLDER = "timelines"
 KEPT = 20
 
 
 @dataclass
 class _Part:
-    """A stretch of a step on one worker, of monotonic seconds.
+    """The part of a step on one worker, in monotonic seconds.
 
     Attributes:
-        worked: It was built, and not only put into place.
-        published: A worker has built it, and it is put into place from here.
+        worked: Whether it was built, and not only restored.
+        published: Whether a worker has built it, and this machine installs it.
     """
 
     step: Step
@@ -43,12 +43,12 @@ class _Part:
     published: bool = False
 
 
-class Watch:
-    """Notes what becomes of the steps of a run; `rezbuild.run.executor.Run` tells it.
+class Recorder:
+    """Records the steps of a run; `rezbuild.run.executor.Executor` calls it.
 
     Args:
-        expect: How long each takes, in any unit: what most waits for is built first.
-        note: Takes a step that has been built, and the seconds that took.
+        expect: Estimates the time of each step, in any unit: the longest path is built first.
+        note: Receives each step that was built, and the seconds of the build.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Watch:
         self._open: dict[Job, _Part] = {}
         self._parts: list[_Part] = []
 
-    def saw(self, step: Step, task: RunningTask, events: Sequence[Event]) -> None:
-        """Take a look at what runs, and at its events since the last one."""
+    def update(self, step: Step, task: RunningTask, events: Sequence[Event]) -> None:
+        """Record where a step runs, and its events since the last call."""
         if step.job not in self._open:
             self._open[step.job] = _Part(step, task.worker, task.began)
         part = self._open[step.job]
@@ -74,28 +74,28 @@ class Watch:
     def _move(self, part: _Part, worker: str) -> _Part:
         now = time.monotonic()
         if part.worker:
-            # Without a worker again: that one has done its part. With another: it was lost.
-            self._close(part, gantt.LOST if worker else _made(part), now)
+            # No worker any more: it has finished. Another worker: the first one was lost.
+            self._close(part, gantt.LOST if worker else _good_state(part), now)
             part = _Part(part.step, worker, now, published=not worker)
             self._open[part.step.job] = part
         else:
-            # It has waited for a worker until now.
+            # The step has waited for a worker until now.
             part.worker, part.began = worker, now
         return part
 
-    def ended(self, step: Step, *, well: bool) -> None:
-        """Notes that a step has ended, if it was begun."""
+    def end(self, step: Step, *, well: bool) -> None:
+        """Record that a step has ended, if it was started."""
         part = self._open.pop(step.job, None)
         if part is None:
             return
-        good = gantt.PUBLISHED if part.published else _made(part)
+        good = gantt.PUBLISHED if part.published else _good_state(part)
         self._close(part, good if well else gantt.FAILED, time.monotonic())
         built = [p for p in self._parts if p.step.job == step.job and p.state == gantt.BUILT]
         if well and built:
             self._note(step, built[-1].ended - built[-1].began)
 
     def stop(self) -> None:
-        """Notes that whatever runs has been ended."""
+        """Record that the running steps were stopped."""
         for part in self._open.values():
             self._close(part, gantt.STOPPED, time.monotonic())
         self._open.clear()
@@ -105,12 +105,12 @@ class Watch:
         self._parts.append(part)
 
     def timeline(self, title: str, steps: Sequence[Step], jobs: int) -> Timeline:
-        """What has been seen so far.
+        """Return the timeline so far.
 
         Args:
-            title: Of the picture.
+            title: The title of the picture.
             steps: The plan, in its order.
-            jobs: How many the builds had between them.
+            jobs: The jobs of all builds.
         """
         took: dict[Job, float] = {}
         for part in self._parts:
@@ -133,12 +133,12 @@ class Watch:
         return Timeline(title, began, jobs, tuple(bars), tuple(map(str, path)))
 
 
-def _made(part: _Part) -> str:
+def _good_state(part: _Part) -> str:
     return gantt.BUILT if part.worked else gantt.TAKEN
 
 
 def as_data(timeline: Timeline) -> dict[str, Any]:
-    """The same for programs; times of bars in seconds since the begin, with a row for each."""
+    """Return a timeline for programs: times of bars in seconds since the begin, and their rows."""
     rows = gantt.rows(timeline.bars)
     bars = [
         {**asdict(bar), "row": row} for row, (_, row_bars) in enumerate(rows) for bar in row_bars
@@ -156,10 +156,10 @@ def as_data(timeline: Timeline) -> dict[str, Any]:
 
 
 def write(timeline: Timeline, file: Path) -> None:
-    """Writes the picture, and its data beside it.
+    """Write the picture, and its data beside it.
 
     Raises:
-        MachineError: It cannot be written.
+        MachineError: A file cannot be written.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -170,19 +170,19 @@ def write(timeline: Timeline, file: Path) -> None:
         raise MachineError.from_os_error(error) from None
 
 
-def keep(timeline: Timeline, cache: Path) -> Path:
-    """Writes it into the cache, where the oldest ones go.
+def write_to_cache(timeline: Timeline, cache: Path) -> Path:
+    """Write a timeline into the cache, and remove the oldest ones there.
 
     Returns:
         The picture.
 
     Raises:
-        MachineError: It cannot be written.
+        MachineError: A file cannot be written.
     """
     folder = cache / FOLDER
     name = time.strftime("%Y-%m-%d-%H%M%S", time.localtime(timeline.began))
     names = [name, *(f"{name}-{number}" for number in range(2, 1000))]
-    # The last one is replaced.
+    # If all names are taken, replace the last one.
     file = next((f for n in names if not os.path.lexists(f := folder / f"{n}.svg")), None)
     file = file or folder / f"{names[-1]}.svg"
     write(timeline, file)
@@ -190,20 +190,22 @@ def keep(timeline: Timeline, cache: Path) -> Path:
     return file
 
 
-def check(file: Path) -> None:
-    """Sees that a picture can be written, before the builds.
+def check_writable(file: Path) -> None:
+    """Check that a picture can be written, before the builds.
 
     Raises:
-        UsageError: It cannot be one.
-        MachineError: It cannot be written there.
+        UsageError: The name does not end in .svg.
+        MachineError: The file cannot be written.
     """
     if file.suffix != ".svg":
         raise UsageError(
-            f"--timeline {file}: the picture is an SVG, and its data stand beside it",
-            advice=["name a file that ends in .svg"],
+            f"--timeline {file} does not end in .svg",
+            advice=["name a file such as run.svg; the data goes to run.json"],
         )
     if not file.parent.is_dir() or not os.access(file.parent, os.W_OK) or file.is_dir():
-        raise MachineError(f"{file} cannot be written", advice=["name a folder that is there"])
+        raise MachineError(
+            f"{file} cannot be written", advice=["name a file in an existing folder"]
+        )
 
 
 def _prune(folder: Path) -> None:

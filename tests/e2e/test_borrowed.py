@@ -68,7 +68,7 @@ def test_it_follows_what_it_is_made_of(studio, toys, more):
     for _ in range(2):
         studio.rezbuild("build", "low", "--force")
         said = studio.rezbuild("build", "low_more").stdout
-        assert "low_more-1.0.0: building, what it is built against has changed since" in said
+        assert "low_more-1.0.0: building, a dependency has changed since" in said
         assert agree(studio) != first
 
 

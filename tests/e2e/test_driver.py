@@ -68,14 +68,14 @@ def test_a_changed_recipe_builds_what_depends_on_it(studio, toys):
     toys.edit("low/recipe.py", "def build", "# changed\ndef build")
     out = studio.rezbuild("build", "top").stdout
     assert "low-1.0.0: building, the recipe or rezbuild has changed since" in out
-    assert "top-2.0.0: building, what it is built against has changed since" in out
+    assert "top-2.0.0: building, a dependency has changed since" in out
 
 
 def test_force_builds_what_was_asked_for(studio, toys):
     studio.rezbuild("build", "top")
     out = studio.rezbuild("build", "top", "--force").stdout
     assert "low-1.0.0: nothing to do" in out
-    assert "top-2.0.0: building, as --force says" in out
+    assert "top-2.0.0: building, --force is given" in out
 
 
 def test_the_package_records_where_it_is_from(studio, toys):
@@ -129,7 +129,7 @@ def test_rez_failing_after_the_installation_leaves_what_was_installed(studio, to
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 11
     assert "ended with exit code" in done.stderr
-    assert "all of rez-build's output: " in done.stderr
+    assert "read all output of rez-build: " in done.stderr
     assert answer(studio) == "42"
     assert not staged(studio)
 
@@ -613,9 +613,9 @@ def test_a_release_into_several_repositories(studio, toys, release, tmp_path):
     toys.edit("low/recipe.py", "def build", "# Changed.\ndef build")
     commit(toys, "Changed")
     out = studio.rezbuild("plan", "--matrix", file, "--release").stdout
-    assert out.count("this will be refused, since it is released already: the recipe") == 2
+    assert out.count("rezbuild will refuse it, since it is already released: the recipe") == 2
     done = studio.rezbuild("build", "--matrix", file, "--release", ok=False)
-    assert done.stderr.count("is released already, and is to be built") == 2
+    assert done.stderr.count("is already released, and must be built") == 2
 
 
 CHECK = """\
@@ -657,7 +657,7 @@ def test_a_release_in_the_place_of_another(studio, toys, release):
     # What is not named is not replaced.
     done = release("--replace", ok=False)
     assert done.returncode == 11
-    assert "low-1.0.0 is released already" in done.stderr
+    assert "low-1.0.0 is already released" in done.stderr
     both = ("top-2", "low-1", "--replace")
     assert release(*both, ok=False).returncode != 0
     assert answer(studio, studio.released) == "42"
@@ -767,7 +767,7 @@ def test_what_is_released_is_never_replaced(studio, toys, release, change):
     else:
         done = release("--force", ok=False)
     assert done.returncode == 11
-    assert "is released already, and is to be built" in done.stderr
+    assert "is already released, and must be built" in done.stderr
     assert {p: p.lstat().st_mtime_ns for p in payload.rglob("*")} == before
     assert answer(studio, studio.released) == "42"
 

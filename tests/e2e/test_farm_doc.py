@@ -60,6 +60,6 @@ def test_the_page(toys, tmp_path):
     )
     assert done.returncode == 0, f"{done.stdout[-6000:]}\n{done.stderr[-6000:]}"
     assert "python-3.11.2: installed, " in done.stdout
-    assert "zlib-1.3.1: building, as --force says" in done.stdout
+    assert "zlib-1.3.1: building, --force is given" in done.stdout
     assert "worker: three at tls://127.0.0.1:" in done.stdout
     assert done.stdout.count("zlib-1.3.1: installed, ") == 2

@@ -94,7 +94,7 @@ def test_two_pythons_in_one_repository(studio, scratch):
 
 def test_the_optimized_profile(studio, scratch):
     done = studio.rezbuild("build", "python", "--profile", "optimized")
-    assert f"python-{PYTHON}: building, what is installed is fast, not optimized" in done.stdout
+    assert f"python-{PYTHON}: building, the installed package is fast, not optimized" in done.stdout
     root = move_and_check(studio, scratch / "optimized")
     total, number = measure_tree(variant(studio.local))
     assert total <= MOST[0]

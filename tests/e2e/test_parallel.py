@@ -162,7 +162,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(studio, toys, tmp_path):
     # One alone is told as if nothing else had been built.
     assert re.search(r"\nrezbuild: bad 1\.0\.0: sh -c .*: exit code 3\. ", done.stderr)
     assert "    broken" in done.stderr
-    (told,) = re.findall(r"  next:  all of rez-build's output: (.*)", done.stderr)
+    (told,) = re.findall(r"  next:  read all output of rez-build: (.*)", done.stderr)
     assert "bad 1.0.0 (fast, 2 jobs)" in Path(told).read_text()
 
 

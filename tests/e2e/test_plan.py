@@ -69,7 +69,7 @@ def test_what_is_planned_is_what_is_built(studio, toys, tmp_path):
     plan = planned(studio, "top")
     assert [(row["known"], row["why"]) for row in plan["jobs"]] == [
         (True, "the recipe or rezbuild has changed since"),
-        (True, "what it is built against has changed since"),
+        (True, "a dependency has changed since"),
     ]
     assert 0 < plan["work"] < 60
     out = studio.rezbuild("build", "top").stdout
@@ -83,7 +83,7 @@ def test_a_rebuild_from_the_same_inputs_leaves_what_needs_it(studio, toys):
     plan = planned(studio, "low", "top", "--force")
     assert states(plan) == {"low-1.0.0": False, "top-2.0.0": False}
     plan = planned(studio, "low", "--force")
-    assert [row["why"] for row in plan["jobs"]] == ["as --force says"]
+    assert [row["why"] for row in plan["jobs"]] == ["--force is given"]
 
 
 def test_a_plan_for_people(studio, toys):
@@ -91,27 +91,27 @@ def test_a_plan_for_people(studio, toys):
     out = studio.rezbuild("plan", "top", "alone", "--workers", "1").stdout
     assert re.search(r"(?m)^\* low-1\.0\.0 +~2 s  it is not installed$", out)
     assert re.search(r"(?m)^  alone-1\.0\.0 +~2 s  it is not installed$", out)
-    assert "3 packages: 0 installed already, 3 to be built" in out
+    assert "3 packages: 0 already installed, 3 to build" in out
     assert "critical path (*): 4 s: low-1.0.0 → top-2.0.0" in out
-    assert "expected with 1 at once: 6 s; no order of builds takes less than 6 s" in out
+    assert "expected with 1 parallel builds: 6 s; theoretical minimum: 6 s" in out
     out = studio.rezbuild("plan", "top", "alone").stdout
-    assert "expected with 2 at once: 4 s" in out
+    assert "expected with 2 parallel builds: 4 s" in out
 
 
 STRANGERS = """\
 import argparse
 from pathlib import Path
-from rezbuild.cli import wanted as shared
-from rezbuild.run import dry_run as planned
+from rezbuild.cli import plan_arguments
+from rezbuild.run import dry_run
 from rezbuild.errors import MachineError
 from rezbuild.plan.simulate import Worker
 from rezbuild.reporter import Reporter
 asked = argparse.Namespace(requests=["top"], matrix=None, host=None, profile=None, recipes=None,
                            release=False, replace=False, force=False, message=None, timeline=None,
                            reporter=Reporter())
-with shared.work_of(asked, planned.only_look) as (work, wanted):
+with plan_arguments.open_plan(asked, dry_run.make_dry) as (runner, plan):
     try:
-        planned.examine(work, wanted.steps, [Worker("elsewhere")])
+        dry_run.examine(runner, plan.steps, [Worker("elsewhere")])
     except MachineError as error:
         print(error, error.advice)
 """
@@ -120,7 +120,7 @@ with shared.work_of(asked, planned.only_look) as (work, wanted):
 def test_a_plan_that_no_worker_may_build(studio, toys):
     """Where the workers of a farm have gone, or are all of another rezbuild."""
     said = studio.run(sys.executable, "-c", STRANGERS).stdout
-    assert "nobody could build some of it: there is no worker for what is left" in said
+    assert "no worker could build some of the packages: " in said
     assert "--workers N" in said
 
 
@@ -218,14 +218,14 @@ def test_what_cannot_be_recorded_keeps_nobody_from_building(studio, toys):
     out = studio.rezbuild("build", "low").stdout
     assert "low-1.0.0: installed, " in out
     assert "notice: how long low-1.0.0 took is not recorded" in out
-    assert "notice: there is no timeline" in out
+    assert "notice: no timeline was written" in out
 
 
 def test_a_terminal(studio, toys):
     env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
     argv = [sys.executable, "-m", "rezbuild"]
     with Terminal([*argv, "plan", "top"], env) as terminal:
-        terminal.until(lambda lines: lines[-1].startswith("expected with 2 at once: "), "a plan")
+        terminal.until(lambda lines: lines[-1].startswith("expected with 2 parallel"), "a plan")
         assert any(re.match(r"\* top-2\.0\.0 +~2 s  it is not", line) for line in terminal.lines())
     with Terminal([*argv, "build", "top"], env) as terminal:
         terminal.until(lambda lines: lines[-1] == "ready: rez-env top==2.0.0", "ready")

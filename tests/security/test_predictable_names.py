@@ -37,7 +37,7 @@ def test_link_at_a_timeline_is_not_followed(attacker, place, home):
     name = time.strftime("%Y-%m-%d-%H%M%S", time.localtime(shown.began))
     for suffix in (".svg", ".json", "-2.json"):
         attacker.run(LINK, home / "file", folder / f"{name}{suffix}")
-    timeline.keep(shown, place)
+    timeline.write_to_cache(shown, place)
     assert (home / "file").read_text() == "precious"
 
 

@@ -9,7 +9,7 @@ from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
 from rezbuild.errors import BuildError, CatalogueError
 from rezbuild.plan.resolve import Step
 from rezbuild.run import progress
-from rezbuild.run.executor import Run
+from rezbuild.run.executor import Executor
 from rezbuild.util.processes import Task
 
 
@@ -74,4 +74,4 @@ class Work:
 
 
 def run_watched(work, budget, watch):
-    Run(CHAIN, work, budget, progress.Lines(), 9, watch).run()
+    Executor(CHAIN, work, budget, progress.LineProgress(), 9, watch).run()

@@ -27,7 +27,7 @@ from rezbuild.errors import UsageError
 from rezbuild.files.unpack import unpack
 from rezbuild.payload import manifest, relocate
 from rezbuild.rez_plugin import build_command
-from rezbuild.run import stage
+from rezbuild.run import export
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
 
@@ -66,7 +66,7 @@ def test_a_folder_that_ld_so_reads_otherwise(tmp_path: Path, compile_c: Any, nam
     if "ORIGIN" in name:  # if it ran, there would be no need to refuse it
         assert "cannot open shared object file" in run(place / "bin/program")
     with pytest.raises(UsageError, match="to the dynamic linker, ") as caught:
-        stage.check_target(place, "thing")
+        export.check_target(place, "thing")
     assert caught.value.advice
     env = {"REZ_BUILD_INSTALL_PATH": str(place), "REZ_BUILD_TYPE": "local"}
     with pytest.raises(UsageError, match="to the dynamic linker, "):

@@ -19,7 +19,7 @@ from rezbuild.errors import (
 from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.schedule import Schedule
 from rezbuild.run import progress
-from rezbuild.run.executor import Run
+from rezbuild.run.executor import Executor
 from rezbuild.util.jobserver import Budget
 
 
@@ -95,7 +95,7 @@ def budget(tmp_path):
 
 
 def run(work, budget, steps=CHAIN, most=9):
-    Run(steps, work, budget, progress.Lines(), most).run()
+    Executor(steps, work, budget, progress.LineProgress(), most).run()
 
 
 def test_no_more_than_the_budget_has(tmp_path, budget):

@@ -28,7 +28,7 @@ def task(**values):
 
 
 def test_events_with_a_text_are_shown(capsys):
-    progress.Lines().heard(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
+    progress.LineProgress().show_update(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: 01-configure ... 3 s",
         "zlib-1.3.1: zlib-1.3.1: waiting for another build of it into /packages",
@@ -37,17 +37,17 @@ def test_events_with_a_text_are_shown(capsys):
 
 
 def test_quiet_lines_are_the_notices_only(capsys):
-    lines = progress.Lines(quiet=True)
+    lines = progress.LineProgress(quiet=True)
     lines.info("building")
-    lines.heard(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
+    lines.show_update(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: zlib-1.3.1: waiting for another build of it into /packages"
     ]
 
 
 def test_verbose_lines_are_all_that_a_build_prints(capsys):
-    lines = progress.Lines(verbose=True)
-    lines.heard(task(), TaskUpdate(None, ["Resolving ...", "  01-configure ... 3 s"], EVENTS))
+    lines = progress.LineProgress(verbose=True)
+    lines.show_update(task(), TaskUpdate(None, ["Resolving ...", "  01-configure ... 3 s"], EVENTS))
     assert capsys.readouterr().out.splitlines() == [
         "zlib-1.3.1: Resolving ...",
         "zlib-1.3.1:   01-configure ... 3 s",
@@ -56,22 +56,22 @@ def test_verbose_lines_are_all_that_a_build_prints(capsys):
 
 def test_quiet_terminal_has_no_table(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert type(progress.choose({"TERM": "xterm"}, quiet=True)) is progress.Lines
+    assert type(progress.choose({"TERM": "xterm"}, quiet=True)) is progress.LineProgress
 
 
 def test_terminal_shows_steps_in_the_table_only(capsys):
-    progress.Terminal().heard(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
+    progress.TableProgress().show_update(task(), TaskUpdate(None, ["Resolving ..."], EVENTS))
     out = capsys.readouterr().out
     assert "waiting" in out
     assert "01-configure" not in out
 
 
 def test_a_step_that_takes_long_is_spoken_of_now_and_then(capsys):
-    lines = progress.Lines()
-    long = task(step="02-make", step_began=time.monotonic() - progress.PATIENCE - 1)
+    lines = progress.LineProgress()
+    long = task(step="02-make", step_began=time.monotonic() - progress.SILENCE - 1)
     for _ in range(3):
-        lines.show([long, task(step="01-configure")], 2)
-    seconds = progress.PATIENCE + 1
+        lines.show_running([long, task(step="01-configure")], 2)
+    seconds = progress.SILENCE + 1
     said = f"zlib-1.3.1: 02-make ... still running, {seconds} s: /a/rez.log\n"
     assert capsys.readouterr().out == said
 
@@ -79,11 +79,11 @@ def test_a_step_that_takes_long_is_spoken_of_now_and_then(capsys):
 @pytest.mark.parametrize(
     ("tty", "env", "kind"),
     [
-        (True, {"TERM": "xterm"}, progress.Terminal),
-        (False, {"TERM": "xterm"}, progress.Lines),
-        (True, {"TERM": "dumb"}, progress.Lines),
-        (True, {}, progress.Lines),
-        (True, {"TERM": "xterm", "CI": "true"}, progress.Lines),
+        (True, {"TERM": "xterm"}, progress.TableProgress),
+        (False, {"TERM": "xterm"}, progress.LineProgress),
+        (True, {"TERM": "dumb"}, progress.LineProgress),
+        (True, {}, progress.LineProgress),
+        (True, {"TERM": "xterm", "CI": "true"}, progress.LineProgress),
     ],
 )
 def test_the_table_is_for_terminals(monkeypatch, tty, env, kind):

@@ -138,11 +138,11 @@ def test_a_build_names_all_that_its_packages_lack(tmp_path, monkeypatch):
     settings = Settings(cache=tmp_path)
     with pytest.raises(MachineError) as caught:
         system_needs.require(settings, ["zlib"])
-    assert caught.value.message == "this machine lacks what a build needs: patch"
+    assert caught.value.message == "missing programs or libraries: patch"
     with pytest.raises(MachineError) as caught:
         system_needs.require(settings, ["zlib", "openssl"])
     message = caught.value.message
-    assert re.search(r"needs: patch, perl, Perl module FindBin, .*Pod::Usage$", message)
+    assert re.search(r"libraries: patch, perl, Perl module FindBin, .*Pod::Usage$", message)
     assert any("install" in line and " perl" in line for line in caught.value.advice)
 
 
@@ -151,5 +151,5 @@ def test_a_missing_compiler_is_named_with_all_else(tmp_path, monkeypatch):
     plain, named = Settings(cache=tmp_path), Settings(cache=tmp_path, cc="/no/cc")
     error = MachineError("no compiler 'cc'", advice=["or set REZBUILD_CC"])
     found = system_needs.explain(error, plain)
-    assert found.message.startswith("no compiler 'cc'; this machine lacks: make, cc, c++, strip,")
+    assert found.message.startswith("no compiler 'cc'; also missing: make, cc, c++, strip,")
     assert system_needs.explain(error, named) is error

@@ -17,7 +17,7 @@ from rezbuild.errors import BuildError, MachineError, UsageError
 from rezbuild.reporter import Event
 from rezbuild.run import gantt, timeline
 from rezbuild.run.gantt import Bar, Timeline
-from rezbuild.run.timeline import Watch
+from rezbuild.run.timeline import Recorder
 from rezbuild.util.jobserver import Budget
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -40,7 +40,7 @@ class Elsewhere:
         self.began = time.monotonic()
 
 
-def states(watch: Watch, steps=CHAIN) -> list[tuple[str, str, str]]:
+def states(watch: Recorder, steps=CHAIN) -> list[tuple[str, str, str]]:
     bars = watch.timeline("title", steps, 2).bars
     return [(bar.package, bar.worker, bar.state) for bar in bars]
 
@@ -51,8 +51,8 @@ def noted() -> dict[str, float]:
 
 
 @pytest.fixture
-def watch(noted) -> Watch:
-    return Watch(note=lambda step, seconds: noted.__setitem__(step.release.name, seconds))
+def watch(noted) -> Recorder:
+    return Recorder(note=lambda step, seconds: noted.__setitem__(step.release.name, seconds))
 
 
 # What is noted
@@ -83,21 +83,21 @@ def test_a_run(tmp_path, budget, watch, noted):
 
 
 def test_what_runs_when_all_is_stopped(watch):
-    watch.saw(CHAIN[0], Elsewhere(), [])
+    watch.update(CHAIN[0], Elsewhere(), [])
     watch.stop()
     assert states(watch) == [("small", "", "stopped")]
 
 
 def test_a_worker_builds_and_this_machine_publishes(watch, noted):
     task = Elsewhere()
-    watch.saw(CHAIN[0], task, [])
+    watch.update(CHAIN[0], task, [])
     time.sleep(0.1)
     task.worker = "w1"
-    watch.saw(CHAIN[0], task, [BEGUN])
+    watch.update(CHAIN[0], task, [BEGUN])
     time.sleep(0.05)
     task.worker = ""
-    watch.saw(CHAIN[0], task, [])
-    watch.ended(CHAIN[0], well=True)
+    watch.update(CHAIN[0], task, [])
+    watch.end(CHAIN[0], well=True)
     assert states(watch) == [("small", "w1", "built"), ("small", "", "published")]
     first, second = watch.timeline("title", CHAIN, 2).bars
     # It had waited before.
@@ -108,23 +108,23 @@ def test_a_worker_builds_and_this_machine_publishes(watch, noted):
 
 def test_a_worker_that_is_lost(watch, noted):
     task = Elsewhere("w1")
-    watch.saw(CHAIN[0], task, [BEGUN])
+    watch.update(CHAIN[0], task, [BEGUN])
     task.worker = "w2"
-    watch.saw(CHAIN[0], task, [BEGUN])
-    watch.ended(CHAIN[0], well=True)
+    watch.update(CHAIN[0], task, [BEGUN])
+    watch.end(CHAIN[0], well=True)
     assert states(watch) == [("small", "w1", "lost"), ("small", "w2", "built")]
     assert noted["small"] < 1
 
 
 def test_what_was_taken_from_elsewhere_is_no_duration(watch, noted):
-    watch.saw(CHAIN[0], Elsewhere("w1"), [Event("taken", "small 1: taken from the store")])
-    watch.ended(CHAIN[0], well=True)
+    watch.update(CHAIN[0], Elsewhere("w1"), [Event("taken", "small 1: taken from the store")])
+    watch.end(CHAIN[0], well=True)
     assert noted == {}
     assert states(watch) == [("small", "w1", "taken")]
 
 
 def test_what_fails_before_it_is_begun_has_no_bar(watch):
-    watch.ended(CHAIN[0], well=False)
+    watch.end(CHAIN[0], well=False)
     assert states(watch) == []
 
 
@@ -223,7 +223,7 @@ def test_seconds_as_a_person_says_them(seconds, said):
 
 
 def test_it_is_kept_with_its_data(tmp_path):
-    file = timeline.keep(SHOWN, tmp_path)
+    file = timeline.write_to_cache(SHOWN, tmp_path)
     assert file.parent == tmp_path / "timelines"
     assert re.fullmatch(r"2023-11-1\d-\d{6}\.svg", file.name)
     ET.parse(file)
@@ -243,14 +243,14 @@ def test_it_is_kept_with_its_data(tmp_path):
         "critical": True,
     }
     # In the same second.
-    assert timeline.keep(SHOWN, tmp_path).name == f"{file.stem}-2.svg"
+    assert timeline.write_to_cache(SHOWN, tmp_path).name == f"{file.stem}-2.svg"
 
 
 def test_the_last_ones_are_kept(tmp_path):
     (tmp_path / "timelines").mkdir()
     own = tmp_path / "timelines/mine.svg"
     own.write_text("a user's")
-    files = [timeline.keep(replace(SHOWN, began=1e9 + n), tmp_path) for n in range(25)]
+    files = [timeline.write_to_cache(replace(SHOWN, began=1e9 + n), tmp_path) for n in range(25)]
     there = set((tmp_path / "timelines").iterdir())
     assert own in there
     assert {f for f in there if f.suffix == ".svg"} - {own} == set(files[-20:])
@@ -262,9 +262,9 @@ def test_the_last_ones_are_kept(tmp_path):
 def test_where_it_cannot_be_written(tmp_path):
     (tmp_path / "timelines").write_text("")
     with pytest.raises(MachineError):
-        timeline.keep(SHOWN, tmp_path)
-    with pytest.raises(UsageError, match="SVG"):
-        timeline.check(tmp_path / "a.png")
+        timeline.write_to_cache(SHOWN, tmp_path)
+    with pytest.raises(UsageError, match="does not end in .svg"):
+        timeline.check_writable(tmp_path / "a.png")
     with pytest.raises(MachineError):
-        timeline.check(Path("/no/such/folder/a.svg"))
-    timeline.check(tmp_path / "a.svg")
+        timeline.check_writable(Path("/no/such/folder/a.svg"))
+    timeline.check_writable(tmp_path / "a.svg")

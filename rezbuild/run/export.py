@@ -1,6 +1,6 @@
-"""Payloads without a package manager: for a tar file, a container or another packager.
+"""Payloads without a package manager, for a tar file, a container or another packager.
 
-What Rez installs is the same tree, with Rez's own files besides.
+A package that Rez installs is the same tree, with Rez's own files added.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rezbuild.store import Store, get_or_build
 
 
 def available(settings: Settings, reporter: Reporter) -> Available:
-    """Whether a version can be had: a payload in the store, or its source.
+    """Return a function that tells whether the store has a version, or its source is available.
 
     Raises:
         MachineError: The store's library is not installed, or there is no compiler.
@@ -43,27 +43,27 @@ def available(settings: Settings, reporter: Reporter) -> Available:
     return answer
 
 
-def stage(
+def export(
     steps: Sequence[Step], target: Path, work: Path, settings: Settings, reporter: Reporter
 ) -> None:
-    """Bakes the steps in order, and puts the last one's payload at ``target``.
+    """Build the steps in order, and copy the payload of the last one to ``target``.
 
     Args:
-        steps: What is needed first, and the one that is wanted last.
-        target: A folder that is not there, is empty, or holds an older payload of that package.
-        work: Where it is built. What is ready there from the same inputs is used again.
-        settings: Profile, jobs and the sources' routes.
-        reporter: Is told what is built.
+        steps: All steps, dependencies first; the last one is exported.
+        target: A folder that does not exist, is empty, or holds an older payload of the package.
+        work: The folder of the builds. Finished builds with the same inputs are used again.
+        settings: Profile, jobs, and where to get sources.
+        reporter: Prints progress.
 
     Raises:
-        UsageError: There is something else at ``target``.
-        RezbuildError: A build failed; what stood at ``target`` is as it was.
+        UsageError: ``target`` holds other files.
+        RezbuildError: A build failed; ``target`` is unchanged.
     """
     wanted = steps[-1]
     check_target(target, wanted.release.name)
-    # As in the hook: what is made is for everyone.
+    # All users may read the payload, as after rez-build.
     os.umask(0o022)
-    # What is ready there is taken as it is.
+    # Finished builds there are used as they are.
     ownership.check_folder(settings, work, levels=3)
     profile = build_profile(settings.profile, release=False)
     ready: dict[tuple[str, str], Path] = {}
@@ -76,21 +76,21 @@ def stage(
 
 
 def check_target(target: Path, name: str) -> None:
-    """Sees that nothing of the user's is at ``target``.
+    """Check that ``target`` holds no files of the user.
 
     Raises:
-        UsageError: There is, or nothing would run there.
+        UsageError: It does, or programs would not run there.
     """
     atomic_swap.check_place(target)
     if not target.exists():
         return
     if not target.is_dir():
-        raise UsageError(f"{target} is no folder", advice=["name a folder to make"])
+        raise UsageError(f"{target} is not a folder", advice=["name a folder to create"])
     had = (manifest.read(target) or {}).get("name")
     if any(target.iterdir()) and had != name:
         raise UsageError(
             f"{target} is not empty, and holds no payload of {name}",
-            advice=["name another folder, or remove what is in it"],
+            advice=["name another folder, or empty it"],
         )
 
 
@@ -110,7 +110,7 @@ def _job(
 
 def _copy_into_place(payload: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside it, so that it arrives by a rename.
+    # Copy to a folder beside ``target``, so that one rename puts it there.
     with temp_folders.private(target.parent, f".rezbuild-{target.name}-") as folder:
         copy = shutil.copytree(payload, folder / "payload", symlinks=True)
         atomic_swap.move_into_place(copy, target)
