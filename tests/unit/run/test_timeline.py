@@ -263,7 +263,7 @@ def test_where_it_cannot_be_written(tmp_path):
     (tmp_path / "timelines").write_text("")
     with pytest.raises(MachineError):
         timeline.write_to_cache(SHOWN, tmp_path)
-    with pytest.raises(UsageError, match="does not end in .svg"):
+    with pytest.raises(UsageError, match=r"does not end in \.svg"):
         timeline.check_writable(tmp_path / "a.png")
     with pytest.raises(MachineError):
         timeline.check_writable(Path("/no/such/folder/a.svg"))
