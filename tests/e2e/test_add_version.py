@@ -96,7 +96,7 @@ def forget(recipes: Path, name: str, version: str) -> str:
         ),
     ],
 )
-def test_what_upstream_has_signed(studio, recipes, mirror, tmp_path, name, version, by):
+def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, version, by):
     """The very archive that is pinned; its entry comes out as it was written by hand."""
     folder, address = mirror
     archive = offer(studio, folder, name, version)
@@ -130,7 +130,7 @@ def test_what_upstream_has_signed(studio, recipes, mirror, tmp_path, name, versi
         ),
     ],
 )
-def test_what_is_pinned_already(studio, recipes, mirror, name, version, by):
+def test_pinned_version_is_verified_again(studio, recipes, mirror, name, version, by):
     """It is verified, and stays as it is."""
     folder, address = mirror
     offer(studio, folder, name, version)
@@ -143,7 +143,7 @@ def test_what_is_pinned_already(studio, recipes, mirror, name, version, by):
     assert (recipes / name / "sources.toml").read_bytes() == before
 
 
-def test_a_bundle_of_sigstore(studio, toys, mirror):
+def test_sigstore_bundle_is_verified(studio, toys, mirror):
     """A package whose upstream signs in its own release workflow."""
     folder, address = mirror
     for suffix in ("", ".sigstore"):
@@ -166,7 +166,7 @@ def test_a_bundle_of_sigstore(studio, toys, mirror):
     assert "proves nothing" in done.stderr
 
 
-def test_what_is_added_can_be_built(studio, toys):
+def test_added_version_builds(studio, toys):
     """From a mirror folder, on a box that is cut off, with a sum that somebody has read."""
     path = toys.recipes / "low/sources.toml"
     before = path.read_text()
@@ -194,7 +194,7 @@ def test_what_is_added_can_be_built(studio, toys):
         (("openssl", "3.5.99"), 4, "no route gives openssl-3.5.99.tar.gz"),
     ],
 )
-def test_errors_say_what_to_do_next(studio, argv, code, words, tmp_path):
+def test_errors_of_add_version_give_advice(studio, argv, code, words, tmp_path):
     env = {"REZBUILD_OFFLINE": "1", "REZBUILD_CACHE": str(tmp_path / "cache")}
     done = studio.rezbuild("add-version", *argv, ok=False, **env)
     assert (done.returncode, done.stdout) == (code, "")

@@ -56,7 +56,7 @@ def rules(studio: Studio, what: Path | str, **env: str) -> dict[str, set[str]]:
     return found
 
 
-def test_rez_knows_the_glibc_that_a_package_needs(studio, toys, tmp_path):
+def test_rez_package_has_the_needed_glibc(studio, toys, tmp_path):
     studio.rezbuild("build", "top")
     payload = root(studio.local)
     needed = record(payload)["glibc"]
@@ -83,7 +83,7 @@ def test_rez_knows_the_glibc_that_a_package_needs(studio, toys, tmp_path):
     assert ask(studio, copy) == [None] * 3
 
 
-def test_a_ceiling_for_glibc(studio, toys):
+def test_glibc_limit_stops_a_build(studio, toys):
     done = studio.rezbuild("build", "top", "--glibc-max", "2.1", ok=False)
     assert done.returncode == 9
     assert "glibc-ceiling: bin/top: more than 2.1: " in done.stderr
@@ -101,7 +101,7 @@ def test_a_ceiling_for_glibc(studio, toys):
     assert "top-2.0.0: nothing to do" in out
 
 
-def test_a_ceiling_by_hand(studio, toys):
+def test_glibc_limit_stops_rez_build(studio, toys):
     """Also where the build is ready and only to be installed."""
     studio.rezbuild("build", "low")
     studio.rez("build", cwd=toys.recipes / "top")
@@ -112,7 +112,7 @@ def test_a_ceiling_by_hand(studio, toys):
 
 
 @pytest.mark.parametrize("value", ["2", "two", "3.1", "2.28.1"])
-def test_a_ceiling_that_makes_no_sense(studio, value, tmp_path):
+def test_invalid_glibc_limit_is_refused(studio, value, tmp_path):
     for done in (
         studio.rezbuild("audit", tmp_path, "--glibc-max", value, ok=False),
         studio.rezbuild("audit", tmp_path, ok=False, REZBUILD_GLIBC_MAX=value),
@@ -121,7 +121,7 @@ def test_a_ceiling_that_makes_no_sense(studio, value, tmp_path):
         assert "is no version of glibc" in done.stderr
 
 
-def test_audit_says_which_glibc_and_keeps_to_a_ceiling(studio, toys):
+def test_audit_prints_the_glibc_and_applies_the_limit(studio, toys):
     studio.rezbuild("build", "top")
     needed = record(root(studio.local))["glibc"]
     done = studio.rezbuild("audit", "top")
@@ -140,7 +140,7 @@ LEAKS = (
 )
 
 
-def test_a_build_that_leaves_paths_behind(studio, toys):
+def test_build_path_in_a_payload_fails_the_audit(studio, toys):
     """In compiled files, which nothing rewrites."""
     place = f"'{studio.local}/top/2.0.0/platform-linux/arch-x86_64'"
     for number, leak in enumerate((*LEAKS, place)):
@@ -152,7 +152,7 @@ def test_a_build_that_leaves_paths_behind(studio, toys):
         assert f"build-path: data{number}: it names /" in done.stderr
 
 
-def test_a_record_that_names_a_path(studio, toys, tmp_path):
+def test_record_with_a_path_fails_the_audit(studio, toys, tmp_path):
     """What the compiler says of itself goes into the record."""
     compiler = tmp_path / "cc"
     says = f'[ "$1" = --version ] && exec echo cc for {toys.recipes / "low"}'
@@ -163,7 +163,7 @@ def test_a_record_that_names_a_path(studio, toys, tmp_path):
     assert f"rezbuild.json of the payload names {toys.recipes / 'low'}" in done.stderr
 
 
-def test_whoever_builds_everyone_can_use_it(studio, toys):
+def test_payload_is_readable_for_all_users(studio, toys):
     """A private umask is the builder's own affair."""
     argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", sys.executable, "-m", "rezbuild"]
     studio.run(*argv, "build", "top")
@@ -177,7 +177,7 @@ def test_whoever_builds_everyone_can_use_it(studio, toys):
     assert rules(studio, root(studio.local)) == {"mode": {"bin/top", "bin"}}
 
 
-def test_what_came_later_and_what_is_gone(studio, toys):
+def test_audit_reports_added_and_missing_files(studio, toys):
     studio.rezbuild("build", "top")
     payload = root(studio.local)
     listed = record(payload)["elf"]
@@ -205,7 +205,7 @@ def test_what_came_later_and_what_is_gone(studio, toys):
     assert rules(studio, "top")["file-missing"] == {"rezbuild-files.json", library}
 
 
-def test_a_copy_that_follows_links_is_whole(studio, toys, tmp_path):
+def test_copy_that_follows_links_passes_the_audit(studio, toys, tmp_path):
     """As Rez's package cache makes them."""
     studio.rezbuild("build", "low")
     copy = tmp_path / "copy"
@@ -214,7 +214,7 @@ def test_a_copy_that_follows_links_is_whole(studio, toys, tmp_path):
     assert rules(studio, copy) == {}
 
 
-def test_a_virtual_environment(studio, tmp_path):
+def test_audit_of_a_virtual_environment(studio, tmp_path):
     """It is bound to its place by what it says of itself, and to another Python by a link."""
     folder = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -229,7 +229,7 @@ def test_a_virtual_environment(studio, tmp_path):
     assert len(out.splitlines()) < 60
 
 
-def test_a_name_that_is_no_text(studio, tmp_path):
+def test_file_name_that_is_not_text_is_reported(studio, tmp_path):
     tree = tmp_path / "tree"
     tree.mkdir()
     name = os.fsdecode(b"caf\xe9")

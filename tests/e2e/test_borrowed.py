@@ -51,7 +51,7 @@ def agree(studio) -> str:
     return said
 
 
-def test_it_follows_what_it_is_made_of(studio, toys, more):
+def test_package_follows_the_version_of_its_source_package(studio, toys, more):
     assert "low_more" not in studio.rezbuild("build", "low").stdout, "it is on request"
     studio.rezbuild("build", "low_more")
     first = agree(studio)
@@ -72,7 +72,7 @@ def test_it_follows_what_it_is_made_of(studio, toys, more):
         assert agree(studio) != first
 
 
-def test_data_that_is_lost(studio, toys, more):
+def test_lost_debug_data_stops_the_build(studio, toys, more):
     studio.rezbuild("build", "low")
     cache = more.parents[1] / "cache/debug"
     shutil.rmtree(cache)
@@ -86,7 +86,7 @@ def test_data_that_is_lost(studio, toys, more):
     agree(studio)
 
 
-def test_its_sources_are_fetched_once(studio, toys, more, tmp_path):
+def test_sources_of_another_package_are_fetched_once(studio, toys, more, tmp_path):
     mirror = tmp_path / "second"
     studio.rezbuild("fetch", "--all", "--to", mirror)
     assert sorted(path.name for path in mirror.iterdir()) == ["low", "top"]

@@ -43,7 +43,7 @@ RARE = "import wave, mailbox, pydoc_data.topics, encodings.cp500"
 
 
 @pytest.mark.parametrize("name", STARTS)
-def test_a_start_stays_within_its_budget(payload, name):
+def test_start_makes_at_most_the_budgeted_calls(payload, name):
     require_tool("strace")
     argv = (payload / "bin/python3", "-I", "-c", STARTS[name])
     traced = strace.trace(argv, env={}, cwd=Path("/"))
@@ -62,7 +62,7 @@ def test_rare_modules_are_read_from_one_file(payload):
     assert {path.rpartition("/")[2] for path in opened} == {"modules.code"}
 
 
-def test_a_payload_takes_no_more_than_the_goal(built):
+def test_payload_size_is_below_the_limit(built):
     """As it was built: in a copy that can be written to, tests leave .pyc files."""
     total, number = measure_tree(variant(built.local))
     most_bytes, most_files = MOST

@@ -162,7 +162,7 @@ def test_pip_builds_in_isolation(built, place, venv):
     import_and_ask(built, venv, "i_setuptools", place)
 
 
-def test_meson(built, place, venv):
+def test_meson_builds_an_extension_and_an_embedding_program(built, place, venv):
     folder = project(place, "by_meson", module__c=MODULE, embed__c=EMBED, meson__build=MESON)
     (folder / "meson_options.txt").write_text("option('python', type: 'string')\n")
     path = f"{venv / 'bin'}:{built.env['PATH']}"
@@ -175,7 +175,7 @@ def test_meson(built, place, venv):
     says(built, folder / "out/embedding", place / SPACES / "payload")
 
 
-def test_cmake(built, place, venv):
+def test_cmake_builds_an_extension_and_an_embedding_program(built, place, venv):
     folder = project(place, "by_cmake", module__c=MODULE, embed__c=EMBED, CMakeLists__txt=CMAKE)
     path = f"{venv / 'bin'}:{built.env['PATH']}"
     payload = place / SPACES / "payload"
@@ -222,7 +222,7 @@ def flags(studio: Studio, way: str, payload: Path, *, cflags: bool) -> list[str]
 
 @pytest.mark.parametrize("language", ["c", "c++"])
 @pytest.mark.parametrize("way", ["python3-config", "pkg-config"])
-def test_a_program_that_embeds_it(built, place, way, language):
+def test_embedding_program_runs(built, place, way, language):
     payload = place / "payload"
     compiler, suffix = {"c": ("cc", "c"), "c++": ("c++", "cpp")}[language]
     folder = place / f"{way}-{suffix}"
@@ -258,7 +258,7 @@ def test_a_program_that_embeds_it(built, place, way, language):
         says(built, program, elsewhere)
 
 
-def test_pythonhome_still_counts_in_a_program(built, place):
+def test_pythonhome_overrides_the_home_of_an_embedding_program(built, place):
     """It is what the user says; our own look comes after it."""
     payload = place / "payload"
     folder = place / "home"
@@ -298,7 +298,7 @@ OF_OUR_BUILD = (
 
 
 @pytest.mark.parametrize("where", ["payload", f"{SPACES}/payload", "späces/payload"])
-def test_sysconfig_is_true_where_it_stands(built, place, venv, where):
+def test_sysconfig_paths_exist_after_a_move(built, place, venv, where):
     payload = place / where
     if not payload.exists():
         shutil.copytree(place / "payload", payload, symlinks=True)
@@ -320,7 +320,7 @@ def test_sysconfig_is_true_where_it_stands(built, place, venv, where):
     assert outside == []
 
 
-def test_python3_config_by_a_link_and_in_a_place_with_spaces(built, place, venv):
+def test_python3_config_works_by_a_link_and_with_spaces(built, place, venv):
     payload = place / SPACES / "payload"
     link = place / "my-python3-config"
     link.symlink_to(payload / "bin/python3-config")
@@ -332,7 +332,7 @@ def test_python3_config_by_a_link_and_in_a_place_with_spaces(built, place, venv)
     assert built.run(link, "--extension-suffix").stdout == suffix.stdout
 
 
-def test_the_makefile_computes(built, place):
+def test_makefile_computes_its_paths(built, place):
     (makefile,) = (place / "payload/lib").glob("python3*/config-*/Makefile")
     text = makefile.read_text()
     assert [word for word in OF_OUR_BUILD if word in text] == []
@@ -343,7 +343,7 @@ def test_the_makefile_computes(built, place):
     assert Path(include, "Python.h").is_file()
 
 
-def test_sysconfigdata_is_good_for_those_who_execute_its_text(built, place):
+def test_sysconfigdata_works_when_its_text_is_executed(built, place):
     """Cross-compilers (PyO3's, crossenv) read the file without importing it."""
     (data,) = (place / "payload/lib").glob("python3*/_sysconfigdata_*.py")
     code = f"exec(open({str(data)!r}).read()); print(build_time_vars['SOABI'])"

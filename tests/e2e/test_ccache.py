@@ -35,7 +35,7 @@ def stand_in(tmp_path: Path) -> Path:
     return program
 
 
-def test_compilers_run_through_it_and_the_payload_is_the_same(studio, toys, tmp_path, stand_in):
+def test_ccache_build_gives_the_same_payload(studio, toys, tmp_path, stand_in):
     studio.rezbuild("build", "low", REZBUILD_CCACHE=str(stand_in))
     cache = toys.environ["REZBUILD_CACHE"]
     assert set((tmp_path / "log").read_text().splitlines()) == {f"gcc {cache}/ccache"}
@@ -46,14 +46,14 @@ def test_compilers_run_through_it_and_the_payload_is_the_same(studio, toys, tmp_
     assert record(studio) == with_it
 
 
-def test_one_that_is_not_there(studio, toys):
+def test_missing_ccache_is_reported(studio, toys):
     done = studio.rezbuild("build", "low", ok=False, REZBUILD_CCACHE="/no/such/ccache")
     assert done.returncode == 10
     assert "REZBUILD_CCACHE names /no/such/ccache" in done.stderr
 
 
 @NEEDS_CCACHE
-def test_another_folder_finds_what_one_has_compiled(tmp_path):
+def test_ccache_finds_objects_from_another_folder(tmp_path):
     caches = {"REZBUILD_CCACHE": "1", "CCACHE_DIR": str(tmp_path / "cache")}
     for name in ("one", "two"):
         toys, studio = Toys(tmp_path / name), Studio(tmp_path / f"studio {name}")
@@ -95,7 +95,7 @@ def build(b):
 
 
 @NEEDS_CCACHE
-def test_a_trained_build_in_another_folder(tmp_path):
+def test_ccache_finds_trained_objects_from_another_folder(tmp_path):
     """What counts is of one place; what was compiled by kept counts is of every place."""
     toys = Toys(tmp_path / "toys", empty=True)
     toys.add("trained", "1.0.0", TRAINED)

@@ -172,18 +172,18 @@ NONE = dict.fromkeys(ALL, False)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_hosts_authorities_are_trusted(client, layout):
+def test_host_authorities_are_trusted(client, layout):
     client.lay_out(LAYOUTS[layout])
     assert client.trusts() == ALL
 
 
-def test_a_host_without_authorities_trusts_nobody(client):
+def test_host_without_authorities_trusts_no_server(client):
     assert client.trusts() == NONE
     done = client.urlopen()
     assert REFUSED in done.stderr
 
 
-def test_an_authority_that_only_the_hashed_folder_has(client, tmp_path):
+def test_authority_in_the_hashed_folder_is_found(client, tmp_path):
     """An administrator's own, beside the distribution's bundle."""
     client.lay_out({"/etc/ssl/certs": HASHED})
     other = Authority(tmp_path).file
@@ -191,13 +191,13 @@ def test_an_authority_that_only_the_hashed_folder_has(client, tmp_path):
     assert client.trusts() == ALL
 
 
-def test_a_link_to_nothing_is_passed_over(client):
+def test_dangling_certificate_link_is_skipped(client):
     """As a removed ca-certificates package leaves it."""
     client.lay_out({"/etc/ssl/certs/ca-certificates.crt": "nothing", RED_HAT: BUNDLE})
     assert client.trusts() == ALL
 
 
-def test_no_variable_is_set(client, built, moved):
+def test_package_sets_no_certificate_variable(client, built, moved):
     """Neither by the process for its children nor by rez-env."""
     client.lay_out(DISTRIBUTIONS["Debian"])
     done = client.urlopen()
@@ -207,7 +207,7 @@ def test_no_variable_is_set(client, built, moved):
     assert not [name for name in names if re.match("(SSL|OPENSSL|REQUESTS|CURL)_", name)]
 
 
-def test_ssl_cert_file_goes_in_place_of_the_hosts(client, tmp_path):
+def test_ssl_cert_file_replaces_the_host_file(client, tmp_path):
     ours, other = str(client.server.authority), str(Authority(tmp_path).file)
     assert client.trusts(SSL_CERT_FILE=ours) == ALL
     client.lay_out({"/etc/ssl/certs/ca-certificates.crt": BUNDLE})
@@ -215,7 +215,7 @@ def test_ssl_cert_file_goes_in_place_of_the_hosts(client, tmp_path):
     assert client.trusts(SSL_CERT_FILE=other) == NONE
 
 
-def test_ssl_cert_dir_goes_in_place_of_the_hosts(client, tmp_path):
+def test_ssl_cert_dir_replaces_the_host_folder(client, tmp_path):
     ours, other = client.hashed(tmp_path / "hashed"), tmp_path / "empty"
     other.mkdir()
     assert client.trusts(SSL_CERT_DIR=str(ours)) == ALL
@@ -224,7 +224,7 @@ def test_ssl_cert_dir_goes_in_place_of_the_hosts(client, tmp_path):
     assert client.trusts(SSL_CERT_DIR=str(other)) == NONE
 
 
-def test_the_hosts_openssl_cnf_is_not_read(client):
+def test_host_openssl_cnf_is_not_read(client):
     client.lay_out(DISTRIBUTIONS["Debian"])
     for folder in ("etc/ssl", "etc/pki/tls", "usr/lib/ssl"):
         (client.tree / folder).mkdir(parents=True, exist_ok=True)
@@ -257,7 +257,7 @@ providers = pytest.mark.skipif(DEFAULTS["openssl"] < "3", reason="OpenSSL 1.1.1 
 
 
 @providers
-def test_the_legacy_provider_of_the_command(client):
+def test_legacy_provider_works_in_the_openssl_command(client):
     listed = client.run(client.openssl, "list", "-providers", "-provider", "legacy")
     assert re.search(r"legacy\n(.*\n)*?.*status: active", listed.stdout), listed
     md4 = client.run(client.openssl, "dgst", "-provider", "legacy", "-md4", "/dev/null")
@@ -270,7 +270,7 @@ def test_the_legacy_provider_of_the_command(client):
 
 
 @providers
-def test_the_legacy_provider_in_python(client, tmp_path):
+def test_legacy_provider_works_in_python(client, tmp_path):
     """It is off, as in any OpenSSL 3, and there for who asks for it by a configuration."""
     code = "import hashlib; print(hashlib.new('md4').hexdigest())"
     refused = client.run(client.python, "-c", code)

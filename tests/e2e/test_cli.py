@@ -22,14 +22,14 @@ def test_each_command_has_help(studio, command):
     assert command in studio.rezbuild("--help").stdout
 
 
-def test_the_help_lists_the_exit_codes(studio):
+def test_help_lists_the_exit_codes(studio):
     out = studio.rezbuild("--help").stdout
     for kind in errors.RezbuildError.__subclasses__():
         assert re.search(rf"(^|\s){kind.exit_code}  ?[a-zA-Z]", out, re.MULTILINE), kind
 
 
 @pytest.mark.parametrize("argv", [(), ("build",), ("nonsense",), ("build", "x", "--jobs", "0")])
-def test_wrong_usage(studio, argv):
+def test_wrong_usage_exits_with_2(studio, argv):
     assert studio.rezbuild(*argv, ok=False).returncode == 2
 
 
@@ -57,14 +57,14 @@ def test_wrong_usage(studio, argv):
         (("build", "zlib"), {"REZBUILD_CC": "/no/cc"}, 10, "no compiler '/no/cc'"),
     ],
 )
-def test_errors_say_what_to_do_next(studio, argv, env, code, words):
+def test_errors_of_commands_give_advice(studio, argv, env, code, words):
     done = studio.rezbuild(*argv, ok=False, **env)
     assert done.returncode == code
     assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_archive_that_cannot_be_had(studio, tmp_path):
+def test_unavailable_archive_exits_with_4(studio, tmp_path):
     done = studio.rezbuild(
         "build", "zlib", ok=False, REZBUILD_OFFLINE="1", REZBUILD_CACHE=str(tmp_path / "empty")
     )
@@ -75,7 +75,7 @@ def test_an_archive_that_cannot_be_had(studio, tmp_path):
     assert "REZBUILD_MIRRORS" in out
 
 
-def test_audit_of_a_foreign_tree(studio, tmp_path):
+def test_audit_of_a_foreign_folder(studio, tmp_path):
     tree = tmp_path / "tree"  # tmp_path itself is closed to others
     tree.mkdir()
     (tree / "link").symlink_to("/usr/bin/env")
@@ -90,20 +90,20 @@ def test_audit_of_a_foreign_tree(studio, tmp_path):
     assert studio.rezbuild("audit", tree).returncode == 0
 
 
-def test_versions_as_json(studio):
+def test_versions_prints_json(studio):
     rows = json.loads(studio.rezbuild("versions", "zlib", "--json").stdout)
     assert [row["version"] for row in rows] == ["1.3.2", "1.3.1", "1.2.13"]
     assert [row["version"] for row in rows if row["default"]] == ["1.3.2"]
     assert all({"upstream", "debian"} <= set(row["had_from"]) for row in rows)
 
 
-def test_the_doctor_finds_this_machine_fit(studio):
+def test_doctor_accepts_this_machine(studio):
     out = studio.rezbuild("doctor").stdout
     assert "\nmissing" not in out
     assert re.search(r"ok +patchelf: 0\.\d+", out)
 
 
-def test_the_doctor_says_what_is_missing(studio, tmp_path):
+def test_doctor_lists_missing_programs(studio, tmp_path):
     (tmp_path / "file").write_text("")
     done = studio.rezbuild(
         "doctor",
@@ -122,7 +122,7 @@ def test_the_doctor_says_what_is_missing(studio, tmp_path):
     assert re.search(r"(apt-get|dnf|zypper) install gcc", done.stdout)
 
 
-def test_the_doctor_has_the_packages_for_each_package_manager(studio):
+def test_doctor_knows_each_package_manager(studio):
     for options, last in (((), "libxft-dev"), (("--tests",), "libdbus-1-3")):
         lines = studio.rezbuild("doctor", *options, ok=False).stdout.splitlines()[-4:]
         apt, dnf, zypper, pacman = (line.split() for line in lines)
@@ -133,7 +133,7 @@ def test_the_doctor_has_the_packages_for_each_package_manager(studio):
         assert pacman[:2] == ["pacman", "-S"]
 
 
-def test_from_anywhere(studio):
+def test_commands_work_from_any_folder(studio):
     """From anywhere, an editable installation finds the clone's own recipes."""
     command = Path(sys.executable).with_name("rezbuild")
     out = studio.run(command, "versions", "zlib", cwd=Path("/")).stdout

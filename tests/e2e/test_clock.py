@@ -62,7 +62,7 @@ def recipe(toys: Toys, clock: Clock) -> Iterator[str]:
     return RECIPE.replace("    b.install", f"{steps}    b.install")
 
 
-def test_the_clock_jumps_while_it_is_built(studio, toys, clock, recipe):
+def test_clock_jump_during_a_build_keeps_the_payload(studio, toys, clock, recipe):
     (toys.recipes / "low/recipe.py").write_text(recipe)
     studio.rezbuild("build", "low")
     undisturbed = tree(studio.local)
@@ -78,7 +78,7 @@ def test_the_clock_jumps_while_it_is_built(studio, toys, clock, recipe):
 
 
 @pytest.mark.matrix
-def test_sources_from_the_future(studio, toys):
+def test_sources_from_the_future_build(studio, toys):
     """As of a server whose clock is ahead, for make: it warns, and builds."""
     toys.add("low", "1.0.0", LOW, mtime=2_500_000_000)
     studio.rezbuild("build", "low")
@@ -89,7 +89,7 @@ def test_sources_from_the_future(studio, toys):
     assert tree(studio.local) == first
 
 
-def test_the_clock_jumps_while_something_is_fetched(studio, toys, clock, tmp_path):
+def test_clock_jump_during_a_fetch_is_harmless(studio, toys, clock, tmp_path):
     """The limits are those of another clock: neither over at once, nor never."""
     # Of several blocks, between which the time is looked at.
     toys.add("low", "1.0.0", {**LOW, "data": random.Random(1).randbytes(150_000).hex()})
@@ -109,7 +109,7 @@ def test_the_clock_jumps_while_something_is_fetched(studio, toys, clock, tmp_pat
     assert "again" not in said
 
 
-def test_what_is_there_bears_a_time_to_come(studio, toys):
+def test_cache_and_packages_from_the_future_are_used(studio, toys):
     """A cache, an installed package and locks of a host whose clock was ahead."""
     studio.rezbuild("build", "low")
     cache = Path(toys.environ["REZBUILD_CACHE"])

@@ -38,7 +38,7 @@ def repository(built: Studio, scratch: Path) -> Path:
     return folder
 
 
-def test_there_is_data_for_each_file_of_the_payload(repository):
+def test_each_file_of_the_payload_has_debug_data(repository):
     root, more = (variant(repository, name) for name in ("python", "python_debug"))
     own = [path for path in reader.walk(root) if root / "deps" not in path.parents]
     ids = {reader.build_id(path) for path in own}
@@ -49,7 +49,7 @@ def test_there_is_data_for_each_file_of_the_payload(repository):
         assert path == more / f"lib/debug/.build-id/{build_id[:2]}/{build_id[2:]}.debug"
 
 
-def test_gdb_shows_a_moved_python(built, repository, tmp_path):
+def test_gdb_shows_python_code_of_a_moved_python(built, repository, tmp_path):
     require_tool("gdb")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -68,7 +68,7 @@ def test_gdb_shows_a_moved_python(built, repository, tmp_path):
         assert f'File "{script}", line {line}, in {name}' in said
 
 
-def test_data_that_is_not_in_the_cache(built, repository, tmp_path):
+def test_missing_debug_data_stops_the_build(built, repository, tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "sources").symlink_to(Settings.read(built.env).cache / "sources")

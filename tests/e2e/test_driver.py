@@ -39,7 +39,7 @@ def staged(studio: Studio) -> list[Path]:
     return [path for pattern in hidden for path in studio.local.glob(f"*/{pattern}")]
 
 
-def test_builds_in_order_and_bundles(studio, toys):
+def test_dependencies_are_built_first_and_bundled(studio, toys):
     out = studio.rezbuild("build", "top").stdout
     assert out.index("low-1.0.0: building, it is not installed") < out.index("top-2.0.0: building")
     assert "ready: rez-env top==2.0.0" in out
@@ -49,7 +49,7 @@ def test_builds_in_order_and_bundles(studio, toys):
     studio.rezbuild("audit", "top")
 
 
-def test_a_second_run_says_why_it_does_nothing(studio, toys):
+def test_second_run_says_that_all_is_installed(studio, toys):
     studio.rezbuild("build", "top")
     began = time.monotonic()
     out = studio.rezbuild("build", "top").stdout
@@ -59,7 +59,7 @@ def test_a_second_run_says_why_it_does_nothing(studio, toys):
     assert "building" not in out
 
 
-def test_a_changed_recipe_builds_what_depends_on_it(studio, toys):
+def test_changed_recipe_rebuilds_its_dependents(studio, toys):
     studio.rezbuild("build", "top")
     toys.edit("top/recipe.py", "def build", "# changed\ndef build")
     out = studio.rezbuild("build", "top").stdout
@@ -71,14 +71,14 @@ def test_a_changed_recipe_builds_what_depends_on_it(studio, toys):
     assert "top-2.0.0: building, a dependency has changed since" in out
 
 
-def test_force_builds_what_was_asked_for(studio, toys):
+def test_force_rebuilds_the_request_only(studio, toys):
     studio.rezbuild("build", "top")
     out = studio.rezbuild("build", "top", "--force").stdout
     assert "low-1.0.0: nothing to do" in out
     assert "top-2.0.0: building, --force is given" in out
 
 
-def test_the_package_records_where_it_is_from(studio, toys):
+def test_package_records_its_source(studio, toys):
     studio.rezbuild("build", "top")
     text = (studio.local / "top/2.0.0/package.py").read_text()
     assert "https://upstream.invalid/top-2.0.0.tar.gz" in text
@@ -88,7 +88,7 @@ def test_the_package_records_where_it_is_from(studio, toys):
     assert sys.executable not in text
 
 
-def test_spaces_anywhere(tmp_path):
+def test_paths_with_spaces_work(tmp_path):
     """In the clone's path and in the repository's; make itself cannot work there."""
     studio = Studio(tmp_path / "a studio")
     toys = Toys(tmp_path / "some toys")
@@ -101,7 +101,7 @@ def test_spaces_anywhere(tmp_path):
     assert answer(studio) == "42"
 
 
-def test_a_failing_step_leaves_what_was_installed(studio, toys):
+def test_failed_step_keeps_the_installed_package(studio, toys):
     studio.rezbuild("build", "top")
     toys.edit("top/recipe.py", "    b.install", "    b.run('sh', '-c', 'echo broken; exit 3')\n#")
     done = studio.rezbuild("build", "top", ok=False)
@@ -112,7 +112,7 @@ def test_a_failing_step_leaves_what_was_installed(studio, toys):
     assert answer(studio) == "42"
 
 
-def test_a_payload_that_fails_the_audit_is_not_installed(studio, toys):
+def test_failed_audit_installs_nothing(studio, toys):
     studio.rezbuild("build", "top")
     link = "\n    (b.payload / 'bin/link').symlink_to('/usr/bin/env')\n"
     toys.edit("top/recipe.py", '"install")\n', '"install")' + link)
@@ -122,7 +122,7 @@ def test_a_payload_that_fails_the_audit_is_not_installed(studio, toys):
     assert answer(studio) == "42"
 
 
-def test_rez_failing_after_the_installation_leaves_what_was_installed(studio, toys):
+def test_failure_of_rez_keeps_the_installed_package(studio, toys):
     """Rez deletes the variant when a pre_install test fails."""
     studio.rezbuild("build", "top")
     add_test(toys, "false")
@@ -152,7 +152,7 @@ def add_test(toys: Toys, command: str) -> None:
         pytest.param("rezbuild alone", signal.SIGKILL, marks=pytest.mark.matrix),
     ],
 )
-def test_a_killed_build_leaves_what_was_installed(studio, toys, tmp_path, phase, number, whom):
+def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase, number, whom):
     studio.rezbuild("build", "top")
     ready = tmp_path / "ready"
     if phase == "build":
@@ -204,7 +204,7 @@ def ends_soon(folder: Path) -> None:
         time.sleep(0.05)
 
 
-def test_by_hand_a_failing_build_leaves_what_was_installed(studio, toys):
+def test_failed_rez_build_keeps_the_installed_package(studio, toys):
     """Rez's own build process would have deleted it."""
     studio.rezbuild("build", "top")
     before = contents(studio)
@@ -226,7 +226,7 @@ def contents(studio: Studio) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.lstat().st_mtime_ns for p in folder.rglob("*")}
 
 
-def test_killed_at_any_moment_nothing_is_lost(studio, toys):
+def test_killed_rez_build_keeps_the_installed_package(studio, toys):
     """``rez-build -i`` by hand, killed again and again, a little later each time."""
     studio.rezbuild("build", "top")
     start = "from rez.cli._main import run; run('build')"
@@ -250,7 +250,7 @@ def test_killed_at_any_moment_nothing_is_lost(studio, toys):
     assert not staged(studio)
 
 
-def test_a_package_that_is_not_ours_goes_rezs_own_way(studio, tmp_path):
+def test_other_packages_use_the_process_of_rez(studio, tmp_path):
     """Its build may well write down where it is installed."""
     code = "name = 'other'\nversion = '1'\nbuild_command = 'echo $REZ_BUILD_INSTALL_PATH >where; "
     code += "cp where $REZ_BUILD_INSTALL_PATH'\n"
@@ -259,14 +259,14 @@ def test_a_package_that_is_not_ours_goes_rezs_own_way(studio, tmp_path):
     assert (studio.local / "other/1/where").read_text().strip() == str(studio.local / "other/1")
 
 
-def test_scripts_leave_what_is_installed_alone(studio, toys):
+def test_rez_build_scripts_option_changes_no_package(studio, toys):
     """rez-build -s builds nothing: the user does, in the environment that it makes."""
     studio.rezbuild("build", "top")
     studio.rez("build", "-i", "-s", cwd=toys.recipes / "top")
     assert answer(studio) == "42"
 
 
-def test_into_a_folder_that_is_not_there_yet(studio, toys, tmp_path):
+def test_build_creates_the_repository(studio, toys, tmp_path):
     """rez-build -p, and a package that has been hidden there."""
     studio.rezbuild("build", "low")
     new = tmp_path / "a new/repository"
@@ -280,7 +280,7 @@ def test_into_a_folder_that_is_not_there_yet(studio, toys, tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_another_package_of_that_name(studio, toys):
+def test_package_of_that_name_from_others_is_kept(studio, toys):
     """Rez knows packages apart by their uuid."""
     studio.rezbuild("build", "low")
     definition = studio.local / "low/1.0.0/package.py"
@@ -292,7 +292,7 @@ def test_another_package_of_that_name(studio, toys):
     assert "theirs" in definition.read_text()
 
 
-def test_a_variant_of_another_host_stays(studio, toys):
+def test_variant_of_another_host_stays(studio, toys):
     """Its place and its line in package.py, when this host's variant is built anew."""
     studio.rezbuild("build", "low")
     definition = studio.local / "low/1.0.0/package.py"
@@ -309,7 +309,7 @@ def test_a_variant_of_another_host_stays(studio, toys):
     assert answer(studio) == "42"
 
 
-def test_what_an_unfinished_installation_left_is_no_obstacle(studio, toys):
+def test_leftovers_of_an_unfinished_installation_are_removed(studio, toys):
     """A folder without package.py and Rez's mark, as its own process leaves them."""
     (studio.local / "low/1.0.0/platform-linux").mkdir(parents=True)
     (studio.local / "low/.building1.0.0").touch()
@@ -318,7 +318,7 @@ def test_what_an_unfinished_installation_left_is_no_obstacle(studio, toys):
     assert not staged(studio)
 
 
-def test_a_wrong_checksum_stops_everything(studio, toys):
+def test_wrong_checksum_stops_the_command(studio, toys):
     toys.add("low", "1.1.0", LOW)
     (toys.mirror / "low-1.1.0.tar.gz").write_bytes(b"something else")
     done = studio.rezbuild("build", "low-1", ok=False)
@@ -326,7 +326,7 @@ def test_a_wrong_checksum_stops_everything(studio, toys):
     assert not (studio.local / "low").exists()
 
 
-def test_the_newest_that_can_be_had_is_taken_and_the_rest_reported(studio, toys):
+def test_newest_available_version_is_built_and_reported(studio, toys):
     toys.add("low", "1.1.0", LOW)
     (toys.mirror / "low-1.1.0.tar.gz").unlink()
     done = studio.rezbuild("build", "low-1")
@@ -340,7 +340,7 @@ def bind_host(studio):
         studio.rez("bind", "-i", studio.local, name)
 
 
-def test_rez_build_takes_the_newest_release_that_is_here(studio, toys):
+def test_rez_build_takes_the_newest_local_source(studio, toys):
     """Without a network, too: the mirror folder lacks the default."""
     bind_host(studio)
     toys.add("low", "1.0.1", LOW)
@@ -354,7 +354,7 @@ def test_rez_build_takes_the_newest_release_that_is_here(studio, toys):
     assert {path.name for path in (studio.local / "low").iterdir() if path.is_dir()} == {"1.0.1"}
 
 
-def test_rez_build_names_other_versions_where_the_default_cannot_be_fetched(studio, toys):
+def test_rez_build_lists_available_versions_if_the_default_is_not(studio, toys):
     bind_host(studio)
     toys.add("low", "2.0.0", LOW)
     (toys.mirror / "low-2.0.0.tar.gz").unlink()
@@ -365,7 +365,7 @@ def test_rez_build_names_other_versions_where_the_default_cannot_be_fetched(stud
     studio.rez("build", "-i", cwd=toys.recipes / "low", REZBUILD_LOW_VERSION="1.0.0")
 
 
-def test_nothing_can_be_had(studio, toys):
+def test_no_available_version_exits_with_4(studio, toys):
     shutil.rmtree(toys.mirror)
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 4
@@ -373,14 +373,14 @@ def test_nothing_can_be_had(studio, toys):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_run_in_the_environment(studio, toys):
+def test_run_option_runs_in_the_new_environment(studio, toys):
     assert studio.rezbuild("build", "top", "--run", "top").stdout.rstrip().endswith("42")
     done = studio.rezbuild("build", "top", "--run", "sh -c 'exit 5'", ok=False)
     assert done.returncode == 11
     assert "exit code 5" in done.stderr
 
 
-def test_fetch_fills_a_mirror_that_serves_alone(studio, toys, tmp_path):
+def test_fetched_mirror_is_enough_for_a_build(studio, toys, tmp_path):
     studio.rezbuild("fetch", "--all", "--to", tmp_path / "mirror 2")
     shutil.rmtree(toys.mirror)
     shutil.rmtree(toys.environ["REZBUILD_CACHE"])
@@ -388,7 +388,7 @@ def test_fetch_fills_a_mirror_that_serves_alone(studio, toys, tmp_path):
     assert answer(studio) == "42"
 
 
-def test_versions_show_what_is_installed(studio, toys):
+def test_versions_shows_installed_packages(studio, toys):
     studio.rezbuild("build", "top")
     out = studio.rezbuild("versions", "top").stdout
     assert "2.0.0" in out
@@ -399,7 +399,7 @@ def test_versions_show_what_is_installed(studio, toys):
 # By hand: what any Rez user does in a package's folder.
 
 
-def test_rez_build_by_hand_gives_the_same(studio, toys):
+def test_rez_build_gives_the_same_payload(studio, toys):
     studio.rezbuild("build", "top")
     other = Studio(studio.folder.parent / "other")
     other.env |= {k: v for k, v in studio.env.items() if k.startswith("REZBUILD")}
@@ -433,7 +433,7 @@ def test_rez_build_without_install_installs_nothing(studio, toys):
     assert not (studio.local / "low").exists()
 
 
-def test_rez_build_shows_an_error_and_no_trace_of_ours(studio, toys):
+def test_rez_build_prints_an_error_without_traceback(studio, toys):
     for command in ("platform", "arch"):
         studio.rez("bind", command)
     toys.edit("low/recipe.py", "    b.install", "    b.run('false')\n#")
@@ -443,7 +443,7 @@ def test_rez_build_shows_an_error_and_no_trace_of_ours(studio, toys):
     assert "Traceback" not in done.stderr
 
 
-def test_rez_build_takes_the_version_from_the_environment(studio, toys):
+def test_rez_build_reads_the_version_variable(studio, toys):
     for command in ("platform", "arch"):
         studio.rez("bind", command)
     toys.add("low", "1.1.0", LOW)
@@ -454,7 +454,7 @@ def test_rez_build_takes_the_version_from_the_environment(studio, toys):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_two_builds_at_once(studio, toys):
+def test_second_build_waits_and_finds_nothing_to_do(studio, toys):
     """The second waits for the first and finds nothing to do, whoever that is."""
     studio.rez("bind", "platform")
     studio.rez("bind", "arch")
@@ -469,7 +469,7 @@ def test_two_builds_at_once(studio, toys):
     assert sum("low-1.0.0: nothing to do" in out for out in outputs) == 1, outputs
 
 
-def test_a_repository_behind_a_link(studio, toys, tmp_path):
+def test_repository_behind_a_link_works(studio, toys, tmp_path):
     link = tmp_path / "link"
     studio.local.mkdir()
     link.symlink_to(studio.local)
@@ -480,7 +480,7 @@ def test_a_repository_behind_a_link(studio, toys, tmp_path):
     assert "building" not in out
 
 
-def test_a_longer_version_is_another_one(studio, toys):
+def test_longer_version_is_another_version(studio, toys):
     """To Rez, 1.0.0 as a range holds 1.0.0.5 too."""
     toys.add("low", "1.0.0.5", LOW)
     toys.add("low", "1.0.0", LOW)
@@ -491,7 +491,7 @@ def test_a_longer_version_is_another_one(studio, toys):
     assert "building" not in studio.rezbuild("build", "low==1.0.0", "top").stdout
 
 
-def test_a_recipe_that_changes_while_it_is_built(studio, toys):
+def test_recipe_change_during_a_build_is_noticed(studio, toys):
     """What is recorded is what was built; the next run builds the new one."""
     recipe = toys.recipes / "low/recipe.py"
     change = f"    b.run('sh', '-c', 'echo \"# changed\" >>{recipe}')\n    b.install"
@@ -501,7 +501,7 @@ def test_a_recipe_that_changes_while_it_is_built(studio, toys):
     assert "run it again" in done.stderr
 
 
-def test_a_repository_that_another_one_hides(studio, toys):
+def test_hidden_repository_is_reported(studio, toys):
     studio.rezbuild("build", "low")
     hiding = studio.folder / "hiding"
     shutil.copytree(studio.local, hiding)
@@ -512,14 +512,14 @@ def test_a_repository_that_another_one_hides(studio, toys):
     assert str(hiding) in done.stderr
 
 
-def test_a_package_of_that_name_made_by_others(studio, toys):
+def test_foreign_package_of_that_name_is_refused(studio, toys):
     studio.rezbuild("build", "low")
     (root(studio, "low", "1.0.0") / "rezbuild.json").unlink()
     done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False)
     assert "none made by rezbuild is at hand" in done.stderr
 
 
-def test_a_broken_package_in_the_way_is_named(studio, toys):
+def test_broken_package_is_named(studio, toys):
     studio.rezbuild("build", "low")
     (studio.local / "low/1.0.0/package.py").write_text("name = 'low'\nthis is not Python\n")
     done = studio.rezbuild("build", "low", ok=False)
@@ -528,7 +528,7 @@ def test_a_broken_package_in_the_way_is_named(studio, toys):
     assert "Traceback (most" not in done.stderr.partition("rezbuild: ")[0]
 
 
-def test_a_recipe_without_its_file(studio, toys):
+def test_recipe_without_a_file_is_named(studio, toys):
     (toys.recipes / "low/recipe.py").unlink()
     for done in (
         studio.rezbuild("build", "low", ok=False),
@@ -579,7 +579,7 @@ def release(studio, toys):
     return run
 
 
-def test_release(studio, toys, release):
+def test_release_publishes_and_tags(studio, toys, release):
     """Tagged, optimized, and done only once."""
     release("--message", "first")
     assert answer(studio, studio.released) == "42"
@@ -590,7 +590,7 @@ def test_release(studio, toys, release):
     assert "top-2.0.0: nothing to do" in release().stdout
 
 
-def test_a_release_into_several_repositories(studio, toys, release, tmp_path):
+def test_release_into_several_repositories(studio, toys, release, tmp_path):
     """Of a matrix; one tag stands for both."""
     commit(toys, "Recipes")
     file = tmp_path / "matrix.toml"
@@ -626,7 +626,7 @@ def quick(c):
 
 
 @pytest.mark.parametrize("way", ["rezbuild build --release", "rez-release"])
-def test_a_failing_gate_leaves_nothing_released(studio, toys, release, way):
+def test_failed_check_releases_nothing(studio, toys, release, way):
     """The gate is `rezbuild check` on a copy of the payload, a test of the package for Rez."""
     (toys.recipes / "top/check.py").write_text(CHECK.format(answer=43))
     done = release(ok=False)
@@ -647,7 +647,7 @@ def test_a_failing_gate_leaves_nothing_released(studio, toys, release, way):
     ]
 
 
-def test_a_release_in_the_place_of_another(studio, toys, release):
+def test_replace_releases_a_version_again(studio, toys, release):
     """As for a repaired library; whoever starts it meanwhile gets the one or the other."""
     release()
     toys.edit(
@@ -685,7 +685,7 @@ def test_a_release_in_the_place_of_another(studio, toys, release):
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_release_that_is_killed(studio, toys, release, tmp_path, number):
+def test_killed_release_is_complete_or_absent(studio, toys, release, tmp_path, number):
     """At eight moments: what is released is whole, and the next run does the rest."""
     release()
     whole = {"42": tree(studio.released / "low")}
@@ -715,7 +715,7 @@ def test_a_release_that_is_killed(studio, toys, release, tmp_path, number):
         assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
 
 
-def test_an_older_version_is_released_after_a_newer_one(studio, toys, release):
+def test_older_version_is_released_after_a_newer_one(studio, toys, release):
     release()
     toys.add("top", "1.9.0", TOP, requires='"low-1"')
     release("top-1.9")
@@ -729,7 +729,7 @@ def test_an_older_version_is_released_after_a_newer_one(studio, toys, release):
     assert tags(toys) == ["low-1.0.0", "top-1.8.0", "top-1.9.0", "top-2.0.0"]
 
 
-def test_what_is_released_says_where_it_is_from(studio, toys, release):
+def test_released_package_records_its_source(studio, toys, release):
     """The changelog is this package's own, and no longer than was set."""
     release()
     for number in range(15):
@@ -754,7 +754,7 @@ def test_what_is_released_says_where_it_is_from(studio, toys, release):
 
 
 @pytest.mark.parametrize("change", ["recipe", "profile", "force"])
-def test_what_is_released_is_never_replaced(studio, toys, release, change):
+def test_released_version_is_never_replaced_without_the_option(studio, toys, release, change):
     """Rez would build over it, and delete it when that build fails."""
     release()
     payload = studio.released / "top/2.0.0"
@@ -772,7 +772,7 @@ def test_what_is_released_is_never_replaced(studio, toys, release, change):
     assert answer(studio, studio.released) == "42"
 
 
-def test_a_fast_build_is_no_release(studio, toys, release):
+def test_fast_profile_is_not_reused_for_a_release(studio, toys, release):
     """One that was copied into the release repository does not pass for an optimized one."""
     studio.rezbuild("build", "top")
     shutil.copytree(studio.local, studio.released, dirs_exist_ok=True)

@@ -33,7 +33,7 @@ def inside(built, moved: Path, **env: str) -> dict[str, str]:
     return dict(item.split("=", 1) for item in out.split("\0") if "=" in item)
 
 
-def test_before_and_after(built, moved):
+def test_environment_gets_path_and_loses_python_variables_of_a_dcc(built, moved):
     """PATH; and of a DCC that it was started from, what that has set for its own Python."""
     assert difference(built.env, inside(built, moved)) == {"PATH": "changed"}
     dcc = {
@@ -59,7 +59,7 @@ SYSTEM = {
 
 
 @pytest.mark.parametrize("tool", SYSTEM)
-def test_the_systems_tools_run_as_ever(built, moved, tool):
+def test_system_tools_run_beside_the_package(built, moved, tool):
     argv = SYSTEM[tool]
     if tool != "python":
         require_tool(tool)
@@ -113,7 +113,7 @@ def dcc(copied: Path, copied_openssl: Path, scratch: Path) -> Path:
     return folder
 
 
-def test_a_dcc_keeps_its_own_libraries(built, moved, dcc):
+def test_dcc_keeps_its_own_libraries(built, moved, dcc):
     """Started inside rez-env, as a studio's launcher does it."""
     leak = {"LD_LIBRARY_PATH": f"{dcc}/lib:{dcc}/python/lib", "PYTHONHOME": f"{dcc}/python"}
     argv = ["env", *(f"{name}={value}" for name, value in leak.items()), dcc / "dcc"]
@@ -124,7 +124,7 @@ def test_a_dcc_keeps_its_own_libraries(built, moved, dcc):
         assert f"{dcc}/{name}" in out
 
 
-def test_ours_started_from_a_dcc_keeps_its_own(built, moved, dcc):
+def test_package_started_from_a_dcc_keeps_its_libraries(built, moved, dcc):
     leak = {"LD_LIBRARY_PATH": f"{dcc}/lib:{dcc}/python/lib", "PYTHONHOME": f"{dcc}/python"}
     code = "import ssl, sys; print(open('/proc/self/maps').read()); print(sys.prefix)"
     out = built.in_env(moved, "python", "python3", "-c", code, **leak).stdout
@@ -132,7 +132,7 @@ def test_ours_started_from_a_dcc_keeps_its_own(built, moved, dcc):
     assert out.splitlines()[-1] == str(variant(moved))
 
 
-def test_the_hosts_own_python_library(built, moved, tmp_path):
+def test_host_python_library_is_not_loaded(built, moved, tmp_path):
     """A program that embeds the distribution's Python of the same series, if it has one.
 
     Without a name or a home it takes the first python3 on PATH for its own, as any CPython does.

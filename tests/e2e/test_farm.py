@@ -81,7 +81,7 @@ def local(home: Path, toys: Toys) -> dict[str, str]:
     return payloads(studio)
 
 
-def test_the_same_as_a_local_build(site, running, toys, local):
+def test_farm_payloads_equal_a_local_build(site, running, toys, local):
     """Byte for byte, with no compiler here and nothing in common; and the logs come back."""
     out = site.rezbuild("build", "top", REZBUILD_CC="no-compiler", REZBUILD_CXX="none").stdout
     assert payloads(site) == local
@@ -109,13 +109,13 @@ def test_the_same_as_a_local_build(site, running, toys, local):
     }
 
 
-def test_they_listen_on_loopback_only(site, running):
+def test_farm_listens_on_loopback_only(site, running):
     for process in (running.scheduler, *running.workers.values()):
         assert process.listens() == {"127.0.0.1"}
         assert process.ports() == 1
 
 
-def test_with_a_store_in_common(site, home, toys, local):
+def test_shared_store_carries_the_payloads(site, home, toys, local):
     env = {"REZBUILD_HOST_LABEL": "stored", "REZBUILD_STORE": str(home / "store")}
     site.rezbuild("build", "top", **env)
     assert payloads(site) == local
@@ -138,7 +138,7 @@ def repositories(studio: Studio) -> dict[str, str]:
     return {k: v for k, v in studio.env.items() if k.startswith("REZ_")}
 
 
-def test_a_failure_is_tried_on_one_other_worker(site, running, toys):
+def test_failed_step_is_tried_on_one_other_worker(site, running, toys):
     done = site.rezbuild("build", "victim", ok=False)
     assert done.returncode == 7
     assert set(payloads(site)) == {"good"}
@@ -153,7 +153,7 @@ def test_a_failure_is_tried_on_one_other_worker(site, running, toys):
     assert log.startswith(str(toys.recipes / "bad/build/1.0.0-fast/"))
 
 
-def test_a_worker_that_is_killed(site, running, home):
+def test_job_of_a_killed_worker_starts_again(site, running, home):
     """Its build ends with it, and is done by another."""
     env = {"REZBUILD_HOST_LABEL": "mortal"}
     for name in ("m1", "m2"):
@@ -174,7 +174,7 @@ def test_a_worker_that_is_killed(site, running, home):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_client_that_ends(site, running, home, number):
+def test_builds_of_a_killed_client_end(site, running, home, number):
     """Told to, or killed: what it has on workers ends a moment later."""
     name, time = {signal.SIGINT: ("stopped", "1001.25"), signal.SIGKILL: ("orphan", "1002.25")}[
         number
@@ -194,7 +194,7 @@ def test_a_client_that_ends(site, running, home, number):
     assert set(payloads(site)) == {name}
 
 
-def test_a_step_that_hangs(site, running):
+def test_hanging_step_ends_at_the_timeout(site, running):
     done = site.rezbuild("build", "hangs", ok=False, REZBUILD_STEP_TIMEOUT="1")
     assert done.returncode == 7
     assert "longer than REZBUILD_STEP_TIMEOUT, 1 s" in done.stderr
@@ -202,7 +202,7 @@ def test_a_step_that_hangs(site, running):
     until(lambda: not alive("2000.5"), 5)
 
 
-def test_a_worker_with_other_recipes_gets_no_job(site, running, toys, home):
+def test_worker_with_other_recipes_gets_no_job(site, running, toys, home):
     other = Toys(home / "other")
     other.edit("low/recipe.py", "b.make", "b.search_dependencies()\n    b.make")
     running.worker("odd", "--label", "odd", REZBUILD_RECIPES=str(other.recipes))
@@ -213,20 +213,20 @@ def test_a_worker_with_other_recipes_gets_no_job(site, running, toys, home):
     running.workers.pop("odd").end()
 
 
-def test_several_kinds_of_host(site, running):
+def test_unknown_host_kind_is_refused_with_several_kinds(site, running):
     done = site.rezbuild("build", "low", ok=False, REZBUILD_HOST_LABEL="strange")
     assert done.returncode == 2
     assert "the farm's workers are of several kinds" in done.stderr
     assert "REZBUILD_HOST_LABEL" in done.stderr
 
 
-def test_no_scheduler(site):
+def test_missing_scheduler_exits_with_10(site):
     done = site.rezbuild("build", "low", "--scheduler", "tcp://127.0.0.1:9", ok=False)
     assert done.returncode == 10
     assert "no scheduler answers at tls://127.0.0.1:9" in done.stderr
 
 
-def test_two_clients_at_once(site, running, local):
+def test_second_client_waits_for_the_first(site, running, local):
     one, two = (start(site, "build", "top") for _ in range(2))
     outs = [process.communicate(timeout=60)[0] for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), outs
@@ -236,7 +236,7 @@ def test_two_clients_at_once(site, running, local):
     assert sum(out.count("top-2.0.0: installed, ") for out in outs) == 1
 
 
-def test_rezs_own_door(site, toys, local):
+def test_rez_build_uses_the_farm(site, toys, local):
     """The build process ``farm``."""
     for name in ("platform", "arch"):
         site.rez("bind", name)
@@ -259,7 +259,7 @@ def test_rezs_own_door(site, toys, local):
     assert payloads(site) == local
 
 
-def test_workers_run_nothing_else(running, tmp_path):
+def test_workers_run_only_build_jobs(running, tmp_path):
     """Neither what a client submits, nor what Dask would run besides."""
     code = f"""
 import asyncio, os, pathlib
@@ -300,7 +300,7 @@ asyncio.run(main())
     )
 
 
-def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
+def test_matrix_builds_for_two_host_kinds(site, running, home, local, tmp_path):
     """Each target is built by workers of its own kind, and has a repository of its own."""
     table = tmp_path / "matrix.toml"
     table.write_text(
@@ -322,7 +322,7 @@ def test_a_matrix_of_two_kinds_of_host(site, running, home, local, tmp_path):
         assert {path.parts[-5]: pack.digest(path.parent) for path in found} == local, out
 
 
-def test_targets_share_workers_by_what_most_waits_for(site, running, tmp_path):
+def test_targets_share_workers_by_remaining_work(site, running, tmp_path):
     """Two targets and one core: the build that another one waits for comes first."""
     running.worker("narrow", "--cores", "1", "--label", "narrow")
     running.ready()

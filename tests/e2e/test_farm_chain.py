@@ -73,7 +73,7 @@ def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
 FILES = (*SAME, "packages", "memory", "sbom")
 
 
-def test_the_same_tests_pass_on_a_chain_from_a_farm(scratch):
+def test_chain_from_a_farm_passes_the_same_tests(scratch):
     """In a process of its own, whose chain is built by a farm; its payloads are the local ones."""
     folder = scratch / "farm-chain"
     tests = ROOT / "tests/e2e"
@@ -89,7 +89,7 @@ def test_the_same_tests_pass_on_a_chain_from_a_farm(scratch):
     assert done.returncode == 0, done.stdout[-20000:]
 
 
-def test_openssl_whose_worker_is_killed(built, scratch):
+def test_killed_worker_leaves_the_same_openssl(built, scratch):
     """While it compiles; another one does it again, and the payload is the local build's."""
     made, out = openssl_whose_worker_is_killed(scratch / "farm-openssl")
     assert "has gone; " in out

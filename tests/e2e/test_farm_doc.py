@@ -36,7 +36,7 @@ def toys(tmp_path: Path) -> Toys:
     return toys
 
 
-def test_the_page(toys, tmp_path):
+def test_commands_of_the_farm_page_run(toys, tmp_path):
     studio = Studio(tmp_path / "studio")
     studio.env |= {**toys.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assert len(BLOCKS) == 3

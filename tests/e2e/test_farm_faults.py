@@ -150,7 +150,7 @@ def local(folder: Path, toys: Packages, *requests: str) -> dict[str, str]:
     return payloads(studio)
 
 
-def test_a_worker_that_is_killed_in_the_middle(site, running, toys, tmp_path):
+def test_killed_worker_loses_its_job_and_third_loss_fails(site, running, toys, tmp_path):
     """What was done before stays done; the rest is done by the other worker."""
     workers(running, "killed", "k1", "k2")
     site.env["REZBUILD_HOST_LABEL"] = "killed"
@@ -168,7 +168,7 @@ def test_a_worker_that_is_killed_in_the_middle(site, running, toys, tmp_path):
     gone(running, *running.workers)
 
 
-def test_a_scheduler_that_is_started_again(home, env, toys, tmp_path):
+def test_restarted_scheduler_keeps_finished_jobs(home, env, toys, tmp_path):
     """Workers and client wait for it, and what is done is not done again."""
     with farm(home / "again", env) as running:
         workers(running, "plain", "a1", "a2")
@@ -191,7 +191,7 @@ def test_a_scheduler_that_is_started_again(home, env, toys, tmp_path):
     assert payloads(site) == local(tmp_path, toys, "low", "heir")
 
 
-def test_a_worker_whose_disk_is_full(site, running, toys, tmp_path):
+def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path):
     """The job goes to another one, and the user is told which one has no room."""
     site.env["REZBUILD_HOST_LABEL"] = "disks"
     with mounts() as space:
@@ -217,7 +217,7 @@ def test_a_worker_whose_disk_is_full(site, running, toys, tmp_path):
 
 
 @pytest.mark.matrix
-def test_a_job_that_fails_on_every_worker(site, running, toys, tmp_path):
+def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_path):
     """As of a local build: what needs it is named, the others are done, and so are the logs."""
     workers(running, "failing", "f1", "f2", "f3")
     site.env["REZBUILD_HOST_LABEL"] = "failing"
@@ -250,7 +250,7 @@ def test_a_job_that_fails_on_every_worker(site, running, toys, tmp_path):
         pytest.param(signal.SIGKILL, marks=pytest.mark.matrix),
     ],
 )
-def test_a_client_that_is_told_to_end(site, running, toys, number):
+def test_interrupted_client_ends_its_builds(site, running, toys, number):
     """The builds of it end within seconds, and the repository is as it was."""
     workers(running, "told", "t1", "t2")
     site.env["REZBUILD_HOST_LABEL"] = "told"
@@ -296,7 +296,7 @@ while not stop.exists():
     "requests",
     [("left", "right"), pytest.param(("right", "left"), marks=pytest.mark.matrix)],
 )
-def test_two_farms_and_one_repository(home, running, env, toys, tmp_path, requests):
+def test_two_farms_publish_each_package_once(home, running, env, toys, tmp_path, requests):
     """At each moment Rez resolves what is there, whole; each package is published once."""
     with farm(home / f"second-{requests[0]}", env) as second:
         workers(running, "plain", "p1")
@@ -331,7 +331,7 @@ def test_two_farms_and_one_repository(home, running, env, toys, tmp_path, reques
         assert sum(out.count(f"{name}-1.0.0: installed, ") for out in outs) == 1, outs
 
 
-def test_machines_of_their_own(home, env, toys, tmp_path):
+def test_lost_machine_gives_its_job_to_another(home, env, toys, tmp_path):
     """Two workers on other machines, by address; one is killed while it builds."""
     with network(2) as net, farm(home / "net", env, HUB, before=net.on(0)) as running:
         for number, name in ((1, "n1"), (2, "n2")):
@@ -352,7 +352,7 @@ def test_machines_of_their_own(home, env, toys, tmp_path):
         assert payloads(site) == local(tmp_path, toys, "alone")
 
 
-def test_a_worker_that_hands_over_nothing(home, env, tmp_path):
+def test_unreachable_worker_fails_after_three_tries(home, env, tmp_path):
     """It reaches the scheduler, and the scheduler not it: no result of it ever comes."""
     with network(1) as net, farm(home / "one way", env, HUB, before=net.on(0)) as running:
         address = "10.99.0.1"
@@ -369,7 +369,7 @@ def test_a_worker_that_hands_over_nothing(home, env, tmp_path):
         assert "3 workers were lost to low-1.0.0" in out
 
 
-def test_a_kind_of_host_whose_workers_have_gone(site, running, toys, tmp_path):
+def test_missing_host_kind_fails_after_the_timeout(site, running, toys, tmp_path):
     """What is for it fails after a while, begun or not; what is for others is built."""
     for label in ("stays", "leaves"):
         running.worker(label, "--cores", "2" if label == "stays" else "1", "--label", label)
@@ -395,7 +395,7 @@ def test_a_kind_of_host_whose_workers_have_gone(site, running, toys, tmp_path):
 
 
 @needs_tool("git")
-def test_a_release(site, running, toys, tmp_path):
+def test_packages_build_at_once_and_release_one_by_one(site, running, toys, tmp_path):
     """Several build at once, of all targets; one is released after the other, by one git."""
     workers(running, "release", "r1", "r2")
     folder = toys.recipes.parent
@@ -433,7 +433,7 @@ def test_a_release(site, running, toys, tmp_path):
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("fault", ["stopped", "cut off"])
-def test_a_machine_that_says_nothing(home, env, toys, tmp_path, fault):
+def test_silent_worker_is_lost_after_a_minute(home, env, toys, tmp_path, fault):
     """It hangs, or its cable is pulled: after a minute its job is another's."""
     (toys.marks / "hung").unlink(missing_ok=True)
     with network(2) as net, farm(home / fault, env, HUB, before=net.on(0)) as running:

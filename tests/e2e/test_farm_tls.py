@@ -77,7 +77,7 @@ def site(tmp_path: Path, env: dict[str, str]) -> Studio:
     return site
 
 
-def test_all_with_certificates(site, safe, authority, tmp_path):
+def test_farm_with_certificates_works(site, safe, authority, tmp_path):
     assert safe.address.startswith("tls://127.0.0.1:")
     assert safe.workers["one"].address.startswith("tls://127.0.0.1:")
     for part in (safe.scheduler, *safe.workers.values()):
@@ -88,7 +88,7 @@ def test_all_with_certificates(site, safe, authority, tmp_path):
     assert set(payloads(site)) == {"low"}
 
 
-def test_clients_that_are_refused(site, safe, authority, tmp_path):
+def test_clients_without_the_authority_are_refused(site, safe, authority, tmp_path):
     """By another authority, without a certificate, without TLS; each is told what is wrong."""
     other = certificate(trustme.CA(), tmp_path / "other")
     ours = certificate(authority, tmp_path / "ours")
@@ -114,7 +114,7 @@ def test_clients_that_are_refused(site, safe, authority, tmp_path):
     assert payloads(site) == {}
 
 
-def test_workers_that_are_refused(safe, tmp_path, env):
+def test_workers_without_the_authority_are_refused(safe, tmp_path, env):
     other = certificate(trustme.CA(), tmp_path / "other")
     for address, files, words in (
         (safe.address, other, "CERTIFICATE_VERIFY_FAILED"),
@@ -132,7 +132,7 @@ def test_workers_that_are_refused(safe, tmp_path, env):
         assert "one at" in safe.workers["one"].log.read_text()
 
 
-def test_a_stranger_that_talks_no_tls(safe):
+def test_noise_on_the_port_is_harmless(safe):
     """Noise, and a beginning without an end, stop nobody."""
     import socket
 
@@ -209,7 +209,7 @@ asyncio.run(main())
 """
 
 
-def test_what_a_hostile_client_cannot_do(site, plain, toys, tmp_path, env):
+def test_hostile_client_is_refused(site, plain, toys, tmp_path, env):
     """Run code of its own, name places, bring payloads that are not what they are said to be."""
     mark = tmp_path / "mark"
     mark.mkdir()

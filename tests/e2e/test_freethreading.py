@@ -78,7 +78,7 @@ def test_each_program_runs_without_the_gil(built, repository, program):
     }
 
 
-def test_the_moved_payload_passes_its_checks(built, repository):
+def test_moved_freethreading_payload_passes_its_checks(built, repository):
     with gone(built.local):
         out = built.rezbuild("check", variant(repository, NAME, VERSION)).stdout
     assert "FAILED" not in out

@@ -100,7 +100,7 @@ def full(scene: Scene, place: str, room: int) -> None:
     scene.mounts.empty(scene.places[place])
 
 
-def test_disks_that_are_full_or_cannot_be_written(scene):
+def test_full_or_read_only_disk_is_named(scene):
     for place, room in (("cache", 8), ("build", 400), ("repository", 40), ("TMPDIR", 8)):
         full(scene, place, room)
     for place in ("cache", "build", "repository"):
@@ -121,14 +121,14 @@ def test_disks_that_are_full_or_cannot_be_written(scene):
         ("TMPDIR", [4, 8, 12]),
     ],
 )
-def test_a_full_disk_at_any_stage(scene, place, rooms):
+def test_full_disk_at_any_step_keeps_the_package(scene, place, rooms):
     for room in rooms:
         full(scene, place, room)
         scene.succeeds()
 
 
 @pytest.mark.matrix
-def test_folders_without_permission(scratch):
+def test_folder_without_permission_is_named(scratch):
     """Of an ordinary user; a TMPDIR that he may not use is one that Python passes over."""
     if os.getuid() != 0:
         pytest.skip("root alone can become another user")

@@ -39,7 +39,7 @@ def system() -> Iterator[Callable[[str], Chroot]]:
         shutil.rmtree(chroot.folder)
 
 
-def test_every_package_but_the_longest_builds_with_a_newer_compiler(system):
+def test_packages_build_with_a_newer_compiler(system):
     """Debian 13 has gcc 14, which refuses what older compilers only warned of."""
     trixie = system("trixie")
     trixie.run("make", ".venv/.base", cwd=CLONE)
@@ -51,7 +51,7 @@ def test_every_package_but_the_longest_builds_with_a_newer_compiler(system):
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("suite", ["bullseye", "trixie"])
-def test_the_first_command_of_the_readme(system, suite):
+def test_make_python_builds_on_a_fresh_system(system, suite):
     chroot = system(suite)
     assert SMOKE in chroot.run("make", "python", cwd=CLONE).stdout
     rez = f". .venv/bin/activate && export REZ_CONFIG_FILE={CLONE}/rezconfig.py && "
@@ -67,7 +67,7 @@ def test_the_first_command_of_the_readme(system, suite):
     ],
     ids=["clang", "gcc-9"],
 )
-def test_the_chain_with_another_compiler(system, suite, compiler, version, packages):
+def test_chain_builds_with_another_compiler(system, suite, compiler, version, packages):
     """The Python is complete, names no compiler, and builds an extension with the system's cc."""
     chroot = system(suite)
     chroot.install(*packages)
@@ -103,13 +103,13 @@ def built_extension(chroot: Chroot, python: str) -> str:
 
 
 @pytest.mark.matrix
-def test_another_series_on_a_newer_release(system):
+def test_another_series_builds_on_a_newer_release(system):
     trixie = system("trixie")
     assert SMOKE in trixie.run("make", "python", "PYTHON=3.13", cwd=CLONE).stdout
 
 
 @pytest.mark.matrix
-def test_a_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
+def test_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
     """Here, and on the newest release; what it proves itself is the package's own test."""
     old, new = system("bullseye"), system("trixie")
     if not (old.folder / "root/packages/python").is_dir():
@@ -125,7 +125,7 @@ def test_a_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
 
 
 @pytest.mark.matrix
-def test_the_second_command_of_the_readme(system):
+def test_make_test_passes_on_a_fresh_system(system):
     """With the README's packages and nothing else, no test fails and few are skipped."""
     chroot = Chroot("bookworm", scratch_folder())
     try:

@@ -60,7 +60,7 @@ print(json.dumps([inside, wrong]))
 """
 
 
-def test_the_code_is_that_of_the_files(built, payload):
+def test_code_inside_equals_the_code_of_the_files(built, payload):
     """That in the program, and that of all other modules, which is in one file."""
     expected = len({file for _, file, _ in freeze.modules(f"{payload}/lib/python{SERIES}")})
     assert expected > 250
@@ -94,7 +94,7 @@ print(json.dumps(found))
 """
 
 
-def test_a_module_says_the_same_as_one_from_a_file(built, payload):
+def test_module_inside_looks_like_one_from_a_file(built, payload):
     """The interpreter can be told to read the files: all that can be asked is the same."""
     inside = ask(built, payload, MODULE, "-I")
     files = ask(built, payload, MODULE, "-I", "-X", "frozen_modules=off")
@@ -110,7 +110,7 @@ print(json.dumps([type(textwrap.__loader__).__name__, inside]))
 """
 
 
-def test_where_the_code_comes_from(built, payload):
+def test_code_comes_from_the_program_or_the_packed_file(built, payload):
     """With -O and on request from the files, and without those from inside alone."""
     assert ask(built, payload, INSIDE, "-I") == ["SourceFileLoader", True]
     for options in (("-O",), ("-OO",), ("-X", "frozen_modules=off")):
@@ -128,7 +128,7 @@ print(json.dumps([getattr(m, "mine", os.path.basename(m.__file__)) for m in modu
 
 @pytest.mark.skipif(PYTHON_SERIES >= (3, 13), reason="audioop is gone")
 @pytest.mark.parametrize("way", ["script", "PYTHONPATH"])
-def test_users_module_hides_an_extension_module_of_the_library(built, payload, tmp_path, way):
+def test_user_module_hides_an_extension_module(built, payload, tmp_path, way):
     """As in a stock build, where these modules are files behind the user's folder."""
     for name in ("resource", "mmap", "termios"):
         (tmp_path / f"{name}.py").write_text("mine = True\n")
@@ -155,7 +155,7 @@ print(json.dumps([getattr(argparse, "edited", 0), textwrap is None, files]))
 """
 
 
-def test_copy_of_the_library_is_what_pythonhome_names(built, payload, tmp_path):
+def test_pythonhome_uses_the_copied_library(built, payload, tmp_path):
     """An edited module counts there, and a deleted one is gone."""
     lib = tmp_path / f"lib/python{SERIES}"
     site = shutil.ignore_patterns("site-packages")
@@ -170,7 +170,7 @@ def test_copy_of_the_library_is_what_pythonhome_names(built, payload, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["script", "PYTHONPATH", "namespace"])
-def test_what_stands_before_the_standard_library_goes_first(built, payload, tmp_path, way):
+def test_earlier_path_entries_win(built, payload, tmp_path, way):
     """A user's own module or package of that name counts, as ever."""
     (tmp_path / "shlex.py").write_text("mine = True\n")
     (tmp_path / "email").mkdir()
@@ -194,7 +194,7 @@ AGAIN = "import json, site; site.main(); print(json.dumps(type(site.USER_BASE)._
 
 
 @pytest.mark.parametrize("option", ["-I", "-s"])
-def test_site_runs_again_without_a_home(payload, option):
+def test_site_main_runs_again_without_a_home(payload, option):
     """The home is looked up when it is asked for, however often the paths are made."""
     argv = [payload / "bin/python3", option, "-c", AGAIN]
     assert subprocess.run(argv, env={}, capture_output=True, check=True).stdout == b'"str"\n'
@@ -211,12 +211,12 @@ for name in ("string\\0", "json.\\0", "half \\ud800", "caf\\u00e9"):
 """
 
 
-def test_names_that_no_file_can_have(built, payload):
+def test_impossible_module_names_are_not_found(built, payload):
     built.run(payload / "bin/python3", "-I", "-c", NO_NAMES)
     built.run(payload / "bin/python3", "-I", "-c", NO_NAMES, LC_ALL="C", PYTHONCOERCECLOCALE="0")
 
 
-def test_a_pth_file_beside_a_link_to_the_program(built, payload, tmp_path):
+def test_pth_file_beside_a_link_is_read(built, payload, tmp_path):
     """CPython's own tests have these on Linux, too (test_site._pthFileTests)."""
     (tmp_path / "python").symlink_to(payload / "bin/python3")
     code = "import sys; print(sys.path, sys.flags.no_site)"
@@ -226,7 +226,7 @@ def test_a_pth_file_beside_a_link_to_the_program(built, payload, tmp_path):
     assert out == f"{[str(lib), str(tmp_path)]} 1\n"
 
 
-def test_modules_run_by_m(built, payload, tmp_path):
+def test_modules_inside_run_with_m(built, payload, tmp_path):
     """Their own name is their file, as their usage says."""
     (tmp_path / "a.json").write_text("[1]")
     python = payload / "bin/python3"
@@ -236,7 +236,7 @@ def test_modules_run_by_m(built, payload, tmp_path):
     assert "3.141592653589793" in built.run(python, "-c", "import math; print(math.pi)").stdout
 
 
-def test_reloading_and_a_second_interpreter(built, payload):
+def test_reload_and_second_interpreter_work(built, payload):
     name = "_xxsubinterpreters" if PYTHON_SERIES < (3, 13) else "_interpreters"
     code = f"import importlib, json, textwrap, {name} as s\nagain = importlib.reload(textwrap)\n"
     code += "i = s.create(); s.run_string(i, 'import argparse, email, ssl'); s.destroy(i)\n"
@@ -254,7 +254,7 @@ PyMODINIT_FUNC PyInit_linked(void) { return PyModule_Create(&def); }
 
 
 @pytest.mark.parametrize("leaked", [False, True])
-def test_a_module_that_is_linked_to_libpython(built, payload, tmp_path, leaked):
+def test_module_linked_to_libpython_finds_the_program(built, payload, tmp_path, leaked):
     """Boost.Python, USD and others are linked so; it finds the program, and one runtime."""
     (tmp_path / "linked.c").write_text(EXTENSION)
     argv = ["cc", "-shared", "-fPIC", f"-I{payload}/include/python{SERIES}", tmp_path / "linked.c"]
@@ -269,7 +269,7 @@ def test_a_module_that_is_linked_to_libpython(built, payload, tmp_path, leaked):
     assert ask(built, payload, code, cwd=tmp_path, **env) == [True, False, False]
 
 
-def test_libpython_by_its_name_is_the_program(built, payload):
+def test_dlopen_by_name_gives_the_program(built, payload):
     """As pythonnet and the like ask for it."""
     soname = f"libpython{SERIES}.so.1.0"
     code = (
@@ -282,13 +282,13 @@ def test_libpython_by_its_name_is_the_program(built, payload):
     assert ask(built, payload, code) is True
 
 
-def test_libpython_by_its_path_is_a_second_file_and_does_no_harm(built, payload):
+def test_dlopen_by_path_gives_a_second_runtime(built, payload):
     """docs/explanation/relocation.md says so; a stock program is linked to that very file."""
     assert ask(built, payload, BY_PATH) == [True, True]
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the loader's name is that of x86-64")
-def test_another_loader_of_programs_does_not_hide_the_library(built, payload, tmp_path):
+def test_other_program_loader_still_finds_the_library(built, payload, tmp_path):
     """The loader as a command, in a folder that looks like a Python's."""
     loader = tmp_path / "lib/ld.so"
     (tmp_path / f"lib/python{SERIES}").mkdir(parents=True)
@@ -303,7 +303,7 @@ def test_another_loader_of_programs_does_not_hide_the_library(built, payload, tm
         assert built.run(*argv, cwd="/").stdout == f"{payload} \n"
 
 
-def test_a_system_without_proc(built, payload):
+def test_python_runs_without_proc(built, payload):
     """As in some chroots: the program knows its place all the same."""
     start = unshare()
     if start is None:
@@ -318,7 +318,7 @@ PRIVATE = ("SSL_", "EVP_", "sqlite3_", "BZ2_", "lzma_", "ffi_", "rl_", "deflate"
 
 
 @pytest.mark.parametrize("file", ["bin/python3", f"lib/libpython{SERIES}.so.1.0"])
-def test_the_libraries_inside_are_nobody_elses(payload, file):
+def test_symbols_of_libraries_inside_are_hidden(payload, file):
     """Else a library that a DCC brings would call our OpenSSL instead of its own."""
     argv = ["nm", "-D", "--defined-only", payload / file]
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
@@ -346,7 +346,7 @@ def embedding_program(payload: Path, folder: Path) -> Path:
     return program
 
 
-def test_an_embedding_program_reads_the_programs_code(built, payload, tmp_path):
+def test_embedding_program_reads_the_code_of_the_program(built, payload, tmp_path):
     """The shared library has none inside; without the program there are the sources."""
     program = embedding_program(payload, tmp_path)
     assert json.loads(built.run(program, INSIDE, cwd="/").stdout) == ["SourceFileLoader", True]
@@ -371,7 +371,7 @@ print(process.exitcode)
 """
 
 
-def test_embedding_program_starts_this_very_python(built, payload, tmp_path):
+def test_embedding_program_starts_the_same_python(built, payload, tmp_path):
     """A spawned process is the payload's, although another python3 is first on PATH.
 
     Neither process writes into the payload.
@@ -400,7 +400,7 @@ print(wave.__name__, len(pstats.__all__) > 0)
 """
 
 
-def test_a_process_outlives_the_file_of_packed_code(built, payload, tmp_path):
+def test_process_survives_the_removal_of_packed_code(built, payload, tmp_path):
     """cp, rsync --inplace and a deletion on NFS reach a file that a process has open or mapped."""
     copy = shutil.copytree(payload, tmp_path / "living", symlinks=True)
     packed = copy / f"lib/python{SERIES}/modules.code"
@@ -440,7 +440,7 @@ print(json.dumps([load(Mine), load(importlib.machinery.SourceFileLoader)]))
 """
 
 
-def test_what_others_make_of_a_source_counts(built, payload, tmp_path):
+def test_edited_source_overrides_packed_code(built, payload, tmp_path):
     """A loader that compiles in its own way, an edited file, and a file that is damaged or lost."""
     assert ask(built, payload, LOADERS, "-I") == [["mine"], ["Wave_read"]]
     copy = shutil.copytree(payload, tmp_path / "edited", symlinks=True)
@@ -462,7 +462,7 @@ def test_what_others_make_of_a_source_counts(built, payload, tmp_path):
         assert ask(built, copy, "import pstats; print(1)", "-I", "-B") == 1
 
 
-def test_each_modules_code_is_installed_once(payload):
+def test_code_of_each_module_is_installed_once(payload):
     """Compiled modules would be read by nothing, and pip's list of files names none."""
     installed = manifest.read_contents(payload)
     assert f"lib/python{SERIES}/modules.code" in installed

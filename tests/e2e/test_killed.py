@@ -194,7 +194,7 @@ def at_part(scene: Scene, part: float) -> Moment:
     return moment
 
 
-def test_killed_at_each_step(scene):
+def test_kill_at_each_step_keeps_the_package(scene):
     """Both signals, to all processes and to the first one only, in turns."""
     scene.measure()
     for number, step in enumerate(steps(scene)):
@@ -209,7 +209,7 @@ def test_killed_at_each_step(scene):
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("whom", WHOM)
-def test_killed_at_any_moment(scene, number, whom):
+def test_kill_at_any_moment_keeps_the_package(scene, number, whom):
     """At each step, and at moments over the whole run: at least 60, each with a run after it."""
     scene.measure()
     moments = [at_step(scene, step) for step in steps(scene)]
@@ -228,7 +228,7 @@ def test_killed_at_any_moment(scene, number, whom):
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_fetch_that_is_killed(scene, number):
+def test_killed_fetch_resumes(scene, number):
     """At ten moments: nothing but the pinned bytes ever has the name of the archive."""
     argv = [sys.executable, "-m", "rezbuild", "fetch", "low"]
     archive = scene.sources / "low/low-1.0.0.tar.gz"

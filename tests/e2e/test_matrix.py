@@ -48,7 +48,7 @@ def studio(built: Studio, scratch: Path) -> Studio:
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-def test_a_chain_builds_and_moves(studio, scratch, chain):
+def test_chain_builds_and_moves(studio, scratch, chain):
     requests, versions = CHAINS[chain]
     studio.rezbuild("build", *requests)
     root = move_and_check(studio, scratch / chain, **versions)
@@ -57,7 +57,7 @@ def test_a_chain_builds_and_moves(studio, scratch, chain):
 
 
 @pytest.mark.parametrize("request_", [r for rs, _ in CHAINS.values() if len(rs) == 1 for r in rs])
-def test_the_same_tests_pass(studio, request_):
+def test_other_versions_pass_the_same_tests(studio, request_):
     """In a process of its own: which chain is under test is known when the tests are read."""
     files = [ROOT / f"tests/e2e/test_{name}.py" for name in SAME]
     environ = {"REZBUILD_TEST_REQUEST": request_, "REZBUILD_TEST_CHAIN": str(studio.folder)}
@@ -67,7 +67,7 @@ def test_the_same_tests_pass(studio, request_):
     assert done.returncode == 0, done.stdout[-20000:]
 
 
-def test_the_years_of_the_platform(studio):
+def test_platform_years_build(studio):
     """With the versions of Python that are there already."""
     for year, series in (("2025", "3.11"), ("2026", "3.13")):
         out = studio.rezbuild("build", f"vfxplatform-{year}").stdout
@@ -77,7 +77,7 @@ def test_the_years_of_the_platform(studio):
         assert studio.rez(*request).stdout.strip() == series
 
 
-def test_two_pythons_in_one_repository(studio, scratch):
+def test_two_pythons_work_in_one_repository(studio, scratch):
     """Each finds its own library and its own modules."""
     repository = scratch / "two pythons"
     repository.mkdir()
@@ -92,7 +92,7 @@ def test_two_pythons_in_one_repository(studio, scratch):
             check(json.loads(done.stdout), variant(repository, version=version), python=version)
 
 
-def test_the_optimized_profile(studio, scratch):
+def test_optimized_profile_builds_and_moves(studio, scratch):
     done = studio.rezbuild("build", "python", "--profile", "optimized")
     assert f"python-{PYTHON}: building, the installed package is fast, not optimized" in done.stdout
     root = move_and_check(studio, scratch / "optimized")
@@ -107,7 +107,7 @@ def test_the_optimized_profile(studio, scratch):
     assert f"python-{PYTHON}: nothing to do" in studio.rezbuild("build", "python").stdout
 
 
-def test_the_optimized_profile_is_the_same_when_it_is_built_again(studio, scratch):
+def test_optimized_profile_is_reproducible(studio, scratch):
     """By what was counted in its training; without that it is another one each time."""
     studio.rezbuild("build", "python", "--profile", "optimized")
     done = studio.rezbuild("reproduce", "python", "--keep", scratch / "again", ok=False)
@@ -126,7 +126,7 @@ for path in sorted(pathlib.Path(folder).iterdir()):
 """
 
 
-def test_the_oldest_patchelf_that_is_accepted(studio, scratch):
+def test_oldest_accepted_patchelf_works(studio, scratch):
     """Every file of a payload is grown and shrunk by it, says the same as before, and loads."""
     studio.rezbuild("build", "python")
     root = scratch / "old patchelf"

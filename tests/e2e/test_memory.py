@@ -30,7 +30,7 @@ TABLE = re.compile(rb"\xff\x24[\xc5\xcd\xd5\xdd\xe5\xed\xf5\xfd]")
 CALL = re.compile(r"madvise\(\w+, (\d+), (?:MADV_POPULATE_WRITE|0x17\b.*?)\) += (\S+)")
 
 
-def test_the_program_is_compiled_for_a_fixed_place(payload):
+def test_program_is_compiled_for_a_fixed_address(payload):
     """LTO would generate code for a shared library, which each opcode pays for."""
     if manifest.read(payload)["profile"] != "optimized" or platform.machine() != "x86_64":
         pytest.skip("the fast profile has no LTO; the machine code is that of x86_64")
@@ -41,7 +41,7 @@ def test_the_program_is_compiled_for_a_fixed_place(payload):
     assert len(TABLE.findall(code)) > 100
 
 
-def test_the_data_is_filled_in_one_call(payload):
+def test_one_call_maps_the_data(payload):
     require_tool("strace")
     argv = ["strace", "-e", "trace=madvise", payload / "bin/python3", "-I", "-c", "pass"]
     done = subprocess.run(argv, env={}, capture_output=True, text=True, check=True)
@@ -85,7 +85,7 @@ print(json.dumps({
 """
 
 
-def test_folders_and_zip_files_on_the_path(built, payload, tmp_path):
+def test_folders_and_zip_files_on_the_path_are_found(built, payload, tmp_path):
     """A folder is looked at once before it is listed, and nothing is missed by that.
 
     Zip files come first in sys.path_hooks, as in CPython: others put theirs behind (PyInstaller).
@@ -113,7 +113,7 @@ print(json.dumps([site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE]))
 """
 
 
-def test_user_folders_are_looked_up_where_they_are_asked_for(built, payload, tmp_path):
+def test_user_folders_are_looked_up_on_demand(built, payload, tmp_path):
     """Where HOME is not set, as in a farm's service, it may be a question to a directory server."""
     python = payload / "bin/python3"
     there = json.loads(built.run(python, "-c", USER, HOME=str(tmp_path)).stdout)

@@ -83,7 +83,7 @@ MOVES: dict[str, Callable[[Studio, Path], Path]] = {
 
 
 @pytest.mark.parametrize("way", MOVES)
-def test_it_works_after_a_move(built, scratch, way):
+def test_python_works_after_a_move(built, scratch, way):
     folder = scratch / f"way {way}"
     folder.mkdir()
     repository = MOVES[way](built, folder)
@@ -96,14 +96,14 @@ def test_it_works_after_a_move(built, scratch, way):
     assert snapshot(root) == before
 
 
-def test_a_shallow_copy_is_the_original_itself(built, tmp_path):
+def test_shallow_copy_is_a_link_to_the_original(built, tmp_path):
     """rez-cp --shallow makes links: it works as long as the original is there."""
     repository = by_rez_cp(built, tmp_path, options=("--shallow",))
     assert any(path.is_symlink() for path in (repository / "python" / PYTHON).rglob("*"))
     check(probe(built, repository), variant(built.local))
 
 
-def test_removed_and_copied_again(built, tmp_path):
+def test_removed_package_is_copied_again(built, tmp_path):
     repository = by_rez_cp(built, tmp_path)
     built.rez("rm", "-p", f"python-{PYTHON}", repository)
     assert not (repository / "python" / PYTHON).exists()
@@ -115,7 +115,7 @@ def test_removed_and_copied_again(built, tmp_path):
     check(probe(built, repository), variant(repository))
 
 
-def test_two_versions_in_one_repository(built, moved, tmp_path):
+def test_two_versions_work_in_one_repository(built, moved, tmp_path):
     """The same payload under another version: neither finds anything of the other."""
     repository = tmp_path / "two"
     shutil.copytree(moved, repository, symlinks=True)
@@ -127,7 +127,7 @@ def test_two_versions_in_one_repository(built, moved, tmp_path):
         check(json.loads(done.stdout), variant(repository, version=version))
 
 
-def test_several_repositories_at_once(built, moved, tmp_path):
+def test_several_repositories_work_at_once(built, moved, tmp_path):
     """Python is in one, what says which host this is in another, a tool in a third."""
     (tmp_path / "python").mkdir()
     shutil.copytree(moved / "python", tmp_path / "python/python", symlinks=True)
@@ -148,14 +148,14 @@ def context(studio: Studio, repository: Path, file: Path) -> Path:
     return file
 
 
-def test_a_saved_context(built, moved, tmp_path):
+def test_saved_context_works(built, moved, tmp_path):
     file = context(built, moved, tmp_path / "python.rxt")
     done = built.rez("env", "--input", file, "--", "python3", "-c", PROBE)
     check(json.loads(done.stdout), variant(moved))
 
 
 @pytest.mark.parametrize("options", [(), ("--no-lib-patch",)], ids=["patched", "as it is"])
-def test_a_bundle(built, copied, tmp_path, options):
+def test_bundle_works(built, copied, tmp_path, options):
     """rez-bundle edits rpaths by itself, and must find nothing of ours to edit."""
     file = context(built, copied, tmp_path / "python.rxt")
     bundle = tmp_path / "a bundle"
@@ -169,7 +169,7 @@ def test_a_bundle(built, copied, tmp_path, options):
         built.rezbuild("audit", root)
 
 
-def test_a_suite(built, moved, tmp_path):
+def test_suite_works(built, moved, tmp_path):
     """Its tools are wrappers that enter the context."""
     file = context(built, moved, tmp_path / "python.rxt")
     suite = tmp_path / "suite"
@@ -189,7 +189,7 @@ def uri(repository: Path, name: str) -> str:
     return f"{repository}/{name}/{DEFAULTS[name]}/package.py[0]"
 
 
-def test_the_package_cache(built, copied, tmp_path):
+def test_package_cache_copy_works(built, copied, tmp_path):
     """By hand; test_rez.py has what Rez does by itself."""
     env = caching(tmp_path, copied)
     built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
@@ -207,7 +207,7 @@ def test_the_package_cache(built, copied, tmp_path):
     check(json.loads(done.stdout), root)
 
 
-def test_a_cached_start_equals_an_uncached_one(built, copied, tmp_path):
+def test_cached_start_makes_no_more_calls(built, copied, tmp_path):
     """In what is looked for and opened, and in what is not found."""
     require_tool("strace")
     env = caching(tmp_path, copied)
@@ -230,7 +230,7 @@ SMALLEST = 12_000
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_library_is_three_times_in_the_cache(built, tmp_path, name):
+def test_library_is_at_most_twice_in_the_cache(built, tmp_path, name):
     """Rez's cache makes a file of every link. What has no code is no library (lib-dynload)."""
     env = caching(tmp_path, built.local)
     built.rez("pkg-cache", "--add-variants", uri(built.local, name), **env)

@@ -25,7 +25,7 @@ def _studio(folder: Path) -> Studio:
     return studio
 
 
-def test_a_folder_with_what_shells_and_make_read_otherwise(tmp_path: Path) -> None:
+def test_folder_with_special_characters_builds(tmp_path: Path) -> None:
     studio = _studio(tmp_path / WORKS)
     studio.rezbuild("build", "top")
     top = studio.local / "top/2.0.0/platform-linux/arch-x86_64/bin/top"
@@ -35,7 +35,7 @@ def test_a_folder_with_what_shells_and_make_read_otherwise(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_folder_that_rezs_shell_would_run_is_refused(tmp_path: Path, name: str) -> None:
+def test_folder_that_the_shell_of_rez_would_run_is_refused(tmp_path: Path, name: str) -> None:
     studio = _studio(tmp_path / name)
     done = studio.rezbuild("build", "low", ok=False)
     assert done.returncode == 2

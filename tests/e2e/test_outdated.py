@@ -20,7 +20,7 @@ def add(studio, toys, version: str) -> None:
     studio.rezbuild("add-version", "low", version, "--unsigned", "--recipes", toys.recipes)
 
 
-def test_from_a_new_pin_to_nothing_outdated(studio, toys):
+def test_new_pin_is_outdated_until_it_is_built(studio, toys):
     outdated = ("versions", "--outdated", "--recipes", toys.recipes)
     studio.rezbuild("build", "top", "--recipes", toys.recipes)
     add(studio, toys, "1.0.1")
@@ -54,13 +54,13 @@ def test_from_a_new_pin_to_nothing_outdated(studio, toys):
         (("--outdated", "--upstream"), 2, "REZBUILD_OFFLINE is set"),
     ],
 )
-def test_wrong_usage(studio, toys, argv, code, words):
+def test_wrong_usage_of_outdated_is_refused(studio, toys, argv, code, words):
     done = studio.rezbuild("versions", *argv, "--recipes", toys.recipes, ok=False)
     assert done.returncode == code
     assert words in done.stderr
 
 
-def test_upstream_is_asked(studio, toys, tmp_path):
+def test_upstream_option_lists_new_releases(studio, toys, tmp_path):
     """Over TLS with a studio's authority; what cannot be asked is said, and ends with 4."""
     from loopback import serving
 

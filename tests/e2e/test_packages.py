@@ -152,7 +152,7 @@ def moved(scratch: Path) -> Iterator[Moved]:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_audit_passes(moved, name):
+def test_each_package_passes_the_audit(moved, name):
     """Nothing is the host's but glibc, and X11 in Tk."""
     report = audit.audit(moved.root(name))
     assert report.errors == ()
@@ -161,7 +161,7 @@ def test_the_audit_passes(moved, name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_pkg_config_gives_the_place_where_it_is_now(moved, name):
+def test_pkg_config_gives_the_current_folder(moved, name):
     root = moved.root(name)
     for module in MODULES[name]:
         words = shlex.split(moved.pkg_config(name, "--cflags", "--libs", module))
@@ -172,7 +172,7 @@ def test_pkg_config_gives_the_place_where_it_is_now(moved, name):
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_only_what_a_package_needs_is_in_it(moved, name):
+def test_package_contains_only_needed_files(moved, name):
     """Static libraries only beside shared ones (but Tcl's stubs), no pages, no build paths."""
     root = moved.root(name)
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
@@ -204,7 +204,7 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_that_uses_it(moved, name):
+def test_program_that_uses_the_package_runs(moved, name):
     out = moved.run(moved.compile(name, *PROGRAMS[name]))
     assert out in ("ok", moved.version(name)), out
 
@@ -212,7 +212,7 @@ def test_a_program_that_uses_it(moved, name):
 # Terminals.
 
 
-def test_the_hosts_terminals_and_those_compiled_in(moved):
+def test_ncurses_knows_host_and_built_in_terminals(moved):
     """In a host without any description the most used terminals are known, and the others not."""
     program = moved.compile("ncurses", "-lpanelw")
     known = ["xterm-256color", "screen-256color", "tmux", "linux", "vt220", "alacritty", "kitty"]
@@ -235,7 +235,7 @@ def test_the_hosts_terminals_and_those_compiled_in(moved):
         assert "unknown" not in moved.run(program, *known, "sun", **env)
 
 
-def test_the_configured_prefix_is_not_looked_for(moved):
+def test_placeholder_prefix_is_in_no_library(moved):
     for path in (moved.root("ncurses") / "lib").glob("*.so*"):
         assert b"/rezbuild/" not in path.read_bytes(), path
 
@@ -284,7 +284,7 @@ def test_tcl_finds_its_scripts_beside_its_library(moved, tmp_path, layout):
     check_tcl(out, folder / "tcl8.6", moved.version("tcl"))
 
 
-def test_the_configuration_of_tcl_and_tk_computes_its_places(moved):
+def test_tcl_and_tk_config_compute_their_paths(moved):
     for name in ("tcl", "tk"):
         root = moved.root(name)
         variable = name.upper()
@@ -327,7 +327,7 @@ def test_tk_draws(moved, display):
         ("zstd", ("zstd", "--version"), "Zstandard"),
     ],
 )
-def test_the_commands_run(moved, name, argv, words):
+def test_commands_of_packages_run(moved, name, argv, words):
     program = moved.root(name) / "bin" / argv[0]
     moved.check_libraries(program)
     if name == "sqlite":
@@ -358,7 +358,7 @@ def _paired(program: Path, name: str, own: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("name", HOST)
-def test_it_is_as_fast_as_the_distributions(moved, name):
+def test_speed_is_that_of_the_distribution(moved, name):
     """CPU time against the host's library, in one process; the best of paired rounds.
 
     Where the memory of a process lies makes some hundredths, in all of its rounds: so a process

@@ -56,7 +56,7 @@ def installed(studio: Studio) -> set[str]:
     return {path.parts[-5] for path in studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")}
 
 
-def test_what_is_independent_is_built_at_once(studio, toys, tmp_path):
+def test_independent_packages_build_at_once(studio, toys, tmp_path):
     for name in ("one", "two"):
         add(toys, name, first=meet(tmp_path, name, "one", "two"))
     add(toys, "both", "one", "two", first="test -d /")
@@ -67,7 +67,7 @@ def test_what_is_independent_is_built_at_once(studio, toys, tmp_path):
         assert out.index(f"{name}-1.0.0: installed, ") < both
 
 
-def test_lines_are_whole_and_have_a_name(studio, toys, tmp_path):
+def test_output_lines_are_complete_and_named(studio, toys, tmp_path):
     """Where there is no terminal."""
     for name in ("one", "two"):
         add(toys, name, first=meet(tmp_path, name, "one", "two"))
@@ -106,7 +106,7 @@ def test_all_makes_share_the_jobs(studio, toys, tmp_path, packages, jobs):
         assert "jobserver" not in path.read_text(), path
 
 
-def test_the_others_have_the_jobs_of_a_make_that_was_killed(studio, toys, tmp_path):
+def test_jobs_of_a_killed_make_return(studio, toys, tmp_path):
     """It had all the tokens; the next build has one all the same."""
     suicide = "all: a b\na b:\n\t@sleep 0.5; kill -9 $$PPID; sleep 1\n"
     add(toys, "one", files=suicide)
@@ -119,7 +119,7 @@ def test_the_others_have_the_jobs_of_a_make_that_was_killed(studio, toys, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_rez_build_that_is_killed_takes_no_other_along(studio, toys, tmp_path, number):
+def test_killed_rez_build_stops_no_other(studio, toys, tmp_path, number):
     add(toys, "one", first="sleep 40")
     add(toys, "two", first=f"touch {tmp_path}/ready; sleep 3")
     argv = [sys.executable, "-m", "rezbuild", "build", "one", "two"]
@@ -147,7 +147,7 @@ def rez_of(recipe: Path) -> int:
     return pid
 
 
-def test_a_failure_stops_what_needs_it_and_nothing_else(studio, toys, tmp_path):
+def test_failure_skips_only_dependents(studio, toys, tmp_path):
     add(toys, "bad", first="echo broken; exit 3")
     add(toys, "good", first="sleep 1")
     add(toys, "later", "good")
@@ -166,7 +166,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(studio, toys, tmp_path):
     assert "bad 1.0.0 (fast, 2 jobs)" in Path(told).read_text()
 
 
-def test_all_failures_are_told(studio, toys, tmp_path):
+def test_all_failures_are_listed(studio, toys, tmp_path):
     for name in ("one", "two"):
         add(toys, name, first=f"({meet(tmp_path, name, 'one', 'two')}); echo no {name}; exit 3")
     done = studio.rezbuild("build", "one", "two", ok=False)
@@ -187,7 +187,7 @@ def test_all_failures_are_told(studio, toys, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("whom", ["all", "rezbuild alone"])
-def test_an_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom):
+def test_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom):
     sleep = "; setsid sleep 40 & sleep 40"
     for name in ("one", "two"):
         add(toys, name, first=f"touch {tmp_path}/{name}{sleep}")
@@ -225,7 +225,7 @@ def test_an_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom)
     assert not list(scratch.glob("rezbuild-*/jobs"))
 
 
-def test_a_table_on_a_terminal(studio, toys, tmp_path):
+def test_terminal_shows_a_table(studio, toys, tmp_path):
     for name in ("one", "two"):
         add(toys, name, first=meet(tmp_path, name, "one", "two", "go"))
     env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
@@ -248,7 +248,7 @@ def test_a_table_on_a_terminal(studio, toys, tmp_path):
 
 
 @pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"CI": "true"}])
-def test_lines_on_a_terminal_that_can_do_no_more(studio, toys, setting):
+def test_dumb_terminal_shows_lines(studio, toys, setting):
     add(toys, "one")
     env = {**studio.env, "TERM": "xterm", **setting}
     with Terminal([sys.executable, "-m", "rezbuild", "build", "one"], env) as terminal:

@@ -45,7 +45,7 @@ def bars(picture: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_what_is_planned_is_what_is_built(studio, toys, tmp_path):
+def test_build_follows_the_plan(studio, toys, tmp_path):
     before = tree(tmp_path)
     plan = planned(studio, "top")
     assert tree(tmp_path) == before, "a plan does nothing"
@@ -78,7 +78,7 @@ def test_what_is_planned_is_what_is_built(studio, toys, tmp_path):
     ]
 
 
-def test_a_rebuild_from_the_same_inputs_leaves_what_needs_it(studio, toys):
+def test_rebuild_from_the_same_inputs_keeps_dependents(studio, toys):
     studio.rezbuild("build", "top")
     plan = planned(studio, "low", "top", "--force")
     assert states(plan) == {"low-1.0.0": False, "top-2.0.0": False}
@@ -86,7 +86,7 @@ def test_a_rebuild_from_the_same_inputs_leaves_what_needs_it(studio, toys):
     assert [row["why"] for row in plan["jobs"]] == ["--force is given"]
 
 
-def test_a_plan_for_people(studio, toys):
+def test_plan_prints_a_table(studio, toys):
     toys.add("alone", "1.0.0", {"Makefile": "all:\ninstall:\n"})
     out = studio.rezbuild("plan", "top", "alone", "--workers", "1").stdout
     assert re.search(r"(?m)^\* low-1\.0\.0 +~2 s  it is not installed$", out)
@@ -117,14 +117,14 @@ with plan_arguments.open_plan(asked, dry_run.make_dry) as (runner, plan):
 """
 
 
-def test_a_plan_that_no_worker_may_build(studio, toys):
+def test_plan_without_suitable_workers_gives_advice(studio, toys):
     """Where the workers of a farm have gone, or are all of another rezbuild."""
     said = studio.run(sys.executable, "-c", STRANGERS).stdout
     assert "no worker could build some of the packages: " in said
     assert "--workers N" in said
 
 
-def test_a_plan_offline_takes_what_is_here(studio, toys):
+def test_offline_plan_uses_local_sources(studio, toys):
     toys.add("low", "1.1.0", {"Makefile": ""})
     assert "low-1.1.0" in states(planned(studio, "low-1"))
     (toys.mirror / "low-1.1.0.tar.gz").unlink()
@@ -132,7 +132,7 @@ def test_a_plan_offline_takes_what_is_here(studio, toys):
     assert "low-1.1.0" in states(planned(studio, "low-1", REZBUILD_OFFLINE="0"))
 
 
-def test_what_the_store_has_is_taken(studio, toys, tmp_path):
+def test_plan_uses_the_store(studio, toys, tmp_path):
     studio.env |= {"REZBUILD_STORE": str(tmp_path / "store")}
     studio.rezbuild("build", "low")
     other = {
@@ -158,7 +158,7 @@ def test_what_the_store_has_is_taken(studio, toys, tmp_path):
     assert json.loads(kept)["builds"][0] in records["builds"]
 
 
-def test_a_picture_of_a_plan(studio, toys, tmp_path):
+def test_plan_draws_a_picture(studio, toys, tmp_path):
     studio.rezbuild("plan", "top", "--svg", tmp_path / "plan.svg")
     assert bars(tmp_path / "plan.svg") == {
         "low-1.0.0": {"built", "critical"},
@@ -169,7 +169,7 @@ def test_a_picture_of_a_plan(studio, toys, tmp_path):
 # Timelines
 
 
-def test_the_timeline_of_a_run(studio, toys, tmp_path):
+def test_run_writes_a_timeline(studio, toys, tmp_path):
     toys.add("bad", "1.0.0", {"Makefile": "all:\n\texit 3\n"})
     done = studio.rezbuild("build", "top", "bad", ok=False)
     (told,) = re.findall(r"(?m)^timeline: (.*)$", done.stdout)
@@ -198,7 +198,7 @@ def test_the_timeline_of_a_run(studio, toys, tmp_path):
     assert "timeline:" not in studio.rezbuild("build", "top").stdout
 
 
-def test_a_timeline_where_one_wants_it(studio, toys, tmp_path):
+def test_timeline_option_sets_the_file(studio, toys, tmp_path):
     picture = tmp_path / "run & <more>.svg"
     out = studio.rezbuild("build", "low", "--timeline", picture).stdout
     assert f"timeline: {picture}" in out
@@ -210,7 +210,7 @@ def test_a_timeline_where_one_wants_it(studio, toys, tmp_path):
         assert "building" not in done.stdout
 
 
-def test_what_cannot_be_recorded_keeps_nobody_from_building(studio, toys):
+def test_unwritable_records_stop_no_build(studio, toys):
     cache = Path(toys.environ["REZBUILD_CACHE"])
     cache.mkdir()
     (cache / "durations.json").mkdir()
@@ -221,7 +221,7 @@ def test_what_cannot_be_recorded_keeps_nobody_from_building(studio, toys):
     assert "notice: no timeline was written" in out
 
 
-def test_a_terminal(studio, toys):
+def test_plan_fits_a_terminal(studio, toys):
     env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
     argv = [sys.executable, "-m", "rezbuild"]
     with Terminal([*argv, "plan", "top"], env) as terminal:
@@ -242,7 +242,7 @@ profiles = ["fast", "optimized"]
 """
 
 
-def test_two_profiles_into_two_repositories(studio, toys, tmp_path):
+def test_matrix_builds_two_profiles_into_two_repositories(studio, toys, tmp_path):
     file = tmp_path / "matrix.toml"
     file.write_text(MATRIX)
     plan = planned(studio, "--matrix", file)
@@ -264,7 +264,7 @@ def test_two_profiles_into_two_repositories(studio, toys, tmp_path):
     assert "building" not in studio.rezbuild("build", "--matrix", file).stdout
 
 
-def test_what_two_repositories_need_is_not_built_twice_at_once(studio, toys, tmp_path):
+def test_matrix_builds_shared_packages_one_by_one(studio, toys, tmp_path):
     """Both are built in one folder."""
     file = tmp_path / "matrix.toml"
     file.write_text(
@@ -292,7 +292,7 @@ def test_what_two_repositories_need_is_not_built_twice_at_once(studio, toys, tmp
         ),
     ],
 )
-def test_a_matrix_that_cannot_be(studio, toys, tmp_path, text, code, said):
+def test_conflicting_matrix_is_refused(studio, toys, tmp_path, text, code, said):
     file = tmp_path / "matrix.toml"
     file.write_text(text)
     for command in ("build", "plan"):
@@ -303,7 +303,7 @@ def test_a_matrix_that_cannot_be(studio, toys, tmp_path, text, code, said):
         assert "building" not in done.stdout
 
 
-def test_the_own_part_of_a_matrix(studio, toys, tmp_path):
+def test_machine_builds_its_part_of_a_matrix(studio, toys, tmp_path):
     file = tmp_path / "matrix.toml"
     file.write_text(MATRIX.replace("{profile}", "{host}/{profile}") + 'hosts = ["box1", "box2"]\n')
     done = studio.rezbuild("plan", "--matrix", file, ok=False)
@@ -327,7 +327,7 @@ def test_the_own_part_of_a_matrix(studio, toys, tmp_path):
         ["low", "--host", "box1"],
     ],
 )
-def test_options_that_do_not_go_together(studio, toys, tmp_path, argv):
+def test_conflicting_options_are_refused(studio, toys, tmp_path, argv):
     (tmp_path / "FILE").write_text(MATRIX)
     words = [str(tmp_path / word) if word == "FILE" else word for word in argv]
     done = studio.rezbuild("build", *words, ok=False)

@@ -37,7 +37,7 @@ def resolved(studio, *request: str) -> str:
     return studio.rez(*argv, cwd=studio.folder).stdout.strip()
 
 
-def test_a_year_is_built_with_what_it_names(studio, years):
+def test_year_builds_its_packages(studio, years):
     for year in ("2025", "2026"):
         out = studio.rezbuild("build", f"years-{year}").stdout
         assert f"ready: rez-env years=={year} top==" in out
@@ -51,7 +51,7 @@ def test_a_year_is_built_with_what_it_names(studio, years):
     assert "building" not in out
 
 
-def test_the_years_of_a_matrix(studio, years, tmp_path):
+def test_matrix_builds_years(studio, years, tmp_path):
     file = tmp_path / "years.toml"
     file.write_text(
         '[sets.old]\nrequests = ["years-2025"]\nrepository = "old"\n'
@@ -68,7 +68,7 @@ def test_the_years_of_a_matrix(studio, years, tmp_path):
     assert out.count("nothing to do, installed with the same requests") == 2
 
 
-def test_a_draft_is_taken_only_by_its_name(studio, years):
+def test_draft_year_is_built_by_name_only(studio, years):
     assert "rez-env years==2026" in studio.rezbuild("build", "years").stdout
     assert "rez-env years==2027" in studio.rezbuild("build", "years-2027").stdout
     done = studio.rezbuild("build", "years-1999", ok=False)
@@ -76,7 +76,7 @@ def test_a_draft_is_taken_only_by_its_name(studio, years):
     assert "years has no version 1999" in done.stderr
 
 
-def test_what_a_year_names_is_shown_and_fetched(studio, years, tmp_path):
+def test_versions_and_fetch_know_years(studio, years, tmp_path):
     out = studio.rezbuild("versions", "years").stdout
     assert "years-2025: top-2; glibc up to 2.28" in out
     assert "years-2027 (draft): top-3; glibc up to 2.4" in out
@@ -85,14 +85,14 @@ def test_what_a_year_names_is_shown_and_fetched(studio, years, tmp_path):
     assert [path.name for path in tmp_path.glob("to/top/*")] == ["top-3.1.0.tar.gz"]
 
 
-def test_a_year_that_changes_is_installed_anew(studio, years):
+def test_changed_year_is_installed_again(studio, years):
     studio.rezbuild("build", "years-2025")
     (years / "platform.toml").write_text(YEARS.replace("~top-2", "~top-3"))
     studio.rezbuild("build", "years-2025")
     assert "top-3.1.0" in resolved(studio, "years-2025", "top")
 
 
-def test_its_glibc_becomes_the_limit_when_asked_for(studio, toys, years):
+def test_year_sets_the_glibc_limit_on_request(studio, toys, years):
     """Programs of this machine's glibc are newer than what the draft allows."""
     studio.rezbuild("build", "years-2027")
     done = studio.rezbuild("build", "years-2027", "--glibc-max", "CY2027", "--force", ok=False)
@@ -106,7 +106,7 @@ def test_its_glibc_becomes_the_limit_when_asked_for(studio, toys, years):
     assert "known: CY2025, CY2026, CY2027" in done.stderr
 
 
-def test_by_hand(studio, years):
+def test_rez_build_installs_a_year(studio, years):
     for command in ("platform", "arch"):
         studio.rez("bind", command)
     studio.rez("build", "-i", cwd=years, REZBUILD_YEARS_VERSION="2025")
@@ -117,7 +117,7 @@ def test_by_hand(studio, years):
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_the_readmes_command():
+def test_make_python_builds_a_year():
     said = subprocess.run(
         ["make", "-n", "python", "CY=2026"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout

@@ -19,11 +19,11 @@ from studio import ROOT, Studio
 pytestmark = pytest.mark.e2e
 
 
-def test_it_works_where_it_was_built(built):
+def test_python_works_in_the_local_repository(built):
     check(probe(built, built.local, f"python=={PYTHON}"), variant(built.local))
 
 
-def test_another_user_may_use_it_read_only(built, moved):
+def test_another_user_runs_it_read_only(built, moved):
     """As root nothing is read-only, so it is used by a user who may not write there."""
     root = variant(moved)
     prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if is_root() else []
@@ -42,7 +42,7 @@ def is_root() -> bool:
     return os.geteuid() == 0
 
 
-def test_the_commands_of_the_payload_work_through_links(built, moved, scratch):
+def test_commands_work_through_links(built, moved, scratch):
     root = variant(moved)
     link = scratch / "pip link"
     link.symlink_to(root / "bin/pip3")
@@ -53,7 +53,7 @@ def test_the_commands_of_the_payload_work_through_links(built, moved, scratch):
     assert "zlib" in out
 
 
-def test_every_link_of_the_payload_is_relative(built):
+def test_links_of_the_payload_are_relative(built):
     for name in NAMES:
         root = variant(built.local, name, DEFAULTS[name])
         links = [path for path in root.rglob("*") if path.is_symlink()]
@@ -72,7 +72,7 @@ def test_no_file_names_a_folder_of_the_build(built):
                 assert not [place for place in places if place in data], path
 
 
-def test_a_locale_that_the_host_lacks(built, moved):
+def test_missing_locale_is_harmless(built, moved):
     """Farm hosts lack locales that artists' environments name; readline must not die of it."""
     code = "import readline, sys; print(readline._READLINE_LIBRARY_VERSION)"
     out = built.in_env(moved, "python", "python3", "-c", code, LC_ALL="xx_YY.UTF-8").stdout
@@ -97,7 +97,7 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as plain:
 """
 
 
-def test_a_tls_handshake_with_certificate_check(built, moved, server):
+def test_tls_handshake_verifies_the_certificate(built, moved, server):
     def shake(authority: str, name: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         arguments = (str(server.port), authority, name)
         return built.in_env(moved, "python", "python3", "-c", TLS, *arguments, ok=ok)
@@ -109,7 +109,7 @@ def test_a_tls_handshake_with_certificate_check(built, moved, server):
         assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
 
 
-def test_the_hosts_authorities_are_found_without_a_variable(built, moved):
+def test_host_authorities_are_found_without_a_variable(built, moved):
     """OpenSSL's own folder is nowhere; the host's certificates are looked for where it has them."""
     code = "import ssl; c = ssl.create_default_context(); print(len(c.get_ca_certs()))"
     out = built.in_env(moved, "python", "python3", "-c", code).stdout
@@ -117,7 +117,7 @@ def test_the_hosts_authorities_are_found_without_a_variable(built, moved):
     assert (int(out) > 10) == any(Path(path).exists() for path in known)
 
 
-def test_the_openssl_command_and_its_configuration(built, moved_openssl):
+def test_openssl_command_reads_its_own_configuration(built, moved_openssl):
     """openssl.cnf is read from beside the library; the host's, wherever it is, is not."""
     out = built.in_env(moved_openssl, "openssl", "openssl", "version").stdout
     assert f"OpenSSL {DEFAULTS['openssl']}" in out
@@ -146,7 +146,7 @@ def library_of_the_host(soname: str, folder: Path) -> None:
 FOREIGN = ("libssl.so.3", "libcrypto.so.3", "libz.so.1", "libreadline.so.8")
 
 
-def test_a_hostile_environment_changes_nothing(built, moved, scratch):
+def test_hostile_environment_changes_nothing(built, moved, scratch):
     folder = scratch / "leaked"
     folder.mkdir()
     libpython = f"libpython{'.'.join(PYTHON.split('.')[:2])}.so.1.0"
@@ -166,7 +166,7 @@ def test_a_hostile_environment_changes_nothing(built, moved, scratch):
     assert str(other) not in seen["path"]
 
 
-def test_what_the_host_loads_first_is_not_taken_for_ours(built, moved):
+def test_preloaded_host_library_is_not_used(built, moved):
     """The host's tk brings the host's libz into the process, before our zlib module comes."""
     code = "import _tkinter, zlib; print(zlib.ZLIB_RUNTIME_VERSION, open('/proc/self/maps').read())"
     version, maps = built.in_env(moved, "python", "python3", "-c", code).stdout.split(None, 1)
@@ -181,7 +181,7 @@ def test_tcl_and_tk_are_where_nuitka_looks_for_them(moved):
         assert (variant(moved) / "lib" / place).is_file()
 
 
-def test_the_leaked_libraries_are_really_on_the_path(built, moved, scratch):
+def test_leaked_library_path_affects_other_programs(built, moved, scratch):
     """The test above could pass because nothing leaked: a program without a rpath gets them."""
     folder = scratch / "leaked 2"
     folder.mkdir()
@@ -192,7 +192,7 @@ def test_the_leaked_libraries_are_really_on_the_path(built, moved, scratch):
     assert str(folder) in out
 
 
-def test_what_a_package_sets_survives_the_removal_of_the_parents(built, moved, scratch):
+def test_pythonpath_of_a_package_survives_that_of_a_dcc(built, moved, scratch):
     """PYTHONPATH goes with PYTHONHOME, unless it is this environment's own."""
     package = moved / "tool/1.0"
     package.mkdir(parents=True)
@@ -208,7 +208,7 @@ def test_what_a_package_sets_survives_the_removal_of_the_parents(built, moved, s
     shutil.rmtree(package.parent)
 
 
-def test_a_users_own_pythonpath_stays(built, moved):
+def test_user_pythonpath_stays(built, moved):
     code = "import os; print(os.environ.get('PYTHONPATH'), os.environ.get('PYTHONHOME'))"
     out = built.in_env(moved, "python", "python3", "-c", code, PYTHONPATH="/my/modules").stdout
     assert out.strip() == "/my/modules None"
@@ -217,7 +217,7 @@ def test_a_users_own_pythonpath_stays(built, moved):
 # Building.
 
 
-def test_nothing_to_do_is_quick_and_says_why(built):
+def test_second_build_is_quick_and_says_why(built):
     began = time.monotonic()
     out = built.rezbuild("build", REQUEST).stdout
     assert time.monotonic() - began < 20
@@ -225,7 +225,7 @@ def test_nothing_to_do_is_quick_and_says_why(built):
         assert f"{name}-{DEFAULTS[name]}: nothing to do, installed from the same inputs" in out
 
 
-def test_a_failed_build_leaves_the_installed_python(built, scratch):
+def test_failed_build_keeps_the_installed_python(built, scratch):
     recipes = scratch / "recipes"
     shutil.copytree(ROOT / "packages", recipes, ignore=shutil.ignore_patterns("build"))
     recipe = recipes / "python/recipe.py"

@@ -25,7 +25,7 @@ def repository(built, scratch):
     return folder
 
 
-def test_the_tests_run(built, repository, tmp_path):
+def test_tests_of_the_package_run(built, repository, tmp_path):
     before = snapshot(variant(repository, "python_tests"))
     with gone(built.local):
         run = ("python3", "-m", "test", "--tempdir", tmp_path, *NAMES)
@@ -35,23 +35,23 @@ def test_the_tests_run(built, repository, tmp_path):
 
 
 @pytest.mark.skipif(PYTHON_SERIES != (3, 11), reason="they have moved since")
-def test_those_inside_of_packages_are_found(built, repository):
+def test_tests_inside_packages_are_found(built, repository):
     code = f"import importlib, test\nfor name in {sorted(INSIDE)}: importlib.import_module(name)"
     built.in_env(repository, "python_tests", "python3", "-W", "ignore", "-c", code)
 
 
-def test_helpers_are_there(built, repository):
+def test_test_support_is_importable(built, repository):
     code = "import _testcapi, _testbuffer; print(_testcapi.INT_MAX)"
     assert built.in_env(repository, "python_tests", "python3", "-c", code).stdout.strip() == str(
         2**31 - 1
     )
 
 
-def test_a_python_alone_is_as_before(built, repository):
+def test_python_without_the_package_has_no_tests(built, repository):
     done = built.in_env(repository, "python", "python3", "-c", "import test", ok=False)
     assert "No module named 'test'" in done.stderr
 
 
-def test_the_payload_passes_its_checks(built, repository):
+def test_python_tests_payload_passes_its_checks(built, repository):
     out = built.rezbuild("check", variant(repository, "python_tests")).stdout
     assert "FAILED" not in out

@@ -45,18 +45,18 @@ TELLING = (
 )
 
 
-def test_the_payload_passes_its_checks(built, payload):
+def test_moved_payload_passes_its_checks(built, payload):
     out = built.rezbuild("check", payload).stdout
     assert "FAILED" not in out
     assert "read-only: nothing is written" in out
 
 
-def test_the_telling_part_of_the_suite(built, payload):
+def test_short_selection_of_the_suite_passes(built, payload):
     out = built.rezbuild("check", payload, "--regrtest", *TELLING).stdout
     assert f"test suite: {len(TELLING)} files, " in out
 
 
-def test_sockets_have_a_short_path_when_the_folder_to_keep_has_a_long_one(built, payload, tmp_path):
+def test_long_keep_folder_leaves_socket_paths_short(built, payload, tmp_path):
     """The path of a socket may have 107 bytes, unix(7); multiprocessing makes some in TMPDIR."""
     options = ("--regrtest", "test_multiprocessing_main_handling", "--keep")
     out = built.rezbuild("check", payload, *options, tmp_path / ("long" * 30)).stdout
@@ -64,7 +64,7 @@ def test_sockets_have_a_short_path_when_the_folder_to_keep_has_a_long_one(built,
 
 
 @pytest.mark.matrix
-def test_the_whole_suite(built, payload):
+def test_whole_suite_passes(built, payload):
     """Half an hour on two cores; nothing is left out but what known-failures.toml explains."""
     done = built.rezbuild("check", payload, "--regrtest")
     assert "test suite: 4" in done.stdout, "about 430 files of tests"
@@ -76,7 +76,7 @@ def broken(payload: Path, folder: Path) -> Path:
     return root
 
 
-def test_a_library_of_another_version_is_found_out(built, payload, scratch):
+def test_library_of_another_version_fails_the_check(built, payload, scratch):
     root = broken(payload, scratch / "other version")
     record = json.loads((root / "rezbuild.json").read_text())
     record["built_against"]["zlib"] = "1.2.99"
@@ -86,7 +86,7 @@ def test_a_library_of_another_version_is_found_out(built, payload, scratch):
     assert f"zlib is {DEFAULTS['zlib']}, and rezbuild.json says 1.2.99" in done.stdout
 
 
-def test_a_lost_module_is_found_out(built, payload, scratch):
+def test_missing_module_fails_the_check(built, payload, scratch):
     """By the quick checks, and by the suite: a file that is skipped for it is no success."""
     root = broken(payload, scratch / "lost module")
     (module,) = root.glob("lib/python3*/lib-dynload/readline.*")
@@ -98,7 +98,7 @@ def test_a_lost_module_is_found_out(built, payload, scratch):
     assert "test_readline: skipped: No module named 'readline'" in done.stdout
 
 
-def test_a_test_that_fails_is_named(built, payload, scratch):
+def test_failed_test_is_named(built, payload, scratch):
     root = broken(payload, scratch / "wrong result")
     (module,) = root.glob("lib/python3*/colorsys.py")
     # Of another size: then the code that was compiled of it does not count. To 3.10 a .pyc does.

@@ -49,7 +49,7 @@ def releasing(studio: Studio) -> Studio:
     return studio
 
 
-def test_a_real_package(releasing, clone, tmp_path):
+def test_real_package_is_released(releasing, clone, tmp_path):
     version = DEFAULTS["xz"]
     out = releasing.rez("release", "-m", "first", cwd=clone / "packages/xz").stdout
     for line in ("ok      audit", "ok      xz", "ok      read-only"):
@@ -70,7 +70,7 @@ def test_a_real_package(releasing, clone, tmp_path):
     assert json.loads((root / "rezbuild.json").read_text()) == record
 
 
-def test_a_real_year(releasing, clone):
+def test_real_year_is_released(releasing, clone):
     releasing.rez("release", "-m", "the year", cwd=clone / "packages/vfxplatform")
     assert git(clone, "tag").split() == ["vfxplatform-2026"]
     found = releasing.released / "vfxplatform/2026/package.py"

@@ -66,7 +66,7 @@ def _found(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return {d["path"]: "\n".join([d["what"], *d["detail"]]) for d in data["differences"]}
 
 
-def test_a_package_and_what_it_is_built_against(studio: Studio, toys: Toys) -> None:
+def test_package_and_dependency_are_reproducible(studio: Studio, toys: Toys) -> None:
     studio.rezbuild("build", "top")
     done = studio.rezbuild("reproduce", "top", "--json")
     data = json.loads(done.stdout)
@@ -81,7 +81,7 @@ def test_a_package_and_what_it_is_built_against(studio: Studio, toys: Toys) -> N
         assert name in varied or any(line.startswith(name) for line in data["not_varied"])
 
 
-def test_without_an_installed_one_it_is_built_twice(studio: Studio, toys: Toys) -> None:
+def test_package_that_is_not_installed_is_built_twice(studio: Studio, toys: Toys) -> None:
     done = studio.rezbuild("reproduce", "low")
     assert done.stdout.count("low-1.0.0: building (") == 2
     assert "identical byte for byte" in done.stdout
@@ -91,7 +91,7 @@ def test_without_an_installed_one_it_is_built_twice(studio: Studio, toys: Toys) 
     assert "rezbuild build low-1.0.0" in failed.stderr
 
 
-def test_what_leaks_is_shown(studio: Studio, leaky: Toys, tmp_path: Path) -> None:
+def test_leaked_facts_are_shown(studio: Studio, leaky: Toys, tmp_path: Path) -> None:
     studio.rezbuild("build", "leaky", "-j2")
     keep = tmp_path / "kept"
     done = studio.rezbuild("reproduce", "leaky", "-j2", "--json", "--keep", keep, ok=False)
@@ -118,7 +118,7 @@ def test_what_leaks_is_shown(studio: Studio, leaky: Toys, tmp_path: Path) -> Non
     assert (keep / "the-second-build-in-another-place/payload/lib/facts").is_file()
 
 
-def test_people_are_told_the_same(studio: Studio, leaky: Toys) -> None:
+def test_leaked_facts_are_shown_as_text(studio: Studio, leaky: Toys) -> None:
     studio.rezbuild("build", "leaky")
     done = studio.rezbuild("reproduce", "leaky", ok=False)
     assert done.returncode == 12
@@ -126,7 +126,7 @@ def test_people_are_told_the_same(studio: Studio, leaky: Toys) -> None:
     assert "two builds from the same inputs differ" in done.stderr
 
 
-def test_a_build_that_fails_says_why(studio: Studio, toys: Toys) -> None:
+def test_failed_second_build_gives_its_error(studio: Studio, toys: Toys) -> None:
     studio.rezbuild("build", "low")
     toys.edit("low/recipe.py", "b.make(", 'b.run("false")\n    b.make(')
     done = studio.rezbuild("reproduce", "low", ok=False)
@@ -136,9 +136,7 @@ def test_a_build_that_fails_says_why(studio: Studio, toys: Toys) -> None:
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o000])
-def test_payloads_are_for_everyone_whatever_the_umask(
-    studio: Studio, toys: Toys, umask: int
-) -> None:
+def test_payload_modes_ignore_the_umask(studio: Studio, toys: Toys, umask: int) -> None:
     toys.add("modes", "1.0.0", MODES)
     recipes = [toys.recipes / name for name in ("low", "modes")]
     for family in ("platform", "arch"):
@@ -157,7 +155,7 @@ def test_payloads_are_for_everyone_whatever_the_umask(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_a_cache_of_another_user(studio: Studio, toys: Toys) -> None:
+def test_cache_of_another_user_is_refused(studio: Studio, toys: Toys) -> None:
     cache = Path(toys.environ["REZBUILD_CACHE"])
     (cache / "ccache").mkdir(parents=True)
     os.chown(cache / "ccache", 47110, 47110)
@@ -182,7 +180,7 @@ def _for_everyone(repository: Path) -> None:
     assert not wrong, wrong
 
 
-def test_zlib(built: Studio) -> None:
+def test_zlib_is_reproducible(built: Studio) -> None:
     """The real thing, against the one that is installed."""
     done = built.rezbuild("reproduce", "zlib")
     assert "the first build is " in done.stdout
@@ -192,7 +190,7 @@ def test_zlib(built: Studio) -> None:
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", CHAIN)
-def test_the_whole_chain(built: Studio, name: str, tmp_path: Path) -> None:
+def test_whole_chain_is_reproducible(built: Studio, name: str, tmp_path: Path) -> None:
     built.rezbuild("build", name)  # python 3.11 does without zstd
     done = built.rezbuild("reproduce", name, "--keep", tmp_path / "kept", ok=False)
     assert "the first build is " in done.stdout, done.stderr
@@ -200,7 +198,7 @@ def test_the_whole_chain(built: Studio, name: str, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "kept")
 
 
-def test_archives_hold_no_times_and_no_users(built):
+def test_static_libraries_contain_no_times_and_users(built):
     """As ar(1) writes them with D, which ncurses' configure switches off by itself."""
     archives = sorted(built.local.glob("*/*/*/*/lib/*.a"))
     assert {path.name for path in archives} >= {"libncursesw.a", "libcrypto.a", "libz.a"}

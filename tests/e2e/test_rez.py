@@ -56,13 +56,13 @@ def artist(artists_rez: Path, copied: Path, tmp_path: Path) -> Host:
     return made
 
 
-def test_an_artist_uses_it(built, artist, copied):
+def test_artist_runs_python_without_rezbuild(built, artist, copied):
     with gone(built.local, *build_folders()):
         done = artist.rez("env", "python", "--", "python3", "-c", PROBE)
     check(json.loads(done.stdout), variant(copied))
 
 
-def test_rez_caches_it_by_itself(built, artist, copied, tmp_path):
+def test_rez_caches_the_package_automatically(built, artist, copied, tmp_path):
     """As it is used; where Rez was installed by its own installer."""
     env = caching(tmp_path, copied)
     artist.rez("env", "--pkg-cache-mode", "sync", "python", "--", "true", **env)
@@ -72,7 +72,7 @@ def test_rez_caches_it_by_itself(built, artist, copied, tmp_path):
     check(seen, Path(seen["prefix"]))
 
 
-def test_rez_test_proves_a_host(built, artist):
+def test_rez_test_passes_on_the_host(built, artist):
     """Without rezbuild, which only the gate of a release needs."""
     with gone(built.local, *build_folders()):
         out = artist.rez("test", f"python-{PYTHON}").stdout
@@ -85,7 +85,7 @@ def test_rez_test_proves_a_host(built, artist):
     ]
 
 
-def test_the_long_one_by_its_name(built, artist):
+def test_long_rez_test_passes(built, artist):
     out = artist.rez("test", f"python-{PYTHON}", "host-long").stdout
     for name in ("handshake: TLSv1.3", "venv: pip ", "files: ", "standard library: "):
         assert f"ok      {name}" in out
@@ -114,7 +114,7 @@ def test_rez_test_finds_a_damaged_copy(built, artist, copied, tmp_path, damage):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_payload_carries_its_test(built, name):
+def test_each_payload_contains_its_test(built, name):
     script = variant(built.local, name, DEFAULTS[name]) / "rezbuild-test/run.sh"
     done = subprocess.run(["sh", script], capture_output=True, text=True, env={}, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -122,7 +122,7 @@ def test_each_payload_carries_its_test(built, name):
     assert done.stderr == ""
 
 
-def test_what_a_headless_host_lacks_is_a_note(built, tmp_path):
+def test_host_without_x11_gets_a_note(built, tmp_path):
     """X11 is the documented exception: Tk does not work there, and that is no failure."""
     copy = tmp_path / "tk"
     shutil.copytree(variant(built.local, "tk", DEFAULTS["tk"]), copy, symlinks=True)
@@ -151,7 +151,7 @@ def build_box(build_box_rez: Path, toys, tmp_path: Path) -> Host:
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["with our rezconfig.py", "without"])
-def test_a_build_box(build_box, toys, ours):
+def test_studio_configuration_works_with_an_installed_rez(build_box, toys, ours):
     """Beside a studio's own configuration, which goes first."""
     studios = build_box.folder / "studio.py"
     studios.write_text("max_package_changelog_revisions = 3\n")
@@ -169,7 +169,7 @@ def test_a_build_box(build_box, toys, ours):
     assert (done.stdout.strip() == "42") is ours
 
 
-def test_our_rezconfig_where_rezbuild_is_not(artist):
+def test_rezconfig_works_without_rezbuild(artist):
     """It chooses nothing there that Rez does not know."""
     env = {"REZ_CONFIG_FILE": str(ROOT / "rezconfig.py")}
     assert artist.rez("config", "default_build_process", **env).stdout.strip() == "local"

@@ -61,7 +61,7 @@ def use(studio: Studio, *repositories: Path) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_both_are_moved(built, copied, rez_pip, tmp_path, way):
+def test_package_and_rez_pip_package_are_moved(built, copied, rez_pip, tmp_path, way):
     studio = studio_of(tmp_path / "studio", copied)
     WAYS[way](studio, rez_pip, *WANTED)
     use(studio, studio.local, studio.released)
@@ -87,7 +87,7 @@ QT_NEEDS = ("libEGL.so.1", "libGL.so.1", "libxkbcommon.so.0", "libdbus-1.so.3")
 
 
 @pytest.mark.matrix
-def test_usd_and_qt(built, copied, rez_pip, tmp_path):
+def test_usd_and_qt_wheels_import(built, copied, rez_pip, tmp_path):
     require_tool(*QT_NEEDS)
     studio = studio_of(tmp_path / "studio", copied)
     built_in(studio, rez_pip, "PySide6-Essentials", "usd-core")

@@ -52,7 +52,7 @@ def _bill(payload: Path) -> dict[str, Any]:
     return json.loads((payload / FILE).read_text())
 
 
-def test_the_bill_of_materials_names_everything_in_the_payload(top, studio):
+def test_bill_of_materials_lists_the_whole_payload(top, studio):
     text = (top / FILE).read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
@@ -76,13 +76,13 @@ def test_the_bill_of_materials_names_everything_in_the_payload(top, studio):
     assert needs[own["bom-ref"]] == ["pkg:generic/low@1.0.0", "pkg:generic/tiny@0.1"]
 
 
-def test_a_payload_has_the_licence_texts_of_all_that_is_in_it(top):
+def test_payload_has_all_license_texts(top):
     texts = top / "share/licenses"
     found = {str(path.relative_to(texts)): path.read_text() for path in texts.rglob("*.*/*")}
     assert found == {"low-1.0.0/LICENSE": LICENCE, "top-2.0.0/LICENSE": LICENCE}
 
 
-def test_a_second_build_says_the_same_byte_for_byte(top, studio):
+def test_second_build_gives_the_same_records(top, studio):
     files = [top / name for name in (FILE, "rezbuild.json", "rezbuild-files.json")]
     before = [path.read_bytes() for path in files]
     inode = files[0].stat().st_ino
@@ -91,7 +91,7 @@ def test_a_second_build_says_the_same_byte_for_byte(top, studio):
     assert [path.read_bytes() for path in files] == before
 
 
-def test_without_a_licence_text_nothing_is_installed(studio, toys):
+def test_missing_license_text_stops_the_build(studio, toys):
     toys.add("low", "1.0.1", {**LOW, "LICENSE": "MIT\n"})
     failed = studio.rezbuild("build", "low", ok=False)
     assert failed.returncode == 7
@@ -104,7 +104,7 @@ def test_without_a_licence_text_nothing_is_installed(studio, toys):
     assert [path.name for path in texts.iterdir()] == ["low.c"]
 
 
-def test_the_manifest_tells_how_a_payload_was_built(top, studio):
+def test_manifest_prints_the_build(top, studio):
     told = studio.rezbuild("manifest", top).stdout
     record = json.loads(studio.rezbuild("manifest", "--json", top).stdout)
     assert record == json.loads((top / "rezbuild.json").read_text())
@@ -125,7 +125,7 @@ def test_the_manifest_tells_how_a_payload_was_built(top, studio):
     assert bill == _bill(top)
 
 
-def test_a_manifest_is_asked_of_something_else(studio, tmp_path):
+def test_manifest_of_another_folder_is_refused(studio, tmp_path):
     (tmp_path / "rezbuild.json").write_text("[]")
     for options in ([], ["--json"], ["--sbom"]):
         failed = studio.rezbuild("manifest", *options, tmp_path, ok=False)
@@ -134,7 +134,7 @@ def test_a_manifest_is_asked_of_something_else(studio, tmp_path):
         assert "Traceback" not in failed.stderr
 
 
-def test_a_damaged_bill_of_a_dependency_stops_the_build(top, studio):
+def test_damaged_bill_of_a_dependency_stops_the_build(top, studio):
     low = _payload(studio, "low")
     for text in ("{", "[]", '{"metadata": {"component": 3}}', '{"metadata": {}}'):
         (low / FILE).write_text(text)
@@ -144,7 +144,7 @@ def test_a_damaged_bill_of_a_dependency_stops_the_build(top, studio):
         assert "rezbuild build --force low" in failed.stderr
 
 
-def test_pythons_bill_has_the_whole_chain(payload):
+def test_bill_of_python_lists_the_whole_chain(payload):
     text = (payload / FILE).read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
@@ -166,7 +166,7 @@ def test_pythons_bill_has_the_whole_chain(payload):
         assert found[name]["cpe"] == f"cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*"
 
 
-def test_python_brings_the_licence_texts_of_its_libraries(payload):
+def test_python_has_the_license_texts_of_its_libraries(payload):
     record = json.loads((payload / "rezbuild.json").read_text())
     there = {path.name for path in (payload / "share/licenses").iterdir()}
     against = {f"{name}-{version}" for name, version in record["built_against"].items()}
@@ -176,7 +176,7 @@ def test_python_brings_the_licence_texts_of_its_libraries(payload):
     assert "SipHash24" in (own / "Doc/license.rst").read_text(encoding="utf-8")
 
 
-def test_every_file_of_the_chain_is_protected(built):
+def test_each_file_of_the_chain_is_hardened(built):
     records = [json.loads(path.read_text()) for path in built.local.glob("*/*/*/*/rezbuild.json")]
     files = {
         (one["name"], name): said for one in records for name, said in one["hardening"].items()

@@ -52,7 +52,7 @@ def build_cut_off(studio: Studio, listener: int, *words: str | Path) -> str:
     return studio.run(*start, sys.executable, "-m", "rezbuild", "build", *words).stdout
 
 
-def test_a_build_without_a_network(studio, toys, listener):
+def test_build_works_without_a_network(studio, toys, listener):
     """Once its sources are fetched; nothing says that it is offline."""
     studio.rezbuild("fetch", "low", "--recipes", toys.recipes)
     studio.env |= {"REZBUILD_OFFLINE": "0", "REZBUILD_MIRRORS": ""}
@@ -61,7 +61,7 @@ def test_a_build_without_a_network(studio, toys, listener):
 
 
 @pytest.mark.matrix
-def test_the_whole_chain_without_a_network(studio, listener):
+def test_whole_chain_builds_without_a_network(studio, listener):
     studio.rezbuild("fetch", REQUEST)
     out = build_cut_off(studio, listener, REQUEST)
     assert f"ready: rez-env python=={PYTHON}" in out
@@ -111,7 +111,7 @@ def is_foreign(path: str, places: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.matrix
-def test_what_a_build_reaches(studio, tmp_path):
+def test_build_connects_nowhere_and_runs_pinned_programs(studio, tmp_path):
     """Upstream's configure and make, on a machine that has a network."""
     studio.rezbuild("fetch", "zlib")
     watched = Watched(studio, tmp_path / "trace", "zlib")
@@ -121,7 +121,7 @@ def test_what_a_build_reaches(studio, tmp_path):
     assert watched.foreign(studio.folder, ROOT / "packages/zlib/build") == set()
 
 
-def test_what_is_looked_for_is_seen(studio, toys: Toys, tmp_path, listener):
+def test_strace_sees_connections_and_programs(studio, toys: Toys, tmp_path, listener):
     """A step that does what none may: this is seen, and nothing else is found."""
     foreign = tmp_path / "foreign"
     foreign.write_text(

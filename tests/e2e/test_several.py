@@ -52,7 +52,7 @@ def at_once(env: dict[str, str], *commands: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_ten_fetches_at_once(studio, toys, server, without_locks, locks):
+def test_ten_parallel_fetches_download_once(studio, toys, server, without_locks, locks):
     env = studio.env | ({} if locks else without_locks)
     said = at_once(env, *[("fetch", "low")] * 10)
     assert server.asked == ["low-1.0.0.tar.gz"]
@@ -69,7 +69,7 @@ def hits(said: Sequence[str]) -> int:
     return sum("waiting" not in text and "in the cache" in text for text in said)
 
 
-def test_two_builds_without_locks(studio, toys, server, without_locks):
+def test_two_builds_work_on_a_disk_without_locks(studio, toys, server, without_locks):
     """The cache, the build folder and the repository: on one host all is as ever."""
     studio.rez("bind", "platform")
     studio.rez("bind", "arch")
@@ -80,7 +80,7 @@ def test_two_builds_without_locks(studio, toys, server, without_locks):
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS])
-def test_whatever_a_file_system_says_of_locks(studio, toys, without_locks, number):
+def test_lock_errors_of_a_file_system_give_a_notice(studio, toys, without_locks, number):
     env = without_locks | {"NO_LOCKS_ERROR": str(number)}
     done = studio.rezbuild("fetch", "low", **env)
     assert f"{NO_LOCKS} " in done.stderr
@@ -89,7 +89,7 @@ def test_whatever_a_file_system_says_of_locks(studio, toys, without_locks, numbe
 
 
 @pytest.mark.matrix
-def test_builds_from_other_inputs_at_once(studio, toys, tmp_path):
+def test_parallel_builds_from_different_inputs_run_in_turn(studio, toys, tmp_path):
     """Of one version, into one repository: what is there is one of them as a whole."""
     other = tmp_path / "other recipes"
     shutil.copytree(toys.recipes, other)

@@ -28,7 +28,7 @@ def tree(root: Path) -> dict[str, object]:
     return found
 
 
-def test_it_is_what_rez_installs_less_rezs_own_files(studio, toys, tmp_path):
+def test_export_equals_the_installed_payload(studio, toys, tmp_path):
     folder = tmp_path / "a folder/top"
     out = studio.rezbuild("export", "top", folder, "--work", tmp_path / "work").stdout
     assert f"ready: {folder} is the payload of top-2.0.0" in out
@@ -45,7 +45,7 @@ def test_it_is_what_rez_installs_less_rezs_own_files(studio, toys, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bzip2", pytest.param("python", marks=pytest.mark.matrix)])
-def test_a_real_payload_is_the_one_that_rez_has(built, tmp_path, name):
+def test_export_of_a_real_package_equals_the_installed_one(built, tmp_path, name):
     """Built twice, in different folders: Rez's own files apart, each byte is the same."""
     built.rezbuild("export", name, tmp_path / name, "--work", tmp_path / "work")
     (installed,) = (built.local / name).glob("*/platform-*/arch-*")
@@ -55,7 +55,7 @@ def test_a_real_payload_is_the_one_that_rez_has(built, tmp_path, name):
     assert [place for place, what in staged.items() if what != by_rez[place]] == []
 
 
-def test_what_is_ready_is_used_again(studio, toys, tmp_path):
+def test_export_reuses_a_finished_build(studio, toys, tmp_path):
     work = ("--work", tmp_path / "work")
     studio.rezbuild("export", "top", tmp_path / "one", *work)
     out = studio.rezbuild("export", "top", tmp_path / "two", *work).stdout
@@ -64,7 +64,7 @@ def test_what_is_ready_is_used_again(studio, toys, tmp_path):
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
-def test_an_older_payload_is_replaced_and_nothing_else(studio, toys, tmp_path):
+def test_export_replaces_older_payloads_only(studio, toys, tmp_path):
     folder, work = tmp_path / "top", ("--work", tmp_path / "work")
     studio.rezbuild("export", "top", folder, *work)
     (folder / "only-in-the-old-one").touch()
@@ -83,7 +83,7 @@ def test_an_older_payload_is_replaced_and_nothing_else(studio, toys, tmp_path):
     assert tree(folder) == before
 
 
-def test_what_builds_knows_nothing_of_rez():
+def test_export_imports_no_rez():
     code = (
         "import sys\n"
         "class Refused:\n"

@@ -96,12 +96,12 @@ def python(payload):
     return payload / "bin/python3"
 
 
-def test_each_module_is_there_and_loads(python):
+def test_each_standard_module_imports(python):
     done = ask(python, LIBRARY)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_module_that_is_lost_or_broken_is_named(python, tmp_path):
+def test_missing_or_broken_module_is_named(python, tmp_path):
     """The test above could pass because nothing is looked at."""
     root = tmp_path / "broken"
     shutil.copytree(python.parents[1], root, symlinks=True)
@@ -127,7 +127,7 @@ def reference() -> Path | None:
     return Path(name) if said.strip() == PYTHON else None
 
 
-def test_nothing_is_less_than_in_the_distributions_python(python):
+def test_payload_has_all_modules_of_the_distribution(python):
     """Only what is on the list above, with its reason."""
     other = reference()
     if other is None:

@@ -80,7 +80,7 @@ def machines(toys: Toys, tmp_path: Path) -> Machines:
     return Machines(toys, tmp_path)
 
 
-def test_a_second_machine_needs_neither_sources_nor_time(machines):
+def test_second_machine_installs_from_the_store(machines):
     one, two = machines.another("one", sources=True), machines.another("two")
     out = one.rezbuild("build", "top").stdout
     assert out.count("not in the store") == 2
@@ -113,7 +113,7 @@ def compiler(machine: Studio) -> str:
     return str(path)
 
 
-def test_nothing_is_taken_across_a_difference(machines):
+def test_different_inputs_miss_the_store(machines):
     machines.filled("low")
     first, two = machines.entries(), machines.another("two", sources=True)
     differences = {
@@ -132,7 +132,7 @@ def test_nothing_is_taken_across_a_difference(machines):
     assert "(the nearest: recipe)" in machines.stage(two, "low").stdout
 
 
-def test_nothing_is_taken_that_was_built_against_another_payload(machines):
+def test_different_dependency_misses_the_store(machines):
     machines.filled()
     two = machines.another("two", sources=True)
     machines.stage(two, "low")
@@ -146,7 +146,7 @@ def test_nothing_is_taken_that_was_built_against_another_payload(machines):
     assert "01-make" in out
 
 
-def test_what_an_earlier_build_has_left_goes_there_only_when_it_is_known_and_unchanged(machines):
+def test_only_known_and_unchanged_builds_are_uploaded(machines):
     """The fingerprint in its record is that of today's inputs each time."""
     studio = machines.another("one", sources=True)
     machines.stage(studio, "low", REZBUILD_STORE="")
@@ -170,7 +170,7 @@ def test_what_an_earlier_build_has_left_goes_there_only_when_it_is_known_and_unc
     assert machines.entries() == []
 
 
-def test_what_is_damaged_is_built_and_made_good(machines):
+def test_damaged_entry_is_built_and_repaired(machines):
     machines.filled("low")
     (blob,) = machines.store.glob("payloads/*")
     os.truncate(blob, 1000)
@@ -187,14 +187,14 @@ def test_what_is_damaged_is_built_and_made_good(machines):
     assert machines.taken("low", "1.0.0") in machines.stage(machines.another("three"), "low").stdout
 
 
-def test_what_needs_a_newer_glibc_than_it_may(machines):
+def test_stored_payload_obeys_the_glibc_limit(machines):
     machines.filled()
     done = machines.stage(machines.another("two"), "top", "--glibc-max", "2.2", ok=False)
     assert done.returncode == 9
     assert "top 2.0.0, taken from the store, needs glibc 2." in done.stderr
 
 
-def test_what_is_forced_is_built_and_goes_into_its_place(machines):
+def test_force_builds_and_replaces_the_entry(machines):
     studio = machines.another("one", sources=True)
     studio.rezbuild("build", "low")
     (entry,) = machines.entries()
@@ -206,7 +206,7 @@ def test_what_is_forced_is_built_and_goes_into_its_place(machines):
     assert entry.stat().st_mtime_ns > before
 
 
-def test_building_it_again_to_compare_takes_nothing(machines):
+def test_reproduce_does_not_use_the_store(machines):
     studio = machines.filled("low")
     kept = studio.folder / "kept"
     out = studio.rezbuild("reproduce", "low", "--keep", kept).stdout
@@ -215,7 +215,7 @@ def test_building_it_again_to_compare_takes_nothing(machines):
     assert logs.count("01-make.log") == 2
 
 
-def test_an_entry_that_is_named_and_no_other(machines):
+def test_named_entry_is_used_or_the_build_fails(machines):
     """As a farm publishes what a worker has built: neither source nor compiler is needed."""
     machines.filled()
     two = machines.another("two")
@@ -253,7 +253,7 @@ def key_pair(folder: Path) -> tuple[str, str]:
     return str(private), str(public)
 
 
-def test_what_nobody_has_signed_is_built(machines, tmp_path):
+def test_unsigned_entry_is_built(machines, tmp_path):
     private, public = key_pair(tmp_path)
     machines.filled("low")
     two, trust = machines.another("two", sources=True), {"REZBUILD_STORE_TRUST": public}
@@ -264,7 +264,7 @@ def test_what_nobody_has_signed_is_built(machines, tmp_path):
     assert machines.taken("low", "1.0.0") in out
 
 
-def test_a_store_that_is_full_or_cannot_be_written(machines):
+def test_full_or_read_only_store_gives_a_notice(machines):
     studio = machines.another("one", sources=True)
     with mounts() as space:
         space.disk(machines.store)
@@ -285,7 +285,7 @@ def test_a_store_that_is_full_or_cannot_be_written(machines):
         assert list(space.seen(machines.store).rglob(".part-*")) == []
 
 
-def test_killed_while_it_is_put_there(machines):
+def test_killed_upload_is_repaired(machines):
     """At each stage of it; nothing that is half made is ever taken."""
     data = {"data": os.urandom(2 << 20).hex()}
     install = LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n"
@@ -325,7 +325,7 @@ def served(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
-def test_behind_a_web_server_and_without_its_password_anywhere(machines):
+def test_password_of_a_web_store_is_written_nowhere(machines):
     machines.filled("low")
     two = machines.another("two", sources=True)
     with served(machines.store) as address:
@@ -344,7 +344,7 @@ def test_behind_a_web_server_and_without_its_password_anywhere(machines):
         assert not path.is_file() or b"geheim" not in path.read_bytes(), path
 
 
-def test_a_store_is_filled_with_what_is_installed(studio, machines):
+def test_store_add_uploads_installed_packages(studio, machines):
     one = machines.another("one", sources=True)
     one.rezbuild("build", "low", REZBUILD_STORE="")
     assert not machines.store.exists()
@@ -365,7 +365,7 @@ def test_a_store_is_filled_with_what_is_installed(studio, machines):
     assert "the recipe or rezbuild has changed since" in done.stderr
 
 
-def test_the_whole_chain_on_an_empty_machine(built, scratch):
+def test_empty_machine_installs_the_whole_chain(built, scratch):
     """No source, no cache: a python that works, in half a minute."""
     store = {"REZBUILD_STORE": str(scratch / "store")}
     built.rezbuild("store", "add", f"python-{PYTHON}", **store)

@@ -111,7 +111,7 @@ def foreign(trace: list[Call], payload: Path, folder: Path) -> list[str]:
     return [path for path in files if Path(path).name not in allowed]
 
 
-def test_it_imports_everything_from_the_payload(payload, tmp_path, trace):
+def test_imports_read_only_the_payload(payload, tmp_path, trace):
     files = (".py", ".pyc", ".so")
     assert len([call for call in trace if call.path.endswith(files)]) > 300
     assert foreign(trace, payload, tmp_path) == []
@@ -132,12 +132,12 @@ def missed(trace: list[Call], payload: Path, folder: Path) -> set[str]:
     return {path for path in failed - above if not Path(path).exists()}
 
 
-def test_it_looks_for_nothing_elsewhere(payload, tmp_path, trace):
+def test_start_searches_only_the_payload(payload, tmp_path, trace):
     """Neither in the prefix that it was configured with, nor in the host's own Python folders."""
     assert missed(trace, payload, tmp_path) == set()
 
 
-def test_what_the_host_has_is_seen(payload, tmp_path, scratch):
+def test_strace_sees_files_of_the_host(payload, tmp_path, scratch):
     """The tests above could pass because nothing is traced."""
     library = scratch / "libforeign.so.1"
     words = ["cc", "-shared", "-x", "c", "-", "-o", library]

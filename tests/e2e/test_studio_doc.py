@@ -71,7 +71,7 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_page(commands, clone, tmp_path):
+def test_commands_of_the_studio_pages_run(commands, clone, tmp_path):
     share = tmp_path / "share"
     for name in ("packages", "cache", "stage", "archive"):
         (share / name).mkdir(parents=True)
@@ -141,7 +141,7 @@ def check_what_is_left(share: Path, clone: Path) -> None:
     ]
 
 
-def test_no_command_of_the_page_is_left_out():
+def test_studio_pages_have_no_other_commands():
     """What a reader would type stands in blocks, and each block is run."""
     assert len(BLOCKS) >= 10
     assert "\n".join(PAGES).count("```") == 2 * len(BLOCKS)

@@ -94,7 +94,7 @@ SETUP = "import curses; curses.setupterm(); print(curses.tigetnum('colors'))"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_each_folder_of_descriptions_is_searched(seat, folder):
+def test_each_terminfo_folder_is_searched(seat, folder):
     """On a host whose /lib is a link to /usr/lib two of these are one."""
     seat.describe(folder)
     done = seat.run(SETUP, FOREIGN)
@@ -102,12 +102,12 @@ def test_each_folder_of_descriptions_is_searched(seat, folder):
 
 
 @for_each
-def test_a_host_without_descriptions(seat, term):
+def test_host_without_terminfo_uses_built_in_terminals(seat, term):
     done = seat.run(SETUP, term)
     assert done.stdout == f"{COLORS[term]}\n", done.stderr
 
 
-def test_nobody_knows_the_foreign_terminal_without_the_host(seat):
+def test_unknown_terminal_needs_the_host(seat):
     """Else the test of the folders would prove nothing."""
     code = SETUP.replace(
         "curses.setupterm()", "\ntry: curses.setupterm()\nexcept curses.error: 1/0"
@@ -119,7 +119,7 @@ def test_nobody_knows_the_foreign_terminal_without_the_host(seat):
 
 @on_each
 @for_each
-def test_the_keys_in_the_interpreter(seat, host, term):
+def test_keys_work_in_the_interpreter(seat, host, term):
     HOSTS[host](seat)
     home, end = home_and_end(term)
     # From 3.13 on there is another prompt, without readline; see below.
@@ -148,7 +148,7 @@ def test_the_keys_in_the_interpreter(seat, host, term):
 
 @pytest.mark.skipif(PYTHON_SERIES < (3, 13), reason="CPython 3.13 brought it")
 @on_each
-def test_the_new_prompt(seat, host):
+def test_new_prompt_works(seat, host):
     HOSTS[host](seat)
     with seat.sit_down("xterm-256color", "-q") as terminal:
         terminal.until_last(">>>")

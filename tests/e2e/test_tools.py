@@ -41,7 +41,7 @@ def tools(scratch: Path) -> Path:
     return folder / "bin"
 
 
-def test_uv(payload, tools, tmp_path):
+def test_uv_uses_the_package(payload, tools, tmp_path):
     python = payload / "bin/python3"
     offline = {"UV_OFFLINE": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_CONFIG": "1"}
     env = {**offline, "UV_CACHE_DIR": str(tmp_path / "cache")}
@@ -52,7 +52,7 @@ def test_uv(payload, tools, tmp_path):
     assert Path(found.strip()).resolve().parent == (payload / "bin").resolve()
 
 
-def test_tox(payload, tools, tmp_path):
+def test_tox_uses_the_package(payload, tools, tmp_path):
     (tmp_path / "code.py").write_text(CODE)
     (tmp_path / "tox.ini").write_text(
         "[tox]\nskipsdist = true\n[testenv:it]\nskip_install = true\n"
@@ -75,7 +75,7 @@ def test_virtualenv_finds_tk_beside_tcl(payload, tools, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["--onedir", "--onefile"])
-def test_pyinstaller(built, copied, payload, tmp_path_factory, tmp_path, mode):
+def test_pyinstaller_freezes_a_program(built, copied, payload, tmp_path_factory, tmp_path, mode):
     """What it makes runs without the payload that it was made of."""
     venv = tmp_path_factory.getbasetemp() / "pyinstaller"
     if not venv.exists():

@@ -75,7 +75,7 @@ def payload(studio) -> Path:
 
 
 @pytest.mark.usefixtures("recipe")
-def test_a_build_uses_every_program_of_the_toolset(studio, toolset):
+def test_build_uses_each_program_of_the_toolset(studio, toolset):
     studio.rezbuild("build", "low", REZBUILD_CC=str(toolset.bin / "gcc"))
     assert toolset.called() == {*TOOLS}
     # The compiler's name without the folder: a payload names no folder of the build machine.
@@ -85,7 +85,7 @@ def test_a_build_uses_every_program_of_the_toolset(studio, toolset):
 
 
 @pytest.mark.usefixtures("recipe")
-def test_another_assembler_or_linker_is_another_build(studio, toolset):
+def test_other_assembler_or_linker_gives_another_build(studio, toolset):
     chosen = {"REZBUILD_CC": str(toolset.bin / "gcc")}
     studio.rezbuild("build", "low", **chosen)
     record = json.loads((payload(studio) / "rezbuild.json").read_text())
@@ -104,7 +104,7 @@ def test_another_assembler_or_linker_is_another_build(studio, toolset):
 
 
 @pytest.mark.usefixtures("recipe")
-def test_a_store_keeps_payloads_of_two_assemblers_apart(studio, toolset, tmp_path):
+def test_store_separates_payloads_of_two_assemblers(studio, toolset, tmp_path):
     chosen = {"REZBUILD_CC": str(toolset.bin / "gcc"), "REZBUILD_STORE": str(tmp_path / "store")}
     studio.rezbuild("build", "low", **chosen)
     toolset.says("as", "GNU made-up 99.1")

@@ -180,7 +180,7 @@ print(json.dumps(found))
 """
 
 
-def test_what_is_seen_is_what_cpython_shows(built, payload):
+def test_tracing_sees_what_a_stock_python_shows(built, payload):
     """Events, lines and offsets, with what turns it on in the middle of functions and threads."""
     argv = [host_python(), "-I", "-c", SCENES]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
@@ -261,7 +261,7 @@ print(attaching.called() - before)
 """
 
 
-def test_a_debugger_that_attaches_to_running_threads(built, payload, tmp_path):
+def test_debugger_attaches_to_running_threads(built, payload, tmp_path):
     """The threads are in loops that call nothing of Python and never end; and it to its own."""
     (tmp_path / "attaching.c").write_text(ATTACH)
     include = f"-I{payload}/include/python{SERIES}"

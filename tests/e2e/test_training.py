@@ -64,7 +64,9 @@ def _stored(toys: Toys) -> list[Path]:
     return list(Path(toys.environ["REZBUILD_CACHE"], "profiles").iterdir())
 
 
-def test_it_is_trained_once(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
+def test_training_runs_once_and_is_stored(
+    studio: Studio, toys: Toys, runs: Path, tmp_path: Path
+) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
     record, program = _record(studio), (_payload(studio) / "bin/trained").read_bytes()
     (stored,) = _stored(toys)
@@ -95,7 +97,9 @@ def test_it_is_trained_once(studio: Studio, toys: Toys, runs: Path, tmp_path: Pa
     assert "not the compiler's profile that trained-1.0.0 was built with" in done.stderr
 
 
-def test_two_builds_by_one_training(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
+def test_two_builds_from_one_training_are_equal(
+    studio: Studio, toys: Toys, runs: Path, tmp_path: Path
+) -> None:
     """Nothing is installed: the second build has what the first one learnt."""
     done = studio.rezbuild("reproduce", "trained", "--profile", "optimized")
     assert done.stdout.count("building (") == 2
@@ -107,7 +111,7 @@ def test_two_builds_by_one_training(studio: Studio, toys: Toys, runs: Path, tmp_
     assert f"there is no file {lost}" in done.stderr
 
 
-def test_a_fast_build_has_none(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
+def test_fast_build_has_no_profile(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
     studio.rezbuild("build", "trained")
     assert "training" not in _record(studio)
     assert not runs.exists()
@@ -116,7 +120,7 @@ def test_a_fast_build_has_none(studio: Studio, toys: Toys, runs: Path, tmp_path:
     assert "trained-1.0.0 was built without a training" in done.stderr
 
 
-def test_a_damaged_one_stops_the_build(studio: Studio, toys: Toys, runs: Path) -> None:
+def test_damaged_profile_stops_the_build(studio: Studio, toys: Toys, runs: Path) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
     (stored,) = _stored(toys)
     stored.write_bytes(stored.read_bytes()[:-9])
@@ -128,7 +132,7 @@ def test_a_damaged_one_stops_the_build(studio: Studio, toys: Toys, runs: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_another_users_is_refused(studio: Studio, toys: Toys, runs: Path) -> None:
+def test_profile_of_another_user_is_refused(studio: Studio, toys: Toys, runs: Path) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
     (stored,) = _stored(toys)
     os.chown(stored, 47110, 47110)

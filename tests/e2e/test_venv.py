@@ -209,13 +209,13 @@ STARTS = (
 
 @each_way
 @pytest.mark.parametrize("start", STARTS)
-def test_a_venv_from_each_name_of_the_interpreter(bench, start, way):
+def test_venv_from_each_name_of_the_interpreter_works(bench, start, way):
     venv = bench.folder / "env"
     bench.run(*start(bench), "-m", "venv", "--without-pip", *WAYS[way], venv)
     bench.check(venv)
 
 
-def test_a_venv_in_a_rez_environment(bench, moved):
+def test_venv_in_a_rez_environment_works(bench, moved):
     venv = bench.folder / "env"
     make = ("python3", "-m", "venv", "--without-pip", venv)
     bench.studio.in_env(moved, "python", *make)
@@ -223,7 +223,7 @@ def test_a_venv_in_a_rez_environment(bench, moved):
 
 
 @each_way
-def test_pip_in_a_venv(bench, shop, wheel, sdist, way):
+def test_pip_installs_in_a_venv(bench, shop, wheel, sdist, way):
     venv = bench.venv("env", *WAYS[way])
     bench.check(venv)
     bench.install(venv, wheel)
@@ -246,7 +246,7 @@ def test_python_in_a_venv_writes_nothing_into_the_payload(bench, way):
 
 
 @each_way
-def test_a_venv_of_a_venv(bench, way):
+def test_venv_of_a_venv_works(bench, way):
     first = bench.venv("first", "--without-pip", *WAYS[way])
     second = bench.venv("second", "--without-pip", *WAYS[way], python=first / "bin/python")
     bench.check(second)
@@ -255,7 +255,7 @@ def test_a_venv_of_a_venv(bench, way):
 
 
 @pytest.mark.parametrize(("start", "way"), [(by_a_link, "links"), (directly, "copies")])
-def test_virtualenv(bench, shop, wheel, start, way):
+def test_virtualenv_works(bench, shop, wheel, start, way):
     venv = bench.folder / "env"
     (python,) = start(bench)
     maker = shop.folder / "env/bin/virtualenv"
@@ -289,7 +289,7 @@ def starts(bench: Bench, venv: Path) -> bool:
 
 
 @each_way
-def test_a_venv_does_not_survive_a_move_but_can_be_made_anew(movable, way):
+def test_venv_breaks_after_a_move_and_can_be_created_again(movable, way):
     venv = movable.venv("env", "--without-pip", *WAYS[way])
     (site,) = venv.glob("lib/python*/site-packages")
     (site / "installed.py").touch()
@@ -301,7 +301,7 @@ def test_a_venv_does_not_survive_a_move_but_can_be_made_anew(movable, way):
 
 
 @each_way
-def test_a_venv_is_mended_after_a_move(movable, wheel, way):
+def test_venv_is_upgraded_after_a_move(movable, wheel, way):
     venv = movable.venv("env", *WAYS[way])
     movable.install(venv, wheel)
     move_on(movable)
@@ -318,7 +318,7 @@ def test_a_venv_is_mended_after_a_move(movable, wheel, way):
     assert "greeting" in movable.run(venv / "bin/pip", "list").stdout
 
 
-def test_a_venv_by_a_link_that_stays_survives_a_move(movable):
+def test_venv_by_a_fixed_link_survives_a_move(movable):
     link = movable.folder / "packages"
     link.symlink_to(movable.root)
     venv = movable.venv("env", "--without-pip", python=link / "bin/python3")
@@ -368,7 +368,7 @@ def test_pip_does_not_uninstall_from_the_package(bench):
     refuses(bench.run(bench.python, "-m", "pip", "uninstall", "-y", "greeting", ok=False))
 
 
-def test_pip_refuses_those_who_may_not_write_as_well(bench):
+def test_pip_refuses_users_without_write_access(bench):
     """Pip would take --user for them by itself."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
@@ -412,13 +412,13 @@ def test_setup_py_installs_below_another_prefix(bench):
     assert list(elsewhere.glob("lib/python3*/site-packages/there.py"))
 
 
-def test_pip_installs_where_rez_pip_wants_it(bench, wheel):
+def test_pip_target_option_works(bench, wheel):
     target = bench.folder / "target"
     bench.run(bench.python, "-m", "pip", "install", "--no-index", "--target", target, wheel)
     assert (target / "greeting.py").is_file()
 
 
-def test_a_venv_that_sees_the_package_may_be_installed_into(bench, wheel):
+def test_venv_with_system_packages_can_be_installed_into(bench, wheel):
     venv = bench.venv("env", "--system-site-packages", "--without-pip")
     bench.run(venv / "bin/python", "-m", "pip", "install", "--quiet", "--no-index", wheel)
     assert bench.run(venv / "bin/greet").stdout == "hello\n"

@@ -47,7 +47,7 @@ def program(path: Path, text: str) -> Path:
         ("libx.so", "dlopen-host", "note"),
     ],
 )
-def test_name_for_dlopen(tree, text, rule, severity):
+def test_name_for_dlopen_is_a_finding(tree, text, rule, severity):
     program(tree / "bin/x", text)
     found = audit.audit(tree, own=True).findings
     assert [(f.rule.id, f.message, f.severity) for f in found] == [(rule, text, severity)]
@@ -56,7 +56,7 @@ def test_name_for_dlopen(tree, text, rule, severity):
 @pytest.mark.parametrize(
     "text", ["libown.so", "libown.so.1", "libc.so.6", "see libx.so.1", "libx.so!"]
 )
-def test_name_for_dlopen_that_is_known(tree, text):
+def test_known_name_for_dlopen_is_allowed(tree, text):
     compile_c(tree / "lib/libown.so.1", "int x;", "-shared", "-fPIC", "-Wl,-soname,libown.so.1")
     program(tree / "bin/x", text)
     assert rules(tree) == {}
@@ -74,20 +74,20 @@ def test_name_for_dlopen_that_is_known(tree, text):
     ],
 )
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
-def test_own_path_however_it_is_spelled(tree, spelling, binary):
+def test_own_path_is_found_in_each_spelling(tree, spelling, binary):
     text = f'"{spelling(tree)}"'
     (tree / "file").write_bytes(text.encode() + (b"\0" if binary else b"\n"))
     assert "build-path" in rules(tree)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-16"])
-def test_own_path_in_utf_16(tree, encoding):
+def test_own_path_in_utf_16_is_found(tree, encoding):
     (tree / "file").write_bytes(b"x\0\0" + f"at {tree}/lib".encode(encoding))
     assert rules(tree)["build-path"] == f"it names {tree}"
 
 
 @pytest.mark.parametrize("how", ["zlib", "zlib-gnu", "zlib-gabi"])
-def test_own_path_in_compressed_debug_data(tree, how):
+def test_own_path_in_compressed_debug_data_is_found(tree, how):
     library = compile_c(tree / "lib/libx.so", "int x;", "-shared", "-fPIC")
     paths = tree.parent / "paths"
     paths.write_text(f"{tree}/x.c\0" * 100)
@@ -120,7 +120,7 @@ def test_damaged_compressed_section_is_named(tree):
         ("#!/usr/bin/env -S python3.11 -I\n", "shebang-path", "python3.11"),
     ],
 )
-def test_script_of_another_interpreter(tree, script, rule, says):
+def test_script_of_another_interpreter_is_a_finding(tree, script, rule, says):
     (tree / "bin/x").write_text(script)
     (tree / "bin/x").chmod(0o755)
     found = rules(tree)
@@ -137,7 +137,7 @@ def test_script_of_another_interpreter(tree, script, rule, says):
         ("lib/python3.11/base64.py", "#!/usr/bin/env python3\n"),
     ],
 )
-def test_script_of_the_payload_s_own_interpreter(tree, name, script):
+def test_script_of_the_own_interpreter_is_allowed(tree, name, script):
     path = tree / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(script)
@@ -146,7 +146,7 @@ def test_script_of_the_payload_s_own_interpreter(tree, name, script):
 
 
 @pytest.mark.parametrize("token", ["$LIB", "${LIB}", "$PLATFORM", "${PLATFORM}"])
-def test_token_of_the_host_in_a_rpath(tree, token):
+def test_host_token_in_a_rpath_is_an_error(tree, token):
     """On a host where $LIB is lib, the library is found: here, and nowhere else."""
     compile_c(tree / "lib/libx.so", "int x;", "-shared", "-fPIC", "-Wl,-soname,libx.so")
     shutil.copytree(tree / "lib", tree / "lib/lib")
@@ -161,7 +161,7 @@ def test_token_of_the_host_in_a_rpath(tree, token):
 
 
 @pytest.mark.parametrize("kind", ["object", "program"])
-def test_needed_library_that_is_none(tree, kind):
+def test_needed_file_that_is_no_library_is_an_error(tree, kind):
     """ld.so finds the file, and stops."""
     library = compile_c(tree / "lib/libx.so", "int x;", "-shared", "-fPIC", "-Wl,-soname,libx.so")
     rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../lib"
@@ -176,7 +176,7 @@ def test_needed_library_that_is_none(tree, kind):
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
-def test_special_file(tree, kind):
+def test_special_file_is_an_error(tree, kind):
     path = tree / "x"
     if kind == "FIFO":
         os.mkfifo(path)
@@ -192,7 +192,7 @@ def test_special_file(tree, kind):
     assert rules(tree) == {"special-file": f"it is a {kind}"}
 
 
-def test_file_capabilities(tree):
+def test_file_capabilities_are_an_error(tree):
     program_ = program(tree / "bin/x", "hello")
     # vfs_cap_data of version 2: CAP_NET_RAW, as setcap(8) writes it.
     data = (0x02000001).to_bytes(4, "little") + (1 << 13).to_bytes(4, "little") + bytes(12)

@@ -38,7 +38,7 @@ def cache(place: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_file_of_another_user_is_refused_wherever_it_is(attacker, cache, name):
+def test_file_of_another_user_is_refused_anywhere_in_the_cache(attacker, cache, name):
     """The cache was open for a moment, and is closed again."""
     folder = cache / name
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,14 @@ def test_file_of_another_user_is_refused_wherever_it_is(attacker, cache, name):
 
 @pytest.mark.parametrize("name", sorted({Path(name).parts[0] for name in FILES if "/" in name}))
 @pytest.mark.parametrize("mode", [0o777, 0o757])
-def test_folder_that_anyone_may_write_is_refused(cache, name, mode):
+def test_world_writable_folder_is_refused(cache, name, mode):
     (cache / name).mkdir()
     (cache / name).chmod(mode)
     with pytest.raises(MachineError, match="anyone may write"):
         ownership.check_folder(Settings(cache), cache)
 
 
-def test_root_that_anyone_may_write_is_refused_by_a_second_build(cache):
+def test_world_writable_root_is_refused_by_a_second_build(cache):
     """``rezbuild reproduce`` looked at what is in the folders, and not at the folders."""
     cache.chmod(0o777)
     subject = reproduce._Subject.__new__(reproduce._Subject)
@@ -67,7 +67,7 @@ def test_root_that_anyone_may_write_is_refused_by_a_second_build(cache):
         reproduce._cache(subject, cache / "folder", Settings(cache))
 
 
-def test_own_files_and_locks_are_taken(attacker, cache):
+def test_own_files_and_locks_are_accepted(attacker, cache):
     (cache / "sources").mkdir()
     (cache / "sources/.zlib.lock").touch()
     (cache / "sources/.zlib.lock").chmod(0o666)

@@ -39,7 +39,7 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return marks
 
 
-def test_patch(tmp_path, marks):
+def test_patch_of_the_caller_is_not_run(tmp_path, marks):
     """``rezbuild export``, a farm's job and ``rezbuild reproduce`` keep the caller's PATH."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source/file").write_text("old\n")
@@ -49,7 +49,7 @@ def test_patch(tmp_path, marks):
     assert not marks.exists()
 
 
-def test_tools_of_a_payload(tmp_path, marks, small_library):
+def test_payload_tools_of_the_caller_are_not_run(tmp_path, marks, small_library):
     tools = toolchain.find(Settings(tmp_path))
     relocate.strip(small_library.parent, tools.tool("strip"))
     kept = debug_data.keep(
@@ -62,13 +62,13 @@ def test_tools_of_a_payload(tmp_path, marks, small_library):
     assert not marks.exists()
 
 
-def test_conditions_of_a_second_build(marks):
+def test_reproduce_tools_of_the_caller_are_not_run(marks):
     build_variations._locale()
     build_variations._clock()
     assert not marks.exists()
 
 
-def test_apt(tmp_path, marks):
+def test_apt_of_the_caller_is_not_run(tmp_path, marks):
     if not toolchain.which("apt-get"):
         pytest.skip("no apt-get here")
     source = debian_archive.SourceArchive(Settings(tmp_path / "cache"), print)

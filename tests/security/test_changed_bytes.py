@@ -49,7 +49,7 @@ def run(payload: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False, errors="replace")
 
 
-def test_unchanged_payload_has_its_sums(payload):
+def test_unchanged_payload_matches_its_checksums(payload):
     assert changed(payload) == []
     argv = ["sha256sum", "--strict", "--quiet", "-c", manifest.SUMS]
     subprocess.run(argv, cwd=payload, check=True)
@@ -62,7 +62,7 @@ def test_change_of_equal_size_is_an_error_of_the_audit(payload, name):
     assert changed(payload) == [("file-changed", name)]
 
 
-def test_change_of_equal_size_is_not_put_into_a_store(payload):
+def test_change_of_equal_size_is_not_uploaded(payload):
     patch(payload / "text")
     with pytest.raises(StoreError, match="has changed since its build: text: its sha256 is"):
         add_installed._check_unchanged(payload)
@@ -81,7 +81,7 @@ def test_changed_record_is_found(payload):
     assert changed(payload) == [("file-changed", manifest.MANIFEST)]
 
 
-def test_removed_sum_is_found(payload):
+def test_removed_checksum_is_found(payload):
     lines = (payload / manifest.SUMS).read_bytes().splitlines(keepends=True)
     (payload / manifest.SUMS).write_bytes(b"".join(x for x in lines if b"bin/program" not in x))
     assert changed(payload) == [("file-changed", "bin/program")]
@@ -91,6 +91,6 @@ def test_removed_sum_is_found(payload):
         add_installed._check_unchanged(payload)
 
 
-def test_copy_that_follows_links_is_no_change(payload, tmp_path):
+def test_copy_that_follows_links_is_unchanged(payload, tmp_path):
     shutil.copytree(payload, tmp_path / "copy")
     assert changed(tmp_path / "copy") == []

@@ -38,7 +38,7 @@ def taken(field: str, value: Any) -> bool:
 
 
 @pytest.mark.parametrize("field", sorted(GOOD))
-def test_result_of_another_type_is_an_error_of_that_worker(field):
+def test_result_of_another_type_is_an_error_of_its_worker(field):
     assert sum(taken(field, value) for value in ODD) <= len(ODD) - 4
 
 
@@ -46,12 +46,12 @@ def test_result_of_another_type_is_an_error_of_that_worker(field):
     "came",
     [(), (7,), (b"x",), ("[" * 100_000,), ("{}",), ("[]",), (json.dumps(GOOD), "no bytes"), 7],
 )
-def test_odd_result_is_an_error_of_that_worker(came):
+def test_unexpected_result_is_an_error_of_its_worker(came):
     with pytest.raises(MachineError, match="something else than a result"):
         client._result(came)
 
 
-def test_odd_report_is_an_error():
+def test_unexpected_report_is_an_error():
     for value in ODD:
         for kind in ("StoreError", "SeveralFailedError", "RezbuildError", value):
             found = from_report({"type": kind, "message": value, "tried": value, "advice": value})
@@ -59,7 +59,7 @@ def test_odd_report_is_an_error():
             assert str(found)
 
 
-def test_odd_progress_of_a_worker_is_shown_or_passed_over(tmp_path):
+def test_unexpected_progress_is_shown_or_ignored(tmp_path):
     remote = Remote("x", tmp_path / "log", tmp_path, lambda: None)
     for value in ODD:
         remote.heard({"name": value, "place": value, "lines": value, "events": value})
@@ -135,6 +135,6 @@ MINE = {
         ({"environment": ["x"]}, "its LDFLAGS are None"),
     ],
 )
-def test_entry_of_another_kind_of_host_is_told_apart(change, said):
+def test_entry_of_another_host_kind_is_refused(change, said):
     assert list(keys.host_differences(MINE, "x86_64", "2.36")) == []
     assert said in "\n".join(keys.host_differences({**MINE, **change}, "x86_64", "2.36"))

@@ -80,7 +80,7 @@ def ask(address: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, env=environ, capture_output=True, text=True, check=False)
 
 
-def test_processes_of_the_same_user_talk_to_it(scheduler):
+def test_processes_of_the_same_user_are_accepted(scheduler):
     assert scheduler.address.startswith("tls://127.0.0.1:")
     assert "notice" not in scheduler.said
     for kind in ("tls", "tcp"):
@@ -140,7 +140,7 @@ def test_secret_planted_by_another_user_is_refused(attacker, state):
         secret.security()
 
 
-def test_open_farm_says_so(place):
+def test_open_farm_prints_a_notice(place):
     running = Scheduler(place / "open", REZBUILD_FARM_OPEN="1")
     try:
         assert running.address.startswith("tcp://127.0.0.1:")
@@ -149,6 +149,6 @@ def test_open_farm_says_so(place):
         running.end()
 
 
-def test_secret_is_for_loopback_alone(tmp_path):
+def test_secret_is_used_on_loopback_only(tmp_path):
     assert connection.security(Settings(tmp_path), "10.0.0.5") is None
     assert connection.security(Settings(tmp_path, farm_open=True), "127.0.0.1") is None

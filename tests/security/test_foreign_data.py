@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Path:
 
 @fuzzed
 @given(altered(RECORD).map(text) | DATA)
-def test_record_of_a_payload(folder, data):
+def test_any_record_of_a_payload_is_read_or_refused(folder, data):
     (folder / manifest.MANIFEST).write_bytes(data)
     record = manifest.read(folder)
     if record is not None:
@@ -95,7 +95,7 @@ def test_record_of_a_payload(folder, data):
 
 @fuzzed
 @given(DATA, DATA)
-def test_lists_of_a_payload(folder, contents, sums):
+def test_any_lists_of_a_payload_are_read_or_refused(folder, contents, sums):
     (folder / manifest.MANIFEST).write_bytes(text(RECORD))
     (folder / manifest.CONTENTS).write_bytes(contents)
     (folder / manifest.SUMS).write_bytes(sums)
@@ -104,7 +104,7 @@ def test_lists_of_a_payload(folder, contents, sums):
 
 @fuzzed
 @given(st.dictionaries(st.text(min_size=1, max_size=9), st.text(max_size=9)).map(text) | DATA)
-def test_bill_of_materials(folder, data):
+def test_any_bill_of_materials_is_read_or_refused(folder, data):
     (folder / sbom.FILE).write_bytes(data)
     found = sbom.read(folder)
     if found is not None:
@@ -134,7 +134,7 @@ def _keyed(data: dict[str, Any]) -> bytes:
 
 @fuzzed
 @given(altered(ENTRY).map(_keyed) | DATA)
-def test_entry_of_a_store(data):
+def test_any_entry_of_a_store_is_read_or_refused(data):
     with OURS:
         found = Entry.from_json(data)
         found.signed()
@@ -153,7 +153,7 @@ def store(tmp_path: Path) -> tuple[Store, Entry, Path]:
 
 @fuzzed
 @given(st.data())
-def test_packed_payload_of_a_store(store, tmp_path_factory, data):
+def test_any_packed_payload_is_unpacked_or_refused(store, tmp_path_factory, data):
     found, entry, folder = store
     blob = folder / f"payloads/{entry.blob}.tar.zst"
     good = blob.read_bytes()
@@ -216,7 +216,7 @@ def tar(members: list[tuple[str, bytes, int, int, str]]) -> bytes:
 
 @fuzzed
 @given(MEMBERS.map(tar).flatmap(lambda good: st.just(good) | mutations(good)), st.booleans())
-def test_source_archive(tmp_path_factory, data, packed):
+def test_any_source_archive_is_unpacked_or_refused(tmp_path_factory, data, packed):
     folder = tmp_path_factory.mktemp("unpacked")
     archive = folder / "archive.tar"
     archive.write_bytes(gzip.compress(data, 1) if packed else data)
@@ -239,7 +239,7 @@ BUILD |= {"size": 1, "at": 1.0}
 
 @fuzzed
 @given(altered(BUILD).map(lambda entry: text({"builds": [entry]})) | DATA)
-def test_durations(folder, data):
+def test_any_durations_are_read_or_ignored(folder, data):
     (folder / "durations.json").write_bytes(data)
     for record in durations._read(folder / "durations.json").values():
         assert record.key
@@ -247,7 +247,7 @@ def test_durations(folder, data):
 
 @fuzzed
 @given(DATA)
-def test_note_of_a_build(folder, data):
+def test_any_build_note_is_read_or_ignored(folder, data):
     (folder / "rezbuild.key").write_bytes(data)
     BuildNote(folder).begin("key", ready=True)
     BuildNote(folder).confirms("key", folder)
@@ -260,7 +260,7 @@ FACTS |= {"machine": "x86_64-linux-gnu", "assembler": "as", "linker": "ld", "sto
 
 @fuzzed
 @given(altered(FACTS) | VALUES)
-def test_facts_of_a_worker(data):
+def test_any_facts_of_a_worker_are_read_or_ignored(data):
     found = Facts.read(data)
     if found is not None:
         assert found.host
@@ -276,7 +276,7 @@ RESULT |= {"output": "", "logs": {}, "seconds": 1.0}
 
 @fuzzed
 @given(altered(ORDER).map(json.dumps) | VALUES | DATA)
-def test_order_of_a_client(data):
+def test_any_order_of_a_client_is_read_or_refused(data):
     with contextlib.suppress(ValueError):
         found = Order.from_json(data)
         assert Order.from_json(found.to_json()) == found
@@ -285,7 +285,7 @@ def test_order_of_a_client(data):
 
 @fuzzed
 @given(altered(RESULT).map(json.dumps) | VALUES | DATA)
-def test_result_of_a_worker(data):
+def test_any_result_of_a_worker_is_read_or_refused(data):
     with contextlib.suppress(ValueError):
         found = Result.from_json(data)
         assert str(found.failure("/here"))
@@ -293,7 +293,7 @@ def test_result_of_a_worker(data):
 
 @fuzzed
 @given(altered({"type": "StoreError", "message": "m", "tried": [], "advice": []}))
-def test_report_of_an_error(data):
+def test_any_report_of_an_error_is_read_or_ignored(data):
     assert isinstance(str(from_report(data)), str)
 
 
@@ -304,7 +304,7 @@ _PARTS = st.sampled_from([*_NAMES, *(bytes([byte]) for byte in b"()tRb}]02\x81\x
 
 @fuzzed
 @given(st.lists(_PARTS | st.binary(max_size=3), max_size=20).map(b"".join))
-def test_pickle_of_a_farm(data):
+def test_any_pickle_of_a_farm_is_read_or_refused(data):
     """It may fail in any way that unpickling has: Dask takes each for a broken message."""
     pytest.importorskip("distributed")
     known = (
@@ -322,7 +322,7 @@ def test_pickle_of_a_farm(data):
 
 @fuzzed
 @given(st.data())
-def test_elf_file(tmp_path_factory, small, data):
+def test_any_elf_file_is_read_or_refused(tmp_path_factory, small, data):
     path = tmp_path_factory.getbasetemp() / "mutated.so"
     path.write_bytes(data.draw(mutations(small)))
     for read in (reader.read, reader.build_id, lambda p: [*reader.compressed_sections(p)]):
@@ -342,7 +342,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @fuzzed
 @given(st.text(max_size=40) | st.binary(max_size=40).map(os.fsdecode))
-def test_name_of_a_variant_that_is_to_go_back(name):
+def test_any_name_of_a_swapped_variant_is_handled(name):
     place = staging._place(name.replace("/", ""), "thing-1.0")
     if place is not None:
         assert place.parts[:2] == ("thing", "1.0")
@@ -352,7 +352,7 @@ def test_name_of_a_variant_that_is_to_go_back(name):
 
 @fuzzed
 @given(st.binary(max_size=300))
-def test_file_of_revoked_payloads(folder, data):
+def test_any_file_of_revoked_payloads_is_read_or_refused(folder, data):
     (folder / "revoked").write_bytes(data)
     with OURS:
         Store(str(folder), settings=Settings(folder, store_revoked=folder / "revoked"))
@@ -360,7 +360,7 @@ def test_file_of_revoked_payloads(folder, data):
 
 @fuzzed
 @given(st.binary(max_size=300) | altered({"mediaType": "x", "verificationMaterial": {}}).map(text))
-def test_signature_of_upstream(folder, data):
+def test_any_sigstore_signature_is_verified_or_refused(folder, data):
     (folder / "x.tar").write_bytes(b"x")
     (folder / "x.tar.sigstore").write_bytes(data)
     with pytest.raises(RezbuildError):
@@ -373,7 +373,7 @@ def test_signature_of_upstream(folder, data):
 
 @fuzzed
 @given(st.binary(max_size=300))
-def test_openpgp_signature_of_upstream(folder, data):
+def test_any_openpgp_signature_is_verified_or_refused(folder, data):
     (folder / "x.tar").write_bytes(b"x")
     (folder / "x.tar.asc").write_bytes(data)
     key = next((Path(__file__).parents[2] / "packages/openssl/keys").glob("*.asc"))
@@ -383,6 +383,6 @@ def test_openpgp_signature_of_upstream(folder, data):
 
 @fuzzed
 @given(DATA)
-def test_json(data):
+def test_any_json_is_read_or_refused(data):
     with contextlib.suppress(ValueError):
         json.dumps(safe_files.parse_json(data))

@@ -18,7 +18,7 @@ __all__ = ["signer", "upstream"]
 PACKAGES = Path(__file__).parents[2] / "packages"
 
 
-def test_archive_of_another_version_is_refused_by_its_sum(upstream):
+def test_archive_of_another_version_is_refused_by_its_checksum(upstream):
     old = archive("thing")
     upstream.offers("1.2.1", old, signed=old)
     upstream.add("1.2.1")
@@ -39,7 +39,7 @@ def test_archive_of_another_version_is_refused_by_its_top_folder(upstream, top):
 
 
 @pytest.mark.parametrize("top", ["thing-1.2.1", "thing1.2.1", "thing-R_1_2_1", "lib32-thing-1.2.1"])
-def test_archive_of_the_version_itself_is_taken(upstream, top):
+def test_archive_of_the_version_is_accepted(upstream, top):
     new = archive(top)
     upstream.offers("1.2.1", new, signed=new)
     assert upstream.add("1.2.1")
@@ -62,7 +62,7 @@ def test_version_in_a_file_of_the_source_is_compared(upstream, inside, good):
         assert "its thing.h does not hold '\"1.2.1\"'" in said
 
 
-def test_signature_that_is_older_than_the_predecessor_s_is_refused(upstream):
+def test_signature_older_than_the_predecessor_is_refused(upstream):
     first, second = archive("thing", {"a": "first"}), archive("thing", {"a": "second"})
     upstream.offers("1.2.1", first, signed=first, at="20240501T000000")
     upstream.add("1.2.1")
@@ -75,7 +75,7 @@ def test_signature_that_is_older_than_the_predecessor_s_is_refused(upstream):
     assert upstream.add("1.2.2", older_signature=True)
 
 
-def test_older_signature_of_another_series_is_taken(upstream):
+def test_older_signature_of_another_series_is_accepted(upstream):
     first, second = archive("thing", {"a": "first"}), archive("thing", {"a": "second"})
     upstream.offers("1.2.1", first, signed=first, at="20240501T000000")
     upstream.add("1.2.1")
@@ -84,7 +84,7 @@ def test_older_signature_of_another_series_is_taken(upstream):
 
 
 @pytest.mark.parametrize(("says", "status"), [("1.0.9", 0), ("1.0.8", 1), ("11.0.9", 1)])
-def test_payload_s_own_test_fails_where_the_program_says_another_version(tmp_path, says, status):
+def test_payload_test_fails_if_the_program_has_another_version(tmp_path, says, status):
     """bzip2 1.0.8 that is installed as 1.0.9."""
     payload = tmp_path / "payload"
     (payload / "bin").mkdir(parents=True)
@@ -112,7 +112,7 @@ _WITHOUT = {"python_debug", "python_freethreading", "python_tests", "vfxplatform
 
 
 @pytest.mark.parametrize("name", sorted({*resolve.recipes(PACKAGES)} - _WITHOUT))
-def test_each_payload_compares_the_version_that_it_says_itself(name):
+def test_each_payload_test_compares_the_version(name):
     assert "\nreports " in (PACKAGES / name / "host/test.sh").read_text(), (
         f"packages/{name}/host/test.sh: add a line such as: "
         'reports bzip2 "$("$root/bin/bzip2" --version)"'

@@ -53,7 +53,7 @@ def test_link_at_the_part_of_a_source_is_not_followed(attacker, place, home):
     assert (home / "file").read_text() == "precious"
 
 
-def test_link_at_a_catalogue_s_part_is_not_followed(attacker, place, home):
+def test_link_at_the_part_of_a_catalogue_is_not_followed(attacker, place, home):
     (place / "sources.toml").write_text("before")
     place.chmod(0o777)
     attacker.run(LINK, home / "file", place / f".sources.toml.{os.getpid()}.part")
@@ -62,7 +62,7 @@ def test_link_at_a_catalogue_s_part_is_not_followed(attacker, place, home):
     assert (place / "sources.toml").read_text() == "after"
 
 
-def test_link_at_a_build_s_note_is_not_followed(attacker, place, home):
+def test_link_at_a_build_note_is_not_followed(attacker, place, home):
     place.chmod(0o777)
     attacker.run(LINK, home / "file", place / "rezbuild.key")
     BuildNote(place).begin("key", ready=False)
@@ -71,7 +71,7 @@ def test_link_at_a_build_s_note_is_not_followed(attacker, place, home):
 
 @pytest.mark.parametrize("kind", ["fifo", "device", "endless", "folder", "link"])
 @pytest.mark.parametrize("name", [manifest.MANIFEST, manifest.CONTENTS, "durations.json"])
-def test_record_that_is_no_regular_file_counts_as_missing(place, name, kind):
+def test_record_that_is_not_a_regular_file_counts_as_missing(place, name, kind):
     """A FIFO has no writer, and a device no end."""
     path = place / name
     if kind == "fifo":

@@ -71,7 +71,7 @@ def test_planted_name_moves_nothing(attacker, repository, home, name):
     assert any("is left alone" in line for line in said)
 
 
-def test_builder_s_own_folder_goes_back_to_its_own_package_only(repository, home):
+def test_swapped_folder_returns_to_its_own_package_only(repository, home):
     """A folder of the builder's, with a name that leads elsewhere."""
     for name in ("/home/x", "../home/x", "other/1", "thing/1.0/..", "thing", "thing/1.0/.hidden"):
         made = repository / ".rezbuild/swapping" / f"{NAME}.a" / quote(name, safe="")
@@ -93,7 +93,7 @@ def test_link_at_the_package_is_not_followed_when_a_variant_goes_back(attacker, 
 
 
 @pytest.mark.parametrize("name", [f"staged/{NAME}", "staged/other-1", f"staged/{NAME}/run"])
-def test_link_in_staged_is_unlinked_and_its_target_is_left_alone(attacker, repository, home, name):
+def test_link_in_staged_is_removed_without_its_target(attacker, repository, home, name):
     home.chmod(0o755)
     (home / "inner").mkdir()
     (home / "inner").chmod(0o750)
@@ -188,7 +188,7 @@ def test_reader_of_a_folder_cannot_hold_a_lock_that_an_older_rezbuild_made(attac
             holder.kill()
 
 
-def test_waiting_names_the_holder_and_ends(attacker, place):
+def test_lock_wait_names_the_holder_and_ends(attacker, place):
     place.chmod(0o777)
     lock, said = place / "x.lock", list[str]()
     lock.touch()
@@ -216,7 +216,7 @@ def test_link_at_a_lock_file_is_refused(attacker, place, home, dangling):
     assert os.listdir(home) == ["file"]
 
 
-def test_second_name_of_a_file_is_no_lock_file(place, home):
+def test_hard_link_at_a_lock_file_is_refused(place, home):
     os.link(home / "file", place / "x.lock")
     with pytest.raises(MachineError, match="one name"):
         locks.at(place / "x.lock", print).acquire()

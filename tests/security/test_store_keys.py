@@ -48,7 +48,7 @@ def forge(tmp_path: Path, signature: str) -> Entry:
 
 
 @pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
-def test_box_that_signs_does_not_sign_a_forgery(tmp_path, root, box, signature):
+def test_signing_machine_does_not_sign_a_forgery(tmp_path, root, box, signature):
     """It trusts nobody by REZBUILD_STORE_TRUST, and took everything before."""
     forged = forge(tmp_path, signature)
     signing = store(tmp_path, sign=box.private)
@@ -62,7 +62,7 @@ def test_box_that_signs_does_not_sign_a_forgery(tmp_path, root, box, signature):
 
 
 @pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
-def test_box_that_signs_does_not_carry_a_forgery(tmp_path, box, signature):
+def test_signing_machine_does_not_copy_a_forgery(tmp_path, box, signature):
     forged = replace(forge(tmp_path, signature), signature=signature)
     blob = store(tmp_path).read_payload(forged)
     other = Store(str(tmp_path / "other"), sign=box.private, say=lambda _: None)
@@ -101,7 +101,7 @@ def replay(tmp_path: Path, revoked: tuple[Entry, bytes]) -> None:
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").write_bytes(blob)
 
 
-def test_revoked_payload_is_removed_and_not_taken(tmp_path, box, revoked):
+def test_revoked_payload_is_removed_and_not_used(tmp_path, box, revoked):
     entry, _ = revoked
     assert not (tmp_path / "store" / entry.place).exists()
     assert not list((tmp_path / "store/payloads").iterdir())
@@ -110,7 +110,7 @@ def test_revoked_payload_is_removed_and_not_taken(tmp_path, box, revoked):
     assert find(store(tmp_path)) is None
 
 
-def test_revoked_payload_is_not_put_there_again(tmp_path, root, box, revoked):
+def test_revoked_payload_is_not_uploaded_again(tmp_path, root, box, revoked):
     entry, blob = revoked
     put(store(tmp_path, sign=box.private), root)
     assert not (tmp_path / "store" / entry.place).exists()
@@ -118,7 +118,7 @@ def test_revoked_payload_is_not_put_there_again(tmp_path, root, box, revoked):
         store(tmp_path).add(entry, blob)
 
 
-def test_revoked_payload_is_refused_by_the_box_s_own_list(tmp_path, box, revoked):
+def test_revoked_payload_is_refused_by_a_local_list(tmp_path, box, revoked):
     """The store no longer says that it is revoked: it is an old copy."""
     entry, _ = revoked
     replay(tmp_path, revoked)
@@ -133,7 +133,7 @@ def test_revoked_payload_is_refused_by_the_box_s_own_list(tmp_path, box, revoked
         store(tmp_path, settings=settings)
 
 
-def test_revoking_needs_one_payload(tmp_path, root, monkeypatch, capsys):
+def test_revoke_needs_one_matching_payload(tmp_path, root, monkeypatch, capsys):
     put(store(tmp_path), root)
     monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
     assert main.main(["store", "revoke", "0" * 12]) == 14

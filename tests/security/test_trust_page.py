@@ -9,7 +9,7 @@ PAGE = (Path(__file__).parents[2] / "docs/explanation/trust.md").read_text(encod
 ROWS = [line for line in PAGE.partition("| attack |")[2].splitlines() if line.startswith("| ")]
 
 
-def test_each_attack_names_tests_that_are_there():
+def test_each_attack_names_existing_tests():
     assert len(ROWS) > 30
     for row in ROWS[1:]:
         file, *names = re.findall(r"\btest_\w+(?:\.py)?", row.rpartition(" | ")[2]) or [""]

@@ -47,13 +47,13 @@ def run(prefix: Path, folder: Path, way: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_embedding_program_says_the_same(stock, payload, tmp_path, way):
+def test_embedding_program_reports_the_same_paths(stock, payload, tmp_path, way):
     answers = [run(prefix, tmp_path, way) for prefix in (stock, payload)]
     found = unexpected(compare(f"embedding {way}", *answers), intended())
     assert not found, "\n".join(map(str, found))
 
 
-def test_link_to_the_payload_is_as_good_as_its_path(payload, tmp_path):
+def test_link_to_the_payload_works_like_its_path(payload, tmp_path):
     """Repositories are often reached by links; the program is no virtual environment there."""
     link = tmp_path / "link"
     link.symlink_to(payload)

@@ -50,7 +50,7 @@ DONE: set[str] = set()
     CASES,
     ids=[f"{name}{''.join(options)}{''.join(env)}" for name, options, env in CASES],
 )
-def test_probe_answers_as_in_the_stock_build(stock, payload, tmp_path, name, options, env):
+def test_probe_answers_equal_the_stock_build(stock, payload, tmp_path, name, options, env):
     """One difference is one leaf of the probe's answer."""
     probe = tmp_path / f"{name}.py"
     shutil.copyfile(PROBES / probe.name, probe)
@@ -62,7 +62,7 @@ def test_probe_answers_as_in_the_stock_build(stock, payload, tmp_path, name, opt
 
 
 @pytest.mark.skipif(PYTHON_SERIES > (3, 11), reason="some entries are for older series alone")
-def test_each_intended_difference_is_still_there():
+def test_each_intended_difference_still_exists():
     """An entry that nothing needs any more is deleted."""
     if not set(RUNS) <= DONE:
         pytest.skip("this needs the answers of all probes")
