@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Union
 from urllib.parse import quote
 
-from rezbuild.build.recipe_api import NEUTRAL
+from rezbuild.build.recipe_api import PLACEHOLDER_ROOT
 
 # A file that was read, or is mapped because it is large.
 Data = Union[bytes, mmap.mmap]
@@ -20,7 +20,7 @@ _END = rb"(?![\w\x80-\xff-]|\.\w)"
 # Between two parts of a path: also as // and /./, and as JSON may write it, \\/.
 _MORE = rb"(?:\.?\\?/)*"
 _SLASH = rb"\\?/" + _MORE
-_PREFIX = re.compile(re.escape(NEUTRAL.encode()) + rb"(?:source|[\w+.]+-\d)[\w.+-]*")
+_PREFIX = re.compile(re.escape(PLACEHOLDER_ROOT.encode()) + rb"(?:source|[\w+.]+-\d)[\w.+-]*")
 
 
 class Places:

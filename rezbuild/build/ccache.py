@@ -1,12 +1,13 @@
-"""Compilers through ccache, for who builds the same sources again and again, on request.
+"""Run compilers through ccache, if REZBUILD_CCACHE is set.
 
-No recipe knows of it, and CC stays what it is: links of the compilers' names to ccache stand first
-on the build's PATH. What is built, and its fingerprint, are the same.
+Links with the compilers' names lead to ccache, and are first on the build's PATH. So recipes and CC
+stay the same, and so do payloads and fingerprints.
 
-ccache knows a compiler's profile: an object that counts (-fprofile-generate) is found in its own
-folder only, as it names the file for its counts, and one compiled by counts (-fprofile-use) where
-those are the same (ccache 4.7, `hash_profile_data_file`). The object's name is not in the key of
-the former: a recipe that compiles one source twice while it counts must set CCACHE_DISABLE.
+ccache handles PGO. An object that is compiled with -fprofile-generate contains the path of its
+profile, so ccache reuses it in the same folder only. An object that is compiled with -fprofile-use
+is reused if the profile is equal (ccache 4.7, `hash_profile_data_file`). With -fprofile-generate,
+the object's name is not part of ccache's key: a recipe that compiles one source twice must set
+CCACHE_DISABLE.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ _COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++")
 
 
 def find(settings: Settings) -> str | None:
-    """The absolute path of ccache, or None where it is not asked for or not there.
+    """Return the absolute path of ccache; None if it is not wanted or not installed.
 
     Raises:
-        MachineError: It was asked for by a path, and is not there.
+        MachineError: The setting is a path, and there is no program.
     """
     asked = settings.ccache
     if asked is None or "/" not in asked:
@@ -35,7 +36,7 @@ def find(settings: Settings) -> str | None:
     found = shutil.which(asked)
     if found is None:
         raise MachineError(
-            f"REZBUILD_CCACHE names {asked}, which cannot be run",
+            f"the program {asked} cannot be run; REZBUILD_CCACHE names it",
             advice=["set it to 1 for the system's ccache, or unset it"],
         )
     return found
@@ -44,15 +45,14 @@ def find(settings: Settings) -> str | None:
 def environment(
     program: str, tools: Toolchain, home: Path, work: Path, cache: Path
 ) -> dict[str, str]:
-    """What goes over the environment of a build's steps; makes the links in ``home``.
+    """Make the links in ``home``; return variables for the environment of the steps.
 
     Args:
-        program: ccache.
-        tools: The compilers. One that CC names by a path is run directly, without ccache.
+        program: The path of ccache.
+        tools: The compilers. If CC is a path, that compiler runs without ccache.
         home: A folder of this build.
-        work: The folder that holds all that differs from one place of a build to another.
-        cache: Where ccache keeps its files, in a folder of its own, unless its own variables (of
-            the caller's environment) say another.
+        work: The folder of the build: paths below it become relative for ccache.
+        cache: The folder for ccache's folder, unless CCACHE_DIR is set in the caller's environment.
     """
     links = home / "ccache"
     links.mkdir()
@@ -63,8 +63,8 @@ def environment(
         "PATH": f"{links}:{tools.path}",
         "CCACHE_DIR": str(cache / "ccache"),
         **{name: value for name, value in os.environ.items() if name.startswith("CCACHE_")},
-        # A build in another folder finds what this one leaves: paths below the folder are taken as
-        # relative ones, and nothing is kept of the folder itself, which only debug data would name.
+        # Builds in other folders reuse these objects: ccache makes paths below the folder relative.
+        # It ignores the working directory, which only debug data would contain.
         "CCACHE_BASEDIR": str(work),
         "CCACHE_NOHASHDIR": "1",
     }

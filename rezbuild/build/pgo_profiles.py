@@ -1,9 +1,10 @@
-"""What a compiler has counted in a training: kept in the cache, for builds from the same inputs.
+"""PGO profiles: stored in the cache for later builds with the same inputs.
 
-A build with a compiler's profile is compiled twice. First so that it counts what is run, how often
-and with which values; then programs train it; then again, as the counts advise. No two trainings
-count the same, and so no two builds are the same. Here the counts are an input: they are kept by
-the fingerprint of the others, and a later build from those is given them and does no training.
+A build with PGO compiles everything twice. The first program counts which code runs, how often and
+with which values, while it runs the training. The second compilation uses these counts. Two
+trainings never give equal counts, so two builds would differ. Therefore rezbuild treats the counts
+as an input: it stores them by the fingerprint of the other inputs, and a later build with the same
+fingerprint uses them and skips the training.
 """
 
 from __future__ import annotations
@@ -20,34 +21,34 @@ from rezbuild.errors import BuildError, ChecksumError
 from rezbuild.files import unpack
 from rezbuild.files.hashing import sha256
 
-# In the cache.
+# The folder in the cache.
 FOLDER = "profiles"
 
 
 def place(cache: Path, name: str, version: str, fingerprint: str) -> Path:
-    """Where the counts for a build from certain inputs are kept."""
+    """Return the file for the profile of a build with this fingerprint."""
     return cache / FOLDER / f"{name}-{version}-{fingerprint}.tar.gz"
 
 
 def keep(source: Path, patterns: Iterable[str], target: Path) -> str:
-    """Keeps the counts; equal ones make an equal archive.
+    """Store a profile as an archive; equal profiles give equal archives.
 
     Args:
-        source: The folder that is built in.
-        patterns: Of the files, below it.
-        target: The archive; it is there as a whole, or not at all.
+        source: The source folder of the build.
+        patterns: The profile's files, below the source folder.
+        target: The archive; it is written in one rename.
 
     Returns:
-        Its SHA-256, in hex.
+        The archive's SHA-256 in hex.
 
     Raises:
-        BuildError: There are no such files, or another build has kept other counts there.
+        BuildError: No file matches, or another build has stored another profile there.
     """
     found = {path for pattern in patterns for path in source.glob(pattern) if path.is_file()}
     if not found:
         raise BuildError(
-            f"the training has left none of {', '.join(patterns)} in {source}",
-            advice=["the compiler's option names where its counts go, -fprofile-generate or alike"],
+            f"the training has written none of {', '.join(patterns)} in {source}",
+            advice=["check the compiler's options, e.g. -fprofile-generate"],
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
@@ -56,33 +57,33 @@ def keep(source: Path, patterns: Iterable[str], target: Path) -> str:
             _write(raw, sorted((path.relative_to(source).as_posix(), path) for path in found))
             raw.flush()
             os.fsync(raw.fileno())
-        # For reading only; and others may build, and share the cache.
+        # Other users may share the cache; they only read.
         part.chmod(0o644)
         _put(part, target)
     return sha256(target)
 
 
 def _put(part: Path, target: Path) -> None:
-    """Never over another one: a payload is recorded with its sum, and may be released already."""
+    """Never replace a file: a released payload may have its SHA-256 in the record."""
     try:
         os.link(part, target)
     except FileExistsError:
         if sha256(part) != sha256(target):
             raise BuildError(
-                "another build of the same inputs was trained meanwhile",
-                tried=[f"its counts are kept as {target}"],
-                advice=["build again: it takes those, and is the same as that build"],
+                "another build with the same inputs has stored another PGO profile meanwhile",
+                tried=[f"its profile: {target}"],
+                advice=["build again: the next build uses that profile"],
             ) from None
 
 
 def restore(archive: Path, source: Path) -> str:
-    """Puts kept counts where a training would have left them.
+    """Unpack a stored profile to the places where a training would write it.
 
     Returns:
-        The archive's SHA-256, in hex.
+        The archive's SHA-256 in hex.
 
     Raises:
-        UnpackError: It is damaged, or holds what it should not.
+        UnpackError: The archive is damaged, or its content is not allowed.
     """
     with tempfile.TemporaryDirectory(prefix=".profile-", dir=source.parent) as folder:
         whole = Path(folder, "counts")
@@ -95,37 +96,37 @@ def restore(archive: Path, source: Path) -> str:
 
 
 def check(archive: Path, wanted: str, what: str) -> None:
-    """Sees that an archive is the one that a payload was compiled with.
+    """Check that an archive is the profile that a payload was compiled with.
 
     Args:
         archive: The file.
-        wanted: The sum in the payload's record.
+        wanted: The SHA-256 in the payload's record.
         what: The package, for the message.
 
     Raises:
-        BuildError: It is not there.
-        ChecksumError: It is another one.
+        BuildError: The file is missing.
+        ChecksumError: The file is another profile.
     """
     if not archive.is_file():
         raise BuildError(
-            f"the compiler's profile that {what} was built with is not at hand",
+            f"the PGO profile that {what} was built with is missing",
             tried=[str(archive)],
             advice=[
-                f"ask whoever built it for the file of that name; its SHA-256 is {wanted}",
-                "then name it by --pgo-profile, or put it there",
+                f"ask the builder of {what} for this file; its SHA-256 is {wanted}",
+                "pass it with --pgo-profile, or copy it there",
             ],
         )
     found = sha256(archive)
     if found != wanted:
         raise ChecksumError(
-            f"{archive} is not the compiler's profile that {what} was built with",
+            f"{archive} is not the PGO profile that {what} was built with",
             tried=[f"its SHA-256 is {found}, and {what} was built with {wanted}"],
-            advice=["it is of another training: ask whoever built the package for its own"],
+            advice=[f"ask the builder of {what} for its profile"],
         )
 
 
 def _write(raw: IO[bytes], files: Iterable[tuple[str, Path]]) -> None:
-    # No name and no time in the header of gzip; nothing of the files' owners, times and modes.
+    # Write no name and time into the gzip header, and no owners, times and modes of files.
     packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0)
     with packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for name, path in files:

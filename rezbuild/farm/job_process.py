@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rezbuild.build.pipeline import Inputs, Job
+from rezbuild.build.inputs import Inputs, Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import MachineError, RezbuildError, UsageError, as_error, write_report

@@ -130,7 +130,7 @@ def relative_links(payload: Path, prefix: str) -> None:
                 break
 
 
-def fewer_names(payload: Path) -> None:
+def drop_names(payload: Path) -> None:
     """Gives each library two names at most: its soname, and the one that programs link by.
 
     Rez's package cache makes a file of every link (rez/package_cache.py), so each name costs the

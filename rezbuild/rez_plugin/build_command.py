@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild.build.pipeline import Job
+from rezbuild.build.inputs import Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import (

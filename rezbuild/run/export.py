@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rezbuild.build import toolchain
-from rezbuild.build.pipeline import Job
+from rezbuild.build.inputs import Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import UsageError

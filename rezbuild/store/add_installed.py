@@ -14,7 +14,7 @@ from typing import Any
 from rich.filesize import decimal
 
 from rezbuild.audit import audit
-from rezbuild.build.pipeline import Inputs, Job
+from rezbuild.build.inputs import Inputs, Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.errors import StoreError, UsageError
 from rezbuild.files.pack import OF_REZ
@@ -60,7 +60,7 @@ class Uploader:
         Raises:
             UsageError: It is neither a payload nor a request.
             StoreError: Its inputs have changed, or it cannot be uploaded.
-            RezbuildError: See `rezbuild.build.pipeline.Inputs.gather`.
+            RezbuildError: See `rezbuild.build.inputs.Inputs.gather`.
         """
         root = Path(what)
         if root.is_dir():

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rezbuild.audit import glibc
-from rezbuild.build.pipeline import Inputs, Job, baked
+from rezbuild.build.inputs import Inputs, Job
+from rezbuild.build.pipeline import build_payload
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
 from rezbuild.catalogue.sources_toml import Recipe, Release
@@ -38,7 +39,7 @@ def get_or_build(job: Job, settings: Settings, reporter: Reporter) -> Iterator[P
         with _restore_named(job, settings.store_entry, store, settings, reporter) as payload:
             yield payload
     elif store is None:
-        with baked(job, settings, reporter) as payload:
+        with build_payload(job, settings, reporter) as payload:
             BuildNote(job.build_path).drop()
             yield payload
     else:
@@ -84,7 +85,7 @@ def _restore_or_build(
     if not restored:
         for name, against in inputs["against"].items():
             store.restore_debug(name, **against, root=job.dependencies[name].root)
-        with baked(job, settings, reporter) as payload:
+        with build_payload(job, settings, reporter) as payload:
             if note.confirms(key, payload):
                 _put(inputs, payload, store, reporter, fresh=settings.store_fresh)
             elif store.find(key, inputs["name"], inputs["version"]) is None:

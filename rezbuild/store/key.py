@@ -21,7 +21,7 @@ from rezbuild.files.hashing import sha256
 from rezbuild.payload import manifest
 
 if TYPE_CHECKING:
-    from rezbuild.build.pipeline import Inputs
+    from rezbuild.build.inputs import Inputs
     from rezbuild.build.recipe_api import Dependency
     from rezbuild.build.toolchain import Toolchain
     from rezbuild.catalogue.sources_toml import Recipe, Release

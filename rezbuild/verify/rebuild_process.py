@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rezbuild.build.pipeline import Job, baked
+from rezbuild.build.inputs import Job
+from rezbuild.build.pipeline import build_payload
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.errors import as_error, write_report
 from rezbuild.reporter import Reporter
@@ -125,7 +126,7 @@ def main() -> int:
     order = Order.read(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     try:
         become(order)
-        with baked(order.job, Settings.read(), Reporter()) as payload:
+        with build_payload(order.job, Settings.read(), Reporter()) as payload:
             shutil.move(payload, order.payload)
     except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
         error = as_error(exception)

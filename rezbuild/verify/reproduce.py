@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rezbuild.build import pgo_profiles
-from rezbuild.build.pipeline import Inputs
+from rezbuild.build.inputs import Inputs
 from rezbuild.build.toolchain import jobs
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import REPORT, CheckError, RezError, UsageError, from_report

@@ -49,7 +49,7 @@ def test_ccache_build_gives_the_same_payload(studio, toys, tmp_path, stand_in):
 def test_missing_ccache_is_reported(studio, toys):
     done = studio.rezbuild("build", "low", ok=False, REZBUILD_CCACHE="/no/such/ccache")
     assert done.returncode == 10
-    assert "REZBUILD_CCACHE names /no/such/ccache" in done.stderr
+    assert "the program /no/such/ccache cannot be run" in done.stderr
 
 
 @NEEDS_CCACHE

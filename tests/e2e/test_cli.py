@@ -44,7 +44,7 @@ def test_wrong_usage_exits_with_2(studio, argv):
         (("audit", "zlib-2,3"), {}, 2, "neither a folder nor a Rez request"),
         (("build", ""), {}, 2, "empty request"),
         (("build", "zlib", "--run", "'"), {}, 2, "cannot be read as a command"),
-        (("build", "zlib"), {"REZBUILD_CC": "/bin/true"}, 10, "it is no compiler"),
+        (("build", "zlib"), {"REZBUILD_CC": "/bin/true"}, 10, "it is not a compiler"),
         (("build", "zlib"), {"REZ_PACKAGES_PATH": "/nowhere"}, 10, "REZ_PACKAGES_PATH"),
         (("versions", "nothing"), {}, 3, "no recipe for nothing"),
         (("audit", "/nowhere/at/all"), {}, 2, "is not a folder"),

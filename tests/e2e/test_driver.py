@@ -516,7 +516,7 @@ def test_foreign_package_of_that_name_is_refused(studio, toys):
     studio.rezbuild("build", "low")
     (root(studio, "low", "1.0.0") / "rezbuild.json").unlink()
     done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False)
-    assert "none made by rezbuild is at hand" in done.stderr
+    assert "rezbuild has built none that Rez finds" in done.stderr
 
 
 def test_broken_package_is_named(studio, toys):

@@ -94,7 +94,7 @@ def test_training_runs_once_and_is_stored(
     assert (_payload(studio) / "bin/trained").read_bytes() != program
     done = studio.rezbuild("reproduce", "trained", "--pgo-profile", given, ok=False)
     assert done.returncode == 5
-    assert "not the compiler's profile that trained-1.0.0 was built with" in done.stderr
+    assert "not the PGO profile that trained-1.0.0 was built with" in done.stderr
 
 
 def test_two_builds_from_one_training_are_equal(

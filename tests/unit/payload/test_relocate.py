@@ -301,7 +301,7 @@ def test_a_library_has_two_names_at_most(compile_c, tmp_path):
     (lib / "libx.so.1").symlink_to("libx.so.1.2.3")
     (lib / "libx.so").symlink_to("libx.so.1")
     (lib / "libother.so").symlink_to("libalone.so.2.0")
-    relocate.fewer_names(tmp_path)
+    relocate.drop_names(tmp_path)
     assert not (lib / "libx.so.1").is_symlink()
     assert os.readlink(lib / "libx.so") == "libx.so.1"
     # No link has this one's soname: whoever made it means the file's name.

@@ -12,7 +12,7 @@ import pytest
 from payloads import payload
 
 from rezbuild.build import toolchain
-from rezbuild.build.pipeline import Inputs, Job
+from rezbuild.build.inputs import Inputs, Job
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.settings import Settings
