@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{recipe.name} has the versions of {source}",
             advice=[f"add the version there: rezbuild add-version {source} {arguments.version}"],
         )
-    wanted = add.Wish(
+    wanted = add.NewVersion(
         arguments.version,
         url=arguments.url,
         sha256=arguments.sha256,

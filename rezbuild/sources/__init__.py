@@ -1,1 +1,1 @@
-"""Where archives of sources come from."""
+"""Download and verification of sources."""

@@ -1,18 +1,17 @@
 """Source packages of the Debian archive that this machine already uses, without root.
 
-apt does the work (signatures, proxies, mirrors, credentials) in private folders below the cache, so
-that nothing of the machine changes. See apt.conf(5), sources.list(5) and apt-get(8).
+apt handles signatures, proxies, mirrors and credentials. It works in private folders below the
+cache and does not change the machine. See apt.conf(5), sources.list(5) and apt-get(8).
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from rezbuild.build import toolchain
@@ -24,7 +23,7 @@ from rezbuild.settings import Settings
 SUITES = ("oldstable", "stable", "oldoldstable", "testing", "unstable")
 
 _HELPER = Path("/usr/lib/apt/apt-helper")
-_FRESH = 3600.0  # seconds in which the archive's lists are not asked for again
+_MAX_AGE = 3600.0  # seconds until the archive's lists are downloaded again
 _KEYRINGS = (
     "etc/apt/trusted.gpg.d/*",
     "etc/apt/keyrings/*",
@@ -40,7 +39,7 @@ class SourceArchive:
     """The source packages that the machine's Debian archive offers, in all its suites.
 
     Args:
-        settings: Gives the folder, the timeouts and the number of retries.
+        settings: The cache folder, the timeouts and the number of retries.
         say: Prints one line for the user.
     """
 
@@ -55,50 +54,50 @@ class SourceArchive:
         self._failure = ""
 
     def fetch(self, wanted: DistributionFile, sha256: str, folder: Path) -> Path:
-        """Downloads the file ``wanted.file`` into ``folder`` and returns its path.
+        """Download the file ``wanted.file`` into ``folder``, and return its path.
 
-        It is found by name and sum in whatever revision of whatever suite carries it. apt checks it
-        against the signed index; the caller checks it against the pinned sum.
+        Any revision in any suite will do that has the name and checksum. apt compares the file with
+        the signed index; the caller compares it with the pinned checksum.
 
         Raises:
-            FetchError: There is no apt, it does not get through, or no suite has these bytes.
+            FetchError: apt is missing or cannot reach the archive, or no suite has these bytes.
             OSError: The private folders cannot be written.
         """
         if not toolchain.which("apt-get") or not _HELPER.exists():
-            raise FetchError("no apt-get here")
+            raise FetchError("apt-get is not installed")
         self._base.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(self._base / ".lock", self._say):
+        with locks.at(self._base / ".lock", self._say):
             self._configure()
             try:
                 return self._download(self._find(wanted, sha256), wanted.file, folder)
             except FetchError:
-                if self._age() < _FRESH:
+                if self._age() < _MAX_AGE:
                     raise
             self._update()
             return self._download(self._find(wanted, sha256), wanted.file, folder)
 
     def lists(self, wanted: DistributionFile, sha256: str) -> bool:
-        """Whether the archive lists a file; nothing but its lists is fetched.
+        """Whether the archive lists a file; downloads only its lists.
 
         Raises:
             OSError: The private folders cannot be written.
         """
-        if not shutil.which("apt-get") or not _HELPER.exists():
+        if not toolchain.which("apt-get") or not _HELPER.exists():
             return False
         self._base.mkdir(parents=True, exist_ok=True)
-        with one_at_a_time(self._base / ".lock", self._say):
+        with locks.at(self._base / ".lock", self._say):
             self._configure()
             try:
-                if self._age() >= _FRESH:
+                if self._age() >= _MAX_AGE:
                     self._update()
                 return bool(self._find(wanted, sha256))
             except FetchError:
                 return False
 
     def _configure(self) -> None:
-        """Writes an apt.conf with the machine's ways into the net and no folder of its own.
+        """Write an apt.conf with private folders and the machine's network settings.
 
-        The machine's other settings stay out: its Post-Invoke hooks would act on the machine.
+        The machine's other settings are left out: its Post-Invoke hooks would act on the machine.
         """
         lists, cache = self._base / "lists", self._base / "cache"
         for folder in (lists / "partial", cache / "archives/partial", self._base / "none/partial"):
@@ -113,7 +112,7 @@ class SourceArchive:
             "Dir::Cache": cache,
             "Dir::Cache::pkgcache": "",
             "Dir::Cache::srcpkgcache": "",
-            # The unprivileged user that apt changes to cannot reach a cache in a home folder.
+            # apt's unprivileged user cannot read a cache in a home folder.
             "APT::Sandbox::User": "root",
             "Acquire::Retries": self._settings.retries,
             **{
@@ -127,9 +126,9 @@ class SourceArchive:
         safe_files.replace(self._conf, ("\n".join(lines) + "\n").encode())
 
     def _keyrings(self) -> Path:
-        """A folder of all keys the machine has for archives.
+        """Make a folder of all keys that the machine has for archives.
 
-        Which keyring a sources entry names (Signed-By) cannot be asked of apt, so all may sign.
+        apt does not tell which keyring a sources entry names (Signed-By), so all are accepted.
         """
         folder = self._base / "keyrings"
         shutil.rmtree(folder, ignore_errors=True)
@@ -141,9 +140,9 @@ class SourceArchive:
         return folder
 
     def _age(self) -> float:
-        """Seconds since the lists were brought up to date."""
+        """Return the seconds since the lists were updated."""
         try:
-            # One from the future says nothing: the clock has been set back.
+            # A time in the future means that the clock was set back.
             return abs(time.time() - self._stamp.stat().st_mtime)
         except FileNotFoundError:
             return float("inf")
@@ -152,35 +151,39 @@ class SourceArchive:
         if self._failure:
             raise FetchError(self._failure)
         try:
-            self._renew_lists()
+            self._download_lists()
         except FetchError as error:
             self._failure = error.message
             raise
 
-    def _renew_lists(self) -> None:
+    def _download_lists(self) -> None:
         entries = [
             f"deb-src {uri} {suite} main\n"
             for uri, own in self._repositories().items()
             for suite in dict.fromkeys([*own, *SUITES])
         ]
         if not entries:
-            raise FetchError("the apt of this machine knows no archive")
-        self._say(f"  reading the source lists of {len(entries)} suites (some 50 MB, now and then)")
+            raise FetchError("apt has no archive in its configuration")
+        self._say(
+            f"  downloading the source lists of {len(entries)} suites (50 MB, at most once an hour)"
+        )
         safe_files.replace(self._sources, "".join(entries).encode())
-        # It fails when a single suite is not offered: what counts is which lists have arrived.
+        # apt-get fails if a single suite is missing, so the lists are counted instead.
         done = self._apt("update", "-q")
         refused = _refusals(done)
         if not self._lists():
-            raise FetchError(f"apt-get update got no source list: {refused or _complaint(done)}")
-        # For the searches of the next hour: a list that apt refuses may be the one that is wanted.
+            raise FetchError(
+                f"apt-get update downloaded no source list: {refused or _first_error(done)}"
+            )
+        # Searches of the next hour name the refused lists, which may have the wanted file.
         self._refused.write_text(refused, encoding="utf-8")
         self._stamp.touch()
 
     def _repositories(self) -> dict[str, list[str]]:
-        """The machine's archives by address, each with its suites that ``SUITES`` does not cover.
+        """Return the machine's archives by address, each with the suites that `SUITES` lacks.
 
-        ``apt-get indextargets`` shows nothing on a machine that never ran ``apt-get update``; the
-        addresses that an update would ask for are known even then.
+        ``apt-get indextargets`` prints nothing on a machine that never ran ``apt-get update``. The
+        addresses that an update would download are known even then.
         """
         shown = _run("apt-get", "indextargets", "--format", _TARGET).stdout.splitlines()
         rows = [line.split("|") for line in shown if line.count("|") == 4]
@@ -190,7 +193,7 @@ class SourceArchive:
             asked = _run("apt-get", "update", "--print-uris", "-o", none).stdout
             rows = [["", "main", uri, suite, suite] for uri, suite in _INDEX_URI.findall(asked)]
         rows = [row for row in rows if row[0] == "Debian"] or rows
-        # Security and updates suites hold new revisions; upstream's archives are in the plain ones.
+        # The plain suites have upstream's archives; security and updates suites add revisions.
         rows = [row for row in rows if _PLAIN_SUITE.fullmatch(row[3])] or rows
         found: dict[str, list[str]] = {}
         for _, _, uri, codename, suite in rows:
@@ -202,7 +205,7 @@ class SourceArchive:
         return [path for path in self._apt(*targets).stdout.splitlines() if Path(path).is_file()]
 
     def _find(self, wanted: DistributionFile, sha256: str) -> str:
-        """The source package that has the file, as ``name=version``."""
+        """Return the source package with the file, e.g. ``zlib=1:1.3.dfsg-3``."""
         for path in self._lists():
             found = _search(self._cat(path), wanted.file, sha256)
             if found:
@@ -220,7 +223,7 @@ class SourceArchive:
         done = self._apt("source", "-q", "--download-only", "--tar-only", source, folder=folder)
         path = folder / file
         if done.returncode or not path.is_file():
-            raise FetchError(f"apt-get source {source} failed: {_complaint(done)}")
+            raise FetchError(f"apt-get source {source} failed: {_first_error(done)}")
         return path
 
     def _apt(self, *arguments: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -230,20 +233,9 @@ class SourceArchive:
         return {**_environ(), "APT_CONFIG": str(self._conf)}
 
 
-@contextlib.contextmanager
-def one_at_a_time(lock: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds the lock file ``lock``, which may be on a shared disk; says so when it has to wait.
-
-    Raises:
-        OSError: The lock file cannot be written.
-    """
-    with locks.at(lock, say):
-        yield
-
-
 def _search(index: bytes, file: str, sha256: str) -> str:
-    """``name=version`` of the stanza in a Sources index that lists the file, or an empty text."""
-    if sha256.encode() not in index:  # ten times as fast as the expression
+    """Return ``name=version`` of the entry in a Sources index that lists the file, or ""."""
+    if sha256.encode() not in index:  # ten times as fast as the pattern
         return ""
     entry = rb"\n %s [0-9]+ %s\n" % (sha256.encode(), re.escape(file).encode())
     for hit in re.finditer(entry, index):
@@ -258,7 +250,7 @@ def _search(index: bytes, file: str, sha256: str) -> str:
 
 
 def _environ() -> dict[str, str]:
-    """The environment for apt: readable messages, the system's own programs and libraries."""
+    """Return the environment for apt: English messages, only the system's programs."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("LD_")}
     return {**kept, "LC_ALL": "C", "PATH": toolchain.SYSTEM_PATH}
 
@@ -278,16 +270,16 @@ def _run(
     )
 
 
-def _complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """The first reason that apt gives."""
+def _first_error(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the first error or warning of apt."""
     lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
     return _without_credentials(lines[0] if lines else f"exit code {done.returncode}")
 
 
 def _refusals(done: subprocess.CompletedProcess[str]) -> str:
-    """All that apt says of suites that are there and that it refuses, e.g. as expired; or "".
+    """Return apt's errors about suites that it refuses, e.g. because they expired; or "".
 
-    Each line names its suite. A suite without a Release file is one that the archive does not have.
+    Each line names its suite. A suite without a Release file does not exist in the archive.
     """
     lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
     lines = [line for line in lines if not line.endswith("does not have a Release file.")]
@@ -296,5 +288,5 @@ def _refusals(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _without_credentials(text: str) -> str:
-    """The text without the name and password that an address in it may hold."""
+    """Remove user names and passwords from the addresses in a text."""
     return re.sub(r"//[^/@\s]*@", "//", text)

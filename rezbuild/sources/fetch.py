@@ -1,45 +1,39 @@
-"""Gets a source archive, verified, into the cache.
+"""Put the verified archive of a release into the cache.
 
-Routes in order: the cache, the mirrors, upstream's addresses, the distribution's source archive.
-The cache and a mirror are laid out alike, ``<base>/<package>/<file>``. No byte is handed on before
-its pinned sum has been checked.
+The cache is looked at first, then the mirrors, upstream's addresses and the distribution's source
+archive. The cache and mirrors have the same layout: ``<base>/<package>/<file>``. Bytes are used
+only after their pinned checksum was compared.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import glob
-import os
-import platform
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from rich.console import Console
 from rich.filesize import decimal
 
-from rezbuild.catalogue.sources_toml import Archive, DistributionFile, Release
+from rezbuild.catalogue.sources_toml import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError
 from rezbuild.files import locks, ownership, safe_files
 from rezbuild.reporter import NOTICE, Event, Reporter
 from rezbuild.settings import Settings
-from rezbuild.sources import local_sources
-from rezbuild.sources.debian_archive import SourceArchive, one_at_a_time
-from rezbuild.sources.http_client import HttpClient, PartialFile
+from rezbuild.sources import local_sources, locations, partial_file
+from rezbuild.sources.debian_archive import SourceArchive
+from rezbuild.sources.http_client import HttpClient
 from rezbuild.sources.http_errors import DownloadError, host, public_address
+from rezbuild.sources.locations import Location
+from rezbuild.sources.partial_file import PartialFile
 from rezbuild.util.terminal import printable
 
-_DAY = 24 * 3600  # seconds
-_CACHE_ADVICE = "set REZBUILD_CACHE to a folder that can be written and has space"
+_CACHE_ADVICE = "set REZBUILD_CACHE to a writable folder with enough space"
 _ALTERED = (
-    "do not use these bytes: upstream, a mirror or a proxy on the way has changed them",
-    "compare with the sum that upstream publishes; where a mirror holds a wrong file, replace it",
-    "where upstream replaced the file on purpose, review it and change sha256 in sources.toml",
+    "do not use these bytes: upstream, a mirror or a proxy has changed the file",
+    "compare the file with the checksum that upstream publishes; replace a wrong file in a mirror",
+    "if upstream replaced the file on purpose, review it and change sha256 in sources.toml",
 )
 
 
@@ -48,7 +42,9 @@ class Fetched:
     """A verified archive.
 
     Attributes:
-        location: ``cache``, the mirror or URL (without credentials), or the distribution's archive.
+        path: The file.
+        archive: Its pinned name, size and checksum.
+        location: ``cache``, a mirror or URL without credentials, or the distribution's archive.
     """
 
     path: Path
@@ -56,24 +52,14 @@ class Fetched:
     location: str
 
 
-@dataclass(frozen=True)
-class _Route:
-    """A way to an archive; ``get`` fills a part and names the exact place the bytes came from."""
-
-    name: str
-    archive: Archive
-    get: Callable[[PartialFile], str]
-    local: bool = False
-    url: str = ""
-
-
 class Fetcher:
-    """Fetches releases into the cache of ``settings``; remembers hosts that do not answer.
+    """Fetch releases into the cache; do not ask again a host that did not answer.
 
     Args:
-        console: Where progress goes; standard error by default.
-        reporter: Says whether progress is shown, and is told when another process is waited for.
-        backoff: Seconds before the first retry; each further one waits twice as long.
+        settings: The cache, the mirrors and the limits.
+        console: The destination of progress; default: standard error.
+        reporter: Whether progress is shown; also gets an event while another process fetches.
+        backoff: Seconds before the first retry; the wait doubles with each further retry.
     """
 
     def __init__(
@@ -88,8 +74,8 @@ class Fetcher:
         self._reporter = reporter or Reporter()
         self._console = console or Console(stderr=True, quiet=self._reporter.quiet)
         self._base = settings.cache / "sources"
-        self._web = HttpClient(settings, self._say, backoff)
-        # For signatures, which have a few hundred bytes.
+        self._http = HttpClient(settings, self._say, backoff)
+        # Signatures have a few hundred bytes.
         self._small = HttpClient(replace(settings, max_size=1), self._say, backoff)
         self._distribution = SourceArchive(settings, self._say)
 
@@ -97,8 +83,8 @@ class Fetcher:
         """Fetch a source, and return True.
 
         Raises:
-            FetchError: No route gives it; another version may do.
-            ChecksumError: It is not the pinned one; no other version makes up for that.
+            FetchError: No location has it; another version may be available.
+            ChecksumError: The bytes are not the pinned ones; another version must not hide this.
         """
         self.fetch(release)
         return True
@@ -123,54 +109,55 @@ class Fetcher:
         )
 
     def fetch(self, release: Release) -> Fetched:
-        """Any of the archives of ``release``, from the cache or else by the first route that works.
+        """Return any archive of ``release``, from the cache or from the first working location.
 
         Raises:
-            FetchError: No route gave it.
-            ChecksumError: A route gave other bytes than the pinned ones.
-            MachineError: The cache cannot be read or written, or is another user's.
+            FetchError: No location has it.
+            ChecksumError: A location gave other bytes than the pinned ones.
+            MachineError: The cache cannot be read or written, or belongs to another user.
         """
-        with _disk(f"the cache {self._settings.cache}", _CACHE_ADVICE):
-            places = [self._place(release, archive) for archive in release.archives]
-            folders = {place.parent for place in places}
+        with _as_machine_error(f"the cache {self._settings.cache}", _CACHE_ADVICE):
+            paths = [self._path(release, archive) for archive in release.archives]
+            folders = {path.parent for path in paths}
             ownership.check(
-                self._settings, [self._settings.cache, self._base, *sorted(folders), *places]
+                self._settings, [self._settings.cache, self._base, *sorted(folders), *paths]
             )
-            found = self._good_hit(release)
+            found = self._cached(release)
             if found is None:
                 with self._locked(release):
-                    found = self._good_hit(release) or self._by_any_route(release)
+                    found = self._cached(release) or self._fetch(release)
         return found
 
     def mirror(self, release: Release, folder: Path) -> Fetched:
-        """Fetches, then copies to ``folder/<package>/<file>``, as a machine's mirror has it.
+        """Fetch a release, and copy it to ``folder/<package>/<file>``, the layout of a mirror.
 
         Raises:
-            FetchError: No route gave it.
-            ChecksumError: A route gave other bytes than the pinned ones.
+            FetchError: No location has it.
+            ChecksumError: A location gave other bytes than the pinned ones.
             MachineError: The cache or ``folder`` cannot be written.
         """
         fetched = self.fetch(release)
         target = folder / release.home / fetched.archive.file
-        with _disk(f"the folder {folder}", "name a folder that can be written and has space"):
-            if not _is_right(target, fetched.archive):
-                _copy(fetched.path, target)
+        advice = "name a writable folder with enough space"
+        with _as_machine_error(f"the folder {folder}", advice):
+            if not partial_file.is_complete(target, fetched.archive):
+                partial_file.copy(fetched.path, target)
         self._say(f"  in {target}")
         return Fetched(target, fetched.archive, fetched.location)
 
     def unpinned(self, release: Release, suffix: str, folder: Path) -> Fetched:
-        """Upstream's archive of a release whose sum is not known yet, or its signature.
+        """Download upstream's archive before its checksum is known, or the archive's signature.
 
         Args:
-            release: Says where; its sums are not looked at.
-            suffix: What the signature's name has after the archive's; empty for the archive.
-            folder: Where the file is put.
+            release: The release; its checksums are ignored.
+            suffix: The suffix of the signature's file name, e.g. ``.asc``; "" for the archive.
+            folder: The destination.
 
         Returns:
-            The file with its sum and size: nothing has been verified.
+            The unverified file with its checksum and size.
 
         Raises:
-            FetchError: No mirror and no address of upstream's gave it.
+            FetchError: No mirror and no address of upstream has it.
             MachineError: ``folder`` cannot be written.
         """
         archive = release.archives[0]
@@ -178,298 +165,167 @@ class Fetcher:
         wanted = replace(release, archives=(Archive(file, "", None, urls),))
         target = folder / file
 
-        def take(route: _Route) -> Fetched:
-            self._say(f"fetch {file} from {route.name}")
-            # What another server has left is of no use: no sum says whether it fits.
+        def take(location: Location) -> Fetched:
+            self._say(f"fetch {file} from {location.name}")
+            # Do not continue another server's download: no checksum tells whether the parts fit.
             target.unlink(missing_ok=True)
             with safe_files.resume(target) as opened:
-                part = PartialFile(opened, route.archive)
-                with part.shown(self._console):
-                    source = route.get(part)
+                part = PartialFile(opened, location.archive)
+                with part.progress_bar(self._console):
+                    origin = location.get(part)
                 found = replace(archive, file=file, sha256=part.sha256, size=part.size)
-            return Fetched(target, found, source)
+            return Fetched(target, found, origin)
 
         tried: list[str] = []
-        with _disk(f"the folder {folder}", _CACHE_ADVICE):
-            web = self._small if suffix else self._web
-            found = self._first(self._routes(wanted, web), tried, take)
+        with _as_machine_error(f"the folder {folder}", _CACHE_ADVICE):
+            http = self._small if suffix else self._http
+            found = self._first(self._locations(wanted, http), tried, take)
         if found is None:
-            raise FetchError(f"no route gives {file}", tried=tried)
+            raise FetchError(f"{file} could not be downloaded", tried=tried)
         return found
 
     def keep(self, release: Release, path: Path) -> None:
-        """Moves an archive that is verified to its place in the cache.
+        """Move a verified archive into the cache.
 
         Raises:
             MachineError: The cache cannot be written.
         """
-        place = self._place(release, release.archives[0])
-        with _disk(f"the cache {self._settings.cache}", _CACHE_ADVICE), self._locked(release):
-            path.replace(place)
+        target = self._path(release, release.archives[0])
+        place = f"the cache {self._settings.cache}"
+        with _as_machine_error(place, _CACHE_ADVICE), self._locked(release):
+            path.replace(target)
 
     def _say(self, text: str) -> None:
         self._console.print(
             printable(text), markup=False, highlight=False, emoji=False, soft_wrap=True
         )
 
-    def _wait(self, text: str) -> None:
+    def _say_waiting(self, text: str) -> None:
         self._say(text)
         self._reporter.event(Event(NOTICE, text.strip()))
 
-    def _place(self, release: Release, archive: Archive) -> Path:
+    def _path(self, release: Release, archive: Archive) -> Path:
         return self._base / release.home / archive.file
 
-    def _good_hit(self, release: Release) -> Fetched | None:
+    def _locations(self, release: Release, http: HttpClient) -> Iterator[Location]:
+        return locations.find(release, self._settings, http, self._distribution)
+
+    def _cached(self, release: Release) -> Fetched | None:
         for archive in release.archives:
-            path = self._place(release, archive)
-            if _is_right(path, archive):
+            path = self._path(release, archive)
+            if partial_file.is_complete(path, archive):
                 self._say(f"fetch {archive.file}: in the cache")
                 return Fetched(path, archive, "cache")
         return None
 
-    def _drop_damaged(self, release: Release) -> list[str]:
-        """Removes what is there though it is no good hit; says of each place what was wrong."""
-        found = []
+    def _delete_damaged(self, release: Release) -> list[str]:
+        """Delete files of the cache with wrong bytes; return a `tried` line for each archive."""
+        tried = []
         for archive in release.archives:
-            path = self._place(release, archive)
+            path = self._path(release, archive)
             if path.is_file():
                 path.unlink()
-                found.append(f"cache: {path} was damaged; it is removed")
-                self._say(f"  {found[-1]}")
+                tried.append(f"cache: {path} was damaged; it is removed")
+                self._say(f"  {tried[-1]}")
             else:
-                found.append(f"cache: no {path}")
-        return found
+                tried.append(f"cache: no {path}")
+        return tried
 
     @contextlib.contextmanager
     def _locked(self, release: Release) -> Iterator[None]:
-        """One process at a time for each file, in one order so that none waits for the other."""
+        """Lock each archive of a release, in one order, so that no two processes deadlock."""
         with contextlib.ExitStack() as stack:
-            for path in sorted({self._place(release, archive) for archive in release.archives}):
+            for path in sorted({self._path(release, archive) for archive in release.archives}):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lock = path.with_name(f".{path.name}.lock")
-                stack.enter_context(one_at_a_time(lock, self._wait))
+                stack.enter_context(locks.at(lock, self._say_waiting))
             yield
 
-    def _by_any_route(self, release: Release) -> Fetched:
-        tried = self._drop_damaged(release)
-        routes = self._routes(release, self._web)
-        found = self._first(routes, tried, lambda route: self._by(route, release))
+    def _fetch(self, release: Release) -> Fetched:
+        tried = self._delete_damaged(release)
+        candidates = self._locations(release, self._http)
+        found = self._first(candidates, tried, lambda one: self._fetch_from(one, release))
         if found is not None:
             return found
         raise FetchError(
-            f"no route gives the source archive of {release.name} {release.version}",
+            f"the source archive of {release.name} {release.version} could not be downloaded",
             tried=tried,
             advice=tuple(self._advice(release)),
         )
 
     def _first(
-        self, routes: Iterable[_Route], tried: list[str], take: Callable[[_Route], Fetched]
+        self, candidates: Iterable[Location], tried: list[str], take: Callable[[Location], Fetched]
     ) -> Fetched | None:
-        """What the first route gives that works; ``tried`` gets why the others do not."""
-        for route in routes:
-            if self._settings.offline and not route.local:
-                tried.append(f"{route.name}: skipped: REZBUILD_OFFLINE is set")
+        """Return the result of the first working location; add the failures to ``tried``."""
+        for location in candidates:
+            if self._settings.offline and not location.local:
+                tried.append(f"{location.name}: skipped: REZBUILD_OFFLINE is set")
                 continue
-            if route.url and self._web.is_dead(route.url):
-                tried.append(f"{host(public_address(route.url))} did not answer before")
+            if location.url and self._http.is_unreachable(location.url):
+                tried.append(f"{host(public_address(location.url))} did not answer before")
                 continue
             try:
-                return take(route)
+                return take(location)
             except DownloadError as error:
-                tried.append(f"{route.name}: {error}")
-                dead = route.url and self._web.is_dead(route.url)
-                where = host(public_address(route.url)) if dead else route.name
-                self._say(f"  {where}: {error}{'; it is not asked again' * bool(dead)}")
+                tried.append(f"{location.name}: {error}")
+                skipped = location.url and self._http.is_unreachable(location.url)
+                where = host(public_address(location.url)) if skipped else location.name
+                self._say(f"  {where}: {error}{'; it is not asked again' * bool(skipped)}")
         return None
 
     def _advice(self, release: Release) -> Iterator[str]:
         for archive in release.archives:
             yield (
                 f"put {archive.file} with sha256 {archive.sha256} into a folder and set "
-                f"REZBUILD_MIRRORS to it, or put it at {self._place(release, archive)}"
+                f"REZBUILD_MIRRORS to it, or put it at {self._path(release, archive)}"
             )
         yield (
             "or run 'rezbuild fetch --to DIR' on a connected machine, "
-            "carry DIR here and set REZBUILD_MIRRORS=DIR"
+            "copy DIR to this machine and set REZBUILD_MIRRORS=DIR"
         )
         if self._settings.offline:
             yield "or unset REZBUILD_OFFLINE"
 
-    def _routes(self, release: Release, web: HttpClient) -> Iterator[_Route]:
-        for mirror in self._settings.mirrors:
-            for archive in release.archives:
-                yield self._mirror_route(mirror, release.home, archive, web)
-        for archive in release.archives:
-            for url in archive.urls:
-                get = functools.partial(web.get, url)
-                yield _Route(public_address(url), archive, get, url=url)
-        for archive in release.archives:
-            if archive.debian is not None:
-                get = functools.partial(self._from_distribution, archive.debian)
-                yield _Route("Debian source archive", archive, get)
-
-    def _mirror_route(self, mirror: str, package: str, archive: Archive, web: HttpClient) -> _Route:
-        folder = local_sources.mirror_folder(mirror)
-        if folder is None:
-            get = functools.partial(_from_mirror, web, mirror, package)
-            return _Route(public_address(mirror), archive, get, url=mirror)
-        get = functools.partial(_from_folder, folder, package)
-        return _Route(str(folder), archive, get, local=True)
-
-    def _by(self, route: _Route, release: Release) -> Fetched:
-        archive = route.archive
-        target = self._place(release, archive)
+    def _fetch_from(self, location: Location, release: Release) -> Fetched:
+        archive = location.archive
+        target = self._path(release, archive)
         size = "" if archive.size is None else f" ({decimal(archive.size)})"
-        line = f"fetch {archive.file} from {route.name}{size}"
-        if not route.url:
+        line = f"fetch {archive.file} from {location.name}{size}"
+        if not location.url:
             self._say(line)
-        begin = time.monotonic()
-        with _part(target, archive) as part:
-            if route.url:
-                part.at_first(lambda: self._say(line))
-            with part.shown(self._console):
-                source = route.get(part)
-            if not part.is_right():
-                raise _wrong(part, source)
-        self._say(f"  ok, {decimal(part.size)} in {time.monotonic() - begin:.1f} s")
-        return Fetched(target, archive, route.name)
-
-    def _from_distribution(self, wanted: DistributionFile, part: PartialFile) -> str:
-        # One name, under the archive's lock: what a killed process left is removed here.
-        folder = self._settings.cache / f"apt-{part.archive.sha256[:16]}{_owner(self._base)}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        try:
-            path = self._distribution.fetch(wanted, part.archive.sha256, folder)
-            part.copy(path)
-        except FetchError as error:
-            raise DownloadError(error.message) from None
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return f"the Debian source archive ({wanted.source})"
+        started = time.monotonic()
+        with partial_file.resume(target, archive) as part:
+            if location.url:
+                part.on_first(lambda: self._say(line))
+            with part.progress_bar(self._console):
+                origin = location.get(part)
+            if not part.is_complete():
+                raise _checksum_error(part, origin)
+        self._say(f"  ok, {decimal(part.size)} in {time.monotonic() - started:.1f} s")
+        return Fetched(target, archive, location.name)
 
 
-def _from_mirror(web: HttpClient, mirror: str, package: str, part: PartialFile) -> str:
-    file = part.archive.file
-    try:
-        return web.get(below(mirror, package, file), part)
-    except DownloadError as error:
-        if not error.missing:
-            raise
-    return web.get(below(mirror, file), part)
-
-
-def _from_folder(folder: Path, package: str, part: PartialFile) -> str:
-    file = part.archive.file
-    for path in (folder / package / file, folder / file):
-        try:
-            there = path.is_file()
-        except OSError as error:
-            raise DownloadError(f"{path} cannot be read: {error.strerror}") from None
-        if there:
-            part.copy(path)
-            return str(path)
-    raise DownloadError(f"it has no {file}")
-
-
-@contextlib.contextmanager
-def _part(target: Path, archive: Archive) -> Iterator[PartialFile]:
-    """Bytes that become ``target`` at the end of the block.
-
-    What a failed transfer leaves is kept for the next one, except bytes that are known to be wrong.
-    """
-    path = target.with_name(f"{target.name}{_owner(target.parent)}.part")
-    try:
-        with safe_files.resume(path) as file:
-            part = PartialFile(file, archive)
-            if archive.size is not None and part.size >= archive.size and not part.is_right():
-                part.restart()
-            yield part
-            _flush(file)
-        path.replace(target)
-    except ChecksumError:
-        path.unlink()
-        raise
-    except DownloadError:
-        if not path.stat().st_size:
-            path.unlink()
-        raise
-
-
-def _owner(folder: Path) -> str:
-    """What keeps the parts of hosts apart that cannot wait for each other; mostly ""."""
-    return f".{platform.node()}-{os.getuid()}" if locks.without(folder) else ""
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
-    path = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with safe_files.create(path) as file, source.open("rb") as original:
-            shutil.copyfileobj(original, file)
-            _flush(file)
-        path.replace(target)
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _sweep(target: Path) -> None:
-    """Removes what copies have left that were killed a day ago, or earlier."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-        with contextlib.suppress(OSError):
-            if abs(time.time() - left.stat().st_mtime) > _DAY:
-                left.unlink()
-
-
-def _flush(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _is_right(path: Path, archive: Archive) -> bool:
-    """Whether the file is there and holds the pinned bytes; they are read each time."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return PartialFile(file, archive).is_right()
-
-
-def _wrong(part: PartialFile, source: str) -> ChecksumError:
+def _checksum_error(part: PartialFile, origin: str) -> ChecksumError:
     archive = part.archive
     expected = f"sha256 {archive.sha256}"
     if archive.size is not None:
         expected += f", {archive.size} bytes"
     actual = f"sha256 {part.sha256}, {part.size} bytes"
-    if part.overlong:
+    if part.too_long:
         actual = f"more than {archive.size} bytes"
     return ChecksumError(
-        f"{archive.file} from {source} is not the pinned file: expected {expected}; got {actual}",
+        f"{archive.file} from {origin} is not the pinned file: expected {expected}; got {actual}",
         advice=_ALTERED,
     )
 
 
 @contextlib.contextmanager
-def _disk(what: str, advice: str) -> Iterator[None]:
-    """Turns a failure of the file system into an error that says what to do."""
+def _as_machine_error(place: str, advice: str) -> Iterator[None]:
+    """Turn an OSError into a MachineError that names the place and has advice."""
     try:
         yield
     except OSError as error:
         at = f" ({error.filename})" if error.filename else ""
         raise MachineError(
-            f"{what} cannot be used: {error.strerror or error}{at}", advice=[advice]
+            f"{place} cannot be used: {error.strerror or error}{at}", advice=[advice]
         ) from None
-
-
-def below(base: str, *names: str) -> str:
-    """The address of a file below ``base``, whose query is kept: it may be a token.
-
-    Raises:
-        DownloadError: ``base`` is no address.
-    """
-    try:
-        parts = urlsplit(base)
-    except ValueError:
-        raise DownloadError("this is no valid address") from None
-    path = "/".join([parts.path.rstrip("/"), *map(quote, names)])
-    return urlunsplit(parts._replace(path=path, fragment=""))

@@ -1,4 +1,4 @@
-"""Why a server gives nothing, in words of our own: those of libraries may hold credentials."""
+"""Reasons for failed downloads, in our words: texts of HTTP libraries may contain credentials."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import urllib3
 from rezbuild.errors import MachineError
 
 _NO_LIMIT = float("inf")
-PROXY_NAME = "the proxy asks for a name: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT"
-# What requests itself reads, in this order.
+PROXY_NAME = "the proxy requires a user name: HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT"
+# The variables that requests reads, in this order.
 _BUNDLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-# A name that does not resolve rarely resolves a second later: one retry.
+# Exceptions, reason, most retries. An unknown name rarely resolves a second later: one retry.
 _NO_CONNECTION: tuple[tuple[type[Exception], str, float], ...] = (
     (
         requests.exceptions.ProxyError,
-        "its proxy does not answer or lets nothing through",
+        "its proxy does not answer or refuses the connection",
         _NO_LIMIT,
     ),
     (socket.gaierror, "its host name does not resolve", 1),
@@ -35,11 +35,11 @@ _NO_CONNECTION: tuple[tuple[type[Exception], str, float], ...] = (
 
 
 class DownloadError(Exception):
-    """A route does not lead there; the next one may.
+    """A download failed for good; another location may have the file.
 
     Args:
-        reason: For the list of what was tried.
-        missing: The server is well and has no such file.
+        reason: For the ``tried:`` lines, which name the location before it.
+        missing: The server works, and does not have the file.
     """
 
     def __init__(self, reason: str, *, missing: bool = False) -> None:
@@ -48,13 +48,13 @@ class DownloadError(Exception):
 
 
 class RetryableError(Exception):
-    """A failure that may pass.
+    """A failure that may be temporary.
 
     Args:
         reason: For the user.
-        wait: Seconds that the server asks for.
-        most: How many retries make sense at most.
-        unreachable: The host itself did not answer.
+        wait: Seconds to wait, if the server says so.
+        max_retries: How many retries make sense.
+        unreachable: The host did not answer.
     """
 
     def __init__(
@@ -62,41 +62,41 @@ class RetryableError(Exception):
         reason: str,
         *,
         wait: float | None = None,
-        most: float = _NO_LIMIT,
+        max_retries: float = _NO_LIMIT,
         unreachable: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.wait, self.most, self.unreachable = wait, most, unreachable
+        self.wait, self.max_retries, self.unreachable = wait, max_retries, unreachable
 
 
 def phrase(status: int) -> str:
-    """The standard's words for it: a server's own are anyone's."""
+    """Return the standard phrase of a status; a server may send any text."""
     return http.HTTPStatus(status).phrase if status in set(http.HTTPStatus) else ""
 
 
-def diagnosis(error: BaseException) -> RetryableError:
-    """What another attempt may change, of what a library has raised.
+def diagnose(error: BaseException) -> RetryableError:
+    """Return the reason for an exception of an HTTP library, if a retry may help.
 
     Raises:
-        DownloadError: Trying again would change nothing.
-        MachineError: The certificates that the user names cannot be read.
+        DownloadError: A retry cannot help.
+        MachineError: The user's file of certificates cannot be read.
     """
     causes = tuple(_causes(error))
-    _check_lasting(causes)
+    _raise_lasting(causes)
     for kind, reason, most in _NO_CONNECTION:
         if any(isinstance(cause, kind) for cause in causes):
-            return RetryableError(reason, most=most, unreachable=True)
+            return RetryableError(reason, max_retries=most, unreachable=True)
     silent = (requests.Timeout, urllib3.exceptions.TimeoutError)
     if any(isinstance(cause, silent) for cause in causes):
-        return RetryableError("it fell silent")
+        return RetryableError("it stopped sending")
     for cause in causes:
         if isinstance(cause, ssl.SSLError) and cause.reason:
             return RetryableError(f"TLS fails: {cause.reason}")
-    return RetryableError("the connection broke off")
+    return RetryableError("the connection was lost")
 
 
-def _check_lasting(causes: tuple[BaseException, ...]) -> None:
-    """Raises for what another attempt would not change."""
+def _raise_lasting(causes: tuple[BaseException, ...]) -> None:
+    """Raise an error for a failure that a retry cannot change."""
     first = causes[0]
     if any(isinstance(cause, (ssl.SSLError, FileNotFoundError)) for cause in causes) or not (
         isinstance(first, (requests.RequestException, urllib3.exceptions.HTTPError))
@@ -106,24 +106,24 @@ def _check_lasting(causes: tuple[BaseException, ...]) -> None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             raise DownloadError(
                 f"its certificate is not trusted: {cause.verify_message} "
-                "(REQUESTS_CA_BUNDLE names a file with a studio's own authority)"
+                "(set REQUESTS_CA_BUNDLE to a file with the studio's certificate authority)"
             )
         tunnel = re.match(r"Tunnel connection failed: (4\d\d)\b", str(cause))
         if tunnel:
-            refused = f"the proxy refuses it with {tunnel[1]} {phrase(int(tunnel[1]))}"
+            refused = f"the proxy refuses the address with {tunnel[1]} {phrase(int(tunnel[1]))}"
             raise DownloadError(PROXY_NAME if tunnel[1] == "407" else refused)
     if isinstance(first, requests.exceptions.InvalidProxyURL):
-        raise DownloadError("HTTPS_PROXY, HTTP_PROXY or ALL_PROXY holds no address of a proxy")
+        raise DownloadError("HTTPS_PROXY, HTTP_PROXY or ALL_PROXY is not the address of a proxy")
     web = (requests.RequestException, urllib3.exceptions.HTTPError)
     if isinstance(first, (ValueError, requests.TooManyRedirects)) or not isinstance(first, web):
         raise DownloadError(f"it cannot be used ({type(first).__name__})")
 
 
 def _check_bundle() -> None:
-    """Whether the certificates that the user names can be read.
+    """Check the file or folder of certificates that the user names.
 
     Raises:
-        MachineError: They cannot.
+        MachineError: It cannot be read.
     """
     name = next((name for name in _BUNDLES if os.environ.get(name)), None)
     if name is None:
@@ -136,7 +136,7 @@ def _check_bundle() -> None:
         )
     except OSError as error:
         raise MachineError(
-            f"{name}={bundle} names no certificates that can be read: {error.strerror or error}",
+            f"the certificates of {name}={bundle} cannot be read: {error.strerror or error}",
             advice=[f"set {name} to a file of certificates in PEM format, or unset it"],
         ) from None
 
@@ -148,18 +148,18 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def public_address(url: str) -> str:
-    """The address without user, password and query, which may be secret."""
+    """Return an address without its user, password and query, which may be secret."""
     hidden = f"{url.partition(':')[0]}://…"
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 (it raises where a "/" of a password has ended the host too early)
+        parts.port  # noqa: B018 (raises if a "/" of a password ended the host too early)
     except ValueError:
-        return f"{hidden} (no valid address)"
+        return f"{hidden} (not a valid address)"
     if "@" in parts.path + parts.query + parts.fragment:  # as in http://me:pass#word@host
         return f"{hidden} (write %40 for an @ in it, %2F for a / and %23 for a #)"
     return urlunsplit((parts.scheme, host(url), parts.path, "", ""))
 
 
 def host(url: str) -> str:
-    """Host and port of an address."""
+    """Return the host and port of an address."""
     return urlsplit(url).netloc.rpartition("@")[2]

@@ -1,7 +1,7 @@
 """Sources on this machine: in the cache or a mirror folder.
 
-``package.py`` asks for them, and Rez evaluates that several times a command: no file is read here,
-and nothing heavy is imported.
+Rez evaluates ``package.py`` several times per command, and each time this module is used. So it
+reads no file and imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from rezbuild.settings import Settings
 
 
 def mirror_folder(mirror: str) -> Path | None:
-    """Return the folder that a mirror is, or None for an address."""
+    """Return the folder of a mirror, or None for an address."""
     if mirror.startswith("file:"):
         return Path(url2pathname(urlsplit(mirror).path))
     return None if "://" in mirror else Path(mirror).expanduser()
 
 
 def is_available(release: Release, settings: Settings) -> bool:
-    """Whether one of its archives is in the cache or a mirror folder, with the pinned size.
+    """Whether an archive of a release is in the cache or a mirror folder, with the pinned size.
 
     The checksum is compared when the archive is used.
     """
@@ -36,7 +36,7 @@ def is_available(release: Release, settings: Settings) -> bool:
 
 
 def newest(recipe: Recipe, settings: Settings) -> Release:
-    """Return the newest release of the default's series whose source is here, else the default."""
+    """Return the newest release of the default's series with a local source, else the default."""
     from rezbuild.plan import resolve  # noqa: PLC0415 (Rez has imported its own versions by then)
 
     for release in resolve.same_series(recipe, recipe.default):

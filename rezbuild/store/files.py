@@ -20,9 +20,10 @@ from rezbuild.catalogue.sources_toml import Archive
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.repository import staging
 from rezbuild.settings import Settings, scheme
-from rezbuild.sources.fetch import below
-from rezbuild.sources.http_client import HttpClient, PartialFile
+from rezbuild.sources.http_client import HttpClient
 from rezbuild.sources.http_errors import public_address
+from rezbuild.sources.locations import join_url
+from rezbuild.sources.partial_file import PartialFile
 from rezbuild.store.timeouts import StoreFileError, check_file, run_with_timeout, time_limit
 
 T = TypeVar("T")
@@ -275,12 +276,12 @@ class WebFiles:
         with tempfile.TemporaryFile() as file:
             part = PartialFile(file, Archive(place, "", most, ()))
             self._get(web, place, part, 0)
-            if part.overlong:
+            if part.too_long:
                 raise StoreFileError(f"it has more than {most} bytes", damaged=True)
             file.seek(0)
             return file.read()
 
     def _get(self, web: HttpClient, place: str, part: PartialFile, size: int) -> None:
         run_with_timeout(
-            lambda: web.get(below(self._url, *place.split("/")), part), self._limit(size)
+            lambda: web.get(join_url(self._url, *place.split("/")), part), self._limit(size)
         )

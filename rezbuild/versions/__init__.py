@@ -1,1 +1,1 @@
-"""Versions: new ones upstream, and what is outdated."""
+"""Versions: the table, new ones upstream, outdated packages, signatures."""

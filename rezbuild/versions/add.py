@@ -1,4 +1,4 @@
-"""Adds a version to a catalogue: fetches it, asks who signed it, and writes the entry."""
+"""Add a version to a catalogue: fetch it, verify its signature, and write the entry."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ from rezbuild.versions.signatures import Verified
 
 _HEADER = re.compile(r"""\[versions\.(?:"([^"]+)"|'([^']+)')\]\s*(?:#.*)?""")
 _TABLE = re.compile(r"\s*\[")
-# Of a version's own entry, what its neighbours most likely need as well.
-_TAKEN_OVER = ("license", "requires", "patches")
+# Keys that a new entry copies from the version before.
+_COPIED = ("license", "requires", "patches")
 _UNKNOWN = "0" * 64
 # As in bzip2-1.0.8, openssl-1.1.1w, libexpat-R_2_8_3 and tcl8.6.18.
 _VERSION = re.compile(r"(?<![0-9.])[0-9]+(?:[._][0-9]+)+[a-z]?(?![a-z0-9])")
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a user asks for.
+class NewVersion:
+    """The arguments of ``rezbuild add-version``.
 
     Attributes:
-        url: Of the archive, where the catalogue's pattern does not lead there; or empty.
-        sha256: What the user has read on upstream's page; or empty.
-        unsigned: Takes an archive whose signature nobody can verify.
-        older_signature: Takes a signature that is older than that of the version before.
-        dry_run: Writes nothing.
+        version: e.g. ``3.11.17``.
+        url: The archive's address if it does not follow the catalogue's pattern, else "".
+        sha256: The checksum that the user read on upstream's page, or "".
+        unsigned: Accept an archive whose signature cannot be verified.
+        older_signature: Accept a signature that is older than the one of the previous version.
+        dry_run: Write nothing.
     """
 
     version: str
@@ -54,92 +55,90 @@ class Wish:
     dry_run: bool = False
 
 
-def add(recipe: Recipe, wish: Wish, settings: Settings, reporter: Reporter) -> str:
-    """Adds a version, or verifies the one that is there.
+def add(recipe: Recipe, new: NewVersion, settings: Settings, reporter: Reporter) -> str:
+    """Add a version, or verify one that the catalogue already has.
 
     Args:
-        recipe: Whose catalogue.
-        wish: What to add.
-        settings: Give the cache, the mirrors and the limits.
-        reporter: Is told what was found, line by line.
+        recipe: The recipe whose catalogue is changed.
+        new: The version.
+        settings: The cache, the mirrors and the limits.
+        reporter: Prints the findings.
 
     Returns:
-        The change as a unified diff; empty where there is none.
+        The change as a unified diff, or "".
 
     Raises:
-        UsageError: The wish makes no sense.
-        CatalogueError: The entry does not fit into the catalogue.
-        FetchError: The archive or its signature cannot be had.
-        SignatureError: Upstream has not signed it.
-        ChecksumError: It is not what the user or the catalogue says.
+        UsageError: The arguments contradict each other or the catalogue.
+        CatalogueError: The entry cannot be inserted into the catalogue.
+        FetchError: The archive or its signature could not be downloaded.
+        SignatureError: Upstream did not sign the archive.
+        ChecksumError: The archive has another checksum than the user or the catalogue says.
     """
     path = recipe.folder.resolve() / sources_toml.FILE_NAME
     before = path.read_bytes()
     text = before.decode()
-    known = recipe.releases.get(wish.version)
-    release = known or _draft(recipe, text, wish)
-    _check_wish(release, wish, known)
+    known = recipe.releases.get(new.version)
+    release = known or _draft(recipe, text, new)
+    _check_arguments(release, new, known)
     settings.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pin-", dir=settings.cache) as folder:
         fetcher = Fetcher(settings, reporter=reporter)
-        fetched, signed_on = _verified(fetcher, release, wish, Path(folder), reporter.info)
+        fetched, signed_on = _verified(fetcher, release, new, Path(folder), reporter.info)
         _check_other_versions(recipe, release, fetched)
         _check_names(release, fetched, Path(folder), reporter.info)
-        _check_date(recipe, release, signed_on, wish)
+        _check_date(recipe, release, signed_on, new)
         if known:
             _compare(fetched, known.archives[0].sha256, f"{path} says")
-            reporter.info(f"{path} has {recipe.name} {wish.version} already, with this very sum")
+            reporter.info(f"{path} already has {recipe.name} {new.version} with this checksum")
             return ""
-        after = insert(text, wish.version, _entry(text, wish, fetched, signed_on))
-        added = sources_toml.loads(after, recipe.folder).releases[wish.version]
-        if not wish.dry_run:
+        after = insert(text, new.version, _entry(text, new, fetched, signed_on))
+        added = sources_toml.loads(after, recipe.folder).releases[new.version]
+        if not new.dry_run:
             _replace(path, before, after.encode())
             fetcher.keep(added, fetched.path)
     return _diff(path, text, after)
 
 
-def _check_wish(release: Release, wish: Wish, known: Release | None) -> None:
-    if wish.sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", wish.sha256):
-        raise UsageError(f"--sha256 {wish.sha256[:80]!r} is no SHA-256: 64 hex digits")
-    if wish.url and known:
+def _check_arguments(release: Release, new: NewVersion, known: Release | None) -> None:
+    if new.sha256 and not re.fullmatch(r"[0-9a-fA-F]{64}", new.sha256):
+        raise UsageError(f"invalid --sha256 {new.sha256[:80]!r}: it must have 64 hex digits")
+    if new.url and known:
         raise UsageError(
-            f"{known.name} {known.version} is in the catalogue already, with its own addresses",
-            advice=["leave out --url to verify it once more"],
+            f"{known.name} {known.version} is already in the catalogue, with an address",
+            advice=["leave out --url to verify it again"],
         )
-    if wish.unsigned and release.signed:
+    if new.unsigned and release.signed:
         raise UsageError(
-            f"{release.name} {release.version} is signed by its upstream: --unsigned is not needed",
-            advice=["where this version has no signature, name its sum: --sha256 SUM"],
+            f"--unsigned is not needed: upstream signs {release.name} {release.version}",
+            advice=["if this version has no signature, name its checksum: --sha256 SUM"],
         )
-    if not (release.signed or wish.sha256 or wish.unsigned or known):
+    if not (release.signed or new.sha256 or new.unsigned or known):
         raise UsageError(
-            f"nothing vouches for {release.name} {release.version}: its catalogue pins no key "
-            "of upstream's",
+            f"{release.name} {release.version} cannot be verified: its catalogue pins no key of "
+            "upstream",
             advice=[
-                "read its sum on upstream's page, and name it: --sha256 SUM",
-                "or take what comes, and compare later: --unsigned",
-                "where upstream signs, pin its key: docs/how-to/security.md",
+                "read its checksum on upstream's page, and name it: --sha256 SUM",
+                "or accept the archive now, and compare it later: --unsigned",
+                "if upstream signs, pin its key: docs/how-to/security.md",
             ],
         )
 
 
-def _draft(recipe: Recipe, text: str, wish: Wish) -> Release:
-    """The release as the catalogue will have it, but for its sum."""
-    if not sources_toml.VERSION.fullmatch(wish.version):
+def _draft(recipe: Recipe, text: str, new: NewVersion) -> Release:
+    """Return the release as the catalogue will have it, except for its checksum."""
+    if not sources_toml.VERSION.fullmatch(new.version):
         raise UsageError(
-            f"{wish.version[:80]!r} is not a version such as 1.2.3",
-            advice=[f"versions of {recipe.name}: {', '.join(recipe.releases)}"],
+            f"invalid version {new.version[:80]!r}: expected e.g. 1.2.3",
+            advice=[f"compare it with the versions of {recipe.name}: {', '.join(recipe.releases)}"],
         )
-    entry = _table(wish.version, {**_chosen(text, wish), "sha256": _UNKNOWN})
-    return sources_toml.loads(insert(text, wish.version, entry), recipe.folder).release(
-        wish.version
-    )
+    entry = _table(new.version, {**_keys(text, new), "sha256": _UNKNOWN})
+    return sources_toml.loads(insert(text, new.version, entry), recipe.folder).release(new.version)
 
 
 def _verified(
-    fetcher: Fetcher, release: Release, wish: Wish, folder: Path, say: Callable[[str], None]
+    fetcher: Fetcher, release: Release, new: NewVersion, folder: Path, say: Callable[[str], None]
 ) -> tuple[Fetched, str]:
-    """The archive, and the day of its signature or ""."""
+    """Return the archive, and the day of its signature or ""."""
     try:
         fetched = fetcher.unpinned(release, "", folder)
     except FetchError as error:
@@ -147,41 +146,43 @@ def _verified(
             error.message,
             tried=error.tried,
             advice=[
-                "see on upstream's page whether there is such a version",
-                "where its address is another one than the catalogue's: --url URL",
-                "or put it into a mirror folder and set REZBUILD_MIRRORS to it",
+                "check on upstream's page that the version exists",
+                "if its address does not follow the catalogue's pattern, name it: --url URL",
+                "or put the archive into a folder, and set REZBUILD_MIRRORS to the folder",
             ],
         ) from None
     archive = fetched.archive
     say(f"{archive.file}: {archive.size} bytes from {fetched.location}")
     say(f"  sha256 {archive.sha256}")
-    if wish.sha256:
-        _compare(fetched, wish.sha256.lower(), "--sha256 says")
-        say("  it has the sum that you named")
+    if new.sha256:
+        _compare(fetched, new.sha256.lower(), "--sha256 says")
+        say("  it has the checksum of --sha256")
     if not release.signed:
-        say("  not verified by a signature: the catalogue pins no key of upstream's")
+        say("  not verified by a signature: the catalogue pins no key of upstream")
         return fetched, ""
-    signer = _signer(fetcher, release, release.signed, fetched, named=bool(wish.sha256))
+    signer = _signer(fetcher, release, release.signed, fetched, named=bool(new.sha256))
     say(f"  {signer}")
     return fetched, "" if isinstance(signer, str) else signer.on
 
 
 def _check_other_versions(recipe: Recipe, release: Release, fetched: Fetched) -> None:
-    """Refuse the archive of another version: its signature is as good as before.
+    """Refuse the archive of another version, whose signature is valid, too.
 
     Raises:
-        ChecksumError: Another version has this very sum.
+        ChecksumError: Another version has this checksum.
     """
     for other in recipe.releases.values():
         sums = {archive.sha256 for archive in other.archives}
         if other.version != release.version and fetched.archive.sha256 in sums:
-            raise _is_other(release, fetched, f"it has the sha256 of {other.name} {other.version}")
+            raise _wrong_version(
+                release, fetched, f"it has the sha256 of {other.name} {other.version}"
+            )
 
 
 def _check_names(
     release: Release, fetched: Fetched, folder: Path, say: Callable[[str], None]
 ) -> None:
-    """Compare the version with what the source says: its top folder, or ``version_in``.
+    """Compare the version with the name of the source's top folder, or with ``version_in``.
 
     Raises:
         ChecksumError: The source is that of another version.
@@ -195,23 +196,23 @@ def _check_names(
         except OSError:
             found = False
         if not found:
-            raise _is_other(release, fetched, f"its {file} does not hold {text!r}")
+            raise _wrong_version(release, fetched, f"its {file} does not hold {text!r}")
         return
     names = [name.replace("_", ".") for name in _VERSION.findall(top.name)]
     if names and release.version not in names:
-        raise _is_other(release, fetched, f"its top folder is {top.name!r}")
+        raise _wrong_version(release, fetched, f"its top folder is {top.name!r}")
     if not names:
         say(
-            f"  notice: its top folder, {top.name!r}, names no version: "
-            "version_in in sources.toml would say where the source does"
+            f"  notice: the name of its top folder, {top.name!r}, has no version: "
+            "set version_in in sources.toml to a file of the source that has it"
         )
 
 
-def _check_date(recipe: Recipe, release: Release, signed_on: str, wish: Wish) -> None:
-    """Compare the day of a signature with that of the version before, in the same series.
+def _check_date(recipe: Recipe, release: Release, signed_on: str, new: NewVersion) -> None:
+    """Compare the day of a signature with the one of the previous version of the series.
 
     Raises:
-        SignatureError: It was signed earlier.
+        SignatureError: The previous version was signed later.
     """
     own = Version(release.version)
     before = [
@@ -221,24 +222,24 @@ def _check_date(recipe: Recipe, release: Release, signed_on: str, wish: Wish) ->
     ]
     dated = [other for other in before if other.signed_on]
     last = max(dated, key=lambda other: Version(other.version), default=None)
-    if last and signed_on and signed_on < last.signed_on and not wish.older_signature:
+    if last and signed_on and signed_on < last.signed_on and not new.older_signature:
         raise SignatureError(
             f"{release.name} {release.version} was signed on {signed_on}, before {last.version}, "
             f"which was signed on {last.signed_on}",
             advice=[
-                "see on upstream's page when it was released: an old release may have a new name",
-                "where upstream has signed it so early: --older-signature",
+                "check its release day on upstream's page: an old release may have a new name",
+                "if upstream really signed it so early, add --older-signature",
             ],
         )
 
 
-def _is_other(release: Release, fetched: Fetched, why: str) -> ChecksumError:
+def _wrong_version(release: Release, fetched: Fetched, reason: str) -> ChecksumError:
     return ChecksumError(
         f"{fetched.archive.file} from {fetched.location} is not {release.name} {release.version}: "
-        f"{why}",
+        f"{reason}",
         advice=[
-            "do not use these bytes: an old release with a new name has a good signature",
-            "compare with upstream's page",
+            "do not use these bytes: an old release with a new name has a valid signature",
+            "compare the file with upstream's page",
         ],
     )
 
@@ -246,18 +247,21 @@ def _is_other(release: Release, fetched: Fetched, why: str) -> ChecksumError:
 def _signer(
     fetcher: Fetcher, release: Release, signed: Signed, fetched: Fetched, *, named: bool
 ) -> Verified | str:
-    """Who signed it; where the user has named the sum, it may have no signature, but no bad one."""
+    """Return who signed an archive.
+
+    The signature may be missing if the user ``named`` the checksum, but it must not be wrong.
+    """
     try:
         signature = fetcher.unpinned(release, signed.suffix, fetched.path.parent)
     except FetchError as error:
         if named:
             return f"not verified by a signature: {error.message}"
         raise FetchError(
-            f"{error.message}, which should say who signed {fetched.archive.file}",
+            f"the signature {error.message}",
             tried=error.tried,
             advice=[
                 "try again later, or put it into a mirror beside the archive",
-                "where upstream gives none for it, name the sum from its page: --sha256 SUM",
+                "if upstream has no signature for it, name the checksum of its page: --sha256 SUM",
             ],
         ) from None
     return signatures.check(fetched.path, signature.path, signed)
@@ -266,48 +270,51 @@ def _signer(
 def _compare(fetched: Fetched, sha256: str, says: str) -> None:
     if fetched.archive.sha256 != sha256:
         raise ChecksumError(
-            f"{fetched.archive.file} from {fetched.location} is another file: it has sha256 "
-            f"{fetched.archive.sha256}, and {says} {sha256}",
-            advice=["do not use these bytes before you know why", "compare with upstream's page"],
+            f"{fetched.archive.file} from {fetched.location} has sha256 {fetched.archive.sha256}, "
+            f"but {says} {sha256}",
+            advice=[
+                "do not use these bytes until you know the reason",
+                "compare the file with upstream's page",
+            ],
         )
 
 
-def _entry(text: str, wish: Wish, fetched: Fetched, signed_on: str) -> str:
+def _entry(text: str, new: NewVersion, fetched: Fetched, signed_on: str) -> str:
     found = {"sha256": fetched.archive.sha256, "size": fetched.archive.size}
     found |= {"signed_on": signed_on} if signed_on else {}
-    return _table(wish.version, {**_chosen(text, wish), **found})
+    return _table(new.version, {**_keys(text, new), **found})
 
 
-def _chosen(text: str, wish: Wish) -> dict[str, Any]:
-    """What the new entry says besides its sum."""
+def _keys(text: str, new: NewVersion) -> dict[str, Any]:
+    """Return the keys of the new entry except its checksum."""
     data = toml.loads(text)
     own = data.get("versions", {})
-    series = Version(wish.version).trim(2)
+    series = Version(new.version).trim(2)
     near = sorted(Version(v) for v in own if Version(v).trim(2) == series)
-    older = [version for version in near if version < Version(wish.version)]
+    older = [version for version in near if version < Version(new.version)]
     chosen: dict[str, Any] = {}
     if near:
-        neighbour = own[str(older[-1] if older else near[0])]
-        chosen = {key: neighbour[key] for key in _TAKEN_OVER if key in neighbour}
-    if wish.url:
-        chosen["file"] = unquote(urlsplit(wish.url).path.rpartition("/")[2])
-        chosen["urls"] = [wish.url]
+        previous = own[str(older[-1] if older else near[0])]
+        chosen = {key: previous[key] for key in _COPIED if key in previous}
+    if new.url:
+        chosen["file"] = unquote(urlsplit(new.url).path.rpartition("/")[2])
+        chosen["urls"] = [new.url]
     return chosen
 
 
 def _table(version: str, values: dict[str, Any]) -> str:
-    # A text, a number or a list of texts is written in JSON as in TOML.
+    # JSON and TOML write a text, a number and a list of texts alike.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     return "\n".join([f'[versions."{version}"]', *lines, ""])
 
 
 def insert(text: str, version: str, entry: str) -> str:
-    """The text of a catalogue with one more entry, before that of the next higher version.
+    """Insert an entry into the text of a catalogue, before the next higher version.
 
-    Everything else stays as it is, comments too.
+    Everything else, including comments, stays unchanged.
 
     Raises:
-        CatalogueError: The file is not laid out as `docs/reference/catalogue.md` has it.
+        CatalogueError: The layout of the file differs from `docs/reference/catalogue.md`.
     """
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
@@ -328,14 +335,14 @@ def insert(text: str, version: str, entry: str) -> str:
         fits = False
     if not fits:
         raise CatalogueError(
-            f"the entry of {version} cannot be put in by a program; write it yourself:\n{entry}",
-            advice=["docs/reference/catalogue.md shows how a catalogue is laid out"],
+            f"the entry of {version} cannot be inserted automatically:\n{entry}",
+            advice=["insert it by hand: docs/reference/catalogue.md shows the layout"],
         )
     return whole
 
 
 def _place(lines: list[str], version: Version) -> int:
-    """The line that a new entry goes before."""
+    """Return the number of the line before which a new entry is inserted."""
     place, inside = len(lines), False
     for number, line in enumerate(lines):
         header = _HEADER.fullmatch(line.strip())
@@ -349,16 +356,16 @@ def _place(lines: list[str], version: Version) -> int:
             break
     else:
         return place
-    # What is said of the next one stays with it.
+    # Comments before the next entry stay with it.
     while place and lines[place - 1].startswith("#"):
         place -= 1
     return place
 
 
 def _replace(path: Path, before: bytes, after: bytes) -> None:
-    """Puts the new text in the place of the old one, in one step."""
+    """Replace the file atomically, unless it was changed since it was read."""
     if path.read_bytes() != before:
-        raise CatalogueError(f"{path} was changed meanwhile", advice=["run it again"])
+        raise CatalogueError(f"{path} was changed meanwhile", advice=["run the command again"])
     safe_files.replace(path, after, path.stat().st_mode & 0o777)
 
 

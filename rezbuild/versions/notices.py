@@ -1,4 +1,4 @@
-"""What a user should know of the chosen versions: older than the newest, or never built before."""
+"""Notices about the chosen versions: outdated ones, and ones that were never built."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rezbuild.plan.resolve import Step
 def for_steps(steps: Iterable[Step]) -> Iterator[str]:
     """Return a line for each version that is behind, and one for all that were never built.
 
-    A recipe without any record of tests keeps none: nothing is said of its versions.
+    A recipe without any record of tests does not use records: its versions are not listed.
     """
     unique = {step.key: step for step in steps}
     for step in unique.values():
@@ -43,7 +43,7 @@ def behind(
     names = [preferred or release.version]
     names += [r.version for r in resolve.same_series(recipe, release.version)[:1] if requested]
     newest = recipe.releases[max(names, key=Version)]
-    # Another package's versions: the line of that package says it.
+    # The package has another package's versions: the line of that package says it.
     if release.source or Version(newest.version) <= Version(release.version):
         return
     line = f"{recipe.name} {release.version} is {distance(release.version, newest.version)}"

@@ -1,4 +1,4 @@
-"""What is installed and older than the catalogue, and what was built against something older."""
+"""Installed packages that are outdated, or that were built against outdated libraries."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rezbuild.versions.upstream import Upstream
 
 @dataclass(frozen=True)
 class Finding:
-    """Something newer than what is in use.
+    """An outdated package, bundled library or pin.
 
     Attributes:
-        name, version: A package; its newest pin of a series where ``repository`` is empty.
-        repository: Where it is installed; empty where upstream is newer than the catalogue.
-        library: What the package was built against, which is old; empty: the package itself is.
-        has: The old version.
-        newest: The newest one of the same series, in the catalogue or upstream.
+        name, version: A package; if ``repository`` is "", its newest pin of a series.
+        repository: The repository of the package; "" if upstream is newer than the catalogue.
+        library: The outdated library that the package was built against; "": the package itself.
+        has: The outdated version.
+        newest: The newest version of the same series, in the catalogue or upstream.
     """
 
     name: str
@@ -42,13 +42,13 @@ class Finding:
 
 
 def installed(recipes: Recipes, names: Sequence[str], paths: Sequence[str]) -> Iterator[Finding]:
-    """What is older than the newest pin of its series, in all repositories of ``paths``.
+    """Yield the packages of ``paths`` that are older than the newest pin of their series.
 
-    A package beside a newer one of its series is no finding: that one has arrived.
+    A package is not outdated if the repository also has the newest one of its series.
     """
     for name in names:
         recipe = recipes[name]
-        # They have another one's versions, and go with it.
+        # Such a recipe has the versions of another recipe, which is reported.
         if not any(release.source for release in recipe.releases.values()):
             for path in paths:
                 yield from _in_repository(recipes, recipe, path)
@@ -69,7 +69,7 @@ def _in_repository(recipes: Recipes, recipe: Recipe, path: str) -> Iterator[Find
 
 
 def _newest(recipe: Recipe, version: str) -> str:
-    """The newest pin of the series, where it is newer; else an empty text."""
+    """Return the newest pin of the series if it is newer, else ""."""
     pinned = same_series(recipe, version)
     return pinned[0].version if pinned and Version(pinned[0].version) > Version(version) else ""
 
@@ -77,7 +77,7 @@ def _newest(recipe: Recipe, version: str) -> str:
 def upstream(
     recipes: Recipes, names: Sequence[str], asked: Upstream, fail: Callable[[FetchError], object]
 ) -> Iterator[Finding]:
-    """Series of the catalogue that upstream has a newer version of; ``fail`` takes the others."""
+    """Yield the series with a newer version upstream; pass failed requests to ``fail``."""
     for name in names:
         newest: dict[str, Release] = {}
         for release in recipes[name].releases.values():

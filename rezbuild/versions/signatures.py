@@ -1,7 +1,7 @@
-"""Whether upstream has signed an archive: OpenPGP and Sigstore, by the keys of the catalogue.
+"""Verification of upstream's signatures: OpenPGP and Sigstore, with the keys of the catalogue.
 
-Nothing is asked of a key server or a web of trust: the keys stand in the recipe's folder, and what
-Sigstore vouches with comes with its library.
+No key server and no web of trust is used. The OpenPGP keys are in the recipe's folder, and
+Sigstore's library contains its root of trust.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from pysequoia import Cert, Sig
 
 _REFUSED = (
-    "do not use these bytes: this is what a forged archive looks like",
-    "where upstream's page says that its key was prolonged or changed: docs/how-to/security.md",
+    "do not use these bytes: the archive may be forged",
+    "if upstream's page says that its key was extended or changed, see docs/how-to/security.md",
 )
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A good signature.
+    """A valid signature.
 
     Attributes:
         by: The signer, for the user.
-        on: The day when it was made, as 2026-11-28; "" where it does not say.
+        on: The day of the signature, e.g. ``2026-11-28``, or "" if unknown.
     """
 
     by: str
@@ -41,17 +41,17 @@ class Verified:
 
 
 def check(archive: Path, signature: Path, signed: Signed) -> Verified:
-    """Verifies a detached signature.
+    """Verify a detached signature.
 
     Args:
-        archive: The file that is said to be signed.
-        signature: As upstream publishes it.
-        signed: By whom it has to be.
+        archive: The signed file.
+        signature: The signature as upstream publishes it.
+        signed: The accepted signers.
 
     Raises:
-        SignatureError: None of those has signed these bytes, or in a way that proves nothing.
-        CatalogueError: A pinned key is not what its name says.
-        MachineError: The library for it is not installed.
+        SignatureError: No accepted signer signed these bytes, or the signature is too weak.
+        CatalogueError: A pinned key is not the one that its file name says.
+        MachineError: The library for the signature is not installed.
     """
     if signed.keys:
         return _openpgp(archive, signature, signed)
@@ -59,27 +59,27 @@ def check(archive: Path, signature: Path, signed: Signed) -> Verified:
 
 
 def _openpgp(archive: Path, signature: Path, signed: Signed) -> Verified:
-    """By the standard policy of Sequoia: no MD5 nor SHA-1, no key of 1024 bits.
+    """Verify by Sequoia's standard policy, which refuses MD5, SHA-1 and keys of 1024 bits.
 
     A key must have been valid when it signed, not today: old archives have old signatures.
     """
     try:
         import pysequoia
     except ImportError:
-        raise _lacks("pysequoia", "OpenPGP signatures") from None
+        raise _missing_library("pysequoia", "OpenPGP signatures") from None
     keys = [_key(path) for path in signed.keys]
     try:
         read = pysequoia.Sig.from_bytes(signature.read_bytes())
     except RuntimeError:
         raise SignatureError(
-            f"{signature.name} holds no OpenPGP signature", advice=_REFUSED
+            f"{signature.name} does not contain an OpenPGP signature", advice=_REFUSED
         ) from None
     try:
         done = pysequoia.verify(file=str(archive), store=lambda _: keys, signature=read)
     except RuntimeError:
         raise SignatureError(
-            f"{signature.name} proves nothing of {archive.name}",
-            tried=[_made(read), *(f"pinned: {_state(key)}" for key in keys)],
+            f"{signature.name} is not a valid signature of {archive.name}",
+            tried=[_claim(read), *(f"pinned: {_state(key)}" for key in keys)],
             advice=_REFUSED,
         ) from None
     by = ", ".join(str(found.certificate).upper() for found in done.valid_sigs)
@@ -93,12 +93,13 @@ def _key(path: Path) -> Cert:
         key = Cert.from_file(str(path))
     except RuntimeError:
         raise CatalogueError(
-            f"{path} holds no OpenPGP key", advice=["export one: gpg --armor --export FINGERPRINT"]
+            f"{path} does not contain an OpenPGP key",
+            advice=["export it: gpg --armor --export FINGERPRINT"],
         ) from None
     if key.fingerprint.upper() != path.stem:
         raise CatalogueError(
-            f"{path} holds another key than its name says: {key.fingerprint.upper()}",
-            advice=["a key's file is named by its fingerprint"],
+            f"{path} contains another key than its name says: {key.fingerprint.upper()}",
+            advice=["name the file of a key by its fingerprint"],
         )
     return key
 
@@ -107,18 +108,18 @@ def _state(key: Cert) -> str:
     name = key.fingerprint.upper()
     try:
         revoked, expires = key.is_revoked, key.expiration
-    except RuntimeError:  # what it says of itself is signed with SHA-1
+    except RuntimeError:  # the key's signature of itself uses SHA-1
         return f"{name}, which is too weak"
     if revoked:
         return f"{name}, which is revoked"
     return f"{name}, which expires on {expires:%Y-%m-%d}" if expires else name
 
 
-def _made(signature: Sig) -> str:
-    """What a signature says of itself, which proves nothing."""
-    who = signature.issuer_fingerprint or signature.issuer_key_id or "nobody"
+def _claim(signature: Sig) -> str:
+    """Return the unverified claims of a signature."""
+    signer = signature.issuer_fingerprint or signature.issuer_key_id or "nobody"
     algorithm = str(signature.hash_algorithm).rpartition(".")[2]
-    return printable_line(f"it says: by {who.upper()}{_when(signature)}, with {algorithm}")
+    return printable_line(f"claimed: by {signer.upper()}{_when(signature)}, with {algorithm}")
 
 
 def _when(signature: Sig) -> str:
@@ -126,32 +127,32 @@ def _when(signature: Sig) -> str:
 
 
 def _sigstore(archive: Path, signature: Path, signed: Signed) -> Verified:
-    """A bundle by itself: certificate, signature, and the log's promise; no network."""
+    """Verify a bundle offline: certificate, signature and the log's promise of inclusion."""
     try:
         from sigstore.errors import Error
         from sigstore.models import Bundle
         from sigstore.verify import Verifier
         from sigstore.verify.policy import Identity
     except ImportError:
-        raise _lacks("sigstore", "Sigstore bundles") from None
+        raise _missing_library("sigstore", "Sigstore bundles") from None
     try:
         bundle = Bundle.from_json(signature.read_bytes())
         policy = Identity(identity=signed.identity, issuer=signed.issuer)
         Verifier.production(offline=True).verify_artifact(archive.read_bytes(), bundle, policy)
     except (Error, ValueError) as error:
-        said = str(error).partition("\n")[0]
+        reason = printable_line(str(error).partition("\n")[0])
         raise SignatureError(
-            f"{signature.name} proves nothing of {archive.name}: {printable_line(said)}",
+            f"{signature.name} is not a valid signature of {archive.name}: {reason}",
             tried=[f"pinned: {signed.identity} by {signed.issuer}"],
             advice=_REFUSED,
         ) from None
-    # The certificate is made for this signature, and is valid for minutes.
+    # The certificate was made for this signature, and was valid for minutes.
     on = bundle.signing_certificate.not_valid_before_utc
-    return Verified(f"{signed.identity}, as {signed.issuer} says,", f"{on:%Y-%m-%d}")
+    return Verified(f"{signed.identity} (according to {signed.issuer})", f"{on:%Y-%m-%d}")
 
 
-def _lacks(library: str, what: str) -> MachineError:
+def _missing_library(library: str, purpose: str) -> MachineError:
     return MachineError(
-        f"{library}, which verifies {what}, is not installed",
-        advice=[extras.install_command("signatures")],
+        f"{library}, which verifies {purpose}, is not installed",
+        advice=[f"run {extras.install_command('signatures')}"],
     )

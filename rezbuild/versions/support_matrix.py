@@ -55,6 +55,6 @@ def _rows(recipe: Recipe, release: Release) -> Iterator[str]:
 
 
 def _untested(recipe: Recipe) -> list[str]:
-    # A package made of another one's sources has many versions, and is built on request.
+    # Packages that are made of another package's sources are built on request only.
     found = [r for r in resolve.versions_in(recipe, recipe.name) if not r.tested and not r.source]
     return [release.version for release in found]

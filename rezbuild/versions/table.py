@@ -22,8 +22,8 @@ class Row:
 
     Attributes:
         tested: Records of its tests; see `rezbuild.catalogue.test_records`.
-        had_from: ``cache``, ``upstream``, ``debian``: what is known of it, nothing is asked.
-        installed: Repositories that have it, with its profile; a stale one says so.
+        had_from: ``cache``, ``upstream``, ``debian``: known places of its source.
+        installed: Repositories that have it, with its profile; outdated payloads are marked.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Row:
 
 
 def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
-    """A row for each version of the recipes, newest first."""
+    """Return a row for each version of the recipes, newest first."""
     paths = repository.search_path(release=False)
     return [
         Row(
@@ -43,7 +43,7 @@ def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
             version=release.version,
             default=release.version == recipe.default,
             tested=release.tested,
-            had_from=tuple(_had_from(release, settings.cache / "sources")),
+            had_from=tuple(_places(release, settings.cache / "sources")),
             installed=tuple(_installed(recipe, release, paths)),
         )
         for recipe in recipes
@@ -52,7 +52,7 @@ def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The rows for a terminal."""
+    """Return the rows as a table for a terminal."""
     shown = Table("package", "version", "", "tested on", "sources", box=None)
     shown.add_column("installed in", overflow="fold")
     for row in rows:
@@ -67,7 +67,7 @@ def table(rows: Sequence[Row]) -> Table:
     return shown
 
 
-def _had_from(release: Release, cache: Path) -> Iterable[str]:
+def _places(release: Release, cache: Path) -> Iterable[str]:
     if any((cache / release.home / archive.file).is_file() for archive in release.archives):
         yield "cache"
     if any(archive.urls for archive in release.archives):

@@ -1,4 +1,4 @@
-"""What upstream has: the versions in the folder that an archive's address stands in."""
+"""Upstream's versions, read from the web folder of an archive's address."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
 from rezbuild.errors import FetchError
 from rezbuild.plan.resolve import series
 from rezbuild.settings import Settings
-from rezbuild.sources.http_client import HttpClient, PartialFile
+from rezbuild.sources.http_client import HttpClient
 from rezbuild.sources.http_errors import DownloadError
+from rezbuild.sources.partial_file import PartialFile
 
 _NUMBER = r"([0-9]+(?:\.[0-9]+)+[a-z]?)"
-# A forge lists no folder of its downloads; its feed names the latest tags.
+# GitHub does not list the folder of its downloads; its feed has the latest tags.
 _DOWNLOADS, _FEED = "/releases/download/", "/releases.atom"
 
 
 class Upstream:
-    """Asks upstream's servers; each page once."""
+    """Ask upstream's servers; read each page once."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self._web = HttpClient(replace(settings, max_size=10), say, backoff=0.5, pages=True)
         self._pages: dict[str, str | DownloadError] = {}
 
     def newest(self, recipe: Recipe, release: Release) -> str:
-        """The newest version of the series of ``release`` that is there.
+        """Return upstream's newest version of the series of ``release``.
 
         Raises:
-            FetchError: No page of upstream's could be read.
+            FetchError: No page of upstream could be read.
         """
         tried, there = [], set()
         for page, pattern in places(release):
@@ -46,13 +47,13 @@ class Upstream:
             of_series = {v for v in found if series(v) == series(release.version)}
             there |= of_series
             if not of_series:
-                tried.append(f"{page}: it names no version of {series(release.version)}")
+                tried.append(f"{page}: the page has no version of {series(release.version)}")
         if there:
             return str(max(map(Version, there)))
         raise FetchError(
             f"upstream's versions of {recipe.name} {series(release.version)} cannot be read",
-            tried=tried or ["no address in its catalogue holds the version"],
-            advice=["look at upstream's own page"],
+            tried=tried or ["no address in the catalogue contains the version"],
+            advice=["look at upstream's web site"],
         )
 
     def _read(self, url: str) -> str:
@@ -75,7 +76,7 @@ class Upstream:
 
 
 def places(release: Release) -> Iterator[tuple[str, re.Pattern[str]]]:
-    """The pages that may name upstream's versions, each with how they are written there."""
+    """Yield the pages that may name upstream's versions, each with a pattern for the versions."""
     for url in release.archives[0].urls:
         parts = urlsplit(url)
         above, forge, below = parts.path.partition(_DOWNLOADS)
@@ -90,5 +91,5 @@ def places(release: Release) -> Iterator[tuple[str, re.Pattern[str]]]:
 
 
 def versions(page: str, pattern: re.Pattern[str]) -> set[str]:
-    """What a page names."""
+    """Return the versions that a page names."""
     return {found[1] for found in pattern.finditer(page)}

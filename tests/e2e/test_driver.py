@@ -360,7 +360,7 @@ def test_rez_build_lists_available_versions_if_the_default_is_not(studio, toys):
     (toys.mirror / "low-2.0.0.tar.gz").unlink()
     done = studio.rez("build", "-i", cwd=toys.recipes / "low", ok=False)
     assert done.returncode != 0
-    assert "no route gives the source archive of low 2.0.0" in done.stderr
+    assert "the source archive of low 2.0.0 could not be downloaded" in done.stderr
     assert "(1.0.0): REZBUILD_LOW_VERSION=1.0.0\n" in done.stderr
     studio.rez("build", "-i", cwd=toys.recipes / "low", REZBUILD_LOW_VERSION="1.0.0")
 

@@ -43,7 +43,7 @@ def test_archive_of_the_version_is_accepted(upstream, top):
     new = archive(top)
     upstream.offers("1.2.1", new, signed=new)
     assert upstream.add("1.2.1")
-    assert not [line for line in upstream.said if "names no version" in line]
+    assert not [line for line in upstream.said if "has no version" in line]
 
 
 @pytest.mark.parametrize(("inside", "good"), [("1.2.0", False), ("1.2.1", True), ("11.2.1", False)])

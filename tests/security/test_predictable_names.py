@@ -13,7 +13,7 @@ from rezbuild.files import safe_files
 from rezbuild.payload import manifest
 from rezbuild.plan import durations
 from rezbuild.run import gantt, timeline
-from rezbuild.sources import fetch
+from rezbuild.sources import partial_file
 from rezbuild.store.build_note import BuildNote
 from rezbuild.versions import add
 
@@ -49,7 +49,7 @@ def test_link_at_the_part_of_a_source_is_not_followed(attacker, place, home):
     attacker.run(LINK, home / "file", place / f".x.tar.gz.{os.getpid()}.part")
     (home / "source").write_text("archive")
     with pytest.raises(OSError, match="exists"):
-        fetch._copy(home / "source", place / "x.tar.gz")
+        partial_file.copy(home / "source", place / "x.tar.gz")
     assert (home / "file").read_text() == "precious"
 
 

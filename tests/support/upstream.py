@@ -105,7 +105,7 @@ class Upstream:
         settings = Settings(
             self.cache, mirrors, connect_timeout=2.0, read_timeout=2.0, retries=retries
         )
-        wish = pin.Wish(version, **wishes)
+        wish = pin.NewVersion(version, **wishes)
         reporter = Reporter(stream=self._printed)
         return pin.add(sources_toml.load(self.folder), wish, settings, reporter)
 

@@ -23,7 +23,7 @@ HOLE = "\N{REPLACEMENT CHARACTER}"
 # Folders whose messages still have to be rewritten; take a folder off once it is done.
 EXEMPT = {
     *("build", "elf", "farm", "files", "payload", "repository"),
-    *("packages", "", "audit", "catalogue", "plan", "sources", "util", "verify", "versions"),
+    *("packages", "", "audit", "catalogue", "plan", "util", "verify"),
 }
 BANNED = re.compile(
     r"\b(whoever|what|another one|of its own|can be had|stands|in vain|as ever|by itself|that of"
@@ -39,12 +39,12 @@ NAMES = {"CPython", "Dask", "Debian", "Python", "Rez", "Sigstore", "OpenPGP", "O
 CONDITION = re.compile(r"(?:if|to|for|with|without|on|in|after|before|until|unless)\b[^,:]+[,:] ")
 VERBS = frozenset(
     """
-    add allow ask build call change check choose clone compare contact continue copy create delete
-    describe edit export extend fetch fill find fix free get give grant ignore import increase
-    install keep leave let link list look lower make mark mount move name open pass pin put raise
-    read rebuild remove rename repair replace report request restart restore retry review revoke
-    run see select separate set show sign specify start stop take try turn unset update upgrade
-    upload use verify wait write
+    accept add allow ask build call change check choose clone compare contact continue copy
+    create delete describe edit export extend fetch fill find fix free get give grant ignore
+    import increase insert install keep leave let link list look lower make mark mount move name
+    open pass pin put raise read rebuild remove rename repair replace report request restart
+    restore retry review revoke run see select separate set show sign specify start stop take
+    try turn unset update upgrade upload use verify wait write
     """.split()  # noqa: SIM905 (a list of words is easier to read)
 )
 

@@ -139,12 +139,12 @@ def test_archive_that_does_not_answer(tmp_path: Path) -> None:
     code = WITHOUT_APT.replace("cache=folder", "cache=folder, retries=0")
     code = code.replace("toolchain.SYSTEM_PATH = str(folder)\n", "")
     out = run(code, tmp_path / "cache", APT_CONFIG=str(config))
-    assert "got no source list" in out
+    assert "downloaded no source list" in out
     assert "hush" not in out
 
 
 def test_without_apt(tmp_path: Path) -> None:
-    assert run(WITHOUT_APT, tmp_path).strip() == "no apt-get here"
+    assert run(WITHOUT_APT, tmp_path).strip() == "apt-get is not installed"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -228,7 +228,7 @@ def ask(tmp_path, monkeypatch):
 @needs_apt
 def test_an_expired_list_is_named_in_apts_own_words(ask):
     message = ask(UNSIGNED, stable=EXPIRED)
-    assert "got no source list: E: Release file for http://127.0.0.1" in message
+    assert "downloaded no source list: E: Release file for http://127.0.0.1" in message
     assert "/dists/stable/Release is expired (invalid since " in message
     assert "does not have a Release file" not in message
 
@@ -236,7 +236,7 @@ def test_an_expired_list_is_named_in_apts_own_words(ask):
 @needs_apt
 def test_an_unsigned_list_is_named_in_apts_own_words(ask):
     message = ask("", stable=LATER)
-    assert "got no source list: E: The repository 'http://127.0.0.1" in message
+    assert "downloaded no source list: E: The repository 'http://127.0.0.1" in message
     assert message.endswith(" stable Release' is not signed.")
 
 

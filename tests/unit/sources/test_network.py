@@ -116,13 +116,13 @@ def silent_in_the_body(talk: Talk) -> None:
 def test_silence(tmp_path: Path, good: LyingServer, script: Script, speed: int) -> None:
     hasty = Box(tmp_path, read_timeout=0.25, retries=0, min_speed=speed)
     with raw_server(script) as bad:
-        assert passed_over(hasty, bad.url, good).startswith("it fell silent")
+        assert passed_over(hasty, bad.url, good).startswith("it stopped sending")
 
 
 def test_silence_in_the_handshake(hasty: Box, good: LyingServer) -> None:
     with raw_server(Talk.wait) as bad:
         reason = passed_over(hasty, bad.url.replace("http", "https"), good)
-    assert reason == "it fell silent"
+    assert reason == "it stopped sending"
 
 
 def drip_in_the_handshake(talk: Talk) -> None:
@@ -151,7 +151,9 @@ def test_slow_drip_before_the_body(
     with raw_server(script) as bad:
         reason = passed_over(hasty, f"{scheme}://{bad.address}/", good)
     # Python itself limits the time of a handshake as a whole.
-    assert reason == ("it does not answer within 0.5 s" if scheme == "http" else "it fell silent")
+    assert reason == (
+        "it does not answer within 0.5 s" if scheme == "http" else "it stopped sending"
+    )
 
 
 @pytest.mark.parametrize("head", [WHOLE, CHUNKED + b"%x\r\n" % len(BODY), OK + b"\r\n"])
@@ -163,7 +165,7 @@ def test_slow_drip_in_the_body(hasty: Box, good: LyingServer, head: bytes) -> No
 
     with raw_server(script) as bad:
         reason = passed_over(hasty, bad.url, good)
-    assert reason == "it fell silent, or sends fewer than 4000 bytes a second"
+    assert reason == "it stopped sending, or sends fewer than 4000 bytes a second"
 
 
 @pytest.mark.parametrize(("speed", "enough"), [(20, True), (2000, False)])
@@ -231,7 +233,7 @@ def test_a_reset_connection(box: Box, good: LyingServer, said: bytes) -> None:
         talk.reset()
 
     with raw_server(script) as bad:
-        assert passed_over(box, bad.url, good) == "the connection broke off"
+        assert passed_over(box, bad.url, good) == "the connection was lost"
 
 
 def test_a_reset_within_the_body_is_resumed(tmp_path: Path) -> None:
@@ -544,7 +546,7 @@ def test_certificates_that_cannot_be_read(
     _, context = certificate("127.0.0.1")
     with lying_server(context) as server, pytest.raises(MachineError) as caught:
         Box(tmp_path / "cache").fetch(server.at("/x", Answer(BODY)), good.url + "/good")
-    assert f"REQUESTS_CA_BUNDLE={path} names no certificates" in caught.value.message
+    assert f"the certificates of REQUESTS_CA_BUNDLE={path} cannot be read" in caught.value.message
     assert "PEM" in caught.value.advice[0]
     assert caught.value.exit_code == 10
 
@@ -570,7 +572,7 @@ def test_a_proxy_that_asks_for_a_name(
             monkeypatch.setenv(variable, f"http://{given}{between.address}")
             with pytest.raises(FetchError) as caught:
                 Box(tmp_path / "1").fetch(url)
-            assert "the proxy asks for a name: HTTPS_PROXY=" in str(caught.value)
+            assert "the proxy requires a user name: HTTPS_PROXY=" in str(caught.value)
             assert "wrong" not in str(caught.value)
         assert (between.asked, server.log) == (2, [])
         monkeypatch.setenv(variable, f"http://me:hush@{between.address}")
@@ -599,7 +601,7 @@ def test_a_proxy_that_refuses(
         # What may pass is tried again.
         assert between.asked == (1 if status == 403 else 2)
     said = box.said.getvalue()
-    assert str(status) in said or "lets nothing through" in said
+    assert str(status) in said or "refuses the connection" in said
     assert "hush" not in said
     assert "secret of the proxy" not in said
 
@@ -612,7 +614,7 @@ def test_a_proxy_that_is_not_there(
         held.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@127.0.0.1:{held.getsockname()[1]}")
         reason = passed_over(box, f"https://mirror.invalid/{FILE}", good)
-    assert reason == "its proxy does not answer or lets nothing through"
+    assert reason == "its proxy does not answer or refuses the connection"
 
 
 def test_a_proxy_that_falls_silent(
@@ -634,7 +636,7 @@ def test_a_proxy_address_that_is_none(
     assert "hush" not in box.said.getvalue()
 
 
-# Captive portals, and what packs the file once more
+# Captive portals, and servers that compress the file again
 
 PAGES = [
     b"<!DOCTYPE html>\n<html><title>Log in</title>",
@@ -674,7 +676,7 @@ def test_a_body_that_is_packed_once_more(
     packed = Answer(gzip.compress(BODY), headers={"Content-Encoding": encoding})
     bad = good.at("/packed", packed)
     assert box.fetch(bad, good.url + "/good", size=size).location.endswith("/good")
-    assert f"it packs the file once more (Content-Encoding: {encoding[:20]})" in (
+    assert f"it compresses the file again (Content-Encoding: {encoding[:20]})" in (
         box.said.getvalue()
     )
 

@@ -85,10 +85,10 @@ def test_all_pages_count(server, tmp_path):
     ("answer", "reason"),
     [
         (Answer(status=404), "404"),
-        (Answer(b"<html>welcome", headers=PAGE), "names no version of 1.2"),
-        (Answer(b"\xff\0thing-9.9.9.tar.gz"), "names no version of 1.2"),
+        (Answer(b"<html>welcome", headers=PAGE), "has no version of 1.2"),
+        (Answer(b"\xff\0thing-9.9.9.tar.gz"), "has no version of 1.2"),
         (Answer(b"x" * 11_000_000), "more than 10 MB"),
-        (Answer(FILES, sent=10), "broke off"),
+        (Answer(FILES, sent=10), "was lost"),
     ],
 )
 def test_what_says_nothing(server, tmp_path, answer, reason):
@@ -99,7 +99,7 @@ def test_what_says_nothing(server, tmp_path, answer, reason):
 
 
 def test_an_address_without_the_version(tmp_path):
-    with pytest.raises(FetchError, match="no address in its catalogue holds the version"):
+    with pytest.raises(FetchError, match="no address in the catalogue contains the version"):
         newest(tmp_path, release("3.53.4", "https://upstream.invalid/2026/thing-3530400.tar.gz"))
 
 
