@@ -20,7 +20,7 @@ from rezbuild.audit.binary import Binaries
 from rezbuild.audit.glibc import Needs
 from rezbuild.audit.places import Data, Places, placeholder_prefix
 from rezbuild.audit.rules import ERROR, NOTE, RULES, Finding, Rule
-from rezbuild.elf import reader
+from rezbuild.elf import reader, sections
 from rezbuild.elf.reader import MAGIC
 from rezbuild.errors import UsageError
 from rezbuild.payload import manifest
@@ -186,7 +186,7 @@ class _Tree:
     def _sections(self, path: Path) -> Iterator[tuple[str, str]]:
         """What compressed sections name, which a search for bytes does not find."""
         try:
-            for name, data in reader.compressed_sections(path):
+            for name, data in sections.compressed_sections(path):
                 named = self.places.in_data(data, text=False)
                 yield from self._naming(named, f"its section {name} names")
         except reader.ElfError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rezbuild.audit.files import inside
-from rezbuild.elf import reader, symbols
+from rezbuild.elf import reader, sections, symbols
 from rezbuild.elf.host_libraries import host_libraries
 from rezbuild.elf.reader import Elf, ElfError
 from rezbuild.payload.relocate import DEPS
@@ -200,8 +200,7 @@ def _not_found(name: str) -> Iterator[tuple[str, str]]:
 def _texts(path: Path) -> set[str]:
     """The names of libraries among the constants of an ELF file."""
     try:
-        with reader.reading(path) as image:
-            return {name for data in image.constants() for name in _names(data)}
+        return {name for data in sections.constants(path) for name in _names(data)}
     except ElfError:
         return set()  # said of the file itself
 

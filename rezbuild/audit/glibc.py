@@ -135,7 +135,7 @@ def _symbols(data: Elf, glibc: str) -> Iterator[str]:
 def _by_version(data: Elf) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     try:
-        for symbol in symbols.taken(data.path):
+        for symbol in symbols.versioned(data.path):
             found.setdefault(symbol.version, []).append(symbol.name)
     except ElfError:
         return {}  # the version is known; only who asks for it is not

@@ -1,4 +1,4 @@
-"""What protects an ELF file against attackers, read from the file: what ``checksec`` reports.
+"""The hardening of an ELF file, as ``checksec`` reports it.
 
 Sources: the System V gABI and its supplement for x86-64 (GNU_PROPERTY_X86_FEATURE_1_AND), gcc's
 manual for the stack protector, glibc's for _FORTIFY_SOURCE.
@@ -25,16 +25,17 @@ _CANARY = "__stack_chk_fail"
 
 @dataclass(frozen=True)
 class Hardening:
-    """What one file has.
+    """The hardening of one file.
 
     Attributes:
         kind: ``pie`` or ``no-pie`` (programs), ``shared`` (libraries) or ``other``.
         relro: ``full``, ``partial`` (without BIND_NOW), ``none``.
-        nx: Its stack is not executable.
-        canary: It has functions that notice when their frame was overwritten.
-        fortified: How many of glibc's functions it calls in the form that checks sizes.
-        fortifiable: How many it calls that have such a form, in either form.
-        ibt, shstk: It is marked for Intel's CET: indirect branch tracking, shadow stack.
+        nx: The stack is not executable.
+        canary: Functions detect overwritten stack frames (-fstack-protector).
+        fortified: The number of glibc functions that are called in the checking form, e.g.
+            ``__memcpy_chk``.
+        fortifiable: The number of called glibc functions that have a checking form.
+        ibt, shstk: Intel CET is enabled: indirect branch tracking, shadow stack.
     """
 
     kind: str
@@ -48,12 +49,12 @@ class Hardening:
     shstk: bool
 
     def as_data(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain data for JSON."""
         return asdict(self)
 
 
 def read(path: Path) -> Hardening | None:
-    """What a file has; None where it cannot be loaded (an object file, debug data).
+    """Return the hardening of a file; None for object files and debug data.
 
     Raises:
         rezbuild.elf.reader.ElfError: The file cannot be read or is damaged.
@@ -85,20 +86,20 @@ def _kind(data: reader.Elf) -> str:
 
 
 def _features(path: Path) -> int:
-    """GNU_PROPERTY_X86_FEATURE_1_AND: the linker keeps the bits that all objects have."""
-    with reader.reading(path) as image:
+    """Return GNU_PROPERTY_X86_FEATURE_1_AND: the linker keeps bits that all objects have."""
+    with reader.open_image(path) as image:
         order = "<" if image.little_endian else ">"
         word = image.bits // 8
         for owner, kind, start, size in image.notes():
             if owner == b"GNU\0" and kind in _NT_GNU_PROPERTY:
-                for number, value in _properties(image.bytes_of(start, size), order, word):
+                for number, value in _properties(image.bytes_at(start, size), order, word):
                     if number == _X86_FEATURE_1_AND and len(value) == 4:
                         return int(struct.unpack(f"{order}I", value)[0])
     return 0
 
 
 def _properties(data: bytes, order: str, word: int) -> Iterator[tuple[int, bytes]]:
-    """Number and value of each property; values are filled up to whole words."""
+    """Yield type and value of each property; values are padded to words."""
     place = 0
     while place + 8 <= len(data):
         number, size = struct.unpack_from(f"{order}2I", data, place)

@@ -1,4 +1,4 @@
-"""Which libraries may come from the host: the lists in ``data/libraries.toml``."""
+"""Libraries that may come from the host: the lists in ``data/libraries.toml``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rezbuild.util import toml
 
 @dataclass(frozen=True)
 class HostLibraries:
-    """What a payload may take from the host.
+    """The parts of the host that a payload may use.
 
     Attributes:
-        glibc: Sonames of glibc's own files.
-        loaders: What a program may name as its interpreter.
-        interpreters: What the first line of a script may name.
-        known: Other sonames that are tolerated for now, with the reason.
-        dlopened: Names and paths among the constants of files that are known, with the reason.
-        fortifiable: Functions of glibc with a form that checks sizes (_FORTIFY_SOURCE).
+        glibc: Sonames of glibc.
+        loaders: Program interpreters (PT_INTERP) that a program may have.
+        interpreters: Interpreters that the first line of a script may have.
+        known: Other sonames that are allowed, with the reason.
+        dlopened: Names and paths in constants that are allowed, with the reason.
+        fortifiable: Functions of glibc that have a checking form (_FORTIFY_SOURCE).
     """
 
     glibc: frozenset[str]
@@ -33,7 +33,7 @@ class HostLibraries:
 
 @functools.lru_cache(maxsize=1)
 def host_libraries() -> HostLibraries:
-    """The lists, read once."""
+    """Return the lists."""
     path = Path(__file__).parents[1] / "data" / "libraries.toml"
     data = toml.loads(path.read_text(encoding="utf-8"))
     return HostLibraries(

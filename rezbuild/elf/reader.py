@@ -1,6 +1,6 @@
-"""A read-only view of an ELF file: what the dynamic linker would make of it.
+"""Read an ELF file as the dynamic linker does.
 
-Everything is read through the program headers, as ld.so does; section headers may be stripped.
+All data is read through the program headers, as ld.so does: section headers may be stripped.
 Sources: the System V gABI, chapters 4 and 5, elf(5), and the LSB for `DT_VERNEED`.
 """
 
@@ -9,55 +9,48 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-import zstandard
 from elftools.common.utils import struct_parse
-from elftools.elf.constants import P_FLAGS, SH_FLAGS
+from elftools.elf.constants import P_FLAGS
 from elftools.elf.enums import ENUM_DT_FLAGS, ENUM_DT_FLAGS_1
 from elftools.elf.structs import ELFStructs
 
 from rezbuild.errors import RezbuildError
 
 MAGIC = b"\x7fELF"
-# Real files hold some dozens of entries and paths of some hundred bytes. The ceilings are there for
-# damaged files, which could keep the reader busy for hours.
+# Real files have some dozens of entries, and paths of some hundred bytes. Without these limits, a
+# damaged file could keep the reader busy for hours.
 _MAX_ENTRIES = 1 << 12
 _MAX_STRING = 1 << 16
-_MAX_NAME = 256
-# The debug data of a python has sections of 20 MB.
-_MAX_SECTION = 1 << 28
-# ch_type, which older releases of pyelftools do not name.
-_ZSTD = 2
-# Each names a library that is loaded besides those of DT_NEEDED.
+# Tags of libraries that ld.so loads in addition to DT_NEEDED.
 _HELPERS = ("DT_FILTER", "DT_AUXILIARY", "DT_AUDIT", "DT_DEPAUDIT")
 
 
 class ElfError(RezbuildError):
-    """An ELF file that cannot be read or makes no sense."""
+    """An ELF file cannot be read, or is damaged."""
 
     exit_code = 8
 
 
 @dataclass(frozen=True)
 class Elf:
-    """What an ELF file says about itself; the names follow elf(5)."""
+    """The properties of an ELF file; names as in elf(5)."""
 
     path: Path
     type: str  # "ET_EXEC", "ET_DYN", "ET_REL", ...
     machine: str  # "EM_X86_64", ...
     bits: int  # 32 or 64
-    dynamic: bool  # it has a PT_DYNAMIC segment, with something in it
-    debug: bool  # it holds what debuggers read, and nothing that could be loaded
+    dynamic: bool  # has a PT_DYNAMIC segment that is not empty
+    debug: bool  # has only debug data, and nothing that can be loaded
     interpreter: str | None
     soname: str | None
     needed: tuple[str, ...]  # in the file's order
-    rpath: tuple[str, ...]  # an empty element stands for the current folder, see ld.so(8)
+    rpath: tuple[str, ...]  # an empty element is the current folder, see ld.so(8)
     runpath: tuple[str, ...]
     textrel: bool
     executable_stack: bool
@@ -71,9 +64,9 @@ class Elf:
 
 
 def is_elf(path: Path) -> bool:
-    """Whether `path` is a regular file, not a symlink, that starts as ELF files do.
+    """Return whether `path` is a regular file, not a symlink, that begins with the ELF magic.
 
-    What cannot be read is no ELF file.
+    Return False for a file that cannot be read.
     """
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -85,7 +78,7 @@ def is_elf(path: Path) -> bool:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every ELF file below `root`, sorted by path; symlinks are not followed.
+    """Yield the ELF files below `root`, sorted by path; do not follow symlinks.
 
     Raises:
         ElfError: A folder cannot be listed.
@@ -99,51 +92,41 @@ def walk(root: Path) -> Iterator[Path]:
 
 
 def read(path: Path) -> Elf:
-    """What the ELF file at `path` says about itself.
+    """Return the properties of the ELF file at `path`.
 
     Raises:
-        ElfError: The file cannot be read, is no ELF file or is damaged.
+        ElfError: The file cannot be read, is not an ELF file, or is damaged.
     """
-    with reading(path) as image:
+    with open_image(path) as image:
         return image.describe(path)
 
 
 def build_id(path: Path) -> str | None:
-    """The build-id of the ELF file at `path`, as hex digits; None where it has none.
+    """Return the build-id of the ELF file at `path` in hex, or None.
 
     Raises:
-        ElfError: The file cannot be read, is no ELF file or is damaged.
+        ElfError: The file cannot be read, is not an ELF file, or is damaged.
     """
-    with reading(path) as image:
+    with open_image(path) as image:
         return image.build_id()
 
 
-def compressed_sections(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of the compressed sections of the ELF file at `path`.
-
-    Raises:
-        ElfError: The file is damaged, or a section is larger than any real one.
-    """
-    with reading(path) as image:
-        yield from image.compressed_sections()
-
-
 @contextlib.contextmanager
-def reading(path: Path) -> Iterator[Image]:
-    """The opened file; whatever is wrong with it is an `ElfError`."""
+def open_image(path: Path) -> Iterator[Image]:
+    """Open a file as an `Image`; raise all errors of the block as `ElfError`."""
     try:
         with _open(path) as stream:
             yield Image(stream)
-    except Exception as error:  # pyelftools lets every kind escape on damaged files
+    except Exception as error:  # pyelftools raises many classes for damaged files
         reason = str(error) or type(error).__name__
         raise ElfError(
             f"cannot read {path} as an ELF file: {reason}",
-            advice=["build or install again what this file belongs to"],
+            advice=["build or install its package again"],
         ) from error
 
 
 def _open(path: Path) -> BinaryIO:
-    # Opening a fifo would wait for its writer.
+    # To open a FIFO would wait for its writer.
     if not path.is_file():
         raise ElfError("it is not a file")
     return open(path, "rb")
@@ -160,9 +143,9 @@ def _unlistable(error: OSError) -> NoReturn:
 def _structs(
     little_endian: bool, bits: int, kind: tuple[str | int, str | int, str | int] | None = None
 ) -> ELFStructs:
-    """The shapes of a kind of file (type, machine, OS ABI); to make them takes most of a reading.
+    """Return pyelftools' structs for a kind of file (type, machine, OS ABI); slow, so cached.
 
-    pyelftools' own ELFFile is no use here: some releases of it read the section headers.
+    pyelftools' ELFFile cannot be used: some releases read the section headers.
     """
     structs = ELFStructs(little_endian=little_endian, elfclass=bits)
     structs.create_basic_structs()
@@ -172,13 +155,13 @@ def _structs(
 
 
 class Image:
-    """The file as the dynamic linker maps it: program headers, dynamic table and its strings."""
+    """An ELF file as the dynamic linker sees it: program headers, dynamic table and strings."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
         self.size = os.fstat(stream.fileno()).st_size
         self.little_endian, self.bits = self._identity()
-        self.header = self._parse(_structs(self.little_endian, self.bits).Elf_Ehdr, 0)
+        self.header = self.parse(_structs(self.little_endian, self.bits).Elf_Ehdr, 0)
         kind = (self.header.e_type, self.header.e_machine, self.header.e_ident.EI_OSABI)
         self.structs = _structs(self.little_endian, self.bits, kind)
         self.segments = self._segments()
@@ -186,16 +169,17 @@ class Image:
         self.tags = self._tags()
 
     def _identity(self) -> tuple[bool, int]:
-        """Whether the file is little-endian, and its word size in bits."""
-        ident = self._bytes(0, len(MAGIC) + 2)
+        """Return whether the file is little-endian, and its word size in bits."""
+        ident = self.bytes_at(0, len(MAGIC) + 2)
         classes, orders = {1: 32, 2: 64}, {1: True, 2: False}  # EI_CLASS, EI_DATA
         if ident[:4] != MAGIC:
-            raise ElfError("it does not start as ELF files do")
+            raise ElfError("it does not begin with the ELF magic")
         if len(ident) < 6 or ident[4] not in classes or ident[5] not in orders:
             raise ElfError("its word size or byte order is unknown")
         return orders[ident[5]], classes[ident[4]]
 
     def describe(self, path: Path) -> Elf:
+        """Return the properties of the file."""
         return Elf(
             path=path,
             type=str(self.header["e_type"]),
@@ -213,11 +197,11 @@ class Image:
             executable_stack=self._executable_stack(),
             writable_and_executable=any(
                 segment.p_flags & P_FLAGS.PF_W and segment.p_flags & P_FLAGS.PF_X
-                for segment in self._loads()
+                for segment in self.loads()
             ),
             misaligned=any(
                 segment.p_align > 1 and (segment.p_vaddr - segment.p_offset) % segment.p_align
-                for segment in self._loads()
+                for segment in self.loads()
             ),
             helpers=tuple(self.string(value) for tag in _HELPERS for value in self._values(tag)),
             relro=self._find("PT_GNU_RELRO") is not None,
@@ -232,14 +216,17 @@ class Image:
             versions=tuple(sorted({(file, name) for file, name, _ in self.versions()})),
         )
 
-    def _check(self, what: str, offset: int, size: int) -> None:
+    def check(self, what: str, offset: int, size: int) -> None:
+        """Check that a part of the file is inside of it."""
         if offset + size > self.size:
             raise ElfError(f"its {what} ends at byte {offset + size} of {self.size}")
 
-    def _parse(self, struct: Any, offset: int) -> Any:
+    def parse(self, struct: Any, offset: int) -> Any:
+        """Parse one of `structs` at an offset."""
         return struct_parse(struct, self.stream, stream_pos=offset)
 
-    def _bytes(self, offset: int, size: int) -> bytes:
+    def bytes_at(self, offset: int, size: int) -> bytes:
+        """Return bytes of the file."""
         self.stream.seek(offset)
         return self.stream.read(size)
 
@@ -247,43 +234,44 @@ class Image:
         start, step, count = (self.header[name] for name in ("e_phoff", "e_phentsize", "e_phnum"))
         if count > _MAX_ENTRIES:
             raise ElfError(f"it claims to have {count} program headers")
-        self._check("program header table", start, step * count)
+        self.check("program header table", start, step * count)
         if count and step < self.structs.Elf_Phdr.sizeof():
             raise ElfError(f"its program headers are {step} bytes each")
-        return [self._parse(self.structs.Elf_Phdr, start + step * i) for i in range(count)]
+        return [self.parse(self.structs.Elf_Phdr, start + step * i) for i in range(count)]
 
     def _find(self, kind: str) -> Any:
         return next((segment for segment in self.segments if segment.p_type == kind), None)
 
-    def _loads(self) -> list[Any]:
+    def loads(self) -> list[Any]:
+        """Return the PT_LOAD segments."""
         return [segment for segment in self.segments if segment.p_type == "PT_LOAD"]
 
     def _offset(self, what: str, address: int) -> int:
-        """Where the file keeps what is loaded at `address`."""
-        for segment in self._loads():
+        """Return the offset in the file of the byte that is loaded at `address`."""
+        for segment in self.loads():
             into = address - segment.p_vaddr
             if 0 <= into < segment.p_filesz:
                 return int(segment.p_offset + into)
-        raise ElfError(f"its {what} lies at address {address:#x}, which is not in the file")
+        raise ElfError(f"its {what} is at address {address:#x}, outside of the file")
 
     def loaded(self, what: str, address: int, size: int) -> bytes:
-        """The bytes that are loaded at `address`; `what` they are is for the error."""
+        """Return the bytes that are loaded at `address`; `what` is their name for errors."""
         if not size:
             return b""
         start = self._offset(what, address)
-        self._check(what, start, size)
-        return self._bytes(start, size)
+        self.check(what, start, size)
+        return self.bytes_at(start, size)
 
     def _tags(self) -> list[tuple[Any, int]]:
-        """The dynamic table up to its DT_NULL."""
+        """Return the dynamic table up to DT_NULL."""
         if self.dynamic is None or self._emptied():
             return []
         start, size = self.dynamic.p_offset, self.dynamic.p_filesz
-        self._check("dynamic table", start, size)
+        self.check("dynamic table", start, size)
         step = self.structs.Elf_Dyn.sizeof()
         tags: list[tuple[Any, int]] = []
         for offset in range(start, start + size - step + 1, step):
-            entry = self._parse(self.structs.Elf_Dyn, offset)
+            entry = self.parse(self.structs.Elf_Dyn, offset)
             if entry.d_tag == "DT_NULL":
                 return tags
             tags.append((entry.d_tag, int(entry.d_val)))
@@ -295,7 +283,7 @@ class Image:
         return [value for name, value in self.tags if name == tag]
 
     def last(self, tag: str) -> int | None:
-        """The value that counts: ld.so keeps the last one of a tag that it expects once."""
+        """Return the last value of a tag, or None: ld.so uses the last one of a repeated tag."""
         return next(reversed(self._values(tag)), None)
 
     def _flag(self, tag: str, bit: int) -> bool:
@@ -306,119 +294,64 @@ class Image:
         return None if value is None else self.string(value)
 
     def string(self, index: int) -> str:
-        """The string at `index` of the dynamic string table."""
+        """Return the string at `index` of the dynamic string table."""
         address, size = self.last("DT_STRTAB"), self.last("DT_STRSZ")
         if address is None or size is None:
-            raise ElfError("its dynamic table names no string table")
+            raise ElfError("its dynamic table has no string table")
         start = self._offset("string table", address)
-        self._check("string table", start, size)
+        self.check("string table", start, size)
         if index >= size:
             raise ElfError(f"it uses string {index} of a string table of {size} bytes")
-        text, end, _ = self._bytes(start + index, min(size - index, _MAX_STRING)).partition(b"\0")
+        text, end, _ = self.bytes_at(start + index, min(size - index, _MAX_STRING)).partition(b"\0")
         if not end:
             raise ElfError(f"string {index} of its string table has no end")
         return os.fsdecode(text)
 
     def _interpreter(self) -> str | None:
         segment = self._find("PT_INTERP")
-        # A file of debug symbols (objcopy --only-keep-debug) keeps the header without the bytes.
+        # Debug data (objcopy --only-keep-debug) has the program header without its bytes.
         if segment is None or not segment.p_filesz:
             return None
-        self._check("interpreter's name", segment.p_offset, segment.p_filesz)
-        text = self._bytes(segment.p_offset, min(segment.p_filesz, _MAX_STRING))
+        self.check("interpreter's name", segment.p_offset, segment.p_filesz)
+        text = self.bytes_at(segment.p_offset, min(segment.p_filesz, _MAX_STRING))
         return os.fsdecode(text.partition(b"\0")[0])
 
     def _emptied(self) -> bool:
-        """``objcopy --only-keep-debug`` keeps the program headers without their bytes."""
+        """Return whether this is debug data: it has program headers without their bytes."""
         return self.dynamic is not None and not self.dynamic.p_filesz
 
     def build_id(self) -> str | None:
-        """The hash that the linker has put into the file, as hex digits: a note, elf(5)."""
+        """Return the linker's hash of the file in hex, or None. It is a note, see elf(5)."""
         for owner, kind, start, size in self.notes():
             if (owner, kind) == (b"GNU\0", "NT_GNU_BUILD_ID"):
-                return self._bytes(start, size).hex()
+                return self.bytes_at(start, size).hex()
         return None
 
     def notes(self) -> Iterator[tuple[bytes, str | int, int, int]]:
-        """Owner, type, offset and size in bytes of each note, elf(5)."""
+        """Yield owner, type, offset and size in bytes of each note, see elf(5)."""
         size = self.structs.Elf_Nhdr.sizeof()
         for segment in (s for s in self.segments if s.p_type == "PT_NOTE"):
             offset, end = segment.p_offset, segment.p_offset + segment.p_filesz
-            self._check("notes", offset, segment.p_filesz)
+            self.check("notes", offset, segment.p_filesz)
             while offset + size <= end:
-                note = self._parse(self.structs.Elf_Nhdr, offset)
+                note = self.parse(self.structs.Elf_Nhdr, offset)
                 name = offset + size
                 value = offset + _aligned(size + note.n_namesz, segment.p_align)
-                owner = self._bytes(name, min(note.n_namesz, _MAX_STRING))
+                owner = self.bytes_at(name, min(note.n_namesz, _MAX_STRING))
                 yield owner, note.n_type, value, min(note.n_descsz, _MAX_STRING)
                 offset += _aligned(value - offset + note.n_descsz, segment.p_align)
 
-    def bytes_of(self, start: int, size: int) -> bytes:
-        """Some bytes of the file, as a note has them."""
-        return self._bytes(start, size)
-
-    def constants(self) -> Iterator[bytes]:
-        """What is loaded and never written, but for the strings of the dynamic table."""
-        start, size = self.last("DT_STRTAB"), self.last("DT_STRSZ")
-        for segment in self._loads():
-            if segment.p_flags & P_FLAGS.PF_W:
-                continue
-            self._check("segment", segment.p_offset, segment.p_filesz)
-            data = self._bytes(segment.p_offset, segment.p_filesz)
-            if start is not None and size is not None:
-                cut = start - segment.p_vaddr
-                if 0 <= cut < len(data):
-                    yield data[cut + size :]
-                    data = data[:cut]
-            yield data
-
-    def compressed_sections(self) -> Iterator[tuple[str, bytes]]:
-        """Names and contents: the gABI's SHF_COMPRESSED, and the older .zdebug of GNU."""
-        sections = self._sections()
-        if not sections or self.header.e_shstrndx >= len(sections):
-            return
-        names = sections[self.header.e_shstrndx]
-        for section in sections:
-            if section.sh_type == "SHT_NOBITS":
-                continue
-            self._check("section", section.sh_offset, section.sh_size)
-            if section.sh_flags & SH_FLAGS.SHF_COMPRESSED:
-                head = self._parse(self.structs.Elf_Chdr, section.sh_offset)
-                size = self.structs.Elf_Chdr.sizeof()
-                packed = self._bytes(section.sh_offset + size, section.sh_size - size)
-                zstd = head.ch_type in {"ELFCOMPRESS_ZSTD", _ZSTD}
-                yield self._name(names, section), _inflated(packed, zstd=zstd)
-            elif self._name(names, section).startswith(".zdebug"):
-                packed = self._bytes(section.sh_offset + 12, section.sh_size - 12)
-                yield self._name(names, section), _inflated(packed, zstd=False)
-
-    def _sections(self) -> list[Any]:
-        start, step, count = (self.header[name] for name in ("e_shoff", "e_shentsize", "e_shnum"))
-        if not start or not count:
-            return []
-        self._check("section header table", start, step * count)
-        if step < self.structs.Elf_Shdr.sizeof():
-            raise ElfError(f"its section headers are {step} bytes each")
-        return [self._parse(self.structs.Elf_Shdr, start + step * i) for i in range(count)]
-
-    def _name(self, names: Any, section: Any) -> str:
-        if section.sh_name >= names.sh_size:
-            return ""
-        most = min(names.sh_size - section.sh_name, _MAX_NAME)
-        text = self._bytes(names.sh_offset + section.sh_name, most)
-        return os.fsdecode(text.partition(b"\0")[0])
-
     def _executable_stack(self) -> bool:
-        """Without PT_GNU_STACK, Linux gives a dynamic object the default of x86: executable."""
+        """Return whether the stack is executable; on x86, it is without PT_GNU_STACK."""
         segment = self._find("PT_GNU_STACK")
         if segment is None:
             return self.dynamic is not None and not self._emptied()
         return bool(segment.p_flags & P_FLAGS.PF_X)
 
     def versions(self) -> Iterator[tuple[str, str, int]]:
-        """File, version and the version's number here: the entries of DT_VERNEED.
+        """Yield the needed file, version and version index of each entry of DT_VERNEED.
 
-        Each is a file with a chain of versions needed of it.
+        The table has an entry for each file, with a chain of versions.
         """
         address = self.last("DT_VERNEED")
         if address is None:
@@ -426,7 +359,7 @@ class Image:
         offset = self._offset("version table", address)
         budget = _MAX_ENTRIES
         for _ in range(self.last("DT_VERNEEDNUM") or 0):
-            entry = self._parse(self.structs.Elf_Verneed, offset)
+            entry = self.parse(self.structs.Elf_Verneed, offset)
             budget -= entry.vn_cnt + 1
             if budget < 0:
                 raise ElfError(f"its version table has more than {_MAX_ENTRIES} entries")
@@ -439,38 +372,19 @@ class Image:
     def _version_names(self, offset: int, entry: Any) -> Iterator[tuple[str, int]]:
         offset += entry.vn_aux
         for _ in range(entry.vn_cnt):
-            version = self._parse(self.structs.Elf_Vernaux, offset)
+            version = self.parse(self.structs.Elf_Vernaux, offset)
             yield self.string(version.vna_name), int(version.vna_other)
             if not version.vna_next:
                 return
             offset += version.vna_next
 
 
-def _inflated(packed: bytes, *, zstd: bool) -> bytes:
-    """The content of a compressed section.
-
-    Raises:
-        ElfError: It is damaged, or larger than any real one.
-    """
-    try:
-        if zstd:
-            reader = zstandard.ZstdDecompressor(max_window_size=_MAX_SECTION).stream_reader(packed)
-            found = reader.read(_MAX_SECTION + 1)
-        else:
-            found = zlib.decompressobj().decompress(packed, _MAX_SECTION + 1)
-    except (zlib.error, zstandard.ZstdError) as error:
-        raise ElfError(f"a compressed section is damaged: {error}") from None
-    if len(found) > _MAX_SECTION:
-        raise ElfError(f"a compressed section holds more than {_MAX_SECTION} bytes")
-    return found
-
-
 def _aligned(size: int, alignment: int) -> int:
-    """The size of a note, or of its beginning, with what fills it up."""
+    """Return the size of a note, or of its header, with padding."""
     step = 8 if alignment == 8 else 4
     return -(-size // step) * step
 
 
 def _split(path: str | None) -> tuple[str, ...]:
-    """The folders of a search path; ld.so ignores one that is empty altogether."""
+    """Return the folders of a search path; like ld.so, ignore an empty path."""
     return tuple(path.split(":")) if path else ()

@@ -1,7 +1,7 @@
-"""The dynamic symbols of an ELF file: what it gives to others, and what it takes of which version.
+"""The dynamic symbols of an ELF file: exported ones, and needed ones with their versions.
 
-Read as ld.so does, without section headers. A library holds thousands of symbols, so the tables
-are unpacked as a whole. Sources: the System V gABI, chapter 5; glibc's elf/dl-lookup.c for
+Symbols are read as ld.so does, without section headers. A library has thousands of symbols, so the
+tables are unpacked as a whole. Sources: the System V gABI, chapter 5; glibc's elf/dl-lookup.c for
 DT_GNU_HASH; the LSB for DT_VERSYM.
 """
 
@@ -13,22 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from rezbuild.elf.reader import ElfError, Image, reading
+from rezbuild.elf.reader import ElfError, Image, open_image
 
 _STB_GLOBAL, _STB_WEAK, _STB_GNU_UNIQUE = 1, 2, 10
 _STV_DEFAULT, _STV_PROTECTED = 0, 3
 _SHN_UNDEF, _SHN_ABS = 0, 0xFFF1
-# The highest bit of an entry of DT_VERSYM hides it from those who link; ld.so ignores it.
+# The highest bit of an entry of DT_VERSYM hides the symbol from linkers; ld.so ignores it.
 _VERSION_MASK = 0x7FFF
 _DT_REL = 17
-# Real names have some thousand bytes at most. In a damaged table each of many symbols may claim
-# all of its megabytes.
+# Real names have some thousand bytes at most. In a damaged table, each symbol's name could have
+# megabytes.
 _MAX_NAME = 1 << 16
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A symbol that another library must have in this very version."""
+class VersionedSymbol:
+    """A symbol that a library must have in exactly this version."""
 
     name: str
     library: str
@@ -36,38 +36,38 @@ class Taken:
 
 
 def exported(path: Path) -> frozenset[str]:
-    """The names that a library defines for whoever loads it.
+    """Return the names of the symbols that a library exports.
 
     Raises:
         rezbuild.elf.reader.ElfError: The file cannot be read or is damaged.
     """
-    with reading(path) as image:
+    with open_image(path) as image:
         table = _Table(image, _hashed(image))
         return frozenset(table.name(symbol) for symbol in table.symbols() if symbol.is_exported)
 
 
-def taken(path: Path) -> tuple[Taken, ...]:
-    """The symbols that are needed in a version, sorted.
+def versioned(path: Path) -> tuple[VersionedSymbol, ...]:
+    """Return the needed symbols that have a version, sorted.
 
     Raises:
         rezbuild.elf.reader.ElfError: The file cannot be read or is damaged.
     """
-    with reading(path) as image:
+    with open_image(path) as image:
         table = _Table(image, max(_hashed(image), _relocated(image)))
         found = set()
         for symbol, wanted in zip(table.symbols(), table.wanted()):
             if wanted is not None and symbol.section == _SHN_UNDEF:
-                found.add(Taken(table.name(symbol), *wanted))
+                found.add(VersionedSymbol(table.name(symbol), *wanted))
         return tuple(sorted(found, key=lambda one: (one.name, one.library, one.version)))
 
 
 def undefined(path: Path) -> frozenset[str]:
-    """The names that the file takes from libraries, of whatever version.
+    """Return the names of all needed symbols, with or without a version.
 
     Raises:
         rezbuild.elf.reader.ElfError: The file cannot be read or is damaged.
     """
-    with reading(path) as image:
+    with open_image(path) as image:
         table = _Table(image, max(_hashed(image), _relocated(image)))
         found = (table.name(one) for one in table.symbols() if one.section == _SHN_UNDEF)
         return frozenset(name for name in found if name)
@@ -92,8 +92,8 @@ class _Table:
     """The dynamic symbol table.
 
     Args:
-        count: Its entries. The dynamic table does not say it: a hash table covers what is exported,
-            and what is taken has relocations.
+        count: The number of entries. The dynamic table does not have it: hash tables list exported
+            symbols, and relocations refer to needed ones.
     """
 
     def __init__(self, image: Image, count: int) -> None:
@@ -103,7 +103,7 @@ class _Table:
         self.strings = self._read("DT_STRTAB", "string table", image.last("DT_STRSZ") or 0)
 
     def symbols(self) -> list[_Symbol]:
-        """The entries; the first one is empty."""
+        """Return the entries; the first one is empty."""
         wide = self.image.bits == 64
         data = self._read("DT_SYMTAB", "symbol table", self.count * (24 if wide else 16))
         if wide:  # name, info, other, section, value, size
@@ -113,14 +113,14 @@ class _Table:
         return [_Symbol(row[0], *row[3:]) for row in rows]
 
     def name(self, symbol: _Symbol) -> str:
-        """Its name, without what a version adds to it."""
+        """Return the name of a symbol, without its version."""
         end = self.strings.find(b"\0", symbol.string, symbol.string + _MAX_NAME)
         if end < 0:
             raise ElfError(f"the name of a symbol, at {symbol.string}, has no end")
         return os.fsdecode(self.strings[symbol.string : end])
 
     def wanted(self) -> list[tuple[str, str] | None]:
-        """For each symbol, the library and the version that it is needed of."""
+        """Return the needed library and version of each symbol, or None."""
         if self.image.last("DT_VERSYM") is None:
             return []
         names = {number: (file, name) for file, name, number in self.image.versions()}
@@ -137,7 +137,7 @@ def _order(image: Image) -> str:
 
 
 def _hashed(image: Image) -> int:
-    """How many symbols the hash tables cover."""
+    """Return the number of symbols that the hash tables cover."""
     count = _gnu_hashed(image)
     address = image.last("DT_HASH")
     if address is not None:
@@ -160,7 +160,7 @@ def _gnu_hashed(image: Image) -> int:
     last = max(numbers(address, buckets), default=0)
     if last < first:
         return first
-    # Chains lie one behind the other; the last one's end is marked by its lowest bit.
+    # Chains follow each other; the lowest bit marks the end of the last one.
     address += buckets * 4 + (last - first) * 4
     while not numbers(address, 1)[0] & 1:
         last, address = last + 1, address + 4
@@ -168,7 +168,7 @@ def _gnu_hashed(image: Image) -> int:
 
 
 def _relocated(image: Image) -> int:
-    """One more than the highest number of a symbol in the relocations."""
+    """Return the highest symbol index in the relocations plus one."""
     shift, word = (32, "Q") if image.bits == 64 else (8, "I")
     highest = -1
     for table, size, addend in (

@@ -58,16 +58,16 @@ def test_what_a_library_gives_and_takes(compile_c, style, stripped):
     assert {"data", "guarded", "weak", "answer"} <= exported
     assert symbols.exported(path) == exported
     assert {"own", "hidden", "atoi"} & symbols.exported(path) == set()
-    found = {(one.name, one.version) for one in symbols.taken(path)}
+    found = {(one.name, one.version) for one in symbols.versioned(path)}
     assert found == taken
     assert "atoi" in {name for name, _ in found}
-    assert {one.library for one in symbols.taken(path)} == {"libc.so.6"}
+    assert {one.library for one in symbols.versioned(path)} == {"libc.so.6"}
 
 
 def test_a_program_that_exports_nothing(compile_c):
     path = compile_c("x", '#include <stdio.h>\nint main(void) { return puts("x"); }\n')
-    assert {(one.name, one.version) for one in symbols.taken(path)} == readelf(path)[1]
-    assert "puts" in {one.name for one in symbols.taken(path)}
+    assert {(one.name, one.version) for one in symbols.versioned(path)} == readelf(path)[1]
+    assert "puts" in {one.name for one in symbols.versioned(path)}
 
 
 def test_a_library_that_exports_nothing(compile_c):
@@ -77,7 +77,7 @@ def test_a_library_that_exports_nothing(compile_c):
     flags = ("-shared", "-fPIC", "-nostdlib", "-lc", "-Wl,--hash-style=gnu")
     path = compile_c("libx.so", source, *flags)
     assert symbols.exported(path) == frozenset()
-    assert [one.name for one in symbols.taken(path)] == ["puts"]
+    assert [one.name for one in symbols.versioned(path)] == ["puts"]
 
 
 def test_the_name_of_a_version_is_no_symbol(compile_c, tmp_path):
@@ -98,7 +98,7 @@ def test_the_name_of_a_version_is_no_symbol(compile_c, tmp_path):
 def test_a_static_program_has_none(compile_c):
     path = compile_c("x", "void _start(void) { for (;;) ; }\n", "-static", "-nostdlib")
     assert symbols.exported(path) == frozenset()
-    assert symbols.taken(path) == ()
+    assert symbols.versioned(path) == ()
 
 
 def test_every_cut_is_an_error_or_makes_no_difference(compile_c, tmp_path):
@@ -121,6 +121,6 @@ def test_damaged_tables_end_in_no_other_error(compile_c, tmp_path):
     path = tmp_path / "damaged"
     for place in range(64, len(data), 41):
         path.write_bytes(data[:place] + b"\xff" * 8 + data[place + 8 :])
-        for read in (symbols.exported, symbols.taken):
+        for read in (symbols.exported, symbols.versioned):
             with contextlib.suppress(ElfError):
                 read(path)

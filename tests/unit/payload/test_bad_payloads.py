@@ -128,7 +128,7 @@ def test_any_damage_is_read_or_refused(
     path.write_bytes(reader.MAGIC + damaged(small_elf, damage)[4:])
     for call, argument in (
         (symbols.exported, path),
-        (symbols.taken, path),
+        (symbols.versioned, path),
         (reader.read, path),
         (lambda root: relocate.plan(root, []), payload),
     ):
