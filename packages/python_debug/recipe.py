@@ -25,7 +25,7 @@ exec gdb -iex "set debug-file-directory $root/lib/debug:/usr/lib/debug" \
 def build(b: Build) -> None:
     """Copy the debug data whose build-ids are those of the python that Rez resolved."""
     for build_id, path in debug_data.find(b.dependency("python"), b.debug_store).items():
-        target = b.payload / "lib/debug/.build-id" / debug_data.place(build_id)
+        target = b.payload / "lib/debug/.build-id" / debug_data.path_of(build_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
     share = b.payload / "share/python-gdb"

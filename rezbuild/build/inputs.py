@@ -55,7 +55,7 @@ class Inputs:
     def stored_profile(self) -> Path:
         """The cache's file for the PGO profile of this build."""
         name, cache = self.recipe.name, self.settings.cache
-        return pgo_profiles.place(cache, name, self.job.version, self.fingerprint)
+        return pgo_profiles.stored_path(cache, name, self.job.version, self.fingerprint)
 
     @classmethod
     def gather(cls, job: Job, settings: Settings) -> Inputs:

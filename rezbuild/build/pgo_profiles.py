@@ -25,7 +25,7 @@ from rezbuild.files.hashing import sha256
 FOLDER = "profiles"
 
 
-def place(cache: Path, name: str, version: str, fingerprint: str) -> Path:
+def stored_path(cache: Path, name: str, version: str, fingerprint: str) -> Path:
     """Return the file for the profile of a build with this fingerprint."""
     return cache / FOLDER / f"{name}-{version}-{fingerprint}.tar.gz"
 

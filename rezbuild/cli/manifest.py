@@ -7,7 +7,7 @@ import json
 
 from rezbuild.cli.arguments import add_payload
 from rezbuild.cli.context import find_payload
-from rezbuild.payload import describe
+from rezbuild.payload import describe, sbom
 from rezbuild.util.tables import console
 
 EPILOG = """\
@@ -36,5 +36,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         arguments.reporter.result(json.dumps(record, indent=2, sort_keys=True))
         return 0
-    describe.show(console(), record, describe.materials(root))
+    describe.show(console(), record, sbom.read(root))
     return 0

@@ -1,8 +1,9 @@
-"""What debuggers read of the files that are built: kept in the cache, until a package takes it.
+"""Debug data of payloads: the cache keeps it for packages such as ``python_debug``.
 
-Payloads are stripped. The debug data of a recipe that says ``debug = true`` is put aside before
-that, by build-id: the linker's hash of a file's content, which strip and patchelf leave in it. gdb
-finds the data by the same hash, wherever the file stands (gdb's manual, Separate Debug Files).
+Payloads are stripped. If a recipe has ``debug = true``, rezbuild first copies the debug data to the
+cache. Its name there is the build-id: a hash that the linker writes into the file, and that strip
+and patchelf do not change. gdb finds debug data by the same hash, wherever the file is (gdb's
+manual, Separate Debug Files).
 """
 
 from __future__ import annotations
@@ -18,30 +19,31 @@ from rezbuild.elf import reader
 from rezbuild.errors import AuditError, BuildError, RelocationError
 from rezbuild.payload.relocate import DEPS
 
-# Which of the build's folders some bytes name.
+# Returns the folders of the build that some bytes contain.
 Named = Callable[[bytes], Sequence[str]]
 
 
-def place(build_id: str) -> Path:
-    """Where the data of a file is, below a folder of such data; as gdb looks for it."""
+def path_of(build_id: str) -> Path:
+    """Return the path of a file's debug data below the folder of debug data, as gdb searches it."""
     return Path(build_id[:2], f"{build_id[2:]}.debug")
 
 
 def keep(payload: Path, store: Path, objcopy: str, named: Named) -> dict[str, str]:
-    """Copies the debug data of a payload that is not stripped yet.
+    """Copy the debug data of a payload that is not stripped yet.
 
     Args:
-        payload: Its ELF files have a build-id each.
-        store: The folder that the data is added to.
-        objcopy: The program.
-        named: No file may name the place that it was built in, and later the data is compressed.
+        payload: The payload; each ELF file must have a build-id.
+        store: The folder of debug data.
+        objcopy: The path of objcopy.
+        named: Finds folders of the build in data. Called here, since the audit cannot search
+            compressed data.
 
     Returns:
         The build-ids, by the files' paths.
 
     Raises:
         BuildError: A file has no build-id.
-        AuditError: The data names the place it was built in.
+        AuditError: The data contains a folder of the build.
         RelocationError: ``objcopy`` failed.
     """
     found = {}
@@ -51,36 +53,36 @@ def keep(payload: Path, store: Path, objcopy: str, named: Named) -> dict[str, st
         build_id = reader.build_id(path)
         if build_id is None:
             raise BuildError(
-                f"{path} has no build-id, by which its debug data could be found",
+                f"{path} has no build-id, so gdb cannot find its debug data",
                 advice=["link it with -Wl,--build-id"],
             )
-        _keep(path, store / place(build_id), objcopy, named)
+        _keep(path, store / path_of(build_id), objcopy, named)
         found[path.relative_to(payload).as_posix()] = build_id
     return found
 
 
 def find(dependency: Dependency, store: Path) -> Mapping[str, Path]:
-    """The kept data of a payload's own files, by build-id; not of libraries that it bundles.
+    """Return the debug data of a payload's files by build-id, without bundled libraries.
 
     Raises:
-        BuildError: It is not there, or not all of it.
+        BuildError: The debug data of a file is missing.
     """
     files = [
         path for path in reader.walk(dependency.root) if dependency.root / DEPS not in path.parents
     ]
     ids = {path: reader.build_id(path) for path in files}
-    found = {i: store / place(i) for i in ids.values() if i and (store / place(i)).is_file()}
+    found = {i: store / path_of(i) for i in ids.values() if i and (store / path_of(i)).is_file()}
     missing = [str(path.relative_to(dependency.root)) for path, i in ids.items() if i not in found]
     if missing or not files:
         what = f"{dependency.name}-{dependency.version}"
         raise BuildError(
-            f"the debug data of {what} is not in the cache: it lacks that of {len(missing)} of "
-            f"{len(files)} files ({', '.join(missing[:3])} ...)",
+            f"the debug data of {what} is not in the cache: {len(missing)} of {len(files)} files "
+            f"have none ({', '.join(missing[:3])} ...)",
             tried=[f"{store}, by the build-ids of the files in {dependency.root}"],
             advice=[
-                f"build it here, which keeps the data: rezbuild build {what} --force",
+                f"build {what} here to keep the data: rezbuild build {what} --force",
                 "or set REZBUILD_CACHE to the cache of the machine that built it",
-                "then build this one again",
+                "then build this package again",
             ],
         )
     return found
@@ -94,11 +96,11 @@ def _keep(path: Path, target: Path, objcopy: str, named: Named) -> None:
         places = named(whole.read_bytes())
         if places:
             raise AuditError(
-                f"the debug data of {path} names {', '.join(places)}",
+                f"the debug data of {path} contains {', '.join(places)}",
                 advice=["compile with -ffile-prefix-map for these folders, or without -g"],
             )
         _run(objcopy, "--compress-debug-sections=zlib", str(whole), str(small))
-        # Data is for reading only; and others may build, and share the cache.
+        # Other users may share the cache; they only read.
         small.chmod(0o644)
         small.replace(target)
 
@@ -110,12 +112,12 @@ def _run(*argv: str) -> None:
         )
     except OSError as error:
         raise RelocationError(
-            f"{argv[0]} does not run: {error.strerror}",
-            advice=["rezbuild doctor says which system package brings it"],
+            f"{argv[0]} cannot be started: {error.strerror}",
+            advice=["install the system package that rezbuild doctor names"],
         ) from None
     if done.returncode != 0:
         raise RelocationError(
             f"{Path(argv[0]).name} failed: {done.stderr.strip() or done.returncode}",
             tried=[" ".join(argv)],
-            advice=["is there space left? binutils from 2.26 on are needed"],
+            advice=["check the free space; binutils 2.26 or newer is required"],
         )

@@ -1,4 +1,4 @@
-"""What ``rezbuild manifest`` tells of a payload: from what, by what and how it was built."""
+"""The output of ``rezbuild manifest``: inputs and parts of a payload."""
 
 from __future__ import annotations
 
@@ -16,49 +16,44 @@ from rezbuild.util.terminal import printable
 
 
 def load(root: Path) -> dict[str, Any]:
-    """The record of a payload.
+    """Return the record of a payload.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The folder is not a payload.
     """
     found = manifest.read(root)
     if found is None or "fingerprint" not in found:
         raise UsageError(
-            f"{root} is no payload of rezbuild: no {manifest.MANIFEST} there can be read",
-            advice=["name a payload (a variant's root) or a Rez request such as python-3.11"],
+            f"{root} is not a payload of rezbuild: it has no valid {manifest.MANIFEST}",
+            advice=["name a payload (a variant's root), or a Rez request such as python-3.11"],
         )
     return found
 
 
 def bill(root: Path) -> dict[str, Any]:
-    """The bill of materials of a payload.
+    """Return the bill of materials of a payload.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The payload has no valid bill.
     """
-    found = materials(root)
+    found = sbom.read(root)
     if found is None:
         raise UsageError(
-            f"{root / sbom.FILE} cannot be read",
-            advice=["payloads of older rezbuilds have none: build it again"],
+            f"{root / sbom.FILE} is missing or invalid",
+            advice=["build the payload again: old versions of rezbuild wrote no bill"],
         )
     return found
 
 
-def materials(root: Path) -> dict[str, Any] | None:
-    """The bill of materials of a payload, or None where there is none."""
-    return sbom.read(root)
-
-
-def show(console: Console, record: Mapping[str, Any], listed: Mapping[str, Any] | None) -> None:
-    """Prints the record, and what is in the payload where it has a bill of materials."""
+def show(console: Console, record: Mapping[str, Any], bill: Mapping[str, Any] | None) -> None:
+    """Print the record, and the bill of materials if there is one."""
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(record):
         if value:
             facts.add_row(f"[bold]{name}[/]", _plain(value))
     console.print(facts)
-    if listed is not None:
-        console.print(_materials(listed))
+    if bill is not None:
+        console.print(_parts(bill))
     protection = record.get("hardening")
     if isinstance(protection, dict) and protection:
         console.print(_protection(protection))
@@ -92,8 +87,8 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "of the host", "\n".join(map(str, record.get("host_libraries") or ()))
 
 
-def _materials(data: Mapping[str, Any]) -> Table:
-    table = Table("in it", "version", "licence", box=None, header_style="bold", pad_edge=False)
+def _parts(data: Mapping[str, Any]) -> Table:
+    table = Table("part", "version", "license", box=None, header_style="bold", pad_edge=False)
     for row in sbom.components(data):
         table.add_row(*map(_plain, row))
     return table
@@ -122,5 +117,5 @@ def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Not markup of rich's, whatever is in it."""
+    """Escape markup of rich and control characters."""
     return escape(printable(text))

@@ -1,6 +1,6 @@
-"""The licence texts of a payload: its own, and those of all that is in it.
+"""The license texts of a payload and of all its parts.
 
-They stand in ``share/licenses/<name>-<version>/``, by their paths in the source.
+They are in ``share/licenses/<name>-<version>/``, with their paths in the source.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from rezbuild.catalogue.sources_toml import FILE_NAME, Release
 from rezbuild.errors import BuildError
 
 FOLDER = "share/licenses"
-# What upstreams call the file at the top of their sources.
+# Usual names of the file at the top of a source.
 _USUAL = re.compile(r"(licen[cs]e|copying|licensing|notice)([._-].*)?", re.IGNORECASE)
-# An empty file is no text.
+# Bytes; shorter files are not license texts.
 _SHORTEST = 20
 
 
 def collect(payload: Path, source: Path, release: Release, inside: Iterable[Path]) -> None:
-    """Copies the texts into the payload.
+    """Copy the texts into the payload.
 
     Args:
-        payload: The folder to add to.
-        source: Where the release was unpacked and built.
-        release: Says how its files are called.
-        inside: The payloads that this one has something of; each has the texts of all in it.
+        payload: The payload.
+        source: The source folder of the release.
+        release: The release; its catalogue entry may name the files.
+        inside: Payloads that are linked or copied into this one, with all their texts.
 
     Raises:
-        BuildError: The source has no such file, or a payload has no texts.
+        BuildError: The source or one of these payloads has no license text.
     """
     target = payload / FOLDER / f"{release.name}-{release.version}"
     for path in _own(source, release):
@@ -41,8 +41,8 @@ def collect(payload: Path, source: Path, release: Release, inside: Iterable[Path
         texts = other / FOLDER
         if not texts.is_dir():
             raise BuildError(
-                f"{other.name}, which {release.name} is built against, has no licence texts",
-                advice=["build that one again: rezbuild build --force NAME"],
+                f"{other.name}, a dependency of {release.name}, has no license texts",
+                advice=["build it again: rezbuild build --force NAME"],
             )
         shutil.copytree(texts, payload / FOLDER, dirs_exist_ok=True)
 
@@ -54,9 +54,9 @@ def _own(source: Path, release: Release) -> list[Path]:
         found = {path for path in source.iterdir() if _USUAL.fullmatch(path.name)}
     texts = sorted(path for path in found if path.is_file() and path.stat().st_size >= _SHORTEST)
     if not texts:
-        named = ", ".join(release.license_files) or "LICENSE, COPYING or the like"
+        named = ", ".join(release.license_files) or "LICENSE, COPYING or similar"
         raise BuildError(
-            f"the source of {release.name} {release.version} has no licence text: {named}",
-            advice=[f"name the file in {FILE_NAME}: license_files"],
+            f"the source of {release.name} {release.version} has no license text: {named}",
+            advice=[f"set license_files in {FILE_NAME}"],
         )
     return texts

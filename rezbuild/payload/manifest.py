@@ -18,17 +18,17 @@ from rezbuild.payload import self_test
 
 MANIFEST = "rezbuild.json"
 CONTENTS = "rezbuild-files.json"
-# In the format of sha256sum(1): sha256sum -c rezbuild-files.sha256
+# A file of sha256sum(1); to check a payload: sha256sum -c rezbuild-files.sha256
 SUMS = "rezbuild-files.sha256"
 # The records of a payload, in the order in which they are written.
 RECORDS = (MANIFEST, CONTENTS, SUMS)
 _SUM = re.compile(rb"(\\?)([0-9a-f]{64})  (.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)")
-# JSON can hold halves of characters, which no text file can.
+# JSON may contain surrogates, which cannot be encoded as UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _GLIBC = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
-# The files of rezbuild that shape payloads, by folder: a change of one of them builds anew. The
-# command line, farms, stores and the like shape none.
+# The files of rezbuild that change payloads, by folder: if one of them changes, rezbuild builds
+# again. The command line, farms and stores do not change payloads.
 _SHAPING = (
     *("audit/*.py", "build/*.py", "elf/*.py", "payload/*.py"),
     *("data/libraries.toml", "data/run.sh"),
@@ -38,7 +38,7 @@ _SHAPING = (
 
 
 def recipe_revision(recipe: Recipe, release: Release) -> str:
-    """The hash (16 hex digits) of everything of ours that shapes this version's payload.
+    """Return a hash (16 hex digits) of rezbuild's and the recipe's files that change the payload.
 
     Raises:
         CatalogueError: A file of the recipe is missing.
@@ -46,7 +46,7 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     parts = [f"{name}\0{release.version}" for name in (recipe.name,)]
     parts += [f"{archive.file}\0{archive.sha256}" for archive in release.archives]
     here = Path(__file__).parents[1]
-    # These two must be there; recipe.py may import others. What checks a payload shapes none.
+    # These two are required; recipe.py may import others. Checks do not change payloads.
     steps = recipe.steps
     files = [recipe.folder / "package.py", steps / "recipe.py"]
     known = {*files, steps / "package.py", *steps.glob("check*.py")}
@@ -58,10 +58,10 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     except OSError as error:
         raise CatalogueError(
             f"{error.filename} cannot be read: {error.strerror}",
-            advice=["a recipe has package.py, sources.toml and recipe.py"],
+            advice=["add package.py, sources.toml and recipe.py to the recipe"],
         ) from None
     parts += list(release.requires)
-    # They are in the bill of materials.
+    # These are in the bill of materials.
     parts += [release.license, release.cpe, *release.license_files]
     return _digest(parts)
 
@@ -69,14 +69,14 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
 def fingerprint(
     recipe: Recipe, release: Release, profile: str, tools: str, dependencies: Mapping[str, str]
 ) -> str:
-    """The hash of all inputs of a build: equal inputs need no second build.
+    """Return the hash of all inputs of a build; equal inputs need no second build.
 
     Args:
-        recipe: The recipe folder.
+        recipe: The recipe.
         release: The version.
-        profile: Counts only where the recipe says that it changes what is built.
-        tools: The `Toolchain.identity`: versions of compiler, assembler and linker.
-        dependencies: The `identity` of each package it is built against, by name.
+        profile: The build profile; ignored if the recipe's payload is the same in each profile.
+        tools: `Toolchain.identity`: versions of compiler, assembler and linker.
+        dependencies: The `identity` of each dependency, by name.
     """
     parts = [recipe_revision(recipe, release), profile if recipe.profiled else "", tools]
     parts += [f"{name}\0{value}" for name, value in sorted(dependencies.items())]
@@ -84,10 +84,10 @@ def fingerprint(
 
 
 def identity(record: Mapping[str, Any]) -> str:
-    """What stands for a payload in the fingerprint of one that is built against it.
+    """Return the identity of a dependency, for the fingerprint of a build that uses it.
 
-    Its own fingerprint, and its build-ids where it has debug data: that fits one build only, and
-    another one from the same inputs, as with a profile that was collected anew, is another one.
+    It is the dependency's fingerprint; with debug data, also its build-ids. Debug data fits one
+    build only: a second build from the same inputs may differ, e.g. with a new PGO profile.
     """
     found = str(record.get("fingerprint"))
     ids: Mapping[str, str] = record.get("build_ids") or {}
@@ -95,15 +95,15 @@ def identity(record: Mapping[str, Any]) -> str:
 
 
 def write(payload: Path, record: Mapping[str, Any]) -> None:
-    """Writes the record into the payload."""
+    """Write the record into the payload."""
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
     (payload / MANIFEST).write_text(text, encoding="utf-8")
 
 
 def read(payload: Path) -> dict[str, Any] | None:
-    """The record of a payload, or None where there is none that can be read.
+    """Return the record of a payload, or None if it is missing or invalid.
 
-    A record with a value of another type counts as none: who can write the payload may write
+    A value of a wrong type makes a record invalid: users who can write the payload may write
     anything into it.
     """
     found = _read(payload / MANIFEST)
@@ -111,10 +111,10 @@ def read(payload: Path) -> dict[str, Any] | None:
 
 
 def write_contents(payload: Path) -> None:
-    """Write the lists of the payload's files beside the record.
+    """Write the two lists of the payload's files: sizes and targets of links, and checksums.
 
-    One has the sizes in bytes and the targets of links, the other one the sums of the files. They
-    are files apart: each build and resolve reads the record, only the audit reads the lists.
+    The lists are separate files, because each build and resolve reads the record, but only the
+    audit reads the lists.
     """
     listed: dict[str, int | str] = {}
     for folder, folders, names in os.walk(payload):
@@ -133,12 +133,12 @@ def write_contents(payload: Path) -> None:
 
 
 def read_contents(payload: Path) -> dict[str, int | str] | None:
-    """Return the list of a payload's files, or None where there is none that can be read."""
+    """Return the list of a payload's files, or None if it cannot be read."""
     return _read(payload / CONTENTS)
 
 
 def read_sums(payload: Path) -> dict[str, str] | None:
-    """Return the sums of a payload's files, or None where there are none that can be read."""
+    """Return the checksums of a payload's files, or None if they cannot be read."""
     try:
         lines = safe_files.read(payload / SUMS).split(b"\n")
     except OSError:
@@ -147,7 +147,7 @@ def read_sums(payload: Path) -> dict[str, str] | None:
 
 
 def _fits(name: str, value: object) -> bool:
-    """Whether a value of a record has the type that it is written with."""
+    """Return whether a value of a record has the right type."""
     return value is None or name not in _KINDS or _KINDS[name](value)
 
 
@@ -176,7 +176,7 @@ def _is_version(value: object) -> bool:
     return isinstance(value, str) and _GLIBC.fullmatch(value) is not None
 
 
-# How the values of a record are checked, of those that anything goes by.
+# Checks of the values that rezbuild uses.
 _TEXTS = ["name", "version", "profile", "recipe", "fingerprint", "training"]
 _TEXTS += ["compiler", "machine", "assembler", "linker"]
 _KINDS: dict[str, Callable[[object], bool]] = {

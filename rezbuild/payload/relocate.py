@@ -1,8 +1,9 @@
-"""Makes the ELF files of a payload independent of where it stands: plan, then apply.
+"""Make the ELF files of a payload relocatable: plan the changes, then apply them.
 
 Libraries of other packages are bundled below ``deps/``. A library gets exactly the rpath that its
-own DT_NEEDED entries need, relative to ``$ORIGIN``; in a program those entries become paths where
-they can, which are opened without any search. docs/explanation/relocation.md has the reasons.
+DT_NEEDED entries need, relative to ``$ORIGIN``. In a program, DT_NEEDED entries become paths if
+possible, because ld.so opens a path without a search. docs/explanation/relocation.md has the
+reasons.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ DEPS = "deps"
 
 @dataclass(frozen=True)
 class Bundled:
-    """A library of another package that the payload carries.
+    """A library of another package that is copied into the payload.
 
     Attributes:
-        source: The real file it is copied from.
-        target: Where it goes, relative to the payload. Its name is its own, see `_own_name`.
-        package: ``name-version`` of the package it comes from.
+        source: The file that is copied; not a link.
+        target: The path of the copy, relative to the payload. Its name is unique, see `_own_name`.
+        package: Name and version of the other package, e.g. ``zlib-1.3.1``.
     """
 
     source: Path
@@ -43,14 +44,14 @@ class Bundled:
 
 @dataclass(frozen=True)
 class Edit:
-    """What one file is to say.
+    """The changes of one file.
 
     Attributes:
-        path: Relative to the payload.
-        soname: Its new DT_SONAME, or None to leave it.
-        rpath: Elements that start with ``$ORIGIN``; empty for none.
-        renamed: DT_NEEDED entries and what to put for them.
-        changed: The file says something else now.
+        path: The file, relative to the payload.
+        soname: The new DT_SONAME, or None to keep the old one.
+        rpath: The elements of the rpath, which begin with ``$ORIGIN``; empty for no rpath.
+        renamed: DT_NEEDED entries and their replacements.
+        changed: Whether the file has to be edited.
     """
 
     path: Path
@@ -62,28 +63,28 @@ class Edit:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that relocation will do."""
+    """All changes of a payload."""
 
     bundled: tuple[Bundled, ...]
     edits: tuple[Edit, ...]
 
 
 def plan(payload: Path, dependencies: Iterable[Dependency]) -> Plan:
-    """Finds the closure of libraries and the rpath of every ELF file. Changes nothing.
+    """Find the libraries to bundle, and the rpath of every ELF file. Change nothing.
 
-    What is found nowhere is left to the audit to name.
+    The audit reports libraries that are not found.
 
     Raises:
-        RelocationError: Several different libraries could be meant.
+        RelocationError: Several different libraries have the needed name.
         rezbuild.elf.reader.ElfError: A file is damaged.
     """
     return _Planner(payload, tuple(dependencies)).plan()
 
 
 def strip(payload: Path, program: str) -> None:
-    """Drops debug data and the symbols that only debuggers read, from every ELF file.
+    """Remove debug data and symbols for debuggers from every ELF file.
 
-    Before `apply`, since strip would undo patchelf's work.
+    Call this before `apply`, since strip undoes changes of patchelf.
 
     Raises:
         RelocationError: ``strip`` failed.
@@ -97,7 +98,7 @@ def strip(payload: Path, program: str) -> None:
 
 
 def apply(plan: Plan, payload: Path, patchelf: str) -> None:
-    """Copies the libraries in, then edits each file once.
+    """Copy the libraries into the payload, then edit each file once.
 
     Raises:
         RelocationError: ``patchelf`` failed.
@@ -112,14 +113,14 @@ def apply(plan: Plan, payload: Path, patchelf: str) -> None:
             path = payload / edit.path
             with _writable(path):
                 if not edit.rpath:
-                    # --remove-rpath alone leaves the old text in the file, and with it the path of
-                    # a folder of this machine.
+                    # --remove-rpath alone leaves the old text in the file, which may contain a
+                    # folder of this machine.
                     _run([patchelf, "--set-rpath", "", str(path)], path)
                 _run([patchelf, *_patchelf_arguments(edit), str(path)], path)
 
 
 def relative_links(payload: Path, prefix: str) -> None:
-    """Makes links that name the prefix, or the payload where it lies now, relative."""
+    """Make links relative if their targets are below the prefix or the payload's folder."""
     for path in _links(payload):
         target = os.readlink(path)
         for root in (prefix, str(payload)):
@@ -131,10 +132,10 @@ def relative_links(payload: Path, prefix: str) -> None:
 
 
 def drop_names(payload: Path) -> None:
-    """Gives each library two names at most: its soname, and the one that programs link by.
+    """Keep two names of each library at most: its soname, and the name for linkers.
 
-    Rez's package cache makes a file of every link (rez/package_cache.py), so each name costs the
-    library's size there. Nothing asks for the name with the whole version.
+    Rez's package cache replaces links by files (rez/package_cache.py), so each name takes the
+    library's size there. No program uses the name with the full version.
     """
     for path in list(reader.walk(payload)):
         soname = reader.read(path).soname
@@ -149,7 +150,7 @@ def drop_names(payload: Path) -> None:
         path.rename(path.with_name(soname))
 
 
-# Libraries by the name that DT_NEEDED may say and the kind of file that may need them.
+# Name in DT_NEEDED, word size and machine.
 _Kind = tuple[str, int, str]
 _Index = dict[_Kind, list[tuple[Path, Elf]]]
 
@@ -166,7 +167,7 @@ class _Planner:
         files = list(reader.walk(self.payload))
         edits = [self._edit(path.relative_to(self.payload), path) for path in files]
         done: set[Path] = set()
-        # A bundled library may need further ones: the table grows while it is gone through.
+        # A bundled library may need further libraries: the loop adds them to the table.
         while pending := [place for place in self.bundled if place not in done]:
             for place in pending:
                 done.add(place)
@@ -176,44 +177,44 @@ class _Planner:
 
     def _edit(self, place: Path, file: Path, *, bundled: bool = False) -> Edit:
         data = reader.read(file)
-        # What is found in the payload, or will be: (name as it is now, place).
+        # DT_NEEDED entries that are or will be in the payload, with their paths there.
         found = {name: there for name in data.needed if (there := self._place(name, data, bundled))}
         names = {name: there.name for name, there in found.items()}
         origins = {name: _origin(there.parent, place.parent) for name, there in found.items()}
-        # The version check of ld.so matches names, so an entry with versions must keep its own
-        # (dl-version.c, find_needed).
+        # ld.so compares names when it checks symbol versions, so an entry with versions must stay a
+        # name (dl-version.c, find_needed).
         plain = set(found) - {file for file, _ in data.versions} if data.interpreter else set()
         names |= {name: f"{origins[name]}/{names[name]}" for name in plain}
         renamed = tuple((old, new) for old, new in names.items() if old != new)
         rpath = tuple(dict.fromkeys(o for name, o in origins.items() if name not in plain))
         soname = place.name if bundled and data.soname != place.name else None
-        # DT_RUNPATH loses to LD_LIBRARY_PATH, so it is never what we want.
+        # Never keep DT_RUNPATH: LD_LIBRARY_PATH overrides it.
         news = data.rpath != rpath or data.runpath or renamed or soname
         return Edit(place, soname, rpath, renamed, data.dynamic and bool(news))
 
     def _place(self, name: str, data: Elf, bundled: bool) -> Path | None:
-        """Where in the payload ``name`` is or will be; None where it is not to be."""
+        """Return the path of a library in the payload; None if it will not be there."""
         if name in self.host.glibc:
             return None
         kind = (name, data.bits, data.machine)
         if not bundled and kind in self.own:
             found = self._among(self.own[kind], data).relative_to(self.payload)
-            # By its soname, also where that is a link: in Rez's package cache links become files,
-            # and a library needed by two names would be loaded twice.
+            # Always use the soname, even if it is a link: in Rez's package cache, links become
+            # files, and ld.so would load a library with two names twice.
             return (
                 found.with_name(name) if (self.payload / found).with_name(name).exists() else found
             )
         if kind not in self.offered:
             return None
         source, package, version = self.offered[kind]
-        # What was bundled before has a name of its own already.
+        # A library that the dependency has bundled has a unique name already.
         own_name = name if DEPS in source.parts[-5:] else _own_name(name, source)
         target = Path(DEPS, package, version, "lib", own_name)
         self.bundled.setdefault(target, Bundled(source, target, f"{package}-{version}"))
         return target
 
     def _among(self, candidates: Sequence[tuple[Path, Elf]], data: Elf) -> Path:
-        """The one that the file finds now, else the one beside it, else the only one."""
+        """Return the library that the rpath finds, else the one beside the file, else any."""
         paths = [path for path, _ in candidates]
         for element in (*data.rpath, *data.runpath, "$ORIGIN"):
             folder = Path(os.path.normpath(element.replace("$ORIGIN", str(data.path.parent))))
@@ -222,9 +223,9 @@ class _Planner:
                     return path
         if len({path.read_bytes() for path in paths}) > 1:
             raise RelocationError(
-                f"{data.path} needs {paths[0].name}, and the payload has several of that name",
+                f"the payload has several files {paths[0].name}, and {data.path} needs one",
                 tried=[str(path) for path in paths],
-                advice=["link it with a rpath to the one that is meant"],
+                advice=["link it with an rpath that finds the right one"],
             )
         return paths[0]
 
@@ -235,10 +236,10 @@ def _origin(folder: Path, start: Path) -> str:
 
 
 def _own_name(name: str, source: Path) -> str:
-    """A name that no other library has, as ``libz-1a2b3c4d.so.1``: it says which bytes it is.
+    """Return a unique name for a library, with a hash of its content: ``libz-1a2b3c4d.so.1``.
 
-    ld.so takes a library that is loaded already for any that has its soname, whatever the rpath
-    says: the host's, when a library of the host needed it first.
+    If a library with the same soname is loaded already, ld.so uses that one and ignores the rpath.
+    It could be the host's, if another library of the host has loaded it.
     """
     stem, dot, rest = name.partition(".so")
     digest = sha256(source)[:8]
@@ -246,7 +247,7 @@ def _own_name(name: str, source: Path) -> str:
 
 
 def _libraries(folder: Path) -> _Index:
-    """The shared libraries below a folder."""
+    """Return the shared libraries below a folder."""
     found: _Index = {}
     for path in reader.walk(folder) if folder.is_dir() else ():
         data = reader.read(path)
@@ -257,12 +258,12 @@ def _libraries(folder: Path) -> _Index:
 
 
 def _offers(dependencies: Sequence[Dependency]) -> dict[_Kind, tuple[Path, str, str]]:
-    """What the dependencies have: the file, and the package and version it is from."""
+    """Return the libraries of the dependencies: file, package name and version."""
     found: dict[_Kind, tuple[Path, str, str]] = {}
     for dependency in dependencies:
         for kind, files in _libraries(dependency.lib).items():
             found.setdefault(kind, (files[0][0], dependency.name, dependency.version))
-    # What a dependency bundled itself serves where no resolved package has the library.
+    # If no resolved package has a library, use one that a dependency has bundled.
     for dependency in dependencies:
         for kind, files in _libraries(dependency.root / DEPS).items():
             package, version = files[0][0].relative_to(dependency.root / DEPS).parts[:2]
@@ -289,15 +290,15 @@ def _run(argv: Sequence[str], path: Path) -> None:
         raise RelocationError(
             f"{Path(argv[0]).name} failed on {path}: {done.stderr.strip() or done.returncode}",
             tried=[" ".join(argv)],
-            advice=["rezbuild doctor checks the versions of strip and patchelf"],
+            advice=["check the versions of strip and patchelf: rezbuild doctor"],
         )
 
 
 @contextlib.contextmanager
 def _writable(path: Path) -> Iterator[None]:
-    """Lets the owner write the file, and this name of it alone, for a while.
+    """Make a file writable for a while, and replace a hard link by a copy.
 
-    Some installers leave it read-only; another hard link to it needs another rpath.
+    Some installers make files read-only. Another hard link may need another rpath.
     """
     mode = path.stat().st_mode
     if path.stat().st_nlink > 1:
@@ -321,7 +322,7 @@ def _links(payload: Path) -> list[Path]:
 
 
 def bundled_packages(plan: Plan) -> Mapping[str, list[str]]:
-    """The names of the bundled libraries by the package they are from."""
+    """Return the names of the bundled libraries, by package."""
     found: dict[str, list[str]] = {}
     for library in plan.bundled:
         found.setdefault(library.package, []).append(library.target.name)

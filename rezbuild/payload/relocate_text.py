@@ -1,4 +1,4 @@
-"""Makes the text files of a payload independent of where it was built and of where it stands."""
+"""Make the text files of a payload relocatable."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rezbuild.errors import RelocationError
 
-# Larger files are no text that we know of.
+# Larger files are not scripts or configuration.
 _LARGEST = 16 << 20
 _SHEBANG = re.compile(rb"#!\s*(\S+)([^\n]*)\n")
 _LAUNCHER = b"""#!/bin/sh
@@ -21,20 +21,20 @@ _LAUNCHER = b"""#!/bin/sh
 
 
 def fix(payload: Path, prefix: str, places: Mapping[Path, str]) -> list[Path]:
-    """Rewrites scripts, ``.pc`` files and whatever names a folder of the build.
+    """Rewrite scripts, ``.pc`` files, and files that contain folders of the build.
 
     Args:
-        payload: Where the files lie now.
-        prefix: What they were configured with.
-        places: Folders of this machine, and the text to put for each.
+        payload: The folder of the files.
+        prefix: The placeholder prefix.
+        places: Folders of this machine, with their replacements.
 
     Returns:
-        The files that changed.
+        The changed files.
 
     Raises:
-        RelocationError: A script would no longer be one.
+        RelocationError: A script is not valid Python after the change.
     """
-    # A longer path goes first: it may lie below a shorter one.
+    # Longer paths first: they may be below shorter ones.
     known = sorted(places.items(), key=lambda item: len(str(item[0])), reverse=True)
     changed = []
     for path in _texts(payload):
@@ -61,11 +61,11 @@ def _texts(payload: Path) -> Iterator[Path]:
 
 
 def _script(data: bytes, path: Path, payload: Path, prefix: str) -> bytes:
-    """A command whose interpreter is the payload's own finds it beside itself.
+    """Make a script find the payload's Python in its own folder.
 
-    The shell resolves the script's own real path, so that links to it and spaces in the path do
-    no harm; to Python the shell's lines are a string. A module that merely starts like a script
-    must not get such lines: they would be its docstring.
+    The new first lines are a shell command that resolves the script's real path, so links and
+    spaces work. For Python, these lines are a string. A module that is not executable must not get
+    them: they would be its docstring.
     """
     match = _SHEBANG.match(data)
     if match is None or not path.stat().st_mode & 0o111:
@@ -83,7 +83,7 @@ def _script(data: bytes, path: Path, payload: Path, prefix: str) -> bytes:
 
 
 def _as_utf8(data: bytes) -> bytes:
-    """The script in Python's default encoding: the launcher moves the line that names another."""
+    """Return the script in UTF-8: after the launcher, Python does not read its coding line."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     if encoding in ("utf-8", "utf-8-sig"):
         return data
@@ -96,7 +96,7 @@ def _checked(data: bytes, path: Path) -> bytes:
     except SyntaxError as error:
         raise RelocationError(
             f"{path} cannot be given a launcher: {error.msg}",
-            advice=["a docstring before 'from __future__' cannot stay one; leave the script out"],
+            advice=["remove the script in the recipe, or its docstring before 'from __future__'"],
         ) from None
     return data
 
@@ -107,7 +107,7 @@ def _is_python(named: str) -> bool:
 
 
 def _pkg_config(data: bytes, place: Path, prefix: str) -> bytes:
-    """Computes from ``${pcfiledir}``, which pkg-config(1) sets to the file's own folder."""
+    """Compute the prefix from ``${pcfiledir}``, which is the folder of the file, pkg-config(1)."""
     up = "/".join([".."] * len(place.parent.parts))
     data = re.sub(rb"(?m)^prefix\s*=.*$", b"prefix=${pcfiledir}/" + up.encode(), data)
     return data.replace(prefix.encode(), b"${prefix}")

@@ -1,8 +1,8 @@
-"""The software bill of materials in a payload: what is in it, for scanners and for lawyers.
+"""The software bill of materials of a payload, for scanners and lawyers.
 
-CycloneDX (ECMA-424) in JSON, written by its own library. It has no time and no random number in
-it: the same inputs give the same bytes. A payload's parts are read from the bills of the payloads
-that it was built against, so the last one of a chain has them all.
+The format is CycloneDX (ECMA-424) in JSON. Equal inputs give equal bytes: the bill has no time of
+the build and no random number. It includes the bills of all dependencies, so the last payload of a
+chain lists all parts.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, Pedigree
 
-# Scanners look for *.cdx.json.
+# Scanners search *.cdx.json.
 FILE = "rezbuild-sbom.cdx.json"
-# CPE 2.3, NIST IR 7695: part, vendor and product, version; nothing is said of the rest.
+# CPE 2.3, NIST IR 7695: part, vendor and product, version; the rest is any.
 _CPE = "cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Something that a source brings of others, as CPython brings expat.
+    """A part of another project in a source, e.g. HACL* in CPython.
 
     Attributes:
-        license: SPDX expression.
-        cpe: Vendor and product, as ``libexpat_project:libexpat``, or "".
-        kind: Of its package URL: ``generic``, or ``pypi`` for Python packages.
+        license: An SPDX expression.
+        cpe: Vendor and product, e.g. ``libexpat_project:libexpat``, or "".
+        kind: The type of the package URL: ``generic``, or ``pypi`` for Python packages.
     """
 
     name: str
@@ -47,16 +47,16 @@ class Part:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a bill is written for.
+    """The payload that a bill describes.
 
     Attributes:
-        fingerprint: Of all inputs; the serial number is made of it.
-        epoch: When the source was made, seconds since 1970; see
+        fingerprint: The hash of all inputs; the serial number depends on it.
+        epoch: The time of the source in seconds since 1970; see
             `rezbuild.build.toolchain.environment`.
-        patches: The files that were applied, in order.
-        parts: What the source brings of others.
-        inside: The payloads that this one has something of, by name.
-        bundled: Which of them are there as files of their own, by name and version.
+        patches: The patches, in order.
+        parts: Parts of other projects in the source.
+        inside: Payloads that are linked or copied into this one, by name.
+        bundled: Packages whose libraries are files below ``deps/``, e.g. ``zlib-1.3.1``.
     """
 
     release: Release
@@ -70,10 +70,10 @@ class Subject:
 
 
 def write(payload: Path, subject: Subject) -> None:
-    """Writes the bill into a payload.
+    """Write the bill into a payload.
 
     Raises:
-        BuildError: A payload that it was built against has none.
+        BuildError: A dependency has no valid bill.
     """
     from cyclonedx.output.json import JsonV1Dot6
 
@@ -82,7 +82,7 @@ def write(payload: Path, subject: Subject) -> None:
 
 
 def read(payload: Path) -> dict[str, Any] | None:
-    """The bill of a payload as data, or None where there is none that can be read."""
+    """Return the bill of a payload as data, or None if it is missing or invalid."""
     try:
         data = safe_files.parse_json(safe_files.read(payload / FILE))
     except (OSError, ValueError):
@@ -95,17 +95,17 @@ def read(payload: Path) -> dict[str, Any] | None:
 
 
 def components(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Name, version and licence of everything that a bill names, its subject first."""
+    """Return name, version and license of the payload and of all its parts."""
     listed = [data.get("metadata", {}).get("component", {}), *data.get("components", [])]
-    return [(str(one.get("name")), str(one.get("version", "")), _licence(one)) for one in listed]
+    return [(str(one.get("name")), str(one.get("version", "")), _license(one)) for one in listed]
 
 
-def _licence(component: Mapping[str, Any]) -> str:
-    said = [
+def _license(component: Mapping[str, Any]) -> str:
+    licenses = [
         one.get("expression") or one.get("license", {}).get("id") or one["license"].get("name")
         for one in component.get("licenses", [])
     ]
-    return " AND ".join(map(str, said))
+    return " AND ".join(map(str, licenses))
 
 
 def _bom(subject: Subject) -> Bom:
@@ -125,11 +125,11 @@ def _bom(subject: Subject) -> Bom:
     edges: dict[str, set[str]] = {part.bom_ref.value or "": set() for part in direct}
     known = {part.bom_ref.value: part for part in direct}
     for package, root in sorted((subject.inside or {}).items()):
-        it, theirs = _theirs(package, root)
-        direct.append(it)
-        for component in (it, *theirs.components):
+        dependency, bill = _dependency(package, root)
+        direct.append(dependency)
+        for component in (dependency, *bill.components):
             known.setdefault(component.bom_ref.value, component)
-        for edge in theirs.dependencies:
+        for edge in bill.dependencies:
             needs = {one.ref.value or "" for one in edge.dependencies}
             edges.setdefault(edge.ref.value or "", set()).update(needs)
     bom.components.update(known.values())
@@ -140,16 +140,16 @@ def _bom(subject: Subject) -> Bom:
     return bom
 
 
-def _theirs(package: str, root: Path) -> tuple[Component, Bom]:
-    """A dependency as a component, and its whole bill."""
+def _dependency(package: str, root: Path) -> tuple[Component, Bom]:
+    """Return a dependency as a component, and its bill."""
     from cyclonedx.model.bom import Bom
 
     try:
         found = Bom.from_json(read(root))  # type: ignore[attr-defined]  # py-serializable adds it
-    except Exception as error:  # noqa: BLE001 (whatever a damaged file makes the library raise)
+    except Exception as error:  # noqa: BLE001 (the library raises many classes for damaged files)
         raise _unreadable(package, root, str(error)) from None
     if found is None or found.metadata.component is None:
-        raise _unreadable(package, root, "it is missing, or says nothing")
+        raise _unreadable(package, root, "it is missing or empty")
     return found.metadata.component, found
 
 
@@ -176,7 +176,7 @@ def _own(subject: Subject) -> Component:
 
     release, archive = subject.release, subject.archive
     found = _component(release.name, release.version, release.license, release.cpe)
-    # Which of the alternatives was built. Where it came from on this machine shapes nothing.
+    # The archive that was built. The route to it on this machine does not matter.
     sums = [HashType(alg=HashAlgorithm.SHA_256, content=archive.sha256)]
     for url in archive.urls or release.archives[0].urls:
         reference = ExternalReference(
@@ -185,10 +185,12 @@ def _own(subject: Subject) -> Component:
             hashes=sums if archive.urls else None,
         )
         found.external_references.add(reference)
-    said = {"rezbuild:archive": f"{archive.file} sha256:{archive.sha256}"}
-    said |= {f"rezbuild:patch:{path.name}": f"sha256:{sha256(path)}" for path in subject.patches}
-    said |= {"rezbuild:bundled": " ".join(sorted(subject.bundled))} if subject.bundled else {}
-    for name, value in said.items():
+    properties = {"rezbuild:archive": f"{archive.file} sha256:{archive.sha256}"}
+    for path in subject.patches:
+        properties[f"rezbuild:patch:{path.name}"] = f"sha256:{sha256(path)}"
+    if subject.bundled:
+        properties["rezbuild:bundled"] = " ".join(sorted(subject.bundled))
+    for name, value in properties.items():
         found.properties.add(Property(name=name, value=value))
     if subject.patches:
         found.pedigree = _pedigree(subject)

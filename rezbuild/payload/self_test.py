@@ -1,7 +1,7 @@
-"""The test that a payload carries: with sh and glibc alone it proves the host that it stands on.
+"""The test inside a payload: a shell script that tests the payload on a host without rezbuild.
 
-``rez-test`` runs it, on hosts that have no rezbuild. A recipe adds to it by a folder ``host``,
-whose ``test.sh`` is read by the script after it has loaded each library.
+``rez-test`` runs it. It needs only sh and glibc. A recipe may add a folder ``host``: the script
+reads its ``test.sh`` after it has loaded each library.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rezbuild.elf.host_libraries import host_libraries
 
 FOLDER = "rezbuild-test"
 RUN = "run.sh"
-# How the program loader of a machine is called, by what an ELF file's header says.
+# Part of the loader's name, by the machine in the ELF header.
 _LOADERS = {"EM_X86_64": "x86-64", "EM_AARCH64": "aarch64"}
 
 
 def sources(recipe: Path) -> list[Path]:
-    """The files that a recipe adds."""
+    """Return the files that a recipe adds."""
     return sorted(path for path in (recipe / "host").glob("*") if path.is_file())
 
 
 def write(payload: Path, recipe: Path, version: str) -> None:
-    """Writes the test into the payload."""
+    """Write the test into the payload."""
     files = [path.relative_to(payload).as_posix() for path in reader.walk(payload) if _loads(path)]
     folder = payload / FOLDER
     folder.mkdir()
@@ -41,6 +41,6 @@ def write(payload: Path, recipe: Path, version: str) -> None:
 
 
 def _loads(path: Path) -> bool:
-    """Whether it is for ld.so: neither debug data nor an object that is still to be linked."""
+    """Return whether ld.so can load a file: no debug data, no object file."""
     found = reader.read(path)
     return found.type != "ET_REL" and not found.debug

@@ -69,4 +69,4 @@ def _files(payload: Path) -> set[Path]:
     """Return the debug data files of a payload's record, relative to a folder of debug data."""
     ids = (manifest.read(payload) or {}).get("build_ids")
     found = ids.values() if isinstance(ids, dict) else ()
-    return {debug_data.place(i) for i in found if isinstance(i, str) and _BUILD_ID.fullmatch(i)}
+    return {debug_data.path_of(i) for i in found if isinstance(i, str) and _BUILD_ID.fullmatch(i)}

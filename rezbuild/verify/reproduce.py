@@ -361,9 +361,9 @@ def _cache(subject: _Subject, folder: Path, settings: Settings) -> dict[str, str
     for _, _, root in subject.dependencies:
         record = manifest.read(Path(root)) or {}
         for build_id in (record.get("build_ids") or {}).values():
-            kept = settings.cache / "debug" / debug_data.place(build_id)
+            kept = settings.cache / "debug" / debug_data.path_of(build_id)
             if kept.is_file():
-                _link(cache / "debug" / debug_data.place(build_id), kept)
+                _link(cache / "debug" / debug_data.path_of(build_id), kept)
     return {
         "REZBUILD_CACHE": str(cache),
         "REZBUILD_OFFLINE": "1",

@@ -1,4 +1,4 @@
-"""What a payload says of itself: its bill of materials, its licence texts, how it was built."""
+"""What a payload says of itself: its bill of materials, its license texts, how it was built."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from studio import Studio
-from toys import LICENCE, LOW, Toys
+from toys import LICENSE_TEXT, LOW, Toys
 
 FILE = "rezbuild-sbom.cdx.json"
 
@@ -79,7 +79,7 @@ def test_bill_of_materials_lists_the_whole_payload(top, studio):
 def test_payload_has_all_license_texts(top):
     texts = top / "share/licenses"
     found = {str(path.relative_to(texts)): path.read_text() for path in texts.rglob("*.*/*")}
-    assert found == {"low-1.0.0/LICENSE": LICENCE, "top-2.0.0/LICENSE": LICENCE}
+    assert found == {"low-1.0.0/LICENSE": LICENSE_TEXT, "top-2.0.0/LICENSE": LICENSE_TEXT}
 
 
 def test_second_build_gives_the_same_records(top, studio):
@@ -95,7 +95,7 @@ def test_missing_license_text_stops_the_build(studio, toys):
     toys.add("low", "1.0.1", {**LOW, "LICENSE": "MIT\n"})
     failed = studio.rezbuild("build", "low", ok=False)
     assert failed.returncode == 7
-    assert "the source of low 1.0.1 has no licence text" in failed.stderr
+    assert "the source of low 1.0.1 has no license text" in failed.stderr
     assert "license_files" in failed.stderr
     assert not list(studio.local.glob("low/*/*/*/rezbuild.json"))
     toys.edit("low/sources.toml", 'license = "MIT"', 'license = "MIT"\nlicense_files = ["low.*"]')

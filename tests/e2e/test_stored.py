@@ -398,6 +398,6 @@ def test_empty_machine_installs_the_whole_chain(built, scratch):
     record = manifest.read(variant(empty.local)) or {}
     there = Settings.read(empty.env).cache / "debug"
     assert record["build_ids"]
-    assert all((there / debug_data.place(i)).is_file() for i in record["build_ids"].values())
+    assert all((there / debug_data.path_of(i)).is_file() for i in record["build_ids"].values())
     shutil.rmtree(empty.folder)
     shutil.rmtree(scratch / "store")

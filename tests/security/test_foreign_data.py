@@ -86,7 +86,7 @@ def test_any_record_of_a_payload_is_read_or_refused(folder, data):
         with OURS:
             glibc.check_record("thing", record, "2.28")
         for build_id in (record.get("build_ids") or {}).values():
-            debug_data.place(build_id)
+            debug_data.path_of(build_id)
         json.dumps(record)
     report = audit.audit(folder)
     assert report.own

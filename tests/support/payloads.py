@@ -63,7 +63,7 @@ def with_debug(root: Path, settings: Settings) -> Path:
     said = json.loads((root / "rezbuild.json").read_text())
     (root / "rezbuild.json").write_text(json.dumps({**said, "build_ids": ids}))
     for number, build_id in enumerate(ids.values()):
-        place = settings.cache / "debug" / debug_data.place(build_id)
+        place = settings.cache / "debug" / debug_data.path_of(build_id)
         place.parent.mkdir(parents=True)
         place.write_text(f"data {number}")
     return root

@@ -23,7 +23,7 @@ TOP = {
     "top.c": "#include <stdio.h>\nint low(void);\n"
     'int main(void) { printf("%d\\n", low()); return 0; }\n',
 }
-LICENCE = "Whoever gets this may do with it what they like. There is no warranty.\n"
+LICENSE_TEXT = "Whoever gets this may do with it what they like. There is no warranty.\n"
 RECIPE = """\
 def build(b):
     b.search_dependencies()
@@ -68,7 +68,7 @@ class Toys:
         """Add a version; the newest one becomes the default."""
         folder = self.recipes / name
         folder.mkdir(parents=True, exist_ok=True)
-        data = _archive(f"{name}-{version}", {"LICENSE": LICENCE, **files}, mtime)
+        data = _archive(f"{name}-{version}", {"LICENSE": LICENSE_TEXT, **files}, mtime)
         (self.mirror / f"{name}-{version}.tar.gz").write_bytes(data)
         self.entries.setdefault(name, {})[version] = (
             f'[versions."{version}"]\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'

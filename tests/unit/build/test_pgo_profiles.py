@@ -70,7 +70,7 @@ def first(tmp_path: Path) -> Folder:
 
 
 def test_builds_from_the_same_counts_are_the_same(first: Folder, tmp_path: Path) -> None:
-    store = pgo_profiles.place(tmp_path / "cache", "thing", "1.0", "abc")
+    store = pgo_profiles.stored_path(tmp_path / "cache", "thing", "1.0", "abc")
     made = first.keep(store)
     assert store == tmp_path / "cache/profiles/thing-1.0-abc.tar.gz"
     assert [path.name for path in store.parent.iterdir()] == [store.name], "nothing half made"
@@ -113,7 +113,7 @@ def test_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
 
 
 def test_a_training_that_counted_nothing(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"left none of \*\*/\*\.gcda, \*\.profdata in"):
+    with pytest.raises(BuildError, match=r"written none of \*\*/\*\.gcda, \*\.profdata in"):
         pgo_profiles.keep(tmp_path, ["**/*.gcda", "*.profdata"], tmp_path / "kept.tar.gz")
     assert not list(tmp_path.iterdir())
 

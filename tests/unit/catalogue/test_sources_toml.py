@@ -380,7 +380,7 @@ def test_each_package_builds_where_only_upstream_or_only_debian_answers(folder):
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_licences_are_spdx_expressions(folder):
+def test_licenses_are_spdx_expressions(folder):
     known = get_spdx_licensing()
     for release in sources_toml.load(folder).releases.values():
         said = known.validate(release.license)
@@ -388,7 +388,7 @@ def test_licences_are_spdx_expressions(folder):
         assert not odd, release.version
 
 
-def test_where_the_licence_text_is_and_what_scanners_call_it(tmp_path):
+def test_where_the_license_text_is_and_what_scanners_call_it(tmp_path):
     said = 'license_files = ["doc/COPYING*"]\ncpe = "thing_project:thing"\nurls'
     release = load(tmp_path, GOOD.replace("urls", said, 1)).release("1.2.3")
     assert release.license_files == ("doc/COPYING*",)
@@ -406,6 +406,6 @@ def test_where_the_licence_text_is_and_what_scanners_call_it(tmp_path):
         "cpe = 3",
     ],
 )
-def test_licence_files_and_names_that_cannot_be(tmp_path, said):
+def test_license_files_and_names_that_cannot_be(tmp_path, said):
     with pytest.raises(CatalogueError, match=f"{said.split()[0]} (holds|is)"):
         load(tmp_path, GOOD.replace("urls", f"{said}\nurls", 1))

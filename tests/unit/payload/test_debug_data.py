@@ -37,7 +37,9 @@ def test_what_is_kept_is_found_by_the_stripped_files(payload, tmp_path):
     assert set(ids) == {"bin/program", "lib/libone.so"}
     relocate.strip(payload, "strip")
     found = debug_data.find(Dependency("thing", "1.0", payload), store)
-    assert {found[ids[name]] for name in ids} == {store / debug_data.place(i) for i in ids.values()}
+    assert {found[ids[name]] for name in ids} == {
+        store / debug_data.path_of(i) for i in ids.values()
+    }
     assert {reader.build_id(path): path for path in found.values()} == found
     data = found[ids["lib/libone.so"]]
     said = subprocess.run(
@@ -63,7 +65,7 @@ def test_the_place_it_was_built_in_is_found_out(payload, tmp_path):
     def named(data: bytes) -> list[str]:
         return ["/the/place"] if b"deep" in data else []
 
-    with pytest.raises(AuditError, match=r"libone.so names /the/place"):
+    with pytest.raises(AuditError, match=r"libone.so contains /the/place"):
         keep(payload, tmp_path / "store", named)
 
 
@@ -80,7 +82,7 @@ def test_data_that_is_not_there(compile_c, payload, tmp_path):
     thing = Dependency("thing", "1.0", payload)
     assert len(debug_data.find(thing, store)) == 2, "what is bundled is another package's"
     ids = [reader.build_id(path) or "" for path in reader.walk(payload / "lib")]
-    (store / debug_data.place(ids[0])).unlink()
+    (store / debug_data.path_of(ids[0])).unlink()
     with pytest.raises(BuildError, match=r"thing-1\.0 is not in the cache") as caught:
         debug_data.find(thing, store)
     assert "lib/libone.so" in str(caught.value)
@@ -88,7 +90,7 @@ def test_data_that_is_not_there(compile_c, payload, tmp_path):
 
 
 def test_an_objcopy_that_is_not_there(payload, tmp_path):
-    with pytest.raises(RelocationError, match="/no/objcopy does not run"):
+    with pytest.raises(RelocationError, match="/no/objcopy cannot be started"):
         debug_data.keep(payload, tmp_path / "store", "/no/objcopy", lambda _: ())
 
 

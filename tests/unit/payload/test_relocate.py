@@ -237,7 +237,7 @@ def test_of_several_the_one_that_is_found_now_is_meant(twice):
 def test_of_several_none_is_guessed(twice):
     payload, make = twice
     make("c/lost")
-    with pytest.raises(RelocationError, match="several of that name"):
+    with pytest.raises(RelocationError, match="the payload has several files"):
         relocate.plan(payload, [])
 
 
