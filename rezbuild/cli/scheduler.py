@@ -28,5 +28,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
-    daemons.scheduler(Settings.read(), arguments.host, arguments.port, arguments.reporter)
+    daemons.run_scheduler(Settings.read(), arguments.host, arguments.port, arguments.reporter)
     return 0

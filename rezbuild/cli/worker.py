@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command; return its exit code."""
     settings = Settings.read()
-    post = daemons.Post(
+    options = daemons.WorkerOptions(
         scheduler=arguments.scheduler,
         host=arguments.host,
         cores=arguments.cores or 0,
@@ -48,5 +48,5 @@ def run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         recipes=find_recipes(arguments),
     )
-    daemons.worker(settings, post, arguments.reporter)
+    daemons.run_worker(settings, options, arguments.reporter)
     return 0

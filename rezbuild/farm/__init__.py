@@ -1,13 +1,14 @@
-"""Builds on other machines, by Dask's distributed scheduler.
+"""Builds on other machines, with Dask's distributed scheduler.
 
-Workers bake payloads; whoever asked publishes them, by the same ``rez-build -i`` as ever, which
-takes the payload as it came. docs/explanation/farm.md has the whole of it.
+Workers build payloads. The client publishes them with the usual ``rez-build -i``, which takes the
+payload from a store. docs/explanation/farm.md describes the design.
 
-- `order`, `facts`: what travels, as JSON: one job, and what a worker is.
-- `job`: the process on a worker that bakes one payload.
-- `worker`, `scheduler`: Dask's, less what would let others run code in them (`pickles`).
-- `client`, `remote`, `driver`: the side of whoever asked.
-- `process`: the same for ``rez-build --process farm``.
+- `messages`, `worker_facts`: JSON messages: a job, its result, the description of a worker.
+- `job_process`: the process on a worker that builds one payload.
+- `worker`, `scheduler`: Dask's, without the functions that would let others run code in them;
+  `restricted_pickle` reads their messages.
+- `client`, `job_runner`, `remote_task`, `driver`: the side of the client.
+- `build_process`: the client for ``rez-build --process farm``.
 
-Nothing of Dask is imported unless a scheduler is asked for.
+Dask is imported only if a scheduler is set.
 """

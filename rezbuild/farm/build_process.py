@@ -1,8 +1,10 @@
-"""Rez's own door to a farm: ``rez-build -i --process farm``.
+"""The build process ``farm`` of Rez: ``rez-build -i --process farm``.
 
-A worker builds the variant against what Rez has resolved; then it is installed, or released, as by
-the build process ``staged`` (`rezbuild.rez_plugin.build_process`). A studio that wants it always
-says so in its rezconfig.py: ``default_build_process = "farm"``.
+A worker builds the variant against the packages that Rez has resolved. Then the variant is
+installed
+or released as by the build process ``staged`` (`rezbuild.rez_plugin.build_process`). A studio can
+make
+it the default in its rezconfig.py: ``default_build_process = "farm"``.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import RezbuildError, UsageError, write_report
 from rezbuild.farm.client import Farm
-from rezbuild.farm.job_spec import Wish, job, variables
-from rezbuild.farm.payload_transport import Carrier
-from rezbuild.farm.remote_task import Remote
-from rezbuild.farm.worker_pool import Crew
+from rezbuild.farm.job_spec import JobSpec, make_job, publish_variables
+from rezbuild.farm.payload_transport import PayloadTransport
+from rezbuild.farm.remote_task import RemoteTask
+from rezbuild.farm.worker_pool import WorkerPool
 from rezbuild.files import temp_folders
 from rezbuild.payload import manifest
 from rezbuild.reporter import Reporter
@@ -33,18 +35,18 @@ if TYPE_CHECKING:
     from rez.packages import Variant
     from rez.resolved_context import ResolvedContext
 
-# What a worker said of the build, in Rez's build folder.
+# The output of the worker, in Rez's build folder.
 LOG = "farm.log"
-# Seconds between two looks.
+# Seconds between two polls.
 _PAUSE = 0.1
 
 
 class FarmBuildProcess(StagedBuildProcess):
-    """Has variants built by a farm, and installs them as `StagedBuildProcess` does."""
+    """Builds variants on a farm, and installs them as `StagedBuildProcess` does."""
 
     @classmethod
     def name(cls) -> str:
-        """What ``default_build_process`` and ``--process`` call it."""
+        """Return the name for ``default_build_process`` and ``--process``."""
         return "farm"
 
     def _build_variant_base(self, *args: Any, **kwargs: Any) -> Any:
@@ -61,48 +63,53 @@ class FarmBuildProcess(StagedBuildProcess):
     def create_build_context(
         self, variant: Variant, build_type: BuildType, build_path: str
     ) -> tuple[ResolvedContext, str]:
-        """Resolves what it is built against, and has a worker build it."""
+        """Resolve the dependencies, and build the variant on a worker."""
         context, file = super().create_build_context(variant, build_type, build_path)
         if is_ours(self.package):
             try:
-                self._bake(variant, context, build_type, Path(build_path))
+                self._build_remotely(variant, context, build_type, Path(build_path))
             except RezbuildError as error:
                 write_report(error)
                 raise BuildError(str(error)) from None
         return context, file
 
-    def _bake(
+    def _build_remotely(
         self, variant: Variant, context: ResolvedContext, build_type: BuildType, place: Path
     ) -> None:
-        """Have it built; the pipeline that Rez starts next finds it by two variables."""
+        """Build the payload; two variables tell the pipeline, which Rez starts next, its place."""
         settings = Settings.read()
         if not settings.scheduler:
             raise UsageError(
-                "the build process farm needs a scheduler, and REZBUILD_SCHEDULER is not set",
-                advice=["set it, as to tcp://host:8786", "or build here: --process staged"],
+                "the build process farm requires a scheduler, but REZBUILD_SCHEDULER is not set",
+                advice=[
+                    "set REZBUILD_SCHEDULER, e.g. to tcp://host:8786",
+                    "or build on this machine: --process staged",
+                ],
             )
         recipe = sources_toml.load(Path(self.working_dir))
         release = recipe.release(str(variant.version))
         profile = build_profile(settings.profile, release=build_type == BuildType.central)
-        wish = Wish(recipe, release, profile, _dependencies(context))
-        remote = Remote(variant.parent.qualified_name, place / LOG, place, lambda: None)
+        spec = JobSpec(recipe, release, profile, _dependencies(context))
+        remote = RemoteTask(variant.parent.qualified_name, place / LOG, place, lambda: None)
         reporter = Reporter()
         with Farm(settings.scheduler, settings, reporter.notice) as farm:
-            crew = Crew(farm, recipe.folder.parent, "", settings.host, reporter.notice)
-            crew.compare([recipe.name])
-            carrier = Carrier(self._folder, settings.store or "" if crew.store() else "", settings)
-            order = job(wish, remote, crew, carrier, settings)
-            cores = max([1, *crew.free().values()])
-            remote.begin(farm.begin(order, cores))
+            pool = WorkerPool(farm, recipe.folder.parent, "", settings.host, reporter.notice)
+            pool.check_versions([recipe.name])
+            transport = PayloadTransport(
+                self._folder, settings.store or "" if pool.have_store() else "", settings
+            )
+            order = make_job(spec, remote, pool, transport, settings)
+            cores = max([1, *pool.free_cores().values()])
+            remote.set_cancel(farm.submit(order, cores))
             _follow(remote, reporter)
-        os.environ.update(variables(remote, self._folder))
+        os.environ.update(publish_variables(remote, self._folder))
 
 
-def _follow(remote: Remote, reporter: Reporter) -> None:
-    """Shows what a worker says, until it has ended.
+def _follow(remote: RemoteTask, reporter: Reporter) -> None:
+    """Print the output of the worker until the job ends.
 
     Raises:
-        RezbuildError: It failed there.
+        RezbuildError: The job failed.
     """
     while True:
         news = remote.poll()
@@ -116,7 +123,7 @@ def _follow(remote: Remote, reporter: Reporter) -> None:
 
 
 def _dependencies(context: ResolvedContext) -> list[Dependency]:
-    """The packages of the context that rezbuild has made, as the build command lists them."""
+    """Return the packages of the context that rezbuild has built."""
     return [
         Dependency(found.name, str(found.version), Path(found.root))
         for found in context.resolved_packages or ()
@@ -125,5 +132,5 @@ def _dependencies(context: ResolvedContext) -> list[Dependency]:
 
 
 def register_plugin() -> type[FarmBuildProcess]:
-    """What Rez asks each plugin for."""
+    """Return the plugin's class for Rez."""
     return FarmBuildProcess

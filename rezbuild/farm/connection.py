@@ -1,4 +1,4 @@
-"""What the three parts of a farm have in common when they talk: addresses, TLS, Dask's settings."""
+"""Connections of scheduler, workers and clients: addresses, TLS, and Dask's settings."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from distributed.security import Security
 
 _CONFIG = {
-    # It looks at all threads each 10 ms, for a dashboard that is not there.
+    # The profiler interrupts all threads each 10 ms, for a dashboard that is disabled.
     "distributed.worker.profile.enabled": False,
-    # Seconds without a word after which a worker is taken for dead: its machine hangs.
+    # Time without a message after which a worker counts as lost, e.g. because its machine hangs.
     "distributed.scheduler.worker-ttl": "60s",
-    # Workers that may die of a job before it is given up.
+    # The number of workers that may die during a job before the job fails.
     "distributed.scheduler.allowed-failures": 2,
     "distributed.comm.timeouts.connect": "10s",
     "distributed.comm.timeouts.tcp": "30s",
 }
 
 
-def prepare() -> None:
-    """Makes Dask ready in this process.
+def configure_dask() -> None:
+    """Configure Dask in this process.
 
     Raises:
         MachineError: It is not installed.
     """
     try:
         import dask
-        import distributed  # noqa: F401 (see above)
+        import distributed  # noqa: F401 (a check that it is installed)
     except ImportError as error:
         raise MachineError(
-            f"a farm needs Dask's distributed, which is not installed here ({error})",
+            f"a farm requires Dask's distributed, which is not installed here ({error})",
             advice=[extras.install_command("farm")],
         ) from None
     from rezbuild.farm import restricted_pickle
 
     dask.config.set(_CONFIG)
-    # What a user has to know is said in words of ours.
+    # Silence Dask's own messages: rezbuild prints what users must know.
     for name in (*logging.root.manager.loggerDict, "distributed", "tornado"):
         if name.partition(".")[0] in {"distributed", "tornado"}:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -53,18 +53,18 @@ def prepare() -> None:
 
 
 def security(settings: Settings, host: str) -> Security | None:
-    """Return who may talk to whom, or None: everybody who reaches the port.
+    """Return the certificates of connections; None if every user who reaches the port may connect.
 
-    With the three files of TLS, each side has a certificate by the same authority. Without them,
-    ports on loopback are for processes of the same user: they share a secret of that user's.
+    With the three files of TLS, each side has a certificate of the same authority. Without them,
+    processes of one user on loopback share a secret.
 
     Args:
-        settings: Name the files.
+        settings: The files of TLS.
         host: The address of the scheduler.
 
     Raises:
-        UsageError: Only some of the three files are named.
-        MachineError: One of them cannot be read.
+        UsageError: Only some of the three files are set.
+        MachineError: A file cannot be read.
     """
     from distributed.security import Security
 
@@ -75,11 +75,11 @@ def security(settings: Settings, host: str) -> Security | None:
     }
     missing = [name for name, file in files.items() if file is None]
     if len(missing) == len(files):
-        return secret.security() if loopback(host) and not settings.farm_open else None
+        return secret.security() if is_loopback(host) and not settings.farm_open else None
     if missing:
         raise UsageError(
-            f"TLS needs three files, and {', '.join(missing)} is not set",
-            advice=["docs/how-to/farm.md says how they are made"],
+            f"TLS requires three files, but {', '.join(missing)} is not set",
+            advice=["create the files as in docs/how-to/farm.md, and set all three variables"],
         )
     ca, cert, key = (_readable(name, file) for name, file in files.items())
     roles = {f"tls_{role}_cert": cert for role in ("client", "scheduler", "worker")}
@@ -92,18 +92,19 @@ def _readable(name: str, file: Path | None) -> str:
         Path(str(file)).read_bytes()
     except OSError as error:
         raise MachineError(
-            f"{name}={file} cannot be read: {error.strerror}", advice=["docs/how-to/farm.md: TLS"]
+            f"{name}={file} cannot be read: {error.strerror}",
+            advice=["set it to a file as in docs/how-to/farm.md"],
         ) from None
     return str(file)
 
 
-def connection(
+def resolve_address(
     address: str, settings: Settings, say: Callable[[str], None]
 ) -> tuple[str, Security | None]:
-    """Return a scheduler's address as Dask takes it, and who may talk to whom.
+    """Return a scheduler's address for Dask, and the certificates for the connection.
 
     Raises:
-        UsageError: It is no address, or does not go with the settings.
+        UsageError: The address is invalid, or does not match the settings.
         MachineError: A file of TLS cannot be read.
     """
     kind, _, rest = address.partition("://")
@@ -114,70 +115,70 @@ def connection(
 
 
 def check_address(address: str, safe: bool, say: Callable[[str], None]) -> str:
-    """The address of a scheduler as Dask takes it.
+    """Check a scheduler's address, and return it.
 
     Args:
-        address: As in ``tcp://host:8786``.
-        safe: The three files of TLS are there.
-        say: Is told what anybody on the network could do.
+        address: The address, e.g. ``tcp://host:8786``.
+        safe: Whether the connection has certificates.
+        say: Prints a warning if other users can connect.
 
     Raises:
-        UsageError: It is none, or it does not go with the files.
+        UsageError: The address is invalid, or does not match the certificates.
     """
     scheme, _, rest = address.partition("://")
     host, colon, port = rest.rpartition(":")
     if scheme not in {"tcp", "tls"} or not (host and colon and port.isdecimal()):
         raise UsageError(
-            f"{address!r} is no address of a scheduler",
-            advice=["write it as in tcp://host:8786, or tls://host:8786"],
+            f"invalid address of a scheduler {address!r}",
+            advice=["write it as tcp://host:8786, or tls://host:8786"],
         )
     if (scheme == "tls") != safe:
         raise UsageError(
-            f"{address} goes {'with' if scheme == 'tls' else 'without'} TLS, and "
+            f"{address} is {'with' if scheme == 'tls' else 'without'} TLS, but "
             f"REZBUILD_FARM_CA, _CERT and _KEY are {'set' if safe else 'not set'}",
-            advice=["use tls:// and the three files, or neither"],
+            advice=["use both tls:// and the three files, or neither"],
         )
-    tell_if_open(host, safe, say)
+    warn_if_open(host, safe, say)
     return address
 
 
-def tell_if_open(host: str, safe: bool, say: Callable[[str], None]) -> None:
-    """Tell a user who listens, or talks, without TLS."""
-    if not safe and loopback(host):
+def warn_if_open(host: str, safe: bool, say: Callable[[str], None]) -> None:
+    """Warn a user who listens or connects without TLS."""
+    if not safe and is_loopback(host):
         say(
             f"notice: {host} with REZBUILD_FARM_OPEN: every user of this machine may run code as "
             "the user of the workers (docs/explanation/farm.md, What is trusted)"
         )
     elif not safe:
         say(
-            f"notice: {host} without TLS: whoever reaches the farm's ports may have payloads built "
-            "and read or change what travels (docs/explanation/farm.md, What is trusted)"
+            f"notice: {host} without TLS: everyone who reaches the farm's ports may build payloads "
+            "and read or change messages (docs/explanation/farm.md, What is trusted)"
         )
 
 
 def check_host(host: str, scheduler: str) -> None:
-    """Sees that what listens at an address can be reached from where its scheduler is.
+    """Check that the scheduler can reach a worker.
 
     Args:
-        host: Where a worker listens.
-        scheduler: The address of its scheduler, as `check_address` takes it.
+        host: The address that the worker listens on.
+        scheduler: The address of its scheduler, checked by `check_address`.
 
     Raises:
-        UsageError: It listens on this machine alone, and the scheduler is on another one.
+        UsageError: The worker listens on loopback, and the scheduler is on another machine.
     """
-    if loopback(host) and not loopback(scheduler.partition("://")[2].rpartition(":")[0]):
+    if is_loopback(host) and not is_loopback(scheduler.partition("://")[2].rpartition(":")[0]):
         raise UsageError(
-            f"a worker that listens on {host} cannot be reached from {scheduler}: its results "
-            "could not be fetched",
+            f"a worker that listens on {host} cannot be reached from {scheduler}, which must "
+            "fetch its results",
             advice=[
-                "--host names this machine's address on that network, as in --host 10.0.0.7",
-                "set up TLS first, as docs/how-to/farm.md shows: ports are open to everybody",
+                "set up TLS as in docs/how-to/farm.md: all users can reach the ports",
+                "name this machine's address on that network, e.g. --host 10.0.0.7",
             ],
         )
 
 
-def loopback(host: str) -> bool:
-    """Whether an address or a name means this machine alone."""
+def is_loopback(host: str) -> bool:
+    """Return whether an address or a name means this machine alone."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

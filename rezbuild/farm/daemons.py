@@ -1,4 +1,4 @@
-"""``rezbuild scheduler`` and ``rezbuild worker``: they run until they are told to end."""
+"""``rezbuild scheduler`` and ``rezbuild worker``, which run until they get a signal."""
 
 from __future__ import annotations
 
@@ -18,57 +18,57 @@ from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.util import processes
 
-# Seconds between two tries to reach a scheduler that does not answer.
+# Seconds between two attempts to reach a scheduler.
 _AGAIN = 2.0
-# Seconds until one must have answered.
+# Seconds until a scheduler must have answered.
 _ANSWER = 10.0
 
 
-def scheduler(settings: Settings, host: str, port: int, reporter: Reporter) -> None:
-    """Runs a scheduler.
+def run_scheduler(settings: Settings, host: str, port: int, reporter: Reporter) -> None:
+    """Run a scheduler.
 
     Args:
-        settings: For TLS.
+        settings: The files of TLS.
         host: The address to listen on.
-        port: Its port; 0: any that is free.
-        reporter: Tells the user.
+        port: The port; 0 for any free one.
+        reporter: Prints messages.
 
     Raises:
         MachineError: It cannot listen there, or Dask is not installed.
-        KeyboardInterrupt: It was told to end.
+        KeyboardInterrupt: A signal came.
     """
-    connection.prepare()
+    connection.configure_dask()
     from rezbuild.farm.scheduler import FarmScheduler
 
     security = connection.security(settings, host)
-    connection.tell_if_open(host, security is not None, reporter.notice)
+    connection.warn_if_open(host, security is not None, reporter.notice)
 
     async def serve() -> None:
         options = {"protocol": "tls" if security else "tcp", "security": security}
         try:
             async with FarmScheduler(host=host, port=port, **options) as running:
                 reporter.info(f"scheduler: {running.address}")
-                await _until(running.finished)
+                await _wait_or_stop(running.finished)
         except RuntimeError as error:
             raise MachineError(
                 f"a scheduler cannot listen on {host}:{port}: {error.__cause__ or error}",
-                advice=["is another one running there? --port chooses another port"],
+                advice=["stop the program that uses the port, or choose another port: --port"],
             ) from None
 
     asyncio.run(serve())
 
 
 @dataclass(frozen=True)
-class Post:
-    """Where and as what a worker serves.
+class WorkerOptions:
+    """The options of a worker.
 
     Attributes:
-        scheduler: Its address.
+        scheduler: The address of its scheduler.
         host: The address that the worker listens on.
-        cores: How many jobs of make it runs at once; 0: as many as there are cores.
-        label: What the studio calls this kind of host, or "".
-        name: The worker's; "": made of the host's.
-        recipes: Its recipes folder.
+        cores: The parallel jobs of make; 0 for the number of cores.
+        label: The studio's name for this kind of host, or "".
+        name: The worker's name; "" for a name made of the host's.
+        recipes: The recipes folder.
     """
 
     scheduler: str
@@ -79,85 +79,88 @@ class Post:
     recipes: Path
 
 
-def worker(settings: Settings, post: Post, reporter: Reporter) -> None:
-    """Runs a worker; where its scheduler has gone, it waits for it to come back.
+def run_worker(settings: Settings, options: WorkerOptions, reporter: Reporter) -> None:
+    """Run a worker. If its scheduler is lost, it waits for the scheduler to come back.
 
     Raises:
-        UsageError: It would listen where its scheduler cannot reach it.
+        UsageError: Its scheduler could not reach it.
         MachineError: Dask is not installed, or there is no compiler.
-        KeyboardInterrupt: It was told to end.
+        KeyboardInterrupt: A signal came.
     """
-    connection.prepare()
-    address, security = connection.connection(post.scheduler, settings, reporter.notice)
-    post = replace(post, scheduler=address)
-    connection.check_host(post.host, post.scheduler)
-    connection.tell_if_open(post.host, security is not None, reporter.notice)
-    own = worker_facts.Facts.gather(
+    connection.configure_dask()
+    address, security = connection.resolve_address(options.scheduler, settings, reporter.notice)
+    options = replace(options, scheduler=address)
+    connection.check_host(options.host, options.scheduler)
+    connection.warn_if_open(options.host, security is not None, reporter.notice)
+    facts = worker_facts.Facts.gather(
         toolchain.find(settings),
-        post.recipes,
-        name=post.name or f"{socket.gethostname()}-{os.getpid()}",
-        label=post.label,
-        cores=post.cores or worker_facts.cores(),
+        options.recipes,
+        name=options.name or f"{socket.gethostname()}-{os.getpid()}",
+        label=options.label,
+        cores=options.cores or worker_facts.usable_cores(),
         store=bool(settings.store),
     )
     ownership.check_folder(settings, settings.cache)
     processes.become_subreaper()
-    payload_cache.tidy_daily(settings, reporter.notice)
+    payload_cache.start_daily_cleanup(settings, reporter.notice)
     with temp_folders.folder() as place:
-        asyncio.run(_serve(settings, post, own, place, reporter))
+        asyncio.run(_serve(settings, options, facts, place, reporter))
 
 
 async def _serve(
-    settings: Settings, post: Post, own: worker_facts.Facts, place: Path, reporter: Reporter
+    settings: Settings,
+    options: WorkerOptions,
+    facts: worker_facts.Facts,
+    place: Path,
+    reporter: Reporter,
 ) -> None:
     from rezbuild.farm.worker import FarmWorker
 
-    told = False
+    is_reported = False
     while True:
         running = FarmWorker(
-            post.scheduler,
+            options.scheduler,
             place=place,
-            facts=own,
+            facts=facts,
             settings=settings,
-            recipes=post.recipes,
-            host=post.host,
-            security=connection.connection(post.scheduler, settings, lambda _: None)[1],
+            recipes=options.recipes,
+            host=options.host,
+            security=connection.resolve_address(options.scheduler, settings, lambda _: None)[1],
         )
         try:
-            await _reach(post.scheduler, settings)
+            await _check_scheduler(options.scheduler, settings)
             async with running:
-                reporter.info(f"worker: {own.name} at {running.address}, {own.cores} cores")
-                told = False
-                await _until(running.finished)
-            reporter.notice(f"worker: {own.name} has lost its scheduler, and waits for it")
+                reporter.info(f"worker: {facts.name} at {running.address}, {facts.cores} cores")
+                is_reported = False
+                await _wait_or_stop(running.finished)
+            reporter.notice(f"worker: {facts.name} has lost its scheduler; waiting for it")
         except (OSError, RuntimeError, ValueError) as error:
-            if not told:
-                told = True
-                reporter.notice(
-                    f"worker: {post.scheduler} cannot be had ({error.__cause__ or error}): waiting"
-                )
-        await _until(lambda: asyncio.sleep(_AGAIN))
+            if not is_reported:
+                is_reported = True
+                why = error.__cause__ or error
+                reporter.notice(f"worker: {options.scheduler} cannot be reached ({why}): waiting")
+        await _wait_or_stop(lambda: asyncio.sleep(_AGAIN))
 
 
-async def _reach(scheduler: str, settings: Settings) -> None:
-    """Sees that it answers, and takes this certificate: Dask's worker tries for ever, unheard.
+async def _check_scheduler(scheduler: str, settings: Settings) -> None:
+    """Check that the scheduler answers and accepts the certificate; Dask's worker retries silently.
 
     Raises:
         OSError: It does not.
     """
     from distributed.comm.core import connect
 
-    _, secured = connection.connection(scheduler, settings, lambda _: None)
+    _, secured = connection.resolve_address(scheduler, settings, lambda _: None)
     arguments = secured.get_connection_args("worker") if secured else {}
-    line = await connect(scheduler, timeout=_ANSWER, **arguments)
-    await line.close()
+    comm = await connect(scheduler, timeout=_ANSWER, **arguments)
+    await comm.close()
 
 
-async def _until(finished: Callable[[], Awaitable[object]]) -> None:
-    """Waits for that, or for the signal to end.
+async def _wait_or_stop(finished: Callable[[], Awaitable[object]]) -> None:
+    """Wait for something, or for a signal.
 
     Raises:
-        KeyboardInterrupt: The signal came.
+        KeyboardInterrupt: A signal came.
     """
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,10 +1,11 @@
-"""The process that bakes one payload on a worker.
+"""The process on a worker that builds one payload.
 
     python -I -m rezbuild.farm.job_process FOLDER RECIPES
 
-FOLDER is this job's own: `ORDER` is there, blobs of payloads that came along, and afterwards
-`ENTRY`; the file that REZBUILD_REPORT names has the error, where there is one. RECIPES is the
-worker's recipes folder.
+FOLDER belongs to this job: it holds `ORDER`, the payloads that travel with the job, and afterwards
+`ENTRY`. The file that REZBUILD_REPORT names gets the error, if there is one. RECIPES is the
+worker's
+recipes folder.
 """
 
 from __future__ import annotations
@@ -35,26 +36,26 @@ from rezbuild.util import processes
 
 ORDER = "order.json"
 ENTRY = "entry.json"
-# The payload, packed, where it is to travel, and its debug data.
+# The packed payload, if it travels with the result, and its debug data.
 BLOB = "payload.blob"
 DEBUG = "debug.blob"
 BUILD = "build"
 
 
 def blob(place: Path, payload: str) -> Path:
-    """The file of a payload that came along."""
+    """Return the file of a payload that travelled with the job."""
     return place / f"{payload}.blob"
 
 
 def debug_blob(place: Path, payload: str) -> Path:
-    """The file of its debug data; empty where it has none."""
+    """Return the file of its debug data; it is empty if there is none."""
     return place / f"{payload}.debug"
 
 
 def main() -> int:
-    """Builds; the exit code is the error's."""
+    """Build the payload; return the exit code of the error."""
     os.umask(0o022)
-    # Ctrl-C at the worker's terminal is the worker's; it ends this one.
+    # Ctrl-C reaches the worker alone, which ends this process.
     os.setsid()
     place, recipes = map(Path, sys.argv[1:3])
     try:
@@ -70,7 +71,7 @@ def main() -> int:
 
 
 def _settings(order: Order) -> Settings:
-    """Those of this worker, and what the job brings."""
+    """Return the settings of this worker, with those of the job."""
     settings = replace(
         Settings.read(),
         jobs=order.cores,
@@ -87,16 +88,16 @@ def _settings(order: Order) -> Settings:
 def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
     reporter = Reporter()
     try:
-        # The worker sees to it that there is one.
+        # The worker sets REZBUILD_STORE for this process.
         store = Store.of(settings, reporter.notice)
         if store is None:
-            raise MachineError("this worker has no store", advice=["set REZBUILD_STORE for it"])
+            raise MachineError("no store is set for the job", advice=["set REZBUILD_STORE"])
         dependencies = _dependencies(order, settings, place, store)
         job = _job(order, recipes / order.name, dependencies, place)
         with get_or_build(job, settings, reporter) as payload:
             inputs = keys.gather_inputs(Inputs.gather(job, settings))
-            entry, holder = held(inputs, payload, store, own_store(place, settings))
-        if order.carry or holder is not store:
+            entry, holder = find_or_store(inputs, payload, store, job_store(place, settings))
+        if order.return_payload or holder is not store:
             (place / BLOB).write_bytes(holder.read_payload(entry))
             (place / DEBUG).write_bytes(holder.read_debug(entry))
         (place / ENTRY).write_text(entry.to_json(), encoding="utf-8")
@@ -105,23 +106,23 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
 
 
 def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], place: Path) -> Job:
-    """What is to be baked.
+    """Return the job for the pipeline.
 
     Raises:
-        UsageError: This worker's recipe is another one than the client's.
+        UsageError: This worker's recipe differs from the client's.
     """
     recipe = sources_toml.load(folder)
     revision = manifest.recipe_revision(recipe, recipe.release(order.version))
     if revision != order.revision:
         raise UsageError(
-            f"the worker's recipe of {order} is another one ({revision}, not {order.revision})",
-            advice=["bring both clones to the same commit, and start the worker anew"],
+            f"the worker's recipe of {order} differs ({revision}, not {order.revision})",
+            advice=["update both clones to the same commit, and restart the worker"],
         )
     return Job(
         recipe_folder=folder,
         version=order.version,
         build_path=place / BUILD,
-        # Where it is going to stand is not known here, so no file of it can say so.
+        # The final place is unknown, so no file can contain it.
         places=(),
         profile=order.profile,
         dependencies=dependencies,
@@ -131,12 +132,12 @@ def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], pla
 def _dependencies(
     order: Order, settings: Settings, place: Path, store: Store
 ) -> dict[str, Dependency]:
-    """The payloads that it is built against, unpacked.
+    """Return the dependencies of a job, unpacked.
 
     Raises:
-        StoreError: One cannot be had, or is refused.
+        StoreError: One cannot be read, or is refused.
     """
-    carried = own_store(place, settings)
+    carried = job_store(place, settings)
     found = {}
     for data in order.dependencies:
         entry = Entry.from_json(json.dumps(data))
@@ -144,22 +145,24 @@ def _dependencies(
         if came.is_file():
             carried.add(entry, came.read_bytes(), debug_blob(place, entry.payload).read_bytes())
         holder = carried if came.is_file() else store
-        # Nobody has looked at what the client says.
+        # The client may have sent any entry.
         holder.check_signature(entry)
-        root = payload_cache.at(entry, settings.cache, holder)
+        root = payload_cache.get_payload(entry, settings.cache, holder)
         found[entry.name] = Dependency(entry.name, entry.version, root)
     return found
 
 
-def held(inputs: Mapping[str, Any], payload: Path, store: Store, own: Store) -> tuple[Entry, Store]:
-    """The entry of what has been made, and a store from which just that can be had.
+def find_or_store(
+    inputs: Mapping[str, Any], payload: Path, store: Store, own: Store
+) -> tuple[Entry, Store]:
+    """Return the entry of a new payload, and a store that holds exactly this payload.
 
     Args:
-        inputs: Of the payload.
-        payload: Its folder.
-        store: The worker's. It may only be read, or be full, and hold an older payload of these
-            inputs, or none that is sound: then what has been made is put into the other one.
-        own: The other one.
+        inputs: The inputs of the payload.
+        payload: The payload's root.
+        store: The worker's store. If it is read-only or full, it may hold an older payload of these
+            inputs, or none; then the new payload is put into ``own``.
+        own: A second store.
 
     Raises:
         StoreError: The payload changes meanwhile.
@@ -179,8 +182,8 @@ def _is_sound(store: Store, entry: Entry) -> bool:
         return False
 
 
-def own_store(place: Path, settings: Settings) -> Store:
-    """A store of one job, or of one run, for what travels; signed and held to the same keys."""
+def job_store(place: Path, settings: Settings) -> Store:
+    """Open a store for payloads that travel with one job; it signs and trusts as the worker's."""
     return Store(
         str(place / "carried"),
         sign=settings.store_sign,

@@ -1,4 +1,4 @@
-"""What a farm is asked for: one version of a recipe, and what it is to be built against."""
+"""The request for one build on a farm: a version of a recipe, and its dependencies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import RezbuildError, StoreError
-from rezbuild.farm.client import Job
+from rezbuild.farm.job_runner import FarmJob
 from rezbuild.farm.messages import Order, Result
-from rezbuild.farm.payload_transport import Carrier
-from rezbuild.farm.remote_task import Remote
+from rezbuild.farm.payload_transport import PayloadTransport
+from rezbuild.farm.remote_task import RemoteTask
 from rezbuild.farm.worker_facts import Facts
-from rezbuild.farm.worker_pool import Crew
+from rezbuild.farm.worker_pool import WorkerPool
 from rezbuild.payload import manifest
 from rezbuild.settings import STORE_ENTRY, STORE_ENTRY_CHECKED, Settings
 from rezbuild.store import Entry
@@ -23,12 +23,12 @@ from rezbuild.store import key as keys
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be built.
+class JobSpec:
+    """The request for a build.
 
     Attributes:
-        against: The payloads that it is built against, as they are installed here.
-        force: Built again, whatever stores have.
+        against: The dependencies, as they are installed here.
+        force: Build again, even if a store has the payload.
     """
 
     recipe: Recipe
@@ -38,23 +38,29 @@ class Wish:
     force: bool = False
 
 
-def job(wish: Wish, remote: Remote, crew: Crew, carrier: Carrier, settings: Settings) -> Job:
-    """The job for the farm; what comes of it is told to ``remote``.
+def make_job(
+    spec: JobSpec,
+    remote: RemoteTask,
+    pool: WorkerPool,
+    transport: PayloadTransport,
+    settings: Settings,
+) -> FarmJob:
+    """Make the job for the farm; its events and result go to ``remote``.
 
     Raises:
-        StoreError: What it is built against cannot be packed.
+        StoreError: A dependency cannot be packed.
     """
-    entries = [carrier.entry(dependency) for dependency in wish.against]
-    name, version = wish.release.name, wish.release.version
+    entries = [transport.entry(dependency) for dependency in spec.against]
+    name, version = spec.release.name, spec.release.version
     order = Order(
         id="",
         name=name,
         version=version,
-        profile=wish.profile,
-        revision=manifest.recipe_revision(wish.recipe, wish.release),
+        profile=spec.profile,
+        revision=manifest.recipe_revision(spec.recipe, spec.release),
         dependencies=tuple(json.loads(entry.to_json()) for entry in entries),
-        carry=not carrier.shared,
-        force=wish.force,
+        return_payload=not transport.shared,
+        force=spec.force,
         step_timeout=settings.step_timeout,
         glibc_max=settings.glibc_max,
     )
@@ -62,51 +68,51 @@ def job(wish: Wish, remote: Remote, crew: Crew, carrier: Carrier, settings: Sett
     def done(result: Result | None, error: RezbuildError | None, blobs: Sequence[bytes]) -> None:
         if result is not None and error is None:
             try:
-                made = carrier.keep(name, version, result, blobs)
-                _check(made[0], order, wish, crew.kind, result.worker)
+                made = transport.receive(name, version, result, blobs)
+                _check(made[0], order, spec, pool.kind, result.worker)
                 remote.made = made
             except StoreError as found:
                 error = found
-        remote.done(result, error)
+        remote.on_done(result, error)
 
-    blobs = carrier.blobs(entries)
-    return Job(
+    blobs = transport.readers(entries)
+    return FarmJob(
         order,
         blobs,
         remote.place,
-        crew.suits,
-        heard=remote.heard,
-        note=remote.note,
-        done=done,
+        pool.accepts,
+        on_event=remote.on_event,
+        on_note=remote.on_note,
+        on_done=done,
     )
 
 
-def _check(entry: Entry, order: Order, wish: Wish, kind: Facts, worker: str) -> None:
-    """Compare what a worker has made with what was asked for.
+def _check(entry: Entry, order: Order, spec: JobSpec, kind: Facts, worker: str) -> None:
+    """Compare a worker's payload with the request.
 
     Raises:
-        StoreError: It is something else.
+        StoreError: It differs.
     """
     wrong = list(keys.host_differences(entry.inputs, kind.machine, kind.glibc))
-    profile = order.profile if wish.recipe.profiled else None
+    profile = order.profile if spec.recipe.profiled else None
     for what, value in {"profile": profile, "recipe": order.revision}.items():
         if entry.inputs.get(what) != value:
             wrong.append(f"its {what} is {entry.inputs.get(what)}, not {value}")
     if wrong:
-        raise StoreError(f"{worker} has made something else of {order}: {wrong[0]}")
+        raise StoreError(f"{worker} has built something else than {order}: {wrong[0]}")
 
 
-def variables(remote: Remote, folder: Path) -> Mapping[str, str]:
-    """Variables by which the next build of a package takes what a worker has made.
+def publish_variables(remote: RemoteTask, folder: Path) -> Mapping[str, str]:
+    """Return variables by which the next build of a package takes the payload of a worker.
 
     Args:
-        remote: It is done.
-        folder: A private one, for a file that names the payload.
+        remote: A finished task.
+        folder: A private folder, for a file that names the payload.
     """
     if remote.made is None:
         return {}
     entry, store = remote.made
-    # Other targets of the run may be publishing the same version, built otherwise.
+    # Other targets of the run may publish another build of the same version.
     file = folder / f"{entry.key}.entry.json"
     file.write_text(entry.to_json(), encoding="utf-8")
     return {"REZBUILD_STORE": store, STORE_ENTRY: str(file), STORE_ENTRY_CHECKED: "1"}

@@ -1,4 +1,4 @@
-"""What travels between client and worker, as JSON text: a job, and what came of it."""
+"""Messages between client and worker, as JSON: a job, and its result."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ _PLAIN = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,199}")
 
 
 def _data(text: object) -> dict[str, Any]:
-    """The table that a text of JSON holds.
+    """Return the table of a JSON text.
 
     Raises:
-        ValueError: It holds something else.
+        ValueError: The text holds something else.
     """
     if not isinstance(text, str):
-        raise ValueError("it is no text")  # noqa: TRY004 (of foreign data)
+        raise ValueError("not a text")  # noqa: TRY004 (foreign data)
     data = safe_files.parse_json(text)
     if not isinstance(data, dict):
-        raise ValueError("it is no table")  # noqa: TRY004 (see above)
+        raise ValueError("not a table")  # noqa: TRY004 (foreign data)
     return data
 
 
 def _check(*facts: bool) -> None:
-    """Raises ValueError."""
+    """Raise ValueError unless all facts hold."""
     if not all(facts):
         raise ValueError("a value is of another type")
 
 
-def is_plain(name: object) -> bool:
-    """Whether what others have named is a file's name, and no path: not ``..`` either."""
+def is_file_name(name: object) -> bool:
+    """Return whether a name of foreign data is a file name: no path, and not ``..``."""
     return isinstance(name, str) and _PLAIN.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
 class Order:
-    """One job for one worker.
+    """A job for a worker.
 
     Attributes:
-        id: Of this attempt alone; Dask's key.
-        name, version, profile: What is to be baked.
-        revision: Of its recipe, as `manifest.recipe_revision` has it.
-        dependencies: The store's entries of the payloads that it is built against, as JSON.
-        travelling: The payloads (tree digests) of those that come along as blobs, in their order.
-        cores: How many jobs its makes may run.
-        carry: The payload is to come back with the result: there is no store in common.
-        force: Not from a store.
-        topic: Under which the worker tells the client how it goes.
-        step_timeout: Seconds that a step may take; None: as the worker is set.
+        id: The id of this attempt; Dask's key.
+        name, version, profile: What to build.
+        revision: The recipe's revision, by `manifest.recipe_revision`.
+        dependencies: The store entries of the dependencies, as JSON.
+        attached: The payloads (tree digests) that travel with the job, in the order of the blobs.
+        cores: The parallel jobs of make.
+        return_payload: Return the payload with the result: client and worker share no store.
+        force: Do not take the payload from a store.
+        topic: The topic of the worker's events.
+        step_timeout: Seconds that a step may take; None for the worker's setting.
         glibc_max: The newest glibc that the payload may need, or None.
     """
 
@@ -64,9 +64,9 @@ class Order:
     profile: str
     revision: str
     dependencies: tuple[Mapping[str, Any], ...] = ()
-    travelling: tuple[str, ...] = ()
+    attached: tuple[str, ...] = ()
     cores: int = 1
-    carry: bool = False
+    return_payload: bool = False
     force: bool = False
     topic: str = ""
     step_timeout: float | None = None
@@ -76,19 +76,19 @@ class Order:
         return f"{self.name}-{self.version}"
 
     def to_json(self) -> str:
-        """As text."""
+        """Return the job as text."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Order:
-        """From text.
+        """Read a job.
 
         Raises:
-            ValueError: It is no order.
+            ValueError: The text is not a job.
         """
         data = _data(text)
         try:
-            lists = {name: tuple(data[name]) for name in ("dependencies", "travelling")}
+            lists = {name: tuple(data[name]) for name in ("dependencies", "attached")}
             found = cls(**{**data, **lists})
         except (TypeError, KeyError) as error:
             raise ValueError(str(error)) from None
@@ -96,9 +96,9 @@ class Order:
         _check(
             all(isinstance(getattr(found, name), str) for name in texts),
             all(isinstance(entry, dict) for entry in found.dependencies),
-            all(isinstance(digest, str) for digest in found.travelling),
+            all(isinstance(digest, str) for digest in found.attached),
             type(found.cores) is int and 0 < found.cores <= MOST_JOBS,
-            type(found.carry) is bool and type(found.force) is bool,
+            type(found.return_payload) is bool and type(found.force) is bool,
             found.step_timeout is None or type(found.step_timeout) in (int, float),
             found.glibc_max is None or isinstance(found.glibc_max, str),
         )
@@ -107,17 +107,17 @@ class Order:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a job.
+    """The result of a job.
 
     Attributes:
-        worker: Its name.
-        place: The worker's folder of this build, which messages and logs name.
-        error: As `errors.to_report` has it, or None.
-        entry: The store's entry of the payload, as JSON; {} where there is none.
-        carried: The payload came along.
-        output: All that the build printed.
+        worker: The worker's name.
+        place: The worker's folder of the build, which messages and logs name.
+        error: The error, by `errors.to_report`, or None.
+        entry: The store entry of the payload, as JSON; {} if there is none.
+        carried: Whether the payload travels with the result.
+        output: All output of the build.
         logs: The text of each step's log, by its name.
-        seconds: How long it took.
+        seconds: The time of the build.
     """
 
     worker: str
@@ -130,15 +130,15 @@ class Result:
     seconds: float = 0.0
 
     def to_json(self) -> str:
-        """As text."""
+        """Return the result as text."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Result:
-        """From text, which may hold anything.
+        """Read a result; the text may hold anything.
 
         Raises:
-            ValueError: It is no result.
+            ValueError: The text is not a result.
         """
         try:
             found = cls(**_data(text))
@@ -156,7 +156,7 @@ class Result:
         return found
 
     def failure(self, here: str) -> RezbuildError | None:
-        """The error, as if it had happened in the folder ``here``; None without one."""
+        """Return the error, with the folder ``here`` for the worker's folder; None without one."""
         if self.error is None:
             return None
         text = json.dumps(self.error)

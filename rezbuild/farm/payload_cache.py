@@ -1,46 +1,45 @@
-"""The payloads that jobs are built against, unpacked on a worker: one folder each, by its digest.
+"""The unpacked dependencies of jobs on a worker: one folder each, named by its digest.
 
-They are kept for a while, as the next job is often built against the same; each is held to its
-digest before it is used again, since a job runs what is in it.
+They are kept for a while, since the next job often has the same dependencies. Each is compared with
+its digest before it is used again, since a job runs its programs.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from rezbuild.errors import RezbuildError, StoreError, as_error
-from rezbuild.files import locks, pack
+from rezbuild.files import locks, pack, safe_files
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store, maintain
 
-# Days that what a job has used stays, and what it has built in a worker's own store.
+# Days that unused dependencies stay, and payloads in the worker's private store.
 _KEPT = 7.0
 # Seconds.
 _DAY = 24 * 3600.0
 
 
 def folder(cache: Path) -> Path:
-    """Where they are, in REZBUILD_CACHE."""
+    """Return the folder of the dependencies, in REZBUILD_CACHE."""
     return cache / "farm" / "payloads"
 
 
-def own_store(cache: Path) -> Path:
-    """The store of a worker that has none in common with others; a folder in REZBUILD_CACHE."""
+def private_store(cache: Path) -> Path:
+    """Return the folder of the worker's store if it shares none with others; in REZBUILD_CACHE."""
     return cache / "farm" / "store"
 
 
-def at(entry: Entry, cache: Path, store: Store) -> Path:
-    """The unpacked payload of an entry, and its debug data where that is kept on this machine.
+def get_payload(entry: Entry, cache: Path, store: Store) -> Path:
+    """Return the unpacked payload of an entry, with its debug data if this machine keeps some.
 
-    It is taken from the store where it is not there, or is not what it was.
+    A missing or changed payload is restored from the store.
 
     Raises:
-        StoreError: It cannot be had.
+        StoreError: It cannot be read from the store.
         OSError: The cache cannot be written.
     """
     here = folder(cache)
@@ -51,42 +50,42 @@ def at(entry: Entry, cache: Path, store: Store) -> Path:
             store.restore_debug(entry.name, entry.version, entry.payload, place)
         else:
             partial = here / f"{entry.payload}.partial"
-            _gone(partial)
+            safe_files.remove(partial)
             store.restore(entry, partial)
-            _gone(place)
+            safe_files.remove(place)
             partial.rename(place)
         os.utime(place)
     return place
 
 
-def tidy_daily(
+def start_daily_cleanup(
     settings: Settings, say: Callable[[str], None], every: float = _DAY
 ) -> threading.Event:
-    """Removes what no job has used, or built, for a week: now, and then as long as the worker runs.
+    """Remove payloads that no job has used for a week: now, and then once a day.
 
     Args:
-        settings: Of the worker.
-        say: Is told of what cannot be removed.
-        every: Seconds between two times.
+        settings: The worker's settings.
+        say: Prints errors.
+        every: Seconds between two clean-ups.
 
     Returns:
-        What ends it once it is set; it ends with the process, too.
+        An event that ends the clean-ups; they also end with the process.
     """
     ended = threading.Event()
 
     def work() -> None:
         while not ended.wait(every):
-            _tidy(settings, say)
+            _clean_up(settings, say)
 
-    _tidy(settings, say)
+    _clean_up(settings, say)
     threading.Thread(target=work, name="tidy", daemon=True).start()
     return ended
 
 
-def _tidy(settings: Settings, say: Callable[[str], None]) -> None:
+def _clean_up(settings: Settings, say: Callable[[str], None]) -> None:
     try:
         _prune(settings.cache)
-        own = own_store(settings.cache)
+        own = private_store(settings.cache)
         if own.is_dir():
             store = Store(str(own), say=say, settings=settings)
             for _ in maintain.prune(store, days=_KEPT, unused=True):
@@ -101,7 +100,7 @@ def _prune(cache: Path) -> None:
             with locks.at(path.with_name(f"{path.name}.lock"), print):
                 # A job may have begun to use it meanwhile.
                 if path.is_dir() and _is_old(path):
-                    _gone(path)
+                    safe_files.remove(path)
 
 
 def _is_old(path: Path) -> bool:
@@ -113,10 +112,3 @@ def _is_whole(place: Path, digest: str) -> bool:
         return place.is_dir() and pack.digest(place) == digest
     except (StoreError, OSError):
         return False
-
-
-def _gone(path: Path) -> None:
-    if path.exists():
-        for inner, _, _ in os.walk(path):
-            os.chmod(inner, 0o700)
-        shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""How payloads get from here to workers and back: by a store that both have, or with the job."""
+"""The transport of payloads between client and workers: by a common store, or with the job."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
 
 
-class Carrier:
+class PayloadTransport:
     """The payloads of one run.
 
-    What a worker has made is in the store that all have in common, or comes with its result into a
-    store of this run's own. What was installed before goes with each job that needs it: whether a
-    store has the same is not known from outside of a payload.
+    A worker's payload is in the common store, or travels with the result into a store of this run.
+    Payloads that were installed before travel with each job that needs them, since a payload does
+    not say whether the common store has it.
 
     Args:
-        folder: Of this run alone.
-        shared: The URL of the store that the workers have too; "" where there is none.
-        settings: The keys that sign what goes out, and that must have signed what comes in.
+        folder: A folder of this run.
+        shared: The URL of the common store; "" if there is none.
+        settings: The keys that sign payloads, and those that must have signed them.
     """
 
     def __init__(self, folder: Path, shared: str, settings: Settings) -> None:
@@ -38,7 +38,7 @@ class Carrier:
         self._carried: set[str] = set()
 
     def entry(self, dependency: Dependency) -> Entry:
-        """The entry of a payload that is here, made if need be.
+        """Return the entry of an installed payload; pack it if necessary.
 
         Raises:
             StoreError: It cannot be packed.
@@ -51,7 +51,7 @@ class Carrier:
             "version": version,
             "profile": None,
             "fingerprint": (manifest.read(dependency.root) or {}).get("fingerprint"),
-            # Of what it was made is not known any more, so this stands for itself.
+            # The other inputs are unknown, so the checksum stands for all of them.
             "payload": pack.digest(dependency.root),
         }
         made = self._own.put(name, version, None, keys.hash_inputs(inputs), inputs, dependency.root)
@@ -59,17 +59,17 @@ class Carrier:
         self._carried.add(made.payload)
         return made
 
-    def blobs(self, entries: list[Entry]) -> dict[str, Callable[[], Sequence[bytes]]]:
-        """What gives those that have to go with a job, packed, by digest: payload, debug data."""
+    def readers(self, entries: list[Entry]) -> dict[str, Callable[[], Sequence[bytes]]]:
+        """Return a function for each payload that must travel: it reads payload and debug data."""
         return {e.payload: self._reader(e) for e in entries if e.payload in self._carried}
 
-    def keep(
+    def receive(
         self, name: str, version: str, result: Result, blobs: Sequence[bytes]
     ) -> tuple[Entry, str]:
-        """Takes what a worker has made: its entry, and the URL of the store that it is in.
+        """Take a worker's payload; return its entry, and the URL of the store that holds it.
 
         Raises:
-            StoreError: It is not there, or not what the worker says.
+            StoreError: It is missing, or is not what the worker says.
         """
         entry = Entry.from_json(json.dumps(result.entry))
         if (entry.name, entry.version) != (name, version):
@@ -81,12 +81,12 @@ class Carrier:
             raise StoreError(f"{result.worker} sent no payload of {name}-{version}")
         elif self._common.find(entry.key, name, version) is None:
             raise StoreError(
-                f"{result.worker} has put {name}-{version} into its store, and it is not in "
-                f"{self._common.display_url}: that store is another one than REZBUILD_STORE here",
+                f"{result.worker} has put {name}-{version} into its store, but it is not in "
+                f"{self._common.display_url}: the worker's REZBUILD_STORE may be another store",
                 tried=[self._common.failure] if self._common.failure else [],
                 advice=[
-                    "set REZBUILD_STORE to one store on all sides, or on none",
-                    f"can {self._common.display_url} be read here, and are its keys trusted?",
+                    "set REZBUILD_STORE to the same store on all machines, or on none",
+                    f"check that {self._common.display_url} can be read here, with trusted keys",
                 ],
             )
         self._made[name, version] = entry

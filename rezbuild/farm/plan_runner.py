@@ -1,4 +1,4 @@
-"""The runner of a plan on a farm: `rezbuild.run.plan_runner`, with workers that have room."""
+"""The runner of a plan on a farm: as `rezbuild.run.plan_runner`, but workers have the cores."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rezbuild.farm.client import Farm
-from rezbuild.farm.driver import Begun, FarmDriver
-from rezbuild.farm.worker_pool import Crew
-from rezbuild.plan.resolve import Job as GraphJob
+from rezbuild.farm.driver import FarmDriver, PendingStep
+from rezbuild.farm.worker_pool import WorkerPool
+from rezbuild.plan.resolve import Job as PlanJob
 from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.simulate import Worker
 from rezbuild.run.driver import Driver, Options
@@ -17,21 +17,21 @@ from rezbuild.run.plan_runner import DriverFactory, PlanRunner
 from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 
-# Steps under way at once, building or being published: how many build is the farm's matter.
-_MANY = 10_000
+# The farm limits the parallel builds, not this number.
+_UNLIMITED = 10_000
 
 
-def there(
+def farm_drivers(
     farm: Farm, recipes: Path, settings: Settings, options: Options, progress: LineProgress
 ) -> DriverFactory:
-    """What makes drivers that build on a farm."""
-    begun: dict[str, list[Begun]] = {}
-    publishing: set[GraphJob] = set()
+    """Return a factory of drivers that build on a farm."""
+    begun: dict[str, list[PendingStep]] = {}
+    publishing: set[PlanJob] = set()
 
     def make(target: Target) -> Driver:
-        crew = Crew(farm, recipes, target.host, settings.host, progress.notice)
-        ours = begun.setdefault(crew.kind.label, [])
-        return FarmDriver(crew, settings, options, progress, target, ours, publishing)
+        pool = WorkerPool(farm, recipes, target.host, settings.host, progress.notice)
+        ours = begun.setdefault(pool.kind.label, [])
+        return FarmDriver(pool, settings, options, progress, target, ours, publishing)
 
     return make
 
@@ -47,33 +47,35 @@ def open_farm(  # noqa: PLR0913, PLR0917 (a connection, and all that a plan need
 ) -> Iterator[PlanRunner]:
     """Connect to a scheduler, and yield a runner that builds on its workers."""
     with Farm(address, settings, progress.notice) as farm:
-        yield FarmPlanRunner(targets, there(farm, recipes, settings, options, progress), progress)
+        yield FarmPlanRunner(
+            targets, farm_drivers(farm, recipes, settings, options, progress), progress
+        )
 
 
 class FarmPlanRunner(PlanRunner):
     """Does what is to be done for the steps of several targets, on the workers of a farm."""
 
     def workers(self) -> list[Worker]:
-        """The workers that there are; each is taken for one that builds one thing at a time."""
+        """Return the workers for a simulation: each builds one package at a time."""
         found = {}
         for target, driver in self.drivers.items():
             if isinstance(driver, FarmDriver):
-                found.update(dict.fromkeys(driver.crew.free(), Worker(target.host)))
+                found.update(dict.fromkeys(driver.pool.free_cores(), Worker(target.host)))
         return list(found.values())
 
     def _max_builds(self, driver: Driver) -> int:  # noqa: ARG002 (it is of this machine)
-        return _MANY
+        return _UNLIMITED
 
     @contextlib.contextmanager
-    def _budget(self, jobs: int, folder: Path) -> Iterator[Room]:  # noqa: ARG002 (see above)
-        yield Room({k: d for k, d in self.drivers.items() if isinstance(d, FarmDriver)})
+    def _budget(self, jobs: int, folder: Path) -> Iterator[FarmBudget]:  # noqa: ARG002 (see above)
+        yield FarmBudget({k: d for k, d in self.drivers.items() if isinstance(d, FarmDriver)})
 
 
-class Room:
-    """Room on the workers of each target: `rezbuild.run.executor.Executor` takes a job of it.
+class FarmBudget:
+    """The cores of workers: `rezbuild.run.executor.Executor` takes a job of it for each step.
 
     Args:
-        drivers: Of all targets.
+        drivers: The drivers of all targets.
     """
 
     def __init__(self, drivers: Mapping[Target, FarmDriver]) -> None:
@@ -81,24 +83,24 @@ class Room:
         self._full: set[Target] = set()
 
     def take(self, step: Step, /) -> bool:
-        """Whether a core is free for one more step of that target.
+        """Return whether a core is free for one more step of a target.
 
         Raises:
-            MachineError: There has been no worker of its kind for long.
+            MachineError: There has been no worker of its kind for too long.
         """
-        # Of many that are ready, one look at the workers is enough.
-        if step.target not in self._full and self._drivers[step.target].room() <= 0:
+        # Ask for free cores once for all steps that are ready.
+        if step.target not in self._full and self._drivers[step.target].free_slots() <= 0:
             self._full.add(step.target)
         return step.target not in self._full
 
     def give_back(self) -> None:
-        """Nothing: the farm sees which cores are free."""
+        """Do nothing: the farm knows the free cores."""
 
     def share(self) -> None:
-        """Gives those that have begun their cores."""
+        """Give the started steps their cores."""
         self._full.clear()
         for driver in self._drivers.values():
-            driver.deal()
+            driver.assign_cores()
 
     def reset(self) -> None:
-        """Nothing is ever lost."""
+        """Do nothing: no job is ever lost."""

@@ -1,4 +1,4 @@
-"""One step of a plan on a farm: baked by a worker first, then published from here."""
+"""A step of a plan on a farm: a worker builds it, then this machine publishes it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from pathlib import Path
 from typing import Any
 
 from rezbuild.errors import RezbuildError, as_error
-from rezbuild.farm.messages import Result, is_plain
+from rezbuild.farm.messages import Result, is_file_name
 from rezbuild.reporter import NOTICE, STEP, STEP_END, TAKEN, Event
 from rezbuild.store import Entry
 from rezbuild.util.processes import Task, TaskUpdate
 
 _TAIL = 30
-# What `poll` gives for a job that failed on the farm; the error itself is in `Remote.error`.
+# The status of a job that failed on the farm; `RemoteTask.error` has the error.
 FAILED = 1
 
 
-class Remote:
-    """It looks like a `rezbuild.util.processes.Task`; the farm's thread tells it how things stand.
+class RemoteTask:
+    """A task on a farm, with the interface of `rezbuild.util.processes.Task`.
+
+    The farm's thread calls the methods ``on_*``.
 
     Args:
-        name: What it is for.
-        log: Where the output goes.
-        place: Where a build here would have been; its logs go there.
-        publish: Begins the second part, or gives None: not now, others are at it.
+        name: The step.
+        log: The file for the output.
+        place: The folder of a local build; logs are written there.
+        publish: Starts the second part; returns None while others are publishing.
 
     Attributes:
-        worker: The one that it is on; "" before, and while it is published.
-        error: Why it failed on the farm, or None.
-        result: What came of it there, or None.
-        made: The entry of its payload, and the URL of the store that this is in; or None.
+        worker: The worker that builds; "" before, and while the step is published.
+        error: The error on the farm, or None.
+        result: The result of the farm, or None.
+        made: The entry of the payload, and the URL of the store that holds it; or None.
     """
 
     def __init__(
@@ -54,13 +56,13 @@ class Remote:
         self.result: Result | None = None
         self.made: tuple[Entry, str] | None = None
         self._publish = publish
-        self._give_up: Callable[[], None] | None = None
-        # What the farm's thread says, in its order: a deque's two ends are safe to use at once.
-        self._told: collections.deque[Callable[[], None]] = collections.deque()
-        self._over = False
+        self._cancel: Callable[[], None] | None = None
+        # Calls of the farm's thread, in order. Two threads may use the two ends of a deque.
+        self._queue: collections.deque[Callable[[], None]] = collections.deque()
+        self._is_over = False
         self._place = ""
         self._notices: list[str] = []
-        # Since the last look.
+        # Since the last poll.
         self._lines: list[str] = []
         self._events: list[Event] = []
         self._task: Task | None = None
@@ -70,73 +72,73 @@ class Remote:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """The seconds since the begin."""
         return time.monotonic() - self.began
 
-    def begin(self, give_up: Callable[[], None]) -> None:
-        """Takes what tells the farm, which has the job now, that nobody waits for it any more."""
-        self._give_up = give_up
+    def set_cancel(self, cancel: Callable[[], None]) -> None:
+        """Set the function that cancels the job."""
+        self._cancel = cancel
 
-    def heard(self, event: Mapping[str, Any]) -> None:
-        """Takes what a worker said of the build; of the farm's thread."""
-        self._told.append(lambda: self._note(event))
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Take an event of the worker."""
+        self._queue.append(lambda: self._take_event(event))
 
-    def note(self, text: str) -> None:
-        """Takes a line for the user; of the farm's thread."""
-        self._told.append(lambda: self._notice(text))
+    def on_note(self, text: str) -> None:
+        """Take a line for the user."""
+        self._queue.append(lambda: self._take_note(text))
 
-    def done(self, result: Result | None, error: RezbuildError | None) -> None:
-        """Takes what came of it; of the farm's thread."""
-        self._told.append(lambda: self._end(result, error))
+    def on_done(self, result: Result | None, error: RezbuildError | None) -> None:
+        """Take the result or the error."""
+        self._queue.append(lambda: self._take_result(result, error))
 
     def poll(self) -> TaskUpdate:
-        """Look at it, as at a task."""
+        """Return the status, and lines and events since the last poll."""
         if self._task is not None:
-            news = self._task.poll()
-            # Where Rez takes a payload from that was carried here says nothing to a user.
-            return news._replace(events=[e for e in news.events if e.kind != TAKEN])
+            update = self._task.poll()
+            # Users need not know from which temporary store Rez takes the payload.
+            return update._replace(events=[e for e in update.events if e.kind != TAKEN])
         status = None
         self._lines, self._events = [], []
         try:
-            self._look()
+            self._update()
         except (RezbuildError, OSError) as error:
-            # Of this one alone: a disk that is full, too many processes.
+            # E.g. a full disk; only this step fails.
             self.error = self.error or as_error(error)
             status = FAILED
-        if self._over and self.error is not None:
+        if self._is_over and self.error is not None:
             status = FAILED
         return TaskUpdate(status, self._lines, self._events)
 
-    def _look(self) -> None:
-        """Takes what was told since, and publishes what is done.
+    def _update(self) -> None:
+        """Handle the calls of the farm's thread, and publish a finished payload.
 
         Raises:
             OSError: A log cannot be written, or no process can be started.
         """
-        while self._told:
-            self._told.popleft()()
-        if not self._over:
+        while self._queue:
+            self._queue.popleft()()
+        if not self._is_over:
             self._stream.writelines(f"{line}\n" for line in self._lines)
         self._stream.flush()
-        if self._over and self.error is None:
+        if self._is_over and self.error is None:
             self._task = self._publish()
 
     def tail(self) -> list[str]:
-        """As of a task."""
+        """Return the last lines of the log."""
         return self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
 
     def wait(self) -> int:
-        """As of a task; what runs on a worker is given up."""
-        with contextlib.suppress(OSError):  # which `poll` has seen
+        """Wait for the end of publishing; cancel a job that still runs. Return the exit code."""
+        with contextlib.suppress(OSError):  # `poll` has reported it
             self._stream.close()
         if self._task is not None:
             return self._task.wait()
-        if self._give_up is not None and not self._over:
-            self._give_up()
+        if self._cancel is not None and not self._is_over:
+            self._cancel()
         return FAILED
 
-    def keep_logs(self) -> None:
-        """Puts the logs of the worker's build where those of a build here would be.
+    def write_logs(self) -> None:
+        """Write the logs of the worker to the folder of a local build's logs.
 
         Raises:
             OSError: They cannot be written.
@@ -144,47 +146,50 @@ class Remote:
         logs = self.place / "logs"
         for name, text in (self.result.logs if self.result else {}).items():
             # A worker chooses the names.
-            if is_plain(name):
+            if is_file_name(name):
                 logs.mkdir(parents=True, exist_ok=True)
-                (logs / name).write_text(self._here(text), encoding="utf-8")
+                (logs / name).write_text(self._localize(text), encoding="utf-8")
 
-    def _note(self, told: Mapping[str, Any]) -> None:
+    def _take_event(self, told: Mapping[str, Any]) -> None:
         before, self.worker = self.worker, str(told.get("name", ""))
         if self.worker != before:
-            # Another one begins anew.
+            # A new worker starts from the beginning.
             self.step, self.step_began = "", time.monotonic()
         self._place = str(told.get("place", ""))
-        self._lines += [self._here(str(line)) for line in _items(told.get("lines"))]
+        self._lines += [self._localize(str(line)) for line in _items(told.get("lines"))]
         for event in map(Event.from_data, _items(told.get("events"))):
             if event is not None:
-                self._events.append(replace(event, text=self._here(event.text)))
+                self._events.append(replace(event, text=self._localize(event.text)))
                 if event.kind in {STEP, STEP_END}:
                     self.step = event.step if event.kind == STEP else ""
                     self.step_began = time.monotonic()
 
-    def _notice(self, text: str) -> None:
+    def _take_note(self, text: str) -> None:
         self._notices.append(text)
         self._lines.append(f"farm: {text}")
         self._events.append(Event(NOTICE, f"farm: {text}"))
 
-    def _end(self, result: Result | None, error: RezbuildError | None) -> None:
-        self._over = True
+    def _take_result(self, result: Result | None, error: RezbuildError | None) -> None:
+        self._is_over = True
         self.step, self.step_began = "publishing", time.monotonic()
         self.result, self.error = result, error
         if error is None:
-            # It has done its part.
+            # The worker has finished.
             self.worker = ""
         if result is not None:
             self._place = result.place
-            # What was said while there was no connection is missing in what was heard.
+            # Events during a lost connection are missing in the log; the result has all output.
             self._stream.seek(0)
             self._stream.truncate()
-            for line in (*(f"farm: {text}" for text in self._notices), self._here(result.output)):
+            for line in (
+                *(f"farm: {text}" for text in self._notices),
+                self._localize(result.output),
+            ):
                 self._stream.write(f"{line}\n")
-            self.keep_logs()
+            self.write_logs()
 
-    def _here(self, text: str) -> str:
-        """A text of the worker's, with the folder of a build here for the worker's own."""
+    def _localize(self, text: str) -> str:
+        """Replace the worker's folder in a text with the folder of a local build."""
         return text.replace(self._place, str(self.place)) if self._place else text
 
 

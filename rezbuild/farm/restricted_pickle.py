@@ -1,8 +1,9 @@
-"""What Dask's messages may hold: pickles make Python call what they name.
+"""A reader of Dask's messages that runs no code: pickles make Python call any function they name.
 
-Dask sends tasks and results as pickles (distributed/protocol/pickle.py), and whoever reads one runs
-what it says. Here only the names of a list are looked up; any other stands for a class that does
-nothing, so that the message can be read and what it meant can be refused.
+Dask sends tasks and results as pickles (distributed/protocol/pickle.py). This reader looks up only
+the names of a list. Any other name becomes a class that does nothing, so that the message can be
+read
+and refused.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import types
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-# What a job is made of: plain data, one task, one function (see `rezbuild.farm.worker.build`).
+# The parts of a job: plain data, one task, one function (see `rezbuild.farm.worker.build`).
 _NAMES = {
     ("builtins", "bytearray"),
     ("builtins", "bytes"),
@@ -26,7 +27,7 @@ _NAMES = {
     ("dask._task_spec", "Task"),
     ("dask._task_spec", "TaskRef"),
     ("rezbuild.farm.worker", "build"),
-    # What the scheduler says of a job whose workers have all died.
+    # The scheduler's errors for a job whose workers have all died.
     ("distributed.scheduler", "KilledWorker"),
     ("distributed.scheduler", "NoValidWorkerError"),
     ("distributed.scheduler", "WorkerState"),
@@ -34,25 +35,25 @@ _NAMES = {
 
 
 class RefusedError(Exception):
-    """Stands for what a pickle names and may not have."""
+    """Replaces a class or function that a pickle may not name."""
 
     def __init__(self, *_: object, **__: object) -> None:
         super().__init__(f"{type(self).__module__}.{type(self).__qualname__} is refused here")
 
     def __setstate__(self, _: object) -> None:
-        """Takes nothing on."""
+        """Ignore the state."""
 
 
-# pickle's unpickler in Python; the public one, in C, cannot refuse an instruction.
+# pickle's unpickler in Python. The public one, in C, cannot refuse an instruction.
 _Base: Any = vars(pickle)["_Unpickler"]
 _NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 
-class _Unpickler(_Base):  # type: ignore[misc]  # known when it runs
-    """Looks up the names of the list only, and changes none of the objects that they name.
+class _Unpickler(_Base):  # type: ignore[misc]  # a class that mypy does not know
+    """Looks up only the names of the list, and does not change the objects that they name.
 
-    The one instruction that sets attributes is BUILD. On a class or function of the list it would
-    change that for the whole process.
+    The instruction BUILD sets attributes. On a class or function of the list, it would change that
+    class or function in the whole process.
     """
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Base.dispatch)
@@ -72,17 +73,16 @@ class _Unpickler(_Base):  # type: ignore[misc]  # known when it runs
 
 
 def loads(data: Any, *, buffers: Iterable[Any] = (), **_: Any) -> Any:
-    """``pickle.loads``, for what is in the list."""
+    """Read a pickle, as ``pickle.loads`` does, with the names of the list only."""
     try:
         return _Unpickler(io.BytesIO(data), buffers=buffers).load()
-    except struct.error as error:  # it is cut off within a number
+    except struct.error as error:  # the pickle ends within a number
         raise pickle.UnpicklingError(str(error)) from None
 
 
 def restrict() -> None:
-    """Has all of Dask in this process read pickles in this way, for good."""
-    # Dask has no setting for it (distributed.scheduler.pickle is gone). These three modules are
-    # where it gets its unpickler from.
+    """Make all of Dask in this process read pickles with `loads`."""
+    # Dask has no setting for it any more. It gets its unpickler from these three modules.
     import distributed.client
     import distributed.protocol.pickle
     import distributed.scheduler

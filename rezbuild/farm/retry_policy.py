@@ -1,4 +1,4 @@
-"""Which cores a job gets, and what becomes of one that fails: decisions, without anything else."""
+"""Decisions about jobs: how many cores a job gets, and whether a failed job is repeated."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ from dataclasses import dataclass
 from rezbuild.errors import BuildError, FetchError, MachineError, RezbuildError, StoreError
 from rezbuild.files import disk_space
 
-# Workers that one job is tried on where it fails for a reason of the machine.
-MOST = 3
-# The same where a step of it failed. Once more: a machine whose memory is short or bad looks the
-# same as a defect. Not more: a defect fails everywhere, and hours later.
-MOST_OF_ITS_OWN = 2
+# The number of workers that try a job that fails because of the machine.
+MAX_WORKERS = 3
+# The same if a build step fails. A second worker, since bad or too little memory looks like a
+# defect of the package. Not more, since a real defect fails everywhere, maybe after hours.
+MAX_WORKERS_OF_A_STEP = 2
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one job gets.
+    """The share of one job.
 
     Attributes:
-        worker: Where its cores are free.
-        cores: How many.
+        worker: The worker with the free cores.
+        cores: Their number.
     """
 
     worker: str
     cores: int
 
 
-def shares(free: Mapping[str, int], jobs: int) -> list[Share]:
-    """The cores for jobs that are begun at the same moment, in their order.
+def share_cores(free: Mapping[str, int], jobs: int) -> list[Share]:
+    """Share free cores between jobs that start at the same moment, in their order.
 
-    What is ready now shares what is free now. Each goes where it gets most: the first, which most
-    work waits for, to the worker with the most free cores, the next to another one, or to the same
-    where half of that is more. Those of one worker share its cores evenly, and what is left over is
-    the first one's.
+    Each job goes where it gets most cores. The first job is the most urgent: it goes to the worker
+    with the most free cores. The next goes to another worker, or to the same one if half of its
+    cores
+    is more. Jobs of one worker share its cores evenly; the first one gets the rest.
 
     Args:
         free: The free cores of each worker.
-        jobs: How many there are; those that get nothing wait.
+        jobs: The number of jobs; those that get no core wait.
     """
     order = sorted((w for w in free if free[w] > 0), key=lambda w: -free[w])
     hosted = dict.fromkeys(order, 0)
@@ -61,32 +61,35 @@ def shares(free: Mapping[str, int], jobs: int) -> list[Share]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A job on a worker, which failed.
+    """A failed attempt.
 
     Attributes:
-        worker: Its name.
+        worker: The worker's name.
+        error: The error.
     """
 
     worker: str
     error: RezbuildError
 
 
-def again(attempts: Sequence[Attempt]) -> bool:
-    """Whether a job is to be tried on another worker.
+def should_retry(attempts: Sequence[Attempt]) -> bool:
+    """Return whether a job is tried on another worker.
 
-    A machine's reasons (a full disk, a compiler that is missing, a route to a source, a damaged
-    store) say nothing of another machine. A step that failed is tried on one more. What else can
-    be wrong, such as a checksum, a patch or the audit, is the same everywhere.
+    A problem of the machine (a full disk, a missing compiler, an unreachable source, a damaged
+    store)
+    need not occur on another machine. A failed build step is tried on one more worker. Other
+    errors,
+    such as a wrong checksum, a patch or the audit, are the same everywhere.
     """
     last = attempts[-1].error
-    # Whatever failed of a full disk.
+    # A full disk may cause any kind of error.
     if isinstance(last, (MachineError, FetchError, StoreError)) or disk_space.is_full(last):
-        return len(attempts) < MOST
-    return isinstance(last, BuildError) and len(attempts) < MOST_OF_ITS_OWN
+        return len(attempts) < MAX_WORKERS
+    return isinstance(last, BuildError) and len(attempts) < MAX_WORKERS_OF_A_STEP
 
 
-def verdict(attempts: Sequence[Attempt]) -> RezbuildError:
-    """The last error, which says where else it was tried."""
+def final_error(attempts: Sequence[Attempt]) -> RezbuildError:
+    """Return the last error, with the earlier workers and their errors."""
     error = attempts[-1].error
     others = [f"on {a.worker}: {a.error.message.splitlines()[0]}" for a in attempts[:-1]]
     error.tried = (*others, *error.tried, f"on {attempts[-1].worker}, a worker of the farm")

@@ -1,7 +1,8 @@
-"""The scheduler: Dask's, without its dashboard and without what would run others' code in it.
+"""The scheduler: Dask's, without its dashboard and without functions that run code of others.
 
-Dask's own (``dask scheduler``) will do as well, where a studio has one; this one reads of pickles
-what jobs are made of (`rezbuild.farm.restricted_pickle`), and opens one port.
+Dask's own (``dask scheduler``) works as well, if a studio has one. This one reads restricted
+pickles
+(`rezbuild.farm.restricted_pickle`), and opens one port only.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from distributed import Scheduler
 
-# What runs code, writes files or talks to workers in a client's name.
+# Handlers that run code, write files, or call workers on behalf of a client.
 _REFUSED = (
     "run_function",
     "broadcast",
@@ -28,7 +29,7 @@ _REFUSED = (
 
 
 class FarmScheduler(Scheduler):
-    """Dask's scheduler, less what others could do with it."""
+    """Dask's scheduler without the refused handlers."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(dashboard=False, **options)
@@ -36,4 +37,4 @@ class FarmScheduler(Scheduler):
             self.handlers.pop(name, None)
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
-        """Opens no second port."""
+        """Open no second port."""

@@ -1,7 +1,8 @@
-"""The secret of one user's farm on loopback: whoever has it may talk to the farm's ports.
+"""The secret of one user's farm on loopback, which gives access to the farm's ports.
 
-Every user of a machine reaches its loopback ports. So scheduler, workers and clients of a user talk
-TLS with one certificate, whose key only that user can read. It is made when it is first needed.
+Every user of a machine can reach its loopback ports. So scheduler, workers and clients of a user
+talk
+TLS with one certificate, whose key only that user can read. It is created on first use.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def folder() -> Path:
 
 
 def security() -> Security:
-    """Return what lets processes of this user, and of no other one, talk to each other.
+    """Return the certificate that lets processes of this user, and of no other user, connect.
 
     Raises:
         MachineError: The secret cannot be written, or others can read it.
@@ -48,8 +49,8 @@ def security() -> Security:
         raise MachineError(
             f"the secret of this user's farm, {folder() / FILE}, cannot be used: {error.strerror}",
             advice=[
-                "remove it, or set XDG_STATE_HOME to a folder of your own",
-                "REZBUILD_FARM_OPEN=1 lets every user of this machine talk to the farm",
+                "remove it, or set XDG_STATE_HOME to a folder that belongs to you",
+                "or let every user of this machine use the farm: set REZBUILD_FARM_OPEN=1",
             ],
         ) from None
     roles = ("client", "scheduler", "worker")
@@ -59,15 +60,15 @@ def security() -> Security:
 
 
 def _read(file: Path) -> tuple[str, str] | None:
-    """Return the key and the certificate; None where there is none that is valid for long."""
+    """Return key and certificate; None if there is none that stays valid for long."""
     try:
         status = file.lstat()
     except FileNotFoundError:
         return None
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise MachineError(
-            f"others can read {file}, the secret of this user's farm",
-            advice=["remove it: a new one is made"],
+            f"other users can read {file}, the secret of this user's farm",
+            advice=["remove it; rezbuild creates a new one"],
         )
     if time.time() - status.st_mtime > _RENEWED * 86400:
         return None
@@ -85,8 +86,8 @@ def _make(file: Path) -> tuple[str, str]:
         made = Security.temporary()
     except ImportError:
         raise MachineError(
-            "a farm on loopback needs the library cryptography",
-            advice=["pip install cryptography, into the Python that Rez runs in"],
+            "a farm on loopback requires the library cryptography",
+            advice=["install it with the Python that runs Rez: pip install cryptography"],
         ) from None
     key, certificate = made.tls_scheduler_key, made.tls_scheduler_cert
     safe_files.replace(file, json.dumps([key, certificate]).encode(), 0o600)

@@ -1,14 +1,17 @@
-"""A worker: Dask's, which runs rezbuild's jobs and nothing else.
+"""The worker: Dask's, which runs rezbuild's jobs and nothing else.
 
-What a scheduler can make it do, or whoever talks to its port: build a version of a recipe that is
-in the worker's own recipes folder, against payloads that the job names, and hand the result and the
-logs back; read and drop the results that it holds; end it. What Dask's own worker would do besides
-(run functions, take plugins, files and actors) it refuses, and of Dask's pickles it reads those of
-jobs only (`rezbuild.farm.restricted_pickle`).
+A scheduler, or a process that reaches the worker's port, can make the worker do this: build a
+version
+of a recipe in the worker's recipes folder against payloads that the job names, return the result
+and
+the logs, read and drop results, and end. The worker refuses everything else that Dask's worker does
+(functions, plugins, files and actors), and reads restricted pickles only
+(`rezbuild.farm.restricted_pickle`).
 
-A payload that a job names is run by the build, as a compiler runs what it is told to: who may send
-jobs may run code as the worker's user. So it listens on loopback unless told otherwise, and TLS
-decides who may talk to it (docs/explanation/farm.md, What is trusted).
+A build runs programs of the payloads that its job names. So a user who can send jobs can run code
+as
+the worker's user. Therefore the worker listens on loopback by default, and TLS decides who may
+connect (docs/explanation/farm.md, What is trusted).
 """
 
 from __future__ import annotations
@@ -27,14 +30,14 @@ from distributed import Worker, get_worker
 
 from rezbuild.errors import REPORT, MachineError, to_report
 from rezbuild.farm import job_process, payload_cache
-from rezbuild.farm.messages import Order, Result, is_plain
+from rezbuild.farm.messages import Order, Result, is_file_name
 from rezbuild.farm.worker_facts import FACTS, Facts
 from rezbuild.files import safe_files
 from rezbuild.reporter import ABSENT
 from rezbuild.settings import Settings
 from rezbuild.util import processes
 
-# Seconds between two looks at a build.
+# Seconds between two polls of a build.
 _PAUSE = 0.1
 _REFUSED = (
     "run",
@@ -49,35 +52,35 @@ _REFUSED = (
     "benchmark_network",
     "dump_state",
 )
-# Characters of a log that come back; of a longer one the end.
+# Characters of a log that are returned: the end of a longer log.
 _MOST = 5_000_000
 
 
 async def build(text: str, *blobs: bytes) -> tuple[Any, ...]:
-    """The one function that a worker runs for others.
+    """Run a job: the only function that a worker runs for others.
 
     Args:
         text: The `Order`.
-        blobs: Of each payload that comes along two: packed, and its packed debug data or nothing.
+        blobs: The packed payload, and the packed debug data or b"", of each attached payload.
 
     Returns:
-        The `Result`, and the same two of the payload where it is to come back.
+        The `Result`, and packed payload and debug data if they are to be returned.
     """
     worker = get_worker()
     if not isinstance(worker, FarmWorker):
-        raise MachineError("this is no worker of a farm", advice=["start it by rezbuild worker"])
+        raise MachineError("the worker is not rezbuild's", advice=["start one: rezbuild worker"])
     return await worker.work(Order.from_json(text), blobs)
 
 
 class FarmWorker(Worker):
-    """Dask's worker, less what others could do with it.
+    """Dask's worker without the refused handlers.
 
     Args:
-        scheduler: Its address.
-        place: A folder of this worker's own, gone when it ends.
-        facts: What it is.
-        settings: Its own.
-        recipes: Its recipes folder.
+        scheduler: The address of its scheduler.
+        place: A folder of this worker, removed when it ends.
+        facts: The description of the worker.
+        settings: The worker's settings.
+        recipes: The recipes folder.
     """
 
     def __init__(
@@ -92,8 +95,8 @@ class FarmWorker(Worker):
     ) -> None:
         self._place = place
         self._recipes = recipes
-        # What was built before is found there, also where nobody else has it.
-        self._store = settings.store or str(payload_cache.own_store(settings.cache))
+        # Without a common store, a private one keeps finished builds.
+        self._store = settings.store or str(payload_cache.private_store(settings.cache))
         self._private = not settings.store
         self._facts = facts
         self._builds: dict[str, int] = {}
@@ -116,30 +119,30 @@ class FarmWorker(Worker):
             self.handlers.pop(name, None)
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
-        """Opens no second port."""
+        """Open no second port."""
 
     async def plugin_add(self, *_: Any, **__: Any) -> Any:
-        """Takes no plugin: the scheduler offers some of Dask's when a worker comes."""
+        """Ignore plugins: the scheduler offers some of Dask's to new workers."""
         return {"status": "OK"}
 
     async def execute(self, key: Any, *, stimulus_id: str) -> Any:
-        """Runs a task, if it is a job of ours."""
+        """Run a task if it is a job of rezbuild."""
         known = self.state.tasks[key]
         if getattr(known.run_spec, "func", None) is not build:
             known.run_spec = Task(key, _refuse)
         return await super().execute(key, stimulus_id=stimulus_id)
 
     async def work(self, order: Order, blobs: Sequence[bytes]) -> tuple[Any, ...]:
-        """Has a process bake the payload; never raises what a client could not read."""
+        """Build a payload in a new process; return errors as a result that clients can read."""
         place = self._place / "jobs" / str(order.id)
         try:
             _check_names(order)
-            # Its own, or an error: what is there already is another job's.
+            # Fail if the folder exists: it belongs to another job.
             await asyncio.to_thread(place.mkdir, parents=True)
             try:
-                await asyncio.to_thread(self._lay_out, order, blobs, place)
-                status = await self._attend(order, place)
-                return await asyncio.to_thread(self._collect, order, place, status)
+                await asyncio.to_thread(self._write_files, order, blobs, place)
+                status = await self._build(order, place)
+                return await asyncio.to_thread(self._read_result, order, place, status)
             finally:
                 await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
         except (OSError, ValueError) as error:
@@ -148,18 +151,18 @@ class FarmWorker(Worker):
                 if isinstance(error, OSError)
                 else str(error)
             )
-            ours = to_report(MachineError(f"the job cannot be done: {text}"))
+            ours = to_report(MachineError(f"the job cannot run: {text}"))
             return (Result(self._facts.name, str(place), error=ours).to_json(),)
 
-    def _lay_out(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
-        for payload, data, debug in zip(order.travelling, blobs[::2], blobs[1::2]):
+    def _write_files(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
+        for payload, data, debug in zip(order.attached, blobs[::2], blobs[1::2]):
             job_process.blob(place, payload).write_bytes(data)
             job_process.debug_blob(place, payload).write_bytes(debug)
-        order = replace(order, carry=order.carry or self._private)
+        order = replace(order, return_payload=order.return_payload or self._private)
         (place / job_process.ORDER).write_text(order.to_json(), encoding="utf-8")
 
-    async def _attend(self, order: Order, place: Path) -> int:
-        """Runs the build, tells how it goes, and ends it when nobody wants it any more."""
+    async def _build(self, order: Order, place: Path) -> int:
+        """Run the build, send its events, and end it when the job is cancelled."""
         argv = [sys.executable, "-I", "-u", "-m", "rezbuild.farm.job_process", str(place)]
         argv.append(str(self._recipes))
         env = {
@@ -175,35 +178,35 @@ class FarmWorker(Worker):
             while True:
                 news = build.poll()
                 if news.lines or news.events:
-                    self._tell(order, place, news)
+                    self._send_events(order, place, news)
                 if news.status is not None:
                     return news.status
-                if self._unwanted(order.id):
+                if self._is_cancelled(order.id):
                     return 1
                 await asyncio.sleep(_PAUSE)
         finally:
-            # Also when the worker ends, which cancels this.
+            # Also when the worker ends, which cancels this coroutine.
             if build.poll().status is None:
                 processes.end(build.pid)
             build.wait()
             del self._builds[order.id]
             if not self._builds:
-                # What a killed build has left behind.
+                # End child processes of killed builds.
                 processes.stop([])
                 processes.reap_orphans()
 
-    def _tell(self, order: Order, place: Path, news: processes.TaskUpdate) -> None:
-        # Dask adds a "worker" of its own: the address.
+    def _send_events(self, order: Order, place: Path, news: processes.TaskUpdate) -> None:
+        # Dask adds the key "worker" with the address.
         told = {"id": order.id, "name": self._facts.name, "place": str(place / job_process.BUILD)}
-        # Of a store of its own nobody has asked.
+        # A miss in the private store is of no interest.
         events = [e.as_data() for e in news.events if not (self._private and e.kind == ABSENT)]
         self.log_event(order.topic, {**told, "lines": news.lines, "events": events})
 
-    def _unwanted(self, key: str) -> bool:
+    def _is_cancelled(self, key: str) -> bool:
         known = self.state.tasks.get(key)
         return known is None or known.state == "cancelled"
 
-    def _collect(self, order: Order, place: Path, status: int) -> tuple[Any, ...]:
+    def _read_result(self, order: Order, place: Path, status: int) -> tuple[Any, ...]:
         error, entry = None, {}
         packed = [place / name for name in (job_process.BLOB, job_process.DEBUG)]
         output = _text(place / "output")
@@ -229,13 +232,15 @@ class FarmWorker(Worker):
 
 
 def _check_names(order: Order) -> None:
-    """Sees that what becomes part of a path is no path itself."""
-    if not all(map(is_plain, (order.id, order.name, order.version, *order.travelling))):
-        raise ValueError("odd names in it")
+    """Check that the names that become part of a path are no paths."""
+    if not all(map(is_file_name, (order.id, order.name, order.version, *order.attached))):
+        raise ValueError("invalid names")
 
 
 def _refuse() -> None:
-    raise MachineError("a worker of a farm runs rezbuild's jobs only")
+    raise MachineError(
+        "a worker of a farm runs rezbuild's jobs only", advice=["start a worker of Dask's"]
+    )
 
 
 def _ended(order: Order, status: int, output: str) -> MachineError:

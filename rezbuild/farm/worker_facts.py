@@ -1,4 +1,4 @@
-"""What a machine of the farm is, as plain data: who is told it may compare it with itself."""
+"""The description of a machine of the farm, as plain data; clients compare it with themselves."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rez.system import system
+
 import rezbuild
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.files.hashing import sha256
 from rezbuild.payload import manifest
+from rezbuild.plan import resolve
 from rezbuild.settings import MOST_JOBS
 from rezbuild.store.key import host_glibc
 
-# Dask's name of the resource that a job takes as many of as its makes may run jobs.
+# The name of Dask's resource for cores.
 CORES = "cores"
-# Under which name a worker's facts are in what the scheduler knows of it.
+# The key of a worker's facts in the scheduler's data.
 FACTS = "rezbuild"
 _TOOLS = ("compiler", "assembler", "linker")
 _TEXTS = ("name", "rezbuild", "platform", "arch", "glibc", "label", *_TOOLS, "machine")
@@ -27,19 +30,19 @@ _TEXTS = ("name", "rezbuild", "platform", "arch", "glibc", "label", *_TOOLS, "ma
 
 @dataclass(frozen=True)
 class Facts:
-    """What a worker says of itself when it comes.
+    """The description of a worker.
 
     Attributes:
-        name: The worker's.
-        rezbuild: Version and hash of its modules.
+        name: The worker's name.
+        rezbuild: The version and hash of its modules.
         recipes: The revision of each version of each recipe; see `manifest.recipe_revision`.
-        platform, arch: As Rez calls them: ``linux``, ``x86_64``.
-        glibc: Its version, such as 2.36; "" on another C library.
-        label: What the studio calls this kind of host; "" without one.
-        cores: How many jobs of make it runs at once, in all.
-        compiler, assembler, linker: First lines of their ``--version``.
-        machine: What it builds for, such as ``x86_64-linux-gnu``.
-        store: It has a store, which the client is to have in common with it.
+        platform, arch: Rez's names: ``linux``, ``x86_64``.
+        glibc: The version, e.g. 2.36; "" with another C library.
+        label: The studio's name for this kind of host, or "".
+        cores: The parallel jobs of make, in total.
+        compiler, assembler, linker: The first lines of their ``--version``.
+        machine: The machine that it builds for, e.g. ``x86_64-linux-gnu``.
+        store: Whether it has a store, which the client must share.
     """
 
     name: str
@@ -58,20 +61,18 @@ class Facts:
 
     @classmethod
     def gather(cls, tools: Toolchain, recipes: Path, **told: Any) -> Facts:
-        """Those of this machine.
+        """Describe this machine.
 
         Args:
             tools: Its compiler.
             recipes: Its recipes folder.
-            told: The attributes that nobody can see: name, label, cores and store.
+            told: The other attributes: name, label, cores and store.
 
         Raises:
-            CatalogueError: A recipe is wrong.
+            CatalogueError: A recipe is invalid.
         """
-        from rez.system import system  # noqa: PLC0415 (rez is slow to import)
-
         return cls(
-            rezbuild=own_version(),
+            rezbuild=rezbuild_version(),
             recipes=revisions(recipes),
             platform=system.platform,
             arch=system.arch,
@@ -85,10 +86,7 @@ class Facts:
 
     @classmethod
     def read(cls, data: object) -> Facts | None:
-        """From what Dask has carried; None where it is no worker of ours, or a very different one.
-
-        Whatever a worker of another version says, it may not stop the client.
-        """
+        """Read the facts of a worker; return None for other workers and very different versions."""
         try:
             found = cls(**data) if isinstance(data, dict) else None
         except TypeError:
@@ -96,17 +94,17 @@ class Facts:
         return found if found is not None and _is_sound(found) else None
 
     def as_data(self) -> dict[str, Any]:
-        """For Dask."""
+        """Return the facts as plain data."""
         return asdict(self)
 
     @property
     def host(self) -> tuple[str, ...]:
-        """What decides on the bytes of a payload: the kind of host."""
+        """The kind of host, which decides on the bytes of a payload."""
         tools = (self.compiler, self.assembler, self.linker)
         return (self.label, self.platform, self.arch, self.glibc, *tools)
 
     def resources(self) -> dict[str, float]:
-        """Dask's resources: what a job may ask for; of each there is enough for all jobs."""
+        """Return Dask's resources for jobs; each suffices for all jobs of the worker."""
         names = [f"platform-{self.platform}", f"arch-{self.arch}", f"rezbuild-{self.rezbuild}"]
         names += [f"host-{self.label}"] if self.label else []
         return {name: float(self.cores) for name in (CORES, *names)}
@@ -114,24 +112,24 @@ class Facts:
     def differences(
         self, version: str, recipes: Mapping[str, Mapping[str, str]], needed: Iterable[str]
     ) -> list[str]:
-        """What differs from the client's, of what is needed; each in a line for the user.
+        """Return the differences from the client, each as a line for the user.
 
         Args:
-            version: The client's rezbuild, as `own_version` has it.
-            recipes: Its recipes, as `revisions` has them.
-            needed: The names of those that count.
+            version: The client's rezbuild, by `rezbuild_version`.
+            recipes: The client's recipes, by `revisions`.
+            needed: The recipes that are compared.
         """
         if self.rezbuild != version:
-            return [f"its rezbuild is {self.rezbuild}, and this one is {version}"]
+            return [f"its rezbuild is {self.rezbuild}, not {version}"]
         return [
-            f"its recipe of {name} is another one"
+            f"its recipe of {name} differs"
             for name in sorted(set(needed))
             if self.recipes.get(name) != recipes.get(name)
         ]
 
 
 def _is_sound(facts: Facts) -> bool:
-    """Whether each attribute is of its type, and the cores are a number that makes sense."""
+    """Return whether all attributes have the right type, and the cores a valid number."""
     texts = [getattr(facts, name) for name in _TEXTS]
     recipes = facts.recipes.items() if isinstance(facts.recipes, dict) else [(None, None)]
     for name, versions in recipes:
@@ -146,17 +144,15 @@ def _is_sound(facts: Facts) -> bool:
 
 
 def revisions(folder: Path) -> dict[str, dict[str, str]]:
-    """The revision of each version of each recipe below a folder."""
-    from rezbuild.plan import resolve  # noqa: PLC0415 (rez is slow to import)
-
+    """Return the revision of each version of each recipe in a folder."""
     return {
         name: {v: manifest.recipe_revision(recipe, r) for v, r in recipe.releases.items()}
         for name, recipe in resolve.recipes(folder).items()
     }
 
 
-def own_version() -> str:
-    """The version of rezbuild, and the hash of all of its files."""
+def rezbuild_version() -> str:
+    """Return the version of rezbuild, and the hash of all of its files."""
     here = Path(rezbuild.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(here.rglob("*")):
@@ -166,6 +162,6 @@ def own_version() -> str:
     return f"{rezbuild.__version__}-{digest.hexdigest()[:12]}"
 
 
-def cores() -> int:
-    """The cores that this process may use."""
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))

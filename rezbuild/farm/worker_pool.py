@@ -1,4 +1,4 @@
-"""The workers of a farm that may have the jobs of a plan: of one kind of host, and as this one."""
+"""The workers that may run the jobs of a plan: one kind of host, with this machine's rezbuild."""
 
 from __future__ import annotations
 
@@ -11,60 +11,60 @@ from rezbuild.farm import worker_facts
 from rezbuild.farm.client import Farm, Say
 from rezbuild.farm.worker_facts import Facts
 
-# Seconds to wait for a first worker; between two looks.
+# Seconds to wait for the first worker; between two polls.
 _FIRST = 60.0
 _PAUSE = 0.2
-_SAME = "bring both to the same commit, and start the worker anew"
+_SAME = "update both to the same commit, and restart the worker"
 
 
-class Crew:
-    """Those workers.
+class WorkerPool:
+    """The workers of one kind of host.
 
     Args:
         farm: The connection.
-        recipes: The client's recipes folder, which the workers' are compared with.
-        label: The kind of host that is built for; "": the only one, or of several the own.
+        recipes: The client's recipes folder, which is compared with the workers'.
+        label: The kind of host to build for; "" for the only one, or this machine's kind.
         own: The label of this machine.
-        say: Tells the user.
+        say: Prints messages.
 
     Attributes:
-        kind: A worker of that kind; what it says of its compiler and its glibc holds for all.
+        kind: A worker of that kind; all have the same compiler and glibc.
 
     Raises:
-        MachineError: There is none.
-        UsageError: There are several kinds, and none was named.
+        MachineError: There is no worker.
+        UsageError: There are several kinds of workers, and no label is given.
     """
 
     def __init__(self, farm: Farm, recipes: Path, label: str, own: str, say: Say) -> None:
         self.farm = farm
         self._say = say
-        self._version = worker_facts.own_version()
+        self._version = worker_facts.rezbuild_version()
         self._revisions = worker_facts.revisions(recipes)
         self._needed: frozenset[str] = frozenset()
         self._refused: set[str] = set()
         self.kind = self._find(label, own)
 
-    def compare(self, needed: Iterable[str]) -> None:
-        """Sees, before the first job, that they have the same rezbuild and recipes as this machine.
+    def check_versions(self, needed: Iterable[str]) -> None:
+        """Check before the first job that the workers have this machine's rezbuild and recipes.
 
         Args:
-            needed: The names of the recipes that count.
+            needed: The recipes that are compared.
 
         Raises:
-            UsageError: One has not.
+            UsageError: A worker differs.
         """
         self._needed = frozenset(needed)
         for worker in self.farm.workers().values():
             differences = self._differences(worker) if worker.host == self.kind.host else []
             if differences:
                 raise UsageError(
-                    f"the worker {worker.name} is not as this machine: {differences[0]}",
+                    f"the worker {worker.name} differs from this machine: {differences[0]}",
                     tried=differences[1:],
                     advice=[_SAME],
                 )
 
-    def suits(self, worker: Facts) -> bool:
-        """Whether a worker may have jobs; one that came later may differ, which is told once."""
+    def accepts(self, worker: Facts) -> bool:
+        """Return whether a worker may have jobs; a late worker that differs causes one notice."""
         if worker.host != self.kind.host:
             return False
         differences = self._differences(worker)
@@ -73,30 +73,30 @@ class Crew:
             self._say(f"notice: {worker.name} gets no job: {differences[0]}; {_SAME}")
         return not differences
 
-    def free(self) -> dict[str, int]:
-        """The free cores of each, by address."""
-        workers, free = self.farm.workers(), self.farm.free()
-        return {a: free.get(a, 0) for a, worker in workers.items() if self.suits(worker)}
+    def free_cores(self) -> dict[str, int]:
+        """Return the free cores of each worker, by address."""
+        workers, free = self.farm.workers(), self.farm.free_cores()
+        return {a: free.get(a, 0) for a, worker in workers.items() if self.accepts(worker)}
 
-    def store(self) -> bool:
-        """Whether all of them have a store."""
-        return all(w.store for w in self.farm.workers().values() if self.suits(w))
+    def have_store(self) -> bool:
+        """Return whether all workers have a store."""
+        return all(w.store for w in self.farm.workers().values() if self.accepts(w))
 
     def _differences(self, worker: Facts) -> list[str]:
         return worker.differences(self._version, self._revisions, self._needed)
 
     def _find(self, label: str, own: str) -> Facts:
-        began, told = time.monotonic(), False
+        began, is_reported = time.monotonic(), False
         what = f"of the kind {label} " if label else ""
         while not (found := self._labelled(label)):
             if time.monotonic() - began > _FIRST:
                 raise MachineError(
-                    f"the farm has no worker {what}for this",
+                    f"the farm has no worker {what}for the plan",
                     tried=[f"{f.name} is {_words(f)}" for f in self._labelled("")],
                     advice=[f"start one: rezbuild worker {self.farm.address}"],
                 )
-            if not told:
-                told = True
+            if not is_reported:
+                is_reported = True
                 self._say(f"farm: {self.farm.address} has no worker {what}yet; waiting for one")
             time.sleep(_PAUSE)
         kinds = {facts.host: facts for facts in found}
@@ -104,11 +104,11 @@ class Crew:
             kinds = {facts.host: facts for facts in self._labelled(own)}
         if len(kinds) > 1:
             raise UsageError(
-                "the farm's workers are of several kinds, and a payload is built for one",
+                "the farm's workers are of several kinds, but a payload is built for one",
                 tried=[f"{f.name} is {_words(f)}" for f in kinds.values()],
                 advice=[
-                    "name one by its label (rezbuild worker --label): REZBUILD_HOST_LABEL",
-                    "workers of one label must have the same compiler, assembler, linker, glibc",
+                    "set REZBUILD_HOST_LABEL to the label of one kind (rezbuild worker --label)",
+                    "use the same compiler, assembler, linker and glibc for all workers of a label",
                 ],
             )
         return next(iter(kinds.values()))

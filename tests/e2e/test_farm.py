@@ -144,7 +144,7 @@ def test_failed_step_is_tried_on_one_other_worker(site, running, toys):
     assert set(payloads(site)) == {"good"}
     assert "victim-1.0.0: skipped, it needs bad-1.0.0" in done.stdout
     assert "    broken" in done.stderr
-    (first,) = re.findall(r"failed on (one|two), and is tried on another", done.stdout)
+    (first,) = re.findall(r"failed on (one|two); retrying on another worker", done.stdout)
     (other,) = {"one", "two"} - {first}
     assert f"  tried: on {first}: bad 1.0.0: sh -c " in done.stderr
     assert f"  tried: on {other}, a worker of the farm" in done.stderr
@@ -167,7 +167,7 @@ def test_job_of_a_killed_worker_starts_again(site, running, home):
         until(lambda: not alive("1000.25"), 3)
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 0, out
-    assert re.search(r"mortal-1\.0\.0: farm: m[12] has gone; begun again on m[12]", out), out
+    assert re.search(r"mortal-1\.0\.0: farm: m[12] was lost; restarted on m[12]", out), out
     assert [state for _, state in parts(out, "mortal-1.0.0")] == ["lost", "built", "published"]
     assert set(payloads(site)) == {"mortal"}
     assert len((home / "mortal").read_text().split()) == 2
@@ -209,7 +209,7 @@ def test_worker_with_other_recipes_gets_no_job(site, running, toys, home):
     running.ready()
     done = site.rezbuild("build", "top", ok=False, REZBUILD_HOST_LABEL="odd")
     assert done.returncode == 2
-    assert "the worker odd is not as this machine: its recipe of low is another one" in done.stderr
+    assert "the worker odd differs from this machine: its recipe of low differs" in done.stderr
     running.workers.pop("odd").end()
 
 
@@ -268,7 +268,7 @@ from rezbuild.farm import connection as link
 from rezbuild.settings import Settings
 mark = {str(tmp_path / "mark")!r}
 async def main():
-    address, security = link.connection({running.address!r}, Settings.read(), print)
+    address, security = link.resolve_address({running.address!r}, Settings.read(), print)
     options = dict(asynchronous=True, set_as_default=False, security=security)
     async with Client(address, **options) as client:
         tries = [

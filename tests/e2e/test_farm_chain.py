@@ -92,7 +92,7 @@ def test_chain_from_a_farm_passes_the_same_tests(scratch):
 def test_killed_worker_leaves_the_same_openssl(built, scratch):
     """While it compiles; another one does it again, and the payload is the local build's."""
     made, out = openssl_whose_worker_is_killed(scratch / "farm-openssl")
-    assert "has gone; " in out
+    assert "was lost; " in out
     local = payloads(built)
     assert made == {name: local[name] for name in made}
     assert "openssl" in made

@@ -102,7 +102,7 @@ def test_clients_without_the_authority_are_refused(site, safe, authority, tmp_pa
         (tcp, {}, 10, "no scheduler answers at tls://"),
         (safe.address, {}, 10, "no scheduler answers at tls://"),
         (tcp, {"REZBUILD_FARM_OPEN": "1"}, 10, "no scheduler answers at tcp://"),
-        (tcp, ours, 2, "goes without TLS, and REZBUILD_FARM_CA, _CERT and _KEY are set"),
+        (tcp, ours, 2, "is without TLS, but REZBUILD_FARM_CA, _CERT and _KEY are set"),
         (safe.address, {"REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 2, "REZBUILD_FARM_CERT, "),
         (safe.address, {**ours, "REZBUILD_FARM_KEY": "/none"}, 10, "REZBUILD_FARM_KEY=/none"),
     ):
@@ -122,7 +122,7 @@ def test_workers_without_the_authority_are_refused(safe, tmp_path, env):
     ):
         stranger = Process(tmp_path, {**env, **files}, "worker", address, "--name", "stranger")
         try:
-            until(lambda log=stranger.log: "cannot be had" in log.read_text(), 60)
+            until(lambda log=stranger.log: "cannot be reached" in log.read_text(), 60)
             assert words in stranger.log.read_text()
             assert "Traceback" not in stranger.log.read_text()
         finally:
@@ -182,7 +182,7 @@ tries = {
     "version": forged(version="../../low"),
     "id": forged(id="../../../" + mark.name + "/id"),
     "absolute": forged(id=str(mark / "absolute")),
-    "travelling": forged(travelling=[str(mark / "travelling")]),
+    "attached": forged(attached=[str(mark / "attached")]),
     "unknown": forged(name="python"),
     "revision": forged(revision="0" * 64),
     "dependency": forged(dependencies=[entry]),
@@ -220,7 +220,7 @@ def test_hostile_client_is_refused(site, plain, toys, tmp_path, env):
         "profile": "fast",
         "revision": "0" * 64,
         "dependencies": [],
-        "travelling": [],
+        "attached": [],
     }
     script = tmp_path / "hostile.py"
     script.write_text(HOSTILE)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from rezbuild.build import toolchain
 from rezbuild.errors import MachineError, RezbuildError, from_report
-from rezbuild.farm import client, restricted_pickle
+from rezbuild.farm import job_runner, restricted_pickle
 from rezbuild.farm.messages import Order, Result
-from rezbuild.farm.remote_task import Remote
+from rezbuild.farm.remote_task import RemoteTask
 from rezbuild.store import key as keys
 
 GOOD = {"worker": "one", "place": "/p", "error": None, "entry": {}, "carried": False}
@@ -24,13 +24,13 @@ ODD: list[Any] = [None, 7, "x", [], {}, True, [1], {"a": 1}, 1e400]
 
 
 def test_result_is_read(tmp_path):
-    assert client._result((json.dumps(GOOD), b"x"))[0].worker == "one"
+    assert job_runner.read_result((json.dumps(GOOD), b"x"))[0].worker == "one"
 
 
 def taken(field: str, value: Any) -> bool:
     """Whether a result with such a field is taken; then it can be used."""
     try:
-        found, _ = client._result((json.dumps({**GOOD, field: value}),))
+        found, _ = job_runner.read_result((json.dumps({**GOOD, field: value}),))
     except MachineError:
         return False
     assert isinstance(found.failure("/here"), (RezbuildError, type(None)))
@@ -47,8 +47,8 @@ def test_result_of_another_type_is_an_error_of_its_worker(field):
     [(), (7,), (b"x",), ("[" * 100_000,), ("{}",), ("[]",), (json.dumps(GOOD), "no bytes"), 7],
 )
 def test_unexpected_result_is_an_error_of_its_worker(came):
-    with pytest.raises(MachineError, match="something else than a result"):
-        client._result(came)
+    with pytest.raises(MachineError, match="an invalid result"):
+        job_runner.read_result(came)
 
 
 def test_unexpected_report_is_an_error():
@@ -60,11 +60,11 @@ def test_unexpected_report_is_an_error():
 
 
 def test_unexpected_progress_is_shown_or_ignored(tmp_path):
-    remote = Remote("x", tmp_path / "log", tmp_path, lambda: None)
+    remote = RemoteTask("x", tmp_path / "log", tmp_path, lambda: None)
     for value in ODD:
-        remote.heard({"name": value, "place": value, "lines": value, "events": value})
+        remote.on_event({"name": value, "place": value, "lines": value, "events": value})
         event = {"kind": value, "text": value, "step": value}
-        remote.heard({"name": value, "place": value, "events": [value, event]})
+        remote.on_event({"name": value, "place": value, "events": [value, event]})
     assert remote.poll().status is None
     remote.wait()
 

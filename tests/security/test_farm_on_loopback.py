@@ -65,8 +65,8 @@ from distributed import rpc
 from rezbuild.farm import connection as link
 from rezbuild.settings import Settings
 async def main():
-    link.prepare()
-    address, security = link.connection(sys.argv[1], Settings.read(), print)
+    link.configure_dask()
+    address, security = link.resolve_address(sys.argv[1], Settings.read(), print)
     arguments = security.get_connection_args("client") if security else {}
     async with rpc(address, connection_args=arguments) as scheduler:
         print("workers:", len((await scheduler.identity())["workers"]))
@@ -127,7 +127,7 @@ def test_client_with_another_secret_is_refused(scheduler, tmp_path):
 def test_secret_that_others_can_read_is_refused(state):
     secret.security()
     (state / secret.FILE).chmod(0o644)
-    with pytest.raises(MachineError, match="others can read"):
+    with pytest.raises(MachineError, match="other users can read"):
         secret.security()
 
 
@@ -136,7 +136,7 @@ def test_secret_planted_by_another_user_is_refused(attacker, state):
     state.chmod(0o777)
     attacker.run("import sys; open(sys.argv[1], 'w').write('[]')", state / secret.FILE)
     (state / secret.FILE).chmod(0o600)
-    with pytest.raises(MachineError, match="others can read"):
+    with pytest.raises(MachineError, match="other users can read"):
         secret.security()
 
 

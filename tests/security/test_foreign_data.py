@@ -269,7 +269,7 @@ def test_any_facts_of_a_worker_are_read_or_ignored(data):
 
 
 ORDER = {"id": "a", "name": "b", "version": "1", "profile": "fast", "revision": "r"}
-ORDER |= {"dependencies": [], "travelling": [], "cores": 1, "carry": False, "force": False}
+ORDER |= {"dependencies": [], "attached": [], "cores": 1, "carry": False, "force": False}
 RESULT = {"worker": "w", "place": "/p", "error": None, "entry": {}, "carried": False}
 RESULT |= {"output": "", "logs": {}, "seconds": 1.0}
 

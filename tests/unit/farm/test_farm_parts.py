@@ -28,10 +28,11 @@ from rezbuild.errors import (
 )
 from rezbuild.farm import connection, job_spec, restricted_pickle, retry_policy
 from rezbuild.farm.client import Farm
+from rezbuild.farm.job_runner import JobRunner
 from rezbuild.farm.messages import Order, Result
-from rezbuild.farm.remote_task import FAILED, Remote
+from rezbuild.farm.remote_task import FAILED, RemoteTask
 from rezbuild.farm.retry_policy import Attempt, Share
-from rezbuild.farm.worker_facts import Facts, own_version
+from rezbuild.farm.worker_facts import Facts, rezbuild_version
 from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry
 from rezbuild.util import extras
@@ -43,7 +44,7 @@ ORDER = Order(
     profile="fast",
     revision="0123",
     dependencies=({"name": "zlib", "payload": "ff"},),
-    travelling=("ff",),
+    attached=("ff",),
     cores=2,
     step_timeout=1.5,
 )
@@ -93,10 +94,8 @@ def test_facts_of_other_types_are_none(name, value):
 def test_only_what_is_needed_is_compared():
     recipes = {"low": {"1.0.0": "0123"}, "top": {"2.0.0": "other"}}
     assert FACTS.differences("0.1.0-abc", recipes, ["low"]) == []
-    assert FACTS.differences("0.1.0-abc", recipes, ["low", "top"]) == [
-        "its recipe of top is another one"
-    ]
-    assert "0.1.0-abc, and this one is 0.1.0-def" in FACTS.differences("0.1.0-def", recipes, [])[0]
+    assert FACTS.differences("0.1.0-abc", recipes, ["low", "top"]) == ["its recipe of top differs"]
+    assert "0.1.0-abc, not 0.1.0-def" in FACTS.differences("0.1.0-def", recipes, [])[0]
 
 
 def test_resources_are_for_all_jobs_at_once():
@@ -109,8 +108,8 @@ def test_resources_are_for_all_jobs_at_once():
 
 
 def test_the_version_is_of_all_files():
-    assert own_version() == own_version()
-    assert own_version().startswith("0.1.0-")
+    assert rezbuild_version() == rezbuild_version()
+    assert rezbuild_version().startswith("0.1.0-")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +126,7 @@ def test_the_version_is_of_all_files():
     ],
 )
 def test_who_gets_how_many_cores(free, jobs, wanted):
-    assert retry_policy.shares(free, jobs) == wanted
+    assert retry_policy.share_cores(free, jobs) == wanted
 
 
 @pytest.mark.parametrize(
@@ -144,19 +143,19 @@ def test_who_gets_how_many_cores(free, jobs, wanted):
 )
 def test_how_often_a_failure_is_tried(kind, most):
     attempts = [Attempt(f"w{n}", kind("x")) for n in range(most)]
-    assert all(retry_policy.again(attempts[:n]) for n in range(1, most))
-    assert not retry_policy.again(attempts)
+    assert all(retry_policy.should_retry(attempts[:n]) for n in range(1, most))
+    assert not retry_policy.should_retry(attempts)
 
 
 def test_a_full_disk_is_a_reason_of_the_machine():
     """Whatever failed of it."""
     error = UnpackError("cannot unpack x", tried=["room in /tmp: 4.1 kB"])
-    assert retry_policy.again([Attempt("one", error), Attempt("two", error)])
-    assert not retry_policy.again([Attempt("one", UnpackError("cannot unpack x"))])
+    assert retry_policy.should_retry([Attempt("one", error), Attempt("two", error)])
+    assert not retry_policy.should_retry([Attempt("one", UnpackError("cannot unpack x"))])
 
 
 def test_the_verdict_names_the_workers():
-    found = retry_policy.verdict(
+    found = retry_policy.final_error(
         [Attempt("a", MachineError("full\n  ...")), Attempt("b", BuildError("x"))]
     )
     assert type(found) is BuildError
@@ -181,10 +180,10 @@ def test_tls_goes_with_its_files():
 
 
 def test_loopback():
-    assert connection.loopback("127.0.0.1")
-    assert connection.loopback("[::1]")
-    assert not connection.loopback("0.0.0.0")
-    assert not connection.loopback("build-box")
+    assert connection.is_loopback("127.0.0.1")
+    assert connection.is_loopback("[::1]")
+    assert not connection.is_loopback("0.0.0.0")
+    assert not connection.is_loopback("build-box")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
@@ -204,7 +203,7 @@ def test_a_worker_says_so(tmp_path):
         "sys.stderr = sys.stdout\n"
         "print(main(['worker', 'tcp://build01.invalid:8786']))"
     )
-    assert "--host names this machine's address" in out
+    assert "--host 10.0.0.7" in out
     assert out.endswith("\n2\n")
 
 
@@ -274,7 +273,7 @@ def work(tmp_path):
 @pytest.mark.parametrize("name", ["..", ".", ".hidden", "a/b", "", "a\0b", 7])
 def test_an_order_whose_id_is_no_name_removes_nothing(work, name):
     found = work(replace(ORDER, id=name))
-    assert "odd names in it" in found.failure("").message
+    assert "invalid names" in found.failure("").message
 
 
 def test_an_order_that_is_under_way_already(work):
@@ -282,11 +281,11 @@ def test_an_order_that_is_under_way_already(work):
     assert "File exists" in work(ORDER).failure("/here").message
 
 
-def remote(folder: Path, publish=lambda: None) -> Remote:
+def remote(folder: Path, publish=lambda: None) -> RemoteTask:
     """Return a step of a farm that a worker has finished."""
-    found = Remote("low-1.0.0", folder / "build/rez.log", folder / "build/variant", publish)
+    found = RemoteTask("low-1.0.0", folder / "build/rez.log", folder / "build/variant", publish)
     logs = {"01-make.log": "ok", "..": "no", "a\0b": "no", "../c.log": "no", ".": "no"}
-    found.done(Result("one", "/w", logs=logs), None)
+    found.on_done(Result("one", "/w", logs=logs), None)
     return found
 
 
@@ -325,7 +324,7 @@ def test_two_lanes_that_publish_the_same_version_at_once(tmp_path):
     for key, profile in (("aa", "fast"), ("bb", "optimized")):
         step = remote(tmp_path / key)
         step.made = Entry(key, "low", "1.0.0", profile, "ff", 1, "ee", {}), "/store"
-        given.append(job_spec.variables(step, tmp_path))
+        given.append(job_spec.publish_variables(step, tmp_path))
         step.wait()
     files = [Path(one[STORE_ENTRY]) for one in given]
     assert [json.loads(file.read_text())["profile"] for file in files] == ["fast", "optimized"]
@@ -337,10 +336,12 @@ def test_unknown_is_not_gone(tmp_path, blind):
 
     async def ended() -> str:
         farm = Farm("tcp://127.0.0.1:9", Settings(tmp_path), print)
-        farm._blind = blind
+        farm.is_known = not blind
         try:
             job: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            return await asyncio.wait_for(farm._ended(job, ["tcp://127.0.0.1:1"]), 2)
+            return await asyncio.wait_for(
+                JobRunner(farm, None, 1)._wait(job, ["tcp://127.0.0.1:1"]), 2
+            )
         except asyncio.TimeoutError:
             return "waited for"
         finally:

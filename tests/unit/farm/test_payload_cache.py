@@ -39,17 +39,17 @@ def entry(root: Path, store: Store) -> Entry:
 
 
 def test_what_is_kept_is_used_again(entry, store, settings, root, tmp_path):
-    place = payload_cache.at(entry, settings.cache, store)
+    place = payload_cache.get_payload(entry, settings.cache, store)
     inode = place.stat().st_ino
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").unlink()
-    assert payload_cache.at(entry, settings.cache, store) == place
+    assert payload_cache.get_payload(entry, settings.cache, store) == place
     assert place.stat().st_ino == inode
     assert tree(place) == tree(root)
 
 
 @pytest.mark.parametrize("change", ["content", "more", "less", "mode", "pipe"])
 def test_what_has_changed_is_taken_again(entry, store, settings, root, change):
-    place = payload_cache.at(entry, settings.cache, store)
+    place = payload_cache.get_payload(entry, settings.cache, store)
     if change == "content":
         (place / "bin/program").write_text("#!/bin/sh\necho 43\n")
     elif change == "more":
@@ -60,25 +60,25 @@ def test_what_has_changed_is_taken_again(entry, store, settings, root, change):
         (place / "bin/program").chmod(0o777)
     else:
         os.mkfifo(place / "pipe")
-    assert payload_cache.at(entry, settings.cache, store) == place
+    assert payload_cache.get_payload(entry, settings.cache, store) == place
     assert tree(place) == tree(root)
 
 
 def test_what_has_changed_and_cannot_be_had_is_not_used(entry, store, settings, tmp_path):
-    place = payload_cache.at(entry, settings.cache, store)
+    place = payload_cache.get_payload(entry, settings.cache, store)
     (place / "lib/more").touch()
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").unlink()
     with pytest.raises(StoreError):
-        payload_cache.at(entry, settings.cache, store)
+        payload_cache.get_payload(entry, settings.cache, store)
 
 
 def test_debug_data_comes_with_what_is_kept(store, settings, root, tmp_path):
     entry = put(store, with_debug(root, settings))
     other = Settings(cache=tmp_path / "other")
     bare = Store(str(tmp_path / "store"))
-    payload_cache.at(entry, other.cache, bare)
+    payload_cache.get_payload(entry, other.cache, bare)
     assert not (other.cache / "debug").exists()
-    payload_cache.at(entry, other.cache, Store(str(tmp_path / "store"), settings=other))
+    payload_cache.get_payload(entry, other.cache, Store(str(tmp_path / "store"), settings=other))
     assert tree(other.cache / "debug") == tree(settings.cache / "debug")
 
 
@@ -89,10 +89,10 @@ def aged(path: Path, days: float) -> None:
 
 def test_a_worker_that_runs_for_months_clears_what_it_keeps(entry, store, settings, tmp_path):
     said: list[str] = []
-    place = payload_cache.at(entry, settings.cache, store)
-    own = Store(str(payload_cache.own_store(settings.cache)))
-    built = payload_cache.own_store(settings.cache) / put(own, tmp_path / "payload").place
-    ended = payload_cache.tidy_daily(settings, said.append, 0.05)
+    place = payload_cache.get_payload(entry, settings.cache, store)
+    own = Store(str(payload_cache.private_store(settings.cache)))
+    built = payload_cache.private_store(settings.cache) / put(own, tmp_path / "payload").place
+    ended = payload_cache.start_daily_cleanup(settings, said.append, 0.05)
     try:
         time.sleep(0.3)
         assert place.exists()
@@ -107,11 +107,11 @@ def test_a_worker_that_runs_for_months_clears_what_it_keeps(entry, store, settin
 
 
 def test_what_cannot_be_cleared_ends_no_worker(entry, store, settings):
-    place = payload_cache.at(entry, settings.cache, store)
+    place = payload_cache.get_payload(entry, settings.cache, store)
     aged(place, 8)
     place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
     place.with_name(f"{place.name}.lock").mkdir()
     said: list[str] = []
-    payload_cache.tidy_daily(settings, said.append).set()
+    payload_cache.start_daily_cleanup(settings, said.append).set()
     (one,) = said
     assert one.startswith(f"notice: {settings.cache / 'farm'} cannot be cleared: ")

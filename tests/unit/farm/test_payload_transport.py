@@ -17,7 +17,7 @@ from rezbuild.catalogue import sources_toml
 from rezbuild.errors import StoreError
 from rezbuild.farm import driver, job_process
 from rezbuild.farm.messages import Result
-from rezbuild.farm.payload_transport import Carrier
+from rezbuild.farm.payload_transport import PayloadTransport
 from rezbuild.files.pack import digest
 from rezbuild.payload import manifest
 from rezbuild.settings import Settings
@@ -47,7 +47,7 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_what_the_worker_has_put_into_its_store(root, store, own, tmp_path):
     entry = put(store, root)
-    assert job_process.held(inputs(), root, store, own) == (entry, store)
+    assert job_process.find_or_store(inputs(), root, store, own) == (entry, store)
     assert not (tmp_path / "own").exists()
 
 
@@ -62,7 +62,7 @@ def test_what_the_store_has_is_not_what_was_made(root, store, own, tmp_path, dam
         os.truncate(blob, 100)
     else:
         (root / "lib/more").touch()
-    made, holder = job_process.held(inputs(), root, store, own)
+    made, holder = job_process.find_or_store(inputs(), root, store, own)
     assert holder is own
     assert made.payload == digest(root)
     own.restore(made, tmp_path / "taken")
@@ -75,17 +75,20 @@ def result(entry: Entry, *, carried: bool) -> Result:
 
 def test_an_entry_in_the_store_in_common(root, store, settings, tmp_path):
     entry = put(store, root)
-    carrier = Carrier(tmp_path, str(tmp_path / "store"), settings)
-    kept = carrier.keep("thing", "1.0", result(entry, carried=False), ())
+    transport = PayloadTransport(tmp_path, str(tmp_path / "store"), settings)
+    kept = transport.receive("thing", "1.0", result(entry, carried=False), ())
     assert kept == (entry, str(tmp_path / "store"))
 
 
 def test_the_workers_store_is_another_one(root, store, settings, tmp_path):
     entry = put(store, root)
-    carrier = Carrier(tmp_path, str(tmp_path / "here"), settings)
+    transport = PayloadTransport(tmp_path, str(tmp_path / "here"), settings)
     with pytest.raises(StoreError) as caught:
-        carrier.keep("thing", "1.0", result(entry, carried=False), ())
-    assert f"it is not in {tmp_path / 'here'}: that store is another one" in caught.value.message
+        transport.receive("thing", "1.0", result(entry, carried=False), ())
+    assert (
+        f"it is not in {tmp_path / 'here'}: the worker's REZBUILD_STORE may be another store"
+        in caught.value.message
+    )
     assert "REZBUILD_STORE" in caught.value.advice[0]
 
 
@@ -95,13 +98,13 @@ def test_debug_data_travels_too(root, settings, tmp_path):
     entry = replace(put(worker, with_debug(root, settings)), signature="")
     assert entry.debug
     here = Settings(cache=tmp_path / "cache here")
-    carrier = Carrier(tmp_path, "", here)
+    transport = PayloadTransport(tmp_path, "", here)
     blobs = (worker.read_payload(entry), worker.read_debug(entry))
-    made, url = carrier.keep("thing", "1.0", result(entry, carried=True), blobs)
+    made, url = transport.receive("thing", "1.0", result(entry, carried=True), blobs)
     assert made == entry
     Store(url, settings=here).restore(made, tmp_path / "taken")
     assert tree(here.cache / "debug") == tree(settings.cache / "debug")
-    (read,) = carrier.blobs([carrier.entry(Dependency("thing", "1.0", root))]).values()
+    (read,) = transport.readers([transport.entry(Dependency("thing", "1.0", root))]).values()
     assert tuple(read()) == blobs
 
 
@@ -142,10 +145,10 @@ def test_what_the_store_has_for_the_workers(root, tmp_path):
     def stored(profile: str = "fast", **more: str) -> bool:
         made, store = {**fits, **more}, Store(str(tmp_path / f"store {profile} {more}"))
         store.put("thing", "1.0", made["profile"], keys.hash_inputs(made), made, root)
-        return driver.has(store, recipe, release, profile, FACTS)
+        return driver.has_payload(store, recipe, release, profile, FACTS)
 
     assert stored()
     assert not stored("optimized")
     for what in ("recipe", "rezbuild", "compiler", "assembler", "linker", "machine", "glibc"):
         assert not stored(**{what: "another"}), what
-    assert not driver.has(None, recipe, release, "fast", FACTS)
+    assert not driver.has_payload(None, recipe, release, "fast", FACTS)
