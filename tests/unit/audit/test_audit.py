@@ -27,22 +27,22 @@ def payload(tmp_path) -> Path:
     return folder
 
 
-def test_an_empty_payload_is_fine(payload):
+def test_empty_payload_passes(payload):
     assert found(payload) == set()
 
 
-def test_a_program_on_glibc_alone_is_fine(payload, compile_c):
+def test_program_on_glibc_alone_passes(payload, compile_c):
     compile_c.program(f"{payload}/bin/program")
     assert found(payload) == set()
 
 
-def test_needed_that_is_nowhere(payload, compile_c, tmp_path):
+def test_missing_library_is_an_error(payload, compile_c, tmp_path):
     library = compile_c.library(f"{tmp_path}/elsewhere/libfar.so.1")
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library))
     assert found(payload) == {("needed-unresolved", "lib/libnear.so.1")}
 
 
-def test_needed_beside_it_without_a_rpath_is_not_found(payload, compile_c):
+def test_library_beside_the_file_needs_a_rpath(payload, compile_c):
     """That the host, a LD_LIBRARY_PATH or another file's rpath may find it does not count."""
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library))
@@ -50,20 +50,20 @@ def test_needed_beside_it_without_a_rpath_is_not_found(payload, compile_c):
 
 
 @pytest.mark.parametrize("origin", ["$ORIGIN", "${ORIGIN}/../lib"])
-def test_needed_found_by_its_own_rpath(payload, compile_c, origin):
+def test_library_is_found_by_the_own_rpath(payload, compile_c, origin):
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     rpath = f"-Wl,--disable-new-dtags,-rpath,{origin}"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
     assert found(payload) == set()
 
 
-def test_needed_as_an_absolute_path_is_refused_even_where_it_is_true(payload, compile_c):
+def test_absolute_needed_path_is_refused_even_if_it_exists(payload, compile_c):
     bare = compile_c(f"{payload}/lib/libbare.so", "int f(void) { return 1; }\n", "-shared", "-fPIC")
     compile_c.program(f"{payload}/bin/x", "-Wl,--no-as-needed", str(bare))
     assert ("needed-absolute", "bin/x") in found(payload)
 
 
-def test_a_library_for_another_machine_does_not_count(payload, compile_c):
+def test_library_for_another_machine_does_not_count(payload, compile_c):
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
@@ -73,18 +73,18 @@ def test_a_library_for_another_machine_does_not_count(payload, compile_c):
     assert ("needed-unresolved", "lib/libnear.so.1") in found(payload)
 
 
-def test_the_loader_must_be_the_abis(payload, compile_c):
+def test_loader_must_be_that_of_the_abi(payload, compile_c):
     compile_c.program(f"{payload}/bin/x", "-Wl,--dynamic-linker=/opt/store/ld.so")
     assert found(payload) == {("interpreter", "bin/x")}
 
 
 @pytest.mark.parametrize("kind", ["filter", "auxiliary", "audit", "depaudit"])
-def test_libraries_loaded_besides(payload, compile_c, kind):
+def test_auxiliary_libraries_are_refused(payload, compile_c, kind):
     compile_c.library(f"{payload}/lib/libx.so", f"-Wl,--{kind}=libother.so.9")
     assert found(payload) == {("helper", "lib/libx.so")}
 
 
-def test_a_segment_that_old_loaders_refuse(payload, compile_c):
+def test_misaligned_segment_is_an_error(payload, compile_c):
     path = compile_c.library(f"{payload}/lib/libx.so")
     data = bytearray(path.read_bytes())
     size, count = (int.from_bytes(data[at : at + 2], "little") for at in (54, 56))
@@ -96,7 +96,7 @@ def test_a_segment_that_old_loaders_refuse(payload, compile_c):
     assert found(payload) == {("segment-misaligned", "lib/libx.so")}
 
 
-def test_a_linked_library_is_searched_for_from_the_link(payload, compile_c):
+def test_origin_of_a_linked_library_is_the_link(payload, compile_c):
     library = compile_c.library(f"{payload}/far/libfar.so.1")
     rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../far"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
@@ -108,7 +108,7 @@ def test_a_linked_library_is_searched_for_from_the_link(payload, compile_c):
     assert found(payload) == {("needed-unresolved", "deep/er/link.so")}
 
 
-def test_a_link_that_leaves_through_another(payload, tmp_path):
+def test_link_that_leaves_through_another_is_found(payload, tmp_path):
     (tmp_path / "outside").write_text("x")
     (payload / "deep").mkdir()
     (payload / "deep/up").symlink_to("..")
@@ -134,12 +134,12 @@ def test_runpath_is_refused(payload, compile_c):
         ("$ORIGIN", "rpath-unneeded"),
     ],
 )
-def test_bad_rpaths(payload, compile_c, rpath, rule):
+def test_bad_rpaths_are_errors(payload, compile_c, rpath, rule):
     compile_c.library(f"{payload}/lib/libx.so.1", f"-Wl,--disable-new-dtags,-rpath,{rpath}")
     assert found(payload) == {(rule, "lib/libx.so.1")}
 
 
-def test_a_second_folder_with_the_same_library_is_unneeded(payload, compile_c):
+def test_second_folder_with_the_same_library_is_unneeded(payload, compile_c):
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     (payload / "other").mkdir()
     shutil.copy(library, payload / "other")
@@ -150,7 +150,7 @@ def test_a_second_folder_with_the_same_library_is_unneeded(payload, compile_c):
     assert "$ORIGIN/../other" in finding.message
 
 
-def test_a_known_host_library_is_a_note_with_its_reason(payload, compile_c):
+def test_known_host_library_is_a_note_with_its_reason(payload, compile_c):
     soname = next(iter(host_libraries().known))
     library = compile_c.library(f"{payload}/../{soname}")
     compile_c.library(f"{payload}/lib/libx.so", "-Wl,--no-as-needed", str(library))
@@ -160,19 +160,19 @@ def test_a_known_host_library_is_a_note_with_its_reason(payload, compile_c):
     assert audit.audit(payload).errors == ()
 
 
-def test_an_executable_stack(payload, compile_c):
+def test_executable_stack_is_an_error(payload, compile_c):
     compile_c.library(f"{payload}/lib/libx.so", "-Wl,-z,execstack")
     assert ("stack-executable", "lib/libx.so") in found(payload)
 
 
-def test_a_segment_to_write_and_run(payload, compile_c):
+def test_writable_and_executable_segment_is_an_error(payload, compile_c):
     compile_c.program(
         f"{payload}/bin/x", "-static", "-nostdlib", "-no-pie", "-Wl,--omagic", source=START
     )
     assert ("write-execute", "bin/x") in found(payload)
 
 
-def test_text_relocations(payload, compile_c):
+def test_text_relocations_are_errors(payload, compile_c):
     source = ".text\n.globl f\nf:\n.quad g\n"
     compile_c(
         f"{payload}/lib/libx.so",
@@ -183,7 +183,7 @@ def test_text_relocations(payload, compile_c):
     assert ("text-relocation", "lib/libx.so") in found(payload)
 
 
-def test_a_damaged_file(payload):
+def test_damaged_file_is_an_error(payload):
     (payload / "lib/libx.so").write_bytes(b"\x7fELF" + b"\xff" * 100)
     assert found(payload) == {("elf-damaged", "lib/libx.so")}
 
@@ -199,13 +199,13 @@ def test_a_damaged_file(payload):
         ("link", {"link-dangling"}),
     ],
 )
-def test_links(payload, target, rules):
+def test_bad_links_are_errors(payload, target, rules):
     (payload / "link").symlink_to(target)
     assert {rule for rule, _ in found(payload)} == rules
 
 
 @pytest.mark.parametrize("mode", [0o4755, 0o2755])
-def test_setuid(payload, mode):
+def test_setuid_is_an_error(payload, mode):
     (payload / "x").write_text("x")
     (payload / "x").chmod(mode)
     assert found(payload) == {("setuid", "x")}
@@ -224,7 +224,7 @@ def test_errors_come_first(payload, compile_c):
     assert [finding.severity for finding in audit.audit(payload).findings] == ["error", "note"]
 
 
-def test_no_folder():
+def test_missing_folder_is_wrong_usage():
     with pytest.raises(UsageError, match="not a folder"):
         audit.audit(Path("/nowhere/at/all"))
 
@@ -237,6 +237,6 @@ def test_each_rule_is_documented():
         assert rule.reason
 
 
-def test_a_change_of_the_audit_builds_anew():
+def test_change_of_the_audit_changes_the_revision():
     """It decides what is installed, and writes a part of the record."""
     assert "audit/*.py" in manifest._SHAPING

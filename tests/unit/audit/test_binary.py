@@ -29,7 +29,9 @@ def found(payload: Path, **options) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("own", "severity"), [(True, "error"), (False, "note")])
 @pytest.mark.parametrize(("flag", "rule"), [("norelro", "relro"), ("lazy", "bind-now")])
-def test_hardening_is_our_promise_and_elsewhere_news(payload, compile_c, flag, rule, own, severity):
+def test_missing_hardening_is_an_error_in_our_payloads_and_a_note_elsewhere(
+    payload, compile_c, flag, rule, own, severity
+):
     compile_c.library(f"{payload}/lib/libx.so", f"-Wl,-z,{flag}")
     compile_c.program(f"{payload}/bin/x", f"-Wl,-z,{flag}")
     wanted = {(rule, path, severity) for path in ("lib/libx.so", "bin/x")}
@@ -37,14 +39,14 @@ def test_hardening_is_our_promise_and_elsewhere_news(payload, compile_c, flag, r
     assert {path for r, path, _ in found(payload, own=own) if r == rule} == {"lib/libx.so", "bin/x"}
 
 
-def test_a_record_makes_a_tree_ours(payload, compile_c):
+def test_folder_with_a_record_counts_as_ours(payload, compile_c):
     compile_c.library(f"{payload}/lib/libx.so", "-Wl,-z,lazy")
     assert found(payload) == {("bind-now", "lib/libx.so", "note")}
     (payload / "rezbuild.json").write_text("{}")
     assert found(payload) == {("bind-now", "lib/libx.so", "error")}
 
 
-def test_what_a_bundled_library_has_is_not_ours_to_export(payload, compile_c):
+def test_exported_symbol_of_a_bundled_library_is_an_error(payload, compile_c):
     both = "int far(void) { return 1; }\n"
     compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source=both)
     compile_c.library(
@@ -65,14 +67,14 @@ def test_what_a_bundled_library_has_is_not_ours_to_export(payload, compile_c):
         "int near(void) { return 1; }\nvoid _init(void) {}\nint _edata, __bss_start;\n",
     ],
 )
-def test_hidden_and_the_linkers_own_symbols_are_no_exports(payload, compile_c, source):
+def test_hidden_and_linker_symbols_are_not_exports(payload, compile_c, source):
     theirs = "int far(void) { return 1; }\nvoid _init(void) {}\nint _edata, __bss_start;\n"
     compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source=theirs)
     compile_c.library(f"{payload}/lib/libx.so", source=source)
     assert found(payload) == set()
 
 
-def test_a_program_is_no_library(payload, compile_c):
+def test_symbols_of_a_program_are_not_exports(payload, compile_c):
     """Nobody loads it; and the data of a library that it uses is copied into it, under its name."""
     compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source="int far = 1;\n")
     source = "int far = 2;\nint main(void) { return far; }\n"
@@ -85,7 +87,7 @@ def version_of(path: Path) -> str:
     return version.partition("_")[2]
 
 
-def test_the_glibc_that_is_needed_and_who_says_so(payload, compile_c):
+def test_needed_glibc_is_reported_with_its_cause(payload, compile_c):
     compile_c.library(f"{payload}/lib/libold.so", "-lc", source=GETPID)
     compile_c.library(f"{payload}/lib/libplain.so")
     old = version_of(payload / "lib/libold.so")
@@ -94,7 +96,7 @@ def test_the_glibc_that_is_needed_and_who_says_so(payload, compile_c):
     assert show.needs(needs) == f"needs glibc {old}, because of lib/libold.so (getpid)"
 
 
-def test_without_any_glibc(payload, compile_c):
+def test_payload_without_glibc_symbols_needs_none(payload, compile_c):
     compile_c.library(f"{payload}/lib/libx.so")
     report = audit.audit(payload, ceiling="2.0")
     assert (report.needs.glibc, report.findings) == (None, ())
@@ -126,7 +128,7 @@ def with_version(compile_c, path: Path, name: str, version: str) -> None:
         ("GLIBC_ABI_OF_TOMORROW", "2.36", True),
     ],
 )
-def test_the_ceiling(payload, compile_c, version, ceiling, over):
+def test_glibc_limit_is_applied(payload, compile_c, version, ceiling, over):
     with_version(compile_c, payload / "lib/libx.so", "new", version)
     with_version(compile_c, payload / "lib/libz.so", "old", "GLIBC_2.2.5")
     report = audit.audit(payload, ceiling=ceiling)
@@ -139,7 +141,7 @@ def test_the_ceiling(payload, compile_c, version, ceiling, over):
     assert audit.audit(payload).errors == ()
 
 
-def test_what_glibc_keeps_for_itself(payload, compile_c):
+def test_private_glibc_symbols_are_errors(payload, compile_c):
     with_version(compile_c, payload / "lib/libx.so", "secret", "GLIBC_PRIVATE")
     (finding,) = audit.audit(payload).findings
     assert (finding.rule.id, finding.message) == ("glibc-private", "GLIBC_PRIVATE (secret)")
@@ -147,7 +149,7 @@ def test_what_glibc_keeps_for_itself(payload, compile_c):
     assert audit.audit(payload).needs.glibc is None
 
 
-def test_the_versions_of_the_runtime_of_cxx(payload, compile_c):
+def test_cxx_runtime_versions_are_reported(payload, compile_c):
     source = '#include <string>\nstd::string f(int x) { return std::to_string(x) + "!"; }\n'
     compile_c(f"{payload}/lib/libx.so", source, "-shared", "-fPIC", "-lstdc++", language="c++")
     needs = audit.audit(payload).needs
@@ -158,7 +160,7 @@ def test_the_versions_of_the_runtime_of_cxx(payload, compile_c):
     assert "GLIBCXX" not in audit.audit(payload).needs.others
 
 
-def test_the_record_alone_is_held_against_a_ceiling():
+def test_glibc_limit_applies_to_a_record_alone():
     record = {"glibc": "2.34", "glibc_because": {"lib/libx.so": ["pthread_create"]}}
     glibc.check_record("x-1", record, "2.34")
     glibc.check_record("x-1", record, None)
@@ -168,7 +170,7 @@ def test_the_record_alone_is_held_against_a_ceiling():
     assert caught.value.tried == ("lib/libx.so: pthread_create",)
 
 
-def test_json_has_all_of_it(payload, compile_c):
+def test_json_lists_every_finding(payload, compile_c):
     compile_c.library(f"{payload}/lib/libold.so", "-lc", source=GETPID)
     for number in range(30):
         (payload / f"link{number}").symlink_to("/nowhere")
@@ -184,7 +186,7 @@ def test_json_has_all_of_it(payload, compile_c):
     assert lines[-1] == f"{payload}: 60 errors, 0 notes"
 
 
-def test_many_findings_of_many_kinds(payload):
+def test_many_findings_are_summarized(payload):
     """Things that are said of many files go first; what is left out is counted."""
     for number in range(15):
         (payload / f"one{number}").symlink_to(f"/nowhere/{number}")

@@ -44,19 +44,19 @@ PLACE = "/mnt/build box/work"
         f"\0A{PLACE}B\0",  # compiled: what is beside it is no part of it
     ],
 )
-def test_a_path_anywhere_in_a_file(payload, data):
+def test_path_anywhere_in_a_file_is_found(payload, data):
     (payload / "lib/x").write_text(data)
     assert found(payload, places=[PLACE]) == {("build-path", "lib/x")}
     assert found(payload) == set()
 
 
 @pytest.mark.parametrize("more", ["2", "-old", "_x", ".bak", "é"])
-def test_another_path_that_begins_alike(payload, more):
+def test_longer_path_is_not_a_finding(payload, more):
     (payload / "lib/x").write_text(f"prefix={PLACE}{more}\n", encoding="utf-8")
     assert found(payload, places=[PLACE]) == set()
 
 
-def test_a_path_in_a_library_and_in_compiled_python(payload, compile_c):
+def test_path_in_a_library_and_in_compiled_python_is_found(payload, compile_c):
     compile_c.library(f"{payload}/lib/libx.so", source=f'const char *home = "{PLACE}/etc";\n')
     (payload / "x.py").write_text("x = 1\n")
     py_compile.compile(str(payload / "x.py"), str(payload / "lib/x.pyc"), dfile=f"{PLACE}/x.py")
@@ -66,7 +66,7 @@ def test_a_path_in_a_library_and_in_compiled_python(payload, compile_c):
     }
 
 
-def test_a_path_in_a_name_and_in_a_links_target(payload):
+def test_path_in_a_name_and_in_a_link_target_is_found(payload):
     """A DESTDIR that was given twice; a link into it."""
     (payload / PLACE.lstrip("/")).mkdir(parents=True)
     (payload / "link").symlink_to(f".{PLACE}")
@@ -74,7 +74,7 @@ def test_a_path_in_a_name_and_in_a_links_target(payload):
     assert paths == {"link", "mnt/build box/work"}
 
 
-def test_the_trees_own_path_real_and_as_it_is_given(payload, tmp_path):
+def test_own_path_is_found_resolved_and_as_given(payload, tmp_path):
     link = tmp_path / "a link"
     link.symlink_to(payload)
     for number, text in enumerate((str(payload), str(link), str(link).replace(" ", "%20"))):
@@ -85,7 +85,7 @@ def test_the_trees_own_path_real_and_as_it_is_given(payload, tmp_path):
     assert report.places == {str(payload): 1, str(link): 1, str(link).replace(" ", "%20"): 1}
 
 
-def test_files_are_counted_by_place(payload):
+def test_findings_are_counted_by_path(payload):
     for number in range(3):
         (payload / f"file{number}").write_text(f"{PLACE} and {PLACE} again\n")
     (payload / "other").write_text("/mnt/other\n")
@@ -93,13 +93,13 @@ def test_files_are_counted_by_place(payload):
     assert report.places == {PLACE: 3, "/mnt/other": 1}
 
 
-def test_the_root_is_no_place():
+def test_root_folder_is_not_searched_for():
     assert Places(["/"]).names == ()
     assert Places(["relative", "."]).names == ()
     assert Places(["/"]).in_data(b"/ and /x", text=True) == []
 
 
-def test_a_large_file_is_not_read_into_memory(payload):
+def test_large_file_is_not_read_into_memory(payload):
     size = 96 << 20
     with (payload / "large").open("wb") as stream:
         stream.seek(size)
@@ -112,7 +112,7 @@ def test_a_large_file_is_not_read_into_memory(payload):
         tracemalloc.stop()
 
 
-def test_the_records_of_rez_are_its_own(payload):
+def test_records_of_rez_are_ignored(payload):
     for name in ("build.rxt", "variant.json"):
         (payload / name).write_text(f"{payload}\n")
         (payload / "lib" / name).write_text(f"{payload}\n")
@@ -120,7 +120,7 @@ def test_the_records_of_rez_are_its_own(payload):
 
 
 @pytest.mark.parametrize("name", ["python-3.11.2", "libx11-1.8", "source"])
-def test_the_neutral_prefix_in_a_text_of_ours(payload, name):
+def test_placeholder_prefix_in_a_text_is_an_error(payload, name):
     (payload / "lib/x.txt").write_text(f"prefix=/rezbuild/{name}/lib\n")
     (payload / "lib/x.pyc").write_bytes(f"\0/rezbuild/{name}/lib".encode())
     report = audit.audit(payload, own=True)
@@ -136,7 +136,7 @@ def test_the_neutral_prefix_in_a_text_of_ours(payload, name):
         *(("folder", mode) for mode in (0o777, 0o700, 0o750, 0o1777)),
     ],
 )
-def test_modes_that_are_not_for_everyone(payload, kind, mode):
+def test_private_modes_are_errors(payload, kind, mode):
     path = payload / "x"
     path.mkdir() if kind == "folder" else path.write_text("x")
     path.chmod(mode)
@@ -147,18 +147,18 @@ def test_modes_that_are_not_for_everyone(payload, kind, mode):
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o755, 0o444, 0o555, 0o664, 0o775])
-def test_modes_that_are(payload, mode):
+def test_public_modes_pass(payload, mode):
     (payload / "x").write_text("x")
     (payload / "x").chmod(mode)
     assert found(payload) == set()
 
 
-def test_the_mode_of_the_root(payload):
+def test_mode_of_the_root_is_checked(payload):
     payload.chmod(0o777)
     assert found(payload) == {("mode", ".")}
 
 
-def test_a_program_that_nobody_can_run(payload, compile_c):
+def test_program_without_execute_mode_is_found(payload, compile_c):
     compile_c.program(f"{payload}/bin/x").chmod(0o644)
     compile_c.library(f"{payload}/lib/libx.so").chmod(0o644)
     assert found(payload) == {("mode", "bin/x")}
@@ -180,7 +180,7 @@ def test_a_program_that_nobody_can_run(payload, compile_c):
         ("text", ""),
     ],
 )
-def test_the_first_line_of_a_script(payload, line, wrong):
+def test_foreign_interpreter_of_a_script_is_an_error(payload, line, wrong):
     path = payload / "script"
     path.write_text(f"{line}\nx\n")
     assert found(payload) == set()
@@ -191,7 +191,7 @@ def test_the_first_line_of_a_script(payload, line, wrong):
     )
 
 
-def test_libtools_archives(payload):
+def test_libtool_archive_is_an_error(payload):
     (payload / "lib/libx.la").write_text("libdir='/usr/lib'\n")
     assert found(payload) == {("libtool-archive", "lib/libx.la")}
     assert audit.audit(payload).errors == ()
@@ -223,58 +223,58 @@ def listed(payload, compile_c) -> Path:
     return payload
 
 
-def test_a_module_that_came_later(listed, compile_c):
+def test_added_module_is_an_error(listed, compile_c):
     compile_c.library(f"{listed}/lib/later.so")
     assert found(listed) == {("elf-set", "lib/later.so")}
     assert RULES["elf-set"].severity == "error"
 
 
-def test_a_file_that_came_later_is_a_note(listed):
+def test_added_file_is_a_note(listed):
     (listed / "lib/later.py").write_text("x")
     assert found(listed) == {("file-added", "lib/later.py")}
     assert audit.audit(listed).errors == ()
 
 
-def test_what_python_keeps_for_itself_is_no_news(listed):
+def test_pycache_files_are_ignored(listed):
     (listed / "lib/__pycache__").mkdir()
     (listed / "lib/__pycache__/x.cpython-311.pyc").write_text("x")
     assert found(listed) == set()
 
 
 @pytest.mark.parametrize("path", ["text", "lib/libx.so.1", "lib/libx.so"])
-def test_a_file_that_is_gone(listed, path):
+def test_missing_file_is_an_error(listed, path):
     (listed / path).unlink()
     assert ("file-missing", path) in found(listed)
 
 
-def test_a_copy_that_was_cut_short(listed):
+def test_truncated_copy_is_an_error(listed):
     (listed / "text").write_text("te")
     (finding,) = audit.audit(listed).findings
     assert (finding.rule.id, finding.path) == ("file-missing", "text")
     assert finding.message == "it has 2 bytes; 5 were built"
 
 
-def test_a_link_that_leads_elsewhere(listed):
+def test_changed_link_is_an_error(listed):
     (listed / "lib/libx.so").unlink()
     (listed / "lib/libx.so").symlink_to("../text")
     assert found(listed) == {("file-missing", "lib/libx.so")}
 
 
-def test_a_copy_that_follows_links(listed, tmp_path):
+def test_copy_that_follows_links_passes(listed, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(listed, copy)
     assert not (copy / "lib/libx.so").is_symlink()
     assert found(copy) == set()
 
 
-def test_without_the_list_the_record_still_knows_the_libraries(listed):
+def test_record_lists_libraries_without_a_file_list(listed):
     (listed / manifest.CONTENTS).unlink()
     assert found(listed) == {("file-missing", manifest.CONTENTS)}
     (listed / "lib/libx.so.1").unlink()
     assert ("file-missing", "lib/libx.so.1") in found(listed)
 
 
-def test_a_payload_from_before_there_were_lists(payload):
+def test_payload_without_lists_is_audited(payload):
     manifest.write(payload, {"name": "x"})
     (payload / "text").write_text("x")
     assert found(payload) == set()
@@ -291,7 +291,7 @@ print(sorted((f.rule.id, f.path) for f in audit.audit(Path(sys.argv[1])).finding
 """
 
 
-def test_an_unreadable_folder_is_named():
+def test_unreadable_folder_is_named():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)

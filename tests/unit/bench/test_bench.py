@@ -41,7 +41,7 @@ def run(capfd, *argv: str | Path) -> tuple[int, str, str]:
 
 
 @WITH_STRACE
-def test_itself_against_itself(capfd, tmp_path):
+def test_interpreter_against_itself_has_ratio_one(capfd, tmp_path):
     data, svg = tmp_path / "data.json", tmp_path / "ratios.svg"
     status, out, err = run(
         capfd,
@@ -67,7 +67,7 @@ def test_itself_against_itself(capfd, tmp_path):
     assert ET.parse(svg).getroot().tag == f"{SVG}svg"
 
 
-def test_a_payload_is_moved_before_it_is_measured(payload, tmp_path):
+def test_payload_is_copied_before_it_is_measured(payload, tmp_path):
     here = interpreters.find("mine", payload)
     assert (here.root, here.version) == (payload, VERSION)
     assert here.facts["profile"] == "fast"
@@ -77,17 +77,17 @@ def test_a_payload_is_moved_before_it_is_measured(payload, tmp_path):
     start.warm_up([copy], f"import sys; assert sys.prefix == {str(copy.root)!r}")
 
 
-def test_its_program_stands_for_a_payload(payload):
+def test_program_of_a_payload_means_the_payload(payload):
     assert interpreters.find("mine", payload / "bin/python3").root == payload
 
 
-def test_what_is_no_payload_stays_where_it_is(tmp_path):
+def test_other_interpreter_is_not_copied(tmp_path):
     here = interpreters.find("mine", Path(sys.executable))
     assert here.root is None
     assert interpreters.copy_payload(here, tmp_path / "elsewhere") == here
 
 
-def test_the_size_of_a_payload_is_exact(payload):
+def test_payload_size_is_exact(payload):
     shutil.rmtree(payload)
     (payload / "a").mkdir(parents=True)
     (payload / "a/file").write_bytes(b"12345")
@@ -96,7 +96,7 @@ def test_the_size_of_a_payload_is_exact(payload):
     assert counts.measure_tree(payload) == (5 + 4 + 1, 3)
 
 
-def test_the_size_of_the_hosts_python_is_not_known(capfd, payload):
+def test_host_python_has_no_size(capfd, payload):
     status, out, _ = run(capfd, payload, "--against", sys.executable, "--only", "size")
     assert status == 0
     assert [line.split()[-1] for line in out.splitlines() if " files " in line] == ["-"]
@@ -106,7 +106,7 @@ def test_the_size_of_the_hosts_python_is_not_known(capfd, payload):
     assert f"tried: size: {sys.executable} is not a payload" in err
 
 
-def test_json_on_stdout_and_nothing_else(capfd, payload):
+def test_json_is_the_only_output(capfd, payload):
     status, out, _ = run(capfd, payload, "--only", "size", "--json", "-")
     data = json.loads(out)
     assert status == 0
@@ -116,7 +116,7 @@ def test_json_on_stdout_and_nothing_else(capfd, payload):
     assert data["measurements"][1]["unit"] == "files"
 
 
-def test_without_strace_the_rest_is_measured(capfd, payload, monkeypatch):
+def test_other_parts_run_without_strace(capfd, payload, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     status, out, err = run(capfd, payload, "--only", "calls,latency,size")
     assert status == 0
@@ -140,18 +140,18 @@ def test_without_strace_the_rest_is_measured(capfd, payload, monkeypatch):
         ((sys.executable, "--svg", "/tmp", "--against", sys.executable), 10, "cannot be written"),
     ],
 )
-def test_errors_come_before_minutes_of_measuring(capfd, argv, code, words):
+def test_errors_come_before_the_measurement(capfd, argv, code, words):
     status, _, err = run(capfd, *argv)
     assert (status, words in err, "...\n" in err) == (code, True, False), err
     assert "next:" in err
 
 
-def test_a_picture_of_nothing():
+def test_picture_without_results_is_refused():
     with pytest.raises(UsageError, match="--svg needs a second interpreter"):
         output.Output(picture=Path("x.svg")).check(compared=False)
 
 
-def test_a_command_that_fails_is_named():
+def test_failed_command_is_named():
     this = interpreters.find("this one", Path(sys.executable))
     with pytest.raises(CheckError, match="this one fails on 'import nonsense': ModuleNotFound"):
         start.warm_up([this], "import nonsense")
@@ -159,7 +159,7 @@ def test_a_command_that_fails_is_named():
         start.time_process([sys.executable, "-c", "exit(3)"])
 
 
-def test_the_hosts_python_is_of_the_same_series():
+def test_host_python_has_the_same_series():
     known = Interpreter("mine", Path("/x"), None, {"version": "3.99.1"})
     assert interpreters.find_on_host(known) is None
     expected = shutil.which("python3", path=interpreters.toolchain.SYSTEM_PATH)
@@ -170,7 +170,7 @@ def test_the_hosts_python_is_of_the_same_series():
     assert again is None or again.version == theirs.version
 
 
-def test_where_everything_is_left_out(capfd):
+def test_no_possible_part_exits_with_10(capfd):
     this = interpreters.find("x", Path(sys.executable))
     with pytest.raises(MachineError, match="no measurement succeeded"):
         bench.bench(this, None, bench.Options(Path("/nowhere"), ()), print)
@@ -191,7 +191,7 @@ def report() -> bench.Report:
     return bench.Report(tuple(names), facts, measurements, (("suite: dask", "too old"),))
 
 
-def test_the_table(capfd, report):
+def test_table_shows_ratios(capfd, report):
     output.Output().write(report, Reporter())
     lines = [line.split() for line in capfd.readouterr().out.splitlines() if line.strip()]
     assert lines[0] == ["a", "(3.11.2)", '<&">', "(3.11.2)", "ratio"]
@@ -214,7 +214,7 @@ def test_the_table(capfd, report):
     assert lines[-1] == ["Left", "out:", "suite:", "dask:", "too", "old"]
 
 
-def test_one_alone_has_its_own_interval(capfd, report):
+def test_single_interpreter_has_its_own_interval(capfd, report):
     alone = [Measurement(m.part, m.name, m.unit, m.first) for m in report.measurements]
     one = bench.Report(report.interpreters[:1], report.machine, tuple(alone), ())
     output.Output().write(one, Reporter())
@@ -223,7 +223,7 @@ def test_one_alone_has_its_own_interval(capfd, report):
     assert "ratio" not in out
 
 
-def test_the_picture_has_a_bar_for_each_ratio(report):
+def test_picture_has_a_bar_for_each_ratio(report):
     text = picture.svg(report)
     tree = ET.fromstring(text)
     bars = [one for one in tree.iter(f"{SVG}rect") if one.get("height") == "14"]
@@ -238,7 +238,7 @@ def test_the_picture_has_a_bar_for_each_ratio(report):
         assert 0 < float(one.get("x")) < float(one.get("x")) + float(one.get("width")) < width
 
 
-def test_the_data_hold_every_number(report):
+def test_json_contains_every_number(report):
     data = json.loads(json.dumps(report_format.as_data(report)))
     assert data["measurements"][0]["values"] == [[0.010, 0.012, 0.011], [0.02, 0.02, 0.02]]
     assert data["measurements"][2]["ratio"] is None

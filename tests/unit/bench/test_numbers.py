@@ -16,46 +16,46 @@ from rezbuild.bench.numbers import Measurement, Spread, interleave, spread
     [(1, (1, 1)), (2, (1, 2)), (5, (1, 5)), (6, (1, 6)), (8, (1, 8)), (9, (2, 8)), (10, (2, 9)),
      (20, (6, 15)), (100, (40, 61))],
 )  # fmt: skip
-def test_the_interval_is_that_of_the_sign_test(count, ranks):
+def test_interval_is_that_of_the_sign_test(count, ranks):
     found = spread(random.Random(1).sample(range(1, count + 1), count))
     assert (found.low, found.high) == ranks
     assert found.median == (count + 1) / 2
 
 
-def test_one_busy_moment_changes_little():
+def test_outlier_changes_little():
     assert spread([1.0] * 20 + [50.0]) == Spread(1.0, 1.0, 1.0)
 
 
-def test_the_interval_holds_the_median_as_often_as_it_says():
+def test_interval_contains_the_median_with_its_confidence():
     noise = random.Random(2)
     found = [spread([noise.expovariate(1) for _ in range(15)]) for _ in range(1000)]
     hits = sum(one.low <= 0.6931 <= one.high for one in found)
     assert 940 <= hits <= 995
 
 
-def test_ratios_are_those_of_the_pairs():
+def test_ratios_are_computed_by_pair():
     """Both were slower in the second round; the ratio was the same."""
     found = Measurement("start", "pass", "s", (1.0, 3.0), (2.0, 6.0))
     assert found.ratio == Spread(0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize("second", [(), (0.0,)])
-def test_where_there_is_nothing_to_divide_by(second):
+def test_zero_has_no_ratio(second):
     assert Measurement("calls", "failed", "calls", (3.0,), second).ratio is None
 
 
-def test_rounds_begin_with_each_in_turn():
+def test_rounds_alternate_the_first_interpreter():
     order = []
     found = interleave("ab", 3, lambda thing: order.append(thing) or len(order))
     assert "".join(order) == "abbaab"
     assert found == [[1, 4, 5], [2, 3, 6]]
 
 
-def test_one_alone():
+def test_single_interpreter_is_measured():
     assert interleave("a", 2, str.upper) == [["A", "A"]]
 
 
-def test_a_pair_runs_on_one_processor_and_each_has_its_turn():
+def test_pair_runs_on_one_processor():
     """Where one is slower than another, that is on both sides of a ratio."""
     before = os.sched_getaffinity(0)
     one, other = interleave("ab", 2 * len(before), lambda _: os.sched_getaffinity(0))

@@ -36,12 +36,12 @@ def script(found: Suite, code: str, **options) -> Benchmark:
     return Benchmark("mine", path, **{**defaults, **options})
 
 
-def test_the_default_choice_is_in_pyperformance(found):
+def test_default_benchmarks_are_in_pyperformance(found):
     assert sorted(one.name for one in found.benchmarks(full=False)) == sorted(suite.DEFAULT)
     assert not any(one.requirements.exists() for one in found.benchmarks(full=False))
 
 
-def test_all_of_them(found):
+def test_full_suite_lists_all_benchmarks(found):
     every = {one.name: one for one in found.benchmarks(full=True)}
     assert len(every) > 60
     assert all(one.script.is_file() for one in every.values())
@@ -50,7 +50,7 @@ def test_all_of_them(found):
     assert "list" in " ".join(every["pickle_list"].options)
 
 
-def test_a_real_one_against_itself(found, this):
+def test_real_benchmark_against_itself_runs(found, this):
     (one,) = (one for one in found.benchmarks(full=True) if one.name == "richards")
     (measured,) = found.measure(one, [this, this], 2)
     assert (measured.name, measured.unit) == ("richards", "s")
@@ -58,20 +58,20 @@ def test_a_real_one_against_itself(found, this):
     assert 0.2 < measured.ratio.median < 5
 
 
-def test_several_in_one_script(found, this):
+def test_script_with_several_benchmarks_runs(found, this):
     code = "runner.timeit('a', '1')\nrunner.timeit('b', 'sum(range(1000))')\n"
     a, b = found.measure(script(found, code), [this], 1)
     assert (a.name, b.name) == ("a", "b")
     assert a.first < b.first
 
 
-def test_nothing_of_this_environment_reaches_a_benchmark(found, this, monkeypatch):
+def test_caller_environment_does_not_reach_a_benchmark(found, this, monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/leaked")
     code = "import os\nassert 'LD_LIBRARY_PATH' not in os.environ\nrunner.timeit('a', '1')\n"
     assert len(list(found.measure(script(found, code), [this], 1))) == 1
 
 
-def test_what_cannot_be_run_is_left_out(found, this):
+def test_benchmark_that_cannot_run_is_skipped(found, this):
     told: list[tuple[str, RezbuildError]] = []
     found.benchmarks = lambda full: [  # the real list takes minutes
         script(found, "raise SystemExit('broken')"),
@@ -97,7 +97,7 @@ def wheel(folder: Path) -> Path:
     return path
 
 
-def test_what_a_benchmark_imports_is_installed_once(found, this, tmp_path):
+def test_dependencies_of_benchmarks_are_installed_once(found, this, tmp_path):
     listed = tmp_path / "requirements.txt"
     listed.write_text(f"{wheel(tmp_path)}\n")
     code = "import benched\nrunner.timeit('a', str(benched.answer))\n"
@@ -109,7 +109,7 @@ def test_what_a_benchmark_imports_is_installed_once(found, this, tmp_path):
     assert folder.stat().st_mtime_ns == before
 
 
-def test_what_cannot_be_installed_is_said(found, this, tmp_path):
+def test_failed_installation_is_reported(found, this, tmp_path):
     listed = tmp_path / "requirements.txt"
     listed.write_text("/no/such/package\n")
     with pytest.raises(MachineError, match=r"pip cannot install the requirements: .*no/such"):
@@ -117,12 +117,12 @@ def test_what_cannot_be_installed_is_said(found, this, tmp_path):
     assert list((found.cache / this.tag).iterdir()) == []
 
 
-def test_a_benchmark_that_fails(found, this):
+def test_failed_benchmark_is_named(found, this):
     with pytest.raises(CheckError, match=r"this fails: .*nonsense"):
         list(found.measure(script(found, "import nonsense"), [this], 1))
 
 
-def test_the_mean_is_geometric_and_of_each_round():
+def test_mean_is_geometric_per_round():
     mean = suite.geometric_means(
         [
             Measurement("suite", "a", "s", (1.0, 2.0), (4.0, 8.0)),
@@ -134,7 +134,7 @@ def test_the_mean_is_geometric_and_of_each_round():
     assert mean.ratio.low == pytest.approx(0.5)
 
 
-def test_without_pyperformance(capfd, monkeypatch):
+def test_missing_pyperformance_is_reported(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyperformance", None)  # as the import system marks it
     assert main.main(["bench", sys.executable, "--only", "suite"]) == 10
     err = capfd.readouterr().err

@@ -69,8 +69,13 @@ def first(tmp_path: Path) -> Folder:
     return folder
 
 
+<<<<<<< HEAD
 def test_builds_from_the_same_counts_are_the_same(first: Folder, tmp_path: Path) -> None:
     store = pgo_profiles.stored_path(tmp_path / "cache", "thing", "1.0", "abc")
+=======
+def test_same_counts_give_the_same_build(first: Folder, tmp_path: Path) -> None:
+    store = pgo_profiles.place(tmp_path / "cache", "thing", "1.0", "abc")
+>>>>>>> dc9f214 (Name the unit tests of audit, bench, build, catalogue, cli and elf by subject and outcome)
     made = first.keep(store)
     assert store == tmp_path / "cache/profiles/thing-1.0-abc.tar.gz"
     assert [path.name for path in store.parent.iterdir()] == [store.name], "nothing half made"
@@ -87,7 +92,7 @@ def test_builds_from_the_same_counts_are_the_same(first: Folder, tmp_path: Path)
     assert other.compile("-fprofile-use").read_bytes() != trained
 
 
-def test_equal_counts_make_an_equal_archive(first: Folder, tmp_path: Path) -> None:
+def test_equal_counts_give_an_equal_archive(first: Folder, tmp_path: Path) -> None:
     """Whoever keeps it, where and when: it is known by its sum."""
     made = first.keep(tmp_path / "one.tar.gz")
     again = Folder(tmp_path / "elsewhere/again")
@@ -98,7 +103,7 @@ def test_equal_counts_make_an_equal_archive(first: Folder, tmp_path: Path) -> No
     assert (tmp_path / "one.tar.gz").stat().st_mode & 0o777 == 0o644
 
 
-def test_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
+def test_stored_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
     """A payload is recorded with their sum: who trained at the same time builds again."""
     store = tmp_path / "kept/counts.tar.gz"
     made = first.keep(store)
@@ -112,8 +117,13 @@ def test_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
     assert [path.name for path in store.parent.iterdir()] == [store.name]
 
 
+<<<<<<< HEAD
 def test_a_training_that_counted_nothing(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"written none of \*\*/\*\.gcda, \*\.profdata in"):
+=======
+def test_training_without_counts_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"left none of \*\*/\*\.gcda, \*\.profdata in"):
+>>>>>>> dc9f214 (Name the unit tests of audit, bench, build, catalogue, cli and elf by subject and outcome)
         pgo_profiles.keep(tmp_path, ["**/*.gcda", "*.profdata"], tmp_path / "kept.tar.gz")
     assert not list(tmp_path.iterdir())
 
@@ -128,7 +138,7 @@ def test_a_damaged_archive_is_refused(first: Folder, tmp_path: Path) -> None:
     assert not list(second.path.rglob("*.gcda"))
 
 
-def test_it_must_be_the_one_of_the_record(first: Folder, tmp_path: Path) -> None:
+def test_profile_must_match_the_record(first: Folder, tmp_path: Path) -> None:
     store = tmp_path / "kept.tar.gz"
     made = first.keep(store)
     pgo_profiles.check(store, made, "thing-1.0")
@@ -140,5 +150,5 @@ def test_it_must_be_the_one_of_the_record(first: Folder, tmp_path: Path) -> None
     assert "--pgo-profile" in str(missing.value)
 
 
-def test_a_change_of_how_they_are_kept_is_another_input() -> None:
+def test_change_of_the_storage_changes_the_revision() -> None:
     assert "build/*.py" in manifest._SHAPING

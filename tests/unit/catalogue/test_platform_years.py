@@ -19,7 +19,7 @@ def write(folder: Path, text: str) -> Path:
     return folder / "years"
 
 
-def test_the_years_of_the_vfx_reference_platform():
+def test_years_match_the_vfx_reference_platform():
     years = {p.version: p for p in platform_years.find(ROOT)["vfxplatform"]}
     named = {version: year.requires for version, year in years.items()}
     assert named == {
@@ -38,7 +38,7 @@ def test_the_years_of_the_vfx_reference_platform():
     }
 
 
-def test_the_newest_that_is_no_draft_is_meant(tmp_path):
+def test_newest_final_year_is_the_default(tmp_path):
     text = GOOD + GOOD.replace("2025", "2026") + GOOD.replace("2025", "2027") + "draft = true\n"
     years = platform_years.load(write(tmp_path, text))
     assert platform_years.choose(years).version == "2026"
@@ -58,7 +58,7 @@ def test_the_newest_that_is_no_draft_is_meant(tmp_path):
         (["python-3.9"], [], ["python-3.9"]),
     ],
 )
-def test_what_a_platform_names_is_built(tmp_path, asked, chosen, requests):
+def test_packages_of_a_platform_are_planned(tmp_path, asked, chosen, requests):
     known = platform_years.find(write(tmp_path, GOOD).parent)
     found, rest = platform_years.expand(known, asked)
     assert ([str(platform) for platform in found], rest) == (chosen, requests)
@@ -78,7 +78,7 @@ def test_what_a_platform_names_is_built(tmp_path, asked, chosen, requests):
         (GOOD + 'draft = "yes"\n', r"versions.2025.draft: true or false"),
     ],
 )
-def test_a_wrong_file_is_named_with_key_and_reason(tmp_path, text, reason):
+def test_wrong_platform_file_is_named_with_key_and_reason(tmp_path, text, reason):
     with pytest.raises(CatalogueError, match=reason) as caught:
         platform_years.load(write(tmp_path, text))
     assert "platform.toml" in str(caught.value)

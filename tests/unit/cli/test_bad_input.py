@@ -172,7 +172,7 @@ def test_any_catalogue_is_read_or_refused_by_name(
     noise=st.binary(max_size=8),
     again=st.integers(0, 20),
 )
-def test_any_damage_of_the_file(
+def test_any_damage_of_a_catalogue_is_refused_by_name(
     tmp_path_factory: pytest.TempPathFactory, cut: int, noise: bytes, again: int
 ) -> None:
     data = document(GOOD).encode()
@@ -231,14 +231,14 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("case", UNREADABLE)
-def test_a_file_that_is_no_catalogue(tmp_path: Path, case: str) -> None:
+def test_file_that_is_no_catalogue_is_refused(tmp_path: Path, case: str) -> None:
     with pytest.raises(CatalogueError, match=r"cannot be read|is missing") as caught:
         load(tmp_path, UNREADABLE[case])
     assert caught.value.advice
     assert caught.value.exit_code == 3
 
 
-def test_a_folder_in_the_place_of_a_catalogue(tmp_path: Path) -> None:
+def test_folder_instead_of_a_catalogue_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sources.toml").mkdir()
     with pytest.raises(CatalogueError, match="cannot be read"):
         sources_toml.load(tmp_path)
@@ -246,7 +246,7 @@ def test_a_folder_in_the_place_of_a_catalogue(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["!r", ":>9", ":>999999999", ":{series}", ":{nothing}", ":d"])
 @pytest.mark.parametrize("key", ["file", "urls"])
-def test_a_pattern_that_is_more_than_a_name(tmp_path: Path, key: str, form: str) -> None:
+def test_pattern_with_a_format_is_refused(tmp_path: Path, key: str, form: str) -> None:
     """One of them is a gigabyte of spaces."""
     value = f"https://h/{{version{form}}}"
     table = changed(GOOD, (key,), [value] if key == "urls" else value)
@@ -254,7 +254,7 @@ def test_a_pattern_that_is_more_than_a_name(tmp_path: Path, key: str, form: str)
         load(tmp_path, document(table))
 
 
-def test_two_versions_of_one_file_name(tmp_path: Path) -> None:
+def test_two_versions_with_one_file_name_are_refused(tmp_path: Path) -> None:
     """Each would find the other's in the cache, and throw it away as damaged."""
     table = changed(GOOD, ("file",), "thing.tar.gz")
     load(tmp_path, document(table))
@@ -264,7 +264,7 @@ def test_two_versions_of_one_file_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Thing", "my thing", "thing-1", "1thing", "gr\u00fcn", "a\nb"])
-def test_a_folder_whose_name_is_no_packages(tmp_path: Path, name: str) -> None:
+def test_folder_with_an_invalid_package_name_is_refused(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     (folder / "sources.toml").write_text(document(GOOD))
@@ -272,7 +272,7 @@ def test_a_folder_whose_name_is_no_packages(tmp_path: Path, name: str) -> None:
         sources_toml.load(folder)
 
 
-def test_a_request_in_a_catalogue_that_rez_cannot_read(tmp_path: Path) -> None:
+def test_invalid_request_in_a_catalogue_is_refused(tmp_path: Path) -> None:
     recipe = load(tmp_path, document({**GOOD, "requires": ["other-1<2>3"]}))
     with pytest.raises(CatalogueError, match=r"sources\.toml: requires of 1\.2\.3: ") as caught:
         resolve.plan({"thing": recipe}, ["thing"], lambda *_: True)
@@ -322,7 +322,7 @@ ENVIRON = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs
         st.sampled_from(["~nobody-at-all/x", "9" * 5000, "1e308", "1e-320", "\u00b2", "\u0661"]),
     ),
 )
-def test_any_variable_is_taken_or_named(name: str, value: str) -> None:
+def test_any_variable_is_accepted_or_named(name: str, value: str) -> None:
     variable = f"REZBUILD_{name}"
     refused = refusal(UsageError, Settings.read, {variable: value})
     if refused:
@@ -357,14 +357,14 @@ def test_any_variable_is_taken_or_named(name: str, value: str) -> None:
         ("MIRRORS", "https:/mirror.invalid"),
     ],
 )
-def test_a_variable_that_cannot_be(name: str, value: str) -> None:
+def test_invalid_variable_is_named(name: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"REZBUILD_{name}") as caught:
         Settings.read({f"REZBUILD_{name}": value})
     assert caught.value.advice
     assert len(caught.value.message) < 300
 
 
-def test_a_mirror_without_its_scheme_is_not_shown() -> None:
+def test_mirror_without_a_scheme_is_not_shown() -> None:
     with pytest.raises(UsageError, match="mirror 2 is neither") as caught:
         Settings.read({"REZBUILD_MIRRORS": "/mnt/sources me:hu5h@mirror.invalid/m"})
     assert "hu5h" not in str(caught.value)
@@ -373,12 +373,12 @@ def test_a_mirror_without_its_scheme_is_not_shown() -> None:
 @pytest.mark.parametrize(
     "value", ["/a:b", "./a:b", "https://x/y", "HTTP://x", "file:/x", "FILE:///x", "a", "~/x"]
 )
-def test_mirrors_that_are_fine(value: str) -> None:
+def test_valid_mirrors_are_accepted(value: str) -> None:
     (found,) = Settings.read({"REZBUILD_MIRRORS": value}).mirrors
     assert found == value or Path(found).is_absolute()
 
 
-def test_the_new_limits_are_settings() -> None:
+def test_limits_are_settings() -> None:
     found = Settings.read({"REZBUILD_MIN_SPEED": "0", "REZBUILD_MAX_SIZE": "7"})
     assert (found.min_speed, found.max_size) == (0, 7)
     assert (Settings.read({}).min_speed, Settings.read({}).max_size) == (1000, 1000)
@@ -418,7 +418,7 @@ COMMANDS: dict[str, tuple[list[str], int]] = {
 
 
 @pytest.mark.parametrize("case", COMMANDS)
-def test_the_command_line_advises(
+def test_invalid_command_gives_advice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], case: str
 ) -> None:
     monkeypatch.setenv("REZBUILD_OFFLINE", "1")
@@ -435,7 +435,7 @@ def test_the_command_line_advises(
     assert "next: " in said or "usage: " in said
 
 
-def test_a_defect_is_no_trace(
+def test_defect_prints_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(_: object) -> int:
@@ -463,7 +463,7 @@ def in_a_process(*argv: bytes | str, **environ: str) -> subprocess.CompletedProc
     )
 
 
-def test_names_that_are_no_text_reach_any_terminal(tmp_path: Path) -> None:
+def test_names_that_are_not_text_are_printed_on_any_terminal(tmp_path: Path) -> None:
     """A folder's name is bytes, and standard output may be ASCII only."""
     odd = os.fsencode(tmp_path) + b"/l\xe4tin\x1b[2J\nerror: gr\xc3\xbcn"
     folder = Path(os.fsdecode(odd))
@@ -477,7 +477,7 @@ def test_names_that_are_no_text_reach_any_terminal(tmp_path: Path) -> None:
     assert not any(line.startswith("error: gr") for line in done.stdout.splitlines())
 
 
-def test_an_error_does_not_command_the_terminal(
+def test_error_contains_no_escape_sequences(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main.main(["fetch", "zlib", "--recipes", str(tmp_path / "no\x1b[2J")]) == 3
@@ -486,7 +486,7 @@ def test_an_error_does_not_command_the_terminal(
     assert "\x1b" not in said
 
 
-def test_secrets_and_controls_stay_off_the_terminal(tmp_path: Path) -> None:
+def test_secrets_and_controls_are_not_printed(tmp_path: Path) -> None:
     """The whole way, from the environment to the message, with a recipe of our own."""
     recipe = tmp_path / "recipes" / "thing"
     recipe.mkdir(parents=True)
@@ -511,13 +511,13 @@ def test_secrets_and_controls_stay_off_the_terminal(tmp_path: Path) -> None:
 
 @some
 @given(text=st.text(max_size=30))
-def test_what_is_shown_can_be_printed_anywhere(text: str) -> None:
+def test_escaped_text_is_printable_anywhere(text: str) -> None:
     shown = printable(text)
     shown.encode()
     assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", shown)
     assert len(printable_line(text).splitlines()) <= max(1, len(re.split("[\u2028\u2029]", text)))
 
 
-def test_bytes_of_names_are_shown_as_such() -> None:
+def test_bytes_of_names_are_escaped() -> None:
     assert printable("a\udcffb\x1b\ud800\n") == "a\\xffb\\x1b\\ud800\n"
     assert printable_line("a\nb\tc\u202e") == r"a\nb\tc" + "\\u202e"

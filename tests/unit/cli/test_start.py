@@ -8,7 +8,7 @@ import sys
 import pytest
 
 
-def test_a_build_with_nothing_to_do_starts_without_ballast():
+def test_build_with_nothing_to_do_imports_no_slow_modules():
     slow = ["rez.build_process", "rezplugins"]
     code = "import sys, rezbuild.cli.main, rezbuild.run.driver, rezbuild.build.toolchain\n"
     code += f"print([name for name in {slow} if name in sys.modules])"

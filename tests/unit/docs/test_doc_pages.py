@@ -66,7 +66,7 @@ def test_pages_have_at_most_200_lines(name: str) -> None:
     assert len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= 200
 
 
-def test_pages_that_messages_name_are_there() -> None:
+def test_pages_that_messages_name_exist() -> None:
     files = [path for folder in ("rezbuild", "packages") for path in (ROOT / folder).rglob("*.*")]
     files = [path for path in files if path.suffix in (".py", ".toml", ".sh")]
     for path in (*PAGES, *files):

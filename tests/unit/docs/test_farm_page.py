@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```$", TEXT)
 
 
-def test_each_line_names_tests_that_are_there() -> None:
+def test_each_line_names_existing_tests() -> None:
     found = ROOT.glob("tests/**/test_*.py")
     files = {path.name: path.read_text(encoding="utf-8") for path in found}
     assert len(FAULTS) >= 15
@@ -37,7 +37,7 @@ def test_each_line_names_tests_that_are_there() -> None:
                 assert f"def {name}(" in files[last], row
 
 
-def test_each_test_of_faults_stands_there() -> None:
+def test_each_test_of_faults_is_listed() -> None:
     for name in ("test_farm_faults.py", "test_farm_tls.py"):
         text = (ROOT / "tests/e2e" / name).read_text(encoding="utf-8")
         left = set(re.findall(r"^def (test_\w+)\(", text, re.MULTILINE))
@@ -46,7 +46,7 @@ def test_each_test_of_faults_stands_there() -> None:
         )
 
 
-def test_the_scripts_can_be_read() -> None:
+def test_scripts_are_valid_and_call_real_commands() -> None:
     """By bash and by a reader of YAML; their commands are commands of ours."""
     scripts = blocks("bash")
     assert len(scripts) == 4

@@ -12,16 +12,16 @@ HEADS = ("| ---", "| fault |", "| input |")
 ROWS = [line for line in LINES if line.startswith("| ") and not line.startswith(HEADS)]
 # These look at how it is done.
 HOW = {
-    "test_bytes_of_names_are_shown_as_such",
+    "test_bytes_of_names_are_escaped",
     "test_items_come_in_time_or_not_at_all",
-    "test_mirrors_that_are_fine",
+    "test_valid_mirrors_are_accepted",
     "test_nothing_that_was_given_up_goes_on",
-    "test_the_new_limits_are_settings",
-    "test_a_folder_in_the_place_of_a_catalogue",
+    "test_limits_are_settings",
+    "test_folder_instead_of_a_catalogue_is_refused",
 }
 
 
-def test_each_line_names_tests_that_are_there() -> None:
+def test_each_line_names_existing_tests() -> None:
     files = {
         path.name: path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/test_*.py")
     }
@@ -34,7 +34,7 @@ def test_each_line_names_tests_that_are_there() -> None:
         assert {name for name in named if not name.endswith(".py")} <= written, row
 
 
-def test_each_test_of_faults_stands_there() -> None:
+def test_each_test_of_faults_is_listed() -> None:
     page = "\n".join(ROWS)
     for name in ("sources/test_network.py", "cli/test_bad_input.py", "files/test_bad_archives.py"):
         text = (ROOT / "tests/unit" / name).read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ from rezbuild.elf import reader, symbols
 from rezbuild.payload import manifest
 
 
-def test_a_name_of_very_many_folders(tmp_path: Path) -> None:
+def test_name_with_a_million_folders_is_refused_at_once(tmp_path: Path) -> None:
     """Two megabytes: to look at each folder above each took the square of that."""
     archive = Archive(tmp_path)
     path = archive.make((f"{'a/' * 10**6}x", b""), format=tarfile.PAX_FORMAT)
@@ -31,7 +31,7 @@ def test_a_name_of_very_many_folders(tmp_path: Path) -> None:
 
 @some
 @given(damage=DAMAGE, cut=st.integers(1, 20_000))
-def test_an_audit_of_any_damage_is_a_report(
+def test_audit_of_any_damage_is_a_report(
     small_elf: bytes,
     tmp_path_factory: pytest.TempPathFactory,
     damage: list[tuple[int, bytes]],
@@ -64,9 +64,7 @@ def crafted(small_elf: bytes, headers: list[tuple[int, ...]], tags: list[tuple[i
 
 
 @pytest.mark.parametrize("count", [2000, 16000])
-def test_counts_that_are_huge_cost_seconds_at_most(
-    small_elf: bytes, tmp_path: Path, count: int
-) -> None:
+def test_huge_counts_take_seconds_at_most(small_elf: bytes, tmp_path: Path, count: int) -> None:
     """Thousands of segments to search for each of thousands of names."""
     far = 1 << 50
     useless = [(1, 4, 0, far, far, 1, 1, 4096)] * count  # PT_LOAD
@@ -79,7 +77,7 @@ def test_counts_that_are_huge_cost_seconds_at_most(
     assert (refused is None) == (count < 4096)
 
 
-def test_symbols_whose_names_have_no_end(small_elf: bytes, tmp_path: Path) -> None:
+def test_endless_symbol_names_are_refused(small_elf: bytes, tmp_path: Path) -> None:
     """A megabyte without a zero byte, and thousands of names in it: gigabytes, were they read."""
     data = bytearray(small_elf + bytes(-len(small_elf) % 16))
     strings, count = 1 << 20, 8000
@@ -98,7 +96,7 @@ def test_symbols_whose_names_have_no_end(small_elf: bytes, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("file", [manifest.MANIFEST, manifest.CONTENTS])
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"elf": ' + "[" * 100_000])
-def test_a_record_of_tables_in_tables(tmp_path: Path, file: str, text: str) -> None:
+def test_deeply_nested_record_is_handled(tmp_path: Path, file: str, text: str) -> None:
     manifest.write(tmp_path, {"elf": []})
     manifest.write_contents(tmp_path)
     (tmp_path / file).write_text(text)

@@ -33,7 +33,7 @@ def program(compile_c: Compiler, *flags: str) -> Hardening:
     return found
 
 
-def test_a_program_with_everything(compile_c):
+def test_hardened_program_has_every_protection(compile_c):
     assert (
         program(compile_c)
         == Hardening(
@@ -63,7 +63,7 @@ def test_a_program_with_everything(compile_c):
         ("-U_FORTIFY_SOURCE", "fortified", 0),
     ],
 )
-def test_each_protection_is_missed(compile_c, flag, field, value):
+def test_each_missing_protection_is_found(compile_c, flag, field, value):
     found = program(compile_c, flag)
     assert getattr(found, field) == value
     # The function that could be checked is called all the same.
@@ -79,7 +79,7 @@ def test_each_protection_is_missed(compile_c, flag, field, value):
         ("none", False, False),
     ],
 )
-def test_the_marks_of_cet(compile_c, flag, ibt, shstk):
+def test_cet_properties_are_read(compile_c, flag, ibt, shstk):
     library = compile_c.library("libone.so", f"-fcf-protection={flag}")
     found = hardening.read(library)
     assert found is not None
@@ -90,11 +90,11 @@ def test_the_marks_of_cet(compile_c, flag, ibt, shstk):
     assert ("IBT" in said, "SHSTK" in said) == (ibt, shstk)
 
 
-def test_what_cannot_be_loaded_has_none(compile_c):
+def test_object_file_has_no_protections(compile_c):
     assert hardening.read(compile_c("a.o", COPIES, "-c")) is None
 
 
-def test_a_damaged_file(compile_c, tmp_path):
+def test_damaged_file_is_refused(compile_c, tmp_path):
     path = tmp_path / "cut"
     path.write_bytes(compile_c.program("whole").read_bytes()[:200])
     with pytest.raises(ElfError, match="cut"):
@@ -111,7 +111,7 @@ def test_a_damaged_file(compile_c, tmp_path):
         ("-U_FORTIFY_SOURCE", "-Wl,-z,execstack"),
     ],
 )
-def test_it_says_what_checksec_says(compile_c, flags):
+def test_hardening_agrees_with_checksec(compile_c, flags):
     path = compile_c.program("a.out", *ALL, "-s", *flags, source=COPIES)
     ours = hardening.read(path)
     assert ours is not None
@@ -126,7 +126,7 @@ def test_it_says_what_checksec_says(compile_c, flags):
     assert int(theirs["fortified"]) == ours.fortified
 
 
-def test_the_compilers_flags_are_those_that_it_knows(tmp_path):
+def test_unknown_compiler_flags_are_omitted(tmp_path):
     assert protection(find(Settings(cache=tmp_path))) == list(PROTECTED)
     old = tmp_path / "old-cc"
     old.write_text('#!/bin/sh\ncase "$*" in *clash*) exit 1;; esac\nexec cc "$@"\n')

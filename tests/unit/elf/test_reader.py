@@ -79,7 +79,7 @@ def image(small_elf: bytes) -> Image:
     return Image(small_elf)
 
 
-def test_library(compile_c: Compiler) -> None:
+def test_library_is_read(compile_c: Compiler) -> None:
     path = compile_c.library("libone.so.1")
     found = reader.read(path)
     assert found.path == path
@@ -89,7 +89,7 @@ def test_library(compile_c: Compiler) -> None:
     assert not any((found.textrel, found.executable_stack, found.writable_and_executable))
 
 
-def test_machine_and_bits_are_the_machines(compile_c: Compiler) -> None:
+def test_machine_and_bits_are_read(compile_c: Compiler) -> None:
     found = reader.read(compile_c.library("lib.so"))
     machine = os.uname().machine
     known = {"x86_64": ("EM_X86_64", 64), "aarch64": ("EM_AARCH64", 64)}
@@ -98,19 +98,19 @@ def test_machine_and_bits_are_the_machines(compile_c: Compiler) -> None:
     assert (found.machine, found.bits) == known[machine]
 
 
-def test_needed_in_the_order_of_the_command_line(compile_c: Compiler) -> None:
+def test_needed_libraries_keep_their_order(compile_c: Compiler) -> None:
     names = ["libz2.so", "liba1.so", "libm3.so"]
     libraries = [str(compile_c.library(name)) for name in names]
     path = compile_c.library("libtop.so", "-Wl,--no-as-needed", *libraries)
     assert reader.read(path).needed == tuple(names)
 
 
-def test_library_without_soname(compile_c: Compiler) -> None:
+def test_library_without_soname_is_read(compile_c: Compiler) -> None:
     path = compile_c("plain.so", "int one = 1;", "-shared", "-fPIC", "-nostdlib")
     assert reader.read(path).soname is None
 
 
-def test_program(compile_c: Compiler) -> None:
+def test_program_is_read(compile_c: Compiler) -> None:
     found = reader.read(compile_c.program("program", "-pie", "-fPIE"))
     assert found.type == "ET_DYN"
     assert found.interpreter is not None
@@ -118,11 +118,11 @@ def test_program(compile_c: Compiler) -> None:
     assert "libc.so.6" in found.needed
 
 
-def test_program_at_a_fixed_address(compile_c: Compiler) -> None:
+def test_program_at_a_fixed_address_is_read(compile_c: Compiler) -> None:
     assert reader.read(compile_c.program("program", "-no-pie", "-fno-pie")).type == "ET_EXEC"
 
 
-def test_static_program(compile_c: Compiler) -> None:
+def test_static_program_is_read(compile_c: Compiler) -> None:
     source = "void _start(void) { for (;;) ; }"
     path = compile_c("program", source, "-static", "-nostdlib", "-no-pie", "-fno-pie")
     found = reader.read(path)
@@ -131,18 +131,18 @@ def test_static_program(compile_c: Compiler) -> None:
     assert not found.executable_stack
 
 
-def test_object_file(compile_c: Compiler) -> None:
+def test_object_file_is_read(compile_c: Compiler) -> None:
     found = reader.read(compile_c("one.o", "int one = 1;", "-c"))
     assert (found.type, found.dynamic, found.executable_stack) == ("ET_REL", False, False)
 
 
-def test_versions_name_file_and_version(compile_c: Compiler) -> None:
+def test_versions_have_file_and_name(compile_c: Compiler) -> None:
     found = reader.read(compile_c.program("program"))
     assert any(file == "libc.so.6" and v.startswith("GLIBC_") for file, v in found.versions)
     assert list(found.versions) == sorted(set(found.versions))
 
 
-def test_several_versions_of_one_file(compile_c: Compiler) -> None:
+def test_several_versions_of_one_file_are_read(compile_c: Compiler) -> None:
     maps = compile_c.folder / "map"
     maps.write_text("B_1 { one; };\nA_2 { two; } B_1;\n")
     source = "int one(void) { return 1; }\nint two(void) { return 2; }\n"
@@ -166,7 +166,7 @@ def test_several_versions_of_one_file(compile_c: Compiler) -> None:
         ("/grün", ("/grün",)),
     ],
 )
-def test_search_path(
+def test_rpath_and_runpath_are_read(
     compile_c: Compiler, dtags: str, fields: tuple[str, str], text: str, expected: tuple[str, ...]
 ) -> None:
     found = reader.read(compile_c.library("lib.so", f"-Wl,{dtags},-rpath,{text}"))
@@ -174,7 +174,7 @@ def test_search_path(
 
 
 @pytest.mark.parametrize(("flag", "expected"), [("execstack", True), ("noexecstack", False)])
-def test_executable_stack(compile_c: Compiler, flag: str, expected: bool) -> None:
+def test_executable_stack_is_read(compile_c: Compiler, flag: str, expected: bool) -> None:
     path = compile_c.library("lib.so", f"-Wl,-z,{flag}")
     assert reader.read(path).executable_stack is expected
 
@@ -184,7 +184,7 @@ def test_missing_gnu_stack_means_an_executable_stack(image: Image, tmp_path: Pat
     assert reader.read(image.write(tmp_path / "lib.so")).executable_stack
 
 
-def test_text_relocations(compile_c: Compiler) -> None:
+def test_text_relocations_are_read(compile_c: Compiler) -> None:
     word = ".quad" if os.uname().machine.endswith("64") else ".long"
     source = f".text\n.globl place\nplace: {word} elsewhere\n"
     flags = ("-shared", "-nostdlib", "-Wl,-z,notext")
@@ -192,7 +192,7 @@ def test_text_relocations(compile_c: Compiler) -> None:
     assert reader.read(path).textrel
 
 
-def test_writable_and_executable_segment(compile_c: Compiler) -> None:
+def test_writable_and_executable_segment_is_read(compile_c: Compiler) -> None:
     source = "int one = 1;\nvoid _start(void) { for (;;) ; }"
     flags = ("-static", "-nostdlib", "-no-pie", "-fno-pie", "-Wl,--omagic")
     assert reader.read(compile_c("program", source, *flags)).writable_and_executable
@@ -207,7 +207,9 @@ def test_writable_and_executable_segment(compile_c: Compiler) -> None:
         ("norelro,-z,now", False, True),
     ],
 )
-def test_relro_and_bind_now(compile_c: Compiler, flags: str, relro: bool, now: bool) -> None:
+def test_relro_and_bind_now_are_read(
+    compile_c: Compiler, flags: str, relro: bool, now: bool
+) -> None:
     found = reader.read(compile_c.program("program", f"-Wl,-z,{flags}"))
     assert (found.relro, found.bind_now) == (relro, now)
 
@@ -228,7 +230,7 @@ def test_damaged_section_headers_do_not_matter(image: Image, tmp_path: Path) -> 
     assert reader.read(image.write(tmp_path / "lib.so")) == whole
 
 
-def test_debug_symbols_apart(compile_c: Compiler) -> None:
+def test_separate_debug_file_is_read(compile_c: Compiler) -> None:
     program = compile_c.program("program", "-g")
     debug = program.with_suffix(".debug")
     subprocess.run(["objcopy", "--only-keep-debug", str(program), str(debug)], check=True)
@@ -238,7 +240,7 @@ def test_debug_symbols_apart(compile_c: Compiler) -> None:
     assert not reader.read(program).debug
 
 
-def test_build_ids_are_those_that_readelf_says(compile_c: Compiler) -> None:
+def test_build_ids_agree_with_readelf(compile_c: Compiler) -> None:
     for style in ("sha1", "md5", "0xabcdef01", "none"):
         library = compile_c.library(f"lib{style}.so", f"-Wl,--build-id={style}")
         said = subprocess.run(
@@ -261,12 +263,12 @@ def test_agrees_with_readelf(compile_c: Compiler) -> None:
     assert list(reader.read(path).needed) == [line.split("[")[1].rstrip("]") for line in lines]
 
 
-def test_is_elf(compile_c: Compiler) -> None:
+def test_is_elf_accepts_elf_files(compile_c: Compiler) -> None:
     assert is_elf(compile_c.library("lib.so"))
     assert is_elf(compile_c("one.o", "int one = 1;", "-c"))
 
 
-def test_is_no_elf(compile_c: Compiler, tmp_path: Path) -> None:
+def test_is_elf_rejects_other_files(compile_c: Compiler, tmp_path: Path) -> None:
     library = compile_c.library("lib.so")
     (tmp_path / "link").symlink_to(library)
     (tmp_path / "text").write_text("#!/bin/sh\n")
@@ -279,13 +281,13 @@ def test_is_no_elf(compile_c: Compiler, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
-def test_an_unreadable_file_is_no_elf(compile_c: Compiler) -> None:
+def test_unreadable_file_is_an_error(compile_c: Compiler) -> None:
     library = compile_c.library("lib.so")
     library.chmod(0)
     assert not is_elf(library)
 
 
-def test_walk(compile_c: Compiler, tmp_path: Path) -> None:
+def test_walk_yields_each_elf_file(compile_c: Compiler, tmp_path: Path) -> None:
     root = tmp_path / "root"
     for name in ("root/b/lib.so", "root/a.so", "root/b.so", "root/.hidden/lib.so", "out/lib.so"):
         compile_c.library(name)
@@ -297,19 +299,19 @@ def test_walk(compile_c: Compiler, tmp_path: Path) -> None:
     assert [str(path.relative_to(root)) for path in walk(root)] == expected
 
 
-def test_walk_of_nothing(tmp_path: Path) -> None:
+def test_walk_of_an_empty_folder_yields_nothing(tmp_path: Path) -> None:
     assert list(walk(tmp_path)) == []
     with pytest.raises(ElfError, match="cannot list"):
         list(walk(tmp_path / "missing"))
 
 
-def test_errors_belong_to_the_tree() -> None:
+def test_elf_error_is_a_rezbuild_error() -> None:
     assert issubclass(ElfError, RezbuildError)
     assert ElfError.exit_code == 8
 
 
 @pytest.mark.parametrize("name", ["missing", "folder", "fifo", "text", "empty"])
-def test_what_is_no_elf_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
+def test_other_file_is_refused_by_name(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "text").write_text("#!/bin/sh\necho no\n")
     (tmp_path / "empty").touch()
@@ -324,7 +326,7 @@ def test_read_follows_a_symlink(compile_c: Compiler, tmp_path: Path) -> None:
     assert reader.read(tmp_path / "lib.so").soname == "lib.so.1"
 
 
-def test_truncated_anywhere(small_elf: bytes, tmp_path: Path) -> None:
+def test_elf_file_truncated_anywhere_is_refused(small_elf: bytes, tmp_path: Path) -> None:
     path = tmp_path / "cut.so"
     for length in range(0, len(small_elf), 64):
         path.write_bytes(small_elf[:length])
@@ -333,7 +335,9 @@ def test_truncated_anywhere(small_elf: bytes, tmp_path: Path) -> None:
 
 @many
 @given(flips=st.lists(st.tuples(st.integers(0, 4096), st.integers(0, 7)), min_size=1, max_size=8))
-def test_flipped_bits(small_elf: bytes, tmp_path: Path, flips: list[tuple[int, int]]) -> None:
+def test_flipped_bits_are_read_or_refused(
+    small_elf: bytes, tmp_path: Path, flips: list[tuple[int, int]]
+) -> None:
     data = bytearray(small_elf)
     for position, bit in flips:
         data[position % len(data)] ^= 1 << bit
@@ -344,7 +348,9 @@ def test_flipped_bits(small_elf: bytes, tmp_path: Path, flips: list[tuple[int, i
 
 @many
 @given(position=st.integers(0, 800), value=st.binary(min_size=1, max_size=8))
-def test_overwritten_headers(small_elf: bytes, tmp_path: Path, position: int, value: bytes) -> None:
+def test_overwritten_headers_are_read_or_refused(
+    small_elf: bytes, tmp_path: Path, position: int, value: bytes
+) -> None:
     data = bytearray(small_elf)
     data[position : position + len(value)] = value
     path = tmp_path / "overwritten.so"
@@ -354,7 +360,7 @@ def test_overwritten_headers(small_elf: bytes, tmp_path: Path, position: int, va
 
 @many
 @given(data=st.binary(max_size=400))
-def test_noise_after_the_magic(tmp_path: Path, data: bytes) -> None:
+def test_noise_after_the_magic_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "noise"
     path.write_bytes(reader.MAGIC + data)
     read_or_refuse(path)
@@ -366,27 +372,27 @@ def refused(image: Image, tmp_path: Path) -> str:
     return caught.value.message
 
 
-def test_program_headers_beyond_the_end(image: Image, tmp_path: Path) -> None:
+def test_program_headers_beyond_the_end_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(E_PHOFF, 2**63)
     assert "program header table ends" in refused(image, tmp_path)
 
 
-def test_too_many_program_headers(image: Image, tmp_path: Path) -> None:
+def test_too_many_program_headers_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(E_PHNUM, 0xFFFF, "H")
     assert "65535 program headers" in refused(image, tmp_path)
 
 
-def test_program_headers_too_small(image: Image, tmp_path: Path) -> None:
+def test_too_small_program_headers_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(E_PHNUM - 2, 8, "H")
     assert "8 bytes each" in refused(image, tmp_path)
 
 
-def test_dynamic_table_beyond_the_end(image: Image, tmp_path: Path) -> None:
+def test_dynamic_table_beyond_the_end_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.segment(PT_DYNAMIC) + P_FILESZ, 2**62)
     assert "dynamic table ends" in refused(image, tmp_path)
 
 
-def test_endless_dynamic_table(image: Image, tmp_path: Path) -> None:
+def test_endless_dynamic_table_is_refused(image: Image, tmp_path: Path) -> None:
     header = image.segment(PT_DYNAMIC)
     image.put(header + P_OFFSET, len(image.data))
     image.put(header + P_FILESZ, 2**20)
@@ -394,27 +400,27 @@ def test_endless_dynamic_table(image: Image, tmp_path: Path) -> None:
     assert "more than 4096 entries" in refused(image, tmp_path)
 
 
-def test_string_table_outside_the_file(image: Image, tmp_path: Path) -> None:
+def test_string_table_outside_the_file_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRTAB), 2**40)
     assert "string table is at address 0x10000000000" in refused(image, tmp_path)
 
 
-def test_string_table_too_long(image: Image, tmp_path: Path) -> None:
+def test_too_long_string_table_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRSZ), 2**40)
     assert "string table ends" in refused(image, tmp_path)
 
 
-def test_string_outside_its_table(image: Image, tmp_path: Path) -> None:
+def test_string_outside_its_table_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRSZ), 1)
     assert "string table of 1 bytes" in refused(image, tmp_path)
 
 
-def test_no_string_table(image: Image, tmp_path: Path) -> None:
+def test_missing_string_table_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRTAB) - 8, 0x6FFFFFF0)
     assert "has no string table" in refused(image, tmp_path)
 
 
-def test_string_without_an_end(image: Image, tmp_path: Path) -> None:
+def test_endless_string_is_refused(image: Image, tmp_path: Path) -> None:
     load = image.segment(PT_LOAD)
     image.put(load + P_FILESZ, len(image.data))
     offset = image.get(image.tag(DT_STRTAB)) - image.get(load + P_VADDR)
@@ -424,7 +430,7 @@ def test_string_without_an_end(image: Image, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("image")  # for its skip
-def test_interpreter_beyond_the_end(compile_c: Compiler, tmp_path: Path) -> None:
+def test_interpreter_beyond_the_end_is_refused(compile_c: Compiler, tmp_path: Path) -> None:
     program = Image(compile_c.program("program").read_bytes())
     program.put(program.segment(PT_INTERP) + P_FILESZ, 2**40)
     assert "interpreter's name ends" in refused(program, tmp_path)
@@ -435,13 +441,13 @@ def version_chain(image: Image) -> int:
     return image.get(image.tag(DT_VERNEED)) - image.get(image.segment(PT_LOAD) + P_VADDR)
 
 
-def test_versions_that_go_on_for_ever(image: Image, tmp_path: Path) -> None:
+def test_endless_versions_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_VERNEEDNUM), 2**40)
     image.put(version_chain(image) + 12, 1, "I")  # vn_next: overlapping entries
     refused(image, tmp_path)
 
 
-def test_versions_beyond_any_number(image: Image, tmp_path: Path) -> None:
+def test_too_many_versions_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(version_chain(image) + 2, 0xFFFF, "H")  # vn_cnt
     assert "version table has more than 4096" in refused(image, tmp_path)
 

@@ -47,7 +47,7 @@ def readelf(path: Path) -> tuple[set[str], set[tuple[str, str]]]:
 
 @pytest.mark.parametrize("style", ["gnu", "sysv", "both"])
 @pytest.mark.parametrize("stripped", [False, True])
-def test_what_a_library_gives_and_takes(compile_c, style, stripped):
+def test_exported_and_needed_symbols_agree_with_readelf(compile_c, style, stripped):
     path = compile_c("libx.so", SOURCE, *SHARED, f"-Wl,--hash-style={style}")
     exported, taken = readelf(path)
     if stripped:
@@ -64,13 +64,13 @@ def test_what_a_library_gives_and_takes(compile_c, style, stripped):
     assert {one.library for one in symbols.versioned(path)} == {"libc.so.6"}
 
 
-def test_a_program_that_exports_nothing(compile_c):
+def test_program_without_exports_has_none(compile_c):
     path = compile_c("x", '#include <stdio.h>\nint main(void) { return puts("x"); }\n')
     assert {(one.name, one.version) for one in symbols.versioned(path)} == readelf(path)[1]
     assert "puts" in {one.name for one in symbols.versioned(path)}
 
 
-def test_a_library_that_exports_nothing(compile_c):
+def test_library_without_exports_has_none(compile_c):
     """Its hash table covers nothing: only its relocations say what it takes."""
     source = 'int puts(const char *);\nstatic int f(void) { return puts("x"); }\n'
     source += '__attribute__((visibility("hidden"))) int (*p)(void) = f;\n'
@@ -80,7 +80,7 @@ def test_a_library_that_exports_nothing(compile_c):
     assert [one.name for one in symbols.versioned(path)] == ["puts"]
 
 
-def test_the_name_of_a_version_is_no_symbol(compile_c, tmp_path):
+def test_name_of_a_version_is_no_symbol(compile_c, tmp_path):
     (tmp_path / "map").write_text(VERSIONS)
     path = compile_c("libx.so", SOURCE, *SHARED, "-Wl,--version-script=map")
     assert (
@@ -95,13 +95,13 @@ def test_the_name_of_a_version_is_no_symbol(compile_c, tmp_path):
     assert symbols.exported(path) == {"answer"}
 
 
-def test_a_static_program_has_none(compile_c):
+def test_static_program_has_no_symbols(compile_c):
     path = compile_c("x", "void _start(void) { for (;;) ; }\n", "-static", "-nostdlib")
     assert symbols.exported(path) == frozenset()
     assert symbols.versioned(path) == ()
 
 
-def test_every_cut_is_an_error_or_makes_no_difference(compile_c, tmp_path):
+def test_truncated_file_is_an_error_or_equal(compile_c, tmp_path):
     data = compile_c("libx.so", SOURCE, *SHARED).read_bytes()
     whole = symbols.exported(tmp_path / "libx.so")
     path = tmp_path / "cut"
@@ -116,7 +116,7 @@ def test_every_cut_is_an_error_or_makes_no_difference(compile_c, tmp_path):
     assert seen == {"whole", "error"}
 
 
-def test_damaged_tables_end_in_no_other_error(compile_c, tmp_path):
+def test_damaged_tables_are_elf_errors(compile_c, tmp_path):
     data = compile_c("libx.so", SOURCE, *SHARED).read_bytes()
     path = tmp_path / "damaged"
     for place in range(64, len(data), 41):
