@@ -69,13 +69,8 @@ def first(tmp_path: Path) -> Folder:
     return folder
 
 
-<<<<<<< HEAD
-def test_builds_from_the_same_counts_are_the_same(first: Folder, tmp_path: Path) -> None:
-    store = pgo_profiles.stored_path(tmp_path / "cache", "thing", "1.0", "abc")
-=======
 def test_same_counts_give_the_same_build(first: Folder, tmp_path: Path) -> None:
-    store = pgo_profiles.place(tmp_path / "cache", "thing", "1.0", "abc")
->>>>>>> dc9f214 (Name the unit tests of audit, bench, build, catalogue, cli and elf by subject and outcome)
+    store = pgo_profiles.stored_path(tmp_path / "cache", "thing", "1.0", "abc")
     made = first.keep(store)
     assert store == tmp_path / "cache/profiles/thing-1.0-abc.tar.gz"
     assert [path.name for path in store.parent.iterdir()] == [store.name], "nothing half made"
@@ -117,13 +112,8 @@ def test_stored_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None
     assert [path.name for path in store.parent.iterdir()] == [store.name]
 
 
-<<<<<<< HEAD
-def test_a_training_that_counted_nothing(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"written none of \*\*/\*\.gcda, \*\.profdata in"):
-=======
 def test_training_without_counts_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"left none of \*\*/\*\.gcda, \*\.profdata in"):
->>>>>>> dc9f214 (Name the unit tests of audit, bench, build, catalogue, cli and elf by subject and outcome)
+    with pytest.raises(BuildError, match=r"written none of \*\*/\*\.gcda, \*\.profdata in"):
         pgo_profiles.keep(tmp_path, ["**/*.gcda", "*.profdata"], tmp_path / "kept.tar.gz")
     assert not list(tmp_path.iterdir())
 

@@ -61,7 +61,7 @@ def test_a_recipes_c_language_overrides_the_compilers_default(build):
     assert (build.source / "old.o").is_file()
 
 
-def test_a_failing_step_shows_its_last_lines_and_its_log(build):
+def test_failed_step_shows_its_last_lines_and_its_log(build):
     with pytest.raises(BuildError) as caught:
         build.run("sh", "-c", "seq 1 100; exit 3")
     message = str(caught.value)
@@ -72,12 +72,12 @@ def test_a_failing_step_shows_its_last_lines_and_its_log(build):
     assert caught.value.exit_code == 7
 
 
-def test_a_killed_step_says_so(build):
+def test_killed_step_is_reported(build):
     with pytest.raises(BuildError, match="killed by signal 9"):
         build.run("sh", "-c", "kill -9 $$")
 
 
-def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(build):
+def test_step_ends_at_the_timeout_with_its_children(build):
     build.limit = 0.5
     # A child, one that has lost its parent, and one with a session of its own.
     script = "sleep 3333.5 & (sleep 3333.6 &) ; setsid sleep 3333.7 & echo said; wait"
@@ -91,12 +91,12 @@ def test_a_step_that_takes_too_long_is_ended_with_all_that_it_started(build):
     build.run("sh", "-c", "exit 0")
 
 
-def test_a_program_that_is_not_there(build):
+def test_missing_program_is_named(build):
     with pytest.raises(BuildError, match="no-such-program cannot be started"):
         build.run("no-such-program")
 
 
-def test_make_has_the_jobs_and_install_the_destdir(build):
+def test_make_gets_the_jobs_and_install_the_destdir(build):
     (build.source / "Makefile").write_text(
         "all:\n\techo $(MAKEFLAGS) >made\ninstall:\n\tmkdir -p $(DESTDIR)/x\n"
     )
@@ -106,7 +106,7 @@ def test_make_has_the_jobs_and_install_the_destdir(build):
     assert (build.destdir / "x").is_dir()
 
 
-def test_nothing_of_the_callers_environment_arrives(build, tmp_path):
+def test_caller_environment_does_not_reach_a_step(build, tmp_path):
     """The whole environment is new; this runs in a process that has poison in its own."""
     poison = ("LD_LIBRARY_PATH", "CFLAGS", "CPATH", "PYTHONHOME", "MAKEFLAGS", "LD_PRELOAD_X")
     env = {**os.environ, **dict.fromkeys(poison[:3] + poison[4:], "poison")}
@@ -120,7 +120,7 @@ def test_nothing_of_the_callers_environment_arrives(build, tmp_path):
     assert "SOURCE_DATE_EPOCH=7\n" in seen
 
 
-def test_the_dependencies_go_before_the_hosts(build, tmp_path):
+def test_dependencies_are_searched_before_the_host(build, tmp_path):
     (tmp_path / "low/include").mkdir(parents=True)
     (tmp_path / "low/lib").mkdir()
     build.flags(LDFLAGS="-Wl,-z,defs")
@@ -131,19 +131,19 @@ def test_the_dependencies_go_before_the_hosts(build, tmp_path):
     assert build.env["PKG_CONFIG_PATH"] == f"{tmp_path}/low/lib/pkgconfig"
 
 
-def test_only_libraries_that_are_used_are_linked(build, compile_c):
+def test_unused_libraries_are_not_linked(build, compile_c):
     """Clang links all that are named; gcc does so with the option that comes first here."""
     flags = ("-Wl,--no-as-needed", *build.env["LDFLAGS"].split())
     assert reader.read(compile_c("main", MAIN, *flags, "-lm")).needed == ("libc.so.6",)
 
 
-def test_a_dependency_that_rez_did_not_resolve(build):
+def test_unresolved_dependency_is_an_error(build):
     assert build.dependency("low").version == "1.0"
     with pytest.raises(BuildError, match="high is not in the resolve of"):
         build.dependency("high")
 
 
-def test_the_first_library_that_there_is(build):
+def test_first_existing_library_is_returned(build):
     assert build.first_library("no-such-library", "m", "c") == "m"
     with pytest.raises(BuildError, match="none of the libraries no-such-library can be linked"):
         build.first_library("no-such-library")
@@ -160,31 +160,31 @@ def test_remove_takes_patterns(build):
     assert list((lib / "deep").iterdir()) == []
 
 
-def test_facts(build):
+def test_build_has_its_attributes(build):
     assert (build.prefix, build.series, build.optimized) == ("/rezbuild/thing-1.2.3", (1, 2), False)
     assert build.payload == build.destdir / "rezbuild/thing-1.2.3"
 
 
-def test_jobs():
+def test_make_runs_the_given_jobs():
     settings = Settings.read({"REZBUILD_JOBS": "5"})
     assert toolchain.jobs(settings, {"REZ_BUILD_THREAD_COUNT": "9"}) == 5
     assert toolchain.jobs(Settings.read({}), {"REZ_BUILD_THREAD_COUNT": "9"}) == 9
     assert toolchain.jobs(Settings.read({}), {}) == len(os.sched_getaffinity(0))
 
 
-def test_a_compiler_that_is_not_there():
+def test_missing_compiler_is_named():
     with pytest.raises(MachineError, match="no compiler '/opt/none/gcc'"):
         toolchain.find(Settings.read({"REZBUILD_CC": "/opt/none/gcc"}))
 
 
-def test_our_patchelf_is_new_enough_and_others_are_not():
+def test_old_patchelf_is_refused():
     version = toolchain.patchelf_version(toolchain.patchelf())
     assert version >= toolchain.PATCHELF_MINIMUM
     assert toolchain.patchelf_version("/bin/true") == ()
     assert toolchain.patchelf_version("/no/such/patchelf") == ()
 
 
-def test_a_file_for_pkg_config(build, tmp_path):
+def test_describe_writes_a_pc_file(build, tmp_path):
     build.describe("low", "-llow", "Nothing much", private="-lm")
     folder = build.payload / "lib/pkgconfig"
     env = {"PKG_CONFIG_PATH": str(folder), "PATH": toolchain.SYSTEM_PATH}
@@ -201,7 +201,7 @@ def compilers(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_a_compiler_in_its_own_folder_puts_that_folder_first(tmp_path):
+def test_compiler_folder_comes_first_on_path(tmp_path):
     folder = compilers(tmp_path / "toolset", "gcc-99", "g++-99", "g++")
     tools = toolchain.find(Settings.read({"REZBUILD_CC": f"{folder}/gcc-99"}))
     assert (tools.cc, tools.cxx) == ("gcc-99", "g++-99")
@@ -209,7 +209,7 @@ def test_a_compiler_in_its_own_folder_puts_that_folder_first(tmp_path):
     assert toolchain.environment(tools, tmp_path, 0)["PATH"] == tools.path
 
 
-def test_two_folders_with_compilers_of_one_name(tmp_path):
+def test_compiler_name_in_two_folders_is_resolved(tmp_path):
     """PATH finds only the first program of a name."""
     one = compilers(tmp_path / "one", "gcc", "g++")
     two = compilers(tmp_path / "two", "g++")
@@ -219,12 +219,12 @@ def test_two_folders_with_compilers_of_one_name(tmp_path):
     assert tools.path == f"{one}:{two}:{toolchain.SYSTEM_PATH}"
 
 
-def test_a_folder_without_a_cxx_compiler_leaves_the_systems(tmp_path):
+def test_folder_without_a_cxx_compiler_uses_that_of_the_system(tmp_path):
     folder = compilers(tmp_path / "toolset", "gcc")
     assert toolchain.find(Settings.read({"REZBUILD_CC": f"{folder}/gcc"})).cxx == "g++"
 
 
-def test_a_compiler_in_a_system_folder_keeps_its_path():
+def test_compiler_in_a_system_folder_keeps_its_path():
     tools = toolchain.find(Settings.read({"REZBUILD_CC": "/usr/bin/gcc"}))
     assert (tools.cc, tools.cxx) == ("/usr/bin/gcc", "/usr/bin/g++")
     assert tools.path == toolchain.SYSTEM_PATH

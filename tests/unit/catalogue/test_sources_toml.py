@@ -54,7 +54,7 @@ def test_entries_inherit_and_override(tmp_path):
     assert recipe.release("1.1.1w").requires == ()
 
 
-def test_a_series_stands_between_the_top_and_a_version(tmp_path):
+def test_series_overrides_the_top_and_a_version_overrides_the_series(tmp_path):
     series = (
         '[series."1.2"]\nrequires = ["third-1"]\npatches = []\n[series."1.1"]\nlicense = "MIT"\n'
     )
@@ -72,7 +72,7 @@ def test_a_series_stands_between_the_top_and_a_version(tmp_path):
         ('[series]\n"1.2" = 3\n', "series.1.2 is not a table"),
     ],
 )
-def test_a_series_that_is_wrong(tmp_path, series, reason):
+def test_wrong_series_is_refused(tmp_path, series, reason):
     with pytest.raises(CatalogueError, match=re.escape(reason)):
         load(tmp_path, GOOD.replace('[versions."1.2.3"]', series + '[versions."1.2.3"]'))
 
@@ -82,12 +82,12 @@ OLDER = '{ on = "2026-01-01", host = "el8", compiler = "gcc-14.2", profile = ["o
 READ = Record("2026-12-01", "debian12", suites=("check", "e2e"))
 
 
-def test_a_record_of_tests_belongs_to_its_version(tmp_path):
+def test_test_record_belongs_to_its_version(tmp_path):
     recipe = load(tmp_path, GOOD.replace("size = 10", f"size = 10\n{RECORD}"))
     assert [release.tested for release in recipe.releases.values()] == [(READ,), ()]
 
 
-def test_records_of_several_hosts_are_read_oldest_first(tmp_path):
+def test_test_records_are_read_oldest_first(tmp_path):
     several = RECORD.replace("{", "[{") + f", {OLDER}]"
     recipe = load(tmp_path, GOOD.replace("size = 10", f"size = 10\n{several}"))
     older = Record("2026-01-01", "el8", "gcc-14.2", ("optimized",))
@@ -111,13 +111,13 @@ def test_records_of_several_hosts_are_read_oldest_first(tmp_path):
         ("suites =", 'compiler = "cc", suites =', "tested.compiler is not a compiler"),
     ],
 )
-def test_a_wrong_record_of_tests_is_named(tmp_path, old, new, reason):
+def test_wrong_test_record_is_named(tmp_path, old, new, reason):
     text = GOOD.replace("size = 10", f"size = 10\n{RECORD}".replace(old, new))
     with pytest.raises(CatalogueError, match=re.escape(f"versions.1.2.3.{reason}")):
         load(tmp_path, text)
 
 
-def test_a_record_of_tests_changes_no_payload(tmp_path):
+def test_test_record_is_no_input_of_a_build(tmp_path):
     """Its revision stands in the fingerprint: a new record builds nothing anew."""
     plain = load(tmp_path, GOOD)
     for name in ("package.py", "recipe.py"):
@@ -129,7 +129,7 @@ def test_a_record_of_tests_changes_no_payload(tmp_path):
     assert manifest.recipe_revision(recorded, recorded.release("1.2.3")) == revision
 
 
-def test_who_signs(tmp_path):
+def test_signers_are_read(tmp_path):
     """The nearest one counts, as for the other keys; each key has its file."""
     keys = tmp_path / "thing/keys"
     keys.mkdir(parents=True)
@@ -146,7 +146,7 @@ def test_who_signs(tmp_path):
     )
 
 
-def test_who_signs_shapes_no_payload(tmp_path):
+def test_signers_are_no_input_of_a_build(tmp_path):
     """A key that is added must not make each build outdated."""
     recipe = load(tmp_path, GOOD)
     for name in ("package.py", "recipe.py"):
@@ -160,13 +160,13 @@ def test_who_signs_shapes_no_payload(tmp_path):
     assert manifest.recipe_revision(recipe, recipe.release("1.2.3")) == before
 
 
-def test_an_archive_packed_anew_is_an_alternative(tmp_path):
+def test_repacked_archive_is_an_alternative(tmp_path):
     upstream, anew = load(tmp_path, GOOD).release("1.1.1w").archives
     assert upstream.debian is None
     assert (anew.file, anew.sha256, anew.urls) == ("thing_1.1.1w.orig.tar.gz", SUM[::-1], ())
 
 
-def test_the_same_bytes_in_debian_are_one_archive(tmp_path):
+def test_same_bytes_in_debian_are_one_archive(tmp_path):
     text = GOOD.replace(f', sha256 = "{SUM[::-1]}"', "")
     (archive,) = load(tmp_path, text).release("1.1.1w").archives
     assert archive.sha256 == SUM
@@ -229,7 +229,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_named(tmp_path, case):
+def test_wrong_value_is_named_with_file_and_key(tmp_path, case):
     old, new, message = WRONG[case]
     assert old in GOOD
     text = GOOD.replace(old, new) if case != "no version" else GOOD.replace('"1.2.3"', '"9"', 1)
@@ -255,7 +255,7 @@ def borrow(folder: Path, text: str = BORROWED) -> sources_toml.Recipe:
     return sources_toml.load(folder / "thing_more")
 
 
-def test_another_ones_versions(tmp_path):
+def test_versions_of_another_package_are_read(tmp_path):
     more, thing = borrow(tmp_path), sources_toml.load(tmp_path / "thing")
     assert (more.name, more.default, more.profiled) == ("thing_more", "1.2.3", False)
     assert list(more.releases) == list(thing.releases)
@@ -265,7 +265,7 @@ def test_another_ones_versions(tmp_path):
     assert [release.tested for release in more.releases.values()] == [(READ,), ()]
 
 
-def test_another_ones_patches(tmp_path):
+def test_patches_of_another_package_are_found(tmp_path):
     (tmp_path / "thing/patches").mkdir(parents=True)
     patch = tmp_path / "thing/patches/a.patch"
     patch.write_text("")
@@ -318,28 +318,28 @@ def test_revision_of_a_package_changes_with_the_recipe_that_builds_it(tmp_path):
         ("{version}", "{name}", "known: version, series"),
     ],
 )
-def test_versions_of_another_one_that_are_wrong(tmp_path, old, new, message):
+def test_wrong_versions_of_another_package_are_refused(tmp_path, old, new, message):
     with pytest.raises(CatalogueError, match=message):
         borrow(tmp_path, BORROWED.replace(old, new))
 
 
-def test_a_version_twice_is_refused(tmp_path):
+def test_duplicate_version_is_refused(tmp_path):
     with pytest.raises(CatalogueError, match="cannot be read"):
         load(tmp_path, GOOD + f'[versions."1.2.3"]\nsha256 = "{SUM}"\n')
 
 
-def test_no_catalogue_at_all(tmp_path):
+def test_missing_catalogue_is_named(tmp_path):
     with pytest.raises(CatalogueError, match="no recipe folder"):
         sources_toml.load(tmp_path)
 
 
-def test_an_unknown_version_names_the_known_ones(tmp_path):
+def test_unknown_version_lists_known_ones(tmp_path):
     with pytest.raises(CatalogueError, match=re.escape("versions: 1.2.3, 1.1.1w")):
         load(tmp_path, GOOD).release("7")
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
-def test_our_own_catalogues_are_right(folder):
+def test_own_catalogues_are_valid(folder):
     recipe = sources_toml.load(folder)
     assert recipe.name == folder.name
     assert (folder / "package.py").is_file()
@@ -358,12 +358,12 @@ def test_our_own_catalogues_are_right(folder):
         ("python", ["3.12.6", "3.12.15", "3.13.5", "3.13.18", "3.14.10"]),
     ],
 )
-def test_what_the_catalogue_must_hold(name, versions):
+def test_own_catalogue_has_the_required_versions(name, versions):
     assert set(versions) <= set(sources_toml.load(PACKAGES / name).releases)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_a_default_is_the_newest_of_its_series(folder):
+def test_default_is_the_newest_of_its_series(folder):
     """A release to ship: updates go into the catalogue and become the default."""
     recipe = sources_toml.load(folder)
     plain = replace(recipe, rolling=False)
@@ -388,7 +388,7 @@ def test_licenses_are_spdx_expressions(folder):
         assert not odd, release.version
 
 
-def test_where_the_license_text_is_and_what_scanners_call_it(tmp_path):
+def test_license_files_and_cpe_are_read(tmp_path):
     said = 'license_files = ["doc/COPYING*"]\ncpe = "thing_project:thing"\nurls'
     release = load(tmp_path, GOOD.replace("urls", said, 1)).release("1.2.3")
     assert release.license_files == ("doc/COPYING*",)
@@ -406,6 +406,6 @@ def test_where_the_license_text_is_and_what_scanners_call_it(tmp_path):
         "cpe = 3",
     ],
 )
-def test_license_files_and_names_that_cannot_be(tmp_path, said):
+def test_invalid_license_files_and_cpe_are_refused(tmp_path, said):
     with pytest.raises(CatalogueError, match=f"{said.split()[0]} (holds|is)"):
         load(tmp_path, GOOD.replace("urls", f"{said}\nurls", 1))
