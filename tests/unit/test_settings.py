@@ -10,7 +10,7 @@ from rezbuild.errors import UsageError
 from rezbuild.settings import Settings, host_label, version_variable
 
 
-def test_defaults():
+def test_settings_have_defaults():
     settings = Settings.read({})
     assert settings.cache.name == "rezbuild"
     assert (settings.mirrors, settings.offline, settings.jobs) == ((), False, None)
@@ -18,7 +18,7 @@ def test_defaults():
     assert (settings.scheduler, settings.step_timeout) == (None, None)
 
 
-def test_values(tmp_path):
+def test_settings_read_values(tmp_path):
     settings = Settings.read(
         {
             "REZBUILD_CACHE": str(tmp_path),
@@ -64,14 +64,14 @@ def test_values(tmp_path):
         ("REZBUILD_GLIBC_MAX", "2.28.1"),
     ],
 )
-def test_nonsense_is_named(name, value):
+def test_invalid_value_is_named(name, value):
     with pytest.raises(UsageError, match=name) as caught:
         Settings.read({name: value})
     assert caught.value.advice
     assert caught.value.exit_code == 2
 
 
-def test_version_variable():
+def test_version_variable_has_the_package_name():
     assert version_variable("lib-x") == "REZBUILD_LIB_X_VERSION"
 
 
@@ -98,7 +98,7 @@ def test_ccache_is_a_switch_or_a_path(value, meant):
         (None, "linux"),
     ],
 )
-def test_the_label_of_a_host(tmp_path, text, label):
+def test_host_label_is_distribution_and_version(tmp_path, text, label):
     file = tmp_path / "os-release"
     if text is not None:
         file.write_text(text)
@@ -107,12 +107,12 @@ def test_the_label_of_a_host(tmp_path, text, label):
 
 
 @pytest.mark.parametrize("label", ["a b", "/", "-x", "a:b", "x" * 65])
-def test_what_is_no_label(label):
+def test_invalid_label_is_refused(label):
     with pytest.raises(UsageError, match="REZBUILD_HOST_LABEL"):
         Settings.read({"REZBUILD_HOST_LABEL": label})
 
 
-def test_old_names_of_settings_work_and_the_new_one_goes_first():
+def test_old_names_of_settings_work_and_new_ones_override_them():
     old = {"REZBUILD_SILENCE_TIMEOUT": "7", "REZBUILD_FARM_PATIENCE": "8"}
     assert (Settings.read(old).read_timeout, Settings.read(old).farm_timeout) == (7, 8)
     assert Settings.read({**old, "REZBUILD_READ_TIMEOUT": "9"}).read_timeout == 9

@@ -45,7 +45,7 @@ def _given_to_a_shell(words: list[ast.expr]) -> Iterator[str]:
             yield f"line {script.lineno}: sh -c {ast.unparse(script)}"
 
 
-def test_nothing_of_ours_starts_a_shell_with_a_name_in_it() -> None:
+def test_no_shell_command_contains_a_name() -> None:
     found = {
         f"{path.relative_to(ROOT)}: {problem}"
         for path in FILES
@@ -54,7 +54,7 @@ def test_nothing_of_ours_starts_a_shell_with_a_name_in_it() -> None:
     assert not found
 
 
-def test_it_finds_what_it_looks_for() -> None:
+def test_shell_commands_with_names_are_found() -> None:
     text = """
 import os, subprocess
 os.system("ls")
@@ -100,6 +100,6 @@ def test_temporary_folders_are_private() -> None:
     assert {text.partition(":")[0] for text in found} <= looked_at, found
 
 
-def test_it_finds_guessable_names() -> None:
+def test_predictable_temporary_names_are_found() -> None:
     text = 'open("/tmp/rezbuild.log")\ntempfile.mktemp()\nopen("/tmpfile")\n'
     assert len(list(guessable(text))) == 2

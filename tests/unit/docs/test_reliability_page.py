@@ -13,9 +13,9 @@ ROWS = [line for line in LINES if line.startswith("| ") and not line.startswith(
 # These look at how it is done.
 HOW = {
     "test_bytes_of_names_are_escaped",
-    "test_items_come_in_time_or_not_at_all",
+    "test_late_items_are_dropped",
     "test_valid_mirrors_are_accepted",
-    "test_nothing_that_was_given_up_goes_on",
+    "test_abandoned_transfer_ends",
     "test_limits_are_settings",
     "test_folder_instead_of_a_catalogue_is_refused",
 }

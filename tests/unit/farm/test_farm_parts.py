@@ -50,17 +50,17 @@ ORDER = Order(
 )
 
 
-def test_an_order_as_text_and_back():
+def test_order_roundtrip():
     assert Order.from_json(ORDER.to_json()) == ORDER
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"id": "x"}', '{"dependencies": 3}'])
-def test_what_is_no_order(text):
+def test_invalid_order_is_refused(text):
     with pytest.raises(ValueError):
         Order.from_json(text)
 
 
-def test_an_error_comes_back_as_it_was_in_words_of_here():
+def test_error_roundtrip_keeps_kind_and_advice():
     error = BuildError("the last lines of /w/job/logs/01.log", advice=["whole: /w/job/logs/01.log"])
     result = Result("one", "/w/job", error=to_report(error))
     found = Result.from_json(result.to_json()).failure('/here/bui"ld')
@@ -70,7 +70,7 @@ def test_an_error_comes_back_as_it_was_in_words_of_here():
     assert Result("one", "/w").failure("/here") is None
 
 
-def test_facts_as_data_and_back():
+def test_facts_roundtrip():
     assert Facts.read(FACTS.as_data()) == FACTS
     assert Facts.read({"name": "of another version"}) is None
     assert Facts.read(None) is None
@@ -86,19 +86,19 @@ def test_facts_as_data_and_back():
         *((name, {}) for name in ("compiler", "assembler", "linker", "machine")),
     ],
 )
-def test_facts_of_other_types_are_none(name, value):
+def test_facts_of_other_types_are_ignored(name, value):
     """A worker of another version may say anything; the client's run goes on."""
     assert Facts.read({**FACTS.as_data(), name: value}) is None
 
 
-def test_only_what_is_needed_is_compared():
+def test_only_needed_recipes_are_compared():
     recipes = {"low": {"1.0.0": "0123"}, "top": {"2.0.0": "other"}}
     assert FACTS.differences("0.1.0-abc", recipes, ["low"]) == []
     assert FACTS.differences("0.1.0-abc", recipes, ["low", "top"]) == ["its recipe of top differs"]
     assert "0.1.0-abc, not 0.1.0-def" in FACTS.differences("0.1.0-def", recipes, [])[0]
 
 
-def test_resources_are_for_all_jobs_at_once():
+def test_resources_are_shared_by_all_jobs():
     """A job takes one of each, and its cores."""
     found = FACTS.resources()
     assert found == dict.fromkeys(
@@ -107,7 +107,7 @@ def test_resources_are_for_all_jobs_at_once():
     assert "host-" not in str(replace(FACTS, label="").resources())
 
 
-def test_the_version_is_of_all_files():
+def test_version_covers_all_files():
     assert rezbuild_version() == rezbuild_version()
     assert rezbuild_version().startswith("0.1.0-")
 
@@ -125,7 +125,7 @@ def test_the_version_is_of_all_files():
         ({"a": 2}, 0, []),
     ],
 )
-def test_who_gets_how_many_cores(free, jobs, wanted):
+def test_cores_are_shared_by_remaining_work(free, jobs, wanted):
     assert retry_policy.share_cores(free, jobs) == wanted
 
 
@@ -141,20 +141,20 @@ def test_who_gets_how_many_cores(free, jobs, wanted):
         (UsageError, 1),
     ],
 )
-def test_how_often_a_failure_is_tried(kind, most):
+def test_number_of_tries_depends_on_the_failure(kind, most):
     attempts = [Attempt(f"w{n}", kind("x")) for n in range(most)]
     assert all(retry_policy.should_retry(attempts[:n]) for n in range(1, most))
     assert not retry_policy.should_retry(attempts)
 
 
-def test_a_full_disk_is_a_reason_of_the_machine():
+def test_full_disk_is_a_failure_of_the_machine():
     """Whatever failed of it."""
     error = UnpackError("cannot unpack x", tried=["room in /tmp: 4.1 kB"])
     assert retry_policy.should_retry([Attempt("one", error), Attempt("two", error)])
     assert not retry_policy.should_retry([Attempt("one", UnpackError("cannot unpack x"))])
 
 
-def test_the_verdict_names_the_workers():
+def test_final_error_names_the_workers():
     found = retry_policy.final_error(
         [Attempt("a", MachineError("full\n  ...")), Attempt("b", BuildError("x"))]
     )
@@ -163,12 +163,12 @@ def test_the_verdict_names_the_workers():
 
 
 @pytest.mark.parametrize("address", ["host:8786", "tcp://host", "http://host:1", "tcp://:1", ""])
-def test_what_is_no_address(address):
+def test_invalid_address_is_refused(address):
     with pytest.raises(UsageError):
         connection.check_address(address, False, print)
 
 
-def test_tls_goes_with_its_files():
+def test_tls_address_needs_its_files():
     said: list[str] = []
     assert connection.check_address("tls://10.0.0.1:8786", True, said.append)
     assert not said
@@ -179,7 +179,7 @@ def test_tls_goes_with_its_files():
             connection.check_address(address, safe, print)
 
 
-def test_loopback():
+def test_loopback_addresses_are_recognized():
     assert connection.is_loopback("127.0.0.1")
     assert connection.is_loopback("[::1]")
     assert not connection.is_loopback("0.0.0.0")
@@ -187,7 +187,7 @@ def test_loopback():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
-def test_a_worker_that_its_scheduler_could_not_reach(host):
+def test_unreachable_worker_refuses_to_start(host):
     for near in ("tcp://127.0.0.1:8786", "tcp://localhost:8786", "tls://[::1]:8786"):
         connection.check_host(host, near)
     for far in ("tcp://build01:8786", "tls://10.0.0.1:8786"):
@@ -196,7 +196,7 @@ def test_a_worker_that_its_scheduler_could_not_reach(host):
         connection.check_host("10.0.0.7", far)
 
 
-def test_a_worker_says_so(tmp_path):
+def test_unreachable_worker_prints_advice(tmp_path):
     out = run(
         "import sys\n"
         "from rezbuild.cli.main import main\n"
@@ -226,7 +226,7 @@ class Evil:
         return self.call, self.words
 
 
-def test_a_pickle_runs_nothing(tmp_path):
+def test_pickle_runs_no_code(tmp_path):
     mark = str(tmp_path / "mark")
     for evil in (
         Evil(os.mkdir, mark),
@@ -271,12 +271,12 @@ def work(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["..", ".", ".hidden", "a/b", "", "a\0b", 7])
-def test_an_order_whose_id_is_no_name_removes_nothing(work, name):
+def test_order_with_a_path_as_id_removes_nothing(work, name):
     found = work(replace(ORDER, id=name))
     assert "invalid names" in found.failure("").message
 
 
-def test_an_order_that_is_under_way_already(work):
+def test_order_that_runs_already_is_refused(work):
     """The other one keeps its folder."""
     assert "File exists" in work(ORDER).failure("/here").message
 
@@ -289,7 +289,7 @@ def remote(folder: Path, publish=lambda: None) -> RemoteTask:
     return found
 
 
-def test_a_worker_chooses_the_names_of_logs(tmp_path):
+def test_log_with_a_path_as_name_is_not_written(tmp_path):
     found = remote(tmp_path)
     assert found.poll() == (None, [], [])
     found.wait()
@@ -299,7 +299,7 @@ def test_a_worker_chooses_the_names_of_logs(tmp_path):
     ]
 
 
-def test_logs_that_cannot_be_written_are_the_failure_of_one_step(tmp_path):
+def test_unwritable_log_fails_one_step(tmp_path):
     found = remote(tmp_path)
     found.place.touch()
     assert found.poll() == (FAILED, [], [])
@@ -308,7 +308,7 @@ def test_logs_that_cannot_be_written_are_the_failure_of_one_step(tmp_path):
     assert found.wait() == FAILED
 
 
-def test_what_cannot_be_published_is_the_failure_of_one_step(tmp_path):
+def test_failed_publication_fails_one_step(tmp_path):
     def publish() -> None:
         raise BlockingIOError(errno.EAGAIN, "no more processes")
 
@@ -318,7 +318,7 @@ def test_what_cannot_be_published_is_the_failure_of_one_step(tmp_path):
     found.wait()
 
 
-def test_two_lanes_that_publish_the_same_version_at_once(tmp_path):
+def test_two_targets_publish_the_same_version_in_turn(tmp_path):
     """Each takes what was built for it."""
     given = []
     for key, profile in (("aa", "fast"), ("bb", "optimized")):
@@ -331,7 +331,7 @@ def test_two_lanes_that_publish_the_same_version_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("blind", [True, False])
-def test_unknown_is_not_gone(tmp_path, blind):
+def test_workers_stay_listed_while_the_scheduler_is_unreachable(tmp_path, blind):
     """Where the scheduler does not say who is there, a job is not taken from its worker."""
 
     async def ended() -> str:
@@ -356,7 +356,7 @@ def run(code: str) -> str:
     ).stdout
 
 
-def test_nobody_needs_dask_who_builds_here():
+def test_local_build_imports_no_dask():
     out = run(
         "import sys, rezbuild.cli.main, rezbuild.run.driver, rezbuild.rez_plugin.build_command, "
         "rezbuild.rez_plugin.build_process, "
@@ -366,7 +366,7 @@ def test_nobody_needs_dask_who_builds_here():
     assert out == "[]\n"
 
 
-def test_without_dask(tmp_path):
+def test_missing_dask_is_reported(tmp_path):
     out = run(
         "import sys; sys.modules['distributed'] = None\n"
         "from rezbuild.cli.main import main\n"

@@ -38,7 +38,7 @@ def entry(root: Path, store: Store) -> Entry:
     return put(store, root)
 
 
-def test_what_is_kept_is_used_again(entry, store, settings, root, tmp_path):
+def test_cached_payload_is_reused(entry, store, settings, root, tmp_path):
     place = payload_cache.get_payload(entry, settings.cache, store)
     inode = place.stat().st_ino
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").unlink()
@@ -48,7 +48,7 @@ def test_what_is_kept_is_used_again(entry, store, settings, root, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["content", "more", "less", "mode", "pipe"])
-def test_what_has_changed_is_taken_again(entry, store, settings, root, change):
+def test_changed_payload_is_fetched_again(entry, store, settings, root, change):
     place = payload_cache.get_payload(entry, settings.cache, store)
     if change == "content":
         (place / "bin/program").write_text("#!/bin/sh\necho 43\n")
@@ -64,7 +64,7 @@ def test_what_has_changed_is_taken_again(entry, store, settings, root, change):
     assert tree(place) == tree(root)
 
 
-def test_what_has_changed_and_cannot_be_had_is_not_used(entry, store, settings, tmp_path):
+def test_changed_and_unavailable_payload_is_not_used(entry, store, settings, tmp_path):
     place = payload_cache.get_payload(entry, settings.cache, store)
     (place / "lib/more").touch()
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").unlink()
@@ -72,7 +72,7 @@ def test_what_has_changed_and_cannot_be_had_is_not_used(entry, store, settings, 
         payload_cache.get_payload(entry, settings.cache, store)
 
 
-def test_debug_data_comes_with_what_is_kept(store, settings, root, tmp_path):
+def test_debug_data_comes_with_a_cached_payload(store, settings, root, tmp_path):
     entry = put(store, with_debug(root, settings))
     other = Settings(cache=tmp_path / "other")
     bare = Store(str(tmp_path / "store"))
@@ -87,7 +87,7 @@ def aged(path: Path, days: float) -> None:
     os.utime(path, (then, then))
 
 
-def test_a_worker_that_runs_for_months_clears_what_it_keeps(entry, store, settings, tmp_path):
+def test_unused_payloads_are_removed_after_a_week(entry, store, settings, tmp_path):
     said: list[str] = []
     place = payload_cache.get_payload(entry, settings.cache, store)
     own = Store(str(payload_cache.private_store(settings.cache)))
@@ -106,7 +106,7 @@ def test_a_worker_that_runs_for_months_clears_what_it_keeps(entry, store, settin
     assert said == []
 
 
-def test_what_cannot_be_cleared_ends_no_worker(entry, store, settings):
+def test_failed_removal_ends_no_worker(entry, store, settings):
     place = payload_cache.get_payload(entry, settings.cache, store)
     aged(place, 8)
     place.with_name(f"{place.name}.lock").unlink(missing_ok=True)

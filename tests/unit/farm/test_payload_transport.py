@@ -45,14 +45,14 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(cache=tmp_path / "cache")
 
 
-def test_what_the_worker_has_put_into_its_store(root, store, own, tmp_path):
+def test_payload_in_the_shared_store_is_used(root, store, own, tmp_path):
     entry = put(store, root)
     assert job_process.find_or_store(inputs(), root, store, own) == (entry, store)
     assert not (tmp_path / "own").exists()
 
 
 @pytest.mark.parametrize("damage", ["none", "truncated", "another"])
-def test_what_the_store_has_is_not_what_was_made(root, store, own, tmp_path, damage):
+def test_damaged_store_entry_makes_the_payload_travel(root, store, own, tmp_path, damage):
     """It could not be written: so what was made travels."""
     entry = put(store, root)
     blob = tmp_path / f"store/payloads/{entry.blob}.tar.zst"
@@ -73,14 +73,14 @@ def result(entry: Entry, *, carried: bool) -> Result:
     return Result("one", "/w/job", entry=json.loads(entry.to_json()), carried=carried)
 
 
-def test_an_entry_in_the_store_in_common(root, store, settings, tmp_path):
+def test_entry_of_the_shared_store_is_checked(root, store, settings, tmp_path):
     entry = put(store, root)
     transport = PayloadTransport(tmp_path, str(tmp_path / "store"), settings)
     kept = transport.receive("thing", "1.0", result(entry, carried=False), ())
     assert kept == (entry, str(tmp_path / "store"))
 
 
-def test_the_workers_store_is_another_one(root, store, settings, tmp_path):
+def test_different_store_of_a_worker_is_an_error(root, store, settings, tmp_path):
     entry = put(store, root)
     transport = PayloadTransport(tmp_path, str(tmp_path / "here"), settings)
     with pytest.raises(StoreError) as caught:
@@ -92,7 +92,7 @@ def test_the_workers_store_is_another_one(root, store, settings, tmp_path):
     assert "REZBUILD_STORE" in caught.value.advice[0]
 
 
-def test_debug_data_travels_too(root, settings, tmp_path):
+def test_debug_data_travels_with_its_payload(root, settings, tmp_path):
     """Both ways: with a result, and with the jobs that are built against it."""
     worker = Store(str(tmp_path / "worker"), settings=settings)
     entry = replace(put(worker, with_debug(root, settings)), signature="")
@@ -119,7 +119,7 @@ sha256 = "{"0" * 64}"
 """
 
 
-def test_what_the_store_has_for_the_workers(root, tmp_path):
+def test_payloads_in_the_store_do_not_travel(root, tmp_path):
     """All that is known of them here has to fit, so that the plan is what will be done."""
     folder = tmp_path / "thing"
     folder.mkdir()

@@ -95,17 +95,17 @@ def changed(**lines: str) -> str:
     return "".join(new.get(number, line) for number, line in enumerate(LINES))
 
 
-def test_a_patch_applies(sources: Sources) -> None:
+def test_patch_applies(sources: Sources) -> None:
     sources.apply(NAMES + HUNK_AT_5 + HUNK_AT_15)
     assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
 
 
-def test_no_patches(sources: Sources) -> None:
+def test_no_patches_change_nothing(sources: Sources) -> None:
     apply_patches(sources.root, [])
     assert sources.text() == changed()
 
 
-def test_a_relative_root(sources: Sources) -> None:
+def test_relative_root_works(sources: Sources) -> None:
     patch = sources.patch(NAMES + HUNK_AT_5)
     root = Path(os.path.relpath(sources.root))
     apply_patches(root, [Path(os.path.relpath(patch))])
@@ -119,13 +119,13 @@ def test_header_text_is_tolerated(sources: Sources) -> None:
     assert sources.text() == changed(l5="LINE 5")
 
 
-def test_names_with_dates(sources: Sources) -> None:
+def test_names_with_dates_are_read(sources: Sources) -> None:
     date = "\t2024-01-02 03:04:05.000000000 +0100\n"
     sources.apply(f"--- pkg.orig/file{date}+++ pkg/file{date}{HUNK_AT_5}")
     assert sources.text() == changed(l5="LINE 5")
 
 
-def test_what_diff_makes_applies(sources: Sources) -> None:
+def test_patch_of_diff_applies(sources: Sources) -> None:
     old, new = sources.tmp_path / "old", sources.tmp_path / "new"
     for path, text in ((old, changed()), (new, changed(l1="one", l12="twelve", l20="end"))):
         path.mkdir()
@@ -143,7 +143,7 @@ def test_what_diff_makes_applies(sources: Sources) -> None:
     assert (sources.root / "sub" / "new").read_text() == "no newline at the end"
 
 
-def test_mode_is_kept_and_times_are_one(sources: Sources) -> None:
+def test_patched_file_keeps_its_mode_and_gets_one_time(sources: Sources) -> None:
     sources.file.chmod(0o755)
     other = NAMES.replace("file", "other")
     (sources.root / "other").write_text(changed())
@@ -153,18 +153,18 @@ def test_mode_is_kept_and_times_are_one(sources: Sources) -> None:
     assert sources.file.stat().st_mtime_ns == (sources.root / "other").stat().st_mtime_ns
 
 
-def test_patches_build_on_each_other(sources: Sources) -> None:
+def test_later_patch_sees_earlier_changes(sources: Sources) -> None:
     second = NAMES + HUNK_AT_5.replace("-line 5", "-LINE 5").replace("+LINE 5", "+Line 5")
     sources.apply(NAMES + HUNK_AT_5, second)
     assert sources.text() == changed(l5="Line 5")
 
 
-def test_one_patch_may_name_a_file_twice(sources: Sources) -> None:
+def test_patch_may_name_a_file_twice(sources: Sources) -> None:
     sources.apply(NAMES + HUNK_AT_5 + NAMES + HUNK_AT_15)
     assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
 
 
-def test_removed_lines_that_look_like_names(sources: Sources) -> None:
+def test_removed_lines_that_look_like_names_are_lines(sources: Sources) -> None:
     sources.write("-- old\n++ old\n")
     sources.apply(NAMES + "@@ -1,2 +1,2 @@\n--- old\n-++ old\n+-- new\n+++ new\n")
     assert sources.text() == "-- new\n++ new\n"
@@ -181,14 +181,14 @@ def test_line_ends_must_match(sources: Sources) -> None:
     sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
 
 
-def test_the_newline_at_the_end_must_match(sources: Sources) -> None:
+def test_newline_at_the_end_must_match(sources: Sources) -> None:
     sources.write("a\nb\nc")
     sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
     sources.apply(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n\\ No newline at end of file\n")
     assert sources.text() == "a\nB\nc"
 
 
-def test_an_offset_is_allowed_where_all_context_matches(sources: Sources) -> None:
+def test_offset_is_allowed_if_all_context_matches(sources: Sources) -> None:
     sources.write("new\n" * 3 + changed())
     sources.apply(NAMES + HUNK_AT_5)
     assert sources.text() == "new\n" * 3 + changed(l5="LINE 5")
@@ -202,27 +202,27 @@ def test_fuzz_is_refused(sources: Sources, line: int) -> None:
     assert "Hunk #1 FAILED at 4" in message
 
 
-def test_white_space_counts(sources: Sources) -> None:
+def test_white_space_must_match(sources: Sources) -> None:
     sources.write(changed(l4="line  4"))
     sources.refused(NAMES + HUNK_AT_5)
 
 
-def test_a_second_hunk_that_fails(sources: Sources) -> None:
+def test_second_hunk_that_fails_is_named(sources: Sources) -> None:
     sources.write(changed(l15="other"))
     assert "Hunk #2 FAILED" in sources.refused(NAMES + HUNK_AT_5 + HUNK_AT_15)
 
 
-def test_a_second_file_that_fails(sources: Sources) -> None:
+def test_second_file_that_fails_is_named(sources: Sources) -> None:
     (sources.root / "other").write_text("text\n")
     message = sources.refused(NAMES + HUNK_AT_5 + NAMES.replace("file", "other") + HUNK_AT_15)
     assert "patching file other" in message
 
 
-def test_a_second_patch_that_fails(sources: Sources) -> None:
+def test_second_patch_that_fails_is_named(sources: Sources) -> None:
     sources.refused(NAMES + HUNK_AT_5, NAMES + HUNK_AT_15.replace("line 14", "other"))
 
 
-def test_a_patch_that_is_in_already_is_refused(sources: Sources) -> None:
+def test_applied_patch_is_refused(sources: Sources) -> None:
     sources.apply(NAMES + HUNK_AT_5)
     assert "previously applied" in sources.refused(NAMES + HUNK_AT_5)
 
@@ -230,24 +230,24 @@ def test_a_patch_that_is_in_already_is_refused(sources: Sources) -> None:
 NEW = "--- /dev/null\n+++ b/sub/new\n@@ -0,0 +1,2 @@\n+one\n+two\n"
 
 
-def test_new_file(sources: Sources) -> None:
+def test_patch_creates_a_file(sources: Sources) -> None:
     sources.apply(NEW)
     path = sources.root / "sub" / "new"
     assert (path.read_text(), mode_of(path)) == ("one\ntwo\n", 0o644)
 
 
-def test_new_program(sources: Sources) -> None:
+def test_patch_creates_a_program(sources: Sources) -> None:
     git = "diff --git a/sub/new b/sub/new\nnew file mode 100755\nindex 000..123\n"
     sources.apply(git + NEW + NEW.replace("sub/new", "sub/plain"))
     modes = [mode_of(sources.root / "sub" / name) for name in ("new", "plain")]
     assert modes == [0o755, 0o644]
 
 
-def test_a_new_file_replaces_nothing(sources: Sources) -> None:
+def test_new_file_replaces_no_file(sources: Sources) -> None:
     assert "already exists" in sources.refused(NEW.replace("sub/new", "file"))
 
 
-def test_a_hunk_without_lines_to_compare_is_for_new_files_only(sources: Sources) -> None:
+def test_hunk_without_context_is_for_new_files_only(sources: Sources) -> None:
     sources.refused(NAMES + "@@ -0,0 +1 @@\n+one\n")
     assert sources.text() == changed()
 
@@ -257,25 +257,25 @@ def delete(lines: list[str]) -> str:
     return f"--- a/file\n+++ /dev/null\n@@ -1,{len(lines)} +0,0 @@\n{body}"
 
 
-def test_deletion(sources: Sources) -> None:
+def test_patch_deletes_a_file(sources: Sources) -> None:
     sources.apply(delete(LINES))
     assert not sources.file.exists()
 
 
-def test_deletion_of_something_else(sources: Sources) -> None:
+def test_deletion_of_another_content_is_refused(sources: Sources) -> None:
     sources.refused(delete([*LINES[:10], "other\n", *LINES[11:]]))
 
 
-def test_deletion_of_a_part(sources: Sources) -> None:
+def test_deletion_of_a_part_is_refused(sources: Sources) -> None:
     sources.refused(delete(LINES[:10]))
 
 
-def test_deletion_and_new_again(sources: Sources) -> None:
+def test_file_is_deleted_and_created_again(sources: Sources) -> None:
     sources.apply(delete(LINES) + NEW.replace("sub/new", "file"))
     assert sources.text() == "one\ntwo\n"
 
 
-def test_a_missing_file(sources: Sources) -> None:
+def test_missing_file_is_refused(sources: Sources) -> None:
     assert "can't find file to patch" in sources.refused(
         NAMES.replace("file", "missing") + HUNK_AT_5
     )
@@ -294,7 +294,7 @@ def test_a_missing_file(sources: Sources) -> None:
         "out",
     ],
 )
-def test_names_outside(sources: Sources, name: str) -> None:
+def test_names_outside_are_refused(sources: Sources, name: str) -> None:
     (sources.root.parent / "out").write_text(changed())
     before = sources.outside()
     for patch in (
@@ -309,7 +309,7 @@ def test_names_outside(sources: Sources, name: str) -> None:
         assert sources.outside() == before
 
 
-def test_names_behind_symlinks(sources: Sources) -> None:
+def test_names_behind_symlinks_are_refused(sources: Sources) -> None:
     outside = sources.root.parent / "outside"
     outside.mkdir()
     (outside / "file").write_text(changed())
@@ -320,14 +320,14 @@ def test_names_behind_symlinks(sources: Sources) -> None:
     sources.refused(NEW.replace("sub/new", "folder/new"))
 
 
-def test_a_file_is_no_folder(sources: Sources) -> None:
+def test_file_instead_of_a_folder_is_refused(sources: Sources) -> None:
     assert "Invalid file name file/new" in sources.refused(NEW.replace("sub/new", "file/new"))
     assert "Invalid file name sub/new/er" in sources.refused(
         NEW + NEW.replace("sub/new", "sub/new/er")
     )
 
 
-def test_a_folder_is_no_file(sources: Sources) -> None:
+def test_folder_instead_of_a_file_is_refused(sources: Sources) -> None:
     (sources.root / "sub").mkdir()
     assert "sub is not a regular file" in sources.refused(NAMES.replace("file", "sub") + HUNK_AT_5)
 
@@ -359,16 +359,16 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_patches(sources: Sources, case: str) -> None:
+def test_invalid_patches_are_refused(sources: Sources, case: str) -> None:
     sources.refused(BAD[case])
 
 
-def test_a_missing_patch(sources: Sources) -> None:
+def test_missing_patch_is_refused(sources: Sources) -> None:
     with pytest.raises(UnpackError, match=r"missing\.patch.*cannot be read"):
         apply_patches(sources.root, [sources.tmp_path / "missing.patch"])
 
 
-def test_a_machine_without_gnu_patch(sources: Sources) -> None:
+def test_missing_gnu_patch_is_reported(sources: Sources) -> None:
     """In a program of its own, for which the system's programs are in another folder."""
     tools = sources.tmp_path / "tools"
     tools.mkdir()

@@ -25,7 +25,7 @@ def read(folder: Path) -> str:
     return (folder / "link").read_text()
 
 
-def test_into_an_empty_place(tmp_path):
+def test_payload_moves_into_an_empty_place(tmp_path):
     target = tmp_path / "repo/thing/1.0/variant"
     atomic_swap.move_into_place(make(tmp_path / "staging", "new"), target)
     assert read(target) == "new"
@@ -33,7 +33,7 @@ def test_into_an_empty_place(tmp_path):
     assert not (tmp_path / "staging").exists()
 
 
-def test_the_old_one_is_replaced_whole(tmp_path):
+def test_old_folder_is_replaced_completely(tmp_path):
     target = make(tmp_path / "repo/variant", "old")
     (target / "only-in-old").write_text("x")
     atomic_swap.move_into_place(make(tmp_path / "staging", "new"), target)
@@ -42,7 +42,7 @@ def test_the_old_one_is_replaced_whole(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["variant"]
 
 
-def test_a_reader_never_finds_nothing(tmp_path):
+def test_reader_always_finds_a_folder(tmp_path):
     """One process reads all the time while the payload is replaced again and again."""
     target = make(tmp_path / "repo/variant", "0")
     code = (
@@ -65,7 +65,7 @@ def test_a_reader_never_finds_nothing(tmp_path):
     assert int(out) > 100
 
 
-def test_from_another_file_system(tmp_path):
+def test_payload_moves_from_another_file_system(tmp_path):
     other = Path("/dev/shm") / f"rezbuild-test-{os.getpid()}"
     if other.parent.stat().st_dev == tmp_path.stat().st_dev:
         other = tmp_path / "same"  # nothing else is at hand; the rename is tested then
@@ -75,7 +75,7 @@ def test_from_another_file_system(tmp_path):
     assert not other.exists()
 
 
-def test_a_repository_that_cannot_be_written(tmp_path):
+def test_unwritable_repository_is_an_error(tmp_path):
     (tmp_path / "repo").write_text("a file where a folder should be")
     staging = make(tmp_path / "staging", "new")
     with pytest.raises(MachineError, match="cannot be written") as caught:

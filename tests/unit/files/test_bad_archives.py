@@ -47,7 +47,7 @@ def test_odd_names_are_kept_byte_by_byte(archive: Archive, name: str, form: int)
     assert (root / "link" / "file").read_bytes() == b"text"
 
 
-def test_a_refusal_of_an_odd_name_can_be_printed(archive: Archive) -> None:
+def test_refusal_of_an_odd_name_is_printable(archive: Archive) -> None:
     message = archive.refused(member("pkg/l\udce4\x1b[2J", type=tarfile.FIFOTYPE))
     printable(message).encode()
     assert "\x1b" not in printable(message)
@@ -103,7 +103,7 @@ PAX_VALUES = st.one_of(
 
 @some
 @given(headers=st.dictionaries(PAX_KEYS, PAX_VALUES, max_size=4), data=st.binary(max_size=600))
-def test_any_extended_header(
+def test_any_extended_header_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, headers: dict[str, str], data: bytes
 ) -> None:
     made = Archive(tmp_path_factory.mktemp("pax"))
@@ -143,12 +143,12 @@ def test_any_damage_is_refused_or_harmless(
     assert sorted(os.listdir(made.tmp_path)) == [path.name, "place"]
 
 
-def test_a_name_that_no_file_system_takes(archive: Archive) -> None:
+def test_too_long_name_is_refused(archive: Archive) -> None:
     assert "File name too long" in archive.refused((f"pkg/{'x' * 300}", b""))
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_a_bomb_costs_no_more_than_its_limit(archive: Archive, mode: str) -> None:
+def test_archive_bomb_stops_at_the_limit(archive: Archive, mode: str) -> None:
     """Thirty megabytes of zeros in some kilobytes."""
     path = archive.tmp_path / f"bomb.tar.{mode[2:]}"
     info = member("pkg/zeros", size=30 << 20)
@@ -160,7 +160,7 @@ def test_a_bomb_costs_no_more_than_its_limit(archive: Archive, mode: str) -> Non
     assert time.monotonic() - begin < 1
 
 
-def test_more_members_than_any_source_has(archive: Archive) -> None:
+def test_too_many_members_of_any_kind_are_refused(archive: Archive) -> None:
     """Thousands here, millions with REZBUILD_TEST_EXAMPLES=1000: refused at the limit."""
     path = archive.tmp_path / "many.tar.gz"
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:

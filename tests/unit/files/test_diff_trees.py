@@ -25,7 +25,7 @@ def _found(trees: tuple[Path, Path]) -> dict[str, Difference]:
     return {found.path: found for found in compare(*trees, ["variant.json"])}
 
 
-def test_equal_trees_have_none(trees):
+def test_equal_trees_have_no_differences(trees):
     for tree in trees:
         (tree / "lib/file").write_bytes(b"\0same")
         (tree / "link").symlink_to("lib/file")
@@ -34,7 +34,7 @@ def test_equal_trees_have_none(trees):
     assert not _found(trees)
 
 
-def test_names_kinds_modes_and_links(trees):
+def test_names_kinds_modes_and_links_are_compared(trees):
     one, other = trees
     (one / "a").touch()
     (other / "b\n").touch()
@@ -56,13 +56,13 @@ def test_names_kinds_modes_and_links(trees):
     assert found["link"].detail == ("- here", "+ there")
 
 
-def test_text_by_lines(trees):
+def test_text_differs_by_lines(trees):
     for tree, line in zip(trees, ("by root", "by nobody")):
         (tree / "facts").write_text(f"1\n2\nbuilt {line}\n3\n4\n")
     assert _found(trees)["facts"].detail[1:] == (" 2", "-built by root", "+built by nobody", " 3")
 
 
-def test_much_is_cut_short(trees):
+def test_long_difference_is_truncated(trees):
     for tree, sign in zip(trees, "ab"):
         (tree / "many").write_text(f"{sign}\n" * 1000)
     detail = _found(trees)["many"].detail
@@ -78,7 +78,7 @@ def _program(folder: Path, stamp: str) -> bytes:
     return (folder / "program").read_bytes()
 
 
-def test_elf_by_sections(tmp_path):
+def test_elf_files_differ_by_sections(tmp_path):
     lines = list(explain(_program(tmp_path, "12:00"), _program(tmp_path, "12:01")))
     text = "\n".join(lines)
     assert "section .rodata: 1 bytes differ" in text
@@ -86,13 +86,13 @@ def test_elf_by_sections(tmp_path):
     assert "section .text" not in text
 
 
-def test_elf_that_is_damaged(tmp_path):
+def test_damaged_elf_file_is_compared_by_bytes(tmp_path):
     whole = _program(tmp_path, "x")
     assert list(explain(whole, whole[:70])) != []
     assert list(explain(whole[:40], whole[:70])) != []
 
 
-def test_archives_by_members(tmp_path):
+def test_static_libraries_differ_by_members(tmp_path):
     _program(tmp_path, "12:00")
     found = []
     for time in (1, 100):
@@ -108,7 +108,7 @@ def _compiled(source: str) -> bytes:
     return MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(source, "m.py", "exec"))
 
 
-def test_compiled_modules_by_code_objects():
+def test_compiled_modules_differ_by_code_objects():
     one = _compiled("class A:\n    def f(self):\n        return 'one'\n")
     other = _compiled("class A:\n    def f(self):\n        return 'other'\n")
     line = next(line for line in explain(one, other) if "co_consts" in line)
@@ -117,7 +117,7 @@ def test_compiled_modules_by_code_objects():
     assert "'other'" in line
 
 
-def test_compiled_modules_that_are_written_otherwise():
+def test_compiled_modules_with_equal_code_are_recognized():
     code = compile("a = 1", "m.py", "exec")
     head = MAGIC_NUMBER + bytes(12)
     found = explain(head + marshal.dumps(code), head + marshal.dumps(code, 2))
@@ -127,13 +127,13 @@ def test_compiled_modules_that_are_written_otherwise():
     assert next(explain(head + b"\xff", head + b"\xfe")).startswith("1 bytes differ")
 
 
-def test_other_bytes_by_the_first_that_differs():
+def test_other_files_show_the_first_differing_byte():
     lines = list(explain(b"\xff" * 100 + b"\0\1", b"\xff" * 100 + b"\0\2\3"))
     assert lines[0] == "2 bytes differ, the first at 0x65, 102 and 103 bytes long"
     assert lines[1:] == ["- 01", "+ 02 03"]
 
 
-def test_diffoscope_is_asked_where_it_is_installed(trees, tmp_path, monkeypatch):
+def test_diffoscope_is_used_if_installed(trees, tmp_path, monkeypatch):
     program = tmp_path / "bin/diffoscope"
     program.parent.mkdir()
     program.write_text(

@@ -14,7 +14,7 @@ from rezbuild.files import disk_space
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_without_a_name(tmp_path: Path, number: int) -> None:
+def test_full_disk_error_lists_the_space_of_each_folder(tmp_path: Path, number: int) -> None:
     """write(2) names none; the folders need not be there."""
     places = (tmp_path, tmp_path / "not/there")
     error = disk_space.explained(OSError(number, os.strerror(number)), places)
@@ -23,7 +23,7 @@ def test_a_full_disk_without_a_name(tmp_path: Path, number: int) -> None:
     assert "make room there" in error.advice[-1]
 
 
-def test_a_step_that_says_so(tmp_path: Path) -> None:
+def test_step_output_about_a_full_disk_is_recognized(tmp_path: Path) -> None:
     step = BuildError("as: can't write: No space left on device", advice=["look"])
     error = disk_space.explained(step, [tmp_path])
     assert error is step
@@ -31,7 +31,7 @@ def test_a_step_that_says_so(tmp_path: Path) -> None:
     assert error.advice[0] == "look"
 
 
-def test_other_errors_are_as_they_are(tmp_path: Path) -> None:
+def test_other_errors_are_unchanged(tmp_path: Path) -> None:
     assert disk_space.explained(BuildError("no"), [tmp_path]).tried == ()
     error = disk_space.explained(
         PermissionError(errno.EACCES, "Permission denied", "x"), [tmp_path]
@@ -40,7 +40,7 @@ def test_other_errors_are_as_they_are(tmp_path: Path) -> None:
     assert error.tried == ()
 
 
-def test_a_tree_that_cannot_be_copied(tmp_path: Path) -> None:
+def test_failed_copy_is_a_short_error(tmp_path: Path) -> None:
     """Shutil lists every file, with its two paths and the error's text."""
     for name in ("a", "b"):
         (tmp_path / "from" / name).mkdir(parents=True)

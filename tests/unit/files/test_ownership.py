@@ -22,14 +22,14 @@ def _refused(cache: Path, *paths: Path) -> str:
     return str(caught.value)
 
 
-def test_its_own_is_taken_and_what_is_not_there(tmp_path: Path) -> None:
+def test_own_and_missing_folders_are_accepted(tmp_path: Path) -> None:
     tmp_path.chmod(0o775)  # a group is the caller's own choice
     ownership.check(Settings(tmp_path), [tmp_path, tmp_path / "debug", Path("/usr")])
 
 
 @as_root
 @pytest.mark.parametrize("name", ["", "sources", "sources/zlib/file"])
-def test_another_users(tmp_path: Path, name: str) -> None:
+def test_folder_of_another_user_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.mkdir(parents=True, exist_ok=True)
     os.chown(path, OTHER, OTHER)
@@ -40,19 +40,19 @@ def test_another_users(tmp_path: Path, name: str) -> None:
 
 
 @as_root
-def test_a_link_of_anothers_to_ones_own(tmp_path: Path) -> None:
+def test_link_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "debug").symlink_to(tmp_path)
     os.lchown(tmp_path / "debug", OTHER, OTHER)
     assert "debug belongs to" in _refused(tmp_path, tmp_path / "debug")
 
 
-def test_what_anyone_may_write(tmp_path: Path) -> None:
+def test_world_writable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     assert f"anyone may write {tmp_path}" in _refused(tmp_path)
     tmp_path.chmod(0o1777)
     ownership.check(Settings(tmp_path), [tmp_path])
 
 
-def test_the_setting_is_read() -> None:
+def test_trust_setting_is_read() -> None:
     assert Settings.read({"REZBUILD_TRUST_CACHE": "1", "REZBUILD_CACHE": "/c"}).trust_cache
     assert not Settings.read({"REZBUILD_CACHE": "/c"}).trust_cache

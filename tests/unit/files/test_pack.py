@@ -77,7 +77,7 @@ def refused(data: bytes, target: Path, wanted: str) -> str:
 
 @some
 @given(TREES)
-def test_what_comes_out_is_what_went_in(content: dict[str, object]) -> None:
+def test_pack_unpack_roundtrip(content: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = grow(Path(place, "root"), content)
         data, there = packed(root), Path(place, "there")
@@ -88,7 +88,7 @@ def test_what_comes_out_is_what_went_in(content: dict[str, object]) -> None:
         assert packed(there) == data
 
 
-def test_what_is_unpacked_is_new_and_has_its_own_modes(tmp_path):
+def test_unpacked_files_are_new_with_their_modes(tmp_path):
     root = payload(tmp_path / "root")
     (root / "lib/empty").chmod(0o555)
     began = time.time()
@@ -99,7 +99,7 @@ def test_what_is_unpacked_is_new_and_has_its_own_modes(tmp_path):
         assert path.is_symlink() or path.stat().st_mtime >= began - 1
 
 
-def test_the_sum_is_that_of_what_makes_a_difference(tmp_path):
+def test_digest_covers_names_kinds_modes_and_contents(tmp_path):
     root = payload(tmp_path / "root")
     before = digest(root)
     (root / "build.rxt").write_text("Rez's own")
@@ -131,7 +131,7 @@ def test_the_sum_is_that_of_what_makes_a_difference(tmp_path):
     assert len(found) == len(changes) + 1
 
 
-def test_what_is_no_file_is_no_part_of_a_payload(tmp_path):
+def test_special_files_are_refused(tmp_path):
     root = payload(tmp_path / "root")
     os.mkfifo(root / "lib/pipe")
     for work in (digest, packed):
@@ -141,7 +141,7 @@ def test_what_is_no_file_is_no_part_of_a_payload(tmp_path):
 
 @some
 @given(st.data())
-def test_no_damage_goes_unnoticed(data: st.DataObject) -> None:
+def test_any_damage_is_refused(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = payload(Path(place, "root"))
         good, wanted = packed(root), digest(root)
@@ -186,7 +186,7 @@ def test_another_payload_is_refused(tmp_path):
         ([], "it holds nothing"),
     ],
 )
-def test_hostile_archives(tmp_path, hostile, reason):
+def test_hostile_archives_are_refused(tmp_path, hostile, reason):
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         for each in hostile:
@@ -199,11 +199,11 @@ def test_hostile_archives(tmp_path, hostile, reason):
 @pytest.mark.parametrize(
     "data", [b"", b"\0" * 4096, b"anything", zstandard.ZstdCompressor().compress(b"no archive")]
 )
-def test_what_is_no_payload_at_all(tmp_path, data):
+def test_other_files_are_refused(tmp_path, data):
     refused(data, tmp_path / "place/here", "0" * 64)
 
 
-def test_a_blob_that_asks_for_much_memory(tmp_path):
+def test_blob_that_needs_much_memory_is_refused(tmp_path):
     parameters = zstandard.ZstdCompressionParameters(window_log=30, compression_level=1)
     compressor = zstandard.ZstdCompressor(compression_params=parameters)
     with io.BytesIO() as stream:

@@ -24,7 +24,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_everything_temporary_is_in_it(temporary: Path) -> None:
+def test_temporary_files_are_inside_the_folder(temporary: Path) -> None:
     with temp_folders.folder() as folder:
         assert folder.parent == temporary
         assert folder.stat().st_mode & 0o777 == 0o700
@@ -34,7 +34,7 @@ def test_everything_temporary_is_in_it(temporary: Path) -> None:
     assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(temporary)
 
 
-def test_those_of_killed_processes_go_and_others_stay(temporary: Path) -> None:
+def test_folders_of_killed_processes_are_removed(temporary: Path) -> None:
     for name in ("rezbuild-of-something-else", "other"):
         (temporary / name).mkdir()
     running = [
@@ -54,7 +54,7 @@ def test_those_of_killed_processes_go_and_others_stay(temporary: Path) -> None:
     assert (temporary / "other").is_dir()
 
 
-def test_it_goes_when_what_is_done_in_it_fails(temporary: Path) -> None:
+def test_folder_is_removed_after_an_error(temporary: Path) -> None:
     with pytest.raises(ValueError), temp_folders.folder():
         raise ValueError
     assert list(temporary.iterdir()) == []

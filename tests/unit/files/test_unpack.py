@@ -39,20 +39,20 @@ def mode_of(path: Path) -> int:
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
-def test_formats(archive: Archive, mode: str) -> None:
+def test_each_compression_is_unpacked(archive: Archive, mode: str) -> None:
     root = archive.unpack(("pkg-1.0/file", b"text"), mode=mode)
     assert root == archive.place / "pkg-1.0"
     assert (root / "file").read_bytes() == b"text"
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_header_formats(archive: Archive, form: int) -> None:
+def test_each_header_format_is_unpacked(archive: Archive, form: int) -> None:
     root = archive.unpack(folder("pkg"), ("pkg/file", b"text"), format=form)
     assert (root / "file").read_bytes() == b"text"
 
 
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_long_names(archive: Archive, form: int) -> None:
+def test_long_names_are_unpacked(archive: Archive, form: int) -> None:
     name = "/".join(["pkg", *["long" * 20] * 4, "grün"])
     link = "/".join(["pkg", *["link" * 20] * 4])
     root = archive.unpack(
@@ -62,15 +62,15 @@ def test_long_names(archive: Archive, form: int) -> None:
     assert (root.parent / link).read_bytes() == b"text"
 
 
-def test_a_plain_archive_that_starts_like_a_zip(archive: Archive) -> None:
+def test_tar_archive_that_starts_like_a_zip_is_unpacked(archive: Archive) -> None:
     assert archive.unpack(("PKG-INFO", b"text"), mode="w:") == archive.place
 
 
-def test_several_entries_at_the_top(archive: Archive) -> None:
+def test_several_entries_at_the_top_have_no_common_root(archive: Archive) -> None:
     assert archive.unpack(("pkg/file", b""), ("README", b"")) == archive.place
 
 
-def test_single_file_at_the_top(archive: Archive) -> None:
+def test_single_file_at_the_top_is_no_source_root(archive: Archive) -> None:
     assert archive.unpack(("README", b"")) == archive.place
 
 
@@ -78,14 +78,14 @@ def test_symlink_at_the_top_is_no_source_root(archive: Archive) -> None:
     assert archive.unpack(symlink("link", ".")) == archive.place
 
 
-def test_names_that_start_with_a_dot(archive: Archive) -> None:
+def test_names_that_start_with_a_dot_are_unpacked(archive: Archive) -> None:
     root = archive.unpack(folder("."), folder("./pkg/"), ("./pkg//a/./file", b"text"))
     assert root == archive.place / "pkg"
     assert (root / "a" / "file").read_bytes() == b"text"
 
 
 @pytest.mark.usefixtures("umask")
-def test_modes(archive: Archive) -> None:
+def test_modes_are_kept_without_the_umask(archive: Archive) -> None:
     info = {"plain": 0o600, "group": 0o660, "program": 0o700, "all": 0o777, "none": 0}
     members = [member(f"pkg/sub/{name}", mode=mode) for name, mode in info.items()]
     root = archive.unpack(folder("pkg/sub2"), *members)
@@ -101,7 +101,7 @@ def test_modes(archive: Archive) -> None:
     assert [mode_of(path) for path in folders] == [0o755] * 4
 
 
-def test_a_closed_folder_is_opened(archive: Archive) -> None:
+def test_closed_folder_is_opened(archive: Archive) -> None:
     closed = folder("pkg")
     closed.mode = 0
     root = archive.unpack(closed, ("pkg/file", b""))
@@ -113,7 +113,7 @@ def test_owners_are_not_kept(archive: Archive) -> None:
     assert (root / "file").stat().st_uid == os.getuid()
 
 
-def test_times(archive: Archive) -> None:
+def test_times_are_kept(archive: Archive) -> None:
     root = archive.unpack(
         folder("pkg", mtime=THEN + 1),
         folder("pkg/sub", mtime=THEN + 2),
@@ -141,7 +141,7 @@ def test_fractions_of_seconds_keep_their_order(archive: Archive) -> None:
     assert [(root / str(part)).stat().st_mtime for part in parts] == [THEN + p for p in parts]
 
 
-def test_symlinks_inside(archive: Archive) -> None:
+def test_symlinks_inside_are_kept(archive: Archive) -> None:
     root = archive.unpack(
         ("pkg/lib/file", b"text"),
         symlink("pkg/lib/near", "file"),
@@ -159,38 +159,38 @@ def test_symlinks_inside(archive: Archive) -> None:
     assert os.lstat(root / "dangling").st_mtime == THEN
 
 
-def test_hard_links_inside(archive: Archive) -> None:
+def test_hard_links_inside_are_kept(archive: Archive) -> None:
     root = archive.unpack(("pkg/one", b"text"), hard_link("pkg/sub/two", "./pkg/one"))
     assert (root / "one").samefile(root / "sub" / "two")
 
 
-def test_a_folder_may_be_named_twice(archive: Archive) -> None:
+def test_folder_may_be_named_twice(archive: Archive) -> None:
     root = archive.unpack(("pkg/file", b""), folder("pkg", mtime=1), folder("pkg", mtime=THEN))
     assert root.stat().st_mtime == THEN
 
 
-def test_an_empty_folder_is_used(archive: Archive) -> None:
+def test_empty_target_folder_is_used(archive: Archive) -> None:
     archive.place.mkdir()
     assert (archive.unpack(("pkg/file", b"text")) / "file").exists()
 
 
-def test_missing_parents_are_made(archive: Archive) -> None:
+def test_missing_parents_are_created(archive: Archive) -> None:
     path = archive.make(("pkg/file", b"text"))
     root = unpack(path, archive.place / "a" / "b")
     assert root == archive.place / "a" / "b" / "pkg"
 
 
-def test_nothing_but_the_result_is_left(archive: Archive) -> None:
+def test_no_temporary_file_is_left(archive: Archive) -> None:
     archive.unpack(("pkg/file", b"text"))
     assert os.listdir(archive.place.parent) == ["here"]
 
 
-def test_a_large_file_arrives_whole(archive: Archive) -> None:
+def test_large_file_is_unpacked_completely(archive: Archive) -> None:
     data = random.Random(1).randbytes(3 << 20)
     assert (archive.unpack(("pkg/file", data)) / "file").read_bytes() == data
 
 
-def test_a_full_folder_is_refused(archive: Archive) -> None:
+def test_full_target_folder_is_refused(archive: Archive) -> None:
     archive.place.mkdir()
     (archive.place / "mine").write_text("precious")
     path = archive.make(("pkg/file", b"text"))
@@ -200,14 +200,14 @@ def test_a_full_folder_is_refused(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("make", [lambda p: p.touch(), lambda p: p.symlink_to("nowhere")])
-def test_a_place_that_is_no_folder_is_refused(archive: Archive, make: Any) -> None:
+def test_target_that_is_no_folder_is_refused(archive: Archive, make: Any) -> None:
     make(archive.place)
     with pytest.raises(UnpackError, match="not an empty folder"):
         archive.unpack(("pkg/file", b"text"))
     assert os.path.lexists(archive.place)
 
 
-def test_a_missing_archive(archive: Archive) -> None:
+def test_missing_archive_is_refused(archive: Archive) -> None:
     assert "No such file" in archive.refused_file(archive.tmp_path / "missing.tar.gz")
 
 
@@ -243,7 +243,7 @@ OUTSIDE = [
 
 
 @pytest.mark.parametrize(("bad", "reason"), OUTSIDE)
-def test_a_bad_member_is_refused_by_name(archive: Archive, bad: Any, reason: str) -> None:
+def test_bad_member_is_refused_by_name(archive: Archive, bad: Any, reason: str) -> None:
     message = archive.refused(("pkg/file", b"good"), bad, ("pkg/later", b"good"))
     name = bad[0] if isinstance(bad, tuple) else bad.name
     assert repr(name) in message
@@ -279,28 +279,28 @@ SEQUENCES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("case", SEQUENCES)
-def test_members_that_are_bad_together(archive: Archive, case: str) -> None:
+def test_bad_combination_of_members_is_refused(archive: Archive, case: str) -> None:
     members, reason = SEQUENCES[case]
     assert reason in archive.refused(*members)
 
 
 @pytest.mark.parametrize("mtime", ["nan", "inf", "1e300"])
-def test_times_that_are_none(archive: Archive, mtime: str) -> None:
+def test_invalid_times_are_refused(archive: Archive, mtime: str) -> None:
     info = member("pkg/file")
     info.pax_headers = {"mtime": mtime}
     assert "damaged" in archive.refused(info)
 
 
-def test_too_many_bytes(archive: Archive) -> None:
+def test_too_many_bytes_are_refused(archive: Archive) -> None:
     assert "more than 50000 bytes" in archive.refused(("pkg/file", bytes(10**6)), max_bytes=50000)
 
 
-def test_too_many_bytes_in_small_files(archive: Archive) -> None:
+def test_too_many_bytes_in_small_files_are_refused(archive: Archive) -> None:
     members = [(f"pkg/{number}", bytes(1000)) for number in range(100)]
     assert "more than 50000 bytes" in archive.refused(*members, max_bytes=50000)
 
 
-def test_too_many_members(archive: Archive) -> None:
+def test_too_many_members_are_refused(archive: Archive) -> None:
     members = [(f"pkg/{number}", b"") for number in range(11)]
     assert "more than 10 members" in archive.refused(*members, max_members=10)
     unpack(archive.make(*members), archive.place, max_members=11)
@@ -324,7 +324,7 @@ def test_holes_count_as_bytes(archive: Archive) -> None:
     assert "more than" in archive.refused_file(path)
 
 
-def test_a_header_that_claims_gigabytes(archive: Archive) -> None:
+def test_header_that_claims_gigabytes_is_refused(archive: Archive) -> None:
     info = tarfile.TarInfo("././@LongLink")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**33
     path = archive.tmp_path / "long.tar"
@@ -333,7 +333,7 @@ def test_a_header_that_claims_gigabytes(archive: Archive) -> None:
 
 
 @pytest.mark.parametrize("size", [-512, -1, -(2**40)])
-def test_negative_sizes(archive: Archive, size: int) -> None:
+def test_negative_sizes_are_refused(archive: Archive, size: int) -> None:
     """They made tarfile run in circles (CVE-2025-8194)."""
     info = member("pkg/file")
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
@@ -345,7 +345,7 @@ def test_negative_sizes(archive: Archive, size: int) -> None:
     archive.refused_file(path)
 
 
-def test_zip_is_refused_clearly(archive: Archive) -> None:
+def test_zip_is_refused_by_name(archive: Archive) -> None:
     path = archive.tmp_path / "archive.tar.gz"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("pkg/file", "text")
@@ -357,14 +357,14 @@ def test_zip_is_refused_clearly(archive: Archive) -> None:
     [b"", b"no archive\n" * 200, bytes(10240), gzip.compress(b"no tar"), b"\x1f\x8b", b"BZh9"],
     ids=["empty", "text", "zeros", "gzip", "gzip magic", "bzip2 magic"],
 )
-def test_unknown_formats(archive: Archive, data: bytes) -> None:
+def test_unknown_formats_are_refused(archive: Archive, data: bytes) -> None:
     path = archive.tmp_path / "archive.tar.gz"
     path.write_bytes(data)
     archive.refused_file(path)
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
-def test_truncated_anywhere(archive: Archive, mode: str) -> None:
+def test_archive_truncated_anywhere_is_refused(archive: Archive, mode: str) -> None:
     noise = random.Random(2).randbytes(700)
     members = [(f"pkg/{number}", noise) for number in range(3)]
     path = archive.make(*members, mode=mode)
@@ -376,13 +376,13 @@ def test_truncated_anywhere(archive: Archive, mode: str) -> None:
         archive.refused_file(path)
 
 
-def test_truncated_between_two_members(archive: Archive) -> None:
+def test_archive_truncated_between_members_is_refused(archive: Archive) -> None:
     path = archive.make(("pkg/one", b"x" * 512), ("pkg/two", b"y"), mode="w:")
     path.write_bytes(path.read_bytes()[:1024])
     assert "last block" in archive.refused_file(path)
 
 
-def test_a_damaged_header_is_not_the_end(archive: Archive) -> None:
+def test_damaged_header_is_refused(archive: Archive) -> None:
     path = archive.make(("pkg/one", b"x"), ("pkg/two", b"y"), mode="w:")
     data = bytearray(path.read_bytes())
     data[1024] ^= 1
@@ -390,7 +390,7 @@ def test_a_damaged_header_is_not_the_end(archive: Archive) -> None:
     assert "damaged" in archive.refused_file(path)
 
 
-def test_the_compressors_sum_counts(archive: Archive) -> None:
+def test_checksum_of_the_compression_is_verified(archive: Archive) -> None:
     path = archive.make(("pkg/file", b"text"))
     data = bytearray(path.read_bytes())
     data[-8] ^= 1
@@ -415,7 +415,7 @@ def test_flipped_bytes_are_refused_or_harmless(archive: Archive) -> None:
             assert not os.listdir(place.parent)
 
 
-def test_no_warnings_in_any_mode(archive: Archive) -> None:
+def test_unpacking_gives_no_warnings(archive: Archive) -> None:
     """As a program of its own, with every warning an error from the start."""
     path = archive.make(folder("pkg"), ("pkg/file", b"text"), symlink("pkg/link", "file"))
     code = "import sys, pathlib; from rezbuild.files.unpack import unpack\n"

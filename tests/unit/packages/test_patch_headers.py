@@ -12,7 +12,7 @@ PATCHES = sorted(ROOT.glob("packages/*/patches/*.patch"))
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=[f"{p.parts[-3]}/{p.name}" for p in PATCHES])
-def test_a_patch_has_the_header_that_dep_3_asks_for(path):
+def test_each_patch_has_a_dep_3_header(path):
     """DEP-3's header has the form of a mail's: fields, and a blank line after them."""
     text, _, diff = path.read_text(encoding="utf-8").partition("\n\n")
     header = email.message_from_string(f"{text}\n\n")
@@ -24,6 +24,6 @@ def test_a_patch_has_the_header_that_dep_3_asks_for(path):
 
 
 @pytest.mark.parametrize("path", PATCHES, ids=[f"{p.parts[-3]}/{p.name}" for p in PATCHES])
-def test_a_patch_is_applied_to_some_version(path):
+def test_each_patch_is_applied_to_a_version(path):
     catalogue = (path.parents[1] / "sources.toml").read_text(encoding="utf-8")
     assert f'"{path.name}"' in catalogue

@@ -50,11 +50,11 @@ def build(tmp_path):
         ("is gcc-12 here", "is gcc-12 here"),
     ],
 )
-def test_flags_of_our_build_are_no_one_elses(installed, build, text, clean):
+def test_sysconfig_contains_no_flags_of_the_build(installed, build, text, clean):
     assert " ".join(installed.clean(build, text).split()) == clean
 
 
-def test_what_it_does_not_know_stops_the_build(installed, build):
+def test_unknown_sysconfig_text_stops_the_build(installed, build):
     folder = build.payload / "lib/python3.11/config-3.11"
     folder.mkdir(parents=True)
     makefile = folder / "Makefile"
@@ -68,7 +68,7 @@ def test_what_it_does_not_know_stops_the_build(installed, build):
         installed.fix(build)
 
 
-def test_the_json_files_of_newer_versions_are_relative(installed, build):
+def test_json_files_of_newer_versions_are_relative(installed, build):
     """PEP 739: base_prefix may be relative to the file, the rest is so to base_prefix."""
     lib = build.payload / "lib/python3.11"
     lib.mkdir(parents=True)
@@ -98,7 +98,7 @@ def training():
     return import_file.load(FOLDER, "training.py")
 
 
-def test_each_workload_of_the_training_runs(training, tmp_path, monkeypatch):
+def test_each_training_workload_runs(training, tmp_path, monkeypatch):
     """They run on each version that is built; this one is another."""
     for name in ("Lib", "Python"):
         (tmp_path / name).mkdir()
@@ -108,7 +108,7 @@ def test_each_workload_of_the_training_runs(training, tmp_path, monkeypatch):
     assert all(times > 0 for times in training.WORKLOADS.values())
 
 
-def test_a_training_that_failed_stops_the_build(tmp_path):
+def test_failed_training_stops_the_build(tmp_path):
     recipe = import_file.load(FOLDER, "recipe.py")
     build = types.SimpleNamespace(source=tmp_path)
     with pytest.raises(BuildError, match="training of the optimized interpreter failed: all parts"):
@@ -120,14 +120,14 @@ def test_a_training_that_failed_stops_the_build(tmp_path):
     recipe._check_training(build)
 
 
-def test_the_number_of_jobs_is_in_nothing_that_configure_records():
+def test_configure_records_no_number_of_jobs():
     recipe = import_file.load(FOLDER, "recipe.py")
     builds = [types.SimpleNamespace(dependencies={}, jobs=jobs) for jobs in (2, 3)]
     assert recipe._environment(builds[0]) == recipe._environment(builds[1])
 
 
 @pytest.mark.parametrize("series", [(3, 9), (3, 11), (3, 13)])
-def test_ipv6_is_not_left_to_what_the_builder_has(series):
+def test_ipv6_does_not_depend_on_the_build_machine(series):
     """Without the option, configure opens a socket of it."""
     recipe = import_file.load(FOLDER, "recipe.py")
     openssl = types.SimpleNamespace(root="/openssl")
@@ -141,7 +141,7 @@ def test_ipv6_is_not_left_to_what_the_builder_has(series):
     assert "--enable-ipv6" in list(recipe._arguments(build))
 
 
-def test_old_series_fit_the_mpdecimal_that_was_resolved(tmp_path):
+def test_old_series_build_with_the_resolved_mpdecimal(tmp_path):
     """CPython 3.9 and 3.10 are written for mpdecimal 2; from 3.12 on there is no setup.py."""
     recipe = import_file.load(FOLDER, "recipe.py")
     build = types.SimpleNamespace(source=tmp_path)
@@ -155,7 +155,7 @@ def test_old_series_fit_the_mpdecimal_that_was_resolved(tmp_path):
     assert module.read_text() == "isascii((unsigned char)spec.dot[0])\n"
 
 
-def test_every_series_is_built_against_the_packages_of_expat_and_mpdecimal():
+def test_every_series_uses_packaged_expat_and_mpdecimal():
     python = sources_toml.load(FOLDER)
     for version in python.releases:
         requires = {word.partition("-")[0] for word in python.release(version).requires}
@@ -166,7 +166,7 @@ def test_every_series_is_built_against_the_packages_of_expat_and_mpdecimal():
     ("name", "disabled", "program"),
     [("python", False, "python3.13"), ("python_freethreading", True, "python3.13t")],
 )
-def test_the_package_without_gil_is_configured_so(name, disabled, program):
+def test_freethreading_package_is_configured_without_gil(name, disabled, program):
     recipe = import_file.load(FOLDER, "recipe.py")
     openssl = types.SimpleNamespace(root="/openssl")
     build = types.SimpleNamespace(
@@ -180,7 +180,7 @@ def test_the_package_without_gil_is_configured_so(name, disabled, program):
     assert recipe._lib(build) == f"lib/{program}"
 
 
-def test_flags_for_the_package_without_gil_keep_its_own_headers(installed, build):
+def test_freethreading_flags_use_its_own_headers(installed, build):
     text = (
         "-I/rezbuild/python_freethreading-3.13.5/include/python3.13t -I/rezbuild/zlib-1.3/include"
     )
@@ -214,7 +214,7 @@ testall: all
 """
 
 
-def test_the_installation_compiles_no_modules(tmp_path):
+def test_installation_compiles_no_modules(tmp_path):
     recipe = import_file.load(FOLDER, "recipe.py")
     (tmp_path / "Makefile").write_text(INSTALL)
     recipe._compile_nothing(types.SimpleNamespace(source=tmp_path))
@@ -247,7 +247,7 @@ static const struct _frozen bootstrap_modules[] = {
     ("series", "frozen", "defines_version"),
     [((3, 11), FROZEN_C_3_11, False), ((3, 12), FROZEN_C_3_12, True)],
 )
-def test_frozen_modules_of_libpython_are_bytes_of_marshal(
+def test_frozen_modules_of_libpython_are_marshal_data(
     inside, tmp_path, series, frozen, defines_version
 ):
     """deepfreeze.c of 3.12 also defines _Py_next_func_version, which codeobject.c reads."""
@@ -275,7 +275,7 @@ struct _inittab _PyImport_Inittab[] = {
 """
 
 
-def test_modules_of_a_stock_builds_files_are_not_built_in(inside, tmp_path):
+def test_modules_in_files_are_not_built_in(inside, tmp_path):
     """sys.builtin_module_names is made of the first table; finders ask it before sys.path."""
     config = tmp_path / "config.c"
     config.write_text(CONFIG_C)
@@ -308,7 +308,7 @@ def parse_makefile(fn):
 """
 
 
-def test_parser_reads_the_place_of_the_makefile_as_make_does(installed, tmp_path):
+def test_makefile_parser_reads_the_path_like_make(installed, tmp_path):
     path = tmp_path / "parser.py"
     assert not installed.parser(path)
     path.write_text(PARSER)
@@ -325,7 +325,7 @@ def test_parser_reads_the_place_of_the_makefile_as_make_does(installed, tmp_path
     assert out == f"{tmp_path}/moved/lib\n"
 
 
-def test_the_paths_of_a_table_are_together():
+def test_paths_of_a_table_are_grouped():
     """A search reads them alone; modules_code.c keeps what stands before the first code."""
     freeze = import_file.load(FOLDER, "freeze.py")
     items = [("b/c.py", b"second", 6, 20, 200), ("a.py", b"first", 5, 10, 100)]
@@ -379,7 +379,7 @@ def linked(recipe, source: Path, objects: Path, lto: list[str]) -> bytes:
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="how it maps is gcc's")
 @pytest.mark.parametrize("lto", [[], ["-flto=2"]], ids=["fast", "lto"])
-def test_an_object_is_the_same_wherever_and_however_it_was_compiled(tmp_path, lto):
+def test_object_is_equal_from_each_folder_and_spelling(tmp_path, lto):
     recipe = import_file.load(FOLDER, "recipe.py")
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
@@ -403,7 +403,7 @@ def test_an_object_is_the_same_wherever_and_however_it_was_compiled(tmp_path, lt
     assert b"\0Modules/x.c\0" in data
 
 
-def test_a_makefile_that_was_not_made_of_the_lines_stops_the_build(inside):
+def test_makefile_without_the_expected_lines_stops_the_build(inside):
     lines = ["_struct _struct.c", "#_disabled x.c", "*static*", "math mathmodule.c -lm", ""]
     name = "MODBUILT_NAMES"
     inside._check_modules("A=b\nMODBUILT_NAMES=    posix  _struct math\n", name, lines)
@@ -411,7 +411,7 @@ def test_a_makefile_that_was_not_made_of_the_lines_stops_the_build(inside):
         inside._check_modules("MODBUILT_NAMES=    posix\n", name, lines)
 
 
-def test_what_configure_tries_is_not_left_to_the_builder():
+def test_configure_results_do_not_depend_on_the_build_machine():
     """Without shared memory it would make a Python without semaphores."""
     recipe = import_file.load(FOLDER, "recipe.py")
     told = recipe._environment(types.SimpleNamespace(dependencies={}))

@@ -41,14 +41,14 @@ def target(recipe, tmp_path) -> Path:
     return folder
 
 
-def test_tests_and_their_data_are_copied_and_nothing_else(target):
+def test_only_tests_and_their_data_are_copied(target):
     found = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     left_out = {"Lib/email/__init__.py", "Lib/json/tool.py"}
     assert found == {name[len("Lib/") :] for name in FILES if name not in left_out}
 
 
 @pytest.mark.parametrize("first", ["test", "email.tests.more"])
-def test_tests_inside_of_a_package_of_another_place(recipe, target, first):
+def test_tests_inside_packages_are_importable(recipe, target, first):
     """``email`` is the interpreter's own."""
     recipe._reach_one_another(types.SimpleNamespace(recipe=FOLDER), target)
     code = (
@@ -66,7 +66,7 @@ def test_tests_inside_of_a_package_of_another_place(recipe, target, first):
     assert "No module named 'email.tests.no_such'" in done.stderr
 
 
-def test_a_script_helper_that_asks_otherwise_stops_the_build(recipe, tmp_path):
+def test_changed_script_helper_stops_the_build(recipe, tmp_path):
     path = tmp_path / "script_helper.py"
     path.write_text("import os\n__cached_interp_requires_environment = None\n")
     recipe._needs_environment(path)

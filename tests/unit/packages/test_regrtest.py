@@ -87,12 +87,12 @@ def test_every_outcome_is_read(results):
         ("timed out (20 min)", "test_x", "timed out"),
     ],
 )
-def test_lines_of_newer_versions(regrtest, tmp_path, line, name, state):
+def test_lines_of_newer_versions_are_read(regrtest, tmp_path, line, name, state):
     found = regrtest.read(f"0:00:01 load avg: 1.00 [1/1/1] {name} {line}\n", tmp_path / "none.xml")
     assert found.files == {name: state}
 
 
-def test_a_test_in_a_function_is_a_test_by_its_own_name(regrtest, tmp_path):
+def test_test_in_a_function_has_its_own_name(regrtest, tmp_path):
     line = "0:00:01 load avg: 1.00 [1/1/1] test_x failed (1 error)\n"
     text = line + "ERROR: test_b (test.test_x.f.<locals>.U.test_b)\n---\nValueError: one\n"
     found = regrtest.read(text, tmp_path / "none.xml")
@@ -111,13 +111,13 @@ class Killed:
         log.write_text(self.text)
 
 
-def test_a_suite_that_is_killed_has_not_passed(regrtest, tmp_path):
+def test_killed_suite_fails(regrtest, tmp_path):
     text = "".join(LOG.splitlines(keepends=True)[:2]) + "Killed\n"
     with pytest.raises(CheckError, match="ended after 2 of 7 files"):
         regrtest.run(Killed(tmp_path, text), "python3", [], "suite")
 
 
-def test_what_nobody_explained_is_a_problem(regrtest, results):
+def test_unknown_failure_is_a_problem(regrtest, results):
     assert regrtest.unknown(results, {"failure": {}, "skip": {}}) == {
         "test.test_cppext.T.test_one": "ValueError: one",
         "test.test_multi.T.test_two": "subprocess.CalledProcessError: two",
@@ -126,13 +126,13 @@ def test_what_nobody_explained_is_a_problem(regrtest, results):
     }
 
 
-def test_a_file_that_dies_is_not_explained_by_a_known_failure_in_it(regrtest, results):
+def test_crashed_file_is_not_explained_by_a_known_failure(regrtest, results):
     results.files["test_multi"] = "crashed"
     known = {"failure": {"test.test_multi.T.test_two": "why"}, "skip": {}}
     assert regrtest.unknown(results, known)["test_multi"] == "crashed"
 
 
-def test_what_is_known_is_none_and_what_passes_now_is_said(regrtest, results):
+def test_known_failure_is_no_problem_and_passing_one_is_reported(regrtest, results):
     known = {
         "failure": {"test.test_cppext.T.test_one": "why", "test_dead": "why", "test_bz2": "why"},
         "skip": {"test_asdl": "why", "test_other": "why"},
@@ -144,7 +144,7 @@ def test_what_is_known_is_none_and_what_passes_now_is_said(regrtest, results):
 
 # As 3.12 and newer name the files of a folder: all of them, or those of one folder by its name.
 @pytest.mark.parametrize("prefix", ["test.", ""])
-def test_files_in_folders_are_known_by_one_name(regrtest, tmp_path, prefix):
+def test_files_in_folders_have_one_name(regrtest, tmp_path, prefix):
     text = (
         f"0:00:01 load avg: 1.00 [1/2] {prefix}test_asyncio.test_events failed (1 error)\n"
         f"0:00:01 load avg: 1.00 [2/2] {prefix}test_gdb.test_misc skipped\n"

@@ -45,7 +45,7 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 # Names
 
 
-def test_a_payload_runs_in_any_folder(odd: Path, tmp_path: Path, compile_c: Any) -> None:
+def test_payload_runs_in_any_folder(odd: Path, tmp_path: Path, compile_c: Any) -> None:
     chain = Chain(compile_c, tmp_path)
     chain.relocate()
     program = chain.move(odd / "payload")
@@ -56,7 +56,7 @@ def test_a_payload_runs_in_any_folder(odd: Path, tmp_path: Path, compile_c: Any)
 
 
 @pytest.mark.parametrize("name", ["$ORIGIN", "a $LIB b", "${PLATFORM}", "x$ORIGIN/y"])
-def test_a_folder_that_ld_so_reads_otherwise(tmp_path: Path, compile_c: Any, name: str) -> None:
+def test_folder_with_a_token_of_ld_so_is_refused(tmp_path: Path, compile_c: Any, name: str) -> None:
     """It expands a path in DT_NEEDED twice; whoever installs there is told so."""
     chain = Chain(compile_c, tmp_path)
     chain.relocate()
@@ -73,7 +73,7 @@ def test_a_folder_that_ld_so_reads_otherwise(tmp_path: Path, compile_c: Any, nam
         build_command.Request.read(env, Settings(tmp_path))
 
 
-def test_a_payload_is_relocated_in_any_folder(odd: Path, compile_c: Any) -> None:
+def test_payload_is_relocated_in_any_folder(odd: Path, compile_c: Any) -> None:
     compile_c.folder = odd
     chain = Chain(compile_c, odd)
     chain.relocate()
@@ -92,7 +92,7 @@ def test_odd_names_inside_a_payload_are_listed_and_read(odd: Path) -> None:
     assert (finding.rule.id, finding.path) == ("file-missing", f"{odd.name}/file")
 
 
-def test_any_folder_may_be_mirror_or_cache(odd: Path) -> None:
+def test_mirror_and_cache_work_in_any_folder(odd: Path) -> None:
     (odd / "mirror").mkdir()
     (odd / "mirror" / FILE).write_bytes(BODY)
     found = Settings.read(
@@ -107,7 +107,7 @@ def test_any_folder_may_be_mirror_or_cache(odd: Path) -> None:
     assert got.location == str(odd / "mirror")
 
 
-def test_sources_are_unpacked_into_any_folder(odd: Path) -> None:
+def test_sources_are_unpacked_in_any_folder(odd: Path) -> None:
     (odd / "pkg").mkdir()
     (odd / "pkg" / "file").write_text("x")
     subprocess.run(["tar", "-czf", "a.tar.gz", "pkg"], cwd=odd, check=True)
@@ -139,7 +139,7 @@ def test_any_damage_is_read_or_refused(
             assert refused.advice
 
 
-def test_the_command_line_names_a_damaged_file(
+def test_command_line_names_a_damaged_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], small_elf: bytes
 ) -> None:
     (tmp_path / "lib.so").write_bytes(small_elf[:200])
@@ -149,7 +149,7 @@ def test_the_command_line_names_a_damaged_file(
     assert told.err == ""
 
 
-def test_libraries_that_need_each_other(tmp_path: Path, compile_c: Any) -> None:
+def test_circular_libraries_are_relocated(tmp_path: Path, compile_c: Any) -> None:
     payload = tmp_path / "payload"
     rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN"
     first = compile_c.library("payload/lib/libone.so.1")
@@ -159,7 +159,7 @@ def test_libraries_that_need_each_other(tmp_path: Path, compile_c: Any) -> None:
     relocate.plan(payload, [])
 
 
-def test_links_in_circles(tmp_path: Path) -> None:
+def test_circular_links_are_reported(tmp_path: Path) -> None:
     payload = tmp_path / "payload"
     payload.mkdir()
     for name, target in {"a": "b", "b": "a", "up": ".", "lib": "up/up/up/lib"}.items():
@@ -181,7 +181,7 @@ JSON = st.recursive(
 
 @some
 @given(record=st.dictionaries(st.sampled_from(["elf", "glibc", "x"]), JSON), listed=JSON)
-def test_any_record_of_a_payload(
+def test_any_record_of_a_payload_gives_a_report(
     tmp_path_factory: pytest.TempPathFactory, record: Any, listed: Any
 ) -> None:
     payload = tmp_path_factory.mktemp("record")
@@ -195,7 +195,7 @@ def test_any_record_of_a_payload(
 # Many files
 
 
-def test_very_many_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_many_files_take_linear_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Thousands here, a million with REZBUILD_TEST_EXAMPLES=500; the time grows with them."""
     count = 2000 * MORE
     payload = tmp_path / "payload"
@@ -221,7 +221,7 @@ def test_very_many_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert len(said.splitlines()) < 20
 
 
-def test_folders_deeper_than_python_calls(
+def test_folders_deeper_than_the_recursion_limit_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Before 3.12, os.walk() calls itself for each folder."""

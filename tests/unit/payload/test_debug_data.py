@@ -31,7 +31,7 @@ def keep(payload: Path, store: Path, named=lambda _: ()) -> dict[str, str]:
     return debug_data.keep(payload, store, shutil.which("objcopy") or "", named)
 
 
-def test_what_is_kept_is_found_by_the_stripped_files(payload, tmp_path):
+def test_debug_data_is_found_by_build_id(payload, tmp_path):
     store = tmp_path / "cache/debug"
     ids = keep(payload, store)
     assert set(ids) == {"bin/program", "lib/libone.so"}
@@ -50,7 +50,7 @@ def test_what_is_kept_is_found_by_the_stripped_files(payload, tmp_path):
     assert [path.name for path in data.parent.iterdir()] == [data.name]
 
 
-def test_data_is_neither_stripped_nor_held_to_the_rules_for_libraries(payload, tmp_path):
+def test_debug_files_are_not_stripped_or_audited_as_libraries(payload, tmp_path):
     store = tmp_path / "store"
     keep(payload, store)
     before = {path: path.read_bytes() for path in reader.walk(store)}
@@ -61,7 +61,7 @@ def test_data_is_neither_stripped_nor_held_to_the_rules_for_libraries(payload, t
     assert not audit(store, own=True).findings
 
 
-def test_the_place_it_was_built_in_is_found_out(payload, tmp_path):
+def test_build_folder_in_debug_data_is_an_error(payload, tmp_path):
     def named(data: bytes) -> list[str]:
         return ["/the/place"] if b"deep" in data else []
 
@@ -69,13 +69,13 @@ def test_the_place_it_was_built_in_is_found_out(payload, tmp_path):
         keep(payload, tmp_path / "store", named)
 
 
-def test_a_file_without_a_build_id(compile_c, payload, tmp_path):
+def test_file_without_a_build_id_is_an_error(compile_c, payload, tmp_path):
     compile_c.library(f"{payload}/lib/libtwo.so", "-Wl,--build-id=none")
     with pytest.raises(BuildError, match=r"libtwo.so has no build-id"):
         keep(payload, tmp_path / "store")
 
 
-def test_data_that_is_not_there(compile_c, payload, tmp_path):
+def test_missing_debug_data_is_an_error(compile_c, payload, tmp_path):
     store = tmp_path / "store"
     keep(payload, store)
     compile_c.library(f"{payload}/deps/low/1.0/lib/liblow.so", "-Wl,--build-id")
@@ -89,12 +89,12 @@ def test_data_that_is_not_there(compile_c, payload, tmp_path):
     assert "rezbuild build thing-1.0 --force" in str(caught.value)
 
 
-def test_an_objcopy_that_is_not_there(payload, tmp_path):
+def test_missing_objcopy_is_an_error(payload, tmp_path):
     with pytest.raises(RelocationError, match="/no/objcopy cannot be started"):
         debug_data.keep(payload, tmp_path / "store", "/no/objcopy", lambda _: ())
 
 
-def test_another_build_from_the_same_inputs_is_another_one():
+def test_another_build_has_other_build_ids():
     plain = {"fingerprint": "abc"}
     one, two = ({**plain, "build_ids": {"bin/x": i}} for i in ("01", "02"))
     assert manifest.identity(plain) == "abc"

@@ -24,7 +24,7 @@ def chain(compile_c, tmp_path) -> Chain:
     return Chain(compile_c, tmp_path)
 
 
-def test_a_plain_build_breaks_when_it_is_moved(chain, tmp_path):
+def test_plain_build_breaks_after_a_move(chain, tmp_path):
     assert run(chain.program) == "42"
     assert "cannot open shared object file" in run(chain.move(tmp_path / "moved"))
 
@@ -34,7 +34,7 @@ def plain(name: str) -> str:
     return re.sub(r"-[0-9a-f]{8}\.so", ".so", name)
 
 
-def test_the_closure_is_bundled_and_the_rpaths_are_exact(chain):
+def test_all_libraries_are_bundled_with_exact_rpaths(chain):
     plan = chain.relocate()
     assert {plain(str(library.target)) for library in plan.bundled} == {
         "deps/mid/2.0/lib/libmiddle.so.2",
@@ -67,13 +67,13 @@ def bundled(plan: relocate.Plan) -> dict[str, list[str]]:
     return dict(relocate.bundled_packages(plan))
 
 
-def test_planning_changes_nothing(chain):
+def test_plan_changes_no_file(chain):
     before = {path: path.read_bytes() for path in reader.walk(chain.payload)}
     relocate.plan(chain.payload, chain.dependencies)
     assert {path: path.read_bytes() for path in reader.walk(chain.payload)} == before
 
 
-def test_it_runs_after_a_move_with_a_space_in_the_path(chain, tmp_path):
+def test_program_runs_after_a_move_with_spaces(chain, tmp_path):
     chain.relocate()
     assert audit.audit(chain.payload).findings == ()
     program = chain.move(tmp_path / "another place, much longer than the first one was")
@@ -83,7 +83,7 @@ def test_it_runs_after_a_move_with_a_space_in_the_path(chain, tmp_path):
     assert run(link) == "42"
 
 
-def test_a_leaked_library_path_changes_nothing(chain, compile_c, tmp_path):
+def test_leaked_library_path_has_no_effect(chain, compile_c, tmp_path):
     chain.relocate()
     program = chain.move(tmp_path / "moved")
     leaked = tmp_path / "leaked"
@@ -96,7 +96,7 @@ def test_a_leaked_library_path_changes_nothing(chain, compile_c, tmp_path):
     assert run(program, LD_LIBRARY_PATH=str(leaked)) == "42"
 
 
-def test_the_dynamic_linker_searches_no_more_than_it_must(chain, tmp_path):
+def test_dynamic_linker_searches_only_needed_folders(chain, tmp_path):
     """The program's library is opened without a search; each other one is sought in one folder."""
     chain.relocate()
     program = chain.move(tmp_path / "moved")
@@ -114,7 +114,7 @@ def test_the_dynamic_linker_searches_no_more_than_it_must(chain, tmp_path):
         assert files[-1].endswith(f"{folder}/{name}")
 
 
-def test_a_library_that_is_loaded_already_is_not_taken_for_ours(chain, compile_c, tmp_path):
+def test_loaded_library_of_the_same_name_is_not_used(chain, compile_c, tmp_path):
     """The host's of the same soname, because something of the host needed it first."""
     chain.relocate()
     foreign = compile_c.library(f"{tmp_path}/libbase.so.1", source="int base(void) { return 0; }\n")
@@ -158,12 +158,12 @@ def test_versioned_symbols_survive(compile_c, tmp_path, way):
     assert run(program) == ("42" if way == "library" else "41")
 
 
-def test_a_second_relocation_finds_nothing_to_do(chain):
+def test_second_relocation_changes_nothing(chain):
     chain.relocate()
     assert not any(edit.changed for edit in relocate.plan(chain.payload, []).edits)
 
 
-def test_what_a_dependency_bundled_serves_where_no_package_has_it(compile_c, tmp_path):
+def test_library_bundled_in_a_dependency_is_used(compile_c, tmp_path):
     """Middle is a package that bundled base; top bundles middle, and base under the same name."""
     chain = Chain(compile_c, tmp_path)
     low = [dependency for dependency in chain.dependencies if dependency.name == "low"]
@@ -179,7 +179,7 @@ def test_what_a_dependency_bundled_serves_where_no_package_has_it(compile_c, tmp
     assert run(chain.move(tmp_path / "moved")) == "42"
 
 
-def test_a_library_is_needed_by_its_soname_where_that_is_a_link(compile_c, tmp_path):
+def test_library_is_needed_by_its_soname(compile_c, tmp_path):
     """The link may be a file of its own one day: two names would be two libraries in a process."""
     payload = tmp_path / "payload"
     library = compile_c.library
@@ -199,7 +199,7 @@ def test_a_library_is_needed_by_its_soname_where_that_is_a_link(compile_c, tmp_p
     assert run(program) == "43"
 
 
-def test_a_library_without_a_soname(compile_c, tmp_path):
+def test_library_without_a_soname_is_bundled(compile_c, tmp_path):
     payload = tmp_path / "payload"
     source = "int base(void) { return 41; }\n"
     flags = ("-shared", "-fPIC", "-nostdlib")
@@ -227,21 +227,21 @@ def twice(compile_c, tmp_path):
     return payload, program
 
 
-def test_of_several_the_one_that_is_found_now_is_meant(twice):
+def test_library_that_the_file_finds_now_is_used(twice):
     payload, make = twice
     beside, above = make("b/beside"), make("c/above", "-Wl,-rpath,$ORIGIN/../a")
     relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
     assert (run(beside), run(above)) == ("2", "1")
 
 
-def test_of_several_none_is_guessed(twice):
+def test_ambiguous_library_is_an_error(twice):
     payload, make = twice
     make("c/lost")
     with pytest.raises(RelocationError, match="the payload has several files"):
         relocate.plan(payload, [])
 
 
-def test_hard_links_get_a_rpath_each(chain):
+def test_hard_links_get_separate_rpaths(chain):
     other = chain.payload / "share/deep/libtop.so.3"
     other.parent.mkdir(parents=True)
     os.link(chain.payload / "lib/libtop.so.3", other)
@@ -250,7 +250,7 @@ def test_hard_links_get_a_rpath_each(chain):
     assert reader.read(chain.payload / "lib/libtop.so.3").rpath == ("$ORIGIN/../deps/mid/2.0/lib",)
 
 
-def test_a_library_that_nobody_has_is_left_to_the_audit(chain):
+def test_unknown_library_is_left_to_the_audit(chain):
     plan = relocate.plan(chain.payload, [])
     assert plan.bundled == ()
     relocate.apply(plan, chain.payload, toolchain.patchelf())
@@ -259,14 +259,14 @@ def test_a_library_that_nobody_has_is_left_to_the_audit(chain):
     assert "libmiddle.so.2" in finding.message
 
 
-def test_a_rpath_without_need_goes(compile_c, tmp_path):
+def test_unneeded_rpath_is_removed(compile_c, tmp_path):
     payload = tmp_path / "payload"
     path = compile_c.library(f"{payload}/lib/libx.so", "-Wl,-rpath,/opt/lib", "-lc")
     relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
     assert (reader.read(path).rpath, reader.read(path).runpath) == ((), ())
 
 
-def test_files_anywhere_are_found_and_read_only_ones_edited(chain, tmp_path):
+def test_read_only_files_in_any_folder_are_edited(chain, tmp_path):
     hidden = chain.payload / "share/odd folder/.plugin"
     hidden.parent.mkdir(parents=True)
     shutil.copy(chain.payload / "lib/libtop.so.3", hidden)
@@ -276,7 +276,7 @@ def test_files_anywhere_are_found_and_read_only_ones_edited(chain, tmp_path):
     assert hidden.stat().st_mode & 0o777 == 0o444
 
 
-def test_strip_keeps_what_programs_are_linked_with(compile_c, tmp_path):
+def test_strip_keeps_symbols_for_the_linker(compile_c, tmp_path):
     payload = tmp_path / "payload"
     path = compile_c.library(f"{payload}/libdebug.so", "-g3")
     before = path.stat().st_size
@@ -287,13 +287,13 @@ def test_strip_keeps_what_programs_are_linked_with(compile_c, tmp_path):
     assert not reader.read(path).path.read_bytes().count(b".symtab\0")
 
 
-def test_a_failing_patchelf_is_an_error_with_its_words(chain):
+def test_failed_patchelf_is_an_error_with_its_output(chain):
     plan = relocate.plan(chain.payload, chain.dependencies)
     with pytest.raises(RelocationError, match="false failed on"):
         relocate.apply(plan, chain.payload, "/bin/false")
 
 
-def test_a_library_has_two_names_at_most(compile_c, tmp_path):
+def test_library_has_at_most_two_names(compile_c, tmp_path):
     """Rez's package cache makes a file of each link."""
     lib = tmp_path / "lib"
     compile_c.library(f"{lib}/libx.so.1.2.3", "-Wl,-soname,libx.so.1", source="int x;\n")

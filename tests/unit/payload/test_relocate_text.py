@@ -38,7 +38,7 @@ def script(payload: Path, interpreter: str, name: str = "tool") -> Path:
 @pytest.mark.parametrize(
     "interpreter", [f"{PREFIX}/bin/python3", "/tmp/build/python3", "../python3"]
 )
-def test_a_script_finds_its_interpreter_after_a_move(payload, tmp_path, interpreter):
+def test_script_finds_its_interpreter_after_a_move(payload, tmp_path, interpreter):
     path = script(payload, interpreter)
     assert relocate_text.fix(payload, PREFIX, {}) == [path]
     moved = tmp_path / "a place with 'quotes' and spaces"
@@ -52,7 +52,7 @@ def test_a_script_finds_its_interpreter_after_a_move(payload, tmp_path, interpre
 
 
 @pytest.mark.parametrize("program", ["python3", "python3.13", "python3.13t"])
-def test_a_script_outside_of_bin_asks_for_python_on_path(payload, program):
+def test_script_outside_bin_uses_python_on_path(payload, program):
     folder = payload / "lib/config"
     folder.mkdir(parents=True)
     path = script(payload, f"{PREFIX}/bin/{program}").rename(folder / "tool")
@@ -60,7 +60,7 @@ def test_a_script_outside_of_bin_asks_for_python_on_path(payload, program):
     assert path.read_text().startswith("#!/usr/bin/env python3\n")
 
 
-def test_a_script_in_another_encoding(payload):
+def test_script_in_another_encoding_is_relocated(payload):
     path = script(payload, f"{PREFIX}/bin/python3")
     source = "# -*- coding: latin-1 -*-\nprint(ascii('\xe4'))\n"
     path.write_bytes(f"#!{PREFIX}/bin/python3\n{source}".encode("latin-1"))
@@ -69,7 +69,7 @@ def test_a_script_in_another_encoding(payload):
     assert done.stdout == "'\\xe4'\n"
 
 
-def test_a_script_that_no_launcher_fits_is_an_error(payload):
+def test_script_without_a_possible_launcher_is_an_error(payload):
     path = script(payload, f"{PREFIX}/bin/python3")
     path.write_text(f"#!{PREFIX}/bin/python3\n'''Doc.'''\nfrom __future__ import annotations\n")
     with pytest.raises(RelocationError, match="cannot be given a launcher"):
@@ -77,7 +77,7 @@ def test_a_script_that_no_launcher_fits_is_an_error(payload):
 
 
 @pytest.mark.parametrize("interpreter", [" /usr/local/bin/python", f"{PREFIX}/bin/python3"])
-def test_a_module_that_starts_like_a_script_keeps_its_docstring(payload, interpreter):
+def test_module_with_a_first_line_keeps_its_docstring(payload, interpreter):
     path = payload / "lib/module.py"
     path.parent.mkdir()
     path.write_text(f"#!{interpreter}\n'''Doc.'''\nfrom __future__ import annotations\n")
@@ -86,21 +86,21 @@ def test_a_module_that_starts_like_a_script_keeps_its_docstring(payload, interpr
     assert path.read_text().startswith("#!/usr/bin/env python3\n'''Doc.'''\n")
 
 
-def test_interpreter_options_stay(payload):
+def test_interpreter_options_are_kept(payload):
     path = script(payload, f"{PREFIX}/bin/python3 -E")
     relocate_text.fix(payload, PREFIX, {})
     assert b'/python3" -E "$0"' in path.read_bytes()
 
 
 @pytest.mark.parametrize("interpreter", ["/bin/sh", "/usr/bin/env python3", "/usr/bin/perl -w"])
-def test_scripts_of_others_stay(payload, interpreter):
+def test_scripts_of_other_interpreters_are_unchanged(payload, interpreter):
     path = script(payload, interpreter)
     before = path.read_bytes()
     assert relocate_text.fix(payload, PREFIX, {}) == []
     assert path.read_bytes() == before
 
 
-def test_a_pc_file_computes_from_where_it_stands(payload, tmp_path):
+def test_pc_file_computes_its_paths(payload, tmp_path):
     pc = payload / "lib/pkgconfig/thing.pc"
     pc.parent.mkdir(parents=True)
     pc.write_text(
@@ -133,7 +133,7 @@ def test_folders_of_the_build_are_replaced(payload):
     assert path.stat().st_mode & 0o777 == 0o444
 
 
-def test_binary_files_and_links_are_left_alone(payload):
+def test_binary_files_and_links_are_unchanged(payload):
     binary = payload / "binary"
     binary.write_bytes(b"/b/dep\0")
     (payload / "link").symlink_to("/b/dep")

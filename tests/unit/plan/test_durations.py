@@ -41,7 +41,7 @@ def seconds(kept: Durations, one: Step, profile="fast", host="here") -> float:
     return kept.estimate(one, profile, host).seconds
 
 
-def test_what_was_recorded_is_expected(kept, tmp_path):
+def test_recorded_duration_is_expected(kept, tmp_path):
     kept.record(step(), "fast", "here", 12.5, 2)
     for known in (kept, Durations(tmp_path, print)):
         assert known.estimate(step(), "fast", "here") == Estimate(12.5, known=True)
@@ -59,7 +59,7 @@ def test_what_was_recorded_is_expected(kept, tmp_path):
     }
 
 
-def test_the_profile_counts_where_it_changes_something(kept):
+def test_profile_counts_if_the_recipe_uses_it(kept):
     one = step()
     plain = replace(one, recipe=replace(one.recipe, profiled=False))
     kept.record(plain, "fast", "here", 10.0, 2)
@@ -68,7 +68,7 @@ def test_the_profile_counts_where_it_changes_something(kept):
     assert kept.estimate(one, "optimized", "here") == Estimate(44.0, known=False)
 
 
-def test_the_nearest_is_gone_by(kept):
+def test_nearest_record_is_used(kept):
     kept.record(step(), "fast", "there", 10.0, 2)
     assert kept.estimate(step(), "fast", "here") == Estimate(10.0, known=False)
     # Another version: by its size, within reason.
@@ -78,7 +78,7 @@ def test_the_nearest_is_gone_by(kept):
     assert seconds(kept, step(version="1.1")) == 30.0
 
 
-def test_by_the_size_of_the_source(kept):
+def test_duration_is_estimated_by_source_size(kept):
     assert kept.estimate(step(size=10_000_000), "fast", "here") == Estimate(70.0, known=False)
     assert seconds(kept, step(size=10_000_000), "optimized") == 280.0
     assert seconds(kept, step(size=1)) == 2.0
@@ -92,11 +92,11 @@ def test_by_the_size_of_the_source(kept):
     assert seconds(kept, step(size=10_000_000), host="there") == pytest.approx(10.0)
 
 
-def test_what_is_made_of_the_source_of_another_takes_little_of_that(kept):
+def test_package_from_the_source_of_another_has_a_short_estimate(kept):
     assert seconds(kept, step(size=100_000_000, source="big")) == 70.0
 
 
-def test_the_oldest_go(kept, tmp_path):
+def test_oldest_records_are_removed(kept, tmp_path):
     entry = {"profile": "", "host": "h", "seconds": 1.0, "jobs": 1, "size": 1, "at": 1.0}
     builds = [{"name": f"n{n}", "version": "1", **entry} for n in range(2100)]
     (tmp_path / FILE).write_text(json.dumps({"builds": builds}))
@@ -129,7 +129,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_a_damaged_file_is_none(tmp_path, said, case):
+def test_damaged_file_counts_as_missing(tmp_path, said, case):
     (tmp_path / FILE).write_bytes(DAMAGE[case])
     kept = Durations(tmp_path, said.append)
     assert kept.records == {}
@@ -149,7 +149,7 @@ def test_a_damaged_file_is_none(tmp_path, said, case):
         *({"jobs": 1.5}, {"size": "10"}, {"more": 1}),
     ],
 )
-def test_an_entry_that_makes_no_sense_is_left_out(tmp_path, change):
+def test_invalid_entry_is_ignored(tmp_path, change):
     other = {**GOOD, "version": "2.0"}
     text = json.dumps({"builds": [{**GOOD, **change}, 7, None, [], other]})
     (tmp_path / FILE).write_text(text)
@@ -178,7 +178,7 @@ def test_any_json_is_read(tmp_path, data):
     assert seconds(kept, step()) > 0
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path, said):
+def test_unwritable_folder_gives_a_notice(tmp_path, said):
     (tmp_path / "file").write_text("")
     kept = Durations(tmp_path / "file", said.append)
     kept.record(step(), "fast", "here", 3.0, 2)
@@ -193,7 +193,7 @@ def _note(folder: Path, number: int) -> None:
         kept.record(step(f"n{number}", f"{count}.0"), "fast", "here", 1.0, 2)
 
 
-def test_several_runs_at_once_lose_nothing(tmp_path):
+def test_parallel_runs_lose_no_record(tmp_path):
     spawn = multiprocessing.get_context("spawn")
     runs = [spawn.Process(target=_note, args=(tmp_path, number)) for number in range(3)]
     for run in runs:

@@ -69,7 +69,7 @@ def plan(recipes: Path, request_sets) -> matrix.Plan:
     )
 
 
-def test_each_set_for_each_profile_and_host(tmp_path, own):
+def test_set_is_expanded_by_profile_and_host(tmp_path, own):
     request_sets = load(tmp_path, MATRIX, own)
     found = [
         (t.name, t.target.host, t.target.profile, t.target.repository, t.requests)
@@ -87,7 +87,7 @@ def test_each_set_for_each_profile_and_host(tmp_path, own):
     assert request_sets[0].where == f"{tmp_path}/matrix.toml: sets.old"
 
 
-def test_what_is_not_said(tmp_path, own):
+def test_missing_keys_have_defaults(tmp_path, own):
     """Then it is this host, the profile of such a build, and Rez's own repository."""
     text = '[sets.a]\nrequests = ["tool"]\n'
     (request_set,) = load(tmp_path, text, own)
@@ -105,7 +105,7 @@ def names(request_sets) -> list[str]:
     return [request_set.target.name for request_set in request_sets]
 
 
-def test_names_say_no_more_than_they_must(tmp_path, own):
+def test_target_names_are_as_short_as_possible(tmp_path, own):
     assert names(load(tmp_path, MATRIX, own)) == [
         *("debian12:fast", "debian12:optimized", "rocky8:fast", "rocky8:optimized", "here:fast")
     ]
@@ -119,7 +119,7 @@ def test_names_say_no_more_than_they_must(tmp_path, own):
     assert names(load(tmp_path, apart, own)) == ["a", "b"]
 
 
-def test_some_hosts(tmp_path, own):
+def test_host_option_selects_hosts(tmp_path, own):
     request_sets = load(tmp_path, MATRIX, own)
     assert {t.target.host for t in matrix.only(request_sets, ["rocky8", "here"])} == {
         "rocky8",
@@ -131,7 +131,7 @@ def test_some_hosts(tmp_path, own):
     assert caught.value.advice == ("hosts: debian12, rocky8, here",)
 
 
-def test_one_plan_of_all(tmp_path, own, recipes):
+def test_all_sets_form_one_plan(tmp_path, own, recipes):
     request_sets = load(tmp_path, MATRIX, own)
     found = plan(recipes, request_sets)
     assert len({step.job for step in found.steps}) == len(found.steps) == 10
@@ -147,7 +147,7 @@ def test_one_plan_of_all(tmp_path, own, recipes):
     assert found.asked[4] == (request_sets[4].target, [("years", "2026"), ("tool", "2.0")])
 
 
-def test_what_two_sets_want_in_one_place_is_built_once(tmp_path, own, recipes):
+def test_package_for_one_repository_is_built_once(tmp_path, own, recipes):
     text = (
         'repository = "/r"\n[sets.a]\nrequests = ["tool-1"]\n[sets.b]\n'
         'requests = ["base-1.0"]\n[sets.c]\nrequests = ["tool-2"]\n'
@@ -158,7 +158,7 @@ def test_what_two_sets_want_in_one_place_is_built_once(tmp_path, own, recipes):
     ]
 
 
-def test_what_the_profile_does_not_change_is_built_once(tmp_path, own, recipes):
+def test_package_without_profile_is_built_once(tmp_path, own, recipes):
     text = (
         'repository = "/r"\n[sets.a]\nrequests = ["tool-1"]\n[sets.b]\n'
         'requests = ["tool-2"]\nprofiles = ["optimized"]\n'
@@ -191,14 +191,14 @@ CONFLICTS = {
 
 
 @pytest.mark.parametrize("case", CONFLICTS)
-def test_one_variant_from_different_inputs(tmp_path, own, recipes, case):
+def test_conflicting_inputs_for_one_variant_are_refused(tmp_path, own, recipes, case):
     text, said = CONFLICTS[case]
     with pytest.raises(CatalogueError, match=said) as caught:
         plan(recipes, load(tmp_path, text, own))
     assert "{host} or {profile}" in caught.value.advice[0]
 
 
-def test_a_folder_by_another_name(tmp_path, own, recipes):
+def test_repository_by_another_name_is_the_same(tmp_path, own, recipes):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     text = (
@@ -210,7 +210,7 @@ def test_a_folder_by_another_name(tmp_path, own, recipes):
 
 
 @pytest.mark.parametrize("request_", ["nothing", "tool-9", "tool-<<", "!tool", "years-1999"])
-def test_a_request_that_cannot_be_is_said_of_the_file(tmp_path, own, recipes, request_):
+def test_invalid_request_names_the_file(tmp_path, own, recipes, request_):
     request_sets = load(tmp_path, f'[sets.a]\nrequests = ["{request_}"]\n', own)
     with pytest.raises(CatalogueError, match=r"matrix\.toml: sets\.a\.requests: ") as caught:
         plan(recipes, request_sets)
@@ -238,7 +238,7 @@ FOLDERS = ["", "  ", "/{year}", "/{", "/}", "/{host!r}", "/{host:>9}", "/{}", "/
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_file_and_key_are_named(tmp_path, own, case):
+def test_error_names_file_and_key(tmp_path, own, case):
     text, said = WRONG[case]
     with pytest.raises(CatalogueError, match=rf"matrix\.toml: {said}") as caught:
         load(tmp_path, text, own)
@@ -246,14 +246,14 @@ def test_file_and_key_are_named(tmp_path, own, case):
 
 
 @pytest.mark.parametrize("folder", [*FOLDERS, "~nobody-of-that-name/x"])
-def test_what_is_no_folder(tmp_path, own, folder):
+def test_invalid_repository_folder_is_refused(tmp_path, own, folder):
     text = f'[sets.a]\nrequests = ["tool"]\nrepository = "{folder}"\n'
     with pytest.raises(CatalogueError, match=r"sets\.a\.repository: a folder"):
         load(tmp_path, text, own)
 
 
 @pytest.mark.parametrize("text", ["[", "a = \xff", "a" * 100, "x = " + "[" * 5000])
-def test_what_is_no_toml(tmp_path, own, text):
+def test_invalid_toml_is_refused(tmp_path, own, text):
     file = tmp_path / "matrix.toml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(CatalogueError, match=r"matrix\.toml cannot be read"):

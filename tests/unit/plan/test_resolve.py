@@ -59,37 +59,37 @@ def steps(recipes: resolve.Recipes, *requests: str, without: tuple[str, ...] = (
     return [str(step) for step in resolve.plan(recipes, requests, available)]
 
 
-def test_a_bare_name_is_the_default_with_its_needs_first(recipes):
+def test_bare_name_gives_the_default_after_its_dependencies(recipes):
     assert steps(recipes, "tool") == ["base-1.2.0", "crypt-3.5.6", "tool-3.11.2"]
 
 
-def test_a_range_takes_the_newest(recipes):
+def test_range_gives_the_newest_version(recipes):
     assert steps(recipes, "tool-3.11")[-1] == "tool-3.11.17"
     assert steps(recipes, "base-1") == ["base-1.10.0"]
     assert steps(recipes, "base-1.1+<2") == ["base-1.10.0"]
 
 
-def test_a_range_takes_the_newest_that_can_be_had(recipes):
+def test_range_gives_the_newest_available_version(recipes):
     assert steps(recipes, "tool-3.11", without=("tool-3.11.17",))[-1] == "tool-3.11.2"
 
 
-def test_needs_take_the_default_unless_it_does_not_fit(recipes):
+def test_dependencies_use_the_default_if_it_fits(recipes):
     assert steps(recipes, "tool-3.13") == ["base-2.0.0", "base-1.2.0", "crypt-3.5.6", "tool-3.13.5"]
     assert steps(recipes, "tool-3.9")[:2] == ["base-1.2.0", "crypt-1.1.1w"]
 
 
-def test_needs_fall_back_too(recipes):
+def test_dependencies_fall_back_to_available_versions(recipes):
     assert "crypt-3.5.9" in steps(recipes, "tool", without=("crypt-3.5.6",))
 
 
-def test_a_fallback_stays_in_the_series_of_the_default(recipes):
+def test_fallback_stays_in_the_series_of_the_default(recipes):
     """A newer series comes last: nobody has asked for it."""
     assert steps(recipes, "tool", without=("tool-3.11.2",))[-1] == "tool-3.11.17"
     without = ("tool-3.11.2", "tool-3.11.17")
     assert steps(recipes, "tool", without=without)[-1] == "tool-3.13.5"
 
 
-def test_a_step_knows_the_version_that_would_have_been_preferred(recipes):
+def test_step_records_the_preferred_version(recipes):
     def available(_: Recipe, release: Release) -> bool:
         if release.version in {"3.11.17", "3.5.6"}:
             raise FetchError("no route", tried=["a: is down", "b: is down"])
@@ -107,23 +107,23 @@ def test_a_step_knows_the_version_that_would_have_been_preferred(recipes):
     assert caught.value.tried == ("3.11.17: a: is down; b: is down",)
 
 
-def test_a_rolling_package_has_one_series_for_each_major_version(recipes):
+def test_rolling_package_has_a_series_per_major_version(recipes):
     rolling = replace(recipes["base"], rolling=True, default="1.10.0")
     found = [release.version for release in resolve.same_series(rolling, "1.2.0")]
     assert found == ["1.10.0", "1.2.0", "1.1.0"]
 
 
-def test_a_rolling_series_ends_with_the_default(recipes):
+def test_rolling_series_ends_with_the_default(recipes):
     rolling = replace(recipes["base"], rolling=True)
     assert [r.version for r in resolve.same_series(rolling, "1.1.0")] == ["1.2.0", "1.1.0"]
     assert resolve.same_series(rolling, "1.10.0")[0].version == "1.10.0"
 
 
-def test_other_packages_have_a_series_for_each_minor_version(recipes):
+def test_other_packages_have_a_series_per_minor_version(recipes):
     assert [r.version for r in resolve.same_series(recipes["base"], "1.2.0")] == ["1.2.0"]
 
 
-def test_a_request_decides_what_others_are_built_against(recipes):
+def test_request_pins_the_dependency_of_others(recipes):
     assert steps(recipes, "crypt-3.0.20", "tool") == ["base-1.2.0", "crypt-3.0.20", "tool-3.11.2"]
     (tool,) = [s for s in resolve.plan(recipes, ["crypt-3.0", "tool"], everything) if s.requested][
         1:
@@ -131,7 +131,7 @@ def test_a_request_decides_what_others_are_built_against(recipes):
     assert tool.built_against == {"base": "1.2.0", "crypt": "3.0.20"}
 
 
-def test_two_versions_of_one_package_in_one_plan(recipes):
+def test_two_versions_of_one_package_can_be_planned(recipes):
     assert steps(recipes, "tool-3.9", "tool-3.11") == [
         "base-1.2.0",
         "crypt-1.1.1w",
@@ -141,7 +141,7 @@ def test_two_versions_of_one_package_in_one_plan(recipes):
     ]
 
 
-def test_a_version_is_looked_at_once(recipes):
+def test_availability_is_asked_once_per_version(recipes):
     """To look may be to fetch."""
     seen = []
 
@@ -153,7 +153,7 @@ def test_a_version_is_looked_at_once(recipes):
     assert len(seen) == len(set(seen)) == 5
 
 
-def test_many_ways_to_the_same_need(tmp_path):
+def test_shared_dependency_is_planned_once(tmp_path):
     """Each layer needs all of the one below it twice over: 2 to the 60th ways to its ground."""
     for number in range(60):
         for side in "ab":
@@ -176,31 +176,31 @@ def test_the_lane_of_a_plan(recipes):
     assert plan[2].needs == [plan[0].job, plan[1].job]
 
 
-def test_what_was_asked_for_is_marked(recipes):
+def test_requested_steps_are_marked(recipes):
     plan = resolve.plan(recipes, ["tool", "base-1.2.0"], everything)
     assert {str(step) for step in plan if step.requested} == {"tool-3.11.2", "base-1.2.0"}
 
 
 @pytest.mark.parametrize("request_", ["nothing", "tool-9", "tool-3.12"])
-def test_what_there_is_not(recipes, request_):
+def test_unknown_package_or_version_is_named(recipes, request_):
     with pytest.raises(CatalogueError) as caught:
         steps(recipes, request_)
     assert caught.value.advice
 
 
 @pytest.mark.parametrize("request_", ["tool-<<", "!tool", "~tool-3", "", "a b"])
-def test_what_is_no_request(recipes, request_):
+def test_invalid_request_is_refused(recipes, request_):
     with pytest.raises((UsageError, CatalogueError)):
         steps(recipes, request_)
 
 
-def test_nothing_can_be_had(recipes):
+def test_no_available_version_is_an_error(recipes):
     with pytest.raises(FetchError, match="can be fetched here") as caught:
         steps(recipes, "tool-3.11", without=("tool-3.11.2", "tool-3.11.17"))
     assert caught.value.tried == ("3.11.17", "3.11.2")
 
 
-def test_a_circle_is_named(recipes, tmp_path):
+def test_circular_dependency_is_named(recipes, tmp_path):
     text = (tmp_path / "base/sources.toml").read_text()
     (tmp_path / "base/sources.toml").write_text(
         text.replace("requires = []", 'requires = ["tool"]')
@@ -217,6 +217,6 @@ def test_every_version_of_our_own_catalogue_can_be_planned():
             assert steps[-1].key == (recipe.name, version)
 
 
-def test_no_recipes(tmp_path):
+def test_folder_without_recipes_is_named(tmp_path):
     with pytest.raises(CatalogueError, match="holds no recipes"):
         resolve.recipes(Path(tmp_path / "empty"))

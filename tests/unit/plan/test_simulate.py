@@ -36,7 +36,7 @@ def times(outcome):
     return {b.step.release.name: (b.began, b.ended) for b in outcome.builds if not b.lost}
 
 
-def test_two_at_once():
+def test_two_workers_build_at_once():
     found = simulate(DIAMOND, source_size, [Worker()] * 2)
     assert times(found) == {"base": (0, 10), "left": (10, 40), "right": (10, 30), "top": (40, 45)}
     assert [s.release.name for s in found.critical] == ["base", "left", "top"]
@@ -45,18 +45,18 @@ def test_two_at_once():
     assert {b.worker for b in found.builds} == {0, 1}
 
 
-def test_one_after_another():
+def test_one_worker_builds_in_order():
     found = simulate(DIAMOND, source_size, [Worker()])
     assert found.makespan == found.work == found.bound == 65
     # First what most waits for.
     assert times(found)["left"] == (10, 40)
 
 
-def test_slots_are_as_good_as_workers():
+def test_slots_equal_workers():
     assert simulate(DIAMOND, source_size, [Worker(slots=2)]).makespan == 45
 
 
-def test_a_worker_builds_for_its_kind_of_host():
+def test_worker_builds_for_its_host_kind():
     steps = [step("a", seconds=10, host="x"), step("b", seconds=10, host="y")]
     steps += [step("c", seconds=10, host="x")]
     found = simulate(steps, source_size, [Worker("x"), Worker("y")])
@@ -68,7 +68,7 @@ def test_a_worker_builds_for_its_kind_of_host():
         simulate(steps, source_size, [Worker("x")])
 
 
-def test_what_a_lost_worker_was_building_is_begun_again():
+def test_build_of_a_lost_worker_starts_again():
     found = simulate(DIAMOND, source_size, [Worker(dies=15), Worker()])
     (lost,) = (b for b in found.builds if b.lost)
     assert (lost.step.release.name, lost.began, lost.ended, lost.worker) == ("left", 10, 15, 0)
@@ -76,7 +76,7 @@ def test_what_a_lost_worker_was_building_is_begun_again():
     assert times(found) == {"base": (0, 10), "right": (10, 30), "left": (30, 60), "top": (60, 65)}
 
 
-def test_no_order_is_faster_than_is_said():
+def test_no_schedule_beats_the_lower_bound():
     """Against all orders of a plan of six."""
     draw = random.Random(7)
     for _ in range(40):
@@ -104,7 +104,7 @@ def _makespan(order, workers: int) -> float:
     return max(ended.values())
 
 
-def test_the_critical_path_of_nothing():
+def test_critical_path_of_an_empty_plan_is_empty():
     assert critical_path([], source_size) == []
     assert simulate([], source_size, [Worker()]).makespan == 0
 
@@ -112,7 +112,7 @@ def test_the_critical_path_of_nothing():
 # What a farm can do
 
 
-def test_there_are_enough_builds_to_speak_of():
+def test_simulated_plan_has_many_recorded_builds():
     steps = scaling.steps()
     assert len(steps) > 190
     assert len({s.job for s in steps}) == len(steps)
@@ -121,21 +121,21 @@ def test_there_are_enough_builds_to_speak_of():
 
 
 @pytest.mark.parametrize("workers", range(1, 65))
-def test_the_makespan_is_near_the_lower_bound(workers):
+def test_makespan_is_near_the_lower_bound(workers):
     found = scaling.run(workers)
     assert found.makespan <= 1.2 * found.bound
     assert found.makespan <= 1.06 * found.least
 
 
 @pytest.mark.parametrize("each", [1, 2, 4, 8, 16])
-def test_as_near_where_a_worker_is_for_one_kind_of_host(each):
+def test_makespan_is_near_the_bound_with_several_host_kinds(each):
     workers = [Worker(host) for host in scaling.HOSTS] * each
     found = simulate(scaling.steps(), scaling.seconds(), workers)
     assert found.makespan <= 1.2 * found.bound
 
 
 @pytest.mark.parametrize("workers", [2, 4, 8, 16, 32, 64])
-def test_a_worker_that_dies_costs_what_it_had_begun(workers):
+def test_lost_worker_costs_its_current_build(workers):
     """The last one, in the middle."""
     steps, seconds = scaling.steps(), scaling.seconds()
     dies = scaling.run(workers).makespan / 2
@@ -149,7 +149,7 @@ def test_a_worker_that_dies_costs_what_it_had_begun(workers):
     assert found.makespan <= 1.2 * bound
 
 
-def test_a_picture_of_it():
+def test_plan_picture_has_each_build():
     found = scaling.run(8)
     text = scaling.picture(found, "as it would be")
     assert text.count('class="bar ') == len(scaling.steps())

@@ -48,7 +48,7 @@ def replace(repository: Path, content: str, *, keep: bool = False) -> None:
         staging.put(make(stage / PLACE, content), PLACE, repository, NAME, keep=keep)
 
 
-def test_a_stage_is_cleared_and_knows_where_its_variants_go(repository):
+def test_stage_is_empty_and_records_its_target(repository):
     with staging.stage(repository, NAME) as stage:
         (stage / "left").mkdir()
         inside = stage / PLACE / "platform-linux"
@@ -59,7 +59,7 @@ def test_a_stage_is_cleared_and_knows_where_its_variants_go(repository):
     assert staging.final(repository / PLACE) == repository / PLACE
 
 
-def test_what_a_killed_build_left_is_cleared_by_the_next(repository):
+def test_next_build_removes_leftovers_of_a_killed_build(repository):
     old = make(repository / staging.FOLDER / "staged" / NAME / "killed", "half made")
     old.chmod(0o555)
     with staging.stage(repository, NAME) as stage:
@@ -69,7 +69,7 @@ def test_what_a_killed_build_left_is_cleared_by_the_next(repository):
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["in one step", "as on NFS"])
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "gone"])
-def test_the_old_one_is_replaced(repository, monkeypatch, exchange, keep):
+def test_old_variant_is_replaced(repository, monkeypatch, exchange, keep):
     """NFS has no exchange of two names (rename(2)): it is switched off here."""
     if not exchange:
         monkeypatch.setattr(atomic_swap, "exchange", lambda *_: False)
@@ -82,7 +82,7 @@ def test_the_old_one_is_replaced(repository, monkeypatch, exchange, keep):
     assert not list((repository / staging.FOLDER / "swapping").iterdir())
 
 
-def test_what_was_replaced_goes_after_a_week(repository):
+def test_replaced_variant_is_removed_after_a_week(repository):
     replace(repository, "first")
     replace(repository, "second", keep=True)
     staging.prune(repository)
@@ -93,7 +93,7 @@ def test_what_was_replaced_goes_after_a_week(repository):
     assert not list((repository / staging.FOLDER / "old").iterdir())
 
 
-def test_killed_between_two_renames(repository):
+def test_kill_between_two_renames_restores_the_old_variant(repository):
     """Where names cannot be exchanged there is a moment without any: the next run mends it."""
     replace(repository, "first")
     code = (
@@ -123,7 +123,7 @@ def test_killed_between_two_renames(repository):
     assert left(repository) == []
 
 
-def test_what_was_removed_meanwhile_does_not_come_back(repository):
+def test_removed_variant_is_not_restored(repository):
     replace(repository, "first")
     replace(repository, "second", keep=True)
     safe_files.remove(repository / PLACE)
@@ -131,7 +131,7 @@ def test_what_was_removed_meanwhile_does_not_come_back(repository):
         assert not (repository / PLACE).exists()
 
 
-def test_whoever_may_write_into_the_repository_may_build_there(repository):
+def test_group_members_can_build_in_a_shared_repository(repository):
     repository.chmod(0o2775)
     umask = os.umask(0o077)
     try:
@@ -144,7 +144,7 @@ def test_whoever_may_write_into_the_repository_may_build_there(repository):
     assert stat.S_IMODE(lock.stat().st_mode) == 0o660
 
 
-def test_who_waits_says_so(repository):
+def test_waiting_build_prints_a_message(repository):
     said: list[str] = []
     code = (
         "import pathlib, sys, time\n"
@@ -164,7 +164,7 @@ def test_who_waits_says_so(repository):
     assert f"process {holder.pid} of {getpass.getuser()} on {platform.node()}" in line
 
 
-def test_what_killed_builds_of_other_packages_left_is_cleared_too(repository):
+def test_leftovers_of_other_packages_are_removed(repository):
     """But not what is at work, and what was taken away comes back."""
     folder = repository / staging.FOLDER
     make(folder / "staged" / NAME / "killed", "half made")
@@ -180,7 +180,7 @@ def test_what_killed_builds_of_other_packages_left_is_cleared_too(repository):
     assert (repository / "other/1/file").read_text() == "old"
 
 
-def test_a_repository_that_cannot_be_tidied(tmp_path):
+def test_failed_cleanup_stops_no_build(tmp_path):
     """There is none yet, or its folder is a file."""
     staging.tidy(tmp_path / "none", print)
     (tmp_path / staging.FOLDER).write_text("in the way")

@@ -138,7 +138,7 @@ def installed(folder: Path, definition: str) -> dict[str, str]:
     return {re.split(r"\W", name)[0]: part.rstrip() for name, part in found.items()}
 
 
-def test_definition_has_what_a_written_out_one_has(folder):
+def test_definition_equals_a_written_out_one(folder):
     new, old = installed(folder, DEFINED), installed(folder, WRITTEN_OUT)
     assert {"name", "version", "variants", "commands", "built_from"} <= old.keys()
     # The text of package.py is an input of the build, so the recipe's revision differs.
@@ -192,7 +192,7 @@ def test_wrong_version_is_an_error_of_rez(folder, monkeypatch):
         assert "next:  versions: 1.2.3" in error
 
 
-def test_platform_has_what_a_written_out_one_has(folder):
+def test_platform_definition_equals_a_written_out_one(folder):
     (folder / "sources.toml").unlink()
     (folder / "platform.toml").write_text(PLATFORM)
     new, old = installed(folder, DEFINED), installed(folder, PLATFORM_WRITTEN_OUT)

@@ -49,11 +49,11 @@ def version(recipe: Recipe) -> str:
     return package_definition._version(recipe)
 
 
-def test_without_any_source_it_is_the_default(recipe):
+def test_version_without_sources_is_the_default(recipe):
     assert version(recipe) == "1.2.3"
 
 
-def test_it_is_the_newest_of_the_series_of_the_default_in_cache_or_mirror(recipe, tmp_path):
+def test_version_is_the_newest_local_source_of_the_default_series(recipe, tmp_path):
     put(tmp_path / "mirror", "1.3.0")
     assert version(recipe) == "1.2.3"
     put(tmp_path / "mirror", "1.2.1")
@@ -62,19 +62,19 @@ def test_it_is_the_newest_of_the_series_of_the_default_in_cache_or_mirror(recipe
     assert version(recipe) == "1.2.2"
 
 
-def test_a_file_of_another_size_is_not_the_source(recipe, tmp_path):
+def test_file_of_another_size_is_not_the_source(recipe, tmp_path):
     put(tmp_path / "mirror", "1.2.1")
     (tmp_path / "mirror/thing-1.2.1.tar.gz").write_bytes(b"cut")
     assert version(recipe) == "1.2.3"
 
 
-def test_the_variable_decides(recipe, tmp_path, monkeypatch):
+def test_variable_sets_the_version(recipe, tmp_path, monkeypatch):
     put(tmp_path / "mirror", "1.2.2")
     monkeypatch.setenv("REZBUILD_THING_VERSION", "1.2.1")
     assert version(recipe) == "1.2.1"
 
 
-def test_it_stays_the_same_in_one_process(recipe, tmp_path):
+def test_version_is_stable_in_one_process(recipe, tmp_path):
     """Rez evaluates package.py several times; the build fetches a source in between."""
     put(tmp_path / "mirror", "1.2.1")
     assert version(recipe) == "1.2.1"

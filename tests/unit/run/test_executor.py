@@ -27,7 +27,7 @@ def names(steps) -> list[str]:
     return [step.release.name for step in steps]
 
 
-def test_first_what_most_waits_for():
+def test_steps_with_most_remaining_work_start_first():
     schedule = Schedule(CHAIN)
     assert names(schedule.ready()) == ["bottom", "big", "small"]
     schedule.done(CHAIN[2])
@@ -39,13 +39,13 @@ def test_first_what_most_waits_for():
     assert len(schedule) == 0
 
 
-def test_what_needs_the_failed_is_given_up():
+def test_dependents_of_a_failed_step_are_skipped():
     schedule = Schedule(CHAIN)
     assert names(schedule.failed(CHAIN[2])) == ["middle", "top"]
     assert names(schedule.ready()) == ["big", "small"]
 
 
-def test_a_step_that_is_begun_is_ready_no_more():
+def test_started_step_is_not_ready():
     schedule = Schedule(CHAIN)
     schedule.begin(CHAIN[1])
     assert names(schedule.ready()) == ["bottom", "small"]
@@ -55,7 +55,7 @@ def test_a_step_that_is_begun_is_ready_no_more():
     assert len(schedule) == 4
 
 
-def test_what_is_done_while_it_is_gone_through_makes_more_ready():
+def test_finished_step_makes_dependents_ready_during_iteration():
     schedule, seen = Schedule(CHAIN), []
     for one in schedule.ready():
         seen.append(one)
@@ -63,7 +63,7 @@ def test_what_is_done_while_it_is_gone_through_makes_more_ready():
     assert names(seen) == ["bottom", "big", "middle", "small", "top"]
 
 
-def test_work_in_other_units():
+def test_recorded_work_overrides_source_size():
     """As recorded, say: what takes longest is not what has the largest source."""
     work = {"small": 500, "big": 1, "bottom": 2, "middle": 3, "top": 1}
     schedule = Schedule(CHAIN, lambda step: work[step.release.name])
@@ -71,7 +71,7 @@ def test_work_in_other_units():
     assert schedule.ahead(CHAIN[2]) == 6
 
 
-def test_lanes_know_nothing_of_each_other():
+def test_targets_are_independent():
     targets = [Target("a", "fast", "/a"), Target("a", "fast", "/b"), Target("b", "fast", "/a")]
     steps = [replace(one, target=target) for target in targets for one in CHAIN]
     schedule = Schedule(steps)
@@ -83,7 +83,7 @@ def test_lanes_know_nothing_of_each_other():
     assert other.job == steps[13].job
 
 
-def test_archives_of_unknown_size():
+def test_archives_of_unknown_size_have_an_order():
     assert names(Schedule([step("one"), step("two", size=3_000_000)]).ready()) == ["two", "one"]
 
 
@@ -98,7 +98,7 @@ def run(work, budget, steps=CHAIN, most=9):
     Executor(steps, work, budget, progress.LineProgress(), most).run()
 
 
-def test_no_more_than_the_budget_has(tmp_path, budget):
+def test_run_uses_at_most_the_budget(tmp_path, budget):
     work = Work(tmp_path, dict.fromkeys(("small", "big", "bottom"), "sleep 0.3"))
     run(work, budget)
     assert work.events[:2] == ["+bottom", "+big"]
@@ -127,7 +127,7 @@ class Room(Budget):
         return False
 
 
-def test_one_without_room_does_not_hold_up_the_others(tmp_path):
+def test_step_without_room_delays_no_other(tmp_path):
     """Then it fails alone, with what needs it."""
     work = Work(tmp_path, {})
     room = Room(tmp_path)
@@ -137,13 +137,13 @@ def test_one_without_room_does_not_hold_up_the_others(tmp_path):
     assert work.held == set()
 
 
-def test_one_at_a_time_where_that_is_wanted(tmp_path, budget):
+def test_limit_of_one_builds_in_order(tmp_path, budget):
     work = Work(tmp_path, {})
     run(work, budget, most=1)
     assert [event[0] for event in work.events] == ["+", "-"] * 5
 
 
-def test_with_nothing_to_do_nothing_is_started_and_nobody_waits(tmp_path, budget):
+def test_finished_plan_starts_nothing(tmp_path, budget):
     work = Work(tmp_path, {}, done=[s.release.name for s in CHAIN])
     began = time.monotonic()
     run(work, budget)
@@ -151,7 +151,7 @@ def test_with_nothing_to_do_nothing_is_started_and_nobody_waits(tmp_path, budget
     assert time.monotonic() - began < 0.04
 
 
-def test_ten_thousand_that_are_done_are_looked_at_in_a_moment(tmp_path, budget):
+def test_ten_thousand_finished_steps_take_a_second(tmp_path, budget):
     """Seconds of a processor; to look at all of them for each would take a hundredfold."""
     steps = [step("s0")]
     steps += [step(f"s{n}", f"s{n - 1}" if n % 2 else "s0") for n in range(1, 10_000)]
@@ -160,7 +160,7 @@ def test_ten_thousand_that_are_done_are_looked_at_in_a_moment(tmp_path, budget):
     assert time.process_time() - began < 2
 
 
-def test_the_rest_is_built_when_one_fails(tmp_path, budget, capsys):
+def test_other_steps_are_built_after_a_failure(tmp_path, budget, capsys):
     work = Work(tmp_path, {"bottom": "exit 3", "small": "sleep 0.2"})
     with pytest.raises(BuildError, match="bottom-1 failed by 3"):
         run(work, budget)
@@ -171,7 +171,7 @@ def test_the_rest_is_built_when_one_fails(tmp_path, budget, capsys):
     assert work.held == set()
 
 
-def test_several_failures(tmp_path, budget):
+def test_several_failures_are_listed(tmp_path, budget):
     codes = {"bottom": "exit 3", "big": "exit 4"}
     with pytest.raises(SeveralFailedError) as caught:
         run(Work(tmp_path, codes), budget)
@@ -184,12 +184,12 @@ def test_several_failures(tmp_path, budget):
     assert "cannot be read" in str(caught.value)
 
 
-def test_what_the_system_refuses_is_a_failure_of_that_build(tmp_path, budget):
+def test_system_error_fails_one_step(tmp_path, budget):
     with pytest.raises(RezbuildError, match="/some/file: not allowed"):
         run(Work(tmp_path, {"top": "exit 9"}), budget)
 
 
-def test_what_others_build_is_waited_for_beside_the_rest(tmp_path, budget, capsys):
+def test_locked_step_is_waited_for_while_others_build(tmp_path, budget, capsys):
     """Two runs that each waited for the other one's would wait for ever."""
     work = Work(tmp_path, {"big": "until test -e there; do sleep 0.02; done"}, locked=["bottom"])
     (tmp_path / "there").touch()
@@ -199,7 +199,7 @@ def test_what_others_build_is_waited_for_beside_the_rest(tmp_path, budget, capsy
     assert work.events[-1] == "-top"
 
 
-def test_an_interruption_stops_what_runs(tmp_path, budget, monkeypatch):
+def test_interruption_stops_running_builds(tmp_path, budget, monkeypatch):
     work = Work(tmp_path, dict.fromkeys(("bottom", "big"), "sleep 50"))
 
     def interrupt(_: float) -> None:

@@ -66,7 +66,7 @@ def test_terminal_shows_steps_in_the_table_only(capsys):
     assert "01-configure" not in out
 
 
-def test_a_step_that_takes_long_is_spoken_of_now_and_then(capsys):
+def test_long_step_prints_a_line_at_intervals(capsys):
     lines = progress.LineProgress()
     long = task(step="02-make", step_began=time.monotonic() - progress.SILENCE - 1)
     for _ in range(3):
@@ -86,6 +86,6 @@ def test_a_step_that_takes_long_is_spoken_of_now_and_then(capsys):
         (True, {"TERM": "xterm", "CI": "true"}, progress.LineProgress),
     ],
 )
-def test_the_table_is_for_terminals(monkeypatch, tty, env, kind):
+def test_table_is_for_terminals_only(monkeypatch, tty, env, kind):
     monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)
     assert type(progress.choose(env)) is kind

@@ -44,7 +44,7 @@ def machine(tmp_path):
     return run
 
 
-def test_the_readme_has_the_packages_of_the_table():
+def test_documented_packages_match_the_table():
     build, tests = documented_packages()
     assert build == system_needs.packages(system_needs.table("setup", "build"), "apt")
     assert tests == system_needs.packages(system_needs.table("tests"), "apt")
@@ -58,11 +58,11 @@ def test_each_need_has_a_package_for_each_manager():
         assert lost == allowed, need
 
 
-def test_this_machine_has_what_a_build_needs(machine):
+def test_this_machine_passes(machine):
     assert machine(EVERYTHING, "build") == (0, "")
 
 
-def test_a_bare_machine_is_told_everything_at_once(machine):
+def test_bare_machine_gets_all_missing_needs_at_once(machine):
     status, said = machine([], manager="apt-get")
     assert status == 10
     lines = said.splitlines()
@@ -76,7 +76,7 @@ def test_a_bare_machine_is_told_everything_at_once(machine):
     assert lines[-1] == f"  next:  install it, as root: apt-get install {' '.join(build)}"
 
 
-def test_one_missing_program_is_one_package(machine):
+def test_missing_program_is_one_package(machine):
     status, said = machine(
         [name for name in EVERYTHING if name != "patch"], "build", manager="zypper"
     )
@@ -95,12 +95,12 @@ def test_one_missing_program_is_one_package(machine):
         ("pacman", "pacman -S perl"),
     ],
 )
-def test_the_machines_own_package_manager(machine, manager, command):
+def test_command_uses_the_package_manager_of_the_machine(machine, manager, command):
     _, said = machine([name for name in EVERYTHING if name != "perl"], "build", manager=manager)
     assert command in said.splitlines()[-1]
 
 
-def test_a_machine_without_a_known_package_manager(machine):
+def test_unknown_package_manager_gets_a_list(machine):
     _, said = machine([name for name in EVERYTHING if name != "make"], "build")
     assert [line.strip() for line in said.splitlines()[-4:]] == [
         "apt-get install make",
@@ -110,14 +110,14 @@ def test_a_machine_without_a_known_package_manager(machine):
     ]
 
 
-def test_what_only_tests_lack_is_not_fatal(machine):
+def test_missing_test_program_is_not_fatal(machine):
     status, said = machine(["git"], "tests", manager="apt-get")
     assert status == 0
     assert "  tool strace" in said.splitlines()
     assert "git" not in said.splitlines()[-1].split()
 
 
-def test_the_first_python_that_is_new_enough_is_taken(tmp_path):
+def test_first_new_enough_python_is_used(tmp_path):
     """As on Enterprise Linux 8, whose python3 is 3.6 and whose python3.11 is a package."""
     for name in ("python3", "python3.13", "python3.12", "python3.11"):
         (tmp_path / name).symlink_to("/bin/true" if name == "python3.11" else "/bin/false")
@@ -130,7 +130,7 @@ def test_the_first_python_that_is_new_enough_is_taken(tmp_path):
     assert "HOST_PYTHON='python3.11' sh rezbuild/data/examine.sh" in said.stdout
 
 
-def test_a_build_names_all_that_its_packages_lack(tmp_path, monkeypatch):
+def test_build_lists_all_missing_needs_of_its_packages(tmp_path, monkeypatch):
     """A machine with a compiler, and without Perl, patch and Tk's headers."""
     for name in ("gcc", "g++", "make", "strip", "pkg-config", "awk", "cmp", "find"):
         (tmp_path / name).symlink_to(shutil.which(name) or "")
@@ -146,7 +146,7 @@ def test_a_build_names_all_that_its_packages_lack(tmp_path, monkeypatch):
     assert any("install" in line and " perl" in line for line in caught.value.advice)
 
 
-def test_a_missing_compiler_is_named_with_all_else(tmp_path, monkeypatch):
+def test_missing_compiler_is_named_with_other_needs(tmp_path, monkeypatch):
     monkeypatch.setattr(system_needs.toolchain, "SYSTEM_PATH", str(tmp_path))
     plain, named = Settings(cache=tmp_path), Settings(cache=tmp_path, cc="/no/cc")
     error = MachineError("no compiler 'cc'", advice=["or set REZBUILD_CC"])

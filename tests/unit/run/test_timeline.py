@@ -58,7 +58,7 @@ def watch(noted) -> Recorder:
 # What is noted
 
 
-def test_a_run(tmp_path, budget, watch, noted):
+def test_run_has_a_bar_per_step(tmp_path, budget, watch, noted):
     codes = {
         "small": f"{SAY_BEGUN}; sleep 0.2",
         "big": "sleep 0.3; exit 3",
@@ -82,13 +82,13 @@ def test_a_run(tmp_path, budget, watch, noted):
     assert 0.2 <= noted["small"] < 5
 
 
-def test_what_runs_when_all_is_stopped(watch):
+def test_running_step_is_stopped_at_the_end(watch):
     watch.update(CHAIN[0], Elsewhere(), [])
     watch.stop()
     assert states(watch) == [("small", "", "stopped")]
 
 
-def test_a_worker_builds_and_this_machine_publishes(watch, noted):
+def test_farm_step_has_a_bar_per_machine(watch, noted):
     task = Elsewhere()
     watch.update(CHAIN[0], task, [])
     time.sleep(0.1)
@@ -106,7 +106,7 @@ def test_a_worker_builds_and_this_machine_publishes(watch, noted):
     assert noted["small"] == pytest.approx(first.ended - first.began)
 
 
-def test_a_worker_that_is_lost(watch, noted):
+def test_lost_worker_has_a_lost_bar(watch, noted):
     task = Elsewhere("w1")
     watch.update(CHAIN[0], task, [BEGUN])
     task.worker = "w2"
@@ -116,14 +116,14 @@ def test_a_worker_that_is_lost(watch, noted):
     assert noted["small"] < 1
 
 
-def test_what_was_taken_from_elsewhere_is_no_duration(watch, noted):
+def test_restored_payload_records_no_duration(watch, noted):
     watch.update(CHAIN[0], Elsewhere("w1"), [Event("taken", "small 1: taken from the store")])
     watch.end(CHAIN[0], well=True)
     assert noted == {}
     assert states(watch) == [("small", "w1", "taken")]
 
 
-def test_what_fails_before_it_is_begun_has_no_bar(watch):
+def test_step_that_fails_before_its_start_has_no_bar(watch):
     watch.end(CHAIN[0], well=False)
     assert states(watch) == []
 
@@ -146,7 +146,7 @@ BARS = (
 SHOWN = Timeline("build <this> & that", 1.7e9, 4, BARS, ("one-1@rocky8",))
 
 
-def test_no_two_bars_of_a_row_are_at_once():
+def test_bars_of_a_row_do_not_overlap():
     rows = gantt.rows(BARS)
     assert [(name, [b.job for b in row]) for name, row in rows] == [
         ("w2", ["one-1@rocky8"]),
@@ -157,12 +157,12 @@ def test_no_two_bars_of_a_row_are_at_once():
     ]
 
 
-def test_a_row_is_used_again():
+def test_free_row_is_reused():
     bars = [bar("a", 0, 10), bar("b", 0, 20), bar("c", 10, 15), bar("d", 15.0004, 30)]
     assert [[b.job for b in row] for _, row in gantt.rows(bars)] == [["a", "c", "d"], ["b"]]
 
 
-def test_the_picture():
+def test_picture_has_each_bar():
     root = ET.fromstring(gantt.svg(SHOWN))
     groups = list(root.iter(f"{SVG}g"))
     assert len(groups) == len(BARS)
@@ -192,19 +192,19 @@ def test_the_picture():
     assert "four" not in texts
 
 
-def test_each_of_the_longest_has_a_colour_of_its_own():
+def test_longest_builds_have_different_colors():
     bars = tuple(bar(f"p{n}-1", n, n + 1) for n in range(8))
     svg = gantt.svg(replace(SHOWN, bars=bars))
     assert len(set(re.findall(r'rx="2" fill="(#\w+)" stroke', svg))) == 8
 
 
 @pytest.mark.parametrize("bars", [(), (bar("a\x00\ud800<&>", 0, 0, "w\x1b"),)])
-def test_odd_ones(bars):
+def test_unusual_bars_are_drawn(bars):
     root = ET.fromstring(gantt.svg(replace(SHOWN, bars=bars)))
     assert len(list(root.iter(f"{SVG}g"))) == len(bars)
 
 
-def test_a_run_of_days_and_many_rows():
+def test_long_run_with_many_rows_is_drawn():
     bars = tuple(bar(f"p{n}-1", n * 10, 400_000, f"w{n}") for n in range(64))
     root = ET.fromstring(gantt.svg(replace(SHOWN, bars=bars)))
     assert int(root.attrib["height"]) > 64 * 20
@@ -215,14 +215,14 @@ def test_a_run_of_days_and_many_rows():
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0, "0 s"), (59.4, "59 s"), (60, "1:00"), (3599.7, "1:00:00")]
 )
-def test_seconds_as_a_person_says_them(seconds, said):
+def test_seconds_are_formatted(seconds, said):
     assert gantt.clock(seconds) == said
 
 
 # Files
 
 
-def test_it_is_kept_with_its_data(tmp_path):
+def test_picture_is_saved_with_its_data(tmp_path):
     file = timeline.write_to_cache(SHOWN, tmp_path)
     assert file.parent == tmp_path / "timelines"
     assert re.fullmatch(r"2023-11-1\d-\d{6}\.svg", file.name)
@@ -246,7 +246,7 @@ def test_it_is_kept_with_its_data(tmp_path):
     assert timeline.write_to_cache(SHOWN, tmp_path).name == f"{file.stem}-2.svg"
 
 
-def test_the_last_ones_are_kept(tmp_path):
+def test_last_timelines_are_kept(tmp_path):
     (tmp_path / "timelines").mkdir()
     own = tmp_path / "timelines/mine.svg"
     own.write_text("a user's")
@@ -259,7 +259,7 @@ def test_the_last_ones_are_kept(tmp_path):
     }
 
 
-def test_where_it_cannot_be_written(tmp_path):
+def test_unwritable_timeline_gives_a_notice(tmp_path):
     (tmp_path / "timelines").write_text("")
     with pytest.raises(MachineError):
         timeline.write_to_cache(SHOWN, tmp_path)

@@ -79,7 +79,7 @@ def run(code: str, folder: Path, **environ: str) -> str:
 
 
 @needs_apt
-def test_a_real_source(cache: Path, tmp_path: Path) -> None:
+def test_real_source_is_fetched(cache: Path, tmp_path: Path) -> None:
     said: list[str] = []
     path = SourceArchive(Settings(cache=cache), said.append).fetch(WANTED, SHA256, tmp_path)
     assert path == tmp_path / WANTED.file
@@ -88,7 +88,7 @@ def test_a_real_source(cache: Path, tmp_path: Path) -> None:
 
 
 @needs_apt
-def test_as_a_route(cache: Path) -> None:
+def test_debian_is_one_of_the_sources(cache: Path) -> None:
     said = io.StringIO()
     archive = Archive("renamed.tar.gz", SHA256, SIZE, ("https://nowhere.invalid/x",), WANTED)
     fetcher = Fetcher(Settings(cache=cache), Console(file=said), backoff=0.01)
@@ -103,7 +103,9 @@ def test_as_a_route(cache: Path) -> None:
     ("file", "sha256"),
     [(WANTED.file, "0" * 64), ("other.orig.tar.gz", SHA256), ("none.orig.tar.gz", "1" * 64)],
 )
-def test_bytes_that_no_suite_has(cache: Path, tmp_path: Path, file: str, sha256: str) -> None:
+def test_checksum_that_no_suite_has_is_an_error(
+    cache: Path, tmp_path: Path, file: str, sha256: str
+) -> None:
     archive = SourceArchive(Settings(cache=cache), print)
     with pytest.raises(FetchError, match="no suite has"):
         archive.fetch(DistributionFile("zlib", file), sha256, tmp_path)
@@ -111,7 +113,7 @@ def test_bytes_that_no_suite_has(cache: Path, tmp_path: Path, file: str, sha256:
 
 
 @needs_apt
-def test_the_machine_stays_as_it_is(cache: Path, tmp_path: Path) -> None:
+def test_apt_state_of_the_machine_is_unchanged(cache: Path, tmp_path: Path) -> None:
     watched = [Path("/var/lib/apt/lists"), Path("/var/cache/apt"), Path("/etc/apt")]
     before = [folder.stat().st_mtime_ns for folder in watched]
     SourceArchive(Settings(cache=cache), print).fetch(WANTED, SHA256, tmp_path)
@@ -119,7 +121,7 @@ def test_the_machine_stays_as_it_is(cache: Path, tmp_path: Path) -> None:
 
 
 @needs_apt
-def test_machine_that_never_updated(tmp_path: Path) -> None:
+def test_machine_without_lists_uses_its_configuration(tmp_path: Path) -> None:
     """As in a fresh container image: no lists, only /etc/apt."""
     (tmp_path / "lists/partial").mkdir(parents=True)
     config = tmp_path / "empty.conf"
@@ -130,7 +132,7 @@ def test_machine_that_never_updated(tmp_path: Path) -> None:
 
 
 @needs_apt
-def test_archive_that_does_not_answer(tmp_path: Path) -> None:
+def test_unreachable_archive_is_reported(tmp_path: Path) -> None:
     """The reason is given, and not asked for again."""
     sources = tmp_path / "sources.list"
     sources.write_text("deb http://me:hush@127.0.0.1:9/debian stable main\n")
@@ -143,12 +145,12 @@ def test_archive_that_does_not_answer(tmp_path: Path) -> None:
     assert "hush" not in out
 
 
-def test_without_apt(tmp_path: Path) -> None:
+def test_missing_apt_is_skipped(tmp_path: Path) -> None:
     assert run(WITHOUT_APT, tmp_path).strip() == "apt-get is not installed"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lists_from_the_future_are_not_fresh(tmp_path: Path) -> None:
+def test_lists_from_the_future_are_stale(tmp_path: Path) -> None:
     """The clock has been set back since, by who knows how much."""
     archive = SourceArchive(Settings(cache=tmp_path), print)
     assert archive._age() == float("inf")
@@ -226,7 +228,7 @@ def ask(tmp_path, monkeypatch):
 
 
 @needs_apt
-def test_an_expired_list_is_named_in_apts_own_words(ask):
+def test_expired_list_is_reported_with_the_output_of_apt(ask):
     message = ask(UNSIGNED, stable=EXPIRED)
     assert "downloaded no source list: E: Release file for http://127.0.0.1" in message
     assert "/dists/stable/Release is expired (invalid since " in message
@@ -234,14 +236,14 @@ def test_an_expired_list_is_named_in_apts_own_words(ask):
 
 
 @needs_apt
-def test_an_unsigned_list_is_named_in_apts_own_words(ask):
+def test_unsigned_list_is_reported_with_the_output_of_apt(ask):
     message = ask("", stable=LATER)
     assert "downloaded no source list: E: The repository 'http://127.0.0.1" in message
     assert message.endswith(" stable Release' is not signed.")
 
 
 @needs_apt
-def test_one_refused_list_is_named_where_the_others_lack_the_source(ask):
+def test_refused_list_is_named_if_no_other_has_the_source(ask):
     """The second search, with fresh lists, says so as well."""
     message = ask(UNSIGNED, stable=LATER, oldstable=EXPIRED)
     assert message.startswith("no suite has thing.tar with sha256 1111")

@@ -95,7 +95,9 @@ def in_a_process(
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "none"])
 @pytest.mark.parametrize("size", [len(BODY), None])
-def test_download(server: LyingServer, box: Box, framing: str, size: int | None) -> None:
+def test_archive_is_downloaded(
+    server: LyingServer, box: Box, framing: str, size: int | None
+) -> None:
     url = server.at("/" + FILE, Answer(BODY, framing=framing))
     got = box.fetch(url, size=size)
     assert got.path == box.place
@@ -106,14 +108,14 @@ def test_download(server: LyingServer, box: Box, framing: str, size: int | None)
     assert "  ok, 300.0 kB in " in box.said.getvalue()
 
 
-def test_download_on_a_terminal(server: LyingServer, tmp_path: Path) -> None:
+def test_download_on_a_terminal_shows_progress(server: LyingServer, tmp_path: Path) -> None:
     url = server.at("/" + FILE, Answer(status=503), Answer(BODY))
     console = Console(file=io.StringIO(), force_terminal=True, width=120)
     fetcher = Fetcher(Settings(cache=tmp_path), console, backoff=0.01)
     assert fetcher.fetch(release(url)).path.read_bytes() == BODY
 
 
-def test_cache_hit_asks_nobody(server: LyingServer, box: Box) -> None:
+def test_cache_hit_makes_no_request(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(BODY))
     put(box.place.parent)
     assert box.fetch(url).location == "cache"
@@ -128,7 +130,7 @@ def test_damaged_cache_is_replaced(server: LyingServer, box: Box) -> None:
     assert "was damaged; it is removed" in box.said.getvalue()
 
 
-def test_any_archive_of_a_release_will_do(server: LyingServer, box: Box) -> None:
+def test_any_archive_of_a_release_is_accepted(server: LyingServer, box: Box) -> None:
     first = Archive("first.tar.gz", "0" * 64, None, (server.at("/first", Answer(status=404)),))
     second = Archive(FILE, SHA256, None, (server.at("/second", Answer(BODY)),))
     got = box.fetcher.fetch(Release("thing", "1.0", (first, second), (), (), "MIT"))
@@ -136,7 +138,7 @@ def test_any_archive_of_a_release_will_do(server: LyingServer, box: Box) -> None
     assert got.path == box.place
 
 
-def test_gzip_is_not_undone(server: LyingServer, tmp_path: Path) -> None:
+def test_gzip_encoding_of_an_archive_is_kept(server: LyingServer, tmp_path: Path) -> None:
     packed = gzip.compress(b"text")
     url = server.at("/" + FILE, Answer(packed, headers={"Content-Encoding": "gzip"}))
     archive = Archive(FILE, hashlib.sha256(packed).hexdigest(), len(packed), (url,))
@@ -150,7 +152,9 @@ def test_gzip_is_not_undone(server: LyingServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "none"])
 @pytest.mark.parametrize("size", [len(BODY), None])
-def test_wrong_sum_stops(server: LyingServer, box: Box, framing: str, size: int | None) -> None:
+def test_wrong_checksum_stops_the_fetch(
+    server: LyingServer, box: Box, framing: str, size: int | None
+) -> None:
     bad = server.at("/bad", Answer(OTHER, framing=framing))
     good = server.at("/good", Answer(BODY))
     with pytest.raises(ChecksumError) as caught:
@@ -163,7 +167,7 @@ def test_wrong_sum_stops(server: LyingServer, box: Box, framing: str, size: int 
     assert box.holds() == set()
 
 
-def test_complete_but_short_body_is_a_wrong_one(server: LyingServer, box: Box) -> None:
+def test_complete_but_short_body_is_wrong(server: LyingServer, box: Box) -> None:
     bad = server.at("/bad", Answer(BODY[:1000]))
     with pytest.raises(ChecksumError, match=r"got .* 1000 bytes"):
         box.fetch(bad)
@@ -202,14 +206,14 @@ def test_cut_body_is_resumed(server: LyingServer, box: Box, validator: str | Non
     assert server.log[1].headers.get("If-Range") == ('"v1"' if validator else None)
 
 
-def test_weak_tag_is_not_sent_back(server: LyingServer, box: Box) -> None:
+def test_weak_etag_is_not_sent_back(server: LyingServer, box: Box) -> None:
     cut = Answer(BODY, sent=100_000, headers={"ETag": 'W/"v1"'})
     box.fetch(server.at("/" + FILE, cut, Answer(BODY)))
     assert "If-Range" not in server.log[1].headers
 
 
 @pytest.mark.parametrize("framing", ["chunked", "none"])
-def test_cut_body_without_length(server: LyingServer, box: Box, framing: str) -> None:
+def test_cut_body_without_length_is_resumed(server: LyingServer, box: Box, framing: str) -> None:
     url = server.at("/" + FILE, Answer(BODY, sent=100_000, framing=framing), Answer(BODY))
     assert box.fetch(url).path.read_bytes() == BODY
     assert len(server.log) == 2
@@ -228,13 +232,13 @@ def test_range_from_elsewhere_starts_from_zero(server: LyingServer, box: Box, sh
     assert [asked.headers.get("Range") for asked in server.log] == [None, "bytes=100000-", None]
 
 
-def test_resumed_parts_that_do_not_fit(server: LyingServer, box: Box) -> None:
+def test_resumed_part_with_a_wrong_checksum_starts_again(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(OTHER[::-1], sent=100_000), Answer(BODY))
     assert box.fetch(url).path.read_bytes() == BODY
     assert [asked.headers.get("Range") for asked in server.log] == [None, "bytes=100000-", None]
 
 
-def test_resumed_and_wrong_from_zero_too(server: LyingServer, box: Box) -> None:
+def test_second_wrong_checksum_stops_the_fetch(server: LyingServer, box: Box) -> None:
     bad = server.at("/bad", Answer(OTHER, sent=100_000), Answer(OTHER))
     good = server.at("/good", Answer(BODY))
     with pytest.raises(ChecksumError):
@@ -259,7 +263,9 @@ def test_part_of_a_killed_process_is_resumed(server: LyingServer, box: Box) -> N
 
 @pytest.mark.parametrize("left", [OTHER, BODY * 2, b"", BODY[1:1000]])
 @pytest.mark.parametrize("size", [len(BODY), None])
-def test_useless_part(server: LyingServer, box: Box, left: bytes, size: int | None) -> None:
+def test_useless_part_is_discarded(
+    server: LyingServer, box: Box, left: bytes, size: int | None
+) -> None:
     put(box.place.parent, left).rename(box.place.with_name(FILE + ".part"))
     url = server.at("/" + FILE, Answer(BODY))
     assert box.fetch(url, size=size).path.read_bytes() == BODY
@@ -272,7 +278,7 @@ def test_complete_part_needs_no_transfer(server: LyingServer, box: Box) -> None:
     assert server.log == []
 
 
-def test_always_cut(server: LyingServer, tmp_path: Path) -> None:
+def test_body_that_is_always_cut_fails(server: LyingServer, tmp_path: Path) -> None:
     url = server.at("/" + FILE, Answer(BODY, sent=100_000, ranges=False))
     with pytest.raises(FetchError, match="was lost") as caught:
         Box(tmp_path, retries=2).fetch(url)
@@ -280,7 +286,7 @@ def test_always_cut(server: LyingServer, tmp_path: Path) -> None:
     assert "(3 times)" in caught.value.tried[-1]
 
 
-def test_stalled_then_next_url(server: LyingServer, tmp_path: Path) -> None:
+def test_stalled_server_gives_way_to_the_next_url(server: LyingServer, tmp_path: Path) -> None:
     slow = server.at("/slow", Answer(BODY, sent=1000, stalls=True))
     good = server.at("/good", Answer(BODY))
     box = Box(tmp_path, read_timeout=0.3, retries=1)
@@ -300,28 +306,28 @@ def test_client_error_is_not_retried(server: LyingServer, box: Box, status: int)
     assert server.paths() == ["/gone", "/good"]
 
 
-def test_503_twice(server: LyingServer, box: Box) -> None:
+def test_busy_server_is_retried(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(status=503), Answer(status=500), Answer(BODY))
     assert box.fetch(url).path.read_bytes() == BODY
     assert len(server.log) == 3
     assert "it answered 503 Service Unavailable; retry in" in box.said.getvalue()
 
 
-def test_retry_after(server: LyingServer, box: Box) -> None:
+def test_retry_after_is_obeyed(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(status=429, headers={"Retry-After": "1"}), Answer(BODY))
     begin = time.monotonic()
     box.fetch(url)
     assert 1 <= time.monotonic() - begin < 3
 
 
-def test_nonsense_in_retry_after(server: LyingServer, box: Box) -> None:
+def test_invalid_retry_after_is_ignored(server: LyingServer, box: Box) -> None:
     box.fetch(
         server.at("/" + FILE, Answer(status=429, headers={"Retry-After": "soon"}), Answer(BODY))
     )
     assert len(server.log) == 2
 
 
-def test_refused_connection(server: LyingServer, box: Box, closed_port: str) -> None:
+def test_refused_connection_is_reported(server: LyingServer, box: Box, closed_port: str) -> None:
     dead = f"http://{closed_port}/{FILE}"
     got = box.fetch(dead, f"{dead}?second", server.at("/good", Answer(BODY)))
     assert got.location.endswith("/good")
@@ -330,7 +336,7 @@ def test_refused_connection(server: LyingServer, box: Box, closed_port: str) -> 
     assert said.count("it is not asked again") == 1
 
 
-def test_unresolvable_host(box: Box) -> None:
+def test_unresolvable_host_is_reported(box: Box) -> None:
     begin = time.monotonic()
     with pytest.raises(FetchError) as caught:
         box.fetch(f"https://nowhere.invalid/a/{FILE}", f"https://nowhere.invalid/b/{FILE}")
@@ -344,7 +350,7 @@ def test_unresolvable_host(box: Box) -> None:
     assert "rezbuild fetch --to" in advice
 
 
-def test_web_page(server: LyingServer, box: Box) -> None:
+def test_web_page_is_not_an_archive(server: LyingServer, box: Box) -> None:
     page = Answer(b"<html>log in", headers={"Content-Type": "text/html; charset=utf-8"})
     good = server.at("/good", Answer(BODY))
     assert box.fetch(server.at("/portal", page), good).location == good
@@ -358,7 +364,7 @@ def test_web_page_keeps_the_part(server: LyingServer, box: Box) -> None:
     assert server.log[1].headers["Range"] == "bytes=5000-"
 
 
-def test_empty_answer_and_redirect_loop(server: LyingServer, box: Box) -> None:
+def test_empty_answer_and_redirect_loop_are_skipped(server: LyingServer, box: Box) -> None:
     loop = server.at("/loop", Answer(status=302, headers={"Location": "/loop"}))
     with pytest.raises(FetchError) as caught:
         box.fetch(server.at("/empty", Answer(status=204)), loop)
@@ -372,14 +378,14 @@ def test_redirect_is_followed(server: LyingServer, box: Box) -> None:
     assert box.fetch(url).location == url
 
 
-def test_redirect_to_no_address_at_all(server: LyingServer, box: Box) -> None:
+def test_redirect_without_an_address_is_skipped(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(status=302, headers={"Location": "http://["}))
     with pytest.raises(FetchError) as caught:
         box.fetch(url)
     assert "cannot be used (ValueError)" in str(caught.value)
 
 
-def test_redirect_to_another_scheme(server: LyingServer, box: Box) -> None:
+def test_redirect_to_another_scheme_is_refused(server: LyingServer, box: Box) -> None:
     away = {"Location": "ftp://me:secret@127.0.0.1/x?token=secret"}
     url = server.at("/" + FILE, Answer(status=302, headers=away))
     with pytest.raises(FetchError, match=r"redirects to ftp://127\.0\.0\.1/x, which") as caught:
@@ -387,7 +393,7 @@ def test_redirect_to_another_scheme(server: LyingServer, box: Box) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_redirect_from_https_to_http(server: LyingServer, tmp_path: Path) -> None:
+def test_redirect_from_https_to_http_is_refused(server: LyingServer, tmp_path: Path) -> None:
     plain = server.at("/" + FILE, Answer(BODY))
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -405,7 +411,7 @@ def test_redirect_from_https_to_http(server: LyingServer, tmp_path: Path) -> Non
     assert fetched.strip() == good
 
 
-def test_untrusted_certificate(tmp_path: Path) -> None:
+def test_untrusted_certificate_is_refused(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with lying_server(context) as server, pytest.raises(FetchError, match="not trusted"):
@@ -424,7 +430,7 @@ def test_http_mirror_comes_first(server: LyingServer, tmp_path: Path, path: str)
     assert "/upstream" not in server.paths()
 
 
-def test_mirror_without_the_file(server: LyingServer, tmp_path: Path) -> None:
+def test_mirror_without_the_file_is_skipped(server: LyingServer, tmp_path: Path) -> None:
     url = server.at("/upstream", Answer(BODY))
     box = Box(tmp_path, mirrors=(f"{server.url}/m", str(tmp_path / "none"), "ftp://x/", "http://["))
     assert box.fetch(url).location == url
@@ -451,7 +457,7 @@ def test_credentials_stay_secret(server: LyingServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("as_url", [False, True])
 @pytest.mark.parametrize("below", ["thing", "."])
-def test_offline_with_a_mirror_folder(tmp_path: Path, below: str, as_url: bool) -> None:
+def test_offline_fetch_uses_a_mirror_folder(tmp_path: Path, below: str, as_url: bool) -> None:
     folder = tmp_path / "my mirror"
     put(folder / below)
     mirror = folder.as_uri() if as_url else str(folder)
@@ -460,7 +466,7 @@ def test_offline_with_a_mirror_folder(tmp_path: Path, below: str, as_url: bool) 
     assert got.path.read_bytes() == BODY
 
 
-def test_wrong_file_in_a_mirror_folder(server: LyingServer, tmp_path: Path) -> None:
+def test_wrong_file_in_a_mirror_folder_stops_the_fetch(server: LyingServer, tmp_path: Path) -> None:
     wrong = put(tmp_path / "mirror", OTHER)
     box = Box(tmp_path / "cache", mirrors=(str(tmp_path / "mirror"),))
     with pytest.raises(ChecksumError, match=str(wrong)):
@@ -469,7 +475,7 @@ def test_wrong_file_in_a_mirror_folder(server: LyingServer, tmp_path: Path) -> N
     assert wrong.exists()
 
 
-def test_offline_and_empty(server: LyingServer, tmp_path: Path) -> None:
+def test_offline_fetch_without_sources_fails(server: LyingServer, tmp_path: Path) -> None:
     url = server.at("/" + FILE, Answer(BODY))
     box = Box(tmp_path, offline=True, mirrors=(server.url,))
     with pytest.raises(FetchError) as caught:
@@ -479,20 +485,20 @@ def test_offline_and_empty(server: LyingServer, tmp_path: Path) -> None:
     assert server.log == []
 
 
-def test_offline_and_damaged(tmp_path: Path) -> None:
+def test_offline_fetch_with_a_damaged_cache_fails(tmp_path: Path) -> None:
     box = Box(tmp_path, offline=True)
     put(box.place.parent, OTHER)
     with pytest.raises(FetchError, match="was damaged"):
         box.fetch()
 
 
-def test_offline_and_full(tmp_path: Path) -> None:
+def test_offline_fetch_uses_the_cache(tmp_path: Path) -> None:
     box = Box(tmp_path, offline=True)
     put(box.place.parent)
     assert box.fetch("https://nowhere.invalid/x").location == "cache"
 
 
-def test_mirror_fills_a_folder_that_serves_offline(server: LyingServer, tmp_path: Path) -> None:
+def test_fetched_folder_is_a_mirror(server: LyingServer, tmp_path: Path) -> None:
     folder = tmp_path / "to carry"
     connected = Box(tmp_path / "1")
     wanted = release(server.at("/" + FILE, Answer(BODY)))
@@ -505,7 +511,7 @@ def test_mirror_fills_a_folder_that_serves_offline(server: LyingServer, tmp_path
     assert alone.fetch().path.read_bytes() == BODY
 
 
-def test_what_killed_copies_left_in_a_mirror_goes_after_a_day(tmp_path: Path) -> None:
+def test_leftovers_of_killed_copies_are_removed_after_a_day(tmp_path: Path) -> None:
     folder = tmp_path / "mirror/thing"
     folder.mkdir(parents=True)
     now = time.time()
@@ -523,7 +529,7 @@ def test_what_killed_copies_left_in_a_mirror_goes_after_a_day(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("where", [".", "sources", "sources/thing"])
-def test_file_in_the_place_of_the_cache(server: LyingServer, box: Box, where: str) -> None:
+def test_file_instead_of_the_cache_is_an_error(server: LyingServer, box: Box, where: str) -> None:
     at = box.cache / where
     at.parent.mkdir(parents=True, exist_ok=True)
     at.write_text("in the way")
@@ -533,13 +539,15 @@ def test_file_in_the_place_of_the_cache(server: LyingServer, box: Box, where: st
     assert server.log == []
 
 
-def test_file_in_the_place_of_the_mirror(server: LyingServer, box: Box, tmp_path: Path) -> None:
+def test_file_instead_of_the_mirror_is_an_error(
+    server: LyingServer, box: Box, tmp_path: Path
+) -> None:
     (tmp_path / "to").write_text("in the way")
     with pytest.raises(MachineError, match="cannot be used"):
         box.fetcher.mirror(release(server.at("/" + FILE, Answer(BODY))), tmp_path / "to")
 
 
-def test_disk_that_takes_no_more(server: LyingServer, box: Box) -> None:
+def test_full_disk_is_an_error(server: LyingServer, box: Box) -> None:
     """As a full one: a process may not write files of more than 100 kB."""
     url = server.at("/" + FILE, Answer(BODY))
     out, said = in_a_process(box.cache, url, most=100_000).communicate()
@@ -548,7 +556,7 @@ def test_disk_that_takes_no_more(server: LyingServer, box: Box) -> None:
     assert "Traceback" not in said
 
 
-def test_two_processes_share_a_cache(server: LyingServer, box: Box) -> None:
+def test_two_processes_download_once(server: LyingServer, box: Box) -> None:
     url = server.at("/" + FILE, Answer(BODY, pause=3))
     both = [in_a_process(box.cache, url) for _ in range(2)]
     outputs = [process.communicate() for process in both]

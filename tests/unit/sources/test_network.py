@@ -79,7 +79,7 @@ def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> 
 # Time
 
 
-def test_a_host_that_does_not_answer(hasty: Box, good: LyingServer) -> None:
+def test_silent_host_is_given_up(hasty: Box, good: LyingServer) -> None:
     """Its queue of connections is full: what comes then is dropped, as by a firewall."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -113,13 +113,15 @@ def silent_in_the_body(talk: Talk) -> None:
 
 @pytest.mark.parametrize("script", [silent, silent_in_the_headers, silent_in_the_body])
 @pytest.mark.parametrize("speed", [0, 4000])
-def test_silence(tmp_path: Path, good: LyingServer, script: Script, speed: int) -> None:
+def test_silence_ends_at_the_timeout(
+    tmp_path: Path, good: LyingServer, script: Script, speed: int
+) -> None:
     hasty = Box(tmp_path, read_timeout=0.25, retries=0, min_speed=speed)
     with raw_server(script) as bad:
         assert passed_over(hasty, bad.url, good).startswith("it stopped sending")
 
 
-def test_silence_in_the_handshake(hasty: Box, good: LyingServer) -> None:
+def test_silence_in_the_handshake_ends_at_the_timeout(hasty: Box, good: LyingServer) -> None:
     with raw_server(Talk.wait) as bad:
         reason = passed_over(hasty, bad.url.replace("http", "https"), good)
     assert reason == "it stopped sending"
@@ -145,7 +147,7 @@ def never_more_than_continue(talk: Talk) -> None:
         (never_more_than_continue, "http"),
     ],
 )
-def test_slow_drip_before_the_body(
+def test_slow_headers_end_at_the_timeout(
     hasty: Box, good: LyingServer, script: Script, scheme: str
 ) -> None:
     with raw_server(script) as bad:
@@ -157,7 +159,7 @@ def test_slow_drip_before_the_body(
 
 
 @pytest.mark.parametrize("head", [WHOLE, CHUNKED + b"%x\r\n" % len(BODY), OK + b"\r\n"])
-def test_slow_drip_in_the_body(hasty: Box, good: LyingServer, head: bytes) -> None:
+def test_slow_body_is_given_up(hasty: Box, good: LyingServer, head: bytes) -> None:
     def script(talk: Talk) -> None:
         talk.request()
         talk.say(head)
@@ -169,7 +171,7 @@ def test_slow_drip_in_the_body(hasty: Box, good: LyingServer, head: bytes) -> No
 
 
 @pytest.mark.parametrize(("speed", "enough"), [(20, True), (2000, False)])
-def test_the_slowest_transfer_is_a_setting(tmp_path: Path, speed: int, enough: bool) -> None:
+def test_minimum_speed_is_a_setting(tmp_path: Path, speed: int, enough: bool) -> None:
     """A hundred bytes a second, for longer than may be silent."""
     body = bytes(range(80))
 
@@ -189,7 +191,7 @@ def test_the_slowest_transfer_is_a_setting(tmp_path: Path, speed: int, enough: b
                 hasty.fetcher.fetch(wanted)
 
 
-def test_nothing_that_was_given_up_goes_on(hasty: Box, good: LyingServer) -> None:
+def test_abandoned_transfer_ends(hasty: Box, good: LyingServer) -> None:
     with raw_server(silent_in_the_body) as bad:
         passed_over(hasty, bad.url, good)
         deadline = time.monotonic() + 3
@@ -199,7 +201,7 @@ def test_nothing_that_was_given_up_goes_on(hasty: Box, good: LyingServer) -> Non
         assert names == []
 
 
-def test_items_come_in_time_or_not_at_all() -> None:
+def test_late_items_are_dropped() -> None:
     hurry = threading.Event()
 
     def items() -> Iterator[int]:
@@ -226,7 +228,7 @@ def test_items_come_in_time_or_not_at_all() -> None:
 
 
 @pytest.mark.parametrize("said", [b"", OK, WHOLE, CHUNKED])
-def test_a_reset_connection(box: Box, good: LyingServer, said: bytes) -> None:
+def test_reset_connection_is_retried(box: Box, good: LyingServer, said: bytes) -> None:
     def script(talk: Talk) -> None:
         talk.request()
         talk.say(said)
@@ -236,7 +238,7 @@ def test_a_reset_connection(box: Box, good: LyingServer, said: bytes) -> None:
         assert passed_over(box, bad.url, good) == "the connection was lost"
 
 
-def test_a_reset_within_the_body_is_resumed(tmp_path: Path) -> None:
+def test_reset_within_the_body_is_resumed(tmp_path: Path) -> None:
     def script(talk: Talk) -> None:
         asked = talk.request()
         if talk.number == 0:
@@ -280,7 +282,9 @@ ENDLESS = [endless_body, endless_chunks, a_length_that_cannot_be]
 
 
 @pytest.mark.parametrize("script", ENDLESS)
-def test_an_endless_body_of_unknown_size(tmp_path: Path, script: Script, good: LyingServer) -> None:
+def test_endless_body_stops_at_the_size_limit(
+    tmp_path: Path, script: Script, good: LyingServer
+) -> None:
     box = Box(tmp_path, max_size=1)
     with raw_server(script) as bad:
         got = box.fetch(bad.url, good.url + "/good", size=None)
@@ -292,7 +296,7 @@ def test_an_endless_body_of_unknown_size(tmp_path: Path, script: Script, good: L
 
 
 @pytest.mark.parametrize("script", ENDLESS)
-def test_an_endless_body_of_known_size(box: Box, script: Script) -> None:
+def test_endless_body_stops_at_the_known_size(box: Box, script: Script) -> None:
     with raw_server(script) as bad:
         with pytest.raises(ChecksumError, match=f"more than {len(BODY)} bytes"):
             box.fetch(bad.url)
@@ -319,14 +323,14 @@ ENDLESS_FRAMES = {
 
 
 @pytest.mark.parametrize("case", ENDLESS_FRAMES)
-def test_headers_without_an_end(box: Box, good: LyingServer, case: str) -> None:
+def test_endless_headers_are_given_up(box: Box, good: LyingServer, case: str) -> None:
     with raw_server(endless(*ENDLESS_FRAMES[case])) as bad:
         passed_over(box, bad.url, good)
         if case != "trailers":  # those are thrown away as they come, until the time is over
             assert bad.talks[0].sent < 20_000_000
 
 
-def test_a_redirect_with_an_endless_body(box: Box, good: LyingServer) -> None:
+def test_redirect_with_an_endless_body_is_followed(box: Box, good: LyingServer) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: %s/good\r\n\r\n" % good.url.encode()
     with raw_server(endless(head, bytes(1 << 16))) as first:
         assert box.fetch(first.url).path.read_bytes() == BODY
@@ -358,7 +362,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("case", LIES)
-def test_an_answer_that_lies(tmp_path: Path, good: LyingServer, case: str) -> None:
+def test_false_answer_is_skipped(tmp_path: Path, good: LyingServer, case: str) -> None:
     def script(talk: Talk) -> None:
         talk.request()
         talk.say(LIES[case])
@@ -369,7 +373,7 @@ def test_an_answer_that_lies(tmp_path: Path, good: LyingServer, case: str) -> No
 
 
 @pytest.mark.parametrize("said", ["999999", "nonsense", "*", "9" * 5000])
-def test_a_total_that_lies_does_not_matter(tmp_path: Path, said: str) -> None:
+def test_false_total_does_not_matter(tmp_path: Path, said: str) -> None:
     """Only the sum says whether a resumed file is whole."""
 
     def script(talk: Talk) -> None:
@@ -416,7 +420,7 @@ def test_a_total_that_lies_does_not_matter(tmp_path: Path, said: str) -> None:
     ),
     body=st.binary(max_size=40),
 )
-def test_any_answer_gives_way(
+def test_any_other_answer_is_skipped(
     tmp_path_factory: pytest.TempPathFactory,
     status: bytes,
     headers: list[tuple[bytes, bytes]],
@@ -450,14 +454,14 @@ def test_any_answer_gives_way(
         "//[",
     ],
 )
-def test_redirects_that_are_refused(box: Box, good: LyingServer, target: str) -> None:
+def test_redirects_to_other_schemes_are_refused(box: Box, good: LyingServer, target: str) -> None:
     bad = good.at("/bad", Answer(status=302, headers={"Location": target}))
     reason = passed_over(box, bad, good)
     assert "which is refused" in reason or "cannot be used" in reason
     assert good.paths() == ["/bad", "/good"]
 
 
-def test_a_redirect_from_https_to_http(
+def test_insecure_redirect_is_refused(
     tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, context = certificate("127.0.0.1")
@@ -497,7 +501,7 @@ WRONG: dict[str, tuple[str, dict[str, dt.datetime], bool, str]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_certificate(
+def test_wrong_certificate_is_refused(
     tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     name, fields, known, reason = WRONG[case]
@@ -521,7 +525,7 @@ def test_a_wrong_certificate(
 
 
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-def test_a_studios_own_authority(
+def test_authority_of_the_studio_is_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     authority, context = certificate("127.0.0.1")
@@ -532,7 +536,7 @@ def test_a_studios_own_authority(
 
 
 @pytest.mark.parametrize("state", ["missing", "garbage", "empty", "unreadable"])
-def test_certificates_that_cannot_be_read(
+def test_unreadable_certificates_are_named(
     tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     path = tmp_path / "studio.pem"
@@ -551,7 +555,7 @@ def test_certificates_that_cannot_be_read(
     assert caught.value.exit_code == 10
 
 
-def test_a_server_without_tls(box: Box, good: LyingServer) -> None:
+def test_server_without_tls_is_reported(box: Box, good: LyingServer) -> None:
     reason = passed_over(box, good.url.replace("http:", "https:") + "/x", good)
     assert reason.startswith("TLS fails: ")
 
@@ -560,7 +564,7 @@ def test_a_server_without_tls(box: Box, good: LyingServer) -> None:
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_a_proxy_that_asks_for_a_name(
+def test_proxy_that_asks_for_a_name_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
     authority, context = certificate("127.0.0.1")
@@ -588,7 +592,7 @@ def test_a_proxy_that_asks_for_a_name(
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("status", [403, 502])
-def test_a_proxy_that_refuses(
+def test_refusing_proxy_is_skipped(
     tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, tls: bool, status: int
 ) -> None:
     box = Box(tmp_path, retries=1)
@@ -606,7 +610,7 @@ def test_a_proxy_that_refuses(
     assert "secret of the proxy" not in said
 
 
-def test_a_proxy_that_is_not_there(
+def test_missing_proxy_is_skipped(
     box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -617,7 +621,7 @@ def test_a_proxy_that_is_not_there(
     assert reason == "its proxy does not answer or refuses the connection"
 
 
-def test_a_proxy_that_falls_silent(
+def test_silent_proxy_is_skipped(
     box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -627,7 +631,7 @@ def test_a_proxy_that_falls_silent(
 
 
 @pytest.mark.parametrize("value", ["http://", "http://[", "socks9://x", "http://me:hush@:x/", "::"])
-def test_a_proxy_address_that_is_none(
+def test_invalid_proxy_address_is_skipped(
     box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -648,7 +652,7 @@ PAGES = [
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("kind", ["application/x-gzip", None])
-def test_a_portal_that_calls_its_page_an_archive(
+def test_portal_page_that_claims_to_be_an_archive_is_skipped(
     box: Box, good: LyingServer, page: bytes, kind: str | None
 ) -> None:
     headers = {"Content-Type": kind} if kind else {}
@@ -656,21 +660,21 @@ def test_a_portal_that_calls_its_page_an_archive(
     assert "a captive portal or proxy?" in reason
 
 
-def test_a_page_does_not_cost_what_is_here_already(box: Box, good: LyingServer) -> None:
+def test_web_page_does_not_replace_received_data(box: Box, good: LyingServer) -> None:
     box.place.parent.mkdir(parents=True)
     box.place.with_name(FILE + ".part").write_bytes(BODY[:5000])
     passed_over(box, good.at("/portal", Answer(PAGES[0], ranges=False)), good)
     assert good.log[1].headers["Range"] == "bytes=5000-"
 
 
-def test_a_portal_that_says_what_it_is(box: Box, good: LyingServer) -> None:
+def test_portal_page_is_skipped(box: Box, good: LyingServer) -> None:
     reason = passed_over(box, good.at("/portal", Answer(PAGES[0], status=511)), good)
     assert reason == "it answered 511 Network Authentication Required"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x" * 500])
 @pytest.mark.parametrize("size", [len(BODY), None])
-def test_a_body_that_is_packed_once_more(
+def test_recompressed_body_is_skipped(
     box: Box, good: LyingServer, encoding: str, size: int | None
 ) -> None:
     packed = Answer(gzip.compress(BODY), headers={"Content-Encoding": encoding})
@@ -702,7 +706,7 @@ SECRETIVE = [
 
 @pytest.mark.parametrize("mirror", SECRETIVE)
 @pytest.mark.parametrize("fault", ["missing", "wrong"])
-def test_a_secret_in_an_address_is_never_shown(
+def test_secret_in_an_address_is_never_printed(
     tmp_path: Path, good: LyingServer, mirror: str, fault: str
 ) -> None:
     good.at(f"/m/thing/{FILE}", Answer(OTHER) if fault == "wrong" else Answer(status=404))
@@ -715,9 +719,7 @@ def test_a_secret_in_an_address_is_never_shown(
     assert f"{address.partition(':')[0]}://" in told
 
 
-def test_a_password_does_not_follow_a_redirect_to_another_host(
-    tmp_path: Path, good: LyingServer
-) -> None:
+def test_password_is_not_sent_to_another_host(tmp_path: Path, good: LyingServer) -> None:
     """Another port of the same machine is another host (RFC 9110, 15.4)."""
     with lying_server() as mirror:
         away = {"Location": good.url + "/good"}
@@ -728,7 +730,7 @@ def test_a_password_does_not_follow_a_redirect_to_another_host(
     assert "Authorization" not in good.log[0].headers
 
 
-def test_a_secret_does_not_reach_the_log_of_whoever_uses_this(
+def test_secret_is_not_logged_by_libraries(
     tmp_path: Path,
     good: LyingServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -755,7 +757,7 @@ def test_a_secret_does_not_reach_the_log_of_whoever_uses_this(
     assert "Traceback" not in log.getvalue()
 
 
-def test_a_servers_words_are_not_shown(box: Box, good: LyingServer) -> None:
+def test_reason_phrase_of_a_server_is_not_printed(box: Box, good: LyingServer) -> None:
     """They may be escape sequences, which a terminal obeys."""
 
     def script(talk: Talk) -> None:

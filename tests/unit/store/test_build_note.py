@@ -23,12 +23,12 @@ def note(tmp_path: Path) -> BuildNote:
     return BuildNote(tmp_path)
 
 
-def test_nothing_is_known_of_what_was_there(note, root):
+def test_unknown_build_folder_has_no_key(note, root):
     note.begin(KEY, ready=True)
     assert not note.confirms(KEY, root)
 
 
-def test_what_was_baked_now_and_before(note, root):
+def test_note_identifies_this_and_earlier_builds(note, root):
     note.begin(KEY, ready=False)
     assert note.confirms(KEY, root)
     note.begin(KEY, ready=True)
@@ -38,7 +38,7 @@ def test_what_was_baked_now_and_before(note, root):
     assert not note.confirms(KEY, root)
 
 
-def test_what_has_changed_since(note, root):
+def test_changed_payload_does_not_match_its_note(note, root):
     note.begin(KEY, ready=False)
     assert note.confirms(KEY, root)
     (root / "lib/library.so").chmod(0o755)
@@ -47,13 +47,13 @@ def test_what_has_changed_since(note, root):
     assert not note.confirms(KEY, root)
 
 
-def test_whoever_baked_it_was_killed(note, root):
+def test_note_of_a_killed_build_is_invalid(note, root):
     note.begin(KEY, ready=False)
     note.begin(KEY, ready=True)
     assert not note.confirms(KEY, root)
 
 
-def test_another_build_came_between(note, root):
+def test_build_in_between_invalidates_the_note(note, root):
     note.begin(KEY, ready=False)
     note.begin(OTHER, ready=False)
     assert not note.confirms(KEY, root)
@@ -64,13 +64,13 @@ def test_another_build_came_between(note, root):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "3", "[]", "[1]", '["", ""]', "[[]]"])
-def test_a_note_that_is_none(note, root, tmp_path, text):
+def test_invalid_note_is_ignored(note, root, tmp_path, text):
     (tmp_path / NAME).write_text(text)
     note.begin(KEY, ready=True)
     assert not note.confirms(KEY, root)
 
 
-def test_a_payload_without_a_sum(note, root):
+def test_payload_without_a_checksum_has_no_key(note, root):
     note.begin(KEY, ready=False)
     os.mkfifo(root / "pipe")
     # Whoever packs it refuses it.

@@ -75,7 +75,7 @@ def test_each_input_is_in_the_key(recipe, tmp_path):
     differs("what it is built against", "against")
 
 
-def test_another_compiler_of_the_same_name(recipe, tmp_path):
+def test_other_compiler_of_the_same_name_changes_the_key(recipe, tmp_path):
     low = payload(tmp_path / "low", "low")
     compiler = tmp_path / "cc"
     compiler.write_text('#!/bin/sh\nexec gcc "$@"\n')
@@ -96,7 +96,7 @@ def test_another_compiler_of_the_same_name(recipe, tmp_path):
     assert keys.differences(first, gather(recipe, low, cc=str(compiler))) == ["environment"]
 
 
-def test_it_names_no_place_of_this_machine(recipe, tmp_path):
+def test_key_contains_no_path_of_this_machine(recipe, tmp_path):
     inputs = gather(recipe, payload(tmp_path / "low", "low"))
     assert str(tmp_path) not in json.dumps(inputs)
     assert os.environ["HOME"] not in json.dumps(inputs["environment"])
@@ -105,7 +105,7 @@ def test_it_names_no_place_of_this_machine(recipe, tmp_path):
     assert inputs["linker"]
 
 
-def test_what_is_known_before_the_dependencies_are_there(recipe, tmp_path):
+def test_key_inputs_are_known_before_the_dependencies(recipe, tmp_path):
     inputs = gather(recipe, payload(tmp_path / "low", "low"))
     loaded = sources_toml.load(recipe)
     tools = toolchain.find(Settings(cache=tmp_path))

@@ -53,7 +53,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("REZBUILD_STORE", str(folder))
 
 
-def test_a_list(entries, folder, set_up, capsys):
+def test_list_prints_entries(entries, folder, set_up, capsys):
     code, out, err = run(capsys, "list")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -73,13 +73,13 @@ def test_a_list(entries, folder, set_up, capsys):
     assert run(capsys, "list", "nothing")[0] == 0
 
 
-def test_everything_is_sound(entries, folder, set_up, capsys):
+def test_verify_accepts_valid_entries(entries, folder, set_up, capsys):
     code, out, err = run(capsys, "verify")
     assert (code, err) == (0, "")
     assert out == "".join(sorted(f"{entry.place}: ok\n" for entry in entries))
 
 
-def test_what_is_not_sound_is_found_and_removed(entries, folder, set_up, capsys):
+def test_verify_finds_and_removes_damaged_entries(entries, folder, set_up, capsys):
     one, two, three = entries
     os.truncate(folder / blob(two), 50)
     shutil.copy(folder / one.place, (folder / one.place).with_name(f"{'0' * 64}.json"))
@@ -100,7 +100,7 @@ def test_what_is_not_sound_is_found_and_removed(entries, folder, set_up, capsys)
     assert left == {one.place, three.place, blob(one)}
 
 
-def test_what_is_old_goes(entries, folder, set_up, capsys):
+def test_prune_removes_old_entries(entries, folder, set_up, capsys):
     one, two, three = entries
     for place in (one.place, two.place, blob(one), blob(two)):
         aged(folder, place, 40)
@@ -120,7 +120,7 @@ def test_what_is_old_goes(entries, folder, set_up, capsys):
     assert run(capsys, "verify")[:2] == (0, f"{three.place}: ok\n")
 
 
-def test_what_nothing_names_goes_after_a_day(entries, folder, set_up, capsys):
+def test_prune_removes_unreferenced_payloads_after_a_day(entries, folder, set_up, capsys):
     one, two, _ = entries
     (folder / two.place).unlink()
     (folder / "payloads/.part-killed").touch()
@@ -139,7 +139,9 @@ def test_what_nothing_names_goes_after_a_day(entries, folder, set_up, capsys):
     assert run(capsys, "verify")[0] == 0
 
 
-def test_what_others_trust_is_in_use(entries, folder, set_up, tmp_path, monkeypatch, capsys):
+def test_prune_keeps_entries_with_other_signatures(
+    entries, folder, set_up, tmp_path, monkeypatch, capsys
+):
     key = ed25519.Ed25519PrivateKey.generate().public_key()
     pem, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     (tmp_path / "key").write_bytes(key.public_bytes(pem, form))
@@ -151,7 +153,7 @@ def test_what_others_trust_is_in_use(entries, folder, set_up, tmp_path, monkeypa
     assert (code, out.count(": the entry has no signature\n")) == (12, 3)
 
 
-def test_a_blob_that_is_written_again_is_young_again(entries, folder, tmp_path):
+def test_rewritten_blob_is_kept(entries, folder, tmp_path):
     """Of a put that finds it there, and has not written its entry yet."""
     two = entries[1]
     (folder / two.place).unlink()
@@ -161,7 +163,7 @@ def test_a_blob_that_is_written_again_is_young_again(entries, folder, tmp_path):
     assert list(maintain.prune(Store(str(folder)), days=None, unused=True)) == []
 
 
-def test_a_blob_that_is_written_again_while_entries_are_read(entries, folder, tmp_path):
+def test_blob_rewritten_during_prune_is_kept(entries, folder, tmp_path):
     two, store = entries[1], Store(str(folder))
     another = put(store, tmp_path / "2.0", compiler="another")
     (folder / two.place).unlink()
@@ -175,7 +177,7 @@ def test_a_blob_that_is_written_again_while_entries_are_read(entries, folder, tm
     store.restore(two, tmp_path / "taken")
 
 
-def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):
+def test_unreadable_store_is_not_pruned(entries, folder, tmp_path):
     store = Store(str(folder))
     (folder / entries[0].place).unlink()
     (folder / entries[0].place).mkdir()
@@ -192,14 +194,14 @@ def test_a_store_that_cannot_be_read_is_not_pruned(entries, folder, tmp_path):
         (["add", "~zlib"], 2, "there is nothing to build"),
     ],
 )
-def test_what_makes_no_sense(folder, set_up, capsys, argv, code, said):
+def test_invalid_arguments_are_refused(folder, set_up, capsys, argv, code, said):
     found, _, err = run(capsys, *argv)
     assert found == code
     assert said in err
     assert "\n  next:  " in err
 
 
-def test_without_a_store(monkeypatch, capsys):
+def test_missing_store_setting_is_reported(monkeypatch, capsys):
     monkeypatch.delenv("REZBUILD_STORE", raising=False)
     for command in (["list"], ["verify"], ["prune", "--unused"], ["add", "zlib"]):
         code, _, err = run(capsys, *command)

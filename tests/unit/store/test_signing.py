@@ -41,7 +41,7 @@ def find(store: Store) -> Entry | None:
     return store.find(keys.hash_inputs(inputs()), "thing", "1.0")
 
 
-def test_what_one_of_them_has_signed_is_taken(tmp_path, root, boxes):
+def test_entry_signed_by_a_trusted_key_is_used(tmp_path, root, boxes):
     said: list[str] = []
     for box in boxes:
         entry = put(shelf(tmp_path, said, sign=box.private), root)
@@ -57,7 +57,7 @@ def test_what_one_of_them_has_signed_is_taken(tmp_path, root, boxes):
     assert said == []
 
 
-def test_what_is_not_signed_or_by_another_is_refused(tmp_path, root, boxes):
+def test_unsigned_or_untrusted_entry_is_refused(tmp_path, root, boxes):
     one, two = boxes
     said: list[str] = []
     put(shelf(tmp_path, said), root)
@@ -74,7 +74,7 @@ def test_what_is_not_signed_or_by_another_is_refused(tmp_path, root, boxes):
     assert said == []
 
 
-def test_who_signs_signs_what_is_there(tmp_path, root, boxes):
+def test_machine_with_a_key_signs_its_own_entry_again(tmp_path, root, boxes):
     """The store was there before the key."""
     said: list[str] = []
     put(shelf(tmp_path, said), root)
@@ -85,7 +85,7 @@ def test_who_signs_signs_what_is_there(tmp_path, root, boxes):
 @pytest.mark.parametrize(
     "change", ["payload", "blob", "size", "debug", "inputs", "name", "signature"]
 )
-def test_the_signature_is_over_all_of_it(tmp_path, root, boxes, change):
+def test_signature_covers_the_whole_entry(tmp_path, root, boxes, change):
     said: list[str] = []
     entry = put(shelf(tmp_path, said, sign=boxes[0].private), root)
     made = {**inputs(), "more": 1}
@@ -106,7 +106,7 @@ def test_the_signature_is_over_all_of_it(tmp_path, root, boxes, change):
     assert "no trusted key" in said[0]
 
 
-def test_what_is_carried_is_vouched_for_by_whoever_carries_it(tmp_path, root, boxes):
+def test_copied_entry_is_signed_by_the_copying_machine(tmp_path, root, boxes):
     one, two = boxes
     said: list[str] = []
     entry = put(shelf(tmp_path, said, sign=one.private), root)
@@ -120,7 +120,7 @@ def test_what_is_carried_is_vouched_for_by_whoever_carries_it(tmp_path, root, bo
     assert said == []
 
 
-def test_keys_that_are_none(tmp_path, boxes):
+def test_invalid_keys_are_named(tmp_path, boxes):
     box = boxes[0]
     locked, rsa = tmp_path / "locked.key", tmp_path / "rsa.key"
     locked.write_bytes(private(ed25519.Ed25519PrivateKey.generate(), b"password"))
@@ -137,7 +137,7 @@ def test_keys_that_are_none(tmp_path, boxes):
             Store(str(tmp_path), trust=[box.public, file])
 
 
-def test_keys_as_openssl_makes_them(tmp_path, root):
+def test_keys_of_openssl_are_read(tmp_path, root):
     """By the commands in docs/how-to/store.md."""
     require_tool("openssl")
     text = (Path(__file__).parents[3] / "docs/how-to/store.md").read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_keys_as_openssl_makes_them(tmp_path, root):
     assert find(shelf(tmp_path, said, trust=[tmp_path / "store.pub"]))
 
 
-def test_the_settings(tmp_path, boxes):
+def test_settings_name_the_keys(tmp_path, boxes):
     folder = tmp_path / "with a space"
     folder.mkdir()
     public = boxes[0].public.rename(folder / "store.pub")
@@ -169,7 +169,7 @@ def test_the_settings(tmp_path, boxes):
     assert json.loads((tmp_path / "store" / find(store).place).read_text())["signature"]
 
 
-def test_without_the_library(tmp_path, boxes):
+def test_missing_library_is_reported(tmp_path, boxes):
     """It is an extra: who names no key needs none."""
     code = (
         "import sys\n"

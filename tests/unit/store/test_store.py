@@ -56,7 +56,7 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path / "a store")
 
 
-def test_what_was_put_there_is_found_and_taken(shelf, root, tmp_path):
+def test_stored_payload_is_found_and_restored(shelf, root, tmp_path):
     assert shelf.find() is None
     entry = put(shelf.store, root, compiler="gcc")
     found = shelf.find(compiler="gcc")
@@ -72,7 +72,7 @@ def test_what_was_put_there_is_found_and_taken(shelf, root, tmp_path):
     assert shelf.said == []
 
 
-def test_the_layout(shelf, root):
+def test_store_layout_is_stable(shelf, root):
     entry = put(shelf.store, root)
     assert shelf.entries() == [shelf.folder / f"thing/1.0/{entry.key}.json"]
     assert shelf.blobs() == [shelf.folder / f"payloads/{entry.blob}.tar.zst"]
@@ -82,7 +82,7 @@ def test_the_layout(shelf, root):
     assert {path.stat().st_mode & 0o777 for path in (*shelf.blobs(), *shelf.entries())} == {0o644}
 
 
-def test_a_folder_for_a_group_stays_one(tmp_path, root):
+def test_group_folder_keeps_its_mode(tmp_path, root):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o2775)
     put(Shelf(tmp_path / "shared").store, root)
@@ -90,7 +90,7 @@ def test_a_folder_for_a_group_stays_one(tmp_path, root):
         assert (tmp_path / "shared" / folder).stat().st_mode & 0o7777 == 0o2775
 
 
-def test_what_is_there_is_kept(shelf, root):
+def test_existing_entry_is_kept(shelf, root):
     put(shelf.store, root)
     before = [(path, path.stat().st_mtime_ns) for path in (*shelf.blobs(), *shelf.entries())]
     put(shelf.store, root)
@@ -105,7 +105,7 @@ def test_what_is_there_is_kept(shelf, root):
     assert shelf.find() == fresh
 
 
-def test_a_payload_of_other_inputs_is_not_put_there(shelf, root):
+def test_payload_with_another_fingerprint_is_not_stored(shelf, root):
     wrong = inputs(fingerprint="f" * 16)
     with pytest.raises(StoreError, match=r"its rezbuild.json says fingerprint '0123456789abcdef'"):
         shelf.store.put("thing", "1.0", None, keys.hash_inputs(wrong), wrong, root)
@@ -162,7 +162,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_refused_and_made_good(shelf, root, tmp_path, damage):
+def test_damaged_entry_is_refused_and_repaired(shelf, root, tmp_path, damage):
     put(shelf.store, root)
     kind, spoil, reason = DAMAGES[damage]
     (place,) = shelf.blobs() if kind == "blob" else shelf.entries()
@@ -186,7 +186,7 @@ def test_damage_is_refused_and_made_good(shelf, root, tmp_path, damage):
     assert tree(tmp_path / "taken") == tree(root)
 
 
-def test_a_payload_that_says_it_is_another(shelf, root, tmp_path):
+def test_payload_of_another_package_is_refused(shelf, root, tmp_path):
     """Sound as far as sums go: somebody has put it there by hand."""
     forged = put(
         shelf.store, payload(tmp_path / "forged", fingerprint="f" * 16), fingerprint="f" * 16
@@ -212,7 +212,7 @@ FIELDS = ("key", "name", "version", "profile", "payload", "size", "blob", "input
     max_examples=100, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 @given(st.sampled_from((*FIELDS, "signature", "more")), JSON)
-def test_any_value_in_any_field(field: str, value: object) -> None:
+def test_any_value_in_any_field_is_handled(field: str, value: object) -> None:
     good = Entry(
         keys.hash_inputs(inputs()), "thing", "1.0", None, "0" * 64, 1, "1" * 64, inputs(), None, ""
     )
@@ -226,7 +226,7 @@ def test_any_value_in_any_field(field: str, value: object) -> None:
 # Whether the store can be used at all.
 
 
-def test_a_store_that_cannot_be_written(tmp_path, root):
+def test_unwritable_store_gives_a_notice(tmp_path, root):
     (tmp_path / "file").touch()
     shelf = Shelf(tmp_path / "file/store")
     assert shelf.find() is None
@@ -236,14 +236,14 @@ def test_a_store_that_cannot_be_written(tmp_path, root):
     assert said.startswith(f"thing 1.0: notice: not put into the store {shelf.folder}: ")
 
 
-def test_addresses_that_make_no_sense():
+def test_invalid_addresses_are_refused():
     with pytest.raises(UsageError, match=r"REZBUILD_STORE=foo://host/x cannot be used") as caught:
         Store("foo://me:geheim@host/x?token=geheim")
     assert "geheim" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("scheme", "library"), [("s3", "s3fs"), ("gs", "gcsfs")])
-def test_a_library_that_is_not_installed(scheme, library):
+def test_missing_library_of_an_address_is_named(scheme, library):
     with contextlib.suppress(ImportError):
         __import__(library)
         pytest.skip(f"{library} is installed")
@@ -252,7 +252,7 @@ def test_a_library_that_is_not_installed(scheme, library):
     assert f"pip install {library}" in str(caught.value)
 
 
-def test_what_fsspec_reaches(root, tmp_path):
+def test_fsspec_addresses_work(root, tmp_path):
     """Real objects in memory: no folders to make, no files to rename."""
     said: list[str] = []
     store = Store("memory://bucket/store", say=said.append)
@@ -273,7 +273,7 @@ def test_what_fsspec_reaches(root, tmp_path):
     assert said == []
 
 
-def test_a_network_is_not_asked_offline(tmp_path):
+def test_offline_store_is_a_folder_only(tmp_path):
     said: list[str] = []
     offline = Settings(cache=tmp_path, offline=True, store="https://me:geheim@host/store?t=geheim")
     assert Store.of(offline, said.append) is None
@@ -300,7 +300,7 @@ def writer(store: Path, root: Path, *more: str) -> list[str]:
     return [sys.executable, "-c", code, str(SUPPORT), str(store), str(root), *more]
 
 
-def test_two_writers_at_once(shelf, tmp_path):
+def test_parallel_writers_leave_one_complete_payload(shelf, tmp_path):
     """From the same inputs, two payloads that differ: as of a profile that was collected anew."""
     roots = [payload(tmp_path / name, number=name) for name in ("one", "two")]
     sums = {digest(root): root for root in roots}
@@ -322,7 +322,7 @@ def test_two_writers_at_once(shelf, tmp_path):
     assert shelf.said == []
 
 
-def test_a_writer_that_is_killed(shelf, tmp_path):
+def test_killed_writer_leaves_a_complete_or_no_entry(shelf, tmp_path):
     root = payload(tmp_path / "payload")
     (root / "large").write_bytes(os.urandom(8 << 20))
     landed = 0
@@ -351,7 +351,7 @@ def machines(tmp_path: Path) -> list[Settings]:
     return [Settings(cache=tmp_path / name) for name in ("one", "two")]
 
 
-def test_debug_data_comes_along(tmp_path, root, machines):
+def test_debug_data_is_stored_with_the_payload(tmp_path, root, machines):
     one, two = machines
     shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
     with_debug(root, one)
@@ -368,7 +368,7 @@ def test_debug_data_comes_along(tmp_path, root, machines):
     assert put(Shelf(tmp_path / "store").store, root) == entry
 
 
-def test_debug_data_of_what_is_installed_already(tmp_path, root, machines):
+def test_debug_data_of_an_installed_payload_is_restored(tmp_path, root, machines):
     one, two = machines
     shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
     put(shelves[0].store, with_debug(root, one))
@@ -383,7 +383,7 @@ def test_debug_data_of_what_is_installed_already(tmp_path, root, machines):
     assert shelves[1].said == []
 
 
-def test_debug_data_that_is_damaged(tmp_path, root, machines):
+def test_damaged_debug_data_gives_a_notice(tmp_path, root, machines):
     one, two = machines
     shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
     entry = put(shelves[0].store, with_debug(root, one))
@@ -401,7 +401,7 @@ def test_debug_data_that_is_damaged(tmp_path, root, machines):
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
 
 
-def test_debug_data_of_another_payload(tmp_path, root, machines):
+def test_debug_data_of_another_payload_is_refused(tmp_path, root, machines):
     one, two = machines
     shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
     entry = put(shelves[0].store, with_debug(root, one))
@@ -417,7 +417,7 @@ def test_debug_data_of_another_payload(tmp_path, root, machines):
 # From one store to another.
 
 
-def test_an_entry_is_carried_to_another_store(shelf, root, tmp_path, machines):
+def test_entry_is_copied_to_another_store(shelf, root, tmp_path, machines):
     source = Shelf(tmp_path / "source", settings=machines[0])
     entry = put(source.store, with_debug(root, machines[0]))
     data = source.store.read_payload(entry), source.store.read_debug(entry)

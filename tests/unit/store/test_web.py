@@ -77,7 +77,7 @@ def find(store: Store) -> Entry | None:
     return store.find(keys.hash_inputs(inputs()), "thing", "1.0")
 
 
-def test_it_can_be_read_by_who_has_the_address(folder, root, tmp_path):
+def test_web_store_is_read_with_a_secret_address(folder, root, tmp_path):
     said: list[str] = []
     with served(folder) as (address, asked):
         store = Store(f"http://me:geheim@{address}/store/{SECRETS}", say=said.append)
@@ -97,7 +97,7 @@ def test_it_can_be_read_by_who_has_the_address(folder, root, tmp_path):
     assert said == []
 
 
-def test_it_is_not_written(folder, root, tmp_path):
+def test_web_store_is_read_only(folder, root, tmp_path):
     said: list[str] = []
     with served(folder) as (address, _):
         store = Store(f"http://me:geheim@{address}/store", say=said.append)
@@ -110,7 +110,7 @@ def test_it_is_not_written(folder, root, tmp_path):
         assert find(store)
 
 
-def test_a_server_that_lists_no_folders(folder, root, tmp_path):
+def test_server_without_folder_lists_is_reported(folder, root, tmp_path):
     said: list[str] = []
     with served(folder, lists=False) as (address, _):
         store = Store(f"http://{address}/store", say=said.append)
@@ -121,7 +121,7 @@ def test_a_server_that_lists_no_folders(folder, root, tmp_path):
     assert said == []
 
 
-def test_damage_on_the_way(folder, root, tmp_path):
+def test_damaged_transfer_is_refused(folder, root, tmp_path):
     with served(folder) as (address, _):
         store = Store(f"http://{address}/store", say=print)
         entry = find(store)
@@ -138,7 +138,7 @@ def test_damage_on_the_way(folder, root, tmp_path):
             assert not (tmp_path / "taken").exists()
 
 
-def test_a_portal_answers_in_its_place(tmp_path):
+def test_portal_instead_of_the_store_is_ignored(tmp_path):
     def portal(talk: Talk) -> None:
         talk.request()
         body = b"<html>Log in, please</html>"
@@ -175,7 +175,7 @@ def dripping(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("script", [silent, refusing, resetting, dripping])
-def test_a_server_that_is_not_well_is_asked_once(tmp_path, root, script):
+def test_faulty_server_is_asked_once(tmp_path, root, script):
     said: list[str] = []
     with raw_server(script) as server:
         url = f"http://me:geheim@{server.address}/geheim-not/{SECRETS}"
@@ -196,14 +196,14 @@ def test_a_server_that_is_not_well_is_asked_once(tmp_path, root, script):
     assert "token" not in line
 
 
-def test_an_entry_without_an_end(tmp_path):
+def test_endless_entry_is_refused(tmp_path):
     said: list[str] = []
     with raw_server(talkative) as server:
         assert find(Store(server.url, say=said.append, settings=impatient(tmp_path))) is None
     assert "it has more than 1048576 bytes" in said[0]
 
 
-def test_nobody_is_there(tmp_path, root):
+def test_unreachable_store_is_asked_once(tmp_path, root):
     server = RawServer(silent)
     server.close()
     said: list[str] = []
@@ -220,7 +220,7 @@ def test_nobody_is_there(tmp_path, root):
     assert "geheim" not in str(caught.value)
 
 
-def test_a_disk_that_hangs(tmp_path, root):
+def test_hanging_disk_is_given_up(tmp_path, root):
     """As NFS does whose server has gone: opening a pipe that nobody writes is as patient."""
     entry = put(Store(str(tmp_path / "store")), root)
     place = tmp_path / "store" / entry.place

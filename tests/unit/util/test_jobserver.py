@@ -51,7 +51,7 @@ def make(folder, *arguments, jobs=3, fifo=None):
     return most, done.stdout
 
 
-def test_a_budget_gives_what_it_has(budget):
+def test_budget_gives_its_tokens(budget):
     assert [budget.take() for _ in range(4)] == [True, True, True, False]
     budget.give_back()
     assert [budget.take() for _ in range(2)] == [True, False]
@@ -59,7 +59,7 @@ def test_a_budget_gives_what_it_has(budget):
 
 @pytest.mark.parametrize("target", ["all", "deep"])
 @pytest.mark.parametrize("builds", [1, 2, 3])
-def test_make_takes_what_is_left(budget, tmp_path, builds, target):
+def test_make_takes_the_free_jobs(budget, tmp_path, builds, target):
     for _ in range(builds):
         assert budget.take()
     budget.share()
@@ -68,7 +68,7 @@ def test_make_takes_what_is_left(budget, tmp_path, builds, target):
     assert [budget.take() for _ in range(4)] == [True] * (3 - builds) + [False] * (1 + builds)
 
 
-def test_what_was_lost_comes_back(budget, tmp_path):
+def test_lost_tokens_are_restored(budget, tmp_path):
     budget.share()
     thief = os.open(jobserver.path(tmp_path), os.O_RDWR)
     assert len(os.read(thief, 3)) == 3
@@ -82,12 +82,12 @@ def test_what_was_lost_comes_back(budget, tmp_path):
     assert [budget.take() for _ in range(4)] == [True, True, True, False]
 
 
-def test_makes_in_makes_know_of_it(budget, tmp_path):
+def test_nested_makes_share_the_jobs(budget, tmp_path):
     flags = make(tmp_path, "flags")[1].split()
     assert "-j3" in flags
     assert any(flag.startswith("--jobserver-auth=") for flag in flags)
 
 
 @pytest.mark.parametrize("fifo", ["", "/no/such/fifo"])
-def test_without_a_budget_make_has_jobs_of_its_own(tmp_path, fifo):
+def test_make_without_a_budget_gets_its_own_jobs(tmp_path, fifo):
     assert make(tmp_path, jobs=2, fifo=fifo)[0] == 2

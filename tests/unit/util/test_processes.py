@@ -34,7 +34,7 @@ def lines_until(task, seen):
         time.sleep(0.01)
 
 
-def test_what_it_says_comes_in_whole_lines(tmp_path):
+def test_output_arrives_in_complete_lines(tmp_path):
     code = "printf 'one\\ntw'; touch here; until test -e go; do sleep 0.02; done; printf 'o\\nlast'"
     task = start(tmp_path, code)
     assert lines_until(task, lambda _: (tmp_path / "here").exists()) in ([], ["one"])
@@ -44,7 +44,7 @@ def test_what_it_says_comes_in_whole_lines(tmp_path):
     task.wait()
 
 
-def test_it_knows_the_step_that_runs(tmp_path):
+def test_current_step_is_known(tmp_path):
     code = """
 echo '{"kind": "step", "step": "02-make-all"}' >>"$REZBUILD_EVENTS"
 until test -e go; do sleep 0.02; done
@@ -60,7 +60,7 @@ sleep 60
     task.wait()
 
 
-def test_a_log_is_replaced_and_not_written_over(tmp_path):
+def test_log_is_replaced(tmp_path):
     first = start(tmp_path, "until test -e go; do sleep 0.02; done; echo first")
     second = start(tmp_path, "echo second")
     assert lines_until(second, lambda status: status == 0) == ["second"]
@@ -71,7 +71,7 @@ def test_a_log_is_replaced_and_not_written_over(tmp_path):
         each.wait()
 
 
-def test_one_alone(tmp_path):
+def test_single_task_prints_its_output(tmp_path):
     assert wait_or_stop(start(tmp_path, "exit 3")) == 3
 
 
@@ -93,7 +93,7 @@ print([task.wait() for task in tasks])
 
 
 @pytest.mark.parametrize("_", range(3))
-def test_all_that_was_started_is_stopped(tmp_path, _):
+def test_stop_ends_all_child_processes(tmp_path, _):
     argv = [sys.executable, "-c", STOP, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[-9, -9]"
@@ -117,7 +117,7 @@ def alive(pid):
         return False
 
 
-def test_a_process_ends_with_its_rez():
+def test_process_ends_with_its_parent():
     """And what it has started; a shell between them lives on."""
     code = "import os, subprocess, time; from rezbuild.util import processes as task\n"
     code += "task.exit_with_rez(); p = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"

@@ -47,7 +47,7 @@ def traced(*argv: str, cwd: Path) -> strace.Trace:
 
 
 @WITH_STRACE
-def test_what_a_program_and_its_children_do(tmp_path):
+def test_calls_of_children_are_read(tmp_path):
     (tmp_path / "there").touch()
     found = traced("/bin/sh", "-c", "cat there; cat not-there & wait; exit 3", cwd=tmp_path)
     assert found.status == 3
@@ -59,7 +59,7 @@ def test_what_a_program_and_its_children_do(tmp_path):
 
 
 @WITH_STRACE
-def test_the_numbers_are_those_of_strace_itself(tmp_path):
+def test_counts_agree_with_strace(tmp_path):
     argv = (sys.executable, "-I", "-B", "-c", "import json")
     subprocess.run(argv, env={}, check=True)
     summary = tmp_path / "summary"
@@ -72,17 +72,17 @@ def test_the_numbers_are_those_of_strace_itself(tmp_path):
 
 
 @WITH_STRACE
-def test_a_program_that_is_killed(tmp_path):
+def test_killed_program_is_reported(tmp_path):
     assert traced("/bin/sh", "-c", "kill -9 $$", cwd=tmp_path).status == 137
 
 
 @WITH_STRACE
-def test_a_program_that_does_not_start(tmp_path):
+def test_missing_program_is_reported(tmp_path):
     with pytest.raises(MachineError, match=r"strace cannot trace here: .*no-such-program"):
         traced("/no-such-program", cwd=tmp_path)
 
 
-def test_without_strace(tmp_path, monkeypatch):
+def test_missing_strace_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="strace is not installed") as caught:
         traced("/bin/true", cwd=tmp_path)

@@ -34,14 +34,14 @@ def names(found: list[Result], *, failed: bool) -> list[str]:
     return [result.name for result in found if bool(result.problems) is failed]
 
 
-def test_without_a_check_of_its_own_the_audit_decides(root):
+def test_package_without_checks_is_audited(root):
     (root / "link").symlink_to("/outside")
     found = results(root)
     assert names(found, failed=True) == ["audit"]
     assert "link-absolute: link: " in str(found[0])
 
 
-def test_what_the_recipe_asks_is_reported(root):
+def test_results_of_the_recipe_are_reported(root):
     found = results(root, "def quick(c):\n    yield c.result('a', 'fine')\n"
                           "    yield c.result('b', c.version, ['wrong'])\n")  # fmt: skip
     assert [str(result) for result in found[1:3]] == [
@@ -50,7 +50,7 @@ def test_what_the_recipe_asks_is_reported(root):
     ]
 
 
-def test_nothing_of_the_callers_environment_is_seen(root, monkeypatch):
+def test_caller_environment_does_not_reach_a_check(root, monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/leaked")
     monkeypatch.setenv("PYTHONHOME", "/leaked")
     code = f"def quick(c):\n    yield c.result('env', c.run({sys.executable!r}, '-I', '-c', "
@@ -59,7 +59,7 @@ def test_nothing_of_the_callers_environment_is_seen(root, monkeypatch):
     assert seen.detail.strip() == "['HOME', 'LANG', 'PATH', 'TERM', 'TMPDIR']"
 
 
-def test_a_payload_that_is_written_into_is_named(root):
+def test_written_payload_is_named(root):
     (root / "old").write_text("old")
     code = "def quick(c):\n    (c.root / 'old').write_text('newer')\n"
     code += "    (c.root / 'new').touch()\n    yield c.result('a', '')\n"
@@ -67,19 +67,19 @@ def test_a_payload_that_is_written_into_is_named(root):
     assert found[-1].problems == ("new was written", "old was written")
 
 
-def test_the_suite_gets_the_names_and_the_jobs(root):
+def test_suite_gets_names_and_jobs(root):
     code = "def quick(c):\n    return []\n"
     code += "def suite(c, tests):\n    yield c.result('suite', f'{tests} {c.jobs}')\n"
     assert [r.detail for r in results(root, code, suite=["one"])][1:-1] == ["['one'] 3"]
 
 
 @pytest.mark.parametrize("code", ["", "def quick(c):\n    return []\n"])
-def test_a_package_without_a_suite(root, code):
+def test_package_without_a_suite_is_refused(root, code):
     with pytest.raises(UsageError, match="tool has no test suite"):
         results(root, code, suite=[])
 
 
-def test_a_folder_that_is_no_payload(tmp_path):
+def test_other_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no payload of rezbuild"):
         list(check(tmp_path, tmp_path, Settings(cache=tmp_path)))
 
@@ -88,7 +88,7 @@ def test_a_folder_that_is_no_payload(tmp_path):
     "record",
     ["{}", '{"name": 3, "version": "1.0"}', '{"name": "tool"}', '{"name": "../x", "version": "1"}'],
 )
-def test_a_record_that_is_damaged(root, record):
+def test_damaged_record_is_named(root, record):
     (root / "rezbuild.json").write_text(record)
     # A field of another type is no record at all.
     with pytest.raises(UsageError, match=r"names no package and version|that can be read"):
@@ -96,13 +96,13 @@ def test_a_record_that_is_damaged(root, record):
 
 
 @pytest.mark.parametrize("listed", ["3", "[[1]]", "null"])
-def test_a_list_of_programs_that_is_damaged(root, listed):
+def test_damaged_list_of_programs_is_named(root, listed):
     text = f'{{"name": "tool", "version": "1.0", "elf": {listed}}}'
     (root / "rezbuild.json").write_text(text)
     assert "its list of programs and libraries is damaged" in str(results(root)[0])
 
 
-def test_the_scratch_folder_is_kept_on_demand(root):
+def test_scratch_folder_is_kept_on_request(root):
     keep = root.parent / "kept"
     code = "def quick(c):\n    c.run('sh', '-c', 'echo said', log=c.scratch / 'log')\n"
     results(root, code + "    return []\n", keep=keep)
@@ -111,7 +111,7 @@ def test_the_scratch_folder_is_kept_on_demand(root):
         list(check(root, root.parent / "recipes", Settings(cache=keep), keep=keep))
 
 
-def test_errors_of_the_recipe_are_ours(root):
+def test_errors_of_a_recipe_are_rezbuild_errors(root):
     with pytest.raises(CheckError, match="/not/there does not run"):
         results(root, "def quick(c):\n    yield c.run('/not/there')\n")
     with pytest.raises(CatalogueError, match=r"check\.py cannot be loaded: cannot import name 'x'"):

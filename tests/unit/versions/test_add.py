@@ -20,7 +20,7 @@ from rezbuild.versions import add as pin
 __all__ = ["signer", "upstream"]
 
 
-def test_a_signed_version(upstream):
+def test_signed_version_is_added(upstream):
     upstream.offers("1.2.1")
     before = upstream.path.read_text()
     changed = upstream.add("1.2.1")
@@ -40,7 +40,7 @@ def test_a_signed_version(upstream):
     assert (upstream.cache / "sources/thing/thing-1.2.1.tar.gz").read_bytes() == BODY
 
 
-def test_the_diff_is_one_for_patch(upstream):
+def test_printed_diff_applies_with_patch(upstream):
     upstream.offers("1.0.10")
     before = upstream.path.read_bytes()
     changed = upstream.add("1.0.10", dry_run=True)
@@ -57,7 +57,7 @@ def test_the_diff_is_one_for_patch(upstream):
     [(OTHER, BODY), (BODY[:1000], BODY), (BODY, OTHER), (b"", BODY)],
     ids=["other", "cut", "not-this", "nothing"],
 )
-def test_bytes_that_were_not_signed(upstream, served, signed):
+def test_unsigned_bytes_are_refused(upstream, served, signed):
     upstream.offers("1.2.1", served, signed=signed)
     said = upstream.fails(SignatureError, "1.2.1")
     assert "is not a valid signature of thing-1.2.1.tar.gz" in said
@@ -65,7 +65,7 @@ def test_bytes_that_were_not_signed(upstream, served, signed):
     upstream.fails(SignatureError, "1.2.1", sha256=hashlib.sha256(served).hexdigest())
 
 
-def test_no_signature_there(upstream):
+def test_missing_signature_is_reported(upstream):
     upstream.offers("1.2.1", signed=None)
     said = upstream.fails(FetchError, "1.2.1")
     assert "the signature thing-1.2.1.tar.gz.asc could not be downloaded" in said
@@ -76,7 +76,7 @@ def test_no_signature_there(upstream):
     assert any(reason in line for line in upstream.said)
 
 
-def test_a_signature_without_an_end(upstream):
+def test_endless_signature_is_refused(upstream):
     upstream.offers("1.2.1")
     upstream.server.at("/1.2/thing-1.2.1.tar.gz.asc", Answer(b"x" * 3_000_000))
     assert "more than 1 MB" in upstream.fails(FetchError, "1.2.1")
@@ -87,7 +87,7 @@ def test_unsigned_is_refused_where_upstream_signs(upstream):
     assert "--unsigned is not needed" in upstream.fails(UsageError, "1.2.1", unsigned=True)
 
 
-def test_where_no_key_is_pinned(upstream):
+def test_version_without_a_pinned_key_needs_confirmation(upstream):
     upstream.write()
     upstream.offers("1.2.1", signed=None)
     said = upstream.fails(UsageError, "1.2.1")
@@ -103,7 +103,7 @@ def test_where_no_key_is_pinned(upstream):
     assert upstream.add("1.2.2", sha256=hashlib.sha256(archive("thing-1.2.2")).hexdigest())
 
 
-def test_a_version_that_is_there(upstream):
+def test_existing_version_is_verified_again(upstream):
     """It is verified once more, and not written again."""
     upstream.offers("1.2.1")
     upstream.add("1.2.1")
@@ -116,7 +116,7 @@ def test_a_version_that_is_there(upstream):
     assert upstream.path.read_bytes() == before
 
 
-def test_another_address(upstream):
+def test_other_address_is_written(upstream):
     upstream.offers("1.2.1", signed=None)
     address = upstream.server.at("/elsewhere/thing_1_2_1.tgz", Answer(BODY))
     upstream.add("1.2.1", url=address, sha256=SHA256)
@@ -127,11 +127,11 @@ def test_another_address(upstream):
 @pytest.mark.parametrize(
     "url", ["http://upstream.invalid/a.tgz", "https://a:b@u.invalid/a.tgz", "x"]
 )
-def test_an_address_that_is_refused(upstream, url):
+def test_invalid_address_is_refused(upstream, url):
     assert "versions.1.2.1.urls holds" in upstream.fails(CatalogueError, "1.2.1", url=url)
 
 
-def test_a_transfer_that_breaks_off(upstream):
+def test_interrupted_transfer_starts_again(upstream):
     """Where no sum is known, two halves are not put together without another look."""
     upstream.offers("1.2.1")
     place, before = "/1.2/thing-1.2.1.tar.gz", upstream.path.read_text()
@@ -147,7 +147,7 @@ def test_a_transfer_that_breaks_off(upstream):
         assert sources_toml.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
 
 
-def test_a_mirror_that_breaks_off(upstream):
+def test_interrupted_mirror_gives_way(upstream):
     """The next route begins anew."""
     upstream.offers("1.2.1")
     upstream.server.at("/mirror/thing-1.2.1.tar.gz", Answer(BODY[::-1], sent=1000))
@@ -155,13 +155,13 @@ def test_a_mirror_that_breaks_off(upstream):
     assert sources_toml.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
 
 
-def test_an_archive_that_is_nowhere(upstream):
+def test_missing_archive_is_reported(upstream):
     said = upstream.fails(FetchError, "1.2.1")
     assert f"{upstream.server.url}/1.2/thing-1.2.1.tar.gz: it answered 404" in said
     assert "--url URL" in said
 
 
-def test_a_mirror_gives_both(upstream, tmp_path):
+def test_mirror_gives_archive_and_signature(upstream, tmp_path):
     """On a box that is cut off from upstream; the key is pinned all the same."""
     mirror = tmp_path / "mirror/thing"
     mirror.mkdir(parents=True)
@@ -177,20 +177,20 @@ def test_a_mirror_gives_both(upstream, tmp_path):
 
 
 @pytest.mark.parametrize("version", ["latest", "1", "1.2.3-rc1", "../1.2", "1.2.3\n", "", "1.٢"])
-def test_what_is_no_version(upstream, version):
+def test_invalid_version_is_refused(upstream, version):
     assert "invalid version" in upstream.fails(UsageError, version)
 
 
-def test_another_address_of_what_is_there(upstream):
+def test_other_address_of_an_existing_version_is_refused(upstream):
     said = upstream.fails(UsageError, "1.2.0", url="https://upstream.invalid/thing-1.2.0.tgz")
     assert "is already in the catalogue" in said
 
 
-def test_a_sum_that_is_none(upstream):
+def test_invalid_checksum_is_refused(upstream):
     assert "invalid --sha256" in upstream.fails(UsageError, "1.2.1", sha256="abc")
 
 
-def test_somebody_else_writes_meanwhile(upstream, monkeypatch):
+def test_concurrent_change_is_kept(upstream, monkeypatch):
     upstream.offers("1.2.1")
 
     def meanwhile(path, before, after, written=pin._replace):
@@ -203,7 +203,7 @@ def test_somebody_else_writes_meanwhile(upstream, monkeypatch):
     assert upstream.path.read_text().endswith("# mine\n")
 
 
-def test_where_an_entry_goes():
+def test_entry_is_inserted_in_order():
     text = TEXT.replace("SIGNED", "")
     for version, follows in {
         "0.9": '[versions."1.0.2"]',
@@ -216,14 +216,14 @@ def test_where_an_entry_goes():
         assert whole.replace(ENTRY.format(version) + "\n", "") == text
 
 
-def test_the_end_of_a_file():
+def test_entry_is_added_at_the_end():
     text = TEXT[: TEXT.index("\n[series")].replace("SIGNED", "")
     for end in ("", "\n", "\n\n"):
         whole = pin.insert(text.rstrip("\n") + end, "3.0", ENTRY.format("3.0"))
         assert whole == f"{text.rstrip()}\n\n{ENTRY.format('3.0')}"
 
 
-def test_lines_that_end_as_on_windows():
+def test_windows_line_ends_are_kept():
     text = TEXT.replace("SIGNED", "").replace("\n", "\r\n")
     whole = pin.insert(text, "1.2.1", ENTRY.format("1.2.1"))
     assert whole.count("\r\n") == whole.count("\n")
@@ -236,7 +236,7 @@ def test_lines_that_end_as_on_windows():
         'note = """\n[versions."9.0"]\n"""\n[versions."1.0"]\nsha256 = "a"',
     ],
 )
-def test_a_layout_that_a_program_cannot_keep(versions):
+def test_layout_that_cannot_be_kept_is_refused(versions):
     with pytest.raises(CatalogueError, match="cannot be inserted automatically") as caught:
         pin.insert(f'default = "1.0"\n{versions}\n', "1.5", ENTRY.format("1.5"))
     assert ENTRY.format("1.5") in str(caught.value)

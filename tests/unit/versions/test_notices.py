@@ -48,7 +48,7 @@ def test_newest_releases_need_no_notice(recipes):
     assert lines(recipes, "tool") == lines(recipes, "tool-3.12") == []
 
 
-def test_a_version_that_replaces_an_unavailable_one_is_told_with_the_address(recipes):
+def test_replaced_version_is_reported_with_the_address(recipes):
     help_ = "which cannot be fetched here (put https://example.invalid/{} into a folder of {})"
     assert lines(recipes, "tool", without=("3.11.17", "3.54.0")) == [
         f"{what}, {help_.format(file, 'REZBUILD_MIRRORS')}"
@@ -59,7 +59,7 @@ def test_a_version_that_replaces_an_unavailable_one_is_told_with_the_address(rec
     ]
 
 
-def test_a_version_that_the_user_names_is_compared_with_its_series(recipes):
+def test_requested_version_is_compared_with_its_series(recipes):
     assert lines(recipes, "tool-3.11.2") == ["tool 3.11.2 is 15 releases behind 3.11.17"]
 
 
@@ -71,13 +71,13 @@ def without_records(recipes: Recipes, most: int) -> Recipes:
     return resolve.recipes(recipes["tool"].folder.parent)
 
 
-def test_versions_that_were_never_built_are_told_in_one_line(recipes):
+def test_versions_without_records_are_listed_in_one_line(recipes):
     line = lines(without_records(recipes, 1), "tool-3.11.2", "lib-3.53.4")[-1]
     assert line.startswith("notice: never built by this project")
     assert line.endswith(": lib 3.53.4, tool 3.11.2")
 
 
-def test_a_recipe_that_keeps_no_records_needs_no_notice(recipes):
+def test_recipe_without_records_needs_no_notice(recipes):
     assert lines(without_records(recipes, 3), "tool") == []
 
 
@@ -91,5 +91,5 @@ def test_a_recipe_that_keeps_no_records_needs_no_notice(recipes):
         ("3.5", "3.5.1", "behind 3.5.1"),
     ],
 )
-def test_the_distance_counts_releases_of_one_series(version, newest, expected):
+def test_distance_counts_releases_of_one_series(version, newest, expected):
     assert notices.distance(version, newest) == expected

@@ -61,33 +61,33 @@ def refused(archive: Path, signature: bytes, *keys: Path) -> str:
     return str(error.value)
 
 
-def test_a_good_signature(signer, upstream, archive, tmp_path):
+def test_good_signature_is_accepted(signer, upstream, archive, tmp_path):
     other = signer.export(signer.key("colleague"), tmp_path)
     said = verify(archive, signer.sign(archive, upstream), other, signer.export(upstream, tmp_path))
     assert said.startswith(f"signed by {upstream} on 20")
 
 
-def test_a_tampered_archive(signer, upstream, archive, tmp_path):
+def test_tampered_archive_is_refused(signer, upstream, archive, tmp_path):
     key, signature = signer.export(upstream, tmp_path), signer.sign(archive, upstream)
     archive.write_bytes(archive.read_bytes().replace(b"archive", b"Archive"))
     assert f"claimed: by {upstream}" in refused(archive, signature, key)
 
 
-def test_the_signature_of_another_file(signer, upstream, archive, tmp_path):
+def test_signature_of_another_file_is_refused(signer, upstream, archive, tmp_path):
     other = tmp_path / "thing-1.1.tar.gz"
     other.write_bytes(b"other bytes")
     signature = signer.sign(other, upstream)
     refused(archive, signature, signer.export(upstream, tmp_path))
 
 
-def test_a_key_that_is_not_pinned(signer, upstream, archive, tmp_path):
+def test_unpinned_key_is_refused(signer, upstream, archive, tmp_path):
     stranger = signer.key("stranger")
     said = refused(archive, signer.sign(archive, stranger), signer.export(upstream, tmp_path))
     assert f"by {stranger}" in said
     assert f"pinned: {upstream}" in said
 
 
-def test_an_expired_key_cannot_sign(signer, archive, tmp_path):
+def test_signature_after_key_expiry_is_refused(signer, archive, tmp_path):
     """What it signed in its time still counts: old archives have old signatures."""
     old = signer.key("old", expires="20210101T000000", at="20200101T000000")
     key = signer.export(old, tmp_path)
@@ -102,7 +102,7 @@ def test_an_expired_key_cannot_sign(signer, archive, tmp_path):
     )
 
 
-def test_a_revoked_key(signer, archive, tmp_path):
+def test_revoked_key_is_refused(signer, archive, tmp_path):
     lost = signer.key("lost")
     signature = signer.sign(archive, lost)
     verify(archive, signature, signer.export(lost, tmp_path))
@@ -111,18 +111,18 @@ def test_a_revoked_key(signer, archive, tmp_path):
 
 
 @pytest.mark.parametrize(("digest", "shown"), [("SHA1", "SHA1"), ("RIPEMD160", "RipeMD")])
-def test_a_weak_signature(signer, upstream, archive, tmp_path, digest, shown):
+def test_weak_signature_is_refused(signer, upstream, archive, tmp_path, digest, shown):
     signature = signer.sign(archive, upstream, digest=digest)
     said = refused(archive, signature, signer.export(upstream, tmp_path))
     assert f"with {shown}" in said
 
 
-def test_a_weak_key(signer, archive, tmp_path):
+def test_weak_key_is_refused(signer, archive, tmp_path):
     weak = signer.key("weak", kind="rsa1024")
     refused(archive, signer.sign(archive, weak), signer.export(weak, tmp_path))
 
 
-def test_a_damaged_signature(signer, upstream, archive, tmp_path):
+def test_damaged_signature_is_refused(signer, upstream, archive, tmp_path):
     key, signature = signer.export(upstream, tmp_path), signer.sign(archive, upstream)
     for end in range(0, len(signature) - 40, 37):
         refused(archive, signature[:end], key)
@@ -130,13 +130,13 @@ def test_a_damaged_signature(signer, upstream, archive, tmp_path):
         assert "does not contain an OpenPGP signature" in refused(archive, odd, key)
 
 
-def test_a_signed_message_is_no_signature_of_the_file(signer, upstream, archive, tmp_path):
+def test_signed_message_is_refused(signer, upstream, archive, tmp_path):
     """It is good by itself, and says nothing of the archive."""
     message = signer.gpg("--armor", "--local-user", upstream, "--sign", text="anything")
     refused(archive, message, signer.export(upstream, tmp_path))
 
 
-def test_a_key_that_is_not_what_its_name_says(signer, upstream, archive, tmp_path):
+def test_key_under_another_name_is_refused(signer, upstream, archive, tmp_path):
     key = signer.export(upstream, tmp_path)
     wrong = key.rename(tmp_path / f"{'A' * 40}.asc")
     signature = signer.sign(archive, upstream)
@@ -147,7 +147,7 @@ def test_a_key_that_is_not_what_its_name_says(signer, upstream, archive, tmp_pat
         verify(archive, signature, wrong)
 
 
-def test_the_keys_of_the_catalogue():
+def test_keys_of_the_catalogue_match_their_names():
     """Each is what its name says, and is used."""
     recipes = resolve.recipes(ROOT / "packages").values()
     pinned = {
@@ -161,7 +161,7 @@ def test_the_keys_of_the_catalogue():
         assert signatures._key(path).fingerprint.upper() == path.stem
 
 
-def test_a_real_signature_that_proves_nothing(archive):
+def test_real_weak_signature_is_refused(archive):
     """gdbm's: SHA-1, by a key whose own signature is SHA-1 as well."""
     key = REAL / "325F650C4C2B6AD58807327A3602B07F55D0C732.asc"
     said = refused(archive, (REAL / "gdbm-1.24.tar.gz.sig").read_bytes(), key)
@@ -173,7 +173,7 @@ def sigstore(identity: str = WORKFLOW, issuer: str = ISSUER) -> Signed:
     return Signed(".sigstore", (), identity, issuer)
 
 
-def test_a_real_bundle():
+def test_real_sigstore_bundle_is_accepted():
     said = signatures.check(WHEEL, BUNDLE, sigstore())
     assert str(said) == f"signed by {WORKFLOW} (according to {ISSUER}) on 2024-03-19"
 
@@ -186,19 +186,19 @@ def test_a_real_bundle():
         sigstore(issuer="https://accounts.example.invalid"),
     ],
 )
-def test_a_bundle_by_somebody_else(signed):
+def test_bundle_of_another_identity_is_refused(signed):
     with pytest.raises(SignatureError, match=f"pinned: {signed.identity} by {signed.issuer}"):
         signatures.check(WHEEL, BUNDLE, signed)
 
 
-def test_a_bundle_of_other_bytes(tmp_path):
+def test_bundle_of_other_bytes_is_refused(tmp_path):
     other = tmp_path / WHEEL.name
     other.write_bytes(WHEEL.read_bytes() + b"\0")
     with pytest.raises(SignatureError, match="is not a valid signature"):
         signatures.check(other, BUNDLE, sigstore())
 
 
-def test_a_damaged_bundle(tmp_path):
+def test_damaged_bundle_is_refused(tmp_path):
     path, whole = tmp_path / "bundle", BUNDLE.read_bytes()
     odd = [b"", b"{}", b"null", b"\xff" * 9, whole[: len(whole) // 2], b'{"mediaType": 1}']
     # Each in another place: certificate, log entry, signature.
@@ -209,7 +209,7 @@ def test_a_damaged_bundle(tmp_path):
             signatures.check(WHEEL, path, sigstore())
 
 
-def test_without_the_libraries(monkeypatch, archive, tmp_path):
+def test_missing_libraries_are_reported(monkeypatch, archive, tmp_path):
     for library in ("pysequoia", "sigstore", "sigstore.errors"):
         monkeypatch.setitem(sys.modules, library, None)
     for library, signed in (

@@ -25,13 +25,13 @@ tested = [
 """
 
 
-def test_the_page_shows_the_records_of_the_catalogue():
+def test_page_is_up_to_date():
     page = (ROOT / "docs/reference/support-matrix.md").read_text(encoding="utf-8")
     fresh = support_matrix.page(resolve.recipes(ROOT / "packages").values())
     assert page == fresh, "run: rezbuild versions --markdown > docs/reference/support-matrix.md"
 
 
-def test_a_page_lists_records_and_versions_without_any(tmp_path, capsys):
+def test_page_lists_versions_with_and_without_records(tmp_path, capsys):
     (tmp_path / "thing").mkdir()
     (tmp_path / "thing/sources.toml").write_text(THING % ("1" * 64, "2" * 64), encoding="utf-8")
     assert main(["versions", "--markdown", "--recipes", str(tmp_path)]) == 0

@@ -51,7 +51,7 @@ def newest(folder: Path, *pins: Release) -> list[str]:
     return [asked.newest(recipe, pin) for pin in pins]
 
 
-def test_a_folder_for_each_version(server, tmp_path):
+def test_versions_are_read_from_folders(server, tmp_path):
     server.at("/ftp/python/", Answer(FOLDER, headers=PAGE))
     url = f"{server.url}/ftp/python/{{0}}/Python-{{0}}.tar.xz"
     pins = [release(version, url.format(version)) for version in ("3.11.2", "3.12.0")]
@@ -59,13 +59,13 @@ def test_a_folder_for_each_version(server, tmp_path):
     assert len(server.log) == 1
 
 
-def test_all_files_in_one_folder(server, tmp_path):
+def test_versions_are_read_from_files_in_one_folder(server, tmp_path):
     server.at("/source/", Answer(FILES, headers=PAGE))
     pin = release("1.2.1", f"{server.url}/source/thing-1.2.1.tar.gz")
     assert newest(tmp_path, pin) == ["1.2.3"]
 
 
-def test_the_feed_of_a_forge(server, tmp_path):
+def test_versions_are_read_from_a_feed(server, tmp_path):
     server.at(
         "/o/thing/releases.atom", Answer(FEED, headers={"Content-Type": "application/atom+xml"})
     )
@@ -73,7 +73,7 @@ def test_the_feed_of_a_forge(server, tmp_path):
     assert newest(tmp_path, release("3.5.6", url)) == ["3.5.10"]
 
 
-def test_all_pages_count(server, tmp_path):
+def test_versions_are_read_from_all_pages(server, tmp_path):
     """A feed names the last few; a page that cannot be read is passed over."""
     server.at("/a/", Answer(b"thing-1.2.3.tar.gz"))
     server.at("/b/", Answer(b"thing-1.2.4.tar.gz"))
@@ -91,19 +91,19 @@ def test_all_pages_count(server, tmp_path):
         (Answer(FILES, sent=10), "was lost"),
     ],
 )
-def test_what_says_nothing(server, tmp_path, answer, reason):
+def test_page_without_versions_is_reported(server, tmp_path, answer, reason):
     server.at("/source/", answer)
     with pytest.raises(FetchError, match=reason) as caught:
         newest(tmp_path, release("1.2.1", f"{server.url}/source/thing-1.2.1.tar.gz"))
     assert "upstream's versions of thing 1.2 cannot be read" in caught.value.message
 
 
-def test_an_address_without_the_version(tmp_path):
+def test_address_without_the_version_is_skipped(tmp_path):
     with pytest.raises(FetchError, match="no address in the catalogue contains the version"):
         newest(tmp_path, release("3.53.4", "https://upstream.invalid/2026/thing-3530400.tar.gz"))
 
 
-def test_our_own_addresses_lead_somewhere():
+def test_own_addresses_have_a_version_page():
     """For each package but those whose addresses do not hold the version."""
     recipes = resolve.recipes(PACKAGES)
     without = {
