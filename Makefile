@@ -1,16 +1,21 @@
-# The two commands of the README, and what developers use besides.
+# Targets for users and developers.
 #
-#   make python [PYTHON=3.13] [CY=2026] [PROFILE=optimized]     build a Python, or a platform
-#                                                     year's, and try it
-#   make test                                         everything that a change must pass
-#   make docs                                         the documentation as a site: build/site
-#   make test-all                                     the version matrix and the optimized profile too
+#   make python [PYTHON=3.13] [CY=2026] [PROFILE=optimized]
+#                    build Python, or the versions of a platform year, and test it
+#   make doctor      list missing programs and headers, and the command that installs them
+#   make lint        ruff and mypy
+#   make unit        unit tests and security tests
+#   make docs        build the documentation as a site in build/site
+#   make e2e         end-to-end tests; they build the whole chain
+#   make test        all tests that a change must pass: lint, unit, docs, e2e
+#   make test-all    also other versions, the optimized profile, and 10,000 examples a fuzz test
+#   make clean       remove build folders and caches of tools
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
-# The interpreter that Rez and rezbuild run in, from 3.9 on: python3 where it is new enough, else
-# one that the distribution has besides, as Enterprise Linux 8 has python3.11.
+# The interpreter that runs Rez and rezbuild: python3 if it is 3.9 or newer. Otherwise another one of
+# the distribution, e.g. python3.11 of Enterprise Linux 8.
 HOST_PYTHON ?= $(or $(shell for name in python3 $(NEWER); do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null && echo $$name && break; \
 	done),python3)
@@ -18,21 +23,23 @@ NEWER := python3.13 python3.12 python3.11 python3.10 python3.9
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Of the command line only: other tools have variables of these names in the environment.
-# A Rez version range, as in 3.13; empty: the newest of the default's series that can be fetched.
+# Variables of the make command line. make ignores environment variables of these names, because
+# other tools use them.
+# A Rez version range, e.g. 3.13. Empty: the newest available version of the default series.
 PYTHON =
+# fast or optimized. Empty: REZBUILD_PROFILE, or fast.
 PROFILE =
-# A year of the VFX Reference Platform.
+# A year of the VFX Reference Platform, e.g. 2026.
 CY =
 REQUEST = $(if $(CY),'vfxplatform-$(CY)') 'python$(if $(PYTHON),-$(PYTHON))'
 WANTED = $(if $(CY),$(if $(PYTHON),$(REQUEST),'vfxplatform-$(CY)'),$(REQUEST))
 
-# Tests that have all of their own run beside those that share the chain.
-BESIDE = -n 2 --dist loadgroup
+# Tests that share the chain run in one process; the other tests run in parallel to it.
+PARALLEL = -n 2 --dist loadgroup
 
-# Backends warn about editable installations, which this is.
+# PYTHONWARNINGS hides warnings of build backends about editable installations.
 PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# PEP 660: an older pip cannot install a project without setup.py in its clone.
+# pip before 21.3 cannot install a project without setup.py in editable mode (PEP 660).
 OLD_PIP = echo 'pip 21.3 or newer is needed and could not be downloaded.'; \
 	echo '  next:  name a package index or a folder of wheels: PIP_INDEX_URL or PIP_FIND_LINKS'
 
@@ -55,7 +62,7 @@ test: lint unit docs e2e
 
 test-all: lint unit $(VENV)/.dev
 	REZBUILD_TEST_FUZZ=10000 $(BIN)/python -m pytest tests/security -m fuzz -n 2
-	$(BIN)/python -m pytest tests/e2e $(BESIDE)
+	$(BIN)/python -m pytest tests/e2e $(PARALLEL)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -65,12 +72,12 @@ lint: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit tests/security -n 2
 
-# Links that lead nowhere are errors.
+# --strict: a broken link is an error.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 e2e: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/e2e -m 'not matrix' $(BESIDE)
+	$(BIN)/python -m pytest tests/e2e -m 'not matrix' $(PARALLEL)
 
 doctor: $(VENV)/.base
 	@$(BIN)/rezbuild doctor
@@ -78,7 +85,7 @@ doctor: $(VENV)/.base
 clean:
 	rm -rf build packages/*/build .pytest_cache .mypy_cache .ruff_cache
 
-# Named files, not the folder: a venv whose set-up was cut short is made again.
+# The targets are files, not the folder, so that make repeats an interrupted set-up.
 $(VENV)/.base: pyproject.toml
 	@HOST_PYTHON='$(HOST_PYTHON)' sh rezbuild/data/examine.sh
 	$(HOST_PYTHON) -m venv $(VENV)

@@ -1,22 +1,23 @@
-"""Rez settings that go well with these packages; use it by REZ_CONFIG_FILE, alone or beside yours.
+"""Rez settings for these packages. Add this file to REZ_CONFIG_FILE.
 
-Rez reads several files, separated by ':'; a later one goes first. Nothing here is needed by the
-recipes. Repositories stay what Rez or your studio says: see REZ_LOCAL_PACKAGES_PATH and others.
+Rez reads the files of REZ_CONFIG_FILE, separated by ':'; a later file overrides an earlier one. The
+recipes do not need these settings. This file sets no repositories: use REZ_LOCAL_PACKAGES_PATH,
+REZ_RELEASE_PACKAGES_PATH and REZ_PACKAGES_PATH.
 """
 
-# Rez's own build process deletes what is installed when a build of it fails; this one, which comes
-# with rezbuild, replaces it by what is complete and tested. Where rezbuild is not installed, as on
-# an artist's host, it is not chosen.
+# Rez's own build process deletes the installed package when a build fails. rezbuild's process
+# "staged" replaces the package only after a successful build and audit. Hosts without rezbuild,
+# e.g. those of artists, keep Rez's default.
 if __import__("importlib.util").util.find_spec("rezbuild"):
     default_build_process = "staged"
 
-# A first release would otherwise carry the whole repository's history.
+# Without a limit, the first release would contain the changelog of the whole git repository.
 max_package_changelog_chars = 16384
 max_package_changelog_revisions = 10
 
 plugins = {
     "release_vcs": {
-        # Many packages in one repository of code: a tag says which one it is for.
+        # One git repository holds many packages, so the tag contains the name, e.g. zlib-1.3.1.
         "tag_name": "{qualified_name}",
     },
 }
