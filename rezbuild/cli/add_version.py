@@ -22,7 +22,6 @@ stdout is the change as a unified diff. docs/how-to/security.md explains signatu
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument("name", metavar="NAME", help="e.g. openssl")
     parser.add_argument("version", metavar="VERSION", help="e.g. 3.5.10")
     parser.add_argument(

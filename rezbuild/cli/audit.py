@@ -17,7 +17,6 @@ Exit code 9 when a rule is broken; notes do not count. docs/reference/audit.md l
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     add_payload(parser, "a folder, or e.g. python-3.11")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_glibc_max(parser)
@@ -25,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     root = find_payload(arguments.what)
     try:
         report = audit(root, ceiling=read_settings(arguments).glibc_max)

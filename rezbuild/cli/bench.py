@@ -22,7 +22,6 @@ Parts: start, calls, latency, size, suite. docs/explanation/performance.md expla
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     add_payload(parser, "a payload, an interpreter, or e.g. python-3.11")
     parser.add_argument(
         "--against",
@@ -43,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     parts = arguments.only or tuple(bench.PARTS)
     unknown = [part for part in parts if part not in bench.PARTS]
     if unknown:

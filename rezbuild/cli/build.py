@@ -28,7 +28,6 @@ docs/how-to/plan.md describes the file and the timeline.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     plan_arguments.add_arguments(parser)
     parser.add_argument("--message", default="", help="message of the release")
     parser.add_argument(
@@ -46,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     if arguments.run and arguments.matrix:
         raise UsageError(
             "--run requires requests, not --matrix",

@@ -21,7 +21,6 @@ Exit code 12 when a check fails. docs/how-to/check.md lists the checks.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     add_payload(parser)
     parser.add_argument(
         "--regrtest",
@@ -42,7 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     # A release runs this command as its test, and must not leave it behind.
     processes.exit_with_rez()
     settings = read_settings(arguments)

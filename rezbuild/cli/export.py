@@ -21,7 +21,6 @@ The folder holds the files of a Rez package without Rez's own files.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument("request", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument("folder", metavar="DIR", type=folder, help="folder to create")
     parser.add_argument(
@@ -34,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     reporter: Reporter = arguments.reporter
     settings = read_settings(arguments)
     recipes = resolve.recipes(find_recipes(arguments))

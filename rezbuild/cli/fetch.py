@@ -25,7 +25,6 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument("requests", nargs="*", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument("--all", action="store_true", help="every version of every package")
     parser.add_argument("--to", metavar="DIR", type=folder, help="also fill this mirror folder")
@@ -33,7 +32,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     reporter: Reporter = arguments.reporter
     fetcher = Fetcher(Settings.read(), reporter=reporter)
     folder = find_recipes(arguments)

@@ -20,7 +20,6 @@ docs/how-to/plan.md explains the durations.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     plan_arguments.add_arguments(parser)
     parser.add_argument(
         "--workers", metavar="N", type=job_count, help="parallel builds; default: REZBUILD_JOBS"
@@ -31,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     with plan_arguments.open_plan(arguments, dry_run.make_dry) as (runner, plan):
         given = [Worker()] * (arguments.workers or 0)
         found = dry_run.examine(runner, plan.steps, given or runner.workers())

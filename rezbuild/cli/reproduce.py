@@ -24,7 +24,6 @@ docs/explanation/reproducible.md explains the comparison.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument("request", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument(
         "--profile", choices=PROFILES, help="default: the profile of the installed package"
@@ -47,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     # With --json, standard output holds the result alone.
     reporter: Reporter = arguments.reporter
     report = reproduce.reproduce(

@@ -17,7 +17,6 @@ It runs until SIGTERM or Ctrl-C. See docs/how-to/farm.md.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -27,6 +26,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     daemons.run_scheduler(Settings.read(), arguments.host, arguments.port, arguments.reporter)
     return 0

@@ -30,7 +30,6 @@ Exit code 13 when something is outdated, for a timer.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
     parser.add_argument(
         "--outdated", action="store_true", help="only installed packages that have a newer pin"
@@ -47,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     folder = find_recipes(arguments)
     recipes, years = resolve.recipes(folder), platform_years.find(folder)
     unknown = [name for name in arguments.names if name not in {*recipes, *years}]

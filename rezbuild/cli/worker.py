@@ -19,7 +19,6 @@ until SIGTERM or Ctrl-C. See docs/how-to/farm.md.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
     parser.add_argument("scheduler", metavar="ADDRESS", help="e.g. tcp://host:8786")
     parser.add_argument(
         "--host",
@@ -38,7 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command; return its exit code."""
     settings = Settings.read()
     options = daemons.WorkerOptions(
         scheduler=arguments.scheduler,

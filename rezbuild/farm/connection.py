@@ -66,8 +66,6 @@ def security(settings: Settings, host: str) -> Security | None:
         UsageError: Only some of the three files are set.
         MachineError: A file cannot be read.
     """
-    from distributed.security import Security
-
     files = {
         "REZBUILD_FARM_CA": settings.farm_ca,
         "REZBUILD_FARM_CERT": settings.farm_cert,
@@ -81,10 +79,7 @@ def security(settings: Settings, host: str) -> Security | None:
             f"TLS requires three files, but {', '.join(missing)} is not set",
             advice=["create the files as in docs/how-to/farm.md, and set all three variables"],
         )
-    ca, cert, key = (_readable(name, file) for name, file in files.items())
-    roles = {f"tls_{role}_cert": cert for role in ("client", "scheduler", "worker")}
-    roles |= {f"tls_{role}_key": key for role in ("client", "scheduler", "worker")}
-    return Security(require_encryption=True, tls_ca_file=ca, **roles)
+    return secret.make_security(*(_readable(name, file) for name, file in files.items()))
 
 
 def _readable(name: str, file: Path | None) -> str:

@@ -141,8 +141,8 @@ class FarmDriver(Driver):
                 one.remote.on_done(None, self._no_worker_error())
             self._begun.clear()
         shares = retry_policy.share_cores(free, len(self._begun)) if self._begun else []
-        for one, share in zip(self._begun, shares):
-            one.remote.set_cancel(self.pool.farm.submit(one.job, share.cores))
+        for one, cores in zip(self._begun, shares):
+            one.remote.set_cancel(self.pool.farm.submit(one.job, cores))
         del self._begun[: len(shares)]
 
     def _idle_seconds(self) -> float:

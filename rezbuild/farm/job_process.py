@@ -92,11 +92,13 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
         store = Store.of(settings, reporter.notice)
         if store is None:
             raise MachineError("no store is set for the job", advice=["set REZBUILD_STORE"])
-        dependencies = _dependencies(order, settings, place, store)
+        # Payloads that travel, with the keys of the worker's store.
+        own = Store.at(str(place / "carried"), settings)
+        dependencies = _dependencies(order, settings.cache, place, store, own)
         job = _job(order, recipes / order.name, dependencies, place)
         with get_or_build(job, settings, reporter) as payload:
             inputs = keys.gather_inputs(Inputs.gather(job, settings))
-            entry, holder = find_or_store(inputs, payload, store, job_store(place, settings))
+            entry, holder = find_or_store(inputs, payload, store, own)
         if order.return_payload or holder is not store:
             (place / BLOB).write_bytes(holder.read_payload(entry))
             (place / DEBUG).write_bytes(holder.read_debug(entry))
@@ -130,24 +132,23 @@ def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], pla
 
 
 def _dependencies(
-    order: Order, settings: Settings, place: Path, store: Store
+    order: Order, cache: Path, place: Path, store: Store, own: Store
 ) -> dict[str, Dependency]:
     """Return the dependencies of a job, unpacked.
 
     Raises:
         StoreError: One cannot be read, or is refused.
     """
-    carried = job_store(place, settings)
     found = {}
     for data in order.dependencies:
         entry = Entry.from_json(json.dumps(data))
         came = blob(place, entry.payload)
         if came.is_file():
-            carried.add(entry, came.read_bytes(), debug_blob(place, entry.payload).read_bytes())
-        holder = carried if came.is_file() else store
+            own.add(entry, came.read_bytes(), debug_blob(place, entry.payload).read_bytes())
+        holder = own if came.is_file() else store
         # The client may have sent any entry.
         holder.check_signature(entry)
-        root = payload_cache.get_payload(entry, settings.cache, holder)
+        root = payload_cache.get_payload(entry, cache, holder)
         found[entry.name] = Dependency(entry.name, entry.version, root)
     return found
 
@@ -180,16 +181,6 @@ def _is_sound(store: Store, entry: Entry) -> bool:
         return not any(store.find_faults(entry))
     except StoreFileError:
         return False
-
-
-def job_store(place: Path, settings: Settings) -> Store:
-    """Open a store for payloads that travel with one job; it signs and trusts as the worker's."""
-    return Store(
-        str(place / "carried"),
-        sign=settings.store_sign,
-        trust=settings.store_trust,
-        settings=settings,
-    )
 
 
 if __name__ == "__main__":

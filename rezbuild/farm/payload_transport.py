@@ -32,8 +32,8 @@ class PayloadTransport:
     def __init__(self, folder: Path, shared: str, settings: Settings) -> None:
         self.url = str(folder / "carried")
         self.shared = shared
-        self._common = self._open(shared, settings) if shared else None
-        self._own = self._open(self.url, settings)
+        self._common = Store.at(shared, settings) if shared else None
+        self._own = Store.at(self.url, settings)
         self._made: dict[tuple[str, str], Entry] = {}
         self._carried: set[str] = set()
 
@@ -91,11 +91,6 @@ class PayloadTransport:
             )
         self._made[name, version] = entry
         return entry, self.url if result.carried else self.shared
-
-    @staticmethod
-    def _open(url: str, settings: Settings) -> Store:
-        sign, trust = settings.store_sign, settings.store_trust
-        return Store(url, sign=sign, trust=trust, settings=settings)
 
     def _reader(self, entry: Entry) -> Callable[[], Sequence[bytes]]:
         return lambda: (self._own.read_payload(entry), self._own.read_debug(entry))

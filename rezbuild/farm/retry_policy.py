@@ -15,20 +15,7 @@ MAX_WORKERS = 3
 MAX_WORKERS_OF_A_STEP = 2
 
 
-@dataclass(frozen=True)
-class Share:
-    """The share of one job.
-
-    Attributes:
-        worker: The worker with the free cores.
-        cores: Their number.
-    """
-
-    worker: str
-    cores: int
-
-
-def share_cores(free: Mapping[str, int], jobs: int) -> list[Share]:
+def share_cores(free: Mapping[str, int], jobs: int) -> list[int]:
     """Share free cores between jobs that start at the same moment, in their order.
 
     Each job goes where it gets most cores. The first job is the most urgent: it goes to the worker
@@ -38,7 +25,10 @@ def share_cores(free: Mapping[str, int], jobs: int) -> list[Share]:
 
     Args:
         free: The free cores of each worker.
-        jobs: The number of jobs; those that get no core wait.
+        jobs: The number of jobs.
+
+    Returns:
+        The cores of each job; jobs that get no core wait.
     """
     order = sorted((w for w in free if free[w] > 0), key=lambda w: -free[w])
     hosted = dict.fromkeys(order, 0)
@@ -50,12 +40,10 @@ def share_cores(free: Mapping[str, int], jobs: int) -> list[Share]:
         chosen = max(able, key=lambda w: (free[w] / (hosted[w] + 1), not hosted[w]))
         hosted[chosen] += 1
         hosts.append(chosen)
-    found = []
-    begun = dict.fromkeys(order, 0)
-    for worker in hosts:
-        each, over = divmod(free[worker], hosted[worker])
-        found.append(Share(worker, each + (over if begun[worker] == 0 else 0)))
-        begun[worker] += 1
+    found: list[int] = []
+    for number, worker in enumerate(hosts):
+        each, rest = divmod(free[worker], hosted[worker])
+        found.append(each if worker in hosts[:number] else each + rest)
     return found
 
 

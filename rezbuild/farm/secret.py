@@ -39,8 +39,6 @@ def security() -> Security:
     Raises:
         MachineError: The secret cannot be written, or others can read it.
     """
-    from distributed.security import Security
-
     try:
         folder().mkdir(parents=True, exist_ok=True, mode=0o700)
         with locks.at(folder() / f"{FILE}.lock", print):
@@ -53,10 +51,17 @@ def security() -> Security:
                 "or let every user of this machine use the farm: set REZBUILD_FARM_OPEN=1",
             ],
         ) from None
+    return make_security(certificate, certificate, key)
+
+
+def make_security(ca: str, certificate: str, key: str) -> Security:
+    """Return Dask's settings for TLS, with one certificate for all roles."""
+    from distributed.security import Security
+
     roles = ("client", "scheduler", "worker")
     files = {f"tls_{role}_cert": certificate for role in roles}
     files |= {f"tls_{role}_key": key for role in roles}
-    return Security(require_encryption=True, tls_ca_file=certificate, **files)
+    return Security(require_encryption=True, tls_ca_file=ca, **files)
 
 
 def _read(file: Path) -> tuple[str, str] | None:

@@ -143,7 +143,6 @@ class PlanRunner:
             self.progress.notice(f"notice: no timeline was written: {as_error(error).message}")
 
     def is_done(self, step: Step) -> bool:
-        """Return whether a step needs no build."""
         return self.driver_of(step).is_done(step)
 
     def lock(self, step: Step) -> bool:
@@ -157,16 +156,13 @@ class PlanRunner:
         return True
 
     def unlock(self, step: Step) -> None:
-        """Release the lock of a step."""
         self._building = {k: v for k, v in self._building.items() if v != step.job}
         self.driver_of(step).unlock(step)
 
     def start(self, step: Step) -> RunningTask:
-        """Start the build of a step."""
         return self.driver_of(step).start(step)
 
     def finish(self, step: Step, task: RunningTask, status: int) -> None:
-        """Check the result of a build."""
         self.driver_of(step).finish(step, task, status)
 
     def _folder_key(self, step: Step) -> tuple[str, ...]:

@@ -82,13 +82,13 @@ class Store(EntryReader):
             shown = public_address(settings.store)
             say(f"notice: the store {shown} is not asked: REZBUILD_OFFLINE is set")
             return None
-        return cls(
-            settings.store,
-            sign=settings.store_sign,
-            trust=settings.store_trust,
-            say=say,
-            settings=settings,
-        )
+        return cls.at(settings.store, settings, say)
+
+    @classmethod
+    def at(cls, url: str, settings: Settings, say: Callable[[str], None] = print) -> Store:
+        """Open a store that signs and trusts as the settings say."""
+        sign, trust = settings.store_sign, settings.store_trust
+        return cls(url, sign=sign, trust=trust, say=say, settings=settings)
 
     def put(  # noqa: PLR0913, PLR0917 (the first attributes of an entry)
         self,

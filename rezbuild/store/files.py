@@ -120,8 +120,6 @@ class FsspecFiles:
         self._limit = time_limit(settings)
 
     def read(self, place: str, most: int) -> bytes:
-        """Return a small file; see `Files`."""
-
         def work() -> bytes:
             with self._system.open(self._at(place), "rb") as file:
                 return bytes(file.read(most + 1))
@@ -132,8 +130,6 @@ class FsspecFiles:
         return found
 
     def fetch(self, place: str, target: Path, sha256: str, size: int) -> None:
-        """Copy and check a file; see `Files`."""
-
         def work() -> tuple[int, str]:
             copied, total = 0, hashlib.sha256()
             with self._system.open(self._at(place), "rb") as file, target.open("wb") as copy:
@@ -159,8 +155,6 @@ class FsspecFiles:
         self._run(work, size)
 
     def list_names(self, folder: str) -> list[str]:
-        """List a folder; see `Files`."""
-
         def work() -> list[str]:
             found = self._system.ls(self._at(folder), detail=False)
             return sorted({PurePosixPath(path).name for path in found})
@@ -173,12 +167,10 @@ class FsspecFiles:
             raise
 
     def age(self, place: str) -> float:
-        """Return a file's age; see `Files`."""
         written = self._run(lambda: self._system.modified(self._at(place)))
         return time.time() - float(written.timestamp())
 
     def remove(self, place: str) -> None:
-        """Remove a file; see `Files`."""
         try:
             self._run(lambda: self._system.rm_file(self._at(place)))
         except StoreFileError as error:
@@ -238,11 +230,9 @@ class WebFiles:
         self._limit = time_limit(settings)
 
     def read(self, place: str, most: int) -> bytes:
-        """Return a small file; see `Files`."""
         return self._small(self._web, place, most)
 
     def fetch(self, place: str, target: Path, sha256: str, size: int) -> None:
-        """Copy and check a file; see `Files`."""
         with target.open("w+b") as file:
             part = PartialFile(file, Archive(place, sha256, size, ()))
             self._get(self._web, place, part, size)

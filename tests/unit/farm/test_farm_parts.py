@@ -31,7 +31,7 @@ from rezbuild.farm.client import Farm
 from rezbuild.farm.job_runner import JobRunner
 from rezbuild.farm.messages import Order, Result
 from rezbuild.farm.remote_task import FAILED, RemoteTask
-from rezbuild.farm.retry_policy import Attempt, Share
+from rezbuild.farm.retry_policy import Attempt
 from rezbuild.farm.worker_facts import Facts, rezbuild_version
 from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry
@@ -115,12 +115,12 @@ def test_version_covers_all_files():
 @pytest.mark.parametrize(
     ("free", "jobs", "wanted"),
     [
-        ({"a": 8, "b": 4}, 1, [Share("a", 8)]),
-        ({"a": 8, "b": 4}, 2, [Share("a", 8), Share("b", 4)]),
-        ({"a": 8, "b": 4}, 3, [Share("a", 4), Share("b", 4), Share("a", 4)]),
-        ({"a": 16, "b": 1}, 2, [Share("a", 8), Share("a", 8)]),
-        ({"a": 5}, 2, [Share("a", 3), Share("a", 2)]),
-        ({"a": 1, "b": 0, "c": -1}, 3, [Share("a", 1)]),
+        ({"a": 8, "b": 4}, 1, [8]),
+        ({"a": 8, "b": 4}, 2, [8, 4]),
+        ({"a": 8, "b": 4}, 3, [4, 4, 4]),
+        ({"a": 16, "b": 1}, 2, [8, 8]),
+        ({"a": 5}, 2, [3, 2]),
+        ({"a": 1, "b": 0, "c": -1}, 3, [1]),
         ({}, 2, []),
         ({"a": 2}, 0, []),
     ],
