@@ -55,7 +55,7 @@ def build_payload(job: Job, settings: Settings, reporter: Reporter) -> Iterator[
     inputs = Inputs.gather(job, settings)
     staging = job.build_path / "staging"
     job.build_path.mkdir(parents=True, exist_ok=True)
-    with locks.at(job.build_path / "rezbuild.lock", reporter.notice):
+    with locks.open_lock(job.build_path / "rezbuild.lock", reporter.notice):
         ready = manifest.read(staging)
         if ready is not None and ready.get("fingerprint") == inputs.fingerprint:
             name = f"{inputs.recipe.name} {job.version}"

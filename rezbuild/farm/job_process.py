@@ -104,7 +104,7 @@ def _work(order: Order, settings: Settings, place: Path, recipes: Path) -> None:
             (place / DEBUG).write_bytes(holder.read_debug(entry))
         (place / ENTRY).write_text(entry.to_json(), encoding="utf-8")
     except (RezbuildError, OSError) as error:
-        raise disk_space.explained(error, (place, settings.cache)) from None
+        raise disk_space.explain(error, (place, settings.cache)) from None
 
 
 def _job(order: Order, folder: Path, dependencies: Mapping[str, Dependency], place: Path) -> Job:

@@ -45,7 +45,7 @@ def get_payload(entry: Entry, cache: Path, store: Store) -> Path:
     here = folder(cache)
     here.mkdir(parents=True, exist_ok=True)
     place = here / entry.payload
-    with locks.at(here / f"{entry.payload}.lock", print):
+    with locks.open_lock(here / f"{entry.payload}.lock", print):
         if _is_whole(place, entry.payload):
             store.restore_debug(entry.name, entry.version, entry.payload, place)
         else:
@@ -97,7 +97,7 @@ def _clean_up(settings: Settings, say: Callable[[str], None]) -> None:
 def _prune(cache: Path) -> None:
     for path in folder(cache).glob("*"):
         if path.is_dir() and _is_old(path):
-            with locks.at(path.with_name(f"{path.name}.lock"), print):
+            with locks.open_lock(path.with_name(f"{path.name}.lock"), print):
                 # A job may have begun to use it meanwhile.
                 if path.is_dir() and _is_old(path):
                     safe_files.remove(path)

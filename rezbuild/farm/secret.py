@@ -41,7 +41,7 @@ def security() -> Security:
     """
     try:
         folder().mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locks.at(folder() / f"{FILE}.lock", print):
+        with locks.open_lock(folder() / f"{FILE}.lock", print):
             key, certificate = _read(folder() / FILE) or _make(folder() / FILE)
     except OSError as error:
         raise MachineError(

@@ -1,4 +1,4 @@
-"""Puts a finished payload where the old one was, in one step, and keeps the old one until then."""
+"""Replace a folder by another one in one step, an atomic swap."""
 
 from __future__ import annotations
 
@@ -16,47 +16,46 @@ from rezbuild.files import temp_folders
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
-# What ld.so puts something in the place of; in DT_NEEDED it does so twice (ld.so(8)).
+# Tokens that ld.so replaces, also in the name of a folder, ld.so(8).
 _TOKEN = re.compile(r"\$\{?(?:ORIGIN|LIB|PLATFORM)(?![A-Za-z0-9_])")
 
 
 def check_place(target: Path) -> None:
-    """Sees that programs can run at ``target``.
+    """Check that programs can run in a folder.
 
     Raises:
-        UsageError: They cannot, because of its name.
+        UsageError: ld.so would replace a part of its name.
     """
     token = _TOKEN.search(str(target))
     if token:
         raise UsageError(
-            f"no program finds its libraries in {target}: to the dynamic linker, {token[0]} in "
-            "the name of a folder is not that name",
+            f"programs in {target} cannot find their libraries: the dynamic linker replaces "
+            f"{token[0]} in the name of a folder",
             advice=["choose another folder or repository"],
         )
 
 
 def check_for_rez(path: Path) -> None:
-    """Sees that Rez takes a path for what it is: it puts paths between double quotes for a shell.
+    """Check that Rez can use a path: it writes paths between double quotes for a shell.
 
     Raises:
-        UsageError: The shell would run part of its name, or put something in its place.
+        UsageError: The shell would run or replace a part of the path.
     """
     found = re.search(r"[$`]", str(path))
     if found:
         raise UsageError(
-            f"Rez cannot work in {path}: the shell that it starts takes {found[0]} in the name of "
-            "a folder for a command or a variable, and runs it",
-            advice=["choose another folder or repository, or give it another name"],
+            f"Rez cannot work in {path}: its shell would run or replace the text after {found[0]}",
+            advice=["choose another folder or repository, or rename it"],
         )
 
 
 def move_into_place(staging: Path, target: Path) -> None:
-    """Moves ``staging`` to ``target``; what stood there is gone afterwards, never before.
+    """Move ``staging`` to ``target``, and remove the old folder there after that.
 
     A staging folder on another file system is first copied beside the target.
 
     Raises:
-        MachineError: The repository cannot be written; the target is as it was.
+        MachineError: The repository cannot be written; the target has not changed.
     """
     try:
         _move(staging, target)
@@ -64,13 +63,13 @@ def move_into_place(staging: Path, target: Path) -> None:
         why = MachineError.from_os_error(error)
         raise MachineError(
             f"{target} cannot be written: {why.message}",
-            advice=["check the space and the rights of the repository, then run it again"],
+            advice=["check the free space and permissions of the repository, then run it again"],
         ) from None
 
 
 @contextlib.contextmanager
 def _hidden(target: Path) -> Iterator[Path]:
-    """A folder beside the target that is gone afterwards, with all that is left in it."""
+    """Yield a temporary folder beside the target."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with temp_folders.private(target.parent, f".rezbuild-{target.name}-") as folder:
         yield folder
@@ -90,16 +89,16 @@ def _move(staging: Path, target: Path) -> None:
 
 
 def swap(arrived: Path, target: Path, aside: Path) -> Path | None:
-    """Put ``arrived`` at ``target``, at no moment nothing where that is possible.
+    """Replace ``target`` by ``arrived``; if possible, ``target`` exists at every moment.
 
     Returns:
-        Where the replaced folder is now: at ``arrived``, or at ``aside`` where the file system
-        cannot exchange two names; None where there was none.
+        The path of the replaced folder: ``arrived``, or ``aside`` if the file system cannot
+        exchange two names; None if there was no folder.
     """
     if not target.exists():
         arrived.rename(target)
         return None
-    # A power failure must not leave the names of the new files without their contents.
+    # After a power failure, the new files must have their contents.
     _sync_disk(arrived)
     if exchange(arrived, target):
         sync_folder(target.parent)
@@ -116,7 +115,7 @@ def swap(arrived: Path, target: Path, aside: Path) -> Path | None:
 
 
 def _move_aside(target: Path, aside: Path) -> None:
-    """Rename a folder; copy it where it is on a lower layer of an overlay, which has no rename."""
+    """Rename a folder, or copy it: a lower layer of an overlay file system has no rename."""
     try:
         target.rename(aside)
     except OSError as error:
@@ -130,7 +129,7 @@ def _move_aside(target: Path, aside: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Write the names in a folder to the disk, as far as the file system can."""
+    """Write the entries of a folder to the disk, if the file system can do so."""
     with contextlib.suppress(OSError):
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -140,7 +139,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _sync_disk(folder: Path) -> None:
-    """Write the disk of a folder: syncfs(2), which is faster than fsync(2) of each file."""
+    """Write the whole file system to the disk: syncfs(2) is faster than fsync(2) for each file."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         ctypes.CDLL(None).syncfs(number)
@@ -149,7 +148,7 @@ def _sync_disk(folder: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """renameat2(2) with RENAME_EXCHANGE; False where kernel, C library or file system lack it."""
+    """Exchange two names with renameat2(2); return False if the system does not support it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False

@@ -1,4 +1,4 @@
-"""What differs between two trees of files, told so that its cause can be found."""
+"""Compare two trees of files, and show differences so that a user can find the cause."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import Any
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
-# Lines that one file is given; the rest is counted.
+# Lines to show for one file.
 _MOST = 20
 _WINDOW = 24  # bytes shown from the first that differs
 _PYC_HEADER = 16  # PEP 552
@@ -31,12 +31,12 @@ _TEXT = re.compile(rb"[\x20-\x7e]{4,}")
 
 @dataclass(frozen=True)
 class Difference:
-    """One name in the trees that is not the same.
+    """A path that differs between the trees.
 
     Attributes:
-        path: Relative to both trees.
-        what: In a few words.
-        detail: Lines that show it.
+        path: The path, relative to both trees.
+        what: The difference in a few words.
+        detail: Lines that show the difference.
     """
 
     path: str
@@ -45,12 +45,12 @@ class Difference:
 
 
 def compare(first: Path, second: Path, ignored: Iterable[str] = ()) -> Iterator[Difference]:
-    """Compares names, kinds, modes, targets of links, and contents byte by byte; no times.
+    """Compare names, kinds, modes, targets of links, and contents; ignore times.
 
     Args:
         first: A folder.
-        second: Another one.
-        ignored: Relative paths that are not looked at.
+        second: The other folder.
+        ignored: Relative paths to skip.
 
     Raises:
         OSError: A file cannot be read.
@@ -72,7 +72,7 @@ def compare(first: Path, second: Path, ignored: Iterable[str] = ()) -> Iterator[
 
 
 def _listing(root: Path, ignored: set[str]) -> Mapping[str, int]:
-    """The mode (``st_mode``) of each name below a folder, and of the folder itself as "."."""
+    """Return the mode (``st_mode``) of each path below a folder, and of the folder as "."."""
     found = {".": root.lstat().st_mode}
     for folder, folders, names in os.walk(root, onerror=_raise):
         for name in (*folders, *names):
@@ -113,20 +113,20 @@ def _contents(path: str, first: Path, second: Path) -> Iterator[Difference]:
 
 
 def _by_diffoscope(first: Path, second: Path) -> list[str]:
-    """What diffoscope says, where it is installed: it knows many more kinds of files."""
+    """Return the output of diffoscope, if it is installed: it knows many more kinds of files."""
     program = shutil.which("diffoscope")
     if program is None:
         return []
     argv = [program, "--text", "-", "--no-progress", str(first), str(second)]
     done = subprocess.run(argv, capture_output=True, check=False)
-    # 1: they differ. Anything else is trouble of its own.
+    # 1: the files differ. Other codes are errors of diffoscope.
     text = done.stdout.decode("utf-8", "replace") if done.returncode == 1 else ""
     # The first two lines name the files.
     return text.splitlines()[2:]
 
 
 def explain(a: bytes, b: bytes) -> Iterator[str]:
-    """Lines that say where two different contents differ."""
+    """Yield lines that show where two contents differ."""
     if a[:4] == b[:4] == b"\x7fELF":
         known = _elf(a, b)
     elif a.startswith(_AR) and b.startswith(_AR):
@@ -155,7 +155,7 @@ def _text(a: bytes, b: bytes) -> Iterator[str]:
 
 
 def _bytes(a: bytes, b: bytes) -> Iterator[str]:
-    """The first place where they differ, with the words around it where there are any."""
+    """Yield the first difference, with the text around it if there is any."""
     at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
     sizes = f", {len(a)} and {len(b)} bytes long" if len(a) != len(b) else ""
     count = sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b))
@@ -168,7 +168,7 @@ def _bytes(a: bytes, b: bytes) -> Iterator[str]:
 
 
 def _elf(a: bytes, b: bytes) -> Iterator[str]:
-    """By sections."""
+    """Compare two ELF files by sections."""
     one, other = _sections(a), _sections(b)
     if not one or not other:
         return
@@ -190,7 +190,7 @@ def _text_or_bytes(x: bytes, y: bytes) -> Iterator[str]:
     ]
     first, *rest = _bytes(x, y)
     yield first
-    # Code has letters by chance; sentences, names and times are what tells a cause.
+    # Code contains letters by chance. A few changed texts, such as names and times, show the cause.
     yield from changed[:6] if 0 < len(changed) <= 6 else rest
 
 
@@ -202,7 +202,7 @@ def _sections(data: bytes) -> dict[str, bytes]:
 
 
 def _archive(a: bytes, b: bytes) -> Iterator[str]:
-    """By members of a static library."""
+    """Compare two static libraries by members."""
     one, other = dict(_members(a)), dict(_members(b))
     if list(one) != list(other):
         yield from _text("\n".join(one).encode(), "\n".join(other).encode())
@@ -216,12 +216,12 @@ def _archive(a: bytes, b: bytes) -> Iterator[str]:
 
 
 def _members(data: bytes) -> Iterator[tuple[str, tuple[str, bytes]]]:
-    """Name, header (what stands behind the name) and content."""
+    """Yield name, rest of the header, and content of each member."""
     at, seen = len(_AR), 0
     while at + 60 <= len(data):
         header = data[at : at + 60].decode("latin-1")
         size = int(header[48:58]) if header[48:58].strip().isdecimal() else 0
-        # Names come again, as in libcrypto.a; and long ones are numbers.
+        # Names may repeat, as in libcrypto.a, and long names are numbers.
         seen += 1
         body = data[at + 60 : at + 60 + size]
         yield f"{seen} {header[:16].strip()}", (" ".join(header[16:58].split()), body)
@@ -229,11 +229,11 @@ def _members(data: bytes) -> Iterator[tuple[str, tuple[str, bytes]]]:
 
 
 def _compiled(a: bytes, b: bytes) -> Iterator[str]:
-    """A .pyc of the Python that this runs in: by code objects."""
+    """Compare two .pyc files of the running Python by code objects."""
     if a[:_PYC_HEADER] != b[:_PYC_HEADER]:
         yield f"its header: {a[4:_PYC_HEADER].hex(' ')} and {b[4:_PYC_HEADER].hex(' ')}"
     try:
-        one, other = marshal.loads(a[_PYC_HEADER:]), marshal.loads(b[_PYC_HEADER:])  # noqa: S302 (it is only looked at)
+        one, other = marshal.loads(a[_PYC_HEADER:]), marshal.loads(b[_PYC_HEADER:])  # noqa: S302 (the code is not run)
     except (EOFError, ValueError, TypeError):
         return
     if not (isinstance(one, CodeType) and isinstance(other, CodeType)):
@@ -241,7 +241,7 @@ def _compiled(a: bytes, b: bytes) -> Iterator[str]:
     found = list(_code(one, other, ""))
     yield from found
     if not found and a[_PYC_HEADER:] != b[_PYC_HEADER:]:
-        yield "the same code; only how it is written down differs (marshal's references)"
+        yield "the code is equal; only marshal's references differ"
 
 
 def _code(a: CodeType, b: CodeType, outer: str) -> Iterator[str]:

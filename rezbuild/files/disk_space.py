@@ -1,4 +1,4 @@
-"""How much room is left where a build writes: for errors that speak of a full disk."""
+"""Add the free space to errors of a full disk."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from rich.filesize import decimal
 
 from rezbuild.errors import RezbuildError, as_error
 
-# Bytes. With less, not even a log or an error can be written.
+# Bytes. With less, rezbuild cannot write a log or an error.
 _LITTLE = 1 << 16
-_ROOM = "room in "
+_PREFIX = "free space in "
 _FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
 
 
-def explained(error: RezbuildError | OSError, places: Iterable[Path]) -> RezbuildError:
-    """An error; where a disk is full, with the room that is left in each place.
+def explain(error: RezbuildError | OSError, places: Iterable[Path]) -> RezbuildError:
+    """Return an error as a RezbuildError; if a disk is full, add the free space of each place.
 
     Args:
-        error: Of us or of the system.
-        places: Folders, which need not be there.
+        error: A RezbuildError or an OSError.
+        places: Folders; they may be missing.
     """
     ours = as_error(error)
     places = tuple(dict.fromkeys(places))
     if any(words in str(ours) for words in _FULL) or any(_free(p) < _LITTLE for p in places):
-        ours.tried += tuple(f"{_ROOM}{place}: {_room(place)}" for place in places)
-        ours.advice += ("make room there, then run it again: nothing that was installed is lost",)
+        ours.tried += tuple(f"{_PREFIX}{place}: {_room(place)}" for place in places)
+        ours.advice += (
+            "free some space there, then run it again: installed packages have not changed",
+        )
     return ours
 
 
 def is_full(error: RezbuildError) -> bool:
-    """Whether `explained` has found a full disk behind an error, here or on another machine."""
-    return any(line.startswith(_ROOM) for line in error.tried)
+    """Return whether `explain` has found a full disk, here or on another machine."""
+    return any(line.startswith(_PREFIX) for line in error.tried)
 
 
 def _room(place: Path) -> str:

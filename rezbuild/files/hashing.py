@@ -1,4 +1,4 @@
-"""What a file's bytes come to."""
+"""Checksums of files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _CHUNK = 1 << 20
 
 
 def sha256(path: Path) -> str:
-    """The sum of a file, 64 hex digits.
+    """Return the SHA-256 of a file, 64 hex digits.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     found = hashlib.sha256()
     with path.open("rb") as file:

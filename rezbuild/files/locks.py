@@ -1,12 +1,11 @@
-"""Files that one process at a time may hold, also where the file system has no locks.
+"""Lock files that one process at a time may hold, also on file systems without locks.
 
-A lock is flock(2) on a file. Anybody who can open that file could hold the lock for ever, so only
-those who may write the folder can open it. On some shares flock fails (ENOLCK, EOPNOTSUPP,
-ENOSYS). There the lock is taken in a folder of this host instead, and the user is told that other
-hosts are not waited for.
+A lock is flock(2) on a file. A user who can open the file could hold the lock forever, so only
+users who may write the folder can open it. On some shares flock fails (ENOLCK, EOPNOTSUPP, ENOSYS).
+Then the lock is in a folder of this host, and a notice says that other hosts do not wait for it.
 
-The library filelock is not used: its releases for Python 3.9 follow links, and all of its releases
-empty the file that they open.
+The library filelock is not used: its releases for Python 3.9 follow links, and all releases
+truncate the file.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ if TYPE_CHECKING:
 LIMIT = 12 * 3600.0
 # Seconds between two attempts.
 _PAUSE = 0.1
-# Bytes of what a holder says of itself.
+# Bytes of the holder's name in the file.
 _MOST = 200
-# Folders that the user has been told of.
+# Folders for which the notice was printed.
 _told: set[Path] = set()
 
 
@@ -46,8 +45,8 @@ class Lock:
     """The lock of one file.
 
     Args:
-        path: The file; it is made where it is not there.
-        say: Takes a line for the user when a lock is waited for.
+        path: The file; it is created if it is missing.
+        say: Prints a line for the user if the lock is not free.
     """
 
     def __init__(self, path: Path, say: Callable[[str], None]) -> None:
@@ -63,11 +62,11 @@ class Lock:
         self.release()
 
     def take(self) -> bool:
-        """Take the lock if nobody holds it; return whether it was taken.
+        """Take the lock if it is free; return whether it was taken.
 
         Raises:
             OSError: The file cannot be opened.
-            MachineError: The file is a link or is no regular file.
+            MachineError: The file is a link or not a regular file.
         """
         file = _open(self._path)
         try:
@@ -78,7 +77,7 @@ class Lock:
                 raise
             return False
         os.ftruncate(file, 0)
-        with contextlib.suppress(OSError):  # a full disk: the lock is held without a name
+        with contextlib.suppress(OSError):  # a full disk: the lock has no holder's name
             os.pwrite(file, f"process {os.getpid()} of {_user(os.getuid())}".encode(), 0)
         self._file = file
         return True
@@ -87,19 +86,19 @@ class Lock:
         """Wait for the lock and take it.
 
         Args:
-            waiting: What the user is told once, with the name of the holder.
-            limit: Seconds.
+            waiting: A message for the user, who also gets the holder's name.
+            limit: Seconds to wait.
 
         Raises:
             OSError: The file cannot be opened.
-            MachineError: Another process has held the lock for so long.
+            MachineError: Another process has held the lock for that time.
         """
         end, told = time.monotonic() + limit, False
         while not self.take():
             if time.monotonic() > end:
                 raise MachineError(
-                    f"{self._path} is locked, and was not released within {limit:.0f} s",
-                    tried=[f"it is held by {self.holder()}"],
+                    f"{self._path} was locked for {limit:.0f} s",
+                    tried=[f"the holder is {self.holder()}"],
                     advice=["end that process if it hangs, then run this again"],
                 )
             if not told and limit > 1:
@@ -117,7 +116,7 @@ class Lock:
             self._file = None
 
     def holder(self) -> str:
-        """Return who holds the lock, as ``process 1234 of alice on box7``."""
+        """Return the holder of the lock, e.g. ``process 1234 of alice on box7``."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             return _process_of(self._path.stat().st_ino)
         with contextlib.suppress(OSError):
@@ -127,32 +126,32 @@ class Lock:
         return "a process on another host"
 
 
-def at(path: Path, say: Callable[[str], None]) -> Lock:
+def open_lock(path: Path, say: Callable[[str], None]) -> Lock:
     """Return the lock of a file, or the lock of this host that replaces it.
 
     Args:
-        path: The lock file. Its folder is there and can be written.
-        say: Is told once of a folder whose file system has no locks.
+        path: The lock file. Its folder exists and can be written.
+        say: Prints a notice once for each folder whose file system has no locks.
 
     Raises:
         OSError: The folder cannot be written.
-        MachineError: There is no place for a lock of this host.
+        MachineError: The folder for locks of this host belongs to another user.
     """
-    missing = without(path.parent)
+    missing = missing_support(path.parent)
     if not missing:
         return Lock(path, say)
     if path.parent not in _told:
         _told.add(path.parent)
         say(
-            f"notice: no locks on the file system of {path.parent} ({missing}): who builds or "
-            "fetches on this host waits for the others here, but not for those of other hosts"
+            f"notice: no locks on the file system of {path.parent} ({missing}): rezbuild waits for "
+            "other builds and downloads of this host only"
         )
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
     return Lock(_of_this_host() / f"{name}.lock", say)
 
 
-def without(folder: Path) -> str:
-    """Return why there are no locks on the file system of a folder; "" where there are.
+def missing_support(folder: Path) -> str:
+    """Return the reason why the file system of a folder has no locks; "" if it has locks.
 
     Raises:
         OSError: The folder cannot be written.
@@ -166,7 +165,7 @@ def without(folder: Path) -> str:
 
 
 def _open(path: Path) -> int:
-    """Open a lock file for those who may write its folder, and for nobody else."""
+    """Open a lock file that only users who may write its folder can open."""
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     mode = _mode(path.parent)
     try:
@@ -180,10 +179,10 @@ def _open(path: Path) -> int:
             raise _unfit(path, "a link") from None
         raise
     status = os.fstat(file)
-    # A second name may be that of a file which is worth something.
+    # With a second name, the file may be another user's data.
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(file)
-        raise _unfit(path, "no regular file with one name")
+        raise _unfit(path, "not a regular file with one name")
     if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != mode:
         os.fchmod(file, mode)
     return file
@@ -191,9 +190,9 @@ def _open(path: Path) -> int:
 
 def _mode(folder: Path) -> int:
     """Return the mode of a lock file: read and write for each class that may write the folder."""
-    there = folder.stat().st_mode
-    group = 0o060 if there & stat.S_IWGRP else 0
-    return 0o600 | group | (0o006 if there & stat.S_IWOTH else 0)
+    mode = folder.stat().st_mode
+    group = 0o060 if mode & stat.S_IWGRP else 0
+    return 0o600 | group | (0o006 if mode & stat.S_IWOTH else 0)
 
 
 def _unfit(path: Path, what: str) -> MachineError:
@@ -204,7 +203,11 @@ def _unfit(path: Path, what: str) -> MachineError:
 
 
 def _process_of(inode: int) -> str:
-    """Return the process of this host that holds the lock of a file; ValueError without one."""
+    """Return the process of this host that holds the lock of a file.
+
+    Raises:
+        ValueError: No process of this host holds it.
+    """
     # proc(5): "1: FLOCK  ADVISORY  WRITE 708 08:01:393273 0 EOF"
     for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
         words = line.split()
@@ -224,12 +227,12 @@ def _user(number: int) -> str:
 
 
 def _of_this_host() -> Path:
-    # Not TMPDIR: each run has its own, see `rezbuild.files.temp_folders`.
+    # Not in TMPDIR: each run has a separate one, see `rezbuild.files.temp_folders`.
     folder = Path(f"/tmp/rezbuild-locks-{os.getuid()}")  # noqa: S108 (its owner is checked)
     folder.mkdir(mode=0o700, exist_ok=True)
     if not safe_files.is_own_folder(folder):
         raise MachineError(
-            f"{folder} is not a folder of yours, and holds the locks of this host",
-            advice=["remove it, or set REZBUILD_CACHE to a folder on a disk that has locks"],
+            f"the folder for locks of this host, {folder}, belongs to another user",
+            advice=["remove it, or set REZBUILD_CACHE to a folder on a file system with locks"],
         )
     return folder

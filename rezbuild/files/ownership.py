@@ -1,8 +1,8 @@
-"""Whose files a build takes from its cache.
+"""Check the owners of files in the cache before a build uses them.
 
-Archives are held to their sums. Nothing of the kind protects debug data, stored profiles, what
-ccache keeps and payloads that wait to be staged; and whoever owns a folder may put another file in
-the place of the one that was just looked at.
+Archives are compared with their checksums. Debug data, PGO profiles, ccache's files and payloads
+that wait for installation have no checksums. Also, the owner of a folder can replace a file after a
+check.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LEVELS = 5
 
 
 def check(settings: Settings, paths: Iterable[Path]) -> None:
-    """Check that those of some paths that are there belong to the caller or to root.
+    """Check that paths belong to the caller or to root, if they exist.
 
-    A group that may write is the caller's own choice: it takes part in the build.
+    Write permission for the group is allowed: the caller has chosen to trust the group.
 
     Raises:
-        MachineError: One belongs to another user, or anyone may write it.
+        MachineError: A path belongs to another user, or is world-writable.
     """
     if settings.trust_cache:
         return
@@ -35,32 +35,32 @@ def check(settings: Settings, paths: Iterable[Path]) -> None:
         problem, shared = _problem(path), settings.cache / "sources"
         if problem:
             raise MachineError(
-                f"the cache {settings.cache} is not this user's alone: {problem}",
+                f"the cache {settings.cache} is not safe: {problem}",
                 advice=[
-                    "set REZBUILD_CACHE to a folder of your own",
-                    f"REZBUILD_MIRRORS={shared} copies its archives from there, and checks them",
-                    "where those who share it are trusted, set REZBUILD_TRUST_CACHE=1",
+                    "set REZBUILD_CACHE to a folder that belongs to you",
+                    f"set REZBUILD_MIRRORS={shared} to copy and check its archives",
+                    "or set REZBUILD_TRUST_CACHE=1, if you trust all its users",
                 ],
             )
 
 
 def check_folder(settings: Settings, folder: Path, *, levels: int = _LEVELS) -> None:
-    """Check a folder and what is in it, also files that no build reads yet.
+    """Check a folder and its files, also those that no build reads.
 
     Args:
-        settings: Name the cache, and whether others are trusted.
+        settings: The settings; with ``trust_cache``, nothing is checked.
         folder: The cache, or a folder of builds.
-        levels: How deep. What is deeper is in folders that nobody else can write.
+        levels: The number of levels. Deeper files are in folders that others cannot write.
 
     Raises:
-        MachineError: Something in it belongs to another user, or anyone may write it.
+        MachineError: A path belongs to another user, or is world-writable.
     """
     if not settings.trust_cache:
         check(settings, _below(folder, levels))
 
 
 def _below(folder: Path, levels: int) -> Iterator[Path]:
-    """The folder and all paths in it; links are not followed."""
+    """Yield a folder and all paths below it; do not follow links."""
     yield folder
     if levels and folder.is_dir():
         with contextlib.suppress(PermissionError), os.scandir(folder) as entries:
@@ -68,21 +68,21 @@ def _below(folder: Path, levels: int) -> Iterator[Path]:
                 path = Path(entry.path)
                 if entry.is_dir(follow_symlinks=False):
                     yield from _below(path, levels - 1)
-                elif not entry.name.endswith(".lock"):  # nobody reads what is in it
+                elif not entry.name.endswith(".lock"):  # no build reads a lock file
                     yield path
 
 
 def _problem(path: Path) -> str:
-    """What is wrong with a path; "" where nothing is, or nothing is there."""
-    # The link counts as well as what it leads to: its owner may turn it elsewhere.
+    """Return what is wrong with a path; "" if nothing is wrong or it does not exist."""
+    # Check a link and its target: the owner of a link can change its target.
     for status in (_status(path, follow=False), _status(path, follow=True)):
         if status is None:
             continue
         if status.st_uid not in (os.geteuid(), 0):
             return f"{path} belongs to {_name(status.st_uid)}"
-        # In a folder with the sticky bit, nobody can touch what is not theirs.
-        free = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
-        if free and not stat.S_ISLNK(status.st_mode):
+        # In a folder with the sticky bit, users can only change their own files.
+        open_to_all = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+        if open_to_all and not stat.S_ISLNK(status.st_mode):
             return f"anyone may write {path}"
     return ""
 
@@ -95,7 +95,6 @@ def _status(path: Path, *, follow: bool) -> os.stat_result | None:
 
 
 def _name(user: int) -> str:
-
     try:
         return f"the user {pwd.getpwuid(user).pw_name}"
     except KeyError:

@@ -1,7 +1,6 @@
-"""A payload as one file, and back: packed the same from the same tree, held to a sum afterwards.
+"""Pack a payload into one file, and unpack it again. Equal trees give equal files.
 
-The sum is of the tree, not of the packed file: whichever release of zstd packed it, and whether it
-was packed at all, the same payload has the same sum.
+The checksum is that of the tree, not of the file: it does not depend on the release of zstd.
 """
 
 from __future__ import annotations
@@ -22,24 +21,25 @@ from rezbuild.files import temp_folders
 from rezbuild.files import unpack as archives
 from rezbuild.files.hashing import sha256
 
-# Rez writes them into a variant that it installs, with times and places.
+# Files that Rez writes into an installed variant; they contain times and paths.
 OF_REZ = ("build.rxt", "variant.json")
-# A python of 108 MB: 36 MB in one second; level 9 makes 32 MB of it in four, level 19 28 MB in 100.
+# For a python of 108 MB, level 3 gives 36 MB in 1 s, level 9 32 MB in 4 s, level 19 28 MB in 100 s.
 _LEVEL = 3
-# Bytes of memory that a blob may ask for, which says so itself (RFC 8878, 3.1.1.1.2).
-_MOST_WINDOW = 1 << 27
-_MOST = 4 << 30
+# Bytes of memory that a file may demand in its header (RFC 8878, 3.1.1.1.2).
+_MAX_WINDOW = 1 << 27
+# Bytes of an unpacked payload.
+_MAX_SIZE = 4 << 30
 _CHUNK = 1 << 20
 
 
 def digest(root: Path) -> str:
-    """The sum (sha256, 64 hex digits) of a payload: names, kinds, modes, targets and contents.
+    """Return the SHA-256 of a payload: names, kinds, modes, targets of links, and contents.
 
-    Times and owners are not in it, nor are the two files that Rez adds to a variant.
+    It does not depend on times and owners, nor on the two files that Rez adds to a variant.
 
     Raises:
-        StoreError: Something in it is neither a file nor a folder nor a link.
-        OSError: It cannot be read.
+        StoreError: A path is neither a file nor a folder nor a link.
+        OSError: A path cannot be read.
     """
     total = hashlib.sha256()
     for name, path, status in _walk(root):
@@ -50,17 +50,17 @@ def digest(root: Path) -> str:
             line = [name, "folder", mode, ""]
         else:
             line = [name, "file", mode, sha256(path)]
-        # In ASCII, whatever bytes the names have.
+        # json.dumps gives ASCII for all names.
         total.update(json.dumps(line).encode("ascii") + b"\n")
     return total.hexdigest()
 
 
 def pack(root: Path, stream: BinaryIO) -> None:
-    """Writes a payload as a tar archive in zstd: the same tree gives the same bytes.
+    """Write a payload as a tar archive, compressed with zstd. Equal trees give equal bytes.
 
     Raises:
-        StoreError: Something in it is neither a file nor a folder nor a link.
-        OSError: It cannot be read, or ``stream`` not be written.
+        StoreError: A path is neither a file nor a folder nor a link.
+        OSError: A path cannot be read, or ``stream`` cannot be written.
     """
     compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
     with (
@@ -84,15 +84,15 @@ def pack(root: Path, stream: BinaryIO) -> None:
 
 
 def unpack(stream: BinaryIO, target: Path, digest: str) -> None:
-    """Makes a payload of what `pack` has written, at a place where nothing is.
+    """Unpack a payload that `pack` has written.
 
     Args:
-        stream: The packed payload, which may hold anything.
-        target: A folder to make; its parent is there.
-        digest: The sum that the payload must have.
+        stream: The packed payload; it is not trusted.
+        target: The folder to create; its parent exists.
+        digest: The expected `digest` of the payload.
 
     Raises:
-        StoreError: It is damaged, would reach outside, or is another payload. Nothing is left.
+        StoreError: The payload is damaged, unsafe, or a different one; ``target`` is not created.
         OSError: The disk cannot be written.
     """
     with temp_folders.private(target.parent, ".unpack-") as folder:
@@ -110,24 +110,28 @@ def unpack(stream: BinaryIO, target: Path, digest: str) -> None:
         tree.rename(target)
 
 
-# An argument of `unpack` has its name.
+# `unpack` has an argument with this name.
 _digest = digest
 
 
 def _inflate(stream: BinaryIO, archive: Path) -> None:
-    """Raises StoreError where there is more than any payload has."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW)
+    """Decompress a packed payload.
+
+    Raises:
+        StoreError: It is larger than any payload.
+    """
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
     size = 0
     with archive.open("wb") as file, decompressor.stream_reader(stream, closefd=False) as reader:
         while block := reader.read(_CHUNK):
             size += len(block)
-            if size > _MOST:
-                raise StoreError(f"it holds more than {_MOST} bytes")
+            if size > _MAX_SIZE:
+                raise StoreError(f"it has more than {_MAX_SIZE} bytes")
             file.write(block)
 
 
 def _restore_modes(archive: Path, tree: Path) -> None:
-    """What is unpacked has the modes and times of sources; a payload has its own, and is new."""
+    """Set the archive's modes and the current time; `archives.unpack` is made for sources."""
     folders = []
     with tarfile.open(archive, mode="r:", encoding="utf-8") as tar:
         for member in tar:
@@ -137,14 +141,14 @@ def _restore_modes(archive: Path, tree: Path) -> None:
             elif member.isfile():
                 path.chmod(member.mode & 0o777)
                 os.utime(path)
-    # At the end: in one that cannot be written nothing can be changed.
+    # Last: files in a read-only folder cannot be changed.
     for path, mode in reversed(folders):
         os.utime(path)
         path.chmod(mode)
 
 
 def _walk(root: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
-    """Everything in a payload by its name in it, in the order of the names' bytes."""
+    """Yield name, path and status of everything in a payload, sorted by the names' bytes."""
     found = []
     for folder, folders, names in os.walk(root, onerror=_refuse):
         for name in (*folders, *names):

@@ -1,8 +1,8 @@
 """Files and folders in places where other users may write.
 
-Whoever can write a folder can put a link, a FIFO or a device at a name that rezbuild is going to
-use. So these functions never follow a link at the last part of a path, never write into a file
-that is there already, and read regular files only, up to a limit.
+A user who can write a folder can put a link, a FIFO or a device at a name that rezbuild is going to
+use. So these functions never follow a link in the last part of a path, never write into an existing
+file, and read regular files only, up to a limit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def parse_json(data: str | bytes) -> Any:
     """Return what JSON text holds, unless it is nested more deeply than any real one.
 
     Raises:
-        ValueError: It is no JSON, or is nested too deeply: to write it again would fail.
+        ValueError: It is not JSON, or is nested too deeply: to write it again would fail.
     """
     try:
         found = json.loads(data)
@@ -66,17 +66,17 @@ def create(path: Path, mode: int = 0o644) -> BinaryIO:
     """Open a new file for writing.
 
     Raises:
-        OSError: The name is taken, also by a link that leads nowhere.
+        OSError: The name is taken, also by a dangling link.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return open(os.open(path, flags, mode), "wb")
 
 
 def resume(path: Path) -> BinaryIO:
-    """Open a file for reading and appending; it is made where it is not there.
+    """Open a file for reading and appending; create it if it is missing.
 
     Raises:
-        OSError: The path is that of a link, of a FIFO or a device, or of a file with two names.
+        OSError: The path is a link, a FIFO, a device, or a file with two names.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     number = os.open(path, flags, 0o644)
@@ -88,9 +88,9 @@ def resume(path: Path) -> BinaryIO:
 
 
 def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Write a file under a name of this process, then rename it to ``path``.
+    """Write a file with a temporary name, then rename it to ``path``.
 
-    A link at ``path`` is replaced; the file that it leads to is not touched.
+    A link at ``path`` is replaced; its target does not change.
 
     Raises:
         OSError: The folder cannot be written.
@@ -107,10 +107,10 @@ def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a tree, as far as it belongs to the caller.
+    """Remove a file, a link, or the caller's part of a tree.
 
-    Folders of the caller's are made writable first. Links are removed and never followed. Folders
-    of other users stay as they are, with all that is in them.
+    Folders of the caller are made writable first. Links are removed and never followed. Folders of
+    other users stay, with their contents.
     """
     with contextlib.suppress(OSError):
         parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -121,7 +121,7 @@ def remove(path: Path) -> None:
 
 
 def _remove(parent: int, name: str) -> None:
-    # O_PATH opens a folder whose mode forbids to read it.
+    # O_PATH can open a folder that cannot be read.
     flags = os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC
     try:
         folder = os.open(name, flags, dir_fd=parent)
@@ -133,7 +133,7 @@ def _remove(parent: int, name: str) -> None:
         if status.st_uid != os.geteuid():
             return
         if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
-            # chmod(2) of this very folder, whatever its name leads to by now.
+            # Change this folder, even if its name leads to another one now.
             os.chmod(f"/proc/self/fd/{folder}", stat.S_IRWXU)
         listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:
@@ -149,10 +149,10 @@ def _remove(parent: int, name: str) -> None:
 
 @contextlib.contextmanager
 def open_folder(root: Path, *names: str) -> Iterator[int]:
-    """A descriptor of a folder below ``root``, which is reached through no link.
+    """Yield a descriptor of a folder below ``root``; follow no link on the way.
 
     Raises:
-        OSError: A name is that of a link or is not there.
+        OSError: A name is missing, or is a link.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     folder = os.open(root, flags)
@@ -166,7 +166,7 @@ def open_folder(root: Path, *names: str) -> Iterator[int]:
 
 
 def is_own_folder(path: Path) -> bool:
-    """Whether a path is a folder of the caller's, and no link."""
+    """Return whether a path is a folder of the caller, and not a link."""
     try:
         status = path.lstat()
     except OSError:

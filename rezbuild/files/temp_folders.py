@@ -1,7 +1,7 @@
-"""Temporary folders that outlive no run: what killed ones have left is removed by the next.
+"""Temporary folders that are cleaned up even after a crash.
 
-The owner of a folder holds a lock in it, which ends with him: one whose lock is free is nobody's.
-That of a whole run is TMPDIR meanwhile, so that what Rez and the compilers leave is in it as well.
+A process holds a lock in its folder. A folder whose lock is free is stale; the next run removes it.
+The folder of a whole run is TMPDIR meanwhile, so it also contains files of Rez and the compilers.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _VARIABLE = "TMPDIR"
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """A private folder, gone afterwards, in which everything temporary is made meanwhile.
+    """Yield a private folder that is TMPDIR meanwhile, and remove it afterwards.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be created.
     """
     before = os.environ.get(_VARIABLE)
     with private(Path(tempfile.gettempdir()), _PREFIX) as place:
@@ -39,20 +39,20 @@ def folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def private(parent: Path, prefix: str) -> Iterator[Path]:
-    """A private folder in ``parent``, gone afterwards; those of killed processes go before.
+    """Yield a private folder, and remove it afterwards. First remove stale ones.
 
     Args:
-        parent: Where.
-        prefix: What their names begin with.
+        parent: The folder for the new folder.
+        prefix: The first part of the folders' names.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be created.
     """
-    _sweep(parent, prefix)
+    _remove_stale(parent, prefix)
     place = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     try:
         with (place / _LOCK).open("wb") as lock:
-            _held(lock)
+            _take(lock)
             yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -63,11 +63,11 @@ def _use(place: str | None) -> None:
         os.environ.pop(_VARIABLE, None)
     else:
         os.environ[_VARIABLE] = place
-    tempfile.tempdir = None  # Python remembers it
+    tempfile.tempdir = None  # Python caches TMPDIR
 
 
-def _held(lock: BinaryIO) -> bool:
-    """Takes the lock; whether nobody else has it, as far as the file system knows."""
+def _take(lock: BinaryIO) -> bool:
+    """Take the lock; return False if another process has it, or without support for locks."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -75,19 +75,19 @@ def _held(lock: BinaryIO) -> bool:
     return True
 
 
-def _sweep(parent: Path, prefix: str) -> None:
+def _remove_stale(parent: Path, prefix: str) -> None:
     for left in parent.glob(f"{glob.escape(prefix)}*"):
-        # One without a lock file is being made at this moment, or is something else.
-        with contextlib.suppress(OSError), _own(left).open("rb") as lock:
-            if _held(lock):
+        # A folder without a lock file is being created now, or belongs to another program.
+        with contextlib.suppress(OSError), _lock_file(left).open("rb") as lock:
+            if _take(lock):
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _own(left: Path) -> Path:
-    """The lock file of a folder of ours.
+def _lock_file(left: Path) -> Path:
+    """Return the lock file of a folder.
 
     Raises:
-        PermissionError: It is somebody else's.
+        PermissionError: The folder belongs to another user.
     """
     if left.lstat().st_uid != os.getuid():
         raise PermissionError(left)

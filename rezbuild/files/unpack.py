@@ -1,4 +1,4 @@
-"""Source archives: extracted exactly, or refused without a trace."""
+"""Extract source archives safely, or refuse them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import IO, cast
 
 from rezbuild.errors import MachineError, UnpackError
 
-# The first bytes of a compressed file (the formats' own specifications) and the standard library's
-# module that opens it; loaded when needed, as an interpreter may have been built without one.
+# The first bytes of a compressed file (from the formats' specifications), and the module that opens
+# it. The module is imported when needed: some interpreters lack one.
 _OPENERS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\xfd7zXZ\x00": "lzma"}
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with files, without
 _BLOCK = 512
 _CHUNK = 1 << 20
-# tarfile reads a pax header or a long name in one piece; real ones are some hundred bytes.
+# tarfile reads a pax header or a long name at once; real ones have some hundred bytes.
 _MAX_READ = 1 << 24
-# Of a name; Linux takes no longer path (PATH_MAX). A header can hold one of millions of folders,
-# which would keep the checks busy for hours.
+# Characters of a name: Linux accepts no longer path (PATH_MAX). A header can contain a path with
+# millions of folders, which would keep the checks busy for hours.
 _MAX_NAME = 4096
 _MOST_MODE = 0o177777
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
@@ -118,7 +118,7 @@ def _refusal(archive: Path, reason: str) -> UnpackError:
 
 
 class _Stream(io.RawIOBase):
-    """The bytes inside an archive, for tarfile: bounded, and failing in one way only."""
+    """The decompressed bytes of an archive, for tarfile: with a limit, and one class of errors."""
 
     def __init__(self, raw: IO[bytes], archive: Path, limit: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class _Stream(io.RawIOBase):
         try:
             self.latest = self.raw.read(size)
             position = self.raw.tell()
-        except Exception as error:  # zlib, bz2 and lzma each have their own
+        except Exception as error:  # zlib, bz2 and lzma have different classes
             raise _refusal(self.archive, f"it is damaged or cut off ({error})") from error
         self._check(position)
         return self.latest
@@ -147,9 +147,9 @@ class _Stream(io.RawIOBase):
         return self.raw.tell()
 
     def finish(self) -> None:
-        """Read on to the end, where the compressors keep their sums.
+        """Read to the end, where compressed files have their checksum.
 
-        tarfile takes a damaged header after the first for the archive's end. The real end is a
+        For tarfile, a damaged header after the first is the end of the archive. The real end is a
         block of zeros (POSIX.1, pax, ustar interchange format).
         """
         if self.latest != bytes(_BLOCK):
@@ -166,7 +166,7 @@ class _Stream(io.RawIOBase):
 
 @dataclass
 class _Extraction:
-    """One archive on its way into a folder that nobody else uses."""
+    """The extraction of one archive into an empty folder."""
 
     archive: Path
     root: Path
@@ -206,7 +206,7 @@ class _Extraction:
             self._date(self.root / name, mtime)
 
     def _name(self, member: tarfile.TarInfo) -> str:
-        """The member's place below the root; the root itself is an empty name."""
+        """Return the member's path below the root; "" is the root."""
         name = member.name
         if len(name) > _MAX_NAME:
             raise _refusal(self.archive, f"a name in it is {len(name)} characters long")
@@ -222,7 +222,7 @@ class _Extraction:
     def _check(self, name: str, member: tarfile.TarInfo) -> None:
         if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
             raise self._refusal(member, "it is a device, a fifo or of an unknown type")
-        # A tar header can hold any number; the highest bits of real ones say that it is a file.
+        # A tar header can contain any number; the highest bits of real modes are the file type.
         if not 0 <= member.mode <= _MOST_MODE:
             raise self._refusal(member, f"its mode is {member.mode:o}")
         if member.mode & _SPECIAL_BITS:
@@ -265,7 +265,7 @@ class _Extraction:
             raise self._refusal(member, f"it is a symlink to {target!r}, which leaves the folder")
 
     def _check_links(self) -> None:
-        """Symlinks again, now that all are there: one may lead through another."""
+        """Check all symlinks at the end: one may lead through another."""
         root = os.path.realpath(self.root)
         for name, kind in self.kinds.items():
             if kind != tarfile.SYMTYPE:
@@ -286,7 +286,7 @@ class _Extraction:
         self.kinds[name] = tarfile.DIRTYPE
 
     def _file(self, path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        # Holes of a sparse file cost nothing in the archive: they are counted here.
+        # Holes of a sparse file take no space in the archive, so count the size here.
         self.size += member.size
         if self.size > self.max_bytes:
             raise _refusal(self.archive, f"it holds more than {self.max_bytes} bytes")

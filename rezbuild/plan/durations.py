@@ -113,7 +113,7 @@ class Durations:
         self.records[record.key] = record
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            lock = locks.at(self._file.with_suffix(".lock"), self._say)
+            lock = locks.open_lock(self._file.with_suffix(".lock"), self._say)
             lock.acquire(limit=_PATIENCE)
             try:
                 # Others may have written since.

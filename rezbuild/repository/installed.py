@@ -1,4 +1,4 @@
-"""What is installed: the Rez repositories, read through Rez, and the variants in them."""
+"""Installed packages: variants in Rez repositories, read through Rez."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from rez.version import Requirement, VersionError
 from rezbuild.errors import MachineError, RezError, UsageError
 from rezbuild.payload import manifest
 
-# Rez's own packages that say which host a variant is for.
+# Rez's packages for the host of a variant.
 HOST_FAMILIES = ("platform", "arch")
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A variant in a repository, with the record of its build ({} where there is none)."""
+    """A variant in a repository, with the record of its build, or {}."""
 
     repository: Path
     root: Path
@@ -34,56 +34,56 @@ class Installed:
 
 
 def jobs() -> int:
-    """Parallel jobs of a build, as Rez is set (``build_thread_count``)."""
+    """Return Rez's number of parallel jobs of a build (``build_thread_count``)."""
     return int(config.build_thread_count)
 
 
 def search_path(*, release: bool) -> list[str]:
-    """The repositories a build resolves from, in order: without the local one for a release."""
+    """Return the repositories for the resolve of a build; a release ignores the local one."""
     return list(config.nonlocal_packages_path if release else config.packages_path)
 
 
 def target(*, release: bool) -> Path:
-    """Where a build is installed.
+    """Return the repository in which builds are installed.
 
     Raises:
-        MachineError: Rez would not find there what has been installed.
+        MachineError: Rez does not search that repository.
     """
     path = Path(config.release_packages_path if release else config.local_packages_path)
     searched = [Path(p).resolve() for p in search_path(release=release)]
     if path.resolve() not in searched:
         raise MachineError(
-            f"builds are installed into {path}, where Rez does not look for packages",
-            tried=[f"Rez looks in {folder}" for folder in searched],
+            f"Rez does not search packages in {path}, where builds are installed",
+            tried=[f"Rez searches {folder}" for folder in searched],
             advice=["add it to Rez's packages_path (REZ_PACKAGES_PATH)"],
         )
     return path
 
 
 def variant_root(repository: Path, name: str, version: str) -> Path:
-    """Where the host's variant of a package stands in a repository on a file system."""
+    """Return the path of the host's variant of a package in a repository."""
     return repository.joinpath(name, version, *_host_folders())
 
 
 def installed(name: str, version: str, paths: Iterable[str]) -> Installed | None:
-    """The host's variant of exactly this version in the first repository that has it.
+    """Return the host's variant of exactly this version in the first repository that has it.
 
     Raises:
-        RezError: A package in the way cannot be read.
+        RezError: A package cannot be read.
     """
     with _rez(f"{name}-{version}"):
         for path in paths:
             package = get_package_from_repository(name, version, path)
             for variant in package.iter_variants() if package else ():
                 root = Path(variant.root or "")
-                # Rez resolves links in a repository's path, so only the end can be compared.
+                # Rez resolves links in a repository's path, so compare the last folders only.
                 if root.parts[-2:] == _host_folders() and root.is_dir():
                     return Installed(Path(path), root, manifest.read(root) or {})
     return None
 
 
 def versions(name: str, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Version and repository of all that is installed of a package."""
+    """Yield version and repository of all installed versions of a package."""
     with _rez(name):
         for path in paths:
             for package in iter_packages(name, paths=[path]):
@@ -93,12 +93,12 @@ def versions(name: str, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
 def attributes(
     name: str, version: str, paths: Iterable[str], wanted: Sequence[str]
 ) -> dict[str, Any]:
-    """Attributes of exactly this version in the first repository that has it; {} without one.
+    """Return attributes of exactly this version in the first repository that has it, or {}.
 
-    Lists hold strings, as they are written.
+    Items of lists become strings.
 
     Raises:
-        RezError: A package in the way cannot be read.
+        RezError: A package cannot be read.
     """
     with _rez(f"{name}-{version}"):
         for path in paths:
@@ -112,22 +112,22 @@ def attributes(
 
 
 def forget() -> None:
-    """Makes Rez look at the repositories anew: it remembers what it has read."""
+    """Clear Rez's caches, so that it reads the repositories again."""
     package_repository_manager.clear_caches()
 
 
 def bind_host(target: Path, paths: Sequence[str]) -> list[str]:
-    """Makes Rez's packages for this host's platform and arch where the repositories lack them.
+    """Create Rez's packages for this host's platform and arch if no repository has them.
 
     Args:
-        target: The repository to make them in.
-        paths: Those that Rez looks in.
+        target: The repository for the new packages.
+        paths: The repositories that Rez searches.
 
     Returns:
-        What was made.
+        The names of the new packages, e.g. ``platform-linux``.
 
     Raises:
-        RezError: Rez could not.
+        RezError: Rez could not create a package.
     """
     made = []
     for name, version in zip(HOST_FAMILIES, (system.platform, system.arch)):
@@ -140,15 +140,15 @@ def bind_host(target: Path, paths: Sequence[str]) -> list[str]:
 
 
 def environment(repository: str, *, release: bool) -> dict[str, str]:
-    """What has Rez install into a repository, and look for packages there and nowhere else.
+    """Return variables that make Rez install into one repository, and search only there.
 
     Args:
-        repository: A folder, or "" to leave Rez as it is set.
-        release: By ``rez-release``.
+        repository: A folder, or "" to keep Rez's settings.
+        release: Whether ``rez-release`` installs.
     """
     if not repository:
         return {}
-    # In a release Rez does not look into the local one, so that must be another.
+    # For a release, Rez ignores the local repository, so it must be another one.
     local = str(Path(repository, ".rezbuild", "local")) if release else repository
     return {
         "REZ_PACKAGES_PATH": repository,
@@ -158,17 +158,17 @@ def environment(repository: str, *, release: bool) -> dict[str, str]:
 
 
 def resolve_root(request: str) -> Path:
-    """The root of the variant that Rez resolves for a request.
+    """Return the root of the variant that Rez resolves for a request.
 
     Raises:
-        UsageError: It is no request.
-        RezError: It resolves to nothing.
+        UsageError: The text is not a request.
+        RezError: The request does not resolve.
     """
     try:
         name = Requirement(request).name
     except VersionError as error:
         raise UsageError(f"{request!r} is neither a folder nor a Rez request: {error}") from None
-    reason = "it has none"
+    reason = "the package has no files"
     try:
         context = ResolvedContext([request])
         variant = context.get_resolved_package(name) if context.success else None
@@ -179,7 +179,7 @@ def resolve_root(request: str) -> Path:
         reason = str(error)
     raise RezError(
         f"{request!r} does not resolve to a payload: {reason}",
-        advice=["rez-search shows what there is", "or name a folder"],
+        advice=["list packages: rez-search", "or name a folder"],
     )
 
 
@@ -189,11 +189,11 @@ def _host_folders() -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _rez(what: str) -> Iterator[None]:
-    """Rez's errors, and those of the files it reads, in words of ours."""
+    """Raise errors of Rez, and of files that it reads, as RezError."""
     try:
         yield
     except (RezsOwnError, OSError) as error:
         raise RezError(
-            f"Rez cannot deal with {what}: {error}",
-            advice=["repair or remove the package it names, and check the repository's rights"],
+            f"Rez cannot read or write {what}: {error}",
+            advice=["repair or remove that package, and check the repository's permissions"],
         ) from None

@@ -1,17 +1,16 @@
-"""The folder ``.rezbuild`` of a repository: variants are staged there, out of Rez's sight.
+"""The folder ``.rezbuild`` of a repository, in which variants are staged. Rez does not see it.
 
-It is on the file system of the repository, so that a finished variant arrives by a rename. Rez
-takes no folder with such a name for a package. Only those who can write the repository can enter
-the folder.
+It is on the file system of the repository, so a finished variant is moved by a rename. For Rez, a
+folder with such a name is not a package. Only users who can write the repository can enter it.
 
-- ``staged/<package>/<run>/`` is a repository for one build, which is removed when the build ends;
-- ``swapping/<package>.<random>/<place>`` is a variant that is being replaced, where the file system
-  cannot exchange two names in one step, as NFS cannot; the next build puts it back;
-- ``old/`` keeps the variants that releases have replaced, for a week: processes on other hosts may
-  use them.
+- ``staged/<package>/<run>/`` is a repository for one build; it is removed when the build ends.
+- ``swapping/<package>.<random>/<place>`` is a variant that is being replaced, if the file system
+  cannot exchange two names in one step (NFS cannot). After a crash, the next build restores it.
+- ``old/`` keeps variants that releases have replaced for a week: processes on other hosts may use
+  them.
 
-The name of a variant in ``swapping/`` is its place in the repository, quoted as in a URL. So both
-arrive in one rename, and no file says where something is to be moved.
+The name of a variant in ``swapping/`` is its place in the repository, quoted as in a URL. So one
+rename moves the variant and records its place.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from rezbuild.errors import MachineError
 from rezbuild.files import atomic_swap, locks, safe_files
 
 FOLDER = ".rezbuild"
-# The name of the build process that does it, for Rez.
+# The name of rezbuild's build process for Rez.
 PROCESS = "staged"
-# Set to 1, a release puts the variant in the place of the released one; `rezbuild build --replace`.
+# If it is 1, a release replaces the released variant; `rezbuild build --replace` sets it.
 REPLACE = "REZBUILD_REPLACE"
-# Seconds.
+# Seconds that replaced variants are kept.
 KEPT = 7 * 24 * 3600
 
 
@@ -48,7 +47,7 @@ def locked(repository: Path, package: str, say: Callable[[str], None]) -> Iterat
 
 @contextlib.contextmanager
 def lock(repository: Path, name: str, say: Callable[[str], None]) -> Iterator[locks.Lock]:
-    """A lock of a repository, which is released at the end and is not taken yet."""
+    """Yield a lock of a repository that is not taken yet, and release it at the end."""
     found = open_lock(repository, name, say)
     try:
         yield found
@@ -57,13 +56,13 @@ def lock(repository: Path, name: str, say: Callable[[str], None]) -> Iterator[lo
 
 
 def open_lock(repository: Path, name: str, say: Callable[[str], None]) -> locks.Lock:
-    """Return a lock of a repository, which is not taken yet."""
-    return locks.at(_private(repository) / f"{name}.lock", say)
+    """Return a lock of a repository that is not taken yet."""
+    return locks.open_lock(_private(repository) / f"{name}.lock", say)
 
 
 @contextlib.contextmanager
 def stage(repository: Path, package: str) -> Iterator[Path]:
-    """An empty repository for one build, while `locked`; what killed builds left is removed."""
+    """Yield an empty repository for one build; remove those of killed builds. Requires `locked`."""
     folder = _private(repository, "staged", package)
     for left in folder.iterdir():
         safe_files.remove(left)
@@ -77,8 +76,8 @@ def stage(repository: Path, package: str) -> Iterator[Path]:
             folder.rmdir()
 
 
-def root(place: Path) -> Path | None:
-    """The stage that ``place`` is in, or None."""
+def stage_of(place: Path) -> Path | None:
+    """Return the stage that contains ``place``, or None."""
     parts = place.parts
     for number in range(len(parts) - 3):
         if parts[number : number + 2] == (FOLDER, "staged"):
@@ -86,9 +85,9 @@ def root(place: Path) -> Path | None:
     return None
 
 
-def final(place: Path) -> Path:
-    """Where a variant will stand that is staged at ``place``; the same where it is not staged."""
-    run = root(place)
+def final_place(place: Path) -> Path:
+    """Return the final path of a variant that is staged at ``place``."""
+    run = stage_of(place)
     return place if run is None else run.parents[3] / place.relative_to(run)
 
 
@@ -99,12 +98,12 @@ def put(arrived: Path, place: Path, repository: Path, package: str, *, keep: boo
         arrived: The finished folder.
         place: Relative to the repository: ``name/version``, or a folder below it.
         repository: The repository.
-        package: ``name-version``, which is `locked`.
+        package: ``name-version``; it must be `locked`.
         keep: Keep the folder that is replaced for a week.
     """
     target = repository / place
     share(target.parent, repository)
-    # A folder of this process alone, whatever others put beside it.
+    # A folder that only this process uses.
     swapping = Path(tempfile.mkdtemp(prefix=f"{package}.", dir=_private(repository, "swapping")))
     try:
         old = atomic_swap.swap(arrived, target, swapping / quote(str(place), safe=""))
@@ -118,7 +117,7 @@ def put(arrived: Path, place: Path, repository: Path, package: str, *, keep: boo
 
 
 def tidy(repository: Path, say: Callable[[str], None]) -> None:
-    """Remove what killed builds left of packages that nobody builds now, and restore variants."""
+    """Clean up after killed builds: remove stages and restore variants, if no build runs now."""
     here = repository / FOLDER
     packages = {path.name for path in here.glob("staged/*")}
     packages |= {path.name.rpartition(".")[0] for path in here.glob("swapping/*.*")}
@@ -133,7 +132,7 @@ def tidy(repository: Path, say: Callable[[str], None]) -> None:
 
 
 def prune(repository: Path) -> None:
-    """Remove what was replaced more than a week ago."""
+    """Remove variants that were replaced more than a week ago."""
     for path in (repository / FOLDER / "old").glob("*"):
         replaced = path.name.rpartition("-")[2]
         if replaced.isdecimal() and time.time() - int(replaced) / 1e9 > KEPT:
@@ -141,14 +140,14 @@ def prune(repository: Path) -> None:
 
 
 def share(folder: Path, repository: Path) -> Path:
-    """Make a folder in a repository with the mode of the repository."""
+    """Create a folder in a repository with the mode of the repository."""
     repository.mkdir(parents=True, exist_ok=True)
     _make(folder, stat.S_IMODE(repository.stat().st_mode))
     return folder
 
 
 def _private(repository: Path, *names: str) -> Path:
-    """Make a folder in ``.rezbuild`` that only those can enter who can write the repository.
+    """Create a folder in ``.rezbuild`` for users who can write the repository only.
 
     A link in its place is removed.
 
@@ -167,7 +166,7 @@ def _private(repository: Path, *names: str) -> Path:
         _make(folder, mode)
         if folder.is_symlink():
             raise MachineError(
-                f"{folder} is a link, and a folder of rezbuild is needed there",
+                f"{folder} is a link instead of a folder",
                 advice=["find out who put it there, then remove it"],
             )
         if safe_files.is_own_folder(folder) and stat.S_IMODE(folder.lstat().st_mode) != mode:
@@ -184,11 +183,11 @@ def _make(folder: Path, mode: int) -> None:
 
 
 def _recover(repository: Path, package: str, say: Callable[[str], None]) -> None:
-    """Put back the variants that a killed build had taken away before the new ones arrived.
+    """Restore variants that a killed build has moved away but not replaced.
 
-    Others may have put anything here. So the place of a variant is its own name, a place outside of
-    the package is refused, and only folders of the caller's are moved. Nothing is removed: a
-    variant whose place is taken is kept as a replaced one.
+    Other users may have written anything here. So the place of a variant is its name, places
+    outside of the package are refused, and only folders of the caller are moved. Nothing is
+    removed: if the place of a variant is taken, it is kept in ``old/``.
     """
     for swapping in (repository / FOLDER / "swapping").glob("*"):
         if package not in (swapping.name, swapping.name.rpartition(".")[0]):
@@ -196,19 +195,24 @@ def _recover(repository: Path, package: str, say: Callable[[str], None]) -> None
         try:
             with safe_files.open_folder(repository, *swapping.relative_to(repository).parts) as at:
                 for name in os.listdir(at):
-                    if not _restored(at, name, repository, package):
-                        say(f"notice: {swapping / name} is left alone: it is no variant of yours")
+                    if not _restore(at, name, repository, package):
+                        say(
+                            f"notice: {swapping / name} is left alone: it is not a variant of yours"
+                        )
         except (OSError, MachineError) as error:
             say(f"notice: {swapping} is left alone: {error}")
         with contextlib.suppress(OSError):
             swapping.rmdir()
 
 
-def _restored(folder: int, name: str, repository: Path, package: str) -> bool:
-    """Move a variant out of an opened folder of ``swapping/``; whether it is the caller's.
+def _restore(folder: int, name: str, repository: Path, package: str) -> bool:
+    """Move a variant out of an opened folder of ``swapping/``.
+
+    Returns:
+        False if it is not a variant of the caller.
 
     Raises:
-        OSError: It cannot be moved, or a link is on the way.
+        OSError: The variant cannot be moved, or there is a link on the way.
     """
     place = _place(name, package)
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)

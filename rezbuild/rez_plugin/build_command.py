@@ -60,14 +60,14 @@ class Request:
         """
         try:
             place = Path(env["REZ_BUILD_INSTALL_PATH"])
-            atomic_swap.check_place(staging.final(place))
+            atomic_swap.check_place(staging.final_place(place))
             atomic_swap.check_for_rez(place)
             central = env["REZ_BUILD_TYPE"] == "central"
             job = Job(
                 recipe_folder=Path(env["REZ_BUILD_SOURCE_PATH"]),
                 version=env["REZ_BUILD_PROJECT_VERSION"],
                 build_path=Path(env["REZ_BUILD_PATH"]),
-                places=(place, staging.final(place)),
+                places=(place, staging.final_place(place)),
                 profile=build_profile(settings.profile, release=central),
                 dependencies=_dependencies(env),
             )
@@ -119,7 +119,7 @@ def _build(request: Request, settings: Settings, reporter: Reporter) -> None:
         raise
     except (RezbuildError, OSError) as error:
         places = (request.job.build_path, Path(tempfile.gettempdir()), settings.cache)
-        raise disk_space.explained(error, (*places, request.job.places[-1])) from None
+        raise disk_space.explain(error, (*places, request.job.places[-1])) from None
 
 
 def _say_version(job: Job, reporter: Reporter) -> None:
@@ -144,7 +144,7 @@ def _other_versions(job: Job, settings: Settings) -> list[str]:
 
 def _check_stage(place: Path) -> None:
     """Where it was killed a moment ago; nobody waits for the payload then."""
-    stage = staging.root(place)
+    stage = staging.stage_of(place)
     if stage is not None and not stage.is_dir():
         raise BuildError("the build that this belongs to has ended", advice=["run it again"])
 

@@ -135,7 +135,7 @@ def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
             with staging.stage(repository, package) as stage:
                 yield stage
     except (RezbuildError, OSError) as error:
-        ours = disk_space.explained(error, [repository, Path(tempfile.gettempdir())])
+        ours = disk_space.explain(error, [repository, Path(tempfile.gettempdir())])
         write_report(ours)
         raise BuildError(str(ours)) from None
 

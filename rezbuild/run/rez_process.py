@@ -90,7 +90,7 @@ class RezProcesses:
                 f"Its last lines:\n{lines}",
                 advice=[log, f"run it by hand: cd {recipe} && rez-{self.command}"],
             )
-            return disk_space.explained(failed, [task.log.parent, self.folder, self._repository])
+            return disk_space.explain(failed, [task.log.parent, self.folder, self._repository])
         error.advice += (log,)
         return error
 

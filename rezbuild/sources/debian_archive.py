@@ -66,7 +66,7 @@ class SourceArchive:
         if not toolchain.which("apt-get") or not _HELPER.exists():
             raise FetchError("apt-get is not installed")
         self._base.mkdir(parents=True, exist_ok=True)
-        with locks.at(self._base / ".lock", self._say):
+        with locks.open_lock(self._base / ".lock", self._say):
             self._configure()
             try:
                 return self._download(self._find(wanted, sha256), wanted.file, folder)
@@ -85,7 +85,7 @@ class SourceArchive:
         if not toolchain.which("apt-get") or not _HELPER.exists():
             return False
         self._base.mkdir(parents=True, exist_ok=True)
-        with locks.at(self._base / ".lock", self._say):
+        with locks.open_lock(self._base / ".lock", self._say):
             self._configure()
             try:
                 if self._age() >= _MAX_AGE:

@@ -238,7 +238,7 @@ class Fetcher:
             for path in sorted({self._path(release, archive) for archive in release.archives}):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lock = path.with_name(f".{path.name}.lock")
-                stack.enter_context(locks.at(lock, self._say_waiting))
+                stack.enter_context(locks.open_lock(lock, self._say_waiting))
             yield
 
     def _fetch(self, release: Release) -> Fetched:

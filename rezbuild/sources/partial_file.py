@@ -154,7 +154,7 @@ def copy(source: Path, target: Path) -> None:
 
 def owner_suffix(folder: Path) -> str:
     """Return a suffix for file names where hosts cannot lock each other out, else ""."""
-    return f".{platform.node()}-{os.getuid()}" if locks.without(folder) else ""
+    return f".{platform.node()}-{os.getuid()}" if locks.missing_support(folder) else ""
 
 
 def _delete_stale_parts(target: Path) -> None:

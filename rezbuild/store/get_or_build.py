@@ -215,5 +215,5 @@ def _check_glibc(name: str, job: Job, payload: Path, settings: Settings) -> None
 def _staging(job: Job, reporter: Reporter) -> Iterator[Path]:
     """Yield the path where the pipeline leaves a payload, under the lock of the build path."""
     job.build_path.mkdir(parents=True, exist_ok=True)
-    with locks.at(job.build_path / "rezbuild.lock", reporter.notice):
+    with locks.open_lock(job.build_path / "rezbuild.lock", reporter.notice):
         yield job.build_path / "staging"

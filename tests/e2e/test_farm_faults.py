@@ -211,7 +211,7 @@ def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path)
         # With nobody else it is an error, which says where there is no room.
         done = site.rezbuild("build", "bulky", "--force", ok=False)
         assert done.returncode in {6, 7, 8, 10, 11}, done.stderr
-        assert f"room in {disk}" in done.stderr
+        assert f"free space in {disk}" in done.stderr
         assert "on full, a worker of the farm" in done.stderr
         gone(running, "full")
 

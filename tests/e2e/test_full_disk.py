@@ -96,7 +96,7 @@ def full(scene: Scene, place: str, room: int) -> None:
     scene.change()
     scene.mounts.fill(scene.places[place], room)
     said = scene.fails(place, {6, 7, 8, 10, 11})
-    assert "No space left on device" in said or f"room in {scene.places[place]}" in said
+    assert "No space left on device" in said or f"free space in {scene.places[place]}" in said
     scene.mounts.empty(scene.places[place])
 
 

@@ -179,11 +179,11 @@ def test_reader_of_a_folder_cannot_hold_a_lock_that_an_older_rezbuild_made(attac
     lock = place / "x.lock"
     lock.touch()
     lock.chmod(0o666)
-    with locks.at(lock, print):
+    with locks.open_lock(lock, print):
         pass
     with attacker.start(HOLD, place) as holder:
         try:
-            assert locks.at(lock, print).take()
+            assert locks.open_lock(lock, print).take()
         finally:
             holder.kill()
 
@@ -196,7 +196,7 @@ def test_lock_wait_names_the_holder_and_ends(attacker, place):
     with attacker.start(HOLD, place) as holder:
         try:
             with pytest.raises(MachineError) as caught:
-                locks.at(lock, said.append).acquire(limit=1.5)
+                locks.open_lock(lock, said.append).acquire(limit=1.5)
         finally:
             holder.kill()
     assert f"process {holder.pid} of nobody" in str(caught.value)
@@ -211,7 +211,7 @@ def test_link_at_a_lock_file_is_refused(attacker, place, home, dangling):
     target = home / ("made" if dangling else "file")
     attacker.run("import os, sys; os.symlink(*sys.argv[1:])", target, place / "x.lock")
     with pytest.raises(MachineError, match="a link"):
-        locks.at(place / "x.lock", print).acquire()
+        locks.open_lock(place / "x.lock", print).acquire()
     assert (home / "file").read_text() == "precious"
     assert os.listdir(home) == ["file"]
 
@@ -219,7 +219,7 @@ def test_link_at_a_lock_file_is_refused(attacker, place, home, dangling):
 def test_hard_link_at_a_lock_file_is_refused(place, home):
     os.link(home / "file", place / "x.lock")
     with pytest.raises(MachineError, match="one name"):
-        locks.at(place / "x.lock", print).acquire()
+        locks.open_lock(place / "x.lock", print).acquire()
     assert (home / "file").read_text() == "precious"
 
 

@@ -149,7 +149,7 @@ def test_number_of_tries_depends_on_the_failure(kind, most):
 
 def test_full_disk_is_a_failure_of_the_machine():
     """Whatever failed of it."""
-    error = UnpackError("cannot unpack x", tried=["room in /tmp: 4.1 kB"])
+    error = UnpackError("cannot unpack x", tried=["free space in /tmp: 4.1 kB"])
     assert retry_policy.should_retry([Attempt("one", error), Attempt("two", error)])
     assert not retry_policy.should_retry([Attempt("one", UnpackError("cannot unpack x"))])
 

@@ -17,25 +17,25 @@ from rezbuild.files import disk_space
 def test_full_disk_error_lists_the_space_of_each_folder(tmp_path: Path, number: int) -> None:
     """write(2) names none; the folders need not be there."""
     places = (tmp_path, tmp_path / "not/there")
-    error = disk_space.explained(OSError(number, os.strerror(number)), places)
+    error = disk_space.explain(OSError(number, os.strerror(number)), places)
     assert error.exit_code == 10
-    assert [line.partition(": ")[0] for line in error.tried] == [f"room in {p}" for p in places]
-    assert "make room there" in error.advice[-1]
+    assert [line.partition(": ")[0] for line in error.tried] == [
+        f"free space in {p}" for p in places
+    ]
+    assert "free some space there" in error.advice[-1]
 
 
 def test_step_output_about_a_full_disk_is_recognized(tmp_path: Path) -> None:
     step = BuildError("as: can't write: No space left on device", advice=["look"])
-    error = disk_space.explained(step, [tmp_path])
+    error = disk_space.explain(step, [tmp_path])
     assert error is step
     assert error.tried
     assert error.advice[0] == "look"
 
 
 def test_other_errors_are_unchanged(tmp_path: Path) -> None:
-    assert disk_space.explained(BuildError("no"), [tmp_path]).tried == ()
-    error = disk_space.explained(
-        PermissionError(errno.EACCES, "Permission denied", "x"), [tmp_path]
-    )
+    assert disk_space.explain(BuildError("no"), [tmp_path]).tried == ()
+    error = disk_space.explain(PermissionError(errno.EACCES, "Permission denied", "x"), [tmp_path])
     assert str(error).startswith("x: Permission denied")
     assert error.tried == ()
 

@@ -52,11 +52,11 @@ def test_stage_is_empty_and_records_its_target(repository):
     with staging.stage(repository, NAME) as stage:
         (stage / "left").mkdir()
         inside = stage / PLACE / "platform-linux"
-        assert staging.root(inside) == stage
-        assert staging.final(inside) == repository / PLACE / "platform-linux"
+        assert staging.stage_of(inside) == stage
+        assert staging.final_place(inside) == repository / PLACE / "platform-linux"
     assert left(repository) == []
-    assert staging.root(repository / PLACE) is None
-    assert staging.final(repository / PLACE) == repository / PLACE
+    assert staging.stage_of(repository / PLACE) is None
+    assert staging.final_place(repository / PLACE) == repository / PLACE
 
 
 def test_next_build_removes_leftovers_of_a_killed_build(repository):
