@@ -1,4 +1,4 @@
-"""The interpreters under test: those that a user names, that of the host, and moved copies."""
+"""The interpreters under test: named by a user, found on the host, or moved copies."""
 
 from __future__ import annotations
 

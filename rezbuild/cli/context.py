@@ -1,4 +1,4 @@
-"""What commands read from their arguments and the environment: settings, recipes, payloads."""
+"""Settings, recipes and payloads, read from the arguments and the environment of a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 
 
 def _glibc_max(arguments: argparse.Namespace) -> str | None:
-    """Return the version of --glibc-max; a platform's year as in CY2026 stands for its glibc."""
+    """Return the version of --glibc-max; a platform's year, e.g. CY2026, means its glibc."""
     text = getattr(arguments, "glibc_max", "")
     if not text.upper().startswith("CY"):
         return glibc_version(text, "--glibc-max")
@@ -35,7 +35,7 @@ def _glibc_max(arguments: argparse.Namespace) -> str | None:
 
 
 def find_recipes(arguments: argparse.Namespace) -> Path:
-    """Return the recipes folder that the user names, or that of the clone here, above or installed.
+    """Return the recipes folder: the named one, or that of this clone or the installed clone.
 
     Raises:
         CatalogueError: There is none.

@@ -25,10 +25,10 @@ def run(arguments: argparse.Namespace) -> int:
     With ``--tests``, missing programs of the tests are an error, too.
     """
     settings = Settings.read()
-    besides = machine_check.examine_tests(settings) if arguments.tests else []
-    status = machine_check.report([*machine_check.examine(settings), *besides], arguments.reporter)
+    tests = machine_check.examine_tests(settings) if arguments.tests else []
+    status = machine_check.report([*machine_check.examine(settings), *tests], arguments.reporter)
     machine_check.report_commands(
         arguments.reporter, "setup", "build", *(["tests"] if arguments.tests else [])
     )
-    lacks = any(check.found is None for check in besides)
-    return status or (MachineError.exit_code if lacks else 0)
+    is_missing = any(check.found is None for check in tests)
+    return status or (MachineError.exit_code if is_missing else 0)

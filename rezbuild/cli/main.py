@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line.
 
     Returns:
-        The exit code: 0, or that of the error (`rezbuild.errors`); 130 after Ctrl-C.
+        0, the exit code of the error (`rezbuild.errors`), or 130 after Ctrl-C.
     """
     given = sys.argv[1:] if argv is None else argv
     words = aliases.replace_old_names(given)

@@ -1,4 +1,4 @@
-"""What ``build`` and ``plan`` share: the arguments, and the plan that they ask for."""
+"""The arguments of ``build`` and ``plan``, and the plan that they ask for."""
 
 from __future__ import annotations
 

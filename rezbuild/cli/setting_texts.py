@@ -15,14 +15,12 @@ class SettingText:
         meaning: What the setting does.
         default: The value that an unset variable has.
         example: A value that can be typed, or "" where ``meaning`` names the values.
-        short: The meaning in `rezbuild --help`, where ``meaning`` is too long for it.
     """
 
     names: tuple[str, ...]
     meaning: str
     default: str
     example: str = ""
-    short: str = ""
 
 
 GROUPS: dict[str, tuple[SettingText, ...]] = {
@@ -32,7 +30,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "Folder for verified sources, debug data, durations, timelines and PGO profiles.",
             "`rezbuild` in the user's cache folder",
             "/var/cache/rezbuild",
-            "folder for sources, debug data, durations and PGO profiles",
         ),
         SettingText(
             ("REZBUILD_MIRRORS",),
@@ -40,19 +37,16 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "that holds a space.",
             "none",
             "/mnt/studio/sources",
-            "folders or URLs, separated by spaces, tried before upstream",
         ),
         SettingText(
             ("REZBUILD_OFFLINE",),
             "`1`: use the cache and mirror folders only, never the network.",
             "off",
-            short="1: use the cache and mirror folders only",
         ),
         SettingText(
             ("REZBUILD_TRUST_CACHE",),
             "`1`: accept a cache that holds files of other users.",
             "off",
-            short="1: accept a cache that holds files of other users",
         ),
         SettingText(
             ("REZBUILD_RECIPES",),
@@ -65,26 +59,22 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "Seconds until a server must have answered a connection, and seconds that a transfer "
             "may be silent.",
             "10 and 60",
-            short="seconds to connect, and seconds that a transfer may be silent",
         ),
         SettingText(
             ("REZBUILD_RETRIES",),
             "How often rezbuild repeats a request after a connection error, a 429 or a 5xx.",
             "3",
-            short="retries after connection errors, 429 and 5xx",
         ),
         SettingText(
             ("REZBUILD_MIN_SPEED",),
             "Bytes per second that a transfer must reach, measured over each read timeout. "
             "`0`: any speed.",
             "1000",
-            short="lowest speed of a transfer in bytes per second",
         ),
         SettingText(
             ("REZBUILD_MAX_SIZE",),
             "Megabytes that a source may have if the catalogue does not state its size.",
             "1000",
-            short="megabytes of a source whose size the catalogue does not state",
         ),
     ),
     "Builds": (
@@ -92,7 +82,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             ("REZBUILD_PROFILE",),
             "Build profile: `fast`, or `optimized` (PGO and LTO).",
             "`fast`; `optimized` for a release",
-            short="fast, or optimized (PGO and LTO)",
         ),
         SettingText(
             ("REZBUILD_JOBS",),
@@ -106,7 +95,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "`gcc` and `g++`, else `cc` and `c++`. For `REZBUILD_CXX`: the C++ compiler beside "
             "`REZBUILD_CC`",
             "gcc-12",
-            "compilers, such as gcc-12 or /opt/gcc/bin/gcc",
         ),
         SettingText(
             ("REZBUILD_GLIBC_MAX",),
@@ -118,7 +106,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             ("REZBUILD_CCACHE",),
             "`1`, or the path of ccache: run compilers through ccache.",
             "off",
-            short="1 or the path of ccache: run compilers through it",
         ),
         SettingText(
             ("REZBUILD_STEP_TIMEOUT",),
@@ -126,7 +113,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "fails.",
             "no limit",
             "7200",
-            "seconds that one step of a build may take",
         ),
         SettingText(
             ("REZBUILD_<NAME>_VERSION",),
@@ -134,13 +120,11 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "`REZBUILD_OPENSSL_VERSION=3.5.7`.",
             "`rez-build`: the newest of the default's series whose source is on this machine; "
             "`rez-release`: the default",
-            short="exact version for a bare rez-build or rez-release",
         ),
         SettingText(
             ("REZBUILD_REPLACE",),
             "`1`: a bare `rez-release` may replace a released version.",
             "off",
-            short="1: a bare rez-release may replace a released version",
         ),
         SettingText(
             ("REZBUILD_HOST_LABEL",),
@@ -152,7 +136,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             ("REZBUILD_TRACE",),
             "`1`: show a Python traceback for an unexpected error, to report a defect of rezbuild.",
             "off",
-            short="1: show a traceback for an unexpected error",
         ),
     ),
     "Store of payloads": (
@@ -162,7 +145,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "a payload from there instead of building it from the same inputs.",
             "none",
             "/mnt/studio/store",
-            "folder or address of payloads to use instead of building them",
         ),
         SettingText(
             ("REZBUILD_STORE_SIGN",),
@@ -189,7 +171,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "Scheduler of a farm that builds. The option `--scheduler` overrides it.",
             "build on this machine",
             "tls://build01:8786",
-            "scheduler of a farm that builds, such as tls://build01:8786",
         ),
         SettingText(
             ("REZBUILD_FARM_TIMEOUT",),
@@ -201,7 +182,6 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             ("REZBUILD_FARM_OPEN",),
             "`1`: every user of this machine may use a farm on loopback.",
             "off; only the user who started the farm",
-            short="1: every user of this machine may use a farm on loopback",
         ),
         SettingText(
             ("REZBUILD_FARM_CA", "REZBUILD_FARM_CERT", "REZBUILD_FARM_KEY"),
@@ -238,7 +218,7 @@ def epilog() -> str:
     lines = ["settings (environment variables; an option overrides its setting):"]
     for text in (text for group in GROUPS.values() for text in group):
         names = ", ".join(text.names)
-        words = (text.short or text.meaning).rstrip(".").replace("`", "")
+        words = text.meaning.rstrip(".").replace("`", "")
         default = text.default.replace("`", "")
         lines += _hanging(f"  {names:27} ", f"{words[0].lower()}{words[1:]}; default: {default}")
     lines += [_REZ, "", "exit codes:"]

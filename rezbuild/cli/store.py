@@ -117,9 +117,9 @@ def _add(arguments: argparse.Namespace) -> int:
 
     with temp_folders.folder():
         store, folder = _open_store(arguments), find_recipes(arguments)
-        stock = Uploader(store, folder, Settings.read(), arguments.reporter.info)
+        uploader = Uploader(store, folder, Settings.read(), arguments.reporter.info)
         for what in arguments.what:
-            stock.add(what)
+            uploader.add(what)
     return 0
 
 

@@ -236,7 +236,7 @@ class PendingStep:
     """A step that waits for cores, or is built.
 
     Attributes:
-        remote: The task that stands for it.
+        remote: The task of the step, as the executor sees it.
         job: Its job for the farm.
     """
 

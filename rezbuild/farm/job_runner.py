@@ -109,7 +109,7 @@ class JobRunner:
         return self._job.accepts(facts) and facts.name not in failed
 
     async def _attempt(self) -> tuple[Result, Sequence[bytes]]:
-        """Run the job on a worker; on another one if the scheduler or all of its workers are lost.
+        """Run the job on a worker. Repeat it if the scheduler or all of its workers are lost.
 
         Raises:
             MachineError: No worker came, or the job has killed several workers.

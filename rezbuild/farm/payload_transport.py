@@ -51,7 +51,7 @@ class PayloadTransport:
             "version": version,
             "profile": None,
             "fingerprint": (manifest.read(dependency.root) or {}).get("fingerprint"),
-            # The other inputs are unknown, so the checksum stands for all of them.
+            # The other inputs are unknown, so the checksum replaces all of them.
             "payload": pack.digest(dependency.root),
         }
         made = self._own.put(name, version, None, keys.hash_inputs(inputs), inputs, dependency.root)

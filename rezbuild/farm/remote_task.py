@@ -150,18 +150,18 @@ class RemoteTask:
                 logs.mkdir(parents=True, exist_ok=True)
                 (logs / name).write_text(self._localize(text), encoding="utf-8")
 
-    def _take_event(self, told: Mapping[str, Any]) -> None:
-        before, self.worker = self.worker, str(told.get("name", ""))
+    def _take_event(self, event: Mapping[str, Any]) -> None:
+        before, self.worker = self.worker, str(event.get("name", ""))
         if self.worker != before:
             # A new worker starts from the beginning.
             self.step, self.step_began = "", time.monotonic()
-        self._place = str(told.get("place", ""))
-        self._lines += [self._localize(str(line)) for line in _items(told.get("lines"))]
-        for event in map(Event.from_data, _items(told.get("events"))):
-            if event is not None:
-                self._events.append(replace(event, text=self._localize(event.text)))
-                if event.kind in {STEP, STEP_END}:
-                    self.step = event.step if event.kind == STEP else ""
+        self._place = str(event.get("place", ""))
+        self._lines += [self._localize(str(line)) for line in _items(event.get("lines"))]
+        for found in map(Event.from_data, _items(event.get("events"))):
+            if found is not None:
+                self._events.append(replace(found, text=self._localize(found.text)))
+                if found.kind in {STEP, STEP_END}:
+                    self.step = found.step if found.kind == STEP else ""
                     self.step_began = time.monotonic()
 
     def _take_note(self, text: str) -> None:

@@ -101,7 +101,7 @@ class FarmWorker(Worker):
         self._facts = facts
         self._builds: dict[str, int] = {}
 
-        async def told(_: Worker) -> dict[str, Any]:
+        async def describe(_: Worker) -> dict[str, Any]:
             return facts.as_data()
 
         super().__init__(
@@ -109,7 +109,7 @@ class FarmWorker(Worker):
             name=facts.name,
             nthreads=facts.cores,
             resources=facts.resources(),
-            startup_information={FACTS: told},
+            startup_information={FACTS: describe},
             local_directory=str(place),
             # It holds packed payloads for a moment; its builds are other processes.
             memory_limit=0,
@@ -197,10 +197,10 @@ class FarmWorker(Worker):
 
     def _send_events(self, order: Order, place: Path, news: processes.TaskUpdate) -> None:
         # Dask adds the key "worker" with the address.
-        told = {"id": order.id, "name": self._facts.name, "place": str(place / job_process.BUILD)}
+        origin = {"id": order.id, "name": self._facts.name, "place": str(place / job_process.BUILD)}
         # A miss in the private store is of no interest.
         events = [e.as_data() for e in news.events if not (self._private and e.kind == ABSENT)]
-        self.log_event(order.topic, {**told, "lines": news.lines, "events": events})
+        self.log_event(order.topic, {**origin, "lines": news.lines, "events": events})
 
     def _is_cancelled(self, key: str) -> bool:
         known = self.state.tasks.get(key)

@@ -60,13 +60,13 @@ class Facts:
     store: bool
 
     @classmethod
-    def gather(cls, tools: Toolchain, recipes: Path, **told: Any) -> Facts:
+    def gather(cls, tools: Toolchain, recipes: Path, **others: Any) -> Facts:
         """Describe this machine.
 
         Args:
             tools: Its compiler.
             recipes: Its recipes folder.
-            told: The other attributes: name, label, cores and store.
+            others: The other attributes: name, label, cores and store.
 
         Raises:
             CatalogueError: A recipe is invalid.
@@ -81,7 +81,7 @@ class Facts:
             assembler=tools.assembler,
             linker=tools.linker,
             machine=tools.machine,
-            **told,
+            **others,
         )
 
     @classmethod

@@ -65,7 +65,7 @@ class Row:
         stored: Whether the store has it. Its dependencies may differ.
         why: The place of the installed package, or the reason to build it.
         seconds: The expected time of the build; 0 if ``built``.
-        known: Whether the time is that of an earlier build; otherwise it is an estimate.
+        known: Whether an earlier build took this time; otherwise it is an estimate.
         critical: Whether it is on the critical path.
         begins: The expected begin in seconds; None if ``built``.
         needs: The jobs that it waits for.

@@ -126,17 +126,17 @@ def _store(settings: Settings) -> Iterator[Check]:
     if settings.store is None:
         yield Check("store", "none (optional); see REZBUILD_STORE")
         return
-    told: list[str] = []
+    notices: list[str] = []
     try:
-        store = Store.of(settings, told.append)
+        store = Store.of(settings, notices.append)
         found = (
             f"{store.display_url}, with {len(maintain.list_packages(store))} packages"
             if store
             else None
         )
     except RezbuildError as error:
-        found, told = None, ["; ".join([error.message, *error.advice])]
-    yield Check("store", found, "payloads of earlier builds", advice="; ".join(told))
+        found, notices = None, ["; ".join([error.message, *error.advice])]
+    yield Check("store", found, "payloads of earlier builds", advice="; ".join(notices))
 
 
 def _rez(settings: Settings) -> Iterator[Check]:

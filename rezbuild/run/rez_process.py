@@ -79,7 +79,7 @@ class RezProcesses:
         return Task(name, argv, recipe, env, log, after=after)
 
     def failure(self, task: RunningTask, recipe: Path, status: int) -> RezbuildError:
-        """Return the error of a failed task: that of the build, or else the end of Rez's log."""
+        """Return the error that a build has reported, or else one with the end of Rez's log."""
         log = f"read all output of rez-{self.command}: {task.log}"
         try:
             error = from_report(json.loads(self._report(task.name).read_text(encoding="utf-8")))

@@ -6,7 +6,7 @@ A store is a folder, any file system of fsspec, or a web server. It holds these 
 - ``payloads/<sha256>.tar.zst`` is a payload, or its debug data, packed by `rezbuild.files.pack`;
 - ``revoked/<sum>`` says why a payload is refused.
 
-A payload is written before its entry. Nothing is used unless its checksum is that of the entry. If
+A payload is written before its entry. Every file is compared with the checksum in its entry. If
 a store is down, full, slow or read-only, the user gets one notice, and builds go on without it.
 """
 

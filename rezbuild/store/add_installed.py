@@ -1,4 +1,4 @@
-"""Uploads of installed packages, so that nobody has to build them again.
+"""Uploads of installed packages, so that no machine has to build them again.
 
 The record of a payload names its recipe, compiler and dependencies. If a build on this machine
 would

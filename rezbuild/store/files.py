@@ -86,7 +86,7 @@ def open_files(url: str, settings: Settings, say: Callable[[str], None]) -> File
         system, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
     except ImportError:
         raise _not_installed(kind, public_address(url)) from None
-    except Exception as error:  # noqa: BLE001 (each library has exceptions of its own)
+    except Exception as error:  # noqa: BLE001 (each library raises other exceptions)
         raise UsageError(
             f"REZBUILD_STORE={public_address(url)} cannot be used ({type(error).__name__})",
             advice=["set it to a folder, or an address with file://, s3://, gs:// or https://"],

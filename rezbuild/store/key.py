@@ -107,11 +107,13 @@ def host_differences(inputs: Mapping[str, Any], machine: str, glibc: str) -> Ite
         yield f"its machine is {found}, not {machine}"
     if inputs.get("glibc") != glibc:
         yield f"its glibc is {inputs.get('glibc')}, not {glibc}"
-    told = inputs.get("environment")
-    told = told if isinstance(told, dict) else {}
-    if told.get("LDFLAGS") != toolchain.LINK_FLAGS:
-        yield f"its LDFLAGS are {told.get('LDFLAGS')}, not {toolchain.LINK_FLAGS}"
-    other = [flag for flag in str(told.get("CFLAGS")).split() if flag not in toolchain.PROTECTED]
+    environment = inputs.get("environment")
+    environment = environment if isinstance(environment, dict) else {}
+    if environment.get("LDFLAGS") != toolchain.LINK_FLAGS:
+        yield f"its LDFLAGS are {environment.get('LDFLAGS')}, not {toolchain.LINK_FLAGS}"
+    other = [
+        flag for flag in str(environment.get("CFLAGS")).split() if flag not in toolchain.PROTECTED
+    ]
     if other:
         yield f"its CFLAGS have {' '.join(other)}"
 
@@ -138,11 +140,11 @@ def host_glibc() -> str:
 @functools.lru_cache(maxsize=1)
 def machine_inputs(tools: Toolchain) -> dict[str, Any]:
     """Return compilers, flags and other tools of this machine, which are the same at each build."""
-    told = toolchain.environment(tools, Path(), 0)
+    environment = toolchain.environment(tools, Path(), 0)
     return {
         "compiler": tools.description,
         "machine": tools.machine,
-        "environment": {name: value for name, value in told.items() if name not in _PASSING},
+        "environment": {name: value for name, value in environment.items() if name not in _PASSING},
         "assembler": tools.assembler,
         "linker": tools.linker,
         "patchelf": ".".join(map(str, toolchain.patchelf_version(toolchain.patchelf()))),

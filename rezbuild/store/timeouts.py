@@ -27,7 +27,7 @@ class StoreFileError(Exception):
     Args:
         reason: The reason, for the user.
         missing: The store works, and has no such file.
-        damaged: The store works, and the file is damaged or another one.
+        damaged: The store works, but the file is not the expected one.
     """
 
     def __init__(self, reason: str, *, missing: bool = False, damaged: bool = False) -> None:
@@ -49,7 +49,7 @@ def check_file(found: tuple[int, str], sha256: str, size: int) -> None:
     """Check that a file is the expected one, by its size in bytes and its checksum.
 
     Raises:
-        StoreFileError: It is another one.
+        StoreFileError: It is not.
     """
     if found[0] != size:
         had = f"{found[0]}" if found[0] < size else "more"
@@ -81,7 +81,7 @@ def run_with_timeout(work: Callable[[], T], seconds: float) -> T:
         raise StoreFileError(error.message) from None
     except (FileNotFoundError, NotADirectoryError):
         raise StoreFileError("it is not there", missing=True) from None
-    except Exception as error:  # noqa: BLE001 (each library has exceptions of its own)
+    except Exception as error:  # noqa: BLE001 (each library raises other exceptions)
         raise StoreFileError(_words(error)) from None
 
 
