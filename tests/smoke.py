@@ -1,4 +1,4 @@
-"""What `make python` runs in the Rez environment that it has just built."""
+"""A short test of the new Python, which `make python` runs in its Rez environment."""
 
 import ctypes
 import readline

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: an empty studio, the built chain, and copies of it."""
+"""Fixtures of the end-to-end tests: an empty studio, the built chain, and copies of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from toys import Toys
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Who runs beside whom, when there are several workers (pytest-xdist, --dist loadgroup).
+    """Sort tests into groups for the workers of pytest-xdist (--dist loadgroup).
 
     Tests of toys have all of their own. The others share the chain, hide it and the build folders
     of this clone from one another, and so stay with one worker.
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Sees that pytest-xdist heeds the groups: two workers would build the chain, and hide it."""
+    """Check that pytest-xdist uses the groups; otherwise two workers would build the chain."""
     grouped = [item for item in session.items if "@" in item.nodeid.rpartition("]")[2]]
     if hasattr(session.config, "workerinput") and len(grouped) < len(session.items):
         pytest.exit("pytest-xdist does not heed groups with this pytest", returncode=4)
@@ -56,7 +56,7 @@ def studio(tmp_path: Path) -> Studio:
 
 @pytest.fixture
 def toys(studio: Studio, tmp_path: Path) -> Toys:
-    """Small packages for that studio, whose sources lie in a mirror folder."""
+    """Return small packages for the studio, with sources in a mirror folder."""
     toys = Toys(tmp_path / "toys")
     studio.env |= toys.environ
     return toys
@@ -97,7 +97,7 @@ def copied_openssl(built: Studio, scratch: Path) -> Path:
 
 @pytest.fixture
 def original_gone(built: Studio, copied: Path, copied_openssl: Path) -> Iterator[None]:
-    """Nothing is left of what was built, or of its build."""
+    """Hide the original packages and their build folders."""
     with gone(built.local, *build_folders()):
         yield
 

@@ -97,7 +97,7 @@ def forget(recipes: Path, name: str, version: str) -> str:
     ],
 )
 def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, version, by):
-    """The very archive that is pinned; its entry comes out as it was written by hand."""
+    """The archive is pinned already; the new entry equals the one that was written by hand."""
     folder, address = mirror
     archive = offer(studio, folder, name, version)
     entry = forget(recipes, name, version)
@@ -131,7 +131,7 @@ def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, versio
     ],
 )
 def test_pinned_version_is_verified_again(studio, recipes, mirror, name, version, by):
-    """It is verified, and stays as it is."""
+    """The entry does not change."""
     folder, address = mirror
     offer(studio, folder, name, version)
     before = (recipes / name / "sources.toml").read_bytes()
@@ -144,7 +144,7 @@ def test_pinned_version_is_verified_again(studio, recipes, mirror, name, version
 
 
 def test_sigstore_bundle_is_verified(studio, toys, mirror):
-    """A package whose upstream signs in its own release workflow."""
+    """The upstream of this package signs in its release workflow."""
     folder, address = mirror
     for suffix in ("", ".sigstore"):
         shutil.copy(REAL / f"{WHEEL}{suffix}", folder / f"low-0.1.2.tar.gz{suffix}")
@@ -167,7 +167,7 @@ def test_sigstore_bundle_is_verified(studio, toys, mirror):
 
 
 def test_added_version_builds(studio, toys):
-    """From a mirror folder, on a box that is cut off, with a sum that somebody has read."""
+    """The machine has no network; the sources are in a mirror folder, and the checksum is given."""
     path = toys.recipes / "low/sources.toml"
     before = path.read_text()
     toys.add("low", "1.0.5", LOW)  # for its archive

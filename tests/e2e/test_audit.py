@@ -1,4 +1,4 @@
-"""The audit in a build, of installed packages, and of trees that others made."""
+"""The audit in a build, of installed packages, and of other folders."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def ask(studio: Studio, repository: Path) -> list:
 
 
 def step(toys: Toys, text: str) -> None:
-    """One more step at the end of the recipe of ``top``."""
+    """Add a step at the end of the recipe of ``top``."""
     toys.edit("top/recipe.py", END, f"{END}    {text}\n")
 
 
@@ -102,7 +102,7 @@ def test_glibc_limit_stops_a_build(studio, toys):
 
 
 def test_glibc_limit_stops_rez_build(studio, toys):
-    """Also where the build is ready and only to be installed."""
+    """The limit also applies to a finished build that is only installed."""
     studio.rezbuild("build", "low")
     studio.rez("build", cwd=toys.recipes / "top")
     done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False, REZBUILD_GLIBC_MAX="2.1")
@@ -141,7 +141,7 @@ LEAKS = (
 
 
 def test_build_path_in_a_payload_fails_the_audit(studio, toys):
-    """In compiled files, which nothing rewrites."""
+    """The path is in compiled files, which relocation does not change."""
     place = f"'{studio.local}/top/2.0.0/platform-linux/arch-x86_64'"
     for number, leak in enumerate((*LEAKS, place)):
         data = f"b'\\0' + str({leak}).encode() + b'/x'"
@@ -153,7 +153,7 @@ def test_build_path_in_a_payload_fails_the_audit(studio, toys):
 
 
 def test_record_with_a_path_fails_the_audit(studio, toys, tmp_path):
-    """What the compiler says of itself goes into the record."""
+    """The record contains the output of the compiler."""
     compiler = tmp_path / "cc"
     says = f'[ "$1" = --version ] && exec echo cc for {toys.recipes / "low"}'
     compiler.write_text(f'#!/bin/sh\n{says}\nexec /usr/bin/cc "$@"\n')
@@ -164,7 +164,7 @@ def test_record_with_a_path_fails_the_audit(studio, toys, tmp_path):
 
 
 def test_payload_is_readable_for_all_users(studio, toys):
-    """A private umask is the builder's own affair."""
+    """The umask of the builder does not matter."""
     argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", sys.executable, "-m", "rezbuild"]
     studio.run(*argv, "build", "top")
     assert rules(studio, root(studio.local)) == {}
@@ -206,7 +206,7 @@ def test_audit_reports_added_and_missing_files(studio, toys):
 
 
 def test_copy_that_follows_links_passes_the_audit(studio, toys, tmp_path):
-    """As Rez's package cache makes them."""
+    """Rez's package cache makes such copies."""
     studio.rezbuild("build", "low")
     copy = tmp_path / "copy"
     shutil.copytree(root(studio.local, "low", "1.0.0"), copy)
@@ -215,7 +215,7 @@ def test_copy_that_follows_links_passes_the_audit(studio, toys, tmp_path):
 
 
 def test_audit_of_a_virtual_environment(studio, tmp_path):
-    """It is bound to its place by what it says of itself, and to another Python by a link."""
+    """The environment contains its own path, and a link to another Python."""
     folder = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     found = rules(studio, folder)

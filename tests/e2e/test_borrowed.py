@@ -1,4 +1,4 @@
-"""Packages that are made of another one's sources, and of its debug data."""
+"""Packages that are built from the sources and debug data of another package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLAGS = '    b.flags(CFLAGS=f"-g -Wl,--build-id -ffile-prefix-map={b.source}=. %
 
 @pytest.fixture
 def more(toys):
-    """``low_more``, made of the sources of low, and of what low's build has put aside."""
+    """Return ``low_more``, which is built from the sources and debug data of low."""
     toys.edit("low/sources.toml", "profiled", "debug = true\nprofiled")
     toys.edit("low/recipe.py", "    b.make", FLAGS % "" + "    b.make")
     folder = toys.recipes / "low_more"

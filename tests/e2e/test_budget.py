@@ -1,4 +1,4 @@
-"""What a start of the moved Python may ask of the file system, and what a payload may take there.
+"""Budgets: file system calls of a start, and the size of a payload.
 
 On NFS each call is a round trip; and a payload is copied to each site, and into each host's cache.
 """
@@ -63,7 +63,7 @@ def test_rare_modules_are_read_from_one_file(payload):
 
 
 def test_payload_size_is_below_the_limit(built):
-    """As it was built: in a copy that can be written to, tests leave .pyc files."""
+    """The size is that of the built payload, because tests write .pyc files into copies."""
     total, number = measure_tree(variant(built.local))
     most_bytes, most_files = MOST
     assert total <= most_bytes

@@ -1,4 +1,4 @@
-"""Building against the moved Python: extension modules by each common tool, programs that embed it.
+"""Builds against the moved Python: extension modules by common tools, embedding programs.
 
 Nothing is left of where it was built, and what is built must not know of it.
 """
@@ -115,7 +115,7 @@ def project(place: Path, name: str, **files: str) -> Path:
 
 
 def ours(path: Path) -> reader.Elf:
-    """Extension modules get libpython from the program: on other hosts by other ways."""
+    """Return an extension module's ELF data, and assert that it needs no libpython and no rpath."""
     data = reader.read(path)
     assert not [name for name in data.needed if "python" in name]
     assert (data.rpath, data.runpath) == ((), ())
@@ -152,7 +152,7 @@ def test_pip_builds_an_extension(built, place, venv, name, call, files):
 
 
 def test_pip_builds_in_isolation(built, place, venv):
-    """What most users do: pip fetches the build's own tools."""
+    """pip downloads the build tools, as most users do."""
     setup = SETUP.replace("by_s", "i_s").replace("by-s", "i-s")
     folder = project(place, "isolated", module__c=MODULE, setup__py=setup)
     (folder / "module.c").write_text(MODULE.replace("NAME", "i_setuptools"))
@@ -259,7 +259,7 @@ def test_embedding_program_runs(built, place, way, language):
 
 
 def test_pythonhome_overrides_the_home_of_an_embedding_program(built, place):
-    """It is what the user says; our own look comes after it."""
+    """An explicit home overrides the search beside libpython."""
     payload = place / "payload"
     folder = place / "home"
     folder.mkdir()
@@ -344,7 +344,7 @@ def test_makefile_computes_its_paths(built, place):
 
 
 def test_sysconfigdata_works_when_its_text_is_executed(built, place):
-    """Cross-compilers (PyO3's, crossenv) read the file without importing it."""
+    """Cross-compilers (PyO3's, crossenv) read the file without an import."""
     (data,) = (place / "payload/lib").glob("python3*/_sysconfigdata_*.py")
     code = f"exec(open({str(data)!r}).read()); print(build_time_vars['SOABI'])"
     assert "cpython" in built.run(place / "payload/bin/python3", "-I", "-c", code).stdout

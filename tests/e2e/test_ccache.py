@@ -1,4 +1,4 @@
-"""REZBUILD_CCACHE: compilers through ccache, and nothing else changed."""
+"""REZBUILD_CCACHE runs compilers through ccache and changes nothing else."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def build(b):
 
 @NEEDS_CCACHE
 def test_ccache_finds_trained_objects_from_another_folder(tmp_path):
-    """What counts is of one place; what was compiled by kept counts is of every place."""
+    """Objects that count are bound to a folder; objects that use stored counts are not."""
     toys = Toys(tmp_path / "toys", empty=True)
     toys.add("trained", "1.0.0", TRAINED)
     (toys.recipes / "trained/recipe.py").write_text(TRAINED_RECIPE)

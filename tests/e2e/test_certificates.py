@@ -1,4 +1,4 @@
-"""Whose certificates are trusted, on hosts laid out as each distribution lays them out."""
+"""Trusted certificates on hosts with the folders of each distribution."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ print(json.dumps([said, os.environ == before, sorted(set(after.items()) ^ set(be
 
 
 class Client:
-    """Our python and our openssl, on a host that may be another one."""
+    """Our python and openssl on a host, which may be another one."""
 
     def __init__(self, python: Path, openssl: Path, server: TlsServer, folder: Path) -> None:
         self.python = python / "bin/python3"
@@ -145,7 +145,7 @@ class Client:
         return self.run(self.openssl, "s_client", "-connect", place, *options, **env)
 
     def trusts(self, **env: str) -> dict[str, bool]:
-        """Who takes the server's certificate; who does not must say why."""
+        """Return which clients trust the server; the others must say why they do not."""
         answers = {"urlopen": self.urlopen(**env)}
         answers |= {"verify": self.verify(**env), "s_client": self.s_client(**env)}
         reasons = {"urlopen": REFUSED, "verify": "unable to get local issuer", "s_client": "verify"}
@@ -184,7 +184,7 @@ def test_host_without_authorities_trusts_no_server(client):
 
 
 def test_authority_in_the_hashed_folder_is_found(client, tmp_path):
-    """An administrator's own, beside the distribution's bundle."""
+    """An administrator adds an authority beside the distribution's bundle."""
     client.lay_out({"/etc/ssl/certs": HASHED})
     other = Authority(tmp_path).file
     (client.tree / "etc/ssl/certs/ca-certificates.crt").write_bytes(other.read_bytes())
@@ -192,13 +192,13 @@ def test_authority_in_the_hashed_folder_is_found(client, tmp_path):
 
 
 def test_dangling_certificate_link_is_skipped(client):
-    """As a removed ca-certificates package leaves it."""
+    """A removed ca-certificates package leaves such a link."""
     client.lay_out({"/etc/ssl/certs/ca-certificates.crt": "nothing", RED_HAT: BUNDLE})
     assert client.trusts() == ALL
 
 
 def test_package_sets_no_certificate_variable(client, built, moved):
-    """Neither by the process for its children nor by rez-env."""
+    """Neither the process nor rez-env sets one."""
     client.lay_out(DISTRIBUTIONS["Debian"])
     done = client.urlopen()
     assert json.loads(done.stdout) == ["hello", True, []], done.stderr
@@ -271,7 +271,7 @@ def test_legacy_provider_works_in_the_openssl_command(client):
 
 @providers
 def test_legacy_provider_works_in_python(client, tmp_path):
-    """It is off, as in any OpenSSL 3, and there for who asks for it by a configuration."""
+    """As in any OpenSSL 3, it is off by default, and a configuration turns it on."""
     code = "import hashlib; print(hashlib.new('md4').hexdigest())"
     refused = client.run(client.python, "-c", code)
     assert "unsupported hash type" in refused.stderr or "ValueError" in refused.stderr

@@ -1,4 +1,4 @@
-"""The command line as a TD meets it: help, exit codes, messages."""
+"""The command line: help, exit codes, messages."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_doctor_knows_each_package_manager(studio):
 
 
 def test_commands_work_from_any_folder(studio):
-    """From anywhere, an editable installation finds the clone's own recipes."""
+    """An editable installation finds the recipes of its clone from any folder."""
     command = Path(sys.executable).with_name("rezbuild")
     out = studio.run(command, "versions", "zlib", cwd=Path("/")).stdout
     assert "1.3.1" in out

@@ -1,4 +1,4 @@
-"""Clocks that are wrong, or jump: no time limit, no make and no Rez is led astray."""
+"""Wrong clocks and clock jumps disturb no timeout, no make and no Rez."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ YEARS = 10 * 365 * 24 * 3600
 
 
 class Clock:
-    """The clock of the programs that get ``env``.
+    """The clock of programs that get ``env``.
 
     Attributes:
         jump: For a step of a build: a shell command, to be formatted with the new offset.
@@ -79,7 +79,7 @@ def test_clock_jump_during_a_build_keeps_the_payload(studio, toys, clock, recipe
 
 @pytest.mark.matrix
 def test_sources_from_the_future_build(studio, toys):
-    """As of a server whose clock is ahead, for make: it warns, and builds."""
+    """make warns about a server whose clock is ahead, and builds."""
     toys.add("low", "1.0.0", LOW, mtime=2_500_000_000)
     studio.rezbuild("build", "low")
     logs = toys.recipes.glob("low/build/*/*/*/logs/*make*.log")
@@ -90,7 +90,7 @@ def test_sources_from_the_future_build(studio, toys):
 
 
 def test_clock_jump_during_a_fetch_is_harmless(studio, toys, clock, tmp_path):
-    """The limits are those of another clock: neither over at once, nor never."""
+    """Timeouts use a monotonic clock."""
     # Of several blocks, between which the time is looked at.
     toys.add("low", "1.0.0", {**LOW, "data": random.Random(1).randbytes(150_000).hex()})
     with dripping(toys.mirror) as server:
@@ -110,7 +110,7 @@ def test_clock_jump_during_a_fetch_is_harmless(studio, toys, clock, tmp_path):
 
 
 def test_cache_and_packages_from_the_future_are_used(studio, toys):
-    """A cache, an installed package and locks of a host whose clock was ahead."""
+    """The clock of the host that made them was ahead."""
     studio.rezbuild("build", "low")
     cache = Path(toys.environ["REZBUILD_CACHE"])
     for folder in (cache, studio.local, toys.recipes):

@@ -1,4 +1,4 @@
-"""python_debug: gdb names functions, lines and Python code of a python that has been moved."""
+"""python_debug: gdb shows functions, lines and Python code of a moved python."""
 
 from __future__ import annotations
 

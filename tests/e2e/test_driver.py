@@ -1,4 +1,4 @@
-"""``rezbuild build`` and ``rez-build`` with small packages: what happens when things go wrong."""
+"""``rezbuild build`` and ``rez-build`` with small packages, mostly after faults."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_package_records_its_source(studio, toys):
 
 
 def test_paths_with_spaces_work(tmp_path):
-    """In the clone's path and in the repository's; make itself cannot work there."""
+    """The paths of clone and repository have spaces, in which make itself cannot work."""
     studio = Studio(tmp_path / "a studio")
     toys = Toys(tmp_path / "some toys")
     studio.env |= {
@@ -123,7 +123,7 @@ def test_failed_audit_installs_nothing(studio, toys):
 
 
 def test_failure_of_rez_keeps_the_installed_package(studio, toys):
-    """Rez deletes the variant when a pre_install test fails."""
+    """Rez deletes the variant if a pre_install test fails."""
     studio.rezbuild("build", "top")
     add_test(toys, "false")
     done = studio.rezbuild("build", "top", ok=False)
@@ -205,7 +205,7 @@ def ends_soon(folder: Path) -> None:
 
 
 def test_failed_rez_build_keeps_the_installed_package(studio, toys):
-    """Rez's own build process would have deleted it."""
+    """Rez's own build process would delete the package."""
     studio.rezbuild("build", "top")
     before = contents(studio)
     add_test(toys, "false")
@@ -227,7 +227,7 @@ def contents(studio: Studio) -> dict[str, int]:
 
 
 def test_killed_rez_build_keeps_the_installed_package(studio, toys):
-    """``rez-build -i`` by hand, killed again and again, a little later each time."""
+    """``rez-build -i`` is killed again and again, each time a little later."""
     studio.rezbuild("build", "top")
     start = "from rez.cli._main import run; run('build')"
     argv = [sys.executable, "-c", start, "-i", "--clean"]
@@ -251,7 +251,7 @@ def test_killed_rez_build_keeps_the_installed_package(studio, toys):
 
 
 def test_other_packages_use_the_process_of_rez(studio, tmp_path):
-    """Its build may well write down where it is installed."""
+    """Such a package may contain its own path."""
     code = "name = 'other'\nversion = '1'\nbuild_command = 'echo $REZ_BUILD_INSTALL_PATH >where; "
     code += "cp where $REZ_BUILD_INSTALL_PATH'\n"
     (tmp_path / "package.py").write_text(code)
@@ -260,14 +260,14 @@ def test_other_packages_use_the_process_of_rez(studio, tmp_path):
 
 
 def test_rez_build_scripts_option_changes_no_package(studio, toys):
-    """rez-build -s builds nothing: the user does, in the environment that it makes."""
+    """rez-build -s builds nothing; the user builds in the new environment."""
     studio.rezbuild("build", "top")
     studio.rez("build", "-i", "-s", cwd=toys.recipes / "top")
     assert answer(studio) == "42"
 
 
 def test_build_creates_the_repository(studio, toys, tmp_path):
-    """rez-build -p, and a package that has been hidden there."""
+    """Also with rez-build -p, and for a hidden package."""
     studio.rezbuild("build", "low")
     new = tmp_path / "a new/repository"
     for _ in range(2):
@@ -281,7 +281,7 @@ def test_build_creates_the_repository(studio, toys, tmp_path):
 
 
 def test_package_of_that_name_from_others_is_kept(studio, toys):
-    """Rez knows packages apart by their uuid."""
+    """Rez distinguishes packages by their uuid."""
     studio.rezbuild("build", "low")
     definition = studio.local / "low/1.0.0/package.py"
     definition.write_text(definition.read_text().replace("uuid = 'low'", "uuid = 'theirs'"))
@@ -293,7 +293,7 @@ def test_package_of_that_name_from_others_is_kept(studio, toys):
 
 
 def test_variant_of_another_host_stays(studio, toys):
-    """Its place and its line in package.py, when this host's variant is built anew."""
+    """Its folder and its line in package.py stay when this host's variant is built again."""
     studio.rezbuild("build", "low")
     definition = studio.local / "low/1.0.0/package.py"
     text = definition.read_text()
@@ -310,7 +310,7 @@ def test_variant_of_another_host_stays(studio, toys):
 
 
 def test_leftovers_of_an_unfinished_installation_are_removed(studio, toys):
-    """A folder without package.py and Rez's mark, as its own process leaves them."""
+    """Rez's own process leaves a folder without package.py, and a mark."""
     (studio.local / "low/1.0.0/platform-linux").mkdir(parents=True)
     (studio.local / "low/.building1.0.0").touch()
     studio.rezbuild("build", "top")
@@ -335,13 +335,13 @@ def test_newest_available_version_is_built_and_reported(studio, toys):
 
 
 def bind_host(studio):
-    """Rez needs packages for the host; `rezbuild build` makes them."""
+    """Create Rez's packages for the host, which `rezbuild build` creates otherwise."""
     for name in ("platform", "arch"):
         studio.rez("bind", "-i", studio.local, name)
 
 
 def test_rez_build_takes_the_newest_local_source(studio, toys):
-    """Without a network, too: the mirror folder lacks the default."""
+    """This works without a network, because the mirror folder lacks the default version."""
     bind_host(studio)
     toys.add("low", "1.0.1", LOW)
     toys.add("low", "1.0.3", LOW)
@@ -455,7 +455,7 @@ def test_rez_build_reads_the_version_variable(studio, toys):
 
 
 def test_second_build_waits_and_finds_nothing_to_do(studio, toys):
-    """The second waits for the first and finds nothing to do, whoever that is."""
+    """It does not matter which command builds first."""
     studio.rez("bind", "platform")
     studio.rez("bind", "arch")
     argv = [sys.executable, "-m", "rezbuild", "build", "low"]
@@ -481,7 +481,7 @@ def test_repository_behind_a_link_works(studio, toys, tmp_path):
 
 
 def test_longer_version_is_another_version(studio, toys):
-    """To Rez, 1.0.0 as a range holds 1.0.0.5 too."""
+    """As a Rez range, 1.0.0 contains 1.0.0.5."""
     toys.add("low", "1.0.0.5", LOW)
     toys.add("low", "1.0.0", LOW)
     studio.rezbuild("build", "low==1.0.0.5")
@@ -492,7 +492,7 @@ def test_longer_version_is_another_version(studio, toys):
 
 
 def test_recipe_change_during_a_build_is_noticed(studio, toys):
-    """What is recorded is what was built; the next run builds the new one."""
+    """The record has the old recipe; the next run builds the new one."""
     recipe = toys.recipes / "low/recipe.py"
     change = f"    b.run('sh', '-c', 'echo \"# changed\" >>{recipe}')\n    b.install"
     toys.edit("low/recipe.py", "    b.install", change)
@@ -560,7 +560,7 @@ def commit(toys: Toys, message: str) -> None:
 
 @pytest.fixture
 def release(studio, toys):
-    """Releases from a repository of many packages: commit, push, ``rezbuild build --release``."""
+    """Return a release: commit, push and ``rezbuild build --release`` in a shared repository."""
     require_tool("git")
     folder = toys.recipes.parent
     (folder / ".gitignore").write_text("build/\nremote.git/\n__pycache__/\n")
@@ -580,7 +580,7 @@ def release(studio, toys):
 
 
 def test_release_publishes_and_tags(studio, toys, release):
-    """Tagged, optimized, and done only once."""
+    """The second release does nothing."""
     release("--message", "first")
     assert answer(studio, studio.released) == "42"
     assert not (studio.local / "top").exists()
@@ -591,7 +591,7 @@ def test_release_publishes_and_tags(studio, toys, release):
 
 
 def test_release_into_several_repositories(studio, toys, release, tmp_path):
-    """Of a matrix; one tag stands for both."""
+    """Both targets of the matrix share one tag."""
     commit(toys, "Recipes")
     file = tmp_path / "matrix.toml"
     file.write_text(
@@ -627,7 +627,7 @@ def quick(c):
 
 @pytest.mark.parametrize("way", ["rezbuild build --release", "rez-release"])
 def test_failed_check_releases_nothing(studio, toys, release, way):
-    """The gate is `rezbuild check` on a copy of the payload, a test of the package for Rez."""
+    """A test of the package for Rez runs `rezbuild check` on a copy of the payload."""
     (toys.recipes / "top/check.py").write_text(CHECK.format(answer=43))
     done = release(ok=False)
     if way == "rez-release":
@@ -648,7 +648,7 @@ def test_failed_check_releases_nothing(studio, toys, release, way):
 
 
 def test_replace_releases_a_version_again(studio, toys, release):
-    """As for a repaired library; whoever starts it meanwhile gets the one or the other."""
+    """At each moment, a new process starts either the old or the new package."""
     release()
     toys.edit(
         "low/recipe.py", "    b.make", "    b.run('sed', '-i', 's/42/43/', 'low.c')\n    b.make"
@@ -686,7 +686,7 @@ def test_replace_releases_a_version_again(studio, toys, release):
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_release_is_complete_or_absent(studio, toys, release, tmp_path, number):
-    """At eight moments: what is released is whole, and the next run does the rest."""
+    """The kill happens at eight moments; the next run completes the release."""
     release()
     whole = {"42": tree(studio.released / "low")}
     argv = [sys.executable, "-m", "rezbuild", "build", "low", "--release", "--replace"]
@@ -730,7 +730,7 @@ def test_older_version_is_released_after_a_newer_one(studio, toys, release):
 
 
 def test_released_package_records_its_source(studio, toys, release):
-    """The changelog is this package's own, and no longer than was set."""
+    """The changelog is limited and contains only changes of this package."""
     release()
     for number in range(15):
         toys.edit("top/recipe.py", "def build", f"# change {number}\ndef build")
@@ -755,7 +755,7 @@ def test_released_package_records_its_source(studio, toys, release):
 
 @pytest.mark.parametrize("change", ["recipe", "profile", "force"])
 def test_released_version_is_never_replaced_without_the_option(studio, toys, release, change):
-    """Rez would build over it, and delete it when that build fails."""
+    """Rez would overwrite it, and delete it if the build fails."""
     release()
     payload = studio.released / "top/2.0.0"
     before = {p: p.lstat().st_mtime_ns for p in payload.rglob("*")}
@@ -773,7 +773,7 @@ def test_released_version_is_never_replaced_without_the_option(studio, toys, rel
 
 
 def test_fast_profile_is_not_reused_for_a_release(studio, toys, release):
-    """One that was copied into the release repository does not pass for an optimized one."""
+    """A fast variant was copied into the release repository."""
     studio.rezbuild("build", "top")
     shutil.copytree(studio.local, studio.released, dirs_exist_ok=True)
     done = release(ok=False)

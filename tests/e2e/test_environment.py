@@ -1,4 +1,4 @@
-"""An environment with our Python is good for everything else that is started in it."""
+"""Other programs work in an environment with our Python."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IGNORED = ("REZ_", "SHLVL", "_", "PWD", "OLDPWD", "PS1")
 
 
 def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
-    """By variable: added, removed or changed."""
+    """Return the added, removed and changed variables."""
     found = {}
     for name in before.keys() | after.keys():
         if before.get(name) != after.get(name) and not name.startswith(IGNORED):
@@ -34,7 +34,7 @@ def inside(built, moved: Path, **env: str) -> dict[str, str]:
 
 
 def test_environment_gets_path_and_loses_python_variables_of_a_dcc(built, moved):
-    """PATH; and of a DCC that it was started from, what that has set for its own Python."""
+    """A DCC sets PYTHONHOME and PYTHONPATH for its own Python."""
     assert difference(built.env, inside(built, moved)) == {"PATH": "changed"}
     dcc = {
         "PYTHONHOME": "/dcc/python",
@@ -114,7 +114,7 @@ def dcc(copied: Path, copied_openssl: Path, scratch: Path) -> Path:
 
 
 def test_dcc_keeps_its_own_libraries(built, moved, dcc):
-    """Started inside rez-env, as a studio's launcher does it."""
+    """The DCC starts inside rez-env, as by a studio's launcher."""
     leak = {"LD_LIBRARY_PATH": f"{dcc}/lib:{dcc}/python/lib", "PYTHONHOME": f"{dcc}/python"}
     argv = ["env", *(f"{name}={value}" for name, value in leak.items()), dcc / "dcc"]
     out = built.in_env(moved, "python", *argv).stdout
@@ -133,7 +133,7 @@ def test_package_started_from_a_dcc_keeps_its_libraries(built, moved, dcc):
 
 
 def test_host_python_library_is_not_loaded(built, moved, tmp_path):
-    """A program that embeds the distribution's Python of the same series, if it has one.
+    """The program embeds the distribution's Python of the same series.
 
     Without a name or a home it takes the first python3 on PATH for its own, as any CPython does.
     """

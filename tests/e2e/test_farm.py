@@ -1,4 +1,4 @@
-"""``rezbuild build --scheduler``: what a farm builds is what would have been built here."""
+"""``rezbuild build --scheduler`` gives the same packages as a local build."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def toys(home: Path) -> Toys:
-    """All packages of this module: a worker takes its recipes as they are when it starts."""
+    """Make all packages of this module before the workers start and read the recipes."""
     made = Toys(home / "toys")
 
     def add(name: str, first: str, *requires: str) -> None:
@@ -50,7 +50,7 @@ def toys(home: Path) -> Toys:
 
 @pytest.fixture(scope="module")
 def running(home: Path, toys: Toys) -> Iterator[Farm]:
-    """Two workers that have nothing in common with the client, and one with a store."""
+    """Start two workers that share nothing with the client, and one that shares a store."""
     env = Studio(home / "studio").env | toys.environ
     with farm(home / "run", env) as started:
         for name in ("one", "two"):
@@ -82,7 +82,7 @@ def local(home: Path, toys: Toys) -> dict[str, str]:
 
 
 def test_farm_payloads_equal_a_local_build(site, running, toys, local):
-    """Byte for byte, with no compiler here and nothing in common; and the logs come back."""
+    """The client has no compiler and shares nothing; bytes and logs are equal."""
     out = site.rezbuild("build", "top", REZBUILD_CC="no-compiler", REZBUILD_CXX="none").stdout
     assert payloads(site) == local
     assert re.search(r"(?m)^low-1\.0\.0: 02-make-install \.\.\. \d+ s$", out), out
@@ -128,7 +128,7 @@ def test_shared_store_carries_the_payloads(site, home, toys, local):
 
 
 def parts(out: str, job: str) -> list[tuple[str, str]]:
-    """Of the timeline that was told of: the worker and the state of each part of a job."""
+    """Return worker and state of each part of a job in the timeline."""
     (picture,) = re.findall(r"(?m)^timeline: (.*)$", out)
     bars = json.loads(Path(picture).with_suffix(".json").read_text())["bars"]
     return [(bar["worker"], bar["state"]) for bar in bars if bar["job"] == job]
@@ -154,7 +154,7 @@ def test_failed_step_is_tried_on_one_other_worker(site, running, toys):
 
 
 def test_job_of_a_killed_worker_starts_again(site, running, home):
-    """Its build ends with it, and is done by another."""
+    """Another worker does the job."""
     env = {"REZBUILD_HOST_LABEL": "mortal"}
     for name in ("m1", "m2"):
         running.worker(name, "--cores", "1", "--label", "mortal")
@@ -175,7 +175,7 @@ def test_job_of_a_killed_worker_starts_again(site, running, home):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_builds_of_a_killed_client_end(site, running, home, number):
-    """Told to, or killed: what it has on workers ends a moment later."""
+    """After a signal or a kill, its builds on workers end a moment later."""
     name, time = {signal.SIGINT: ("stopped", "1001.25"), signal.SIGKILL: ("orphan", "1002.25")}[
         number
     ]
@@ -237,7 +237,6 @@ def test_second_client_waits_for_the_first(site, running, local):
 
 
 def test_rez_build_uses_the_farm(site, toys, local):
-    """The build process ``farm``."""
     for name in ("platform", "arch"):
         site.rez("bind", name)
     for name in ("low", "top"):
@@ -260,7 +259,7 @@ def test_rez_build_uses_the_farm(site, toys, local):
 
 
 def test_workers_run_only_build_jobs(running, tmp_path):
-    """Neither what a client submits, nor what Dask would run besides."""
+    """Workers refuse functions that a client submits, and Dask's other ways to run code."""
     code = f"""
 import asyncio, os, pathlib
 from distributed import Client
@@ -301,7 +300,7 @@ asyncio.run(main())
 
 
 def test_matrix_builds_for_two_host_kinds(site, running, home, local, tmp_path):
-    """Each target is built by workers of its own kind, and has a repository of its own."""
+    """Workers of the same kind build each target into its own repository."""
     table = tmp_path / "matrix.toml"
     table.write_text(
         f'repository = "{tmp_path}/{{host}}"\n'
@@ -323,7 +322,7 @@ def test_matrix_builds_for_two_host_kinds(site, running, home, local, tmp_path):
 
 
 def test_targets_share_workers_by_remaining_work(site, running, tmp_path):
-    """Two targets and one core: the build that another one waits for comes first."""
+    """With one core and two targets, a build with waiting dependents starts first."""
     running.worker("narrow", "--cores", "1", "--label", "narrow")
     running.ready()
     table = tmp_path / "matrix.toml"

@@ -1,4 +1,4 @@
-"""The real chain from a farm: it is the local build's, and passes its tests."""
+"""The real chain from a farm equals the local build and passes its tests."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ FILES = (*SAME, "packages", "memory", "sbom")
 
 
 def test_chain_from_a_farm_passes_the_same_tests(scratch):
-    """In a process of its own, whose chain is built by a farm; its payloads are the local ones."""
+    """A farm builds the chain of a new process; its payloads equal the local ones."""
     folder = scratch / "farm-chain"
     tests = ROOT / "tests/e2e"
     files = [path for name in FILES if (path := tests / f"test_{name}.py").exists()]
@@ -90,7 +90,7 @@ def test_chain_from_a_farm_passes_the_same_tests(scratch):
 
 
 def test_killed_worker_leaves_the_same_openssl(built, scratch):
-    """While it compiles; another one does it again, and the payload is the local build's."""
+    """The worker is killed while it compiles; another one builds the same bytes."""
     made, out = openssl_whose_worker_is_killed(scratch / "farm-openssl")
     assert "was lost; " in out
     local = payloads(built)

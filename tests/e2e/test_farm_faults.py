@@ -1,4 +1,4 @@
-"""A farm in trouble: what is built is the local build's, what is installed is whole."""
+"""Faults of a farm: the payloads equal a local build, and installed packages stay complete."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def quick(c):
 
 
 class Packages(Toys):
-    """Packages whose builds leave marks, and wait where they are told to.
+    """Packages whose builds leave marks and wait on request.
 
     Attributes:
         marks: A folder; the file of a package has a line for each of its builds.
@@ -73,7 +73,7 @@ class Packages(Toys):
         return f"while [ ! -e {self.marks}/{name}.open ]; do sleep 0.1; done"
 
     def built(self, name: str) -> int:
-        """How many builds of a package have begun."""
+        """Return how many builds of a package have started."""
         mark = self.marks / name
         return len(mark.read_text().split()) if mark.exists() else 0
 
@@ -106,7 +106,7 @@ def toys(home: Path) -> Packages:
 
 @pytest.fixture(scope="module")
 def env(home: Path, toys: Packages) -> dict[str, str]:
-    """Of schedulers and workers."""
+    """Return the environment of schedulers and workers."""
     return {**Studio(home / "studio").env, **toys.environ, "REZBUILD_HOST_LABEL": "plain"}
 
 
@@ -123,7 +123,7 @@ def site(tmp_path: Path, running: Farm, env: dict[str, str]) -> Studio:
 
 
 def client(folder: Path, running: Farm, env: dict[str, str]) -> Studio:
-    """One of a farm, with an empty repository."""
+    """Return a client of the farm, with an empty repository."""
     site = Studio(folder / "site")
     ours = {name: value for name, value in env.items() if name.startswith("REZBUILD")}
     site.env |= {**ours, "REZBUILD_SCHEDULER": running.address}
@@ -151,7 +151,7 @@ def local(folder: Path, toys: Packages, *requests: str) -> dict[str, str]:
 
 
 def test_killed_worker_loses_its_job_and_third_loss_fails(site, running, toys, tmp_path):
-    """What was done before stays done; the rest is done by the other worker."""
+    """Finished jobs are kept; another worker does the rest."""
     workers(running, "killed", "k1", "k2")
     site.env["REZBUILD_HOST_LABEL"] = "killed"
     with start(site, "build", "top") as process:
@@ -169,7 +169,7 @@ def test_killed_worker_loses_its_job_and_third_loss_fails(site, running, toys, t
 
 
 def test_restarted_scheduler_keeps_finished_jobs(home, env, toys, tmp_path):
-    """Workers and client wait for it, and what is done is not done again."""
+    """Workers and client wait for the scheduler."""
     with farm(home / "again", env) as running:
         workers(running, "plain", "a1", "a2")
         site = client(tmp_path, running, env)
@@ -192,7 +192,7 @@ def test_restarted_scheduler_keeps_finished_jobs(home, env, toys, tmp_path):
 
 
 def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path):
-    """The job goes to another one, and the user is told which one has no room."""
+    """The message names the worker without space."""
     site.env["REZBUILD_HOST_LABEL"] = "disks"
     with mounts() as space:
         disk = tmp_path / "disk"
@@ -218,7 +218,7 @@ def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path)
 
 @pytest.mark.matrix
 def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_path):
-    """As of a local build: what needs it is named, the others are done, and so are the logs."""
+    """The error names skipped steps, the other steps are built, and logs are in their place."""
     workers(running, "failing", "f1", "f2", "f3")
     site.env["REZBUILD_HOST_LABEL"] = "failing"
     before = toys.built("bad")
@@ -251,7 +251,7 @@ def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_pa
     ],
 )
 def test_interrupted_client_ends_its_builds(site, running, toys, number):
-    """The builds of it end within seconds, and the repository is as it was."""
+    """The builds end within seconds, and the repository is unchanged."""
     workers(running, "told", "t1", "t2")
     site.env["REZBUILD_HOST_LABEL"] = "told"
     site.rezbuild("build", "low")
@@ -297,7 +297,7 @@ while not stop.exists():
     [("left", "right"), pytest.param(("right", "left"), marks=pytest.mark.matrix)],
 )
 def test_two_farms_publish_each_package_once(home, running, env, toys, tmp_path, requests):
-    """At each moment Rez resolves what is there, whole; each package is published once."""
+    """At each moment, Rez resolves complete packages."""
     with farm(home / f"second-{requests[0]}", env) as second:
         workers(running, "plain", "p1")
         workers(second, "plain", "p2")
@@ -332,7 +332,7 @@ def test_two_farms_publish_each_package_once(home, running, env, toys, tmp_path,
 
 
 def test_lost_machine_gives_its_job_to_another(home, env, toys, tmp_path):
-    """Two workers on other machines, by address; one is killed while it builds."""
+    """Two workers are on other machines; one is killed during a build."""
     with network(2) as net, farm(home / "net", env, HUB, before=net.on(0)) as running:
         for number, name in ((1, "n1"), (2, "n2")):
             argv = ("--cores", "1", "--host", net.address(number))
@@ -353,7 +353,7 @@ def test_lost_machine_gives_its_job_to_another(home, env, toys, tmp_path):
 
 
 def test_unreachable_worker_fails_after_three_tries(home, env, tmp_path):
-    """It reaches the scheduler, and the scheduler not it: no result of it ever comes."""
+    """The worker reaches the scheduler, but the scheduler cannot reach the worker."""
     with network(1) as net, farm(home / "one way", env, HUB, before=net.on(0)) as running:
         address = "10.99.0.1"
         command = [*net.on(1), "ip", "addr", "add", f"{address}/32", "dev", "lo"]
@@ -370,7 +370,7 @@ def test_unreachable_worker_fails_after_three_tries(home, env, tmp_path):
 
 
 def test_missing_host_kind_fails_after_the_timeout(site, running, toys, tmp_path):
-    """What is for it fails after a while, begun or not; what is for others is built."""
+    """Steps for the other host kinds are built."""
     for label in ("stays", "leaves"):
         running.worker(label, "--cores", "2" if label == "stays" else "1", "--label", label)
     running.ready()
@@ -396,7 +396,7 @@ def test_missing_host_kind_fails_after_the_timeout(site, running, toys, tmp_path
 
 @needs_tool("git")
 def test_packages_build_at_once_and_release_one_by_one(site, running, toys, tmp_path):
-    """Several build at once, of all targets; one is released after the other, by one git."""
+    """The releases share one git repository."""
     workers(running, "release", "r1", "r2")
     folder = toys.recipes.parent
     for who in ("AUTHOR", "COMMITTER"):
@@ -434,7 +434,7 @@ def test_packages_build_at_once_and_release_one_by_one(site, running, toys, tmp_
 @pytest.mark.matrix
 @pytest.mark.parametrize("fault", ["stopped", "cut off"])
 def test_silent_worker_is_lost_after_a_minute(home, env, toys, tmp_path, fault):
-    """It hangs, or its cable is pulled: after a minute its job is another's."""
+    """The worker hangs, or its network cable is pulled."""
     (toys.marks / "hung").unlink(missing_ok=True)
     with network(2) as net, farm(home / fault, env, HUB, before=net.on(0)) as running:
         for number, name in ((1, "h1"), (2, "h2")):

@@ -1,4 +1,4 @@
-"""What a second worker brings, and what a farm costs; by builds that do not fight for cores."""
+"""The gain of a second worker and the cost of a farm, with builds that need no processor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may take part in a farm, and what those can do who may."""
+"""Certificates decide who may use a farm; hostile clients are refused."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def safe(home: Path, env: dict[str, str], authority: trustme.CA) -> Iterator[Far
 
 @pytest.fixture(scope="module")
 def plain(home: Path, env: dict[str, str]) -> Iterator[Farm]:
-    """One that every user of this machine may talk to."""
+    """Start a farm without TLS, which every user of this machine can use."""
     with farm(home / "plain", {**env, "REZBUILD_FARM_OPEN": "1"}) as running:
         running.worker("one", "--cores", "1")
         running.ready()
@@ -89,7 +89,7 @@ def test_farm_with_certificates_works(site, safe, authority, tmp_path):
 
 
 def test_clients_without_the_authority_are_refused(site, safe, authority, tmp_path):
-    """By another authority, without a certificate, without TLS; each is told what is wrong."""
+    """The message of each refusal names the cause."""
     other = certificate(trustme.CA(), tmp_path / "other")
     ours = certificate(authority, tmp_path / "ours")
     port = safe.address.rpartition(":")[2]
@@ -133,7 +133,7 @@ def test_workers_without_the_authority_are_refused(safe, tmp_path, env):
 
 
 def test_noise_on_the_port_is_harmless(safe):
-    """Noise, and a beginning without an end, stop nobody."""
+    """Random bytes and an incomplete handshake stop no peer."""
     import socket
 
     host, _, port = safe.address.partition("://")[2].rpartition(":")

@@ -1,4 +1,4 @@
-"""python_freethreading: a moved CPython without the global interpreter lock, and what fits it."""
+"""python_freethreading: a moved CPython without the global interpreter lock."""
 
 from __future__ import annotations
 

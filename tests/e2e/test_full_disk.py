@@ -1,4 +1,4 @@
-"""Disks that are full, or cannot be written: a clear error, and nothing is lost."""
+"""Full and read-only disks: a clear error, and no loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 @dataclass
 class Scene:
-    """A package that is installed, and wanted anew; each folder is a disk of its own."""
+    """An installed package that is built again; each folder is on its own disk."""
 
     studio: Studio
     toys: Toys
@@ -49,7 +49,7 @@ class Scene:
         return tree(self.mounts.seen(self.places["repository"]) / "low")
 
     def fails(self, place: str, codes: set[int], before: tuple[str, ...] = ()) -> str:
-        """One run; what it says."""
+        """Run once, and return the error."""
         had = self.installed()
         done = self.mounts.rezbuild(self.studio, "build", "low", ok=False, before=before)
         assert done.returncode in codes, done.stderr
@@ -92,7 +92,7 @@ def opened(studio: Studio, toys: Toys, temporary: Path) -> Iterator[Scene]:
 
 
 def full(scene: Scene, place: str, room: int) -> None:
-    """One run, with so many kilobytes left when it begins."""
+    """Run once with some kilobytes of free space."""
     scene.change()
     scene.mounts.fill(scene.places[place], room)
     said = scene.fails(place, {6, 7, 8, 10, 11})
@@ -129,7 +129,7 @@ def test_full_disk_at_any_step_keeps_the_package(scene, place, rooms):
 
 @pytest.mark.matrix
 def test_folder_without_permission_is_named(scratch):
-    """Of an ordinary user; a TMPDIR that he may not use is one that Python passes over."""
+    """The user is not root. Python ignores a TMPDIR that is not writable."""
     if os.getuid() != 0:
         pytest.skip("root alone can become another user")
     studio, toys = Studio(scratch / "permission"), Toys(scratch / "permission-toys")

@@ -1,4 +1,4 @@
-"""Fresh systems of other Debian releases: the README's commands there, and payloads of others."""
+"""Fresh Debian systems: the README's commands, and payloads of older releases."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def system() -> Iterator[Callable[[str], Chroot]]:
 
 
 def test_packages_build_with_a_newer_compiler(system):
-    """Debian 13 has gcc 14, which refuses what older compilers only warned of."""
+    """gcc 14 of Debian 13 refuses code that older compilers only warn about."""
     trixie = system("trixie")
     trixie.run("make", ".venv/.base", cwd=CLONE)
     names = [name for name in NAMES if name not in LONG]
@@ -110,7 +110,7 @@ def test_another_series_builds_on_a_newer_release(system):
 
 @pytest.mark.matrix
 def test_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
-    """Here, and on the newest release; what it proves itself is the package's own test."""
+    """The package's own test passes here and on the newest release."""
     old, new = system("bullseye"), system("trixie")
     if not (old.folder / "root/packages/python").is_dir():
         old.run("make", "python", cwd=CLONE)
@@ -126,7 +126,7 @@ def test_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
 
 @pytest.mark.matrix
 def test_make_test_passes_on_a_fresh_system(system):
-    """With the README's packages and nothing else, no test fails and few are skipped."""
+    """No test fails, and few are skipped."""
     chroot = Chroot("bookworm", scratch_folder())
     try:
         chroot.install(*(name for group in documented_packages() for name in group))

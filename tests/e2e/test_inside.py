@@ -1,4 +1,4 @@
-"""What bin/python3 has inside behaves as if it were in files, and a process has one runtime."""
+"""Code inside bin/python3 behaves like code in files, and each process has one runtime."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ print(json.dumps([inside, wrong]))
 
 
 def test_code_inside_equals_the_code_of_the_files(built, payload):
-    """That in the program, and that of all other modules, which is in one file."""
+    """This covers the code in the program, and the packed file of the other modules."""
     expected = len({file for _, file, _ in freeze.modules(f"{payload}/lib/python{SERIES}")})
     assert expected > 250
     assert ask(built, payload, SAME, "-I") == [expected, []]
@@ -95,7 +95,7 @@ print(json.dumps(found))
 
 
 def test_module_inside_looks_like_one_from_a_file(built, payload):
-    """The interpreter can be told to read the files: all that can be asked is the same."""
+    """The test compares all attributes with an interpreter that reads the files."""
     inside = ask(built, payload, MODULE, "-I")
     files = ask(built, payload, MODULE, "-I", "-X", "frozen_modules=off")
     assert inside == files
@@ -111,7 +111,7 @@ print(json.dumps([type(textwrap.__loader__).__name__, inside]))
 
 
 def test_code_comes_from_the_program_or_the_packed_file(built, payload):
-    """With -O and on request from the files, and without those from inside alone."""
+    """-O and an option read the files."""
     assert ask(built, payload, INSIDE, "-I") == ["SourceFileLoader", True]
     for options in (("-O",), ("-OO",), ("-X", "frozen_modules=off")):
         assert ask(built, payload, INSIDE, "-I", *options) == ["SourceFileLoader", False]
@@ -129,7 +129,7 @@ print(json.dumps([getattr(m, "mine", os.path.basename(m.__file__)) for m in modu
 @pytest.mark.skipif(PYTHON_SERIES >= (3, 13), reason="audioop is gone")
 @pytest.mark.parametrize("way", ["script", "PYTHONPATH"])
 def test_user_module_hides_an_extension_module(built, payload, tmp_path, way):
-    """As in a stock build, where these modules are files behind the user's folder."""
+    """In a stock build, these modules are files behind the user's folder."""
     for name in ("resource", "mmap", "termios"):
         (tmp_path / f"{name}.py").write_text("mine = True\n")
     (tmp_path / "audioop").mkdir()
@@ -156,7 +156,7 @@ print(json.dumps([getattr(argparse, "edited", 0), textwrap is None, files]))
 
 
 def test_pythonhome_uses_the_copied_library(built, payload, tmp_path):
-    """An edited module counts there, and a deleted one is gone."""
+    """Edited modules take effect there, and deleted ones are missing."""
     lib = tmp_path / f"lib/python{SERIES}"
     site = shutil.ignore_patterns("site-packages")
     shutil.copytree(payload / f"lib/python{SERIES}", lib, symlinks=True, ignore=site)
@@ -171,7 +171,7 @@ def test_pythonhome_uses_the_copied_library(built, payload, tmp_path):
 
 @pytest.mark.parametrize("way", ["script", "PYTHONPATH", "namespace"])
 def test_earlier_path_entries_win(built, payload, tmp_path, way):
-    """A user's own module or package of that name counts, as ever."""
+    """A user's module or package of the same name wins."""
     (tmp_path / "shlex.py").write_text("mine = True\n")
     (tmp_path / "email").mkdir()
     (tmp_path / "email/__init__.py").write_text("mine = True\n")
@@ -195,7 +195,7 @@ AGAIN = "import json, site; site.main(); print(json.dumps(type(site.USER_BASE)._
 
 @pytest.mark.parametrize("option", ["-I", "-s"])
 def test_site_main_runs_again_without_a_home(payload, option):
-    """The home is looked up when it is asked for, however often the paths are made."""
+    """site looks up the home on demand, however often it computes paths."""
     argv = [payload / "bin/python3", option, "-c", AGAIN]
     assert subprocess.run(argv, env={}, capture_output=True, check=True).stdout == b'"str"\n'
 
@@ -217,7 +217,7 @@ def test_impossible_module_names_are_not_found(built, payload):
 
 
 def test_pth_file_beside_a_link_is_read(built, payload, tmp_path):
-    """CPython's own tests have these on Linux, too (test_site._pthFileTests)."""
+    """CPython tests this on Linux too (test_site._pthFileTests)."""
     (tmp_path / "python").symlink_to(payload / "bin/python3")
     code = "import sys; print(sys.path, sys.flags.no_site)"
     lib = next(payload.glob("lib/python3*"))
@@ -227,7 +227,7 @@ def test_pth_file_beside_a_link_is_read(built, payload, tmp_path):
 
 
 def test_modules_inside_run_with_m(built, payload, tmp_path):
-    """Their own name is their file, as their usage says."""
+    """Their name is their file, which their usage prints."""
     (tmp_path / "a.json").write_text("[1]")
     python = payload / "bin/python3"
     assert built.run(python, "-m", "json.tool", "--compact", tmp_path / "a.json").stdout == "[1]\n"
@@ -255,7 +255,7 @@ PyMODINIT_FUNC PyInit_linked(void) { return PyModule_Create(&def); }
 
 @pytest.mark.parametrize("leaked", [False, True])
 def test_module_linked_to_libpython_finds_the_program(built, payload, tmp_path, leaked):
-    """Boost.Python, USD and others are linked so; it finds the program, and one runtime."""
+    """Boost.Python and USD are linked to libpython; they find the program."""
     (tmp_path / "linked.c").write_text(EXTENSION)
     argv = ["cc", "-shared", "-fPIC", f"-I{payload}/include/python{SERIES}", tmp_path / "linked.c"]
     library = f"-lpython{SERIES}"
@@ -270,7 +270,7 @@ def test_module_linked_to_libpython_finds_the_program(built, payload, tmp_path, 
 
 
 def test_dlopen_by_name_gives_the_program(built, payload):
-    """As pythonnet and the like ask for it."""
+    """pythonnet and others load it by name."""
     soname = f"libpython{SERIES}.so.1.0"
     code = (
         "import ctypes, json\n"
@@ -283,13 +283,13 @@ def test_dlopen_by_name_gives_the_program(built, payload):
 
 
 def test_dlopen_by_path_gives_a_second_runtime(built, payload):
-    """docs/explanation/relocation.md says so; a stock program is linked to that very file."""
+    """docs/explanation/relocation.md describes this; a stock program is linked to that file."""
     assert ask(built, payload, BY_PATH) == [True, True]
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the loader's name is that of x86-64")
 def test_other_program_loader_still_finds_the_library(built, payload, tmp_path):
-    """The loader as a command, in a folder that looks like a Python's."""
+    """The loader runs as a command, in a folder that looks like a Python."""
     loader = tmp_path / "lib/ld.so"
     (tmp_path / f"lib/python{SERIES}").mkdir(parents=True)
     (tmp_path / f"lib/python{SERIES}/os.py").touch()
@@ -304,7 +304,7 @@ def test_other_program_loader_still_finds_the_library(built, payload, tmp_path):
 
 
 def test_python_runs_without_proc(built, payload):
-    """As in some chroots: the program knows its place all the same."""
+    """Some chroots have no /proc."""
     start = unshare()
     if start is None:
         pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")
@@ -319,7 +319,7 @@ PRIVATE = ("SSL_", "EVP_", "sqlite3_", "BZ2_", "lzma_", "ffi_", "rl_", "deflate"
 
 @pytest.mark.parametrize("file", ["bin/python3", f"lib/libpython{SERIES}.so.1.0"])
 def test_symbols_of_libraries_inside_are_hidden(payload, file):
-    """Else a library that a DCC brings would call our OpenSSL instead of its own."""
+    """Otherwise a DCC's library would call our OpenSSL instead of its own."""
     argv = ["nm", "-D", "--defined-only", payload / file]
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     shown = [line.split()[-1] for line in out.splitlines()]
@@ -347,7 +347,7 @@ def embedding_program(payload: Path, folder: Path) -> Path:
 
 
 def test_embedding_program_reads_the_code_of_the_program(built, payload, tmp_path):
-    """The shared library has none inside; without the program there are the sources."""
+    """libpython contains no code of modules; without the program it reads the sources."""
     program = embedding_program(payload, tmp_path)
     assert json.loads(built.run(program, INSIDE, cwd="/").stdout) == ["SourceFileLoader", True]
     with gone(payload / "bin"):
@@ -356,7 +356,7 @@ def test_embedding_program_reads_the_code_of_the_program(built, payload, tmp_pat
 
 
 def first_code(table: bytes) -> int:
-    """Where the codes of modules.code begin: that of its first item."""
+    """Return the offset of the first code in modules.code."""
     return int.from_bytes(table[24:28], "little")
 
 
@@ -401,7 +401,7 @@ print(wave.__name__, len(pstats.__all__) > 0)
 
 
 def test_process_survives_the_removal_of_packed_code(built, payload, tmp_path):
-    """cp, rsync --inplace and a deletion on NFS reach a file that a process has open or mapped."""
+    """cp, rsync --inplace and a deletion on NFS change a file that a process has open or mapped."""
     copy = shutil.copytree(payload, tmp_path / "living", symlinks=True)
     packed = copy / f"lib/python{SERIES}/modules.code"
     whole, kept = packed.read_bytes(), packed.parent / "__pycache__"
@@ -441,7 +441,7 @@ print(json.dumps([load(Mine), load(importlib.machinery.SourceFileLoader)]))
 
 
 def test_edited_source_overrides_packed_code(built, payload, tmp_path):
-    """A loader that compiles in its own way, an edited file, and a file that is damaged or lost."""
+    """Cases: a loader with its own compiler, an edited file, a damaged and a missing file."""
     assert ask(built, payload, LOADERS, "-I") == [["mine"], ["Wave_read"]]
     copy = shutil.copytree(payload, tmp_path / "edited", symlinks=True)
     module = copy / f"lib/python{SERIES}/wave.py"
@@ -463,7 +463,7 @@ def test_edited_source_overrides_packed_code(built, payload, tmp_path):
 
 
 def test_code_of_each_module_is_installed_once(payload):
-    """Compiled modules would be read by nothing, and pip's list of files names none."""
+    """Python would not read compiled modules beside it; pip's list of files names none."""
     installed = manifest.read_contents(payload)
     assert f"lib/python{SERIES}/modules.code" in installed
     assert [path for path in installed if path.endswith(".pyc")] == []

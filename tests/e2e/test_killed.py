@@ -1,4 +1,4 @@
-"""A run that is killed at any moment: what is installed stays whole, and the next run succeeds."""
+"""After a kill at any moment, the installed package is complete and the next run succeeds."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Moment = Callable[[subprocess.Popen[bytes]], None]
 
 @dataclass
 class Scene:
-    """A package that is built in one of two states, from a source on a slow server.
+    """A package in one of two states, with its source on a slow server.
 
     Attributes:
         clean: What an undisturbed run installs, by the state.
@@ -72,7 +72,7 @@ class Scene:
             path.unlink()
 
     def measure(self) -> None:
-        """Two undisturbed runs."""
+        """Measure two undisturbed runs."""
         for answer in (1, 2):
             self.become(answer)
             began = time.monotonic()
@@ -81,7 +81,7 @@ class Scene:
             self.clean[answer] = tree(self.package)
 
     def state(self) -> int:
-        """Which of the two is installed, whole, and nothing but it."""
+        """Return which of the two states is installed, and assert that it is complete."""
         assert [path.name for path in self.package.parent.iterdir()] == ["1.0.0"]
         found = tree(self.package)
         states = [answer for answer, files in self.clean.items() if files == found]
@@ -90,7 +90,7 @@ class Scene:
         return states[0]
 
     def kill(self, answer: int, number: int, whom: str, moment: Moment) -> None:
-        """One run that is killed at a moment."""
+        """Start a run, and kill it at a moment."""
         before = self.state()
         self.become(answer)
         with subprocess.Popen(
@@ -111,7 +111,7 @@ class Scene:
         assert self.state() in (before, answer)
 
     def recover(self, answer: int) -> None:
-        """Rez finds what is there, and the next run needs no help."""
+        """Assert that Rez finds a complete package, and that the next run succeeds."""
         library = 'test -f "$REZ_LOW_ROOT/lib/liblow.so.1"'
         self.studio.in_env(self.studio.local, "low", "sh", "-c", library)
         self.studio.rezbuild("build", "low")
@@ -170,7 +170,7 @@ def steps(scene: Scene) -> dict[str, str]:
 
 
 def at_step(scene: Scene, step: str) -> Moment:
-    """As soon as it has begun."""
+    """Wait until a step has started."""
     pattern = steps(scene)[step]
 
     def moment(process: subprocess.Popen[bytes]) -> None:
@@ -183,7 +183,7 @@ def at_step(scene: Scene, step: str) -> Moment:
 
 
 def at_part(scene: Scene, part: float) -> Moment:
-    """After so much of the time that a run takes, as far as that is known."""
+    """Wait for a part of the measured time of a run."""
 
     def moment(process: subprocess.Popen[bytes]) -> None:
         began = time.monotonic()
@@ -195,7 +195,7 @@ def at_part(scene: Scene, part: float) -> Moment:
 
 
 def test_kill_at_each_step_keeps_the_package(scene):
-    """Both signals, to all processes and to the first one only, in turns."""
+    """Both signals are sent, to all processes and to the first one only."""
     scene.measure()
     for number, step in enumerate(steps(scene)):
         answer, whom = 1 + number % 2, WHOM[number // 2 % 2]
@@ -210,7 +210,7 @@ def test_kill_at_each_step_keeps_the_package(scene):
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("whom", WHOM)
 def test_kill_at_any_moment_keeps_the_package(scene, number, whom):
-    """At each step, and at moments over the whole run: at least 60, each with a run after it."""
+    """At least 60 kills at moments of the whole run, each followed by a complete run."""
     scene.measure()
     moments = [at_step(scene, step) for step in steps(scene)]
     moments += [at_part(scene, part / 10) for part in range(1, 10)]
@@ -229,7 +229,7 @@ def test_kill_at_any_moment_keeps_the_package(scene, number, whom):
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", SIGNALS)
 def test_killed_fetch_resumes(scene, number):
-    """At ten moments: nothing but the pinned bytes ever has the name of the archive."""
+    """At ten moments; only the pinned bytes ever have the name of the archive."""
     argv = [sys.executable, "-m", "rezbuild", "fetch", "low"]
     archive = scene.sources / "low/low-1.0.0.tar.gz"
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Other versions and the optimized profile: the same chain, the same checks."""
+"""Other versions and the optimized profile pass the same checks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHAINS = {
 
 @pytest.fixture(scope="module")
 def studio(built: Studio, scratch: Path) -> Studio:
-    """One for all: what the chains have in common is there already."""
+    """Return one studio for all chains, so that they share their common packages."""
     studio = Studio(scratch / "matrix")
     shutil.copytree(built.local, studio.local, symlinks=True)
     return studio
@@ -58,7 +58,7 @@ def test_chain_builds_and_moves(studio, scratch, chain):
 
 @pytest.mark.parametrize("request_", [r for rs, _ in CHAINS.values() if len(rs) == 1 for r in rs])
 def test_other_versions_pass_the_same_tests(studio, request_):
-    """In a process of its own: which chain is under test is known when the tests are read."""
+    """A new process is needed, because the chain under test is read at import."""
     files = [ROOT / f"tests/e2e/test_{name}.py" for name in SAME]
     environ = {"REZBUILD_TEST_REQUEST": request_, "REZBUILD_TEST_CHAIN": str(studio.folder)}
     # By hand and with a failing build: what is said there holds for one version as for another.
@@ -68,7 +68,7 @@ def test_other_versions_pass_the_same_tests(studio, request_):
 
 
 def test_platform_years_build(studio):
-    """With the versions of Python that are there already."""
+    """The versions of Python are built already."""
     for year, series in (("2025", "3.11"), ("2026", "3.13")):
         out = studio.rezbuild("build", f"vfxplatform-{year}").stdout
         assert f"ready: rez-env vfxplatform=={year} python=={series}." in out
@@ -78,7 +78,7 @@ def test_platform_years_build(studio):
 
 
 def test_two_pythons_work_in_one_repository(studio, scratch):
-    """Each finds its own library and its own modules."""
+    """Each finds its own library and modules."""
     repository = scratch / "two pythons"
     repository.mkdir()
     host_family(studio, repository)
@@ -108,7 +108,7 @@ def test_optimized_profile_builds_and_moves(studio, scratch):
 
 
 def test_optimized_profile_is_reproducible(studio, scratch):
-    """By what was counted in its training; without that it is another one each time."""
+    """The stored counts of the training make it reproducible."""
     studio.rezbuild("build", "python", "--profile", "optimized")
     done = studio.rezbuild("reproduce", "python", "--keep", scratch / "again", ok=False)
     assert f"python-{PYTHON}: without a training, by what was counted in " in done.stdout, (
@@ -127,7 +127,7 @@ for path in sorted(pathlib.Path(folder).iterdir()):
 
 
 def test_oldest_accepted_patchelf_works(studio, scratch):
-    """Every file of a payload is grown and shrunk by it, says the same as before, and loads."""
+    """patchelf grows and shrinks each file, which then loads and reads the same."""
     studio.rezbuild("build", "python")
     root = scratch / "old patchelf"
     shutil.copytree(variant(studio.local, "python", PYTHON), root, symlinks=True)

@@ -1,4 +1,4 @@
-"""How the program asks the kernel for its memory, and what a start does not ask about at all."""
+"""Memory and file system calls of the program."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CALL = re.compile(r"madvise\(\w+, (\d+), (?:MADV_POPULATE_WRITE|0x17\b.*?)\) += 
 
 
 def test_program_is_compiled_for_a_fixed_address(payload):
-    """LTO would generate code for a shared library, which each opcode pays for."""
+    """LTO would generate position-independent code, which slows down each opcode."""
     if manifest.read(payload)["profile"] != "optimized" or platform.machine() != "x86_64":
         pytest.skip("the fast profile has no LTO; the machine code is that of x86_64")
     with (payload / "bin/python3").open("rb") as stream:
@@ -86,7 +86,7 @@ print(json.dumps({
 
 
 def test_folders_and_zip_files_on_the_path_are_found(built, payload, tmp_path):
-    """A folder is looked at once before it is listed, and nothing is missed by that.
+    """The finder checks a folder once before it lists it.
 
     Zip files come first in sys.path_hooks, as in CPython: others put theirs behind (PyInstaller).
     """
@@ -114,7 +114,7 @@ print(json.dumps([site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE]))
 
 
 def test_user_folders_are_looked_up_on_demand(built, payload, tmp_path):
-    """Where HOME is not set, as in a farm's service, it may be a question to a directory server."""
+    """Without HOME, e.g. in a farm's service, the look-up may ask a directory server."""
     python = payload / "bin/python3"
     there = json.loads(built.run(python, "-c", USER, HOME=str(tmp_path)).stdout)
     site = f"{tmp_path}/.local/lib/python{PYTHON_SERIES[0]}.{PYTHON_SERIES[1]}/site-packages"

@@ -1,4 +1,4 @@
-"""Every way that Rez has to move or to serve a payload; the original is gone when it is used.
+"""Each way of Rez to move or use a payload, while the original is hidden.
 
 docs/explanation/relocation.md has the table of these.
 """
@@ -97,7 +97,7 @@ def test_python_works_after_a_move(built, scratch, way):
 
 
 def test_shallow_copy_is_a_link_to_the_original(built, tmp_path):
-    """rez-cp --shallow makes links: it works as long as the original is there."""
+    """rez-cp --shallow makes links, which work as long as the original exists."""
     repository = by_rez_cp(built, tmp_path, options=("--shallow",))
     assert any(path.is_symlink() for path in (repository / "python" / PYTHON).rglob("*"))
     check(probe(built, repository), variant(built.local))
@@ -116,7 +116,7 @@ def test_removed_package_is_copied_again(built, tmp_path):
 
 
 def test_two_versions_work_in_one_repository(built, moved, tmp_path):
-    """The same payload under another version: neither finds anything of the other."""
+    """The same payload has another version; each finds its own files."""
     repository = tmp_path / "two"
     shutil.copytree(moved, repository, symlinks=True)
     other = f"{PYTHON}.1"
@@ -128,7 +128,7 @@ def test_two_versions_work_in_one_repository(built, moved, tmp_path):
 
 
 def test_several_repositories_work_at_once(built, moved, tmp_path):
-    """Python is in one, what says which host this is in another, a tool in a third."""
+    """Python, the host's packages and a tool are in three repositories."""
     (tmp_path / "python").mkdir()
     shutil.copytree(moved / "python", tmp_path / "python/python", symlinks=True)
     (tmp_path / "host").mkdir()
@@ -156,7 +156,7 @@ def test_saved_context_works(built, moved, tmp_path):
 
 @pytest.mark.parametrize("options", [(), ("--no-lib-patch",)], ids=["patched", "as it is"])
 def test_bundle_works(built, copied, tmp_path, options):
-    """rez-bundle edits rpaths by itself, and must find nothing of ours to edit."""
+    """rez-bundle edits rpaths; our payloads have none to edit."""
     file = context(built, copied, tmp_path / "python.rxt")
     bundle = tmp_path / "a bundle"
     built.rez("bundle", *options, file, bundle)
@@ -190,7 +190,7 @@ def uri(repository: Path, name: str) -> str:
 
 
 def test_package_cache_copy_works(built, copied, tmp_path):
-    """By hand; test_rez.py has what Rez does by itself."""
+    """test_rez.py covers Rez's automatic cache."""
     env = caching(tmp_path, copied)
     built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
     done = built.rez("env", "--paths", copied, "python", "--", "python3", "-c", PROBE, **env)
@@ -208,7 +208,7 @@ def test_package_cache_copy_works(built, copied, tmp_path):
 
 
 def test_cached_start_makes_no_more_calls(built, copied, tmp_path):
-    """In what is looked for and opened, and in what is not found."""
+    """This compares opened files and failed searches."""
     require_tool("strace")
     env = caching(tmp_path, copied)
     built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
@@ -231,7 +231,7 @@ SMALLEST = 12_000
 
 @pytest.mark.parametrize("name", NAMES)
 def test_library_is_at_most_twice_in_the_cache(built, tmp_path, name):
-    """Rez's cache makes a file of every link. What has no code is no library (lib-dynload)."""
+    """Rez's cache copies each link as a file. Files in lib-dynload have no code."""
     env = caching(tmp_path, built.local)
     built.rez("pkg-cache", "--add-variants", uri(built.local, name), **env)
     assert list(tmp_path.glob(f"cache/{name}/*/*/*/rezbuild.json"))

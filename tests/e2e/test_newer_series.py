@@ -1,4 +1,4 @@
-"""The other series that studios ship: it builds, moves, and is the CPython of its archive."""
+"""The other series that studios use builds, moves, and equals the CPython of its archive."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_newer_series_moves_and_passes_its_own_tests(studio, scratch):
     ids=["probes", "tools"],
 )
 def test_newer_series_is_the_cpython_of_its_archive(studio, marked, names):
-    """In a process of its own: which chain is under test is known when the tests are read."""
+    """A new process is needed, because the chain under test is read at import."""
     environ = {
         "REZBUILD_TEST_REQUEST": f"python-{VERSION}",
         "REZBUILD_TEST_CHAIN": str(studio.folder),

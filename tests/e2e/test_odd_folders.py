@@ -1,4 +1,4 @@
-"""Builds through Rez, in folders whose names a shell would run or take apart."""
+"""Builds through Rez in folders whose names a shell or make would misread."""
 
 from __future__ import annotations
 

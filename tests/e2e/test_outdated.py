@@ -1,4 +1,4 @@
-"""``rezbuild versions --outdated``: real builds, and a catalogue that moves on."""
+"""``rezbuild versions --outdated`` with real builds and a changing catalogue."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_wrong_usage_of_outdated_is_refused(studio, toys, argv, code, words):
 
 
 def test_upstream_option_lists_new_releases(studio, toys, tmp_path):
-    """Over TLS with a studio's authority; what cannot be asked is said, and ends with 4."""
+    """TLS uses a studio's authority. Unreadable pages are named, with exit code 4."""
     from loopback import serving
 
     with serving(tmp_path) as server:

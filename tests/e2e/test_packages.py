@@ -1,4 +1,4 @@
-"""Each package by itself: moved, without the others and without what it was built from."""
+"""Each package alone, after a move, without the others and its sources."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ SOURCES = Path(__file__).parent / "c"
 
 @dataclass(frozen=True)
 class Moved:
-    """The packages after the move, and a folder for programs that use them."""
+    """The moved packages, and a folder for programs that use them."""
 
     repository: Path
     folder: Path
@@ -74,7 +74,7 @@ class Moved:
         return DEFAULTS[name] if DEFAULTS[name] in versions else versions[-1]
 
     def pkg_config(self, name: str, *arguments: str) -> str:
-        """Of the host's modules it sees none."""
+        """Run pkg-config without the host's modules."""
         names = (name, *ALSO.get(name, ()))
         path = ":".join(str(self.root(n) / "lib/pkgconfig") for n in names)
         env = {"PATH": os.environ["PATH"], "PKG_CONFIG_LIBDIR": path}
@@ -97,7 +97,7 @@ class Moved:
         return program
 
     def check_libraries(self, program: Path) -> None:
-        """Whatever ld.so loads is glibc's or a moved package's; and X11's, with all it needs."""
+        """Assert that ld.so loads only glibc, moved packages, and X11 with its dependencies."""
         env = {"LD_TRACE_LOADED_OBJECTS": "1"}
         host = _closure(X11) if program.name == "tk" else set()
         lines = subprocess.run([program], env=env, capture_output=True, text=True, check=True)
@@ -122,7 +122,7 @@ class Moved:
 
 
 def _closure(sonames: set[str]) -> set[str]:
-    """Libraries of the host with all that they need in turn."""
+    """Return libraries of the host with all their dependencies."""
     found: set[str] = set()
     while sonames:
         found |= sonames
@@ -133,7 +133,7 @@ def _closure(sonames: set[str]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def moved(scratch: Path) -> Iterator[Moved]:
-    """Built in the studio that Python's chain is built in, copied, and the originals hidden."""
+    """Build the packages in the chain's studio, copy them, and hide the originals."""
     studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
     studio.rezbuild("build", *MODULES)
     repository = scratch / "moved packages"
@@ -153,7 +153,7 @@ def moved(scratch: Path) -> Iterator[Moved]:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_each_package_passes_the_audit(moved, name):
-    """Nothing is the host's but glibc, and X11 in Tk."""
+    """Only glibc comes from the host, and X11 for Tk."""
     report = audit.audit(moved.root(name))
     assert report.errors == ()
     notes = {note.message.split()[0] for note in report.notes}
@@ -173,7 +173,7 @@ def test_pkg_config_gives_the_current_folder(moved, name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_package_contains_only_needed_files(moved, name):
-    """Static libraries only beside shared ones (but Tcl's stubs), no pages, no build paths."""
+    """No static libraries without shared ones (except Tcl's stubs), no manual pages."""
     root = moved.root(name)
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in files if path.suffix == ".la"]
@@ -213,7 +213,7 @@ def test_program_that_uses_the_package_runs(moved, name):
 
 
 def test_ncurses_knows_host_and_built_in_terminals(moved):
-    """In a host without any description the most used terminals are known, and the others not."""
+    """On a host without terminfo, only the most used terminals are known."""
     program = moved.compile("ncurses", "-lpanelw")
     known = ["xterm-256color", "screen-256color", "tmux", "linux", "vt220", "alacritty", "kitty"]
     env = {"TERMINFO": "/nowhere", "HOME": "/nowhere"}
@@ -264,7 +264,7 @@ def check_tcl(out: str, library: Path, version: str) -> None:
 
 @pytest.mark.parametrize("layout", ["lib", "deps/tcl/8.6.0/lib"])
 def test_tcl_finds_its_scripts_beside_its_library(moved, tmp_path, layout):
-    """In a program that stands elsewhere, and where only the library and its scripts are copied."""
+    """The program is in another folder, and only the library and its scripts are copied."""
     program = moved.compile("tcl")
     folder = tmp_path / "b\u00fcndel one" / layout
     folder.mkdir(parents=True)
@@ -359,7 +359,7 @@ def _paired(program: Path, name: str, own: Path) -> list[float]:
 
 @pytest.mark.parametrize("name", HOST)
 def test_speed_is_that_of_the_distribution(moved, name):
-    """CPU time against the host's library, in one process; the best of paired rounds.
+    """CPU time is compared with the host's library in one process, in paired rounds.
 
     Where the memory of a process lies makes some hundredths, in all of its rounds: so a process
     that finds more is followed by another one.

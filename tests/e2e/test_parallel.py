@@ -1,4 +1,4 @@
-"""``rezbuild build`` with several packages at once: order, jobs, failures, what a user sees."""
+"""``rezbuild build`` with several packages at once: order, jobs, failures, output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEET += "sleep 0.05; done; exit 1"
 
 @pytest.fixture
 def toys(studio: Studio, tmp_path: Path) -> Toys:
-    """No packages yet."""
+    """Return a studio without packages."""
     toys = Toys(tmp_path / "toys", empty=True)
     studio.env |= toys.environ | {"REZBUILD_JOBS": "2"}
     return toys
@@ -68,7 +68,7 @@ def test_independent_packages_build_at_once(studio, toys, tmp_path):
 
 
 def test_output_lines_are_complete_and_named(studio, toys, tmp_path):
-    """Where there is no terminal."""
+    """The output is not a terminal."""
     for name in ("one", "two"):
         add(toys, name, first=meet(tmp_path, name, "one", "two"))
     out = studio.rezbuild("build", "one", "two").stdout
@@ -89,7 +89,7 @@ JOBS += "\t@echo + >>{log}; sleep 0.6; echo - >>{log}\n"
 
 @pytest.mark.parametrize(("packages", "jobs"), [(3, 2), (2, 4), (1, 3)])
 def test_all_makes_share_the_jobs(studio, toys, tmp_path, packages, jobs):
-    """With the real make, whose targets say when they begin and when they end."""
+    """The targets of a real make report their start and end."""
     log = tmp_path / "jobs"
     names = [f"toy{number}" for number in range(packages)]
     for name in names:
@@ -107,7 +107,7 @@ def test_all_makes_share_the_jobs(studio, toys, tmp_path, packages, jobs):
 
 
 def test_jobs_of_a_killed_make_return(studio, toys, tmp_path):
-    """It had all the tokens; the next build has one all the same."""
+    """The killed make had all tokens; the next build still has one."""
     suicide = "all: a b\na b:\n\t@sleep 0.5; kill -9 $$PPID; sleep 1\n"
     add(toys, "one", files=suicide)
     add(toys, "two")

@@ -1,4 +1,4 @@
-"""``rezbuild plan``, ``--matrix`` and the timeline, with builds that take a second each."""
+"""``rezbuild plan``, ``--matrix`` and the timeline, with builds of a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 @pytest.fixture
 def toys(studio: Studio, toys: Toys) -> Toys:
-    """``low``, and ``top`` that is built against it."""
+    """Return ``low``, and ``top``, which is built against it."""
     studio.env |= {"REZBUILD_JOBS": "2", "REZBUILD_HOST_LABEL": "box1"}
     return toys
 
@@ -118,7 +118,7 @@ with plan_arguments.open_plan(asked, dry_run.make_dry) as (runner, plan):
 
 
 def test_plan_without_suitable_workers_gives_advice(studio, toys):
-    """Where the workers of a farm have gone, or are all of another rezbuild."""
+    """The workers of the farm are gone, or have another rezbuild."""
     said = studio.run(sys.executable, "-c", STRANGERS).stdout
     assert "no worker could build some of the packages: " in said
     assert "--workers N" in said
@@ -265,7 +265,7 @@ def test_matrix_builds_two_profiles_into_two_repositories(studio, toys, tmp_path
 
 
 def test_matrix_builds_shared_packages_one_by_one(studio, toys, tmp_path):
-    """Both are built in one folder."""
+    """Both targets use the same build folder."""
     file = tmp_path / "matrix.toml"
     file.write_text(
         '[sets.a]\nrequests = ["low"]\nrepository = "a"\n'

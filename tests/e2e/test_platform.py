@@ -1,4 +1,4 @@
-"""The years of the VFX Reference Platform, with small packages in Python's place."""
+"""Years of the VFX Reference Platform, with small packages instead of Python."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_changed_year_is_installed_again(studio, years):
 
 
 def test_year_sets_the_glibc_limit_on_request(studio, toys, years):
-    """Programs of this machine's glibc are newer than what the draft allows."""
+    """Programs of this machine need a newer glibc than the draft allows."""
     studio.rezbuild("build", "years-2027")
     done = studio.rezbuild("build", "years-2027", "--glibc-max", "CY2027", "--force", ok=False)
     assert done.returncode == 9

@@ -1,4 +1,4 @@
-"""The real chain, built once, then moved in each way; the original is gone when it is used."""
+"""The real chain, built once and moved in several ways; the original is hidden."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_python_works_in_the_local_repository(built):
 
 
 def test_another_user_runs_it_read_only(built, moved):
-    """As root nothing is read-only, so it is used by a user who may not write there."""
+    """Root can write everywhere, so another user runs it."""
     root = variant(moved)
     prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if is_root() else []
     done = subprocess.run(
@@ -62,7 +62,7 @@ def test_links_of_the_payload_are_relative(built):
 
 
 def test_no_file_names_a_folder_of_the_build(built):
-    """Neither the clone nor the repository; Rez's own records, which say where, apart."""
+    """Rez's own records contain the folder and are exempt."""
     places = [os.fsencode(path) for path in (ROOT, built.folder)]
     for name in NAMES:
         root = variant(built.local, name, DEFAULTS[name])
@@ -73,7 +73,7 @@ def test_no_file_names_a_folder_of_the_build(built):
 
 
 def test_missing_locale_is_harmless(built, moved):
-    """Farm hosts lack locales that artists' environments name; readline must not die of it."""
+    """Artists' environments name locales that farm hosts lack; readline must not crash."""
     code = "import readline, sys; print(readline._READLINE_LIBRARY_VERSION)"
     out = built.in_env(moved, "python", "python3", "-c", code, LC_ALL="xx_YY.UTF-8").stdout
     assert out.strip() == DEFAULTS["readline"]
@@ -110,7 +110,7 @@ def test_tls_handshake_verifies_the_certificate(built, moved, server):
 
 
 def test_host_authorities_are_found_without_a_variable(built, moved):
-    """OpenSSL's own folder is nowhere; the host's certificates are looked for where it has them."""
+    """OpenSSL's own folder does not exist; it searches the host's folders."""
     code = "import ssl; c = ssl.create_default_context(); print(len(c.get_ca_certs()))"
     out = built.in_env(moved, "python", "python3", "-c", code).stdout
     known = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
@@ -118,7 +118,7 @@ def test_host_authorities_are_found_without_a_variable(built, moved):
 
 
 def test_openssl_command_reads_its_own_configuration(built, moved_openssl):
-    """openssl.cnf is read from beside the library; the host's, wherever it is, is not."""
+    """It reads openssl.cnf beside the library, never the host's."""
     out = built.in_env(moved_openssl, "openssl", "openssl", "version").stdout
     assert f"OpenSSL {DEFAULTS['openssl']}" in out
     arguments = "req -new -nodes -newkey rsa:2048 -keyout /dev/null -subj /CN=x -out /dev/null"
@@ -167,7 +167,7 @@ def test_hostile_environment_changes_nothing(built, moved, scratch):
 
 
 def test_preloaded_host_library_is_not_used(built, moved):
-    """The host's tk brings the host's libz into the process, before our zlib module comes."""
+    """The host's tk loads the host's libz before our zlib module is imported."""
     code = "import _tkinter, zlib; print(zlib.ZLIB_RUNTIME_VERSION, open('/proc/self/maps').read())"
     version, maps = built.in_env(moved, "python", "python3", "-c", code).stdout.split(None, 1)
     assert version == DEFAULTS["zlib"]
@@ -176,13 +176,13 @@ def test_preloaded_host_library_is_not_used(built, moved):
 
 
 def test_tcl_and_tk_are_where_nuitka_looks_for_them(moved):
-    """Nuitka looks in <prefix>/lib, and otherwise copies the host's scripts, of another version."""
+    """Nuitka looks in <prefix>/lib; otherwise it copies the host's scripts of another version."""
     for place in ("tcl8.6/init.tcl", "tk8.6/tk.tcl"):
         assert (variant(moved) / "lib" / place).is_file()
 
 
 def test_leaked_library_path_affects_other_programs(built, moved, scratch):
-    """The test above could pass because nothing leaked: a program without a rpath gets them."""
+    """This proves that the previous test leaks a path: a program without rpath is affected."""
     folder = scratch / "leaked 2"
     folder.mkdir()
     library_of_the_host("libz.so.1", folder)
@@ -193,7 +193,7 @@ def test_leaked_library_path_affects_other_programs(built, moved, scratch):
 
 
 def test_pythonpath_of_a_package_survives_that_of_a_dcc(built, moved, scratch):
-    """PYTHONPATH goes with PYTHONHOME, unless it is this environment's own."""
+    """PYTHONPATH is removed with PYTHONHOME, unless this environment has set it."""
     package = moved / "tool/1.0"
     package.mkdir(parents=True)
     (package / "package.py").write_text(
@@ -242,7 +242,7 @@ QUICK = ("zlib", "bzip2", "tcl")
 
 @pytest.mark.parametrize("names", [QUICK, pytest.param(NAMES, marks=pytest.mark.matrix)], ids=len)
 def test_by_hand_in_each_folder_gives_the_same(built, scratch, names):
-    """``rez-build -i`` in order, by a caller whose environment is poisoned."""
+    """``rez-build -i`` runs in order, with a poisoned environment."""
     other = Studio(scratch / f"{len(names)} by hand")
     for name in ("platform", "arch"):
         other.rez("bind", name)

@@ -1,4 +1,4 @@
-"""python_tests: the standard library's tests run on a moved python, which has none itself."""
+"""python_tests: tests of the standard library run on a moved python without tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CPython's own tests on the moved copy, as ``rezbuild check --regrtest`` runs them."""
+"""CPython's own tests on the moved copy, by ``rezbuild check --regrtest``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_short_selection_of_the_suite_passes(built, payload):
 
 
 def test_long_keep_folder_leaves_socket_paths_short(built, payload, tmp_path):
-    """The path of a socket may have 107 bytes, unix(7); multiprocessing makes some in TMPDIR."""
+    """A socket's path has at most 107 bytes (unix(7)); multiprocessing makes sockets in TMPDIR."""
     options = ("--regrtest", "test_multiprocessing_main_handling", "--keep")
     out = built.rezbuild("check", payload, *options, tmp_path / ("long" * 30)).stdout
     assert "test suite: 1 files, " in out
@@ -65,7 +65,7 @@ def test_long_keep_folder_leaves_socket_paths_short(built, payload, tmp_path):
 
 @pytest.mark.matrix
 def test_whole_suite_passes(built, payload):
-    """Half an hour on two cores; nothing is left out but what known-failures.toml explains."""
+    """Half an hour on two cores; known-failures.toml lists all exceptions."""
     done = built.rezbuild("check", payload, "--regrtest")
     assert "test suite: 4" in done.stdout, "about 430 files of tests"
 
@@ -87,7 +87,7 @@ def test_library_of_another_version_fails_the_check(built, payload, scratch):
 
 
 def test_missing_module_fails_the_check(built, payload, scratch):
-    """By the quick checks, and by the suite: a file that is skipped for it is no success."""
+    """The quick checks and the suite find it; a file that is skipped for it fails."""
     root = broken(payload, scratch / "lost module")
     (module,) = root.glob("lib/python3*/lib-dynload/readline.*")
     module.unlink()

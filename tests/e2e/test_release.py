@@ -1,4 +1,4 @@
-"""rez-release by hand, from a clone of this very repository: the real recipe, Rez and git."""
+"""rez-release in a clone of this repository, with the real recipe, Rez and git."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def leaky(toys: Toys) -> Toys:
 
 
 def _found(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
-    """Path and text of each difference, as --json has them."""
+    """Return path and text of each difference in the JSON."""
     data = json.loads(done.stdout)
     return {d["path"]: "\n".join([d["what"], *d["detail"]]) for d in data["differences"]}
 
@@ -168,7 +168,7 @@ def test_cache_of_another_user_is_refused(studio: Studio, toys: Toys) -> None:
 
 
 def _for_everyone(repository: Path) -> None:
-    """Everything in it can be read by all, and be changed by the owner alone."""
+    """Assert that everyone can read the payload, and only the owner can change it."""
     wrong = []
     for path in repository.rglob("*"):
         if path.is_symlink() or str(path.relative_to(repository)).startswith(".rezbuild"):
@@ -181,7 +181,7 @@ def _for_everyone(repository: Path) -> None:
 
 
 def test_zlib_is_reproducible(built: Studio) -> None:
-    """The real thing, against the one that is installed."""
+    """The installed package is the first build."""
     done = built.rezbuild("reproduce", "zlib")
     assert "the first build is " in done.stdout
     zlib = re.escape(f"zlib-{DEFAULTS['zlib']} (fast)")
@@ -199,7 +199,7 @@ def test_whole_chain_is_reproducible(built: Studio, name: str, tmp_path: Path) -
 
 
 def test_static_libraries_contain_no_times_and_users(built):
-    """As ar(1) writes them with D, which ncurses' configure switches off by itself."""
+    """ar(1) omits them with D; the configure of ncurses turns D off."""
     archives = sorted(built.local.glob("*/*/*/*/lib/*.a"))
     assert {path.name for path in archives} >= {"libncursesw.a", "libcrypto.a", "libz.a"}
     for path in archives:

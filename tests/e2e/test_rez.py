@@ -1,4 +1,4 @@
-"""Rez on other hosts: as its own installer makes it, with and without rezbuild; rez-test."""
+"""Rez on other hosts, installed by its own installer, with and without rezbuild; rez-test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 
 class Host(Studio):
-    """A host with a Rez of its own.
+    """A host with its own Rez.
 
     Attributes:
         commands: The folder of rez-env and its like.
@@ -63,7 +63,7 @@ def test_artist_runs_python_without_rezbuild(built, artist, copied):
 
 
 def test_rez_caches_the_package_automatically(built, artist, copied, tmp_path):
-    """As it is used; where Rez was installed by its own installer."""
+    """This needs a Rez that its own installer installed."""
     env = caching(tmp_path, copied)
     artist.rez("env", "--pkg-cache-mode", "sync", "python", "--", "true", **env)
     done = artist.rez("env", "python", "--", "python3", "-c", PROBE, **env)
@@ -73,7 +73,7 @@ def test_rez_caches_the_package_automatically(built, artist, copied, tmp_path):
 
 
 def test_rez_test_passes_on_the_host(built, artist):
-    """Without rezbuild, which only the gate of a release needs."""
+    """Only the check before a release needs rezbuild."""
     with gone(built.local, *build_folders()):
         out = artist.rez("test", f"python-{PYTHON}").stdout
     assert "programs and libraries load with this host's glibc" in out
@@ -123,7 +123,7 @@ def test_each_payload_contains_its_test(built, name):
 
 
 def test_host_without_x11_gets_a_note(built, tmp_path):
-    """X11 is the documented exception: Tk does not work there, and that is no failure."""
+    """X11 is the documented exception: Tk does not work, and this is no failure."""
     copy = tmp_path / "tk"
     shutil.copytree(variant(built.local, "tk", DEFAULTS["tk"]), copy, symlinks=True)
     script = copy / "rezbuild-test/run.sh"
@@ -152,7 +152,7 @@ def build_box(build_box_rez: Path, toys, tmp_path: Path) -> Host:
 
 @pytest.mark.parametrize("ours", [True, False], ids=["with our rezconfig.py", "without"])
 def test_studio_configuration_works_with_an_installed_rez(build_box, toys, ours):
-    """Beside a studio's own configuration, which goes first."""
+    """The studio's own configuration overrides ours."""
     studios = build_box.folder / "studio.py"
     studios.write_text("max_package_changelog_revisions = 3\n")
     files = [str(ROOT / "rezconfig.py"), str(studios)] if ours else [str(studios)]
@@ -170,7 +170,7 @@ def test_studio_configuration_works_with_an_installed_rez(build_box, toys, ours)
 
 
 def test_rezconfig_works_without_rezbuild(artist):
-    """It chooses nothing there that Rez does not know."""
+    """It selects nothing that Rez does not know."""
     env = {"REZ_CONFIG_FILE": str(ROOT / "rezconfig.py")}
     assert artist.rez("config", "default_build_process", **env).stdout.strip() == "local"
     folder = artist.folder / "other"

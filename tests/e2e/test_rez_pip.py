@@ -1,4 +1,4 @@
-"""Packages from PyPI by either rez-pip, for our Python; used before and after both are moved."""
+"""Packages from PyPI by each rez-pip, used before and after a move."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WAYS: dict[str, Callable[..., None]] = {"built in": built_in, "from PyPI": from_
 
 
 def studio_of(folder: Path, python: Path) -> Studio:
-    """One whose Python is in one repository, and what rez-pip makes in another."""
+    """Return a studio with Python in one repository and rez-pip's packages in another."""
     studio = Studio(folder)
     shutil.copytree(python, studio.released, symlinks=True, dirs_exist_ok=True)
     return studio

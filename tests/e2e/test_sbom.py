@@ -1,4 +1,4 @@
-"""What a payload says of itself: its bill of materials, its license texts, how it was built."""
+"""Records of a payload: bill of materials, license texts, manifest."""
 
 from __future__ import annotations
 

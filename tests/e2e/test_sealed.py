@@ -1,4 +1,4 @@
-"""What a build reaches: no network, and no program but the toolchain's and the sources' own."""
+"""A build uses no network, and runs only the toolchain and programs of its sources."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def build_cut_off(studio: Studio, listener: int, *words: str | Path) -> str:
 
 
 def test_build_works_without_a_network(studio, toys, listener):
-    """Once its sources are fetched; nothing says that it is offline."""
+    """The sources were fetched before; REZBUILD_OFFLINE is not set."""
     studio.rezbuild("fetch", "low", "--recipes", toys.recipes)
     studio.env |= {"REZBUILD_OFFLINE": "0", "REZBUILD_MIRRORS": ""}
     out = build_cut_off(studio, listener, "low", "--recipes", toys.recipes)
@@ -70,7 +70,7 @@ def test_whole_chain_builds_without_a_network(studio, listener):
 
 
 class Watched:
-    """A build as strace sees it.
+    """A build under strace.
 
     Attributes:
         programs: What was executed.
@@ -112,7 +112,7 @@ def is_foreign(path: str, places: tuple[str, ...]) -> bool:
 
 @pytest.mark.matrix
 def test_build_connects_nowhere_and_runs_pinned_programs(studio, tmp_path):
-    """Upstream's configure and make, on a machine that has a network."""
+    """Upstream's configure and make run on a machine with a network."""
     studio.rezbuild("fetch", "zlib")
     watched = Watched(studio, tmp_path / "trace", "zlib")
     assert {"/usr/bin/make"} <= watched.programs
@@ -122,7 +122,7 @@ def test_build_connects_nowhere_and_runs_pinned_programs(studio, tmp_path):
 
 
 def test_strace_sees_connections_and_programs(studio, toys: Toys, tmp_path, listener):
-    """A step that does what none may: this is seen, and nothing else is found."""
+    """A step does what is forbidden; only this is found."""
     foreign = tmp_path / "foreign"
     foreign.write_text(
         f"#!{sys.executable}\nimport socket\nsocket.create_connection(('127.0.0.1', {listener}))\n"

@@ -1,4 +1,4 @@
-"""Several at once on one cache and one repository, also where the file system has no locks."""
+"""Parallel runs on one cache and one repository, also on file systems without locks."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_ten_parallel_fetches_download_once(studio, toys, server, without_locks,
 
 
 def hits(said: Sequence[str]) -> int:
-    """How many had nothing to wait for, since another one was done already."""
+    """Return how many fetches waited for nothing, because another one was finished."""
     return sum("waiting" not in text and "in the cache" in text for text in said)
 
 
 def test_two_builds_work_on_a_disk_without_locks(studio, toys, server, without_locks):
-    """The cache, the build folder and the repository: on one host all is as ever."""
+    """Cache, build folder and repository are on a disk without locks, on one host."""
     studio.rez("bind", "platform")
     studio.rez("bind", "arch")
     said = at_once(studio.env | without_locks, *[("build", "low")] * 2)
@@ -90,7 +90,7 @@ def test_lock_errors_of_a_file_system_give_a_notice(studio, toys, without_locks,
 
 @pytest.mark.matrix
 def test_parallel_builds_from_different_inputs_run_in_turn(studio, toys, tmp_path):
-    """Of one version, into one repository: what is there is one of them as a whole."""
+    """Both build one version into one repository; each installed variant is complete."""
     other = tmp_path / "other recipes"
     shutil.copytree(toys.recipes, other)
     with (other / "low/recipe.py").open("a") as recipe:

@@ -1,4 +1,4 @@
-"""``rezbuild export``: the payload that Rez installs, without Rez."""
+"""``rezbuild export`` builds the payload that Rez installs, without Rez."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OF_REZ = {"build.rxt", "variant.json"}
 
 
 def tree(root: Path) -> dict[str, object]:
-    """Everything below a folder: bytes and modes of files, targets of links."""
+    """Return bytes and modes of files below a folder, and targets of links."""
     found: dict[str, object] = {}
     for path in root.rglob("*"):
         place = path.relative_to(root).as_posix()
@@ -46,7 +46,7 @@ def test_export_equals_the_installed_payload(studio, toys, tmp_path):
 
 @pytest.mark.parametrize("name", ["bzip2", pytest.param("python", marks=pytest.mark.matrix)])
 def test_export_of_a_real_package_equals_the_installed_one(built, tmp_path, name):
-    """Built twice, in different folders: Rez's own files apart, each byte is the same."""
+    """The builds are in different folders; all bytes except Rez's own files are equal."""
     built.rezbuild("export", name, tmp_path / name, "--work", tmp_path / "work")
     (installed,) = (built.local / name).glob("*/platform-*/arch-*")
     by_rez = {place: v for place, v in tree(installed).items() if place not in OF_REZ}

@@ -1,4 +1,4 @@
-"""A store of payloads: what one machine has built, others have in seconds, and nothing else."""
+"""A store of payloads: other machines install in seconds what one machine has built."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.e2e
 
 
 class Machines:
-    """Machines that have nothing in common but a store.
+    """Machines that share only a store.
 
     Attributes:
         store: For REZBUILD_STORE.
@@ -44,7 +44,7 @@ class Machines:
         self.store = folder / "the store"
 
     def another(self, name: str, *, sources: bool = False) -> Studio:
-        """One with empty repositories and an empty cache, and sources only where it is said."""
+        """Return a machine with empty repositories and cache, and sources on request."""
         studio = Studio(self.folder / name)
         recipes = studio.folder / "recipes"
         shutil.copytree(self.toys.recipes, recipes, ignore=shutil.ignore_patterns("build"))
@@ -58,7 +58,7 @@ class Machines:
         return studio
 
     def filled(self, request: str = "top", **env: str) -> Studio:
-        """One that has built something, without Rez."""
+        """Return a machine that has built a package without Rez."""
         studio = self.another("first", sources=True)
         self.stage(studio, request, **env)
         return studio
@@ -147,7 +147,7 @@ def test_different_dependency_misses_the_store(machines):
 
 
 def test_only_known_and_unchanged_builds_are_uploaded(machines):
-    """The fingerprint in its record is that of today's inputs each time."""
+    """The fingerprint in the record always matches the current inputs."""
     studio = machines.another("one", sources=True)
     machines.stage(studio, "low", REZBUILD_STORE="")
     notice = "notice: not put into the store .*: .*/staging may be changed"
@@ -216,7 +216,7 @@ def test_reproduce_does_not_use_the_store(machines):
 
 
 def test_named_entry_is_used_or_the_build_fails(machines):
-    """As a farm publishes what a worker has built: neither source nor compiler is needed."""
+    """A farm publishes a worker's payload this way, without source and compiler."""
     machines.filled()
     two = machines.another("two")
     recipes = Path(two.env["REZBUILD_RECIPES"])
@@ -286,7 +286,7 @@ def test_full_or_read_only_store_gives_a_notice(machines):
 
 
 def test_killed_upload_is_repaired(machines):
-    """At each stage of it; nothing that is half made is ever taken."""
+    """The kill happens at each step of the upload; no partial file is ever used."""
     data = {"data": os.urandom(2 << 20).hex()}
     install = LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n"
     machines.toys.add("low", "1.0.0", {**LOW, **data, "Makefile": install})
@@ -366,7 +366,7 @@ def test_store_add_uploads_installed_packages(studio, machines):
 
 
 def test_empty_machine_installs_the_whole_chain(built, scratch):
-    """No source, no cache: a python that works, in half a minute."""
+    """Without sources and cache, python works after half a minute."""
     store = {"REZBUILD_STORE": str(scratch / "store")}
     built.rezbuild("store", "add", f"python-{PYTHON}", **store)
     empty = Studio(scratch / "empty")

@@ -1,4 +1,4 @@
-"""What the moved Python opens on the host, seen by strace while it imports its whole library."""
+"""Files of the host that the moved Python opens during all imports, by strace."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def is_the_hosts_own(path: str) -> bool:
 
 
 def allowed_libraries(paths: list[str]) -> set[str]:
-    """glibc's, and X11's with all that those need: by soname."""
+    """Return sonames of glibc, and of X11 with its dependencies."""
     needs = {}
     for path in (Path(path).resolve() for path in paths):
         if reader.is_elf(path):
@@ -133,12 +133,12 @@ def missed(trace: list[Call], payload: Path, folder: Path) -> set[str]:
 
 
 def test_start_searches_only_the_payload(payload, tmp_path, trace):
-    """Neither in the prefix that it was configured with, nor in the host's own Python folders."""
+    """Neither the placeholder prefix nor the host's Python folders are searched."""
     assert missed(trace, payload, tmp_path) == set()
 
 
 def test_strace_sees_files_of_the_host(payload, tmp_path, scratch):
-    """The tests above could pass because nothing is traced."""
+    """This proves that the previous tests trace calls."""
     library = scratch / "libforeign.so.1"
     words = ["cc", "-shared", "-x", "c", "-", "-o", library]
     subprocess.run(words, input=b"int none;", check=True)

@@ -27,7 +27,7 @@ REPAIRED = {**LOW, "low.c": LOW["low.c"].replace("42", "43")}
 
 @pytest.fixture(scope="module")
 def commands(scratch: Path) -> Path:
-    """Rez as its own installer makes it, with rezbuild beside it."""
+    """Install Rez with its own installer, and rezbuild beside it."""
     return rez_install.install(scratch / "doc-rez", ROOT)
 
 
@@ -142,6 +142,6 @@ def check_what_is_left(share: Path, clone: Path) -> None:
 
 
 def test_studio_pages_have_no_other_commands():
-    """What a reader would type stands in blocks, and each block is run."""
+    """Each block of the pages is run."""
     assert len(BLOCKS) >= 10
     assert "\n".join(PAGES).count("```") == 2 * len(BLOCKS)

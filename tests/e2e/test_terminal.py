@@ -1,4 +1,4 @@
-"""The interpreter and curses at a terminal, wherever the host has its terminal descriptions."""
+"""The interpreter and curses at a terminal, with terminfo in different folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def home_and_end(term: str) -> tuple[str, str]:
 
 
 class Seat:
-    """Our python, and a host that has descriptions in some folders or in none.
+    """Our python on a host with terminfo in some folders or none.
 
     Attributes:
         entries: Compiled descriptions of this machine's, from any of its folders.
@@ -95,7 +95,7 @@ SETUP = "import curses; curses.setupterm(); print(curses.tigetnum('colors'))"
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_terminfo_folder_is_searched(seat, folder):
-    """On a host whose /lib is a link to /usr/lib two of these are one."""
+    """On a host whose /lib is a link to /usr/lib, two of these are one."""
     seat.describe(folder)
     done = seat.run(SETUP, FOREIGN)
     assert done.stdout == f"{COLORS[FOREIGN]}\n", done.stderr
@@ -108,7 +108,7 @@ def test_host_without_terminfo_uses_built_in_terminals(seat, term):
 
 
 def test_unknown_terminal_needs_the_host(seat):
-    """Else the test of the folders would prove nothing."""
+    """This proves that the previous test reads the folders."""
     code = SETUP.replace(
         "curses.setupterm()", "\ntry: curses.setupterm()\nexcept curses.error: 1/0"
     )

@@ -76,7 +76,7 @@ def test_virtualenv_finds_tk_beside_tcl(payload, tools, tmp_path):
 
 @pytest.mark.parametrize("mode", ["--onedir", "--onefile"])
 def test_pyinstaller_freezes_a_program(built, copied, payload, tmp_path_factory, tmp_path, mode):
-    """What it makes runs without the payload that it was made of."""
+    """The frozen program runs without the payload."""
     venv = tmp_path_factory.getbasetemp() / "pyinstaller"
     if not venv.exists():
         run(payload / "bin/python3", "-m", "venv", venv, cwd=tmp_path)

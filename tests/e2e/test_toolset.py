@@ -1,4 +1,4 @@
-"""A compiler in its own folder, as Red Hat's gcc-toolset: a build uses all programs beside it."""
+"""A compiler in its own folder, like Red Hat's gcc-toolset: a build uses all its programs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def build(b):
 
 
 class Toolset:
-    """The folder, and the log of the programs that were called."""
+    """The folder of a toolset, and the log of its called programs."""
 
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "root/usr/bin"
@@ -51,7 +51,7 @@ class Toolset:
         path.chmod(0o755)
 
     def says(self, name: str, version: str) -> None:
-        """Let a program say another version."""
+        """Make a program print another version."""
         self.add(name, f'[ "$1" = --version ] && echo "{version}" && exit\n')
 
     def called(self) -> set[str]:

@@ -181,7 +181,7 @@ print(json.dumps(found))
 
 
 def test_tracing_sees_what_a_stock_python_shows(built, payload):
-    """Events, lines and offsets, with what turns it on in the middle of functions and threads."""
+    """Events, lines and offsets are compared; tracing starts inside functions and threads."""
     argv = [host_python(), "-I", "-c", SCENES]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     expected = json.loads(done.stdout)
@@ -262,7 +262,7 @@ print(attaching.called() - before)
 
 
 def test_debugger_attaches_to_running_threads(built, payload, tmp_path):
-    """The threads are in loops that call nothing of Python and never end; and it to its own."""
+    """The threads run loops without Python calls."""
     (tmp_path / "attaching.c").write_text(ATTACH)
     include = f"-I{payload}/include/python{SERIES}"
     argv = ["cc", "-shared", "-fPIC", include, f"{include}/internal", tmp_path / "attaching.c"]

@@ -1,4 +1,4 @@
-"""What a compiler counts in a training is an input of the builds that follow it."""
+"""The counts of a training are an input of later builds."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_training_runs_once_and_is_stored(
 def test_two_builds_from_one_training_are_equal(
     studio: Studio, toys: Toys, runs: Path, tmp_path: Path
 ) -> None:
-    """Nothing is installed: the second build has what the first one learnt."""
+    """Nothing is installed, so the second build uses the stored counts."""
     done = studio.rezbuild("reproduce", "trained", "--profile", "optimized")
     assert done.stdout.count("building (") == 2
     assert "identical byte for byte" in done.stdout

@@ -1,4 +1,4 @@
-"""Virtual environments on the moved copy, as docs/how-to/venv.md says, and pip's refusal."""
+"""Virtual environments on the moved copy, as in docs/how-to/venv.md, and pip's refusal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(json.dumps({
 
 
 class Bench:
-    """Makes and uses virtual environments of one Python."""
+    """Virtual environments of one Python."""
 
     def __init__(self, studio: Studio, root: Path, folder: Path) -> None:
         self.studio = studio
@@ -155,7 +155,7 @@ def directly(bench: Bench) -> list[str | Path]:
 
 
 def resolved(bench: Bench) -> list[str | Path]:
-    """By the file itself, as bin/python3.11."""
+    """Return the real path of the interpreter, bin/python3.11."""
     return [bench.python.resolve()]
 
 
@@ -238,7 +238,7 @@ def test_pip_installs_in_a_venv(bench, shop, wheel, sdist, way):
 
 @each_way
 def test_python_in_a_venv_writes_nothing_into_the_payload(bench, way):
-    """A copy of the program has the modules' code inside, and compiles none of them."""
+    """A copy of the program contains the modules' code and compiles none."""
     before = set(bench.root.rglob("*"))
     venv = bench.venv("env", "--without-pip", *WAYS[way])
     bench.run(venv / "bin/python", "-c", "import json, plistlib, wave")
@@ -343,7 +343,7 @@ def test_pip_does_not_install_into_the_package(bench, options):
 @pytest.mark.parametrize("command", ["install", "develop"])
 @pytest.mark.parametrize("tool", ["setuptools", "distutils.core"])
 def test_setup_py_does_not_install_into_the_package(bench, tool, command):
-    """As older instructions have it; from 3.12 on the payload has neither tool."""
+    """Older instructions use it; from 3.12 on the payload has neither tool."""
     there = bench.run(bench.python, "-c", f"import {tool}", ok=False).returncode == 0
     if not there or (tool, command) == ("distutils.core", "develop"):
         pytest.skip(f"{command} by {tool}: there is no such thing here")
@@ -369,7 +369,7 @@ def test_pip_does_not_uninstall_from_the_package(bench):
 
 
 def test_pip_refuses_users_without_write_access(bench):
-    """Pip would take --user for them by itself."""
+    """pip would use --user for them."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
@@ -386,7 +386,7 @@ def test_pip_refuses_users_without_write_access(bench):
 
 
 def test_pip_reports_what_it_would_install(bench, wheel):
-    """A dry run installs nothing, so nothing forbids it."""
+    """A dry run installs nothing, so pip allows it."""
     if PYTHON_SERIES < (3, 11):
         pytest.skip("pip before 22.2 has no dry run")
     report = bench.folder / "report.json"
@@ -398,7 +398,7 @@ def test_pip_reports_what_it_would_install(bench, wheel):
 
 
 def test_setup_py_installs_below_another_prefix(bench):
-    """As build systems of studios do; from 3.12 on the payload has no setuptools."""
+    """Build systems of studios do this; from 3.12 on the payload has no setuptools."""
     if bench.run(bench.python, "-c", "import setuptools", ok=False).returncode:
         pytest.skip("there is no setuptools here")
     folder, elsewhere = bench.folder / "elsewhere", bench.folder / "prefix"

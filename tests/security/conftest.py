@@ -19,7 +19,7 @@ _SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
 
 
 class Attacker:
-    """Runs code as a user without any rights of the builder's."""
+    """Code that runs as a user without rights of the builder."""
 
     def _argv(self, code: str, *arguments: object) -> list[str]:
         user = ["setpriv", f"--reuid={ATTACKER}", f"--regid={ATTACKER}", "--clear-groups"]

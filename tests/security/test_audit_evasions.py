@@ -1,4 +1,4 @@
-"""Payloads that look clean: the audit must find what is hidden in them."""
+"""Payloads that look clean but hide a fault, which the audit must find."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_script_of_the_own_interpreter_is_allowed(tree, name, script):
 
 @pytest.mark.parametrize("token", ["$LIB", "${LIB}", "$PLATFORM", "${PLATFORM}"])
 def test_host_token_in_a_rpath_is_an_error(tree, token):
-    """On a host where $LIB is lib, the library is found: here, and nowhere else."""
+    """On a host whose $LIB is lib, the library is found; on others it is not."""
     compile_c(tree / "lib/libx.so", "int x;", "-shared", "-fPIC", "-Wl,-soname,libx.so")
     shutil.copytree(tree / "lib", tree / "lib/lib")
     rpath = f"-Wl,--disable-new-dtags,-rpath,$ORIGIN/../lib:$ORIGIN/../lib/{token}"

@@ -1,4 +1,4 @@
-"""A cache in which another user has put something."""
+"""A cache into which another user has written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def cache(place: Path) -> Path:
 
 @pytest.mark.parametrize("name", FILES)
 def test_file_of_another_user_is_refused_anywhere_in_the_cache(attacker, cache, name):
-    """The cache was open for a moment, and is closed again."""
+    """The cache was writable for a moment."""
     folder = cache / name
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.parent.chmod(0o777)
@@ -60,7 +60,7 @@ def test_world_writable_folder_is_refused(cache, name, mode):
 
 
 def test_world_writable_root_is_refused_by_a_second_build(cache):
-    """``rezbuild reproduce`` looked at what is in the folders, and not at the folders."""
+    """``rezbuild reproduce`` must check the folders themselves, not only their content."""
     cache.chmod(0o777)
     subject = reproduce._Subject.__new__(reproduce._Subject)
     with pytest.raises(MachineError, match="anyone may write"):

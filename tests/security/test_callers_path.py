@@ -1,4 +1,4 @@
-"""Programs that a caller's PATH names, which no build may run."""
+"""Programs on the caller's PATH, which no build may run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_patch_of_the_caller_is_not_run(tmp_path, marks):
-    """``rezbuild export``, a farm's job and ``rezbuild reproduce`` keep the caller's PATH."""
+    """``rezbuild export``, farm jobs and ``rezbuild reproduce`` keep the caller's PATH."""
     (tmp_path / "source").mkdir()
     (tmp_path / "source/file").write_text("old\n")
     (tmp_path / "x.patch").write_text(DIFF)

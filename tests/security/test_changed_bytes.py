@@ -1,4 +1,4 @@
-"""Bytes of a payload that were changed after the build, without a change of any size."""
+"""Changes of a payload's bytes after the build that keep the size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker, a scheduler or a client of a farm may send."""
+"""Data that a worker, a scheduler or a client of a farm may send."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_result_is_read(tmp_path):
 
 
 def taken(field: str, value: Any) -> bool:
-    """Whether a result with such a field is taken; then it can be used."""
+    """Return whether a result with this field is accepted; then it must be usable."""
     try:
         found, _ = job_runner.read_result((json.dumps({**GOOD, field: value}),))
     except MachineError:
@@ -81,7 +81,7 @@ def test_orders_and_results_are_read_or_refused(data):
 
 
 class Changed:
-    """Pickles as an instruction to change what the list allows."""
+    """A pickle that changes an allowed class."""
 
     def __init__(self, name: tuple[str, str], state: Any) -> None:
         self.name, self.state = name, state
@@ -98,7 +98,7 @@ class Changed:
 @pytest.mark.parametrize("name", sorted(restricted_pickle._NAMES))
 @pytest.mark.parametrize("state", [(None, {"evil": 1}), {"evil": 1}])
 def test_pickle_changes_nothing_that_is_allowed(name, state):
-    """A BUILD instruction sets attributes: of a class, for the whole process."""
+    """A BUILD instruction sets attributes of a class for the whole process."""
     pytest.importorskip("distributed")
     target: Any = importlib.import_module(name[0])
     for part in name[1].split("."):

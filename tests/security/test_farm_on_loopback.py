@@ -1,4 +1,4 @@
-"""A farm on loopback, whose ports every user of the machine reaches."""
+"""A farm on loopback, whose ports every user of the machine can reach."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def state(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Scheduler:
-    """``rezbuild scheduler``, as a process."""
+    """A process of ``rezbuild scheduler``."""
 
     def __init__(self, log: Path, **env: str) -> None:
         argv = [sys.executable, "-m", "rezbuild", "scheduler", "--port", "0"]

@@ -1,4 +1,4 @@
-"""Each reader of foreign data: whatever it gets, no defect of rezbuild comes of it.
+"""Foreign data of any kind causes no defect in any reader.
 
 A reader may refuse the data by an error of rezbuild's own, or pass over it; anything else fails.
 """
@@ -126,7 +126,7 @@ ENTRY = {
 
 
 def _keyed(data: dict[str, Any]) -> bytes:
-    """With the key of its inputs, so that the reader goes on."""
+    """Return data with the key of its inputs, so that the reader continues."""
     with contextlib.suppress(Exception):
         data = {**data, "key": keys.hash_inputs(data["inputs"])}
     return text(data)
@@ -168,7 +168,7 @@ def test_any_packed_payload_is_unpacked_or_refused(store, tmp_path_factory, data
 
 
 def mutations(good: bytes) -> st.SearchStrategy[bytes]:
-    """Bytes with some changed, or an end missing."""
+    """Return bytes with some changes or a missing end."""
     change = st.tuples(st.integers(0, max(0, len(good) - 1)), st.integers(0, 255))
 
     def apply(changes: list[tuple[int, int]], end: int) -> bytes:
@@ -305,7 +305,7 @@ _PARTS = st.sampled_from([*_NAMES, *(bytes([byte]) for byte in b"()tRb}]02\x81\x
 @fuzzed
 @given(st.lists(_PARTS | st.binary(max_size=3), max_size=20).map(b"".join))
 def test_any_pickle_of_a_farm_is_read_or_refused(data):
-    """It may fail in any way that unpickling has: Dask takes each for a broken message."""
+    """It may fail with any unpickling error, which Dask treats as a broken message."""
     pytest.importorskip("distributed")
     known = (
         pickle.UnpicklingError,

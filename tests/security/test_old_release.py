@@ -1,4 +1,4 @@
-"""A mirror that serves an old release, with its true signature, under the name of a new one."""
+"""A mirror that serves an old release and its true signature under a new name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_archive_of_another_version_is_refused_by_its_checksum(upstream):
     "top", ["thing-1.2.0", "thing1.2.0", "thing-R_1_2_0", "thing-1.2", "thing-1.2.1a", "x-11.2.1"]
 )
 def test_archive_of_another_version_is_refused_by_its_top_folder(upstream, top):
-    """Another packing of the old release: upstream has signed that as well."""
+    """Another archive of the old release, which upstream has also signed."""
     old = archive(top)
     upstream.offers("1.2.1", old, signed=old)
     assert f"its top folder is '{top}'" in upstream.fails(ChecksumError, "1.2.1")
@@ -48,7 +48,7 @@ def test_archive_of_the_version_is_accepted(upstream, top):
 
 @pytest.mark.parametrize(("inside", "good"), [("1.2.0", False), ("1.2.1", True), ("11.2.1", False)])
 def test_version_in_a_file_of_the_source_is_compared(upstream, inside, good):
-    """For archives whose top folder has no version, as SQLite's."""
+    """For archives whose top folder has no version, like SQLite's."""
     upstream.write(
         f'signed = {{ suffix = ".asc", by = ["{upstream.key}"] }}\n'
         'version_in = { file = "thing.h", text = \'"{version}"\' }\n'
@@ -85,7 +85,7 @@ def test_older_signature_of_another_series_is_accepted(upstream):
 
 @pytest.mark.parametrize(("says", "status"), [("1.0.9", 0), ("1.0.8", 1), ("11.0.9", 1)])
 def test_payload_test_fails_if_the_program_has_another_version(tmp_path, says, status):
-    """bzip2 1.0.8 that is installed as 1.0.9."""
+    """bzip2 1.0.8 is installed as 1.0.9."""
     payload = tmp_path / "payload"
     (payload / "bin").mkdir(parents=True)
     code = (

@@ -1,4 +1,4 @@
-"""Links, FIFOs and devices at the names that rezbuild is going to write or read."""
+"""Links, FIFOs and devices at names that rezbuild writes or reads."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_link_at_a_build_note_is_not_followed(attacker, place, home):
 @pytest.mark.parametrize("kind", ["fifo", "device", "endless", "folder", "link"])
 @pytest.mark.parametrize("name", [manifest.MANIFEST, manifest.CONTENTS, "durations.json"])
 def test_record_that_is_not_a_regular_file_counts_as_missing(place, name, kind):
-    """A FIFO has no writer, and a device no end."""
+    """A FIFO has no writer, and a device has no end."""
     path = place / name
     if kind == "fifo":
         os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""What a user can do who may create files in a repository, and a user who may only read it."""
+"""Attacks by a user who can create files in a repository, or only read it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ open(os.path.join(at, "profile.sh"), "w").write("echo owned")
 def test_planted_place_moves_nothing_out_of_the_repository(
     attacker, repository, home, place, target
 ):
-    """The recipe of the attack: swapping/x-1/{payload,place} with a place outside."""
+    """The attack: swapping/x-1/{payload,place}, with a place outside."""
     wanted = target.format(home=home)
     attacker.run(PLANT, repository, ".rezbuild", "swapping", NAME, "payload")
     folder = repository / ".rezbuild/swapping" / NAME
@@ -61,7 +61,7 @@ def test_planted_place_moves_nothing_out_of_the_repository(
     ["/etc", "../home/x", "thing/1.0/../../../home/x", "other/1", "thing/1.0", ".rezbuild/old/x"],
 )
 def test_planted_name_moves_nothing(attacker, repository, home, name):
-    """The same in today's layout: the name of a folder says where it belongs."""
+    """The same attack in the current layout, in which the folder's name is its target."""
     folder = f"{NAME}.abc"
     attacker.run(PLANT, repository, ".rezbuild", "swapping", folder, quote(name, safe=""))
     said = build(repository)
@@ -72,7 +72,7 @@ def test_planted_name_moves_nothing(attacker, repository, home, name):
 
 
 def test_swapped_folder_returns_to_its_own_package_only(repository, home):
-    """A folder of the builder's, with a name that leads elsewhere."""
+    """A folder of the builder whose name leads elsewhere."""
     for name in ("/home/x", "../home/x", "other/1", "thing/1.0/..", "thing", "thing/1.0/.hidden"):
         made = repository / ".rezbuild/swapping" / f"{NAME}.a" / quote(name, safe="")
         made.mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_link_in_staged_is_removed_without_its_target(attacker, repository, home
 
 
 def test_link_that_replaces_a_folder_during_removal_is_not_followed(place, home, monkeypatch):
-    """The race is forced: the folder becomes a link after its kind was seen."""
+    """The race is forced: the folder becomes a link after its kind was read."""
     left = place / "left"
     (left / "folder").mkdir(parents=True)
     (left / "folder").chmod(0o500)
@@ -175,7 +175,7 @@ def test_reader_of_a_repository_cannot_hold_a_lock(attacker, repository):
 
 
 def test_reader_of_a_folder_cannot_hold_a_lock_that_an_older_rezbuild_made(attacker, place):
-    """Its lock files are open to everyone."""
+    """Its lock files are readable for everyone."""
     lock = place / "x.lock"
     lock.touch()
     lock.chmod(0o666)
@@ -244,7 +244,7 @@ with staged.locked(repository, "thing-1.0", print):
 
 @pytest.mark.parametrize("state", ["nothing arrived", "something arrived"])
 def test_power_loss_while_a_variant_is_replaced_keeps_the_only_copy(repository, state):
-    """A disk may have the one rename and not the other, or files without their contents."""
+    """A disk may have saved only one of the renames, or files without content."""
     build(repository, "first")
     subprocess.run([sys.executable, "-c", KILLED, repository], check=False)
     assert not (repository / PLACE).exists()
@@ -261,7 +261,7 @@ def test_power_loss_while_a_variant_is_replaced_keeps_the_only_copy(repository, 
 
 @pytest.mark.parametrize("torn", [b"", b"th", b"\xff\xfe\x00"])
 def test_leftover_of_an_older_rezbuild_is_never_removed(repository, torn):
-    """It wrote the place into a file, which a power loss leaves empty or torn."""
+    """It wrote the target into a file, which a power loss leaves empty or incomplete."""
     left = repository / ".rezbuild/swapping" / NAME
     (left / "payload").mkdir(parents=True)
     (left / "payload/file").write_text("the only copy")
@@ -272,7 +272,7 @@ def test_leftover_of_an_older_rezbuild_is_never_removed(repository, torn):
 
 
 def test_package_on_a_lower_layer_of_an_overlay_is_replaced(place):
-    """rename(2) of a folder of a lower layer fails there (EXDEV)."""
+    """rename(2) fails for a folder of a lower layer (EXDEV)."""
     lower, upper, work, merged = (place / name for name in ("lower", "upper", "work", "merged"))
     for folder in (lower / PLACE, upper, work, merged):
         folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A store in which others can write: forged entries, garbage signatures, revoked payloads."""
+"""Attacks on a store that others can write: forged entries, garbage signatures, replays."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def find(found: Store) -> Entry | None:
 
 
 def forge(tmp_path: Path, signature: str) -> Entry:
-    """Put a payload of the attacker's under the key of the real inputs."""
+    """Store a payload of the attacker under the key of the real inputs."""
     evil = payload(tmp_path / "evil")
     (evil / "bin/program").write_text("#!/bin/sh\necho owned\n")
     entry = put(store(tmp_path), evil)
@@ -49,7 +49,7 @@ def forge(tmp_path: Path, signature: str) -> Entry:
 
 @pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
 def test_signing_machine_does_not_sign_a_forgery(tmp_path, root, box, signature):
-    """It trusts nobody by REZBUILD_STORE_TRUST, and took everything before."""
+    """It does not set REZBUILD_STORE_TRUST; an older rezbuild trusted everything then."""
     forged = forge(tmp_path, signature)
     signing = store(tmp_path, sign=box.private)
     assert find(signing) is None
@@ -95,7 +95,7 @@ def revoked(tmp_path, root, box, monkeypatch, capsys) -> tuple[Entry, bytes]:
 
 
 def replay(tmp_path: Path, revoked: tuple[Entry, bytes]) -> None:
-    """Put the signed entry and its blob back, as a person can who can write the store."""
+    """Put the signed entry and its blob back, as a person with write access can."""
     entry, blob = revoked
     (tmp_path / "store" / entry.place).write_text(entry.to_json())
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").write_bytes(blob)
@@ -119,7 +119,7 @@ def test_revoked_payload_is_not_uploaded_again(tmp_path, root, box, revoked):
 
 
 def test_revoked_payload_is_refused_by_a_local_list(tmp_path, box, revoked):
-    """The store no longer says that it is revoked: it is an old copy."""
+    """The store is an old copy without the revocation."""
     entry, _ = revoked
     replay(tmp_path, revoked)
     (tmp_path / "store/revoked" / entry.payload).unlink()

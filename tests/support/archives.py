@@ -1,4 +1,4 @@
-"""Archives, good ones and hostile ones."""
+"""Good and hostile archives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def hard_link(name: str, target: str) -> tarfile.TarInfo:
 
 
 class Archive:
-    """Writes `tmp_path/archive.tar.*`; the place to unpack to is beside it, in a folder alone."""
+    """A writer of `tmp_path/archive.tar.*`; the target folder is in a separate folder."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path

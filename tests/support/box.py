@@ -1,4 +1,4 @@
-"""A build box that fetches one source, for the tests of whatever may be in its way."""
+"""A build machine that fetches one source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE = "thing-1.0.tar.gz"
 
 
 class Box:
-    """A build box: its settings, and what it says."""
+    """A build machine: its settings and its output."""
 
     def __init__(self, cache: Path, **settings: Any) -> None:
         self.cache = cache

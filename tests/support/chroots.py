@@ -1,4 +1,4 @@
-"""Fresh minimal systems of other Debian releases, each in a folder, entered by chroot(8)."""
+"""Fresh minimal Debian systems, each in a folder, entered by chroot(8)."""
 
 from __future__ import annotations
 

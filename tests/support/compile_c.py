@@ -12,7 +12,7 @@ MAIN = "int main(void) { return 0; }\n"
 
 
 class Compiler:
-    """Compiles one small source into one file of `folder`."""
+    """A compiler of small sources into files of `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

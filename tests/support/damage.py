@@ -1,4 +1,4 @@
-"""Random damage of files, and what a reader answers."""
+"""Random damage of files, and the refusals of readers."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _PACE = 0.05  # seconds between two blocks
 
 
 class Drip(http.server.ThreadingHTTPServer):
-    """Serves the files of a folder, some blocks each.
+    """A server of a folder's files that sends some blocks each.
 
     Attributes:
         url: As a mirror.
@@ -30,11 +30,11 @@ class Drip(http.server.ThreadingHTTPServer):
         self.asked: list[str] = []
 
     def handle_error(self, *_: object) -> None:
-        """Whoever asked was killed."""
+        """Ignore errors, since tests kill clients."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Knows those Range requests that have no end."""
+    """A handler that knows open Range requests."""
 
     server: Drip
 

@@ -1,4 +1,4 @@
-"""Tests and limits that hold for each chain, whatever its versions."""
+"""Tests and limits that apply to each chain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The smallest extension module, and its build by setuptools."""
+"""A minimal extension module, and its build by setuptools."""
 
 from __future__ import annotations
 

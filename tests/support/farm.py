@@ -1,4 +1,4 @@
-"""A farm on loopback: a real scheduler and real workers, each a process of its own."""
+"""A farm on loopback: real processes of scheduler and workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rezbuild.settings import Settings
 
 
 class Process:
-    """One of ``rezbuild scheduler`` and ``rezbuild worker``.
+    """A process of ``rezbuild scheduler`` or ``rezbuild worker``.
 
     Attributes:
         address: Where it listens.
@@ -59,7 +59,7 @@ class Process:
         return found
 
     def kill(self) -> None:
-        """As a machine that loses its power."""
+        """Kill the process, like a power loss."""
         self.process.kill()
         self.process.wait()
 
@@ -89,7 +89,7 @@ class Process:
 
 
 class Farm:
-    """A scheduler, and workers as they are asked for.
+    """A scheduler, and workers on request.
 
     Args:
         folder: For logs and the workers' caches.
@@ -171,7 +171,7 @@ def payloads(studio: Studio) -> dict[str, str]:
 
 
 def start(site: Studio, *argv: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
-    """``rezbuild`` as a user has it who may press Ctrl-C."""
+    """Start ``rezbuild`` so that it can get Ctrl-C."""
     return subprocess.Popen(
         [*before, sys.executable, "-m", "rezbuild", *argv],
         cwd=ROOT,

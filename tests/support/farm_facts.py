@@ -1,4 +1,4 @@
-"""What a worker says of itself."""
+"""Facts of a worker."""
 
 from __future__ import annotations
 

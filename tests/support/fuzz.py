@@ -1,4 +1,4 @@
-"""How many examples a fuzzed reader gets: some in make test, 10,000 in make test-all."""
+"""Numbers of examples for fuzz tests: some in make test, 10,000 in make test-all."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DEEP = st.integers(1, 400).map(nested)
 
 
 def altered(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Tables like a good one, with some values of any type, depth and size."""
+    """Return tables like a good one, with some values of any type, depth and size."""
     changes = st.dictionaries(st.sampled_from([*good, "other"]), VALUES | DEEP, max_size=3)
     missing = st.sets(st.sampled_from(sorted(good)), max_size=2)
     return st.builds(

@@ -18,7 +18,7 @@ _TABLE = {need.name: need for need in system_needs.table("tests")}
 
 
 def missing(*tools: str) -> str:
-    """Why a test is skipped, and which packages would let it run; "" where all tools are there."""
+    """Return the reason to skip a test and the packages that it needs; "" if no tool is missing."""
     lost = [_TABLE[tool] for tool in tools if not _is_here(_TABLE[tool])]
     names = ", ".join(need.name for need in lost)
     return f"no {names} here: {' or '.join(system_needs.commands(lost))}" if lost else ""

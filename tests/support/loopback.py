@@ -1,4 +1,4 @@
-"""A web server on loopback, with a certificate of an authority that no host knows."""
+"""A web server on loopback with a certificate of an unknown authority."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import trustme
 
 
 class Authority:
-    """An authority of our own, with one certificate for ``localhost``.
+    """A certificate authority with one certificate for ``localhost``.
 
     Attributes:
         file: Its own certificate (PEM).
@@ -30,7 +30,7 @@ class Authority:
         self._leaf.cert_chain_pems[0].write_to_path(str(self.issued))
 
     def context(self) -> ssl.SSLContext:
-        """For a server that speaks TLS 1.3 only."""
+        """Return the context of a server that speaks TLS 1.3 only."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         self._leaf.configure_cert(context)
@@ -58,7 +58,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class TlsServer:
-    """Where the server is, and whose certificate it has."""
+    """The address of a server, and its authority."""
 
     def __init__(self, authority: Authority, server: _Server) -> None:
         self.authority = authority.file

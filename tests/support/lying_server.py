@@ -1,4 +1,4 @@
-"""A loopback HTTP server that does as it is told: it lies, stalls, cuts and counts."""
+"""A scripted HTTP server on loopback, which lies, stalls, truncates and counts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server answers to one request.
+    """The answer of the server to one request.
 
     Attributes:
         sent: Bytes of the body that really go out; the length announced is the whole body's.
@@ -43,7 +43,7 @@ class Asked:
 
 
 class LyingServer:
-    """Serves ``answers``: by path, one after the other; the last one stays.
+    """A server of ``answers`` by path, one after another; the last one repeats.
 
     Attributes:
         log: Every request, in order.
@@ -61,7 +61,7 @@ class LyingServer:
         self.url = f"{'https' if tls else 'http'}://{self.address}"
 
     def at(self, path: str, *answers: Answer) -> str:
-        """Tells what is answered at ``path`` and returns its address."""
+        """Set the answers at ``path``, and return its address."""
         self.answers[path] = list(answers)
         return self.url + path
 

@@ -1,4 +1,4 @@
-"""Small, full and read-only disks, in a mount namespace that lasts for a while."""
+"""Small, full and read-only disks in a mount namespace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FILLER = ".filler"
 
 
 class Mounts:
-    """The mounts of a process that sleeps.
+    """The mounts of a sleeping process.
 
     Attributes:
         command: What to put before a command that is to see them.
@@ -40,7 +40,7 @@ class Mounts:
         self.mount("-t", "tmpfs", "-o", "size=30m,mode=777", "tmpfs", folder)
 
     def fill(self, folder: Path, room: int) -> None:
-        """Leaves so many kilobytes on the disk that is there."""
+        """Fill the disk, except for some kilobytes."""
         filler = self.seen(folder) / _FILLER
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
@@ -57,14 +57,14 @@ class Mounts:
     def rezbuild(
         self, studio: Studio, *argv: str, ok: bool = True, before: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
-        """``rezbuild`` where they are seen."""
+        """Run ``rezbuild`` in the mount namespace."""
         program = (sys.executable, "-m", "rezbuild")
         return studio.run(*self.command, *before, *program, *argv, ok=ok)
 
 
 @contextlib.contextmanager
 def mounts() -> Iterator[Mounts]:
-    """Skips the test where no mount namespace can be had."""
+    """Skip the test if mount namespaces are not available."""
     start = unshare()
     if start is None:
         pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")

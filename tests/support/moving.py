@@ -1,4 +1,4 @@
-"""The ways to move a payload, and to be sure that nothing is left where it was."""
+"""Ways to move a payload, and to hide its original."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def host_python() -> Path:
 
 
 def build_folders() -> list[Path]:
-    """Where packages were built in this clone."""
+    """Return the build folders of this clone."""
     return [folder for folder in (ROOT / "packages").glob("*/build") if folder.is_dir()]
 
 
 @contextlib.contextmanager
 def gone(*folders: Path) -> Iterator[None]:
-    """Nothing stands at these places meanwhile."""
+    """Hide folders during the block."""
     with contextlib.ExitStack() as stack:
         for folder in folders:
             place = folder.with_name(f".hidden-{folder.name}")
@@ -112,7 +112,7 @@ def by_rez_cp(
 
 
 def find_on_host(soname: str) -> Path | None:
-    """Where the host's loader finds a library."""
+    """Return the path at which the host's loader finds a library."""
     out = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=False)
     for line in out.stdout.splitlines():
         if line.split(" ")[0].strip() == soname:
@@ -166,7 +166,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
 
 
 def caching(folder: Path, repository: Path) -> dict[str, str]:
-    """Rez caches local packages, from the same disk, or from /tmp, only when it is told to."""
+    """Return variables that make Rez cache local packages, from the same disk and from /tmp."""
     cache, temporary = folder / "cache", folder / "tmp"
     cache.mkdir()
     temporary.mkdir()

@@ -1,4 +1,4 @@
-"""A network of made-up machines: network namespaces behind one bridge, apart from the host's own.
+"""A network of simulated machines: network namespaces behind one bridge.
 
 Its hub has the bridge. What runs there, and on the machines, reaches the others by address, and
 nothing else.
@@ -64,7 +64,7 @@ class Network:
 
 @contextlib.contextmanager
 def network(machines: int) -> Iterator[Network]:
-    """Skips the test where network namespaces cannot be had."""
+    """Skip the test if network namespaces are not available."""
     require_tool("ip")
     made = Network(f"rezbuild-{os.getpid()}", machines)
     try:

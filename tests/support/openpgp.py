@@ -1,4 +1,4 @@
-"""Keys and signatures of any kind, made by GnuPG: good ones, and those that must be refused."""
+"""Good and bad keys and signatures, made by GnuPG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from host_tools import require_tool
 
 
 class Signer:
-    """Keys in a folder of GnuPG's own.
+    """Keys in a separate GnuPG home.
 
     Attributes:
         home: A short path: its agent's socket stands there.
@@ -26,7 +26,7 @@ class Signer:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def gpg(self, *words: str | Path, text: str = "", at: str = "") -> bytes:
-        """``at``: the clock that it sees, as in 20200101T000000."""
+        """Run gpg; ``at`` sets its clock, e.g. 20200101T000000."""
         clock = ["--faked-system-time", f"{at}!"] if at else []
         quiet = ["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""]
         argv = ["gpg", "--homedir", self.home, *quiet, *clock, *words]

@@ -1,4 +1,4 @@
-"""Another host: this one, but for a few folders. A mount namespace shows it to one command only.
+"""Another host: this one with some other folders, in the mount namespace of one command.
 
 As a program: ``other_host.py TREE PATH... -- COMMAND...`` in a mount namespace of its own. TREE
 looks like the root of the other host and holds what stands at the PATHs there; what it lacks is
@@ -41,7 +41,7 @@ def on_host(tree: Path, replaced: Sequence[str]) -> list[str]:
 
 @functools.cache
 def unshare() -> list[str] | None:
-    """As root, else as the root of a user namespace."""
+    """Enter new namespaces as root, or as the root of a user namespace."""
     for start in (["unshare"], ["unshare", "--user", "--map-root-user"]):
         attempt = [*start, "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
         try:
@@ -88,7 +88,7 @@ def _keep(entry: os.DirEntry[str], place: Path) -> None:
 
 
 def _mount(source: str | Path, target: Path, kind: str | None = None, flags: int = 0) -> None:
-    """mount(2): hundreds of them, so not by the program."""
+    """Call mount(2); a program would be too slow for hundreds of mounts."""
     libc = ctypes.CDLL(None, use_errno=True)
     words = [os.fsencode(word) if word else None for word in (source, target, kind)]
     if libc.mount(*words, flags, None) != 0:

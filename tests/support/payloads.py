@@ -1,4 +1,4 @@
-"""Small payloads, and stores that hold them."""
+"""Small payloads, and stores with them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def payload(folder: Path, name: str = "thing", version: str = "1.0", **record: A
 
 
 def inputs(name: str = "thing", version: str = "1.0", **more: Any) -> dict[str, Any]:
-    """As far as a store looks at them."""
+    """Return the inputs that a store reads."""
     return {"name": name, "version": version, "profile": None, "fingerprint": FINGERPRINT, **more}
 
 
@@ -45,7 +45,7 @@ def put(store: Store, root: Path, **more: Any) -> Entry:
 
 
 def tree(root: Path) -> dict[str, object]:
-    """Everything below a folder, but times and owners."""
+    """Return everything below a folder, except times and owners."""
     found: dict[str, object] = {}
     for path in root.rglob("*"):
         place, mode = path.relative_to(root).as_posix(), stat.S_IMODE(path.lstat().st_mode)

@@ -1,4 +1,4 @@
-"""Faults of the kernel's answers, by a library that is preloaded (faults.c)."""
+"""Faults of the kernel's answers, by a preloaded library (faults.c)."""
 
 from __future__ import annotations
 

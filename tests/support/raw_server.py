@@ -1,4 +1,4 @@
-"""Servers on the loopback below HTTP: bytes one by one, resets, no end; and a real proxy."""
+"""Servers on loopback below HTTP: single bytes, resets, endless data; and a real proxy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Talk:
-    """One connection, as a script sees it.
+    """One connection, for a script.
 
     Attributes:
         number: How many came before.
@@ -45,7 +45,7 @@ class Talk:
         self.sent += len(data)
 
     def drip(self, data: bytes, pause: float) -> None:
-        """One byte after the other."""
+        """Send one byte after another."""
         for number in range(len(data)):
             if self.closing.wait(pause):
                 return
@@ -69,7 +69,7 @@ Script = Callable[[Talk], None]
 
 
 class RawServer:
-    """Runs ``script`` for each connection.
+    """A server that runs ``script`` for each connection.
 
     Attributes:
         talks: Every connection, in order.
@@ -121,7 +121,7 @@ def raw_server(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Ra
 
 @dataclass
 class Proxy:
-    """An HTTP proxy: CONNECT, and whole addresses.
+    """An HTTP proxy with CONNECT and absolute addresses.
 
     Attributes:
         name: ``NAME:PASSWORD`` that it asks for, or empty.

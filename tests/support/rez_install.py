@@ -1,4 +1,4 @@
-"""Rez as its own installer (install.py) lays it out, in an environment of its own.
+"""Install Rez with its own installer (install.py) into a separate environment.
 
 The source distribution has no install.py, so this makes what it makes: launchers in ``bin/rez``
 that start Python with -E, and the mark by which Rez knows a production install (rez/system.py,
@@ -26,7 +26,7 @@ for name, entry in get_specifications().items():
 
 
 def install(folder: Path, *requirements: str | Path) -> Path:
-    """Installs the version of Rez that runs here, and what is named; the folder of its commands."""
+    """Install the running version of Rez and requirements; return the folder of commands."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = folder / "bin/python"
     rez = f"rez=={importlib.metadata.version('rez')}"

@@ -1,4 +1,4 @@
-"""Four platform years for three kinds of host, each with all packages, in made-up time.
+"""Simulate four platform years for three host kinds, with all packages.
 
 Durations are those of a real build of the chain (``tests/data/durations.json`` says which); other
 versions, and what that build lacks, are estimated from them. Run as a program, it prints the table
@@ -44,7 +44,7 @@ def steps() -> tuple[Step, ...]:
 
 
 def _available(recipe: Recipe, release: Release) -> bool:
-    """Whether a build of this very version is recorded, for a package that has records."""
+    """Return whether a build of this version is recorded, if the package has records."""
     known = {key[1] for key in recorded().records if key[0] == recipe.name}
     return recipe.name.startswith("python") or not known or release.version in known
 
@@ -60,7 +60,7 @@ def seconds() -> Callable[[Step], float]:
 
 
 def run(count: int) -> Outcome:
-    """With workers of one build each, that build for any host."""
+    """Simulate workers that build one package at a time for any host."""
     return simulate(steps(), seconds(), [Worker()] * count)
 
 

@@ -30,7 +30,7 @@ CHAIN = [
 
 
 class Work:
-    """Builds that are shell commands; what happens is noted."""
+    """Builds that are shell commands and record their events."""
 
     def __init__(self, folder: Path, codes: dict[str, str], *, done=(), locked=()) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Keys that sign a store's entries."""
+"""Keys for signatures of a store's entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 
 class Box:
-    """A machine with a key of its own."""
+    """A machine with its own key."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()

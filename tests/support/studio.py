@@ -1,4 +1,4 @@
-"""A studio in a folder: repositories, caches and a shell environment of its own."""
+"""A studio in a folder: repositories, caches and a shell environment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH")
 
 
 class Studio:
-    """Runs Rez and rezbuild as a user would, in repositories below one folder.
+    """A user of Rez and rezbuild, with repositories below one folder.
 
     Attributes:
         folder: Everything is below it, but the sources: those are fetched once a machine.
@@ -63,7 +63,7 @@ class Studio:
     def rez(
         self, command: str, *argv: str | Path, ok: bool = True, cwd: Path = ROOT, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """``rez-<command>``; with -E, as the launchers of Rez's own installer have it."""
+        """Run ``rez-<command>`` with -E, like the launchers of Rez's own installer."""
         start = f"from rez.cli._main import run; run({command!r})"
         return self.run(sys.executable, "-E", "-c", start, *argv, ok=ok, cwd=cwd, **env)
 

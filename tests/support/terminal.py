@@ -1,4 +1,4 @@
-"""A terminal with a user at it: a pty, and pyte, which draws what a terminal would show."""
+"""A user at a terminal: a pty, and pyte as its screen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 30  # seconds
 
 
 class Terminal:
-    """Runs a program, shows its screen, and types."""
+    """A terminal that runs a program, shows its screen, and types."""
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         self.screen = pyte.Screen(COLUMNS, ROWS)

@@ -1,4 +1,4 @@
-"""Small packages that build in a second: their sources lie in a mirror folder."""
+"""Small packages that build in a second, with sources in a mirror folder."""
 
 from __future__ import annotations
 

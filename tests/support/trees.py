@@ -1,4 +1,4 @@
-"""What is in a folder, to be compared."""
+"""Contents of a folder, for comparisons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REZS_OWN = {"variant.json", "build.rxt"}
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Each file by its path: its mode, and its sum or where it leads."""
+    """Return mode and checksum, or link target, of each file by its path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.name in REZS_OWN or (path.is_dir() and not path.is_symlink()):

@@ -1,4 +1,4 @@
-"""A recipe, the server of its upstream, and the keys that sign."""
+"""A recipe, the server of its upstream, and the signing keys."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ ENTRY = '[versions."{}"]\nsha256 = "' + "0" * 64 + '"\n'
 
 
 class Upstream:
-    """A recipe, the server of its upstream, and a build box."""
+    """A recipe, the server of its upstream, and a build machine."""
 
     def __init__(self, folder: Path, server: LyingServer, signer: Signer, key: str) -> None:
         self.folder = folder / "packages/thing"
@@ -86,7 +86,7 @@ class Upstream:
     def offers(
         self, version: str, body: bytes = BODY, *, signed: bytes | None = BODY, at: str = ""
     ) -> None:
-        """``signed``: what the signature is of; ``at``: when it was made."""
+        """Serve a version; ``signed``: the signed bytes; ``at``: the time of the signature."""
         place = f"/{version[:3]}/thing-{version}.tar.gz"
         self.server.at(place, Answer(body))
         if signed is not None:
@@ -96,7 +96,7 @@ class Upstream:
 
     @property
     def said(self) -> list[str]:
-        """Each line that the user has seen."""
+        """Return each printed line."""
         return self._printed.getvalue().splitlines()
 
     def add(

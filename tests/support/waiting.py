@@ -1,4 +1,4 @@
-"""Waiting for what comes soon, but not at once: a process that was killed, a file, an answer."""
+"""Wait for events that come soon: the end of a process, a file, an answer."""
 
 from __future__ import annotations
 

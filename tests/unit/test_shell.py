@@ -1,4 +1,4 @@
-"""No shell is given a string made from a name or a path; no temporary name can be guessed."""
+"""No shell command contains a name or a path; no temporary name is predictable."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def problems(text: str) -> Iterator[str]:
 
 
 def _given_to_a_shell(words: list[ast.expr]) -> Iterator[str]:
-    """``sh -c WORDS``, as arguments or in a list, where WORDS are not those of the file itself."""
+    """Find ``sh -c WORDS``, as arguments or in a list, whose WORDS are not constant."""
     values = [word.value if isinstance(word, ast.Constant) else None for word in words]
     for shell, option, script in zip(values, values[1:], words[2:]):
         fixed = isinstance(script, ast.Constant)
@@ -82,7 +82,7 @@ def guessable(text: str) -> Iterator[str]:
 
 
 def test_temporary_folders_are_private() -> None:
-    """mkdtemp(3) makes them with mode 700 and a name of their own; nothing else is used."""
+    """mkdtemp(3) makes them with mode 700 and a unique name; nothing else is used."""
     found = {
         f"{path.relative_to(ROOT)}: {problem}"
         for path in FILES

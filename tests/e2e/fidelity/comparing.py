@@ -1,4 +1,4 @@
-"""Compares what probes say in a stock CPython and in the moved payload.
+"""Compare the answers of probes in a stock CPython and in the moved payload.
 
 An answer is JSON. Each leaf has an address, as "modules:argparse.loader", and is the same on both
 sides or belongs to an entry of intended.toml.
@@ -24,7 +24,7 @@ MISSING = "(missing)"
 
 @dataclass(frozen=True)
 class Difference:
-    """One leaf with two values."""
+    """A leaf with two different values."""
 
     address: str
     stock: Any
@@ -39,7 +39,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Intended:
-    """An entry of intended.toml: a difference that the project keeps on purpose."""
+    """An entry of intended.toml: an intended difference."""
 
     id: str
     title: str
@@ -102,7 +102,7 @@ def compare(name: str, stock: Mapping[str, Any], ours: Mapping[str, Any]) -> lis
 
 
 def unexpected(differences: list[Difference], entries: list[Intended]) -> list[Difference]:
-    """Those that no entry allows; each entry keeps the addresses that it was needed for."""
+    """Return the differences that no entry allows; record which addresses each entry allowed."""
     found = []
     for difference in differences:
         fitting = [entry for entry in entries if entry.fits(difference.address)]
@@ -114,7 +114,7 @@ def unexpected(differences: list[Difference], entries: list[Intended]) -> list[D
 
 
 def main(stock: str, ours: str, *names: str) -> None:
-    """Print what is not intended: comparing.py STOCK OURS PROBE ..."""
+    """Print the unexpected differences: comparing.py STOCK OURS PROBE ..."""
     for name in names:
         probe = HERE / "probes" / f"{name}.py"
         env = {"HOME": "/tmp"}

@@ -1,4 +1,4 @@
-"""The stock CPython, the payload that is compared with it, and tools for both."""
+"""Fixtures of the fidelity tests: the stock CPython, the payload, and tools for both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client of the Debug Adapter Protocol (DAP), by which an editor controls debugpy."""
+"""A client of the Debug Adapter Protocol (DAP), which editors use to control debugpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes docs/reference/differences.md from intended.toml."""
+"""Write docs/reference/differences.md from intended.toml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the stock CPython: upstream's archive, configure's defaults, none of our patches.
+"""Build the stock CPython: upstream's archive and configure defaults, without our patches.
 
 It has the same libraries as the payload, copied into a folder beside it, so what differs is
 CPython's own.

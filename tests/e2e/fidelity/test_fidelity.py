@@ -1,4 +1,4 @@
-"""No program can tell the moved payload from a stock build of the same archive.
+"""Programs cannot distinguish the moved payload from a stock build of the same archive.
 
 Each probe runs in both. What differs belongs to an entry of intended.toml, with its reason.
 """
@@ -51,7 +51,7 @@ DONE: set[str] = set()
     ids=[f"{name}{''.join(options)}{''.join(env)}" for name, options, env in CASES],
 )
 def test_probe_answers_equal_the_stock_build(stock, payload, tmp_path, name, options, env):
-    """One difference is one leaf of the probe's answer."""
+    """Each difference is one leaf of the probe's answer."""
     probe = tmp_path / f"{name}.py"
     shutil.copyfile(PROBES / probe.name, probe)
     env = {name: value for name, value in {"HOME": str(tmp_path), **env}.items() if value}
@@ -63,7 +63,7 @@ def test_probe_answers_equal_the_stock_build(stock, payload, tmp_path, name, opt
 
 @pytest.mark.skipif(PYTHON_SERIES > (3, 11), reason="some entries are for older series alone")
 def test_each_intended_difference_still_exists():
-    """An entry that nothing needs any more is deleted."""
+    """Delete entries that no probe needs any more."""
     if not set(RUNS) <= DONE:
         pytest.skip("this needs the answers of all probes")
     assert [entry.id for entry in ENTRIES if entry.addresses and not entry.used] == []

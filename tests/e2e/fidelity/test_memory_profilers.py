@@ -58,7 +58,7 @@ def report(memray: Path, data: Path, prefix: Path) -> dict:
 
 
 def assert_close(found: dict, expected: dict) -> None:
-    """Numbers may differ by 5 %, and the bytes left by an arena; other values must be equal."""
+    """Compare counts with a tolerance of 5 %, and the remaining bytes with that of an arena."""
     for name, value in expected.items():
         limit = value
         if isinstance(value, int):
@@ -103,7 +103,7 @@ def test_memray_names_the_exported_functions(pair: Pair, tmp_path):
 
 @pytest.mark.matrix
 def test_memray_attaches(pair: Pair, tmp_path):
-    """With gdb, memray loads itself into the process; it counts for three seconds."""
+    """memray uses gdb to load itself into the process, and counts for three seconds."""
     require_tool("gdb")
     script = tmp_path / "script.py"
     script.write_text(STEADY)

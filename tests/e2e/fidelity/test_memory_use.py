@@ -45,7 +45,7 @@ def test_same_memory_is_kept_after_objects_are_freed(pair: Pair, allocator):
 
 
 def test_same_memory_is_free_under_an_address_limit(pair: Pair):
-    """The allocator reserves no addresses: 128 MiB and a thread fit below 320 MiB."""
+    """The allocator reserves no address space: 128 MiB and a thread fit below 320 MiB."""
     expected, found = pair.compare(
         lambda prefix: json.loads(run(prefix / "bin/python3", "-c", LIMITED))
     )

@@ -1,4 +1,4 @@
-"""CPython's own tests fail in the payload where they fail in the stock build, and nowhere else."""
+"""CPython's own tests fail in the payload only if they fail in the stock build."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(prefix: Path, folder: Path, jobs: int, files: Iterable[str] = ()) -> set
 
 
 def test_same_tests_fail_as_in_the_stock_build(built, stock, payload, tmp_path):
-    """Half an hour; what fails on one side only is run once more on that side, alone."""
+    """This takes half an hour. A test that fails on one side only runs once more, alone."""
     kept = tmp_path / "kept"
     built.rezbuild("check", payload, "--regrtest", "--keep", kept, ok=False)
     ours = bad(kept / "regrtest.log", kept / "regrtest.xml")

@@ -1,4 +1,4 @@
-"""Each rule of the audit, broken by a real file."""
+"""Each audit rule, broken by a real file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_missing_library_is_an_error(payload, compile_c, tmp_path):
 
 
 def test_library_beside_the_file_needs_a_rpath(payload, compile_c):
-    """That the host, a LD_LIBRARY_PATH or another file's rpath may find it does not count."""
+    """The host, LD_LIBRARY_PATH or the rpath of another file do not count."""
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library))
     assert found(payload) == {("needed-unresolved", "lib/libnear.so.1")}
@@ -238,5 +238,5 @@ def test_each_rule_is_documented():
 
 
 def test_change_of_the_audit_changes_the_revision():
-    """It decides what is installed, and writes a part of the record."""
+    """The audit decides about installations, and writes a part of the record."""
     assert "audit/*.py" in manifest._SHAPING

@@ -1,4 +1,4 @@
-"""The audit's rules on hardening, exported symbols and glibc, broken by real files."""
+"""The audit rules on hardening, exported symbols and glibc, broken by real files."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_hidden_and_linker_symbols_are_not_exports(payload, compile_c, source):
 
 
 def test_symbols_of_a_program_are_not_exports(payload, compile_c):
-    """Nobody loads it; and the data of a library that it uses is copied into it, under its name."""
+    """No program loads it; data of its libraries is copied into it under the same name."""
     compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source="int far = 1;\n")
     source = "int far = 2;\nint main(void) { return far; }\n"
     compile_c.program(f"{payload}/bin/x", "-rdynamic", source=source)
@@ -187,7 +187,7 @@ def test_json_lists_every_finding(payload, compile_c):
 
 
 def test_many_findings_are_summarized(payload):
-    """Things that are said of many files go first; what is left out is counted."""
+    """Frequent findings are listed first, and omitted ones are counted."""
     for number in range(15):
         (payload / f"one{number}").symlink_to(f"/nowhere/{number}")
     for number in range(3):

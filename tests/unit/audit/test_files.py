@@ -1,4 +1,4 @@
-"""The audit's rules on paths, prefixes, modes, scripts and later changes, broken by real files."""
+"""The audit rules on paths, prefixes, modes, scripts and later changes, broken by real files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_path_in_a_library_and_in_compiled_python_is_found(payload, compile_c):
 
 
 def test_path_in_a_name_and_in_a_link_target_is_found(payload):
-    """A DESTDIR that was given twice; a link into it."""
+    """DESTDIR was given twice; a link leads there."""
     (payload / PLACE.lstrip("/")).mkdir(parents=True)
     (payload / "link").symlink_to(f".{PLACE}")
     paths = {path for rule, path in found(payload, places=[PLACE]) if rule == "build-path"}
@@ -199,7 +199,7 @@ def test_libtool_archive_is_an_error(payload):
 
 
 def test_special_files_are_named_and_not_opened(payload):
-    """Opening a pipe would wait for its writer."""
+    """Opening a FIFO would wait for its writer."""
     subprocess.run(["mkfifo", payload / "pipe"], check=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(payload / "s"))
@@ -207,7 +207,7 @@ def test_special_files_are_named_and_not_opened(payload):
 
 
 def lists(payload: Path) -> None:
-    """As the hook writes them."""
+    """Write the lists like the build command."""
     elves = audit.audit(payload, own=True).elf
     manifest.write(payload, {"elf": list(elves)})
     manifest.write_contents(payload)

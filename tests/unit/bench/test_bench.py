@@ -1,4 +1,4 @@
-"""`rezbuild bench` on the Python that runs the tests, and on a payload made of it."""
+"""`rezbuild bench` on the Python of the tests, and on a payload made of it."""
 
 from __future__ import annotations
 

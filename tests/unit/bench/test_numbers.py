@@ -34,7 +34,7 @@ def test_interval_contains_the_median_with_its_confidence():
 
 
 def test_ratios_are_computed_by_pair():
-    """Both were slower in the second round; the ratio was the same."""
+    """Both were slower in the second round, so the ratio is equal."""
     found = Measurement("start", "pass", "s", (1.0, 3.0), (2.0, 6.0))
     assert found.ratio == Spread(0.5, 0.5, 0.5)
 
@@ -56,7 +56,7 @@ def test_single_interpreter_is_measured():
 
 
 def test_pair_runs_on_one_processor():
-    """Where one is slower than another, that is on both sides of a ratio."""
+    """A slow processor affects both sides of a ratio."""
     before = os.sched_getaffinity(0)
     one, other = interleave("ab", 2 * len(before), lambda _: os.sched_getaffinity(0))
     assert one == other

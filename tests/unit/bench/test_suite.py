@@ -1,4 +1,4 @@
-"""pyperformance's benchmarks, the quickest of them, on the Python that runs the tests."""
+"""The quickest benchmarks of pyperformance, on the Python of the tests."""
 
 from __future__ import annotations
 

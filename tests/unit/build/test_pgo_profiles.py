@@ -1,4 +1,4 @@
-"""What gcc counts in a training of a small real program: kept, restored, and compiled with."""
+"""Counts of gcc from a training of a small program: stored, restored and used."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ int main(int count, char **words)
 
 
 class Folder:
-    """One that the program is built in."""
+    """A folder in which the program is built."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -88,7 +88,7 @@ def test_same_counts_give_the_same_build(first: Folder, tmp_path: Path) -> None:
 
 
 def test_equal_counts_give_an_equal_archive(first: Folder, tmp_path: Path) -> None:
-    """Whoever keeps it, where and when: it is known by its sum."""
+    """Time, folder and user do not matter, because the checksum identifies the archive."""
     made = first.keep(tmp_path / "one.tar.gz")
     again = Folder(tmp_path / "elsewhere/again")
     pgo_profiles.restore(tmp_path / "one.tar.gz", again.path)
@@ -99,7 +99,7 @@ def test_equal_counts_give_an_equal_archive(first: Folder, tmp_path: Path) -> No
 
 
 def test_stored_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
-    """A payload is recorded with their sum: who trained at the same time builds again."""
+    """A payload records the checksum, so a parallel training must build again."""
     store = tmp_path / "kept/counts.tar.gz"
     made = first.keep(store)
     assert first.keep(store) == made

@@ -50,7 +50,7 @@ def test_steps_are_logged_by_number(build, capfd):
 
 
 def test_a_recipes_c_language_overrides_the_compilers_default(build):
-    """With gnu2x, the name of C23 in gcc 12, the C version is newer than 2017, as in gcc 15."""
+    """gnu2x is C23 in gcc 12; the option sets an older standard, as for gcc 15."""
     (build.source / "old.c").write_text("#if __STDC_VERSION__ > 201710L\n#error too new\n#endif\n")
     # As configure writes it into a Makefile: the compiler with its own choice, then the flags.
     compiler = (build.env["CC"], "-std=gnu2x")
@@ -107,7 +107,7 @@ def test_make_gets_the_jobs_and_install_the_destdir(build):
 
 
 def test_caller_environment_does_not_reach_a_step(build, tmp_path):
-    """The whole environment is new; this runs in a process that has poison in its own."""
+    """This process has a poisoned environment."""
     poison = ("LD_LIBRARY_PATH", "CFLAGS", "CPATH", "PYTHONHOME", "MAKEFLAGS", "LD_PRELOAD_X")
     env = {**os.environ, **dict.fromkeys(poison[:3] + poison[4:], "poison")}
     subprocess.run(
@@ -132,7 +132,7 @@ def test_dependencies_are_searched_before_the_host(build, tmp_path):
 
 
 def test_unused_libraries_are_not_linked(build, compile_c):
-    """Clang links all that are named; gcc does so with the option that comes first here."""
+    """gcc omits unused libraries by the option; clang would link them."""
     flags = ("-Wl,--no-as-needed", *build.env["LDFLAGS"].split())
     assert reader.read(compile_c("main", MAIN, *flags, "-lm")).needed == ("libc.so.6",)
 

@@ -1,4 +1,4 @@
-"""Packages that hold requests: what the file may say, and which version is meant."""
+"""Packages of requests only: valid files, and the default version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue: what it reads, and what it says of a file that is wrong."""
+"""Valid and invalid catalogues."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_wrong_test_record_is_named(tmp_path, old, new, reason):
 
 
 def test_test_record_is_no_input_of_a_build(tmp_path):
-    """Its revision stands in the fingerprint: a new record builds nothing anew."""
+    """The fingerprint contains the revision, so a new record builds nothing again."""
     plain = load(tmp_path, GOOD)
     for name in ("package.py", "recipe.py"):
         (plain.folder / name).write_text("")
@@ -130,7 +130,7 @@ def test_test_record_is_no_input_of_a_build(tmp_path):
 
 
 def test_signers_are_read(tmp_path):
-    """The nearest one counts, as for the other keys; each key has its file."""
+    """The most specific value wins; each key has a file."""
     keys = tmp_path / "thing/keys"
     keys.mkdir(parents=True)
     (keys / f"{'A' * 40}.asc").write_text("a key")
@@ -147,7 +147,7 @@ def test_signers_are_read(tmp_path):
 
 
 def test_signers_are_no_input_of_a_build(tmp_path):
-    """A key that is added must not make each build outdated."""
+    """A new key does not outdate a build."""
     recipe = load(tmp_path, GOOD)
     for name in ("package.py", "recipe.py"):
         (recipe.folder / name).write_text("")
@@ -364,7 +364,7 @@ def test_own_catalogue_has_the_required_versions(name, versions):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_default_is_the_newest_of_its_series(folder):
-    """A release to ship: updates go into the catalogue and become the default."""
+    """The newest release is the default."""
     recipe = sources_toml.load(folder)
     plain = replace(recipe, rolling=False)
     assert resolve.same_series(plain, recipe.default)[0].version == recipe.default

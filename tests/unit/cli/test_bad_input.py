@@ -1,4 +1,4 @@
-"""Catalogues, requests and variables that make no sense: always advice, never a trace."""
+"""Invalid catalogues, requests and variables give advice, never a traceback."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_folder_instead_of_a_catalogue_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["!r", ":>9", ":>999999999", ":{series}", ":{nothing}", ":d"])
 @pytest.mark.parametrize("key", ["file", "urls"])
 def test_pattern_with_a_format_is_refused(tmp_path: Path, key: str, form: str) -> None:
-    """One of them is a gigabyte of spaces."""
+    """One of them would print a gigabyte of spaces."""
     value = f"https://h/{{version{form}}}"
     table = changed(GOOD, (key,), [value] if key == "urls" else value)
     with pytest.raises(CatalogueError, match="pattern that is more than a name"):
@@ -255,7 +255,7 @@ def test_pattern_with_a_format_is_refused(tmp_path: Path, key: str, form: str) -
 
 
 def test_two_versions_with_one_file_name_are_refused(tmp_path: Path) -> None:
-    """Each would find the other's in the cache, and throw it away as damaged."""
+    """Each version would delete the other's file from the cache as damaged."""
     table = changed(GOOD, ("file",), "thing.tar.gz")
     load(tmp_path, document(table))
     table["versions"]["1.1.1w"]["sha256"] = SUM[::-1]
@@ -464,7 +464,7 @@ def in_a_process(*argv: bytes | str, **environ: str) -> subprocess.CompletedProc
 
 
 def test_names_that_are_not_text_are_printed_on_any_terminal(tmp_path: Path) -> None:
-    """A folder's name is bytes, and standard output may be ASCII only."""
+    """The name of a folder is bytes, and standard output may be ASCII only."""
     odd = os.fsencode(tmp_path) + b"/l\xe4tin\x1b[2J\nerror: gr\xc3\xbcn"
     folder = Path(os.fsdecode(odd))
     folder.mkdir()
@@ -487,7 +487,7 @@ def test_error_contains_no_escape_sequences(
 
 
 def test_secrets_and_controls_are_not_printed(tmp_path: Path) -> None:
-    """The whole way, from the environment to the message, with a recipe of our own."""
+    """This tests the whole way from the environment to the message, with our own recipe."""
     recipe = tmp_path / "recipes" / "thing"
     recipe.mkdir(parents=True)
     (recipe / "sources.toml").write_text(document({**GOOD, "requires": []}))

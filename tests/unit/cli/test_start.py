@@ -1,4 +1,4 @@
-"""What is slow to import is not imported where there may be nothing to do."""
+"""Slow modules are imported only if they are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages about farms promise a test for each fault, and commands that can be typed."""
+"""The pages about farms name a test for each fault, and contain valid commands."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_each_test_of_faults_is_listed() -> None:
 
 
 def test_scripts_are_valid_and_call_real_commands() -> None:
-    """By bash and by a reader of YAML; their commands are commands of ours."""
+    """bash and a YAML parser read them; their commands exist."""
     scripts = blocks("bash")
     assert len(scripts) == 4
     for script in scripts:

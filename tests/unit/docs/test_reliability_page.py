@@ -1,4 +1,4 @@
-"""The pages about reliability in docs/development promise a test for each line."""
+"""The pages about reliability in docs/development name a test for each line."""
 
 from __future__ import annotations
 

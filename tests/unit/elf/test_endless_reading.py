@@ -1,4 +1,4 @@
-"""Damaged files that kept a reader busy for hours, took all memory or ended in a trace."""
+"""Damaged files that took hours or all memory, or gave a traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rezbuild.payload import manifest
 
 
 def test_name_with_a_million_folders_is_refused_at_once(tmp_path: Path) -> None:
-    """Two megabytes: to look at each folder above each took the square of that."""
+    """It has two megabytes; a check of each parent folder took quadratic time."""
     archive = Archive(tmp_path)
     path = archive.make((f"{'a/' * 10**6}x", b""), format=tarfile.PAX_FORMAT)
     begin = time.monotonic()
@@ -65,7 +65,7 @@ def crafted(small_elf: bytes, headers: list[tuple[int, ...]], tags: list[tuple[i
 
 @pytest.mark.parametrize("count", [2000, 16000])
 def test_huge_counts_take_seconds_at_most(small_elf: bytes, tmp_path: Path, count: int) -> None:
-    """Thousands of segments to search for each of thousands of names."""
+    """Each of thousands of names would search thousands of segments."""
     far = 1 << 50
     useless = [(1, 4, 0, far, far, 1, 1, 4096)] * count  # PT_LOAD
     whole = (1, 4, 0, 0, 0, len(small_elf), len(small_elf), 4096)
@@ -78,7 +78,7 @@ def test_huge_counts_take_seconds_at_most(small_elf: bytes, tmp_path: Path, coun
 
 
 def test_endless_symbol_names_are_refused(small_elf: bytes, tmp_path: Path) -> None:
-    """A megabyte without a zero byte, and thousands of names in it: gigabytes, were they read."""
+    """A megabyte without a zero byte and thousands of names would be gigabytes."""
     data = bytearray(small_elf + bytes(-len(small_elf) % 16))
     strings, count = 1 << 20, 8000
     string_table = len(data)

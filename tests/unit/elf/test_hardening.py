@@ -1,4 +1,4 @@
-"""What protects ELF files: real ones, compiled with and without each flag."""
+"""Hardening of real ELF files, compiled with and without each flag."""
 
 from __future__ import annotations
 

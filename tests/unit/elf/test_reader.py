@@ -1,4 +1,4 @@
-"""The reader, held against files that the machine's compiler and linker made."""
+"""The ELF reader, tested with files of the machine's compiler and linker."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Image:
         return next(offset for offset in headers if self.get(offset, "I") == kind)
 
     def tag(self, tag: int) -> int:
-        """Where the value of a dynamic tag stands."""
+        """Return the offset of a dynamic tag's value."""
         offset = self.get(self.segment(PT_DYNAMIC) + P_OFFSET)
         while self.get(offset) != tag:
             offset += 16
@@ -437,7 +437,7 @@ def test_interpreter_beyond_the_end_is_refused(compile_c: Compiler, tmp_path: Pa
 
 
 def version_chain(image: Image) -> int:
-    """Where the first entry of DT_VERNEED stands; the first segment starts the file."""
+    """Return the offset of the first entry of DT_VERNEED; the first segment starts the file."""
     return image.get(image.tag(DT_VERNEED)) - image.get(image.segment(PT_LOAD) + P_VADDR)
 
 
@@ -453,7 +453,7 @@ def test_too_many_versions_are_refused(image: Image, tmp_path: Path) -> None:
 
 
 def test_overlapping_version_chains_are_bounded(image: Image, tmp_path: Path) -> None:
-    """Each of many entries claims a chain over all the others: quadratic, if it were followed."""
+    """Each entry claims a chain over all the others, which would take quadratic time."""
     load, start = image.segment(PT_LOAD), len(image.data)
     entry = struct.pack("<HHIII", 1, 1000, 0, 16, 16)
     image.data += entry * 20000

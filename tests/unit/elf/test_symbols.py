@@ -1,4 +1,4 @@
-"""Symbol tables, read from real files and held against what binutils say of them."""
+"""Symbol tables of real files, compared with binutils."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_program_without_exports_has_none(compile_c):
 
 
 def test_library_without_exports_has_none(compile_c):
-    """Its hash table covers nothing: only its relocations say what it takes."""
+    """Its hash table is empty; only its relocations list the needed symbols."""
     source = 'int puts(const char *);\nstatic int f(void) { return puts("x"); }\n'
     source += '__attribute__((visibility("hidden"))) int (*p)(void) = f;\n'
     flags = ("-shared", "-fPIC", "-nostdlib", "-lc", "-Wl,--hash-style=gnu")

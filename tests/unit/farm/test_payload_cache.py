@@ -1,4 +1,4 @@
-"""What a worker keeps between jobs: as it was, and not for ever."""
+"""Payloads that a worker keeps between jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker has made gets to the client, and is what the worker has made."""
+"""Payloads that travel from a worker to the client."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_payload_in_the_shared_store_is_used(root, store, own, tmp_path):
 
 @pytest.mark.parametrize("damage", ["none", "truncated", "another"])
 def test_damaged_store_entry_makes_the_payload_travel(root, store, own, tmp_path, damage):
-    """It could not be written: so what was made travels."""
+    """The store is not writable."""
     entry = put(store, root)
     blob = tmp_path / f"store/payloads/{entry.blob}.tar.zst"
     if damage == "none":
@@ -93,7 +93,7 @@ def test_different_store_of_a_worker_is_an_error(root, store, settings, tmp_path
 
 
 def test_debug_data_travels_with_its_payload(root, settings, tmp_path):
-    """Both ways: with a result, and with the jobs that are built against it."""
+    """With a result, and with the jobs that are built against it."""
     worker = Store(str(tmp_path / "worker"), settings=settings)
     entry = replace(put(worker, with_debug(root, settings)), signature="")
     assert entry.debug
@@ -120,7 +120,7 @@ sha256 = "{"0" * 64}"
 
 
 def test_payloads_in_the_store_do_not_travel(root, tmp_path):
-    """All that is known of them here has to fit, so that the plan is what will be done."""
+    """All known inputs must match, so that the plan is correct."""
     folder = tmp_path / "thing"
     folder.mkdir()
     for name in ("package.py", "recipe.py"):

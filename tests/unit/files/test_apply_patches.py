@@ -1,4 +1,4 @@
-"""Patches, good ones and hostile ones, made by the tests themselves."""
+"""Good and hostile patches."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Sources:
         assert os.listdir(self.root.parent) == ["pkg-1.0"]
 
     def outside(self) -> dict[str, tuple[int, int, bytes]]:
-        """Mode, time and content of all files outside of the root."""
+        """Return mode, time and content of all files outside the root."""
         found = {}
         for path in sorted(set(self.tmp_path.rglob("*")) - set(self.root.rglob("*"))):
             status = path.lstat()
@@ -369,7 +369,7 @@ def test_missing_patch_is_refused(sources: Sources) -> None:
 
 
 def test_missing_gnu_patch_is_reported(sources: Sources) -> None:
-    """In a program of its own, for which the system's programs are in another folder."""
+    """A new process has the system's programs in another folder."""
     tools = sources.tmp_path / "tools"
     tools.mkdir()
     code = (

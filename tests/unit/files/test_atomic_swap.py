@@ -1,4 +1,4 @@
-"""Putting a payload into place: in one step, and nothing that was there gets lost."""
+"""Publication of a payload in one step, without loss."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_old_folder_is_replaced_completely(tmp_path):
 
 
 def test_reader_always_finds_a_folder(tmp_path):
-    """One process reads all the time while the payload is replaced again and again."""
+    """A process reads all the time while the payload is replaced again and again."""
     target = make(tmp_path / "repo/variant", "0")
     code = (
         "import os, sys\n"

@@ -1,4 +1,4 @@
-"""Archives that nobody would make by accident: names, links and headers of any kind."""
+"""Archives with hostile names, links and headers."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ MEMBERS = st.one_of(
 def test_no_sequence_of_members_reaches_outside(
     tmp_path_factory: pytest.TempPathFactory, members: list[Any], form: int
 ) -> None:
-    """Whatever comes: all of it stands inside as plain files and links, or nothing at all."""
+    """Either all members are plain files and links inside, or nothing is unpacked."""
     top = tmp_path_factory.mktemp("any")
     (top / "precious").write_text("mine")
     made = Archive(top)
@@ -149,7 +149,7 @@ def test_too_long_name_is_refused(archive: Archive) -> None:
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_archive_bomb_stops_at_the_limit(archive: Archive, mode: str) -> None:
-    """Thirty megabytes of zeros in some kilobytes."""
+    """Some kilobytes unpack to thirty megabytes of zeros."""
     path = archive.tmp_path / f"bomb.tar.{mode[2:]}"
     info = member("pkg/zeros", size=30 << 20)
     with tarfile.open(path, mode) as tar, open("/dev/zero", "rb") as zeros:
@@ -161,7 +161,7 @@ def test_archive_bomb_stops_at_the_limit(archive: Archive, mode: str) -> None:
 
 
 def test_too_many_members_of_any_kind_are_refused(archive: Archive) -> None:
-    """Thousands here, millions with REZBUILD_TEST_EXAMPLES=1000: refused at the limit."""
+    """Thousands of members; millions with REZBUILD_TEST_EXAMPLES=1000."""
     path = archive.tmp_path / "many.tar.gz"
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for number in range(2000 * MORE):

@@ -1,4 +1,4 @@
-"""Two trees, compared: what differs is named so that its cause can be found."""
+"""Comparison of two trees, with the cause of each difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of the file system: what they name."""
+"""Errors of the file system, and what they name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rezbuild.files import disk_space
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_full_disk_error_lists_the_space_of_each_folder(tmp_path: Path, number: int) -> None:
-    """write(2) names none; the folders need not be there."""
+    """The error of write(2) names no file; the folders need not exist."""
     places = (tmp_path, tmp_path / "not/there")
     error = disk_space.explain(OSError(number, os.strerror(number)), places)
     assert error.exit_code == 10
@@ -41,7 +41,7 @@ def test_other_errors_are_unchanged(tmp_path: Path) -> None:
 
 
 def test_failed_copy_is_a_short_error(tmp_path: Path) -> None:
-    """Shutil lists every file, with its two paths and the error's text."""
+    """shutil lists every file, with two paths and the text of the error."""
     for name in ("a", "b"):
         (tmp_path / "from" / name).mkdir(parents=True)
         (tmp_path / "from" / name / "link").symlink_to("nowhere")

@@ -1,4 +1,4 @@
-"""The cache is the caller's own, or root's: real files of another user."""
+"""The cache must belong to the caller or root; the test has files of another user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Payloads as one file: what comes out is what went in, or nothing."""
+"""Payloads packed into one file."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def unpacked(data: bytes, target: Path, wanted: str) -> Path:
 
 
 def refused(data: bytes, target: Path, wanted: str) -> str:
-    """Nothing is left of it; the reason."""
+    """Return the reason of a refusal, and assert that no file remains."""
     target.parent.mkdir(exist_ok=True)
     with pytest.raises(StoreError) as caught:
         unpack(io.BytesIO(data), target, wanted)

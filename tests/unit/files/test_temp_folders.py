@@ -1,4 +1,4 @@
-"""Temporary folders: private, gone afterwards, and those of killed processes go with the next."""
+"""Temporary folders are private, and are removed at the end or by the next run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Archives, good ones and hostile ones, made by the tests themselves."""
+"""Good and hostile archives, made by the tests."""
 
 from __future__ import annotations
 
@@ -307,7 +307,7 @@ def test_too_many_members_are_refused(archive: Archive) -> None:
 
 
 def test_holes_count_as_bytes(archive: Archive) -> None:
-    """A sparse file of a terabyte takes no room in an archive (GNU tar, sparse 1.0)."""
+    """A sparse file of a terabyte has no size in an archive (GNU tar, sparse 1.0)."""
     info = member("pkg/file")
     info.pax_headers = {
         "GNU.sparse.major": "1",
@@ -334,7 +334,7 @@ def test_header_that_claims_gigabytes_is_refused(archive: Archive) -> None:
 
 @pytest.mark.parametrize("size", [-512, -1, -(2**40)])
 def test_negative_sizes_are_refused(archive: Archive, size: int) -> None:
-    """They made tarfile run in circles (CVE-2025-8194)."""
+    """tarfile looped endlessly on them (CVE-2025-8194)."""
     info = member("pkg/file")
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
     header[124:136] = (size & (2**96 - 1)).to_bytes(12, "big")
@@ -416,7 +416,7 @@ def test_flipped_bytes_are_refused_or_harmless(archive: Archive) -> None:
 
 
 def test_unpacking_gives_no_warnings(archive: Archive) -> None:
-    """As a program of its own, with every warning an error from the start."""
+    """A new process treats each warning as an error."""
     path = archive.make(folder("pkg"), ("pkg/file", b"text"), symlink("pkg/link", "file"))
     code = "import sys, pathlib; from rezbuild.files.unpack import unpack\n"
     code += "unpack(*map(pathlib.Path, sys.argv[1:]))"

@@ -1,4 +1,4 @@
-"""The patches of all packages: each says what it does, where it comes from and who knows of it."""
+"""The headers of all patches: purpose, origin and state at upstream."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATCHES = sorted(ROOT.glob("packages/*/patches/*.patch"))
 
 @pytest.mark.parametrize("path", PATCHES, ids=[f"{p.parts[-3]}/{p.name}" for p in PATCHES])
 def test_each_patch_has_a_dep_3_header(path):
-    """DEP-3's header has the form of a mail's: fields, and a blank line after them."""
+    """A DEP-3 header is like that of a mail: fields, then a blank line."""
     text, _, diff = path.read_text(encoding="utf-8").partition("\n\n")
     header = email.message_from_string(f"{text}\n\n")
     assert not header.defects

@@ -1,4 +1,4 @@
-"""What packages/python makes of the texts of an installation, without building one."""
+"""The text rules of packages/python/recipe.py, without a build."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_unknown_sysconfig_text_stops_the_build(installed, build):
 
 
 def test_json_files_of_newer_versions_are_relative(installed, build):
-    """PEP 739: base_prefix may be relative to the file, the rest is so to base_prefix."""
+    """PEP 739: base_prefix may be relative to the file, other paths are relative to base_prefix."""
     lib = build.payload / "lib/python3.11"
     lib.mkdir(parents=True)
     file = lib / "build-details.json"
@@ -99,7 +99,7 @@ def training():
 
 
 def test_each_training_workload_runs(training, tmp_path, monkeypatch):
-    """They run on each version that is built; this one is another."""
+    """The workloads run in each built version; this test uses another one."""
     for name in ("Lib", "Python"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
@@ -128,7 +128,7 @@ def test_configure_records_no_number_of_jobs():
 
 @pytest.mark.parametrize("series", [(3, 9), (3, 11), (3, 13)])
 def test_ipv6_does_not_depend_on_the_build_machine(series):
-    """Without the option, configure opens a socket of it."""
+    """Without the option, configure opens an IPv6 socket."""
     recipe = import_file.load(FOLDER, "recipe.py")
     openssl = types.SimpleNamespace(root="/openssl")
     build = types.SimpleNamespace(
@@ -276,7 +276,7 @@ struct _inittab _PyImport_Inittab[] = {
 
 
 def test_modules_in_files_are_not_built_in(inside, tmp_path):
-    """sys.builtin_module_names is made of the first table; finders ask it before sys.path."""
+    """sys.builtin_module_names comes from the first table; finders read it before sys.path."""
     config = tmp_path / "config.c"
     config.write_text(CONFIG_C)
     (tmp_path / "Setup.bootstrap").write_text("# comment\n\nposix posixmodule.c\n")
@@ -326,7 +326,7 @@ def test_makefile_parser_reads_the_path_like_make(installed, tmp_path):
 
 
 def test_paths_of_a_table_are_grouped():
-    """A search reads them alone; modules_code.c keeps what stands before the first code."""
+    """A search reads only the paths; modules_code.c keeps the bytes before the first code."""
     freeze = import_file.load(FOLDER, "freeze.py")
     items = [("b/c.py", b"second", 6, 20, 200), ("a.py", b"first", 5, 10, 100)]
     table = freeze.table(items, b"marked 8", 7)
@@ -352,7 +352,7 @@ HEADER = "static inline int low(int n) { int i = 0; while (n > i) i += n & 7; re
 
 
 def compiled(recipe, root: Path, modules: str, lto: list[str]) -> Path:
-    """Compiles both files as make, setup.py or ccache would; the folder of the objects."""
+    """Compile both files like make, setup.py or ccache; return the folder of the objects."""
     work, source = root / "work", root / "work/source/Python-3.11.2"
     for name, text in MAPPED.items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -412,7 +412,7 @@ def test_makefile_without_the_expected_lines_stops_the_build(inside):
 
 
 def test_configure_results_do_not_depend_on_the_build_machine():
-    """Without shared memory it would make a Python without semaphores."""
+    """On a machine without shared memory, configure would disable semaphores."""
     recipe = import_file.load(FOLDER, "recipe.py")
     told = recipe._environment(types.SimpleNamespace(dependencies={}))
     assert told["ac_cv_posix_semaphores_enabled"] == "yes"

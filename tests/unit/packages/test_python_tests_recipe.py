@@ -1,4 +1,4 @@
-"""What packages/python_tests makes of a source tree: a folder of tests that find one another."""
+"""packages/python_tests makes a folder of tests from a source tree."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_only_tests_and_their_data_are_copied(target):
 
 @pytest.mark.parametrize("first", ["test", "email.tests.more"])
 def test_tests_inside_packages_are_importable(recipe, target, first):
-    """``email`` is the interpreter's own."""
+    """``email`` is the interpreter's own package."""
     recipe._reach_one_another(types.SimpleNamespace(recipe=FOLDER), target)
     code = (
         f"import sys, runpy; sys.path.insert(0, {str(target)!r})\n"

@@ -1,4 +1,4 @@
-"""How the outcome of CPython's own test suite is read and judged."""
+"""Results of CPython's own test suite, as the check reads them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_test_in_a_function_has_its_own_name(regrtest, tmp_path):
 
 
 class Killed:
-    """What a recipe gets, with a program that writes a log and ends too early."""
+    """A check whose program writes a log and ends too early."""
 
     jobs = 1
 

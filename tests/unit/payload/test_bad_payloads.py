@@ -1,4 +1,4 @@
-"""Payloads with damaged files, odd names and very many files; and the folders around them."""
+"""Payloads with damaged files, unusual names and many files."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_payload_runs_in_any_folder(odd: Path, tmp_path: Path, compile_c: Any) -
 
 @pytest.mark.parametrize("name", ["$ORIGIN", "a $LIB b", "${PLATFORM}", "x$ORIGIN/y"])
 def test_folder_with_a_token_of_ld_so_is_refused(tmp_path: Path, compile_c: Any, name: str) -> None:
-    """It expands a path in DT_NEEDED twice; whoever installs there is told so."""
+    """ld.so expands a path in DT_NEEDED twice."""
     chain = Chain(compile_c, tmp_path)
     chain.relocate()
     place = tmp_path / name / "payload"
@@ -196,7 +196,7 @@ def test_any_record_of_a_payload_gives_a_report(
 
 
 def test_many_files_take_linear_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Thousands here, a million with REZBUILD_TEST_EXAMPLES=500; the time grows with them."""
+    """Thousands of files; a million with REZBUILD_TEST_EXAMPLES=500."""
     count = 2000 * MORE
     payload = tmp_path / "payload"
     for number in range(0, count, 1000):
@@ -224,7 +224,7 @@ def test_many_files_take_linear_time(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_folders_deeper_than_the_recursion_limit_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Before 3.12, os.walk() calls itself for each folder."""
+    """Before 3.12, os.walk() is recursive."""
     depth = 1000
     here = os.open(tmp_path, os.O_RDONLY)
     try:

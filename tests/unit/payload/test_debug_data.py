@@ -1,4 +1,4 @@
-"""Debug data of small real files: kept by build-id, and found by the stripped file's."""
+"""Debug data of small real files, stored and found by build-id."""
 
 from __future__ import annotations
 

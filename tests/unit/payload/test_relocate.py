@@ -1,4 +1,4 @@
-"""Relocation of small real ELF files: they are moved, and run where they do not belong."""
+"""Relocation of small real ELF files, which are then moved and run."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_leaked_library_path_has_no_effect(chain, compile_c, tmp_path):
 
 
 def test_dynamic_linker_searches_only_needed_folders(chain, tmp_path):
-    """The program's library is opened without a search; each other one is sought in one folder."""
+    """The program's library is opened without a search; each other one is found in one folder."""
     chain.relocate()
     program = chain.move(tmp_path / "moved")
     env = {"LD_DEBUG": "libs"}
@@ -115,7 +115,7 @@ def test_dynamic_linker_searches_only_needed_folders(chain, tmp_path):
 
 
 def test_loaded_library_of_the_same_name_is_not_used(chain, compile_c, tmp_path):
-    """The host's of the same soname, because something of the host needed it first."""
+    """A library of the host has loaded the host's library of this soname first."""
     chain.relocate()
     foreign = compile_c.library(f"{tmp_path}/libbase.so.1", source="int base(void) { return 0; }\n")
     loader = compile_c.program(
@@ -164,7 +164,7 @@ def test_second_relocation_changes_nothing(chain):
 
 
 def test_library_bundled_in_a_dependency_is_used(compile_c, tmp_path):
-    """Middle is a package that bundled base; top bundles middle, and base under the same name."""
+    """Package middle contains base; top bundles both under the same names."""
     chain = Chain(compile_c, tmp_path)
     low = [dependency for dependency in chain.dependencies if dependency.name == "low"]
     plan = relocate.plan(chain.mid, low)
@@ -180,7 +180,7 @@ def test_library_bundled_in_a_dependency_is_used(compile_c, tmp_path):
 
 
 def test_library_is_needed_by_its_soname(compile_c, tmp_path):
-    """The link may be a file of its own one day: two names would be two libraries in a process."""
+    """If the link becomes a file, two names would be two libraries in a process."""
     payload = tmp_path / "payload"
     library = compile_c.library
     base = library(f"{payload}/lib/libbase.so.1.2", "-Wl,-soname,libbase.so.1")
@@ -214,7 +214,7 @@ def test_library_without_a_soname_is_bundled(compile_c, tmp_path):
 
 @pytest.fixture
 def twice(compile_c, tmp_path):
-    """Two different libraries of one name in a payload, and a program beside the second."""
+    """Make a payload with two libraries of one name, and a program beside the second."""
     payload = tmp_path / "payload"
     for folder, answer in (("a", 1), ("b", 2)):
         source = f"int base(void) {{ return {answer}; }}\n"

@@ -1,4 +1,4 @@
-"""Text files of a payload: scripts are run, .pc files are asked, after a move."""
+"""Text files of a payload: scripts and .pc files work after a move."""
 
 from __future__ import annotations
 

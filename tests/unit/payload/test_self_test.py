@@ -1,4 +1,4 @@
-"""The test that a payload carries loads what can be loaded."""
+"""The test inside each payload loads programs and libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rezbuild.payload import self_test
 
 
 def test_objects_and_debug_data_are_not_loaded(tmp_path: Path) -> None:
-    """CPython 3.9 installs an object for those who link a program of their own."""
+    """CPython 3.9 installs an object file for embedding programs."""
     payload = tmp_path / "payload"
     payload.mkdir()
     (tmp_path / "a.c").write_text("int a(void) { return 1; }\n")

@@ -1,4 +1,4 @@
-"""How long builds took: what is kept, what is guessed, and a file that anything may happen to."""
+"""Recorded and estimated durations of builds, and damaged records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rezbuild.plan.resolve import Step
 
 
 def step(name="thing", version="1.0", size=1_000_000, source="") -> Step:
-    """Of a package that has a version 0.9 as well, whose size nobody knows."""
+    """Return a step of a package whose version 0.9 has no known size."""
     releases = {}
     for number, known in (("1.0", size), ("0.9", None), (version, size)):
         if number not in releases:

@@ -1,4 +1,4 @@
-"""A file of requests for profiles, kinds of host and repositories, and the one plan of them all."""
+"""Matrix files: requests for profiles, host kinds and repositories in one plan."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ repository = "~/new"
 
 @pytest.fixture
 def recipes(tmp_path) -> Path:
-    """``tool`` is another one in another profile, and is built against ``base``."""
+    """Make recipes; ``tool`` depends on the profile and is built against ``base``."""
     folder = tmp_path / "recipes"
     for name, profiled, versions in (
         ("base", "false", {"1.0": "", "1.1": ""}),
@@ -88,7 +88,7 @@ def test_set_is_expanded_by_profile_and_host(tmp_path, own):
 
 
 def test_missing_keys_have_defaults(tmp_path, own):
-    """Then it is this host, the profile of such a build, and Rez's own repository."""
+    """The defaults are this host, the profile of the command, and Rez's own repository."""
     text = '[sets.a]\nrequests = ["tool"]\n'
     (request_set,) = load(tmp_path, text, own)
     assert request_set.target == Target("here", "fast", "")

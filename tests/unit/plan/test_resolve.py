@@ -1,4 +1,4 @@
-"""From requests to builds."""
+"""Plans from requests."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_dependencies_fall_back_to_available_versions(recipes):
 
 
 def test_fallback_stays_in_the_series_of_the_default(recipes):
-    """A newer series comes last: nobody has asked for it."""
+    """Newer series are used last, because nobody requested them."""
     assert steps(recipes, "tool", without=("tool-3.11.2",))[-1] == "tool-3.11.17"
     without = ("tool-3.11.2", "tool-3.11.17")
     assert steps(recipes, "tool", without=without)[-1] == "tool-3.13.5"
@@ -142,7 +142,7 @@ def test_two_versions_of_one_package_can_be_planned(recipes):
 
 
 def test_availability_is_asked_once_per_version(recipes):
-    """To look may be to fetch."""
+    """A check of the availability may download the source."""
     seen = []
 
     def available(_: Recipe, release: Release) -> bool:
@@ -154,7 +154,7 @@ def test_availability_is_asked_once_per_version(recipes):
 
 
 def test_shared_dependency_is_planned_once(tmp_path):
-    """Each layer needs all of the one below it twice over: 2 to the 60th ways to its ground."""
+    """Each layer needs the one below twice, so there are 2**60 paths."""
     for number in range(60):
         for side in "ab":
             requires = f'"a{number - 1}-1", "b{number - 1}-1"' if number else ""

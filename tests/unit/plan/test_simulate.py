@@ -1,4 +1,4 @@
-"""A plan in made-up time, and what the order of builds is worth."""
+"""Simulated plans, and the quality of their order."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_build_of_a_lost_worker_starts_again():
 
 
 def test_no_schedule_beats_the_lower_bound():
-    """Against all orders of a plan of six."""
+    """The schedule is compared with all orders of six builds."""
     draw = random.Random(7)
     for _ in range(40):
         steps = []
@@ -93,7 +93,7 @@ def test_no_schedule_beats_the_lower_bound():
 
 
 def _makespan(order, workers: int) -> float:
-    """Of a list that is worked off by whoever is free, as far as it can be."""
+    """Return the duration of a list in which each free worker takes the next possible step."""
     ended, free = {}, [0.0] * workers
     for one in order:
         if any(name not in ended for name in one.built_against):
@@ -136,7 +136,7 @@ def test_makespan_is_near_the_bound_with_several_host_kinds(each):
 
 @pytest.mark.parametrize("workers", [2, 4, 8, 16, 32, 64])
 def test_lost_worker_costs_its_current_build(workers):
-    """The last one, in the middle."""
+    """The last worker is lost in the middle."""
     steps, seconds = scaling.steps(), scaling.seconds()
     dies = scaling.run(workers).makespan / 2
     found = simulate(steps, seconds, [*[Worker()] * (workers - 1), Worker(dies=dies)])
@@ -160,7 +160,7 @@ def test_plan_picture_has_each_build():
 
 
 def many(count: int, targets: int) -> list[Step]:
-    """As many packages, each built against up to three others, in as many targets."""
+    """Return many packages for several targets, each built against up to three others."""
     draw, recipes = random.Random(1), {}
     for number in range(count):
         name = f"p{number}"
@@ -177,7 +177,7 @@ def many(count: int, targets: int) -> list[Step]:
 
 @pytest.mark.parametrize(("packages", "targets"), [(10_000, 1), (400, 25)])
 def test_ten_thousand_builds_are_planned_in_two_seconds(packages, targets):
-    """Seconds of a processor, and twice as many: the machine may be busy.
+    """The limit is twice as long in processor time, because the machine may be busy.
 
     Looking at all builds at each step would take a hundred times as long.
     """

@@ -1,4 +1,4 @@
-"""The folder in a repository where variants are made: who may write there, what survives a kill."""
+"""The staging folder of a repository: permissions, and recovery after a kill."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def left(repository: Path) -> list[str]:
-    """All that is below .rezbuild, less the locks."""
+    """Return the files below .rezbuild, without locks."""
     folder = repository / staging.FOLDER
     found = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
     return sorted(
@@ -70,7 +70,7 @@ def test_next_build_removes_leftovers_of_a_killed_build(repository):
 @pytest.mark.parametrize("exchange", [True, False], ids=["in one step", "as on NFS"])
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "gone"])
 def test_old_variant_is_replaced(repository, monkeypatch, exchange, keep):
-    """NFS has no exchange of two names (rename(2)): it is switched off here."""
+    """NFS cannot exchange two names (rename(2)), so the exchange is switched off here."""
     if not exchange:
         monkeypatch.setattr(atomic_swap, "exchange", lambda *_: False)
     replace(repository, "first")
@@ -94,7 +94,7 @@ def test_replaced_variant_is_removed_after_a_week(repository):
 
 
 def test_kill_between_two_renames_restores_the_old_variant(repository):
-    """Where names cannot be exchanged there is a moment without any: the next run mends it."""
+    """For a moment no variant exists; the next run repairs this."""
     replace(repository, "first")
     code = (
         "import os, pathlib, signal, sys\n"
@@ -165,7 +165,7 @@ def test_waiting_build_prints_a_message(repository):
 
 
 def test_leftovers_of_other_packages_are_removed(repository):
-    """But not what is at work, and what was taken away comes back."""
+    """Folders in use stay, and a removed variant returns."""
     folder = repository / staging.FOLDER
     make(folder / "staged" / NAME / "killed", "half made")
     make(folder / "swapping" / "other-1.abc" / "other%2F1", "old")
@@ -181,7 +181,7 @@ def test_leftovers_of_other_packages_are_removed(repository):
 
 
 def test_failed_cleanup_stops_no_build(tmp_path):
-    """There is none yet, or its folder is a file."""
+    """The folder does not exist, or is a file."""
     staging.tidy(tmp_path / "none", print)
     (tmp_path / staging.FOLDER).write_text("in the way")
     staging.tidy(tmp_path, print)

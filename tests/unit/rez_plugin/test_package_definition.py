@@ -1,4 +1,4 @@
-"""What `define` adds to a ``package.py``, as Rez loads and installs it."""
+"""`define` in a ``package.py``, loaded and installed by Rez."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which version a ``package.py`` has, without rezbuild's driver."""
+"""The version of a ``package.py`` without rezbuild's driver."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_variable_sets_the_version(recipe, tmp_path, monkeypatch):
 
 
 def test_version_is_stable_in_one_process(recipe, tmp_path):
-    """Rez evaluates package.py several times; the build fetches a source in between."""
+    """Rez evaluates package.py several times, and the build fetches a source in between."""
     put(tmp_path / "mirror", "1.2.1")
     assert version(recipe) == "1.2.1"
     put(tmp_path / "cache/sources/thing", "1.2.3")
@@ -83,7 +83,7 @@ def test_version_is_stable_in_one_process(recipe, tmp_path):
 
 
 def test_rez_release_takes_the_default(recipe, tmp_path, monkeypatch):
-    """A release must not depend on what the cache of one machine holds."""
+    """A release must not depend on the cache of one machine."""
     put(tmp_path / "mirror", "1.2.1")
     monkeypatch.setitem(sys.modules, "rez.cli.release", sys)
     assert version(recipe) == "1.2.3"

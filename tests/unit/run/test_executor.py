@@ -1,4 +1,4 @@
-"""The order of builds, and what becomes of the others when one fails: with steps of no weight."""
+"""The order of builds, and skipped builds after a failure."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_finished_step_makes_dependents_ready_during_iteration():
 
 
 def test_recorded_work_overrides_source_size():
-    """As recorded, say: what takes longest is not what has the largest source."""
+    """The package with the longest recorded time does not have the largest source."""
     work = {"small": 500, "big": 1, "bottom": 2, "middle": 3, "top": 1}
     schedule = Schedule(CHAIN, lambda step: work[step.release.name])
     assert names(schedule.ready()) == ["small", "bottom", "big"]
@@ -112,7 +112,7 @@ def test_run_uses_at_most_the_budget(tmp_path, budget):
 
 
 class Room(Budget):
-    """Of a farm: for one step there is never room, and in the end an error."""
+    """A farm's budget that never has room for one step, and ends with an error."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(2, folder)
@@ -128,7 +128,7 @@ class Room(Budget):
 
 
 def test_step_without_room_delays_no_other(tmp_path):
-    """Then it fails alone, with what needs it."""
+    """The step and its dependents fail; the others are built."""
     work = Work(tmp_path, {})
     room = Room(tmp_path)
     with contextlib.closing(room), pytest.raises(MachineError, match="no room"):
@@ -152,7 +152,7 @@ def test_finished_plan_starts_nothing(tmp_path, budget):
 
 
 def test_ten_thousand_finished_steps_take_a_second(tmp_path, budget):
-    """Seconds of a processor; to look at all of them for each would take a hundredfold."""
+    """In processor time; a loop over all steps for each would take a hundred times as long."""
     steps = [step("s0")]
     steps += [step(f"s{n}", f"s{n - 1}" if n % 2 else "s0") for n in range(1, 10_000)]
     began = time.process_time()
@@ -190,7 +190,7 @@ def test_system_error_fails_one_step(tmp_path, budget):
 
 
 def test_locked_step_is_waited_for_while_others_build(tmp_path, budget, capsys):
-    """Two runs that each waited for the other one's would wait for ever."""
+    """Otherwise two runs could wait for each other for ever."""
     work = Work(tmp_path, {"big": "until test -e there; do sleep 0.02; done"}, locked=["bottom"])
     (tmp_path / "there").touch()
     run(work, budget)

@@ -1,4 +1,4 @@
-"""What a user sees of builds that run at once."""
+"""Output of parallel builds for the user."""
 
 from __future__ import annotations
 

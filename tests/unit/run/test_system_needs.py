@@ -1,4 +1,4 @@
-"""What builds and tests take from the system: the table, the script that reads it, the messages."""
+"""Programs that builds and tests need: the table, the script that reads it, the messages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_missing_test_program_is_not_fatal(machine):
 
 
 def test_first_new_enough_python_is_used(tmp_path):
-    """As on Enterprise Linux 8, whose python3 is 3.6 and whose python3.11 is a package."""
+    """python3 of Enterprise Linux 8 is 3.6; python3.11 is another package."""
     for name in ("python3", "python3.13", "python3.12", "python3.11"):
         (tmp_path / name).symlink_to("/bin/true" if name == "python3.11" else "/bin/false")
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}

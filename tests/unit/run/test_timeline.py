@@ -1,4 +1,4 @@
-"""Who built what when: what is noted of a run, and the picture of it."""
+"""The timeline of a run, and its picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Debian archive of this very machine, as an ordinary user would use it."""
+"""The Debian archive of this machine, used without root."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ print(list(SourceArchive(Settings(cache=base), print)._repositories()))
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all, with a space in its name: the lists are read once."""
+    """Return a shared cache, with a space in its name, so that the lists are read once."""
     return tmp_path_factory.mktemp("a cache")
 
 
@@ -122,7 +122,7 @@ def test_apt_state_of_the_machine_is_unchanged(cache: Path, tmp_path: Path) -> N
 
 @needs_apt
 def test_machine_without_lists_uses_its_configuration(tmp_path: Path) -> None:
-    """As in a fresh container image: no lists, only /etc/apt."""
+    """A fresh container image has no lists, only /etc/apt."""
     (tmp_path / "lists/partial").mkdir(parents=True)
     config = tmp_path / "empty.conf"
     config.write_text(f'Dir::State::lists "{tmp_path}/lists";\n')
@@ -133,7 +133,7 @@ def test_machine_without_lists_uses_its_configuration(tmp_path: Path) -> None:
 
 @needs_apt
 def test_unreachable_archive_is_reported(tmp_path: Path) -> None:
-    """The reason is given, and not asked for again."""
+    """The reason is cached."""
     sources = tmp_path / "sources.list"
     sources.write_text("deb http://me:hush@127.0.0.1:9/debian stable main\n")
     config = tmp_path / "apt.conf"
@@ -151,7 +151,7 @@ def test_missing_apt_is_skipped(tmp_path: Path) -> None:
 
 
 def test_lists_from_the_future_are_stale(tmp_path: Path) -> None:
-    """The clock has been set back since, by who knows how much."""
+    """The clock has been set back since."""
     archive = SourceArchive(Settings(cache=tmp_path), print)
     assert archive._age() == float("inf")
     archive._stamp.parent.mkdir(parents=True)
@@ -176,7 +176,7 @@ UNSIGNED = 'Acquire::AllowInsecureRepositories "true";'
 
 
 class Silent(SimpleHTTPRequestHandler):
-    """Serves a folder and logs nothing."""
+    """A server of a folder that logs nothing."""
 
     def log_message(self, *_: object) -> None:
         pass
@@ -203,7 +203,7 @@ def suite(root: Path, name: str, until: str) -> None:
 
 @pytest.fixture
 def ask(tmp_path, monkeypatch):
-    """Asks an archive twice for a source that none of its suites has; the second error."""
+    """Ask an archive twice for a missing source, and return the second error."""
     root = tmp_path / "archive"
 
     def run(more: str, **suites: str) -> str:
@@ -244,7 +244,7 @@ def test_unsigned_list_is_reported_with_the_output_of_apt(ask):
 
 @needs_apt
 def test_refused_list_is_named_if_no_other_has_the_source(ask):
-    """The second search, with fresh lists, says so as well."""
+    """The second search, with fresh lists, names it too."""
     message = ask(UNSIGNED, stable=LATER, oldstable=EXPIRED)
     assert message.startswith("no suite has thing.tar with sha256 1111")
     assert "; apt refused: E: Release file for http://127.0.0.1" in message

@@ -1,4 +1,4 @@
-"""Every route and every way in which one can fail, against a real server on the loopback."""
+"""Each route to a source, and each of its failures, with a real server on loopback."""
 
 from __future__ import annotations
 
@@ -548,7 +548,7 @@ def test_file_instead_of_the_mirror_is_an_error(
 
 
 def test_full_disk_is_an_error(server: LyingServer, box: Box) -> None:
-    """As a full one: a process may not write files of more than 100 kB."""
+    """A process may not write files of more than 100 kB, as on a full disk."""
     url = server.at("/" + FILE, Answer(BODY))
     out, said = in_a_process(box.cache, url, most=100_000).communicate()
     assert "MachineError the cache" in out

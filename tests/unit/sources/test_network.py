@@ -1,4 +1,4 @@
-"""What a network does to a download, done by real servers, certificates and proxies."""
+"""Faults of a network during a download, with real servers, certificates and proxies."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> 
 
 
 def test_silent_host_is_given_up(hasty: Box, good: LyingServer) -> None:
-    """Its queue of connections is full: what comes then is dropped, as by a firewall."""
+    """Its connection queue is full, so it drops new connections like a firewall."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -172,7 +172,7 @@ def test_slow_body_is_given_up(hasty: Box, good: LyingServer, head: bytes) -> No
 
 @pytest.mark.parametrize(("speed", "enough"), [(20, True), (2000, False)])
 def test_minimum_speed_is_a_setting(tmp_path: Path, speed: int, enough: bool) -> None:
-    """A hundred bytes a second, for longer than may be silent."""
+    """A hundred bytes per second, for longer than the read timeout."""
     body = bytes(range(80))
 
     def script(talk: Talk) -> None:
@@ -374,7 +374,7 @@ def test_false_answer_is_skipped(tmp_path: Path, good: LyingServer, case: str) -
 
 @pytest.mark.parametrize("said", ["999999", "nonsense", "*", "9" * 5000])
 def test_false_total_does_not_matter(tmp_path: Path, said: str) -> None:
-    """Only the sum says whether a resumed file is whole."""
+    """Only the checksum decides whether a resumed file is complete."""
 
     def script(talk: Talk) -> None:
         talk.request()
@@ -736,7 +736,7 @@ def test_secret_is_not_logged_by_libraries(
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
-    """urllib3 logs addresses with their queries, and headers that cannot be read with a trace."""
+    """urllib3 logs addresses with queries, and a traceback of unreadable headers."""
     log = io.StringIO()
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [logging.StreamHandler(log)])

@@ -1,4 +1,4 @@
-"""What an earlier build has left goes into a store only when it is known what it is."""
+"""Only known and unchanged builds are uploaded to a store."""
 
 from __future__ import annotations
 

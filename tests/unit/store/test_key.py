@@ -1,4 +1,4 @@
-"""What goes into the key of a payload: whatever may change it."""
+"""The key of a payload contains each input that may change it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a store, whether it is sound, and what may go."""
+"""Lists, verification and removal of a store's entries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def entries(tmp_path: Path, folder: Path) -> list[Entry]:
-    """Two versions of one package, and another one that has the payload of the first."""
+    """Store two versions of one package, and another package with the payload of the first."""
     store = Store(str(folder))
     roots = [payload(tmp_path / version, version=version) for version in ("1.0", "2.0")]
     return [*(put(store, root) for root in roots), put(store, roots[0], compiler="another")]
@@ -154,7 +154,7 @@ def test_prune_keeps_entries_with_other_signatures(
 
 
 def test_rewritten_blob_is_kept(entries, folder, tmp_path):
-    """Of a put that finds it there, and has not written its entry yet."""
+    """An upload has found the blob and has not written its entry yet."""
     two = entries[1]
     (folder / two.place).unlink()
     aged(folder, blob(two), 40)

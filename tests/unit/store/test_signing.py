@@ -1,4 +1,4 @@
-"""Signed entries: whose payloads a studio takes."""
+"""Signed entries of a store."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_unsigned_or_untrusted_entry_is_refused(tmp_path, root, boxes):
 
 
 def test_machine_with_a_key_signs_its_own_entry_again(tmp_path, root, boxes):
-    """The store was there before the key."""
+    """The entry was stored before the machine had a key."""
     said: list[str] = []
     put(shelf(tmp_path, said), root)
     put(shelf(tmp_path, said, sign=boxes[0].private), root)
@@ -138,7 +138,7 @@ def test_invalid_keys_are_named(tmp_path, boxes):
 
 
 def test_keys_of_openssl_are_read(tmp_path, root):
-    """By the commands in docs/how-to/store.md."""
+    """The commands are those of docs/how-to/store.md."""
     require_tool("openssl")
     text = (Path(__file__).parents[3] / "docs/how-to/store.md").read_text(encoding="utf-8")
     commands = re.findall(r"^    openssl (.*)$", text, re.MULTILINE)
@@ -170,7 +170,7 @@ def test_settings_name_the_keys(tmp_path, boxes):
 
 
 def test_missing_library_is_reported(tmp_path, boxes):
-    """It is an extra: who names no key needs none."""
+    """The library is an extra, needed only with keys."""
     code = (
         "import sys\n"
         "sys.modules['cryptography'] = None\n"

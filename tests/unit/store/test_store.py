@@ -1,4 +1,4 @@
-"""A store in a folder: what is there is what was put there, or it is not taken."""
+"""A store in a folder: an entry is restored unchanged, or not used."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUPPORT = Path(__file__).parents[2] / "support"
 
 
 class Shelf:
-    """A store in a folder, and what it says."""
+    """A store in a folder, and its messages."""
 
     def __init__(self, folder: Path, **options: object) -> None:
         self.folder = folder
@@ -187,7 +187,7 @@ def test_damaged_entry_is_refused_and_repaired(shelf, root, tmp_path, damage):
 
 
 def test_payload_of_another_package_is_refused(shelf, root, tmp_path):
-    """Sound as far as sums go: somebody has put it there by hand."""
+    """Its checksums are valid: a person has put it there."""
     forged = put(
         shelf.store, payload(tmp_path / "forged", fingerprint="f" * 16), fingerprint="f" * 16
     )
@@ -301,7 +301,7 @@ def writer(store: Path, root: Path, *more: str) -> list[str]:
 
 
 def test_parallel_writers_leave_one_complete_payload(shelf, tmp_path):
-    """From the same inputs, two payloads that differ: as of a profile that was collected anew."""
+    """The inputs are equal and the payloads differ, as after a new training."""
     roots = [payload(tmp_path / name, number=name) for name in ("one", "two")]
     sums = {digest(root): root for root in roots}
     with contextlib.ExitStack() as stack:

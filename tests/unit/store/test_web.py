@@ -1,4 +1,4 @@
-"""A store behind a real web server, which may be anything but well."""
+"""A store behind a real web server with faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRETS = "?token=geheim"
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Python's own; it may be told to list no folders, and remembers what it was asked."""
+    """Python's own handler, which may list no folders and records requests."""
 
     lists = True
     asked: list[str]
@@ -221,7 +221,7 @@ def test_unreachable_store_is_asked_once(tmp_path, root):
 
 
 def test_hanging_disk_is_given_up(tmp_path, root):
-    """As NFS does whose server has gone: opening a pipe that nobody writes is as patient."""
+    """Opening a FIFO without a writer waits like a dead NFS server."""
     entry = put(Store(str(tmp_path / "store")), root)
     place = tmp_path / "store" / entry.place
     place.unlink()

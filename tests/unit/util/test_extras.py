@@ -1,4 +1,4 @@
-"""The commands that messages and pages advise for the libraries that only some commands need."""
+"""Advice of messages and pages how to install optional libraries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_advice_without_a_clone_names_the_distribution(tmp_path):
 
 
 def test_pages_advise_no_extra_of_another_project():
-    """On a package index, rezbuild is the name of another project."""
+    """On a package index, rezbuild is another project."""
     for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         found = re.findall(r"([\w./-]+)\[(bench|dev|farm|signatures)\]", page.read_text("utf-8"))
         names = {name for name, _ in found if not name.startswith("/")}

@@ -1,4 +1,4 @@
-"""A recipe's files import one another, and not those of the recipe before."""
+"""Files of a recipe import each other, and not those of another recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that run beside others."""
+"""Parallel processes."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def alive(pid):
 
 
 def test_process_ends_with_its_parent():
-    """And what it has started; a shell between them lives on."""
+    """Its children end too, although a shell between them lives."""
     code = "import os, subprocess, time; from rezbuild.util import processes as task\n"
     code += "task.exit_with_rez(); p = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
     code += "print(os.getpid(), p.pid, flush=True); time.sleep(60)"

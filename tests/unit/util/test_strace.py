@@ -1,4 +1,4 @@
-"""What strace says, read; and strace itself, on programs that do little."""
+"""Output of strace, and strace on small programs."""
 
 from __future__ import annotations
 

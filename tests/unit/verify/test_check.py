@@ -1,4 +1,4 @@
-"""`rezbuild check` on a payload of one file, with a recipe that asks for little."""
+"""`rezbuild check` on a payload of one file, with a small recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A second build looks for headers and libraries in the order of the first one."""
+"""The order of packages in a second build."""
 
 from __future__ import annotations
 

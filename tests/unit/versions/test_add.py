@@ -1,4 +1,4 @@
-"""``rezbuild add-version``: real servers, real keys, and catalogues as people write them."""
+"""``rezbuild add-version`` with real servers, real keys and typical catalogues."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_version_without_a_pinned_key_needs_confirmation(upstream):
 
 
 def test_existing_version_is_verified_again(upstream):
-    """It is verified once more, and not written again."""
+    """The file does not change."""
     upstream.offers("1.2.1")
     upstream.add("1.2.1")
     before = upstream.path.read_bytes()
@@ -132,7 +132,7 @@ def test_invalid_address_is_refused(upstream, url):
 
 
 def test_interrupted_transfer_starts_again(upstream):
-    """Where no sum is known, two halves are not put together without another look."""
+    """Without a known checksum, parts of two transfers are never joined."""
     upstream.offers("1.2.1")
     place, before = "/1.2/thing-1.2.1.tar.gz", upstream.path.read_text()
     cut = Answer(BODY[::-1], sent=1000)
@@ -148,7 +148,7 @@ def test_interrupted_transfer_starts_again(upstream):
 
 
 def test_interrupted_mirror_gives_way(upstream):
-    """The next route begins anew."""
+    """The next source starts from the beginning."""
     upstream.offers("1.2.1")
     upstream.server.at("/mirror/thing-1.2.1.tar.gz", Answer(BODY[::-1], sent=1000))
     upstream.add("1.2.1", mirrors=(f"{upstream.server.url}/mirror",))
@@ -162,7 +162,7 @@ def test_missing_archive_is_reported(upstream):
 
 
 def test_mirror_gives_archive_and_signature(upstream, tmp_path):
-    """On a box that is cut off from upstream; the key is pinned all the same."""
+    """The machine cannot reach upstream; the key is pinned all the same."""
     mirror = tmp_path / "mirror/thing"
     mirror.mkdir(parents=True)
     archive = mirror / "thing-1.2.1.tar.gz"

@@ -1,4 +1,4 @@
-"""What a user reads about chosen versions: how far they are behind, and which were never built."""
+"""Notices about chosen versions: the distance to the newest one, and missing test records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signatures: real ones of real upstreams, and each kind that must be refused."""
+"""Real signatures of real upstreams, and each kind that must be refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_unpinned_key_is_refused(signer, upstream, archive, tmp_path):
 
 
 def test_signature_after_key_expiry_is_refused(signer, archive, tmp_path):
-    """What it signed in its time still counts: old archives have old signatures."""
+    """A signature from before the expiry stays valid, because old archives have old signatures."""
     old = signer.key("old", expires="20210101T000000", at="20200101T000000")
     key = signer.export(old, tmp_path)
     assert "2020-06-01" in verify(archive, signer.sign(archive, old, at="20200601T000000"), key)
@@ -131,7 +131,7 @@ def test_damaged_signature_is_refused(signer, upstream, archive, tmp_path):
 
 
 def test_signed_message_is_refused(signer, upstream, archive, tmp_path):
-    """It is good by itself, and says nothing of the archive."""
+    """The message is valid, but does not sign the archive."""
     message = signer.gpg("--armor", "--local-user", upstream, "--sign", text="anything")
     refused(archive, message, signer.export(upstream, tmp_path))
 
@@ -148,7 +148,7 @@ def test_key_under_another_name_is_refused(signer, upstream, archive, tmp_path):
 
 
 def test_keys_of_the_catalogue_match_their_names():
-    """Each is what its name says, and is used."""
+    """Each file contains the key of its name, and a recipe uses it."""
     recipes = resolve.recipes(ROOT / "packages").values()
     pinned = {
         key
@@ -162,7 +162,7 @@ def test_keys_of_the_catalogue_match_their_names():
 
 
 def test_real_weak_signature_is_refused(archive):
-    """gdbm's: SHA-1, by a key whose own signature is SHA-1 as well."""
+    """The signature of gdbm uses SHA-1, by a key that is itself signed with SHA-1."""
     key = REAL / "325F650C4C2B6AD58807327A3602B07F55D0C732.asc"
     said = refused(archive, (REAL / "gdbm-1.24.tar.gz.sig").read_bytes(), key)
     assert "with SHA1" in said

@@ -1,4 +1,4 @@
-"""What upstream has: pages as servers write them, read over the loopback."""
+"""Upstream's lists of versions: pages of real servers, read over loopback."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_versions_are_read_from_a_feed(server, tmp_path):
 
 
 def test_versions_are_read_from_all_pages(server, tmp_path):
-    """A feed names the last few; a page that cannot be read is passed over."""
+    """A feed lists the newest versions only; unreadable pages are skipped."""
     server.at("/a/", Answer(b"thing-1.2.3.tar.gz"))
     server.at("/b/", Answer(b"thing-1.2.4.tar.gz"))
     urls = [f"{server.url}/{place}/thing-1.2.1.tar.gz" for place in ("none", "a", "b")]
@@ -104,7 +104,7 @@ def test_address_without_the_version_is_skipped(tmp_path):
 
 
 def test_own_addresses_have_a_version_page():
-    """For each package but those whose addresses do not hold the version."""
+    """Packages whose addresses lack the version are exempt."""
     recipes = resolve.recipes(PACKAGES)
     without = {
         recipe.name
