@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import io
 import itertools
-import marshal
 import os
 import re
 import shutil
@@ -15,8 +13,6 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType
-from typing import Any
 
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
@@ -24,7 +20,6 @@ from elftools.elf.elffile import ELFFile
 # Lines to show for one file.
 _MOST = 20
 _WINDOW = 24  # bytes shown from the first that differs
-_PYC_HEADER = 16  # PEP 552
 _AR = b"!<arch>\n"  # ar(5)
 _TEXT = re.compile(rb"[\x20-\x7e]{4,}")
 
@@ -131,8 +126,6 @@ def explain(a: bytes, b: bytes) -> Iterator[str]:
         known = _elf(a, b)
     elif a.startswith(_AR) and b.startswith(_AR):
         known = _archive(a, b)
-    elif a[:4] == b[:4] == importlib.util.MAGIC_NUMBER:
-        known = _compiled(a, b)
     elif _is_text(a) and _is_text(b):
         known = _text(a, b)
     else:
@@ -226,40 +219,3 @@ def _members(data: bytes) -> Iterator[tuple[str, tuple[str, bytes]]]:
         body = data[at + 60 : at + 60 + size]
         yield f"{seen} {header[:16].strip()}", (" ".join(header[16:58].split()), body)
         at += 60 + size + size % 2
-
-
-def _compiled(a: bytes, b: bytes) -> Iterator[str]:
-    """Compare two .pyc files of the running Python by code objects."""
-    if a[:_PYC_HEADER] != b[:_PYC_HEADER]:
-        yield f"its header: {a[4:_PYC_HEADER].hex(' ')} and {b[4:_PYC_HEADER].hex(' ')}"
-    try:
-        one, other = marshal.loads(a[_PYC_HEADER:]), marshal.loads(b[_PYC_HEADER:])  # noqa: S302 (the code is not run)
-    except (EOFError, ValueError, TypeError):
-        return
-    if not (isinstance(one, CodeType) and isinstance(other, CodeType)):
-        return
-    found = list(_code(one, other, ""))
-    yield from found
-    if not found and a[_PYC_HEADER:] != b[_PYC_HEADER:]:
-        yield "the code is equal; only marshal's references differ"
-
-
-def _code(a: CodeType, b: CodeType, outer: str) -> Iterator[str]:
-    name = f"{outer}{a.co_name}"
-    keys = [key for key in dir(a) if key.startswith("co_")]
-    if "co_linetable" in keys:
-        keys.remove("co_lnotab")  # computed from it; Python 3.12 warns of its use
-    for key in keys:
-        x, y = getattr(a, key), getattr(b, key)
-        if key == "co_consts":
-            inner = [c for c in x if isinstance(c, CodeType)]
-            others = [c for c in y if isinstance(c, CodeType)]
-            for p, q in zip(inner, others):
-                yield from _code(p, q, f"{name}.")
-            x, y = (tuple(map(_plain, values)) for values in (x, y))
-        if not callable(x) and x != y:
-            yield f"code object {name}: {key}: {str(x)[:80]} and {str(y)[:80]}"
-
-
-def _plain(value: Any) -> str:
-    return "<code>" if isinstance(value, CodeType) else repr(value)

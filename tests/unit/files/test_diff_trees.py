@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import marshal
 import os
 import subprocess
 import sys
-from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import pytest
@@ -102,27 +100,6 @@ def test_static_libraries_differ_by_members(tmp_path):
     (line,) = [line for line in explain(*found) if "stamp.o" in line]
     assert "time, owner, mode, size: 1 " in line
     assert " and 100 " in line
-
-
-def _compiled(source: str) -> bytes:
-    return MAGIC_NUMBER + bytes(12) + marshal.dumps(compile(source, "m.py", "exec"))
-
-
-def test_compiled_modules_differ_by_code_objects():
-    one = _compiled("class A:\n    def f(self):\n        return 'one'\n")
-    other = _compiled("class A:\n    def f(self):\n        return 'other'\n")
-    line = next(line for line in explain(one, other) if "co_consts" in line)
-    assert line.startswith("code object <module>.A.f: co_consts: ")
-    assert "'one'" in line
-    assert "'other'" in line
-
-
-def test_compiled_modules_with_equal_code_are_recognized():
-    code = compile("a = 1", "m.py", "exec")
-    head = MAGIC_NUMBER + bytes(12)
-    found = explain(head + marshal.dumps(code), head + marshal.dumps(code, 2))
-    assert list(found) == ["the code is equal; only marshal's references differ"]
-    assert next(explain(head + b"\xff", head + b"\xfe")).startswith("1 bytes differ")
 
 
 def test_other_files_show_the_first_differing_byte():
