@@ -1,4 +1,4 @@
-"""The farm's parts that need no farm: what travels, who may have what, what may be read."""
+"""Parts of the farm without a farm: messages, resources, pickles."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_facts_roundtrip():
     ],
 )
 def test_facts_of_other_types_are_ignored(name, value):
-    """A worker of another version may say anything; the client's run goes on."""
+    """A worker of another version may send anything; the client continues."""
     assert Facts.read({**FACTS.as_data(), name: value}) is None
 
 
@@ -99,7 +99,7 @@ def test_only_needed_recipes_are_compared():
 
 
 def test_resources_are_shared_by_all_jobs():
-    """A job takes one of each, and its cores."""
+    """A job takes one of each resource, and its cores."""
     found = FACTS.resources()
     assert found == dict.fromkeys(
         ("cores", "platform-linux", "arch-x86_64", "rezbuild-0.1.0-abc", "host-debian12"), 4.0
@@ -148,7 +148,7 @@ def test_number_of_tries_depends_on_the_failure(kind, most):
 
 
 def test_full_disk_is_a_failure_of_the_machine():
-    """Whatever failed of it."""
+    """It does not matter which step failed."""
     error = UnpackError("cannot unpack x", tried=["free space in /tmp: 4.1 kB"])
     assert retry_policy.should_retry([Attempt("one", error), Attempt("two", error)])
     assert not retry_policy.should_retry([Attempt("one", UnpackError("cannot unpack x"))])
@@ -277,7 +277,7 @@ def test_order_with_a_path_as_id_removes_nothing(work, name):
 
 
 def test_order_that_runs_already_is_refused(work):
-    """The other one keeps its folder."""
+    """The running job keeps its folder."""
     assert "File exists" in work(ORDER).failure("/here").message
 
 
@@ -319,7 +319,7 @@ def test_failed_publication_fails_one_step(tmp_path):
 
 
 def test_two_targets_publish_the_same_version_in_turn(tmp_path):
-    """Each takes what was built for it."""
+    """Each publishes its own payload."""
     given = []
     for key, profile in (("aa", "fast"), ("bb", "optimized")):
         step = remote(tmp_path / key)
@@ -332,7 +332,7 @@ def test_two_targets_publish_the_same_version_in_turn(tmp_path):
 
 @pytest.mark.parametrize("blind", [True, False])
 def test_workers_stay_listed_while_the_scheduler_is_unreachable(tmp_path, blind):
-    """Where the scheduler does not say who is there, a job is not taken from its worker."""
+    """The scheduler does not say who is connected."""
 
     async def ended() -> str:
         farm = Farm("tcp://127.0.0.1:9", Settings(tmp_path), print)
