@@ -124,7 +124,7 @@ def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, versio
     ("name", "version", "by"),
     [
         ("xz", "5.8.1", "3690C240CE51B4670D30AD1C38EE757D69184620"),
-        # By a key of its own, which has expired since.
+        # Signed by a separate key, which has expired since.
         pytest.param(
             *("openssl", "1.1.1w", "EFC0A467D613CB83C7ED6D30D894E2CE8B3D79F5"), marks=matrix
         ),

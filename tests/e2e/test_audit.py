@@ -66,7 +66,7 @@ def test_rez_package_has_the_needed_glibc(studio, toys, tmp_path):
     # A library that calls nothing needs no particular one.
     assert record(root(studio.local, "low", "1.0.0"))["glibc"] is None
 
-    # A copy tells its own, wherever it lies; the recipe and rezbuild are not asked.
+    # A copy reads its own record in any folder, without recipe and rezbuild.
     copy = tmp_path / "a copy"
     copy.mkdir()
     for name in ("platform", "arch"):
@@ -90,7 +90,7 @@ def test_glibc_limit_stops_a_build(studio, toys):
     assert "__libc_start_main" in done.stderr
     assert not (studio.local / "top").exists()
 
-    # No input of a build: what is there is held against it all the same.
+    # The limit is no input of a build, but also applies to installed packages.
     studio.rezbuild("build", "top")
     done = studio.rezbuild("build", "top", ok=False, REZBUILD_GLIBC_MAX="2.1")
     assert done.returncode == 9

@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-# It lists what there is of low.
+# It lists the files of low.
 RECIPE = """\
 from rezbuild.payload import debug_data as debug
 
@@ -62,7 +62,7 @@ def test_package_follows_the_version_of_its_source_package(studio, toys, more):
     toys.edit("low/recipe.py", "=. ", "=. -O1 -DCHANGED")
     studio.rezbuild("build", "low_more")
     agree(studio)
-    # The same inputs, but another file: as where a profile is collected anew.
+    # The same inputs with another file, as after a new training.
     salt = "{__import__('time').time_ns()}"
     toys.edit("low/recipe.py", "-DCHANGED", f"-Wl,--build-id=0x0{salt}")
     for _ in range(2):

@@ -68,7 +68,7 @@ add_executable(embedding embed.c)
 target_link_libraries(embedding PRIVATE Python::Python)
 message(STATUS "found ${Python_EXECUTABLE};${Python_INCLUDE_DIRS};${Python_LIBRARIES}")
 """
-# C and C++; what it says is compared.
+# C and C++; the outputs are compared.
 EMBED = """\
 #include <Python.h>
 int main(void)
@@ -226,7 +226,7 @@ def test_embedding_program_runs(built, place, way, language):
     payload = place / "payload"
     compiler, suffix = {"c": ("cc", "c"), "c++": ("c++", "cpp")}[language]
     folder = place / f"{way}-{suffix}"
-    # A program that lies as the host's own do, beside another Python's library.
+    # A program in a folder like the host's, beside another Python's library.
     (folder / "bin").mkdir(parents=True)
     version = (payload / "lib/pkgconfig/python3.pc").resolve().stem.split("-")[1]
     decoy = folder / f"lib/python{version}"
@@ -286,7 +286,7 @@ print(json.dumps({
 }))
 """
 PLACES = ("LIBDIR", "LIBPL", "INCLUDEPY", "BINDIR", "LIBDEST", "DESTSHARED", "LIBPC", "prefix")
-# What of our build must not reach those who build against it.
+# Flags of our build that must not reach extension builders.
 OF_OUR_BUILD = (
     "-flto",
     "-fprofile",

@@ -14,7 +14,7 @@ from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
-# Stands for ccache where it is called by a compiler's name; it notes what it is asked for.
+# A replacement of ccache that logs its calls by the names of compilers.
 STAND_IN = (
     '#!/bin/sh\necho "$(basename "$0") $CCACHE_DIR" >>{log}\nexec /usr/bin/$(basename "$0") "$@"\n'
 )
@@ -116,7 +116,7 @@ def test_ccache_finds_trained_objects_from_another_folder(tmp_path):
     assert build("two", REZBUILD_CCACHE="1") == program
     assert statistics(cache / "ccache", *counted) == [2, 1]
     assert build("three") == program
-    # Without the counts: a training of its own, which leaves them where this build looks.
+    # Without stored counts, a new training leaves counts in this build's folder.
     (stored,) = (cache / "profiles").iterdir()
     stored.unlink()
     build("four", REZBUILD_CCACHE="1")

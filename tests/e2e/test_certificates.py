@@ -16,7 +16,7 @@ from other_host import on_host
 pytestmark = pytest.mark.e2e
 REFUSED = "CERTIFICATE_VERIFY_FAILED"
 Done = subprocess.CompletedProcess[str]
-# All that an OpenSSL of any distribution reads; a host of these tests has in them what it says.
+# The files that OpenSSL of any distribution reads; each test's host defines their content.
 TRUST = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/var/lib/ca-certificates", "/usr/lib/ssl")
 
 # A file with the authority, and a folder in which `openssl rehash` has been; else a link.
@@ -84,7 +84,7 @@ import json, os, ssl, subprocess, sys, urllib.request
 before = dict(os.environ)
 with urllib.request.urlopen(sys.argv[1], timeout=20) as answer:
     said = answer.read().decode()
-# What C code sets is not in os.environ, but a child has it.
+# Variables that C code sets are not in os.environ, but a child inherits them.
 after = subprocess.run(["env", "-0"], stdout=-1, check=True, text=True).stdout
 after = dict(item.split("=", 1) for item in after.split("\\0") if item)
 print(json.dumps([said, os.environ == before, sorted(set(after.items()) ^ set(before.items()))]))
@@ -230,7 +230,7 @@ def test_host_openssl_cnf_is_not_read(client):
         (client.tree / folder).mkdir(parents=True, exist_ok=True)
         (client.tree / folder / "openssl.cnf").write_text(NONSENSE)
     assert client.trusts() == ALL
-    # Whoever reads it cannot connect.
+    # A client that reads it cannot connect.
     nonsense = str(client.tree / "etc/ssl/openssl.cnf")
     for done in (client.urlopen(OPENSSL_CONF=nonsense), client.s_client(OPENSSL_CONF=nonsense)):
         assert done.returncode != 0
@@ -252,7 +252,7 @@ activate = 1
 """
 
 
-# OpenSSL 1.1.1 has no providers: what is legacy is simply there.
+# OpenSSL 1.1.1 has no providers, so legacy algorithms are always available.
 providers = pytest.mark.skipif(DEFAULTS["openssl"] < "3", reason="OpenSSL 1.1.1 has no providers")
 
 

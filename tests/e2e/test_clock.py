@@ -70,7 +70,7 @@ def test_clock_jump_during_a_build_keeps_the_payload(studio, toys, clock, recipe
     studio.rezbuild("build", "low", "--force", **clock.env)
     assert int(clock.file.read_text()) == -YEARS
     assert tree(studio.local) == undisturbed
-    # What bears a time to come is found all the same, and is not built again.
+    # Files with times in the future are found, and not built again.
     for offset in (YEARS, -YEARS):
         clock.wrong(offset)
         assert "nothing to do" in studio.rezbuild("build", "low", **clock.env).stdout

@@ -83,7 +83,7 @@ def test_package_records_its_source(studio, toys):
     text = (studio.local / "top/2.0.0/package.py").read_text()
     assert "https://upstream.invalid/top-2.0.0.tar.gz" in text
     assert "'profile': 'fast'" in text
-    # Nothing that package.py computed with leaks into what is installed.
+    # Intermediate values of package.py are not in the installed package.
     assert "import rezbuild" not in text
     assert sys.executable not in text
 
@@ -176,7 +176,7 @@ def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase,
             process.send_signal(number)
     assert ready.exists()
     if number == signal.SIGTERM:
-        # What it has started has ended with it.
+        # Its child processes have ended too.
         assert at_work(tmp_path) == []
     if phase == "build":
         # Or ends a moment later; it does not go on for the rest of its 30 seconds.
@@ -187,7 +187,7 @@ def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase,
     else:
         # The same inputs again, but Rez's test passes now.
         ready.with_suffix(".quick").touch()
-    # The next run makes good what a killed one could not.
+    # The next run repairs the interrupted swap.
     assert "top-2.0.0: " in studio.rezbuild("build", "top").stdout
     assert answer(studio) == "42"
     variant = root(studio, "top", "2.0.0")
@@ -214,7 +214,7 @@ def test_failed_rez_build_keeps_the_installed_package(studio, toys):
     assert studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False).returncode != 0
     assert contents(studio) == before
     assert not staged(studio)
-    # And this is what it is good for.
+    # This is the purpose of the record.
     local = ("--process", "local")
     assert studio.rez("build", "-i", *local, cwd=toys.recipes / "top", ok=False).returncode != 0
     assert contents(studio) != before
@@ -396,7 +396,7 @@ def test_versions_shows_installed_packages(studio, toys):
     assert f"{studio.local} (fast)" in " ".join(out.split())
 
 
-# By hand: what any Rez user does in a package's folder.
+# rez-build in the folder of a package.
 
 
 def test_rez_build_gives_the_same_payload(studio, toys):
@@ -654,7 +654,7 @@ def test_replace_releases_a_version_again(studio, toys, release):
         "low/recipe.py", "    b.make", "    b.run('sed', '-i', 's/42/43/', 'low.c')\n    b.make"
     )
     (toys.recipes / "top/check.py").write_text(CHECK.format(answer=44))
-    # What is not named is not replaced.
+    # Packages that are not requested are not replaced.
     done = release("--replace", ok=False)
     assert done.returncode == 11
     assert "low-1.0.0 is already released" in done.stderr

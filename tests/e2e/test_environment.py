@@ -70,7 +70,7 @@ def test_system_tools_run_beside_the_package(built, moved, tool):
         assert there.stderr.splitlines()[-1:] == outside.stderr.splitlines()[-1:]
 
 
-# A DCC: a program with a Python and an OpenSSL of its own beside it, found by LD_LIBRARY_PATH.
+# A DCC: a program with its own Python and OpenSSL, which LD_LIBRARY_PATH finds.
 DCC = """\
 #include <Python.h>
 #ifdef OWN_OPENSSL

@@ -120,7 +120,7 @@ def test_shared_store_carries_the_payloads(site, home, toys, local):
     site.rezbuild("build", "top", **env)
     assert payloads(site) == local
     assert len(list((home / "store").glob("top/2.0.0/*.json"))) == 1
-    # What the store has is not built a second time, in whichever repository it is missing.
+    # A payload in the store is not built again for another repository.
     other = Studio(site.folder / "other")
     out = other.rezbuild("build", "top", **{**site.env, **env, **repositories(other)}).stdout
     assert payloads(other) == local

@@ -69,7 +69,7 @@ def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
         return payloads(site), out
 
 
-# What is tried with a chain that came from a farm: all that looks at what was built.
+# Tests of a chain from a farm: all tests that read the payloads.
 FILES = (*SAME, "packages", "memory", "sbom")
 
 

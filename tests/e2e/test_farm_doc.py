@@ -41,7 +41,7 @@ def test_commands_of_the_farm_page_run(toys, tmp_path):
     studio.env |= {**toys.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assert len(BLOCKS) == 3
     lines = ["set -m", *(line for block in BLOCKS for line in block.splitlines())]
-    # kill and wait give the exit code of what was killed.
+    # kill and wait return the exit code of the killed process.
     ends = ("kill ", "wait", "set ")
     script = "\n".join(
         line if line.startswith(ends) or line.endswith("&") else f"{line} || exit 1"

@@ -31,7 +31,7 @@ DATA = {
     "Makefile": LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n",
 }
 
-# Each release runs it, and leaves when it was begun and ended.
+# Each release runs it, and writes its start and end.
 CHECK = """\
 import time
 
@@ -208,7 +208,7 @@ def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path)
         ), out
         assert payloads(site) == local(tmp_path, toys, "bulky")
         gone(running, "roomy")
-        # With nobody else it is an error, which says where there is no room.
+        # Without another worker, the error names the full folder.
         done = site.rezbuild("build", "bulky", "--force", ok=False)
         assert done.returncode in {6, 7, 8, 10, 11}, done.stderr
         assert f"free space in {disk}" in done.stderr
@@ -273,7 +273,7 @@ def packages(site: Studio) -> dict[str, str]:
     return {name: sum_ for name, sum_ in tree(site.local).items() if name[0] != "."}
 
 
-# Resolves without end, and names what it gets.
+# Resolve in a loop, and print the results.
 RESOLVE = """
 import pathlib, sys
 from rez.exceptions import RezError
@@ -456,6 +456,6 @@ def test_silent_worker_is_lost_after_a_minute(home, env, toys, tmp_path, fault):
         assert time.monotonic() - began < 150
         assert payloads(site) == local(tmp_path, toys, "hung")
         if fault == "stopped":
-            # Awake again, it sees that nobody wants what it was at.
+            # After it wakes up, it ends its build.
             psutil.Process(running.workers[name].pid).resume()
             until(lambda: not alive("3002.25"), 30)

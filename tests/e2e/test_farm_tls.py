@@ -127,7 +127,7 @@ def test_workers_without_the_authority_are_refused(safe, tmp_path, env):
             assert "Traceback" not in stranger.log.read_text()
         finally:
             stranger.end()
-        # Whoever was there before goes on.
+        # Earlier peers continue.
         assert safe.workers["one"].process.poll() is None
         assert "one at" in safe.workers["one"].log.read_text()
 
@@ -143,7 +143,7 @@ def test_noise_on_the_port_is_harmless(safe):
     assert safe.scheduler.process.poll() is None
 
 
-# What a client can try; each line that it prints is one that was refused, or what came of it.
+# Attacks of a client; each printed line is a refusal or a result.
 HOSTILE = """
 import asyncio, json, os, pathlib, sys
 from distributed import Client, Nanny, SchedulerPlugin, WorkerPlugin

@@ -82,7 +82,7 @@ def test_chain_builds_with_another_compiler(system, suite, compiler, version, pa
     compilers = {json.loads(record.read_text())["compiler"] for record in records}
     assert all(version in name for name in compilers), compilers
     python = f"/{payload.relative_to(chroot.folder)}/bin/python3"
-    # Whoever builds against this Python may have a different compiler.
+    # Users of this Python may have a different compiler.
     told = chroot.run(python, "-Im", "sysconfig").stdout
     # Before glibc 2.34, threads are in a library that the option brings.
     assert re.search(r'\bCC = "cc( -pthread)?"', told)

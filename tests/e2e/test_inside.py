@@ -39,7 +39,7 @@ def plain(code):
 def constant(value):
     if isinstance(value, types.CodeType):
         return plain(value)
-    # Of no order of its own, and of another one in each process.
+    # The order is undefined, and differs in each process.
     return sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value)
 wrong = []
 home = sys._stdlib_dir
@@ -421,7 +421,7 @@ def test_process_survives_the_removal_of_packed_code(built, payload, tmp_path):
         shutil.rmtree(kept, ignore_errors=True)
         argv = ("-I", "-c", LIVES, packed, "" if data is None else other)
         assert built.run(copy / "bin/python3", *argv, cwd="/").stdout == "wave True\n", how
-        # What was compiled from a source is kept in a file, as ever.
+        # Code that is compiled from a source is saved as usual.
         assert len(list(kept.glob("pstats.*"))) == (how != "the same"), how
 
 

@@ -61,7 +61,7 @@ def test_other_versions_pass_the_same_tests(studio, request_):
     """A new process is needed, because the chain under test is read at import."""
     files = [ROOT / f"tests/e2e/test_{name}.py" for name in SAME]
     environ = {"REZBUILD_TEST_REQUEST": request_, "REZBUILD_TEST_CHAIN": str(studio.folder)}
-    # By hand and with a failing build: what is said there holds for one version as for another.
+    # Tests of rez-build and of failed builds do not depend on the version.
     others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
     done = studio.run(sys.executable, "-m", "pytest", "-q", *others, *files, ok=False, **environ)
     assert done.returncode == 0, done.stdout[-20000:]
@@ -103,7 +103,7 @@ def test_optimized_profile_builds_and_moves(studio, scratch):
     # A second runtime, made of the same objects with LTO, in the program's process.
     said = studio.run(root / "bin/python3", "-c", BY_PATH).stdout
     assert json.loads(said) == [True, True]
-    # A fast build would take it away again; nobody asked for that.
+    # A fast build would replace it.
     assert f"python-{PYTHON}: nothing to do" in studio.rezbuild("build", "python").stdout
 
 

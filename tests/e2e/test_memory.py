@@ -62,7 +62,7 @@ try:
 except ImportError:
     pass
 kinds = [type(sys.path_importer_cache[p]).__name__ for p in (folder, missing, archive)]
-# A folder that was listed knows of what came since, where its time tells or it is told.
+# A listed folder is read again after a change of its time or invalidate_caches().
 with open(os.path.join(folder, "later.py"), "w") as stream:
     stream.write("value = 2")
 import importlib

@@ -199,7 +199,7 @@ def test_package_cache_copy_works(built, copied, tmp_path):
     assert tmp_path / "cache" in root.parents
     check(seen, root)
     built.rezbuild("audit", root)
-    # What is in the cache serves alone.
+    # The cached copy works alone.
     with gone(built.local, copied / "python", *build_folders()):
         done = subprocess.run(
             [root / "bin/python3", "-I", "-c", PROBE], capture_output=True, text=True, check=True

@@ -13,7 +13,7 @@ from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
 VERSION = "3.13.5"
-# What depends on the series; test_matrix.py has the rest.
+# Tests that depend on the series; test_matrix.py has the others.
 FILES = ("fidelity", "test_budget.py", "test_inside.py")
 TOOLS = [f"fidelity/test_{n}.py" for n in ("debuggers", "freezers", "memory_profilers", "samplers")]
 

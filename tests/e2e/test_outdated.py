@@ -38,7 +38,7 @@ def test_new_pin_is_outdated_until_it_is_built(studio, toys):
         ("top", "2.0.0", str(studio.local), "low", "1.0.0", "1.0.1")
     ]
 
-    # The library alone does not mend what was built against the old one.
+    # A new library alone does not update packages that were built against the old one.
     studio.rezbuild("build", "low-1.0.1", "--recipes", toys.recipes)
     done = studio.rezbuild(*outdated, ok=False)
     assert done.stdout.startswith("top 2.0.0")

@@ -257,7 +257,7 @@ lappend found [llength [encoding names]] $tcl_library $tcl_patchLevel
 def check_tcl(out: str, library: Path, version: str) -> None:
     text, year, month, crc, *_ = out.split()
     assert (text, year, month, crc) == ("\u3042", "1970", "Januar", "7234284")
-    # A list quotes what has a space with braces.
+    # A Tcl list quotes words with spaces by braces.
     assert f"{{{library}}}" in out
     assert out.endswith(f" {version}")
 

@@ -159,7 +159,7 @@ def test_failure_skips_only_dependents(studio, toys, tmp_path):
     for name in ("victim", "last"):
         assert f"{name}-1.0.0: skipped, it needs bad-1.0.0" in done.stdout
     assert "ready:" not in done.stdout
-    # One alone is told as if nothing else had been built.
+    # A single failure gives the same message as a build of one package.
     assert re.search(r"\nrezbuild: bad 1\.0\.0: sh -c .*: exit code 3\. ", done.stderr)
     assert "    broken" in done.stderr
     (told,) = re.findall(r"  next:  read all output of rez-build: (.*)", done.stderr)

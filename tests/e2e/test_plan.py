@@ -64,7 +64,7 @@ def test_build_follows_the_plan(studio, toys, tmp_path):
     for row in plan["jobs"]:
         assert row["why"].startswith(f"installed in {studio.local}/{row['name']}")
 
-    # Now it is known how long each takes; what has changed and what needs that is named.
+    # Now durations are recorded; the plan names the changed package and its dependents.
     toys.edit("low/recipe.py", "def build", "# Other bytes, the same build.\ndef build")
     plan = planned(studio, "top")
     assert [(row["known"], row["why"]) for row in plan["jobs"]] == [

@@ -43,7 +43,7 @@ def test_year_builds_its_packages(studio, years):
         assert f"ready: rez-env years=={year} top==" in out
     assert "top-2.0.0" in resolved(studio, "years-2025", "top")
     assert "top-3.1.0" in resolved(studio, "years-2026", "top")
-    # Weak: it brings nothing by itself, and allows nothing else.
+    # A weak request adds no package, and allows no other version.
     assert "top" not in resolved(studio, "years-2026")
     assert studio.rez("env", "years-2026", "top-2", "--", "true", ok=False).returncode != 0
     out = studio.rezbuild("build", "years-2026").stdout

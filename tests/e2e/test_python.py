@@ -123,7 +123,7 @@ def test_openssl_command_reads_its_own_configuration(built, moved_openssl):
     assert f"OpenSSL {DEFAULTS['openssl']}" in out
     arguments = "req -new -nodes -newkey rsa:2048 -keyout /dev/null -subj /CN=x -out /dev/null"
     built.in_env(moved_openssl, "openssl", "openssl", *arguments.split())
-    # OpenSSL 1.1.1 has no providers: what is legacy is simply there.
+    # OpenSSL 1.1.1 has no providers, so legacy algorithms are always available.
     legacy = () if DEFAULTS["openssl"] < "3" else ("-provider", "legacy")
     argv = ("openssl", "dgst", "-md4", *legacy, "/dev/null")
     digest = built.in_env(moved_openssl, "openssl", *argv)
@@ -236,7 +236,7 @@ def test_failed_build_keeps_the_installed_python(built, scratch):
     check(probe(built, built.local), variant(built.local))
 
 
-# What takes a minute, with one that is built against another.
+# Packages that build within a minute, one with a dependency.
 QUICK = ("zlib", "bzip2", "tcl")
 
 

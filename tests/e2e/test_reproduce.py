@@ -37,7 +37,7 @@ LEAKY = {
     "main.c": "#include <stdio.h>\nint main(void) { puts(STAMP); return 0; }\n",
     "other.c": "int other(void) { return 1; }\n",
 }
-# Modes that are nobody's choice: some private, some for all to write.
+# Bad modes: some private, some world-writable.
 MODES = {
     "Makefile": "install:\n\tmkdir -p -m 700 $(DESTDIR)$(PREFIX)/bin\n"
     "\tmkdir -p -m 2777 $(DESTDIR)$(PREFIX)/share\n"

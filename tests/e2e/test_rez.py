@@ -127,7 +127,7 @@ def test_host_without_x11_gets_a_note(built, tmp_path):
     copy = tmp_path / "tk"
     shutil.copytree(variant(built.local, "tk", DEFAULTS["tk"]), copy, symlinks=True)
     script = copy / "rezbuild-test/run.sh"
-    # A library of that name which is not there stands for libX11.so.6 on another host.
+    # A missing library of this name replaces libX11.so.6 of another host.
     loader = tmp_path / "loader"
     loader.write_text('#!/bin/sh\necho "	libX11.so.6 => not found"\n')
     loader.chmod(0o755)
@@ -165,7 +165,7 @@ def test_studio_configuration_works_with_an_installed_rez(build_box, toys, ours)
     toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
     assert build_box.rez("build", "-i", cwd=toys.recipes / "top", ok=False, **env).returncode != 0
     done = build_box.rez("env", "top", "--", "top", ok=False, **env)
-    # What the build process of our rezconfig.py is for.
+    # The purpose of the build process in our rezconfig.py.
     assert (done.stdout.strip() == "42") is ours
 
 

@@ -186,7 +186,7 @@ def test_each_file_of_the_chain_is_hardened(built):
             package,
             name,
         )
-    # The libraries that read what others wrote.
+    # Libraries that read foreign data.
     readers = ("openssl", "zlib", "bzip2", "xz", "sqlite", "ncurses", "readline", "libffi")
     for package in (*readers, "expat", "mpdecimal"):
         theirs = [said for (one, _), said in files.items() if one == package]

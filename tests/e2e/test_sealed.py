@@ -19,7 +19,7 @@ from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
-# What a host has of a toolchain, with its parts that the compiler starts by itself.
+# The host's toolchain, with the programs that the compiler starts.
 SYSTEM = ("/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/", "/usr/lib/gcc/", "/usr/libexec/gcc/")
 CALL = re.compile(r'(execve|chdir)\("((?:[^"\\]|\\.)*)".* = 0')
 SENT = re.compile(r"\w+\(.*\b(AF_INET6?|AF_PACKET)\b.*")

@@ -18,7 +18,7 @@ from studio import ROOT
 pytestmark = pytest.mark.e2e
 LIBRARY = ROOT / "packages/python/host/stdlib.py"
 
-# Run by either interpreter, with the path of stdlib.py: sets of names, by what they are names of.
+# Both interpreters run this with the path of stdlib.py; it prints sets of names by kind.
 PROBE = """\
 import hashlib, json, runpy, sqlite3, sys, sysconfig
 library = runpy.run_path(sys.argv[1])
@@ -43,7 +43,7 @@ print(json.dumps({name: sorted(set(values)) for name, values in found.items()}))
 TESTS = "only the tests of CPython use it; rezbuild check compiles it for them"
 DEBIAN = "a patch of Debian's"
 BERKELEY = "Berkeley DB is AGPL; dbm.ndbm is built on gdbm"
-# What the reference has and a payload has not, on purpose.
+# Modules of the reference that a payload lacks on purpose.
 LESS = {
     "modules": {
         "_ctypes_test": TESTS,

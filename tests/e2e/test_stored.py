@@ -125,7 +125,7 @@ def test_different_inputs_miss_the_store(machines):
         assert f"low 1.0.0: not in the store {machines.store}, which has 1 of other inputs" in out
         assert f"(the nearest: {what})" in out
         assert "01-make" in out
-        # What has been put there now is not to be the nearest.
+        # The new entry must not be the nearest one.
         next(path for path in machines.entries() if path not in first).unlink()
     recipe = Path(two.env["REZBUILD_RECIPES"], "low/recipe.py")
     recipe.write_text(f"{recipe.read_text()}# changed\n")
@@ -304,7 +304,7 @@ def test_killed_upload_is_repaired(machines):
             process.send_signal(signal.SIGKILL)
         if not machines.entries():
             assert studio.rezbuild("store", "verify").stdout == ""
-    # What is there now is whole; and so is what was left out is made good.
+    # The entries are complete, and the missing ones are added.
     other = machines.another("other", sources=True)
     assert studio.rezbuild("store", "verify").returncode == 0
     machines.stage(other, "low")
@@ -334,7 +334,7 @@ def test_password_of_a_web_store_is_written_nowhere(machines):
         assert f"low 1.0.0: taken from the store http://{address}/" in out
         out += machines.stage(two, "low", "--profile", "optimized").stdout
         assert "low 1.0.0: notice: not put into the store" in out
-    # Gone: that is told, once, and the build goes on.
+    # The store is missing: one notice, and the build continues.
     shutil.rmtree(two.local / "low")
     gone = two.rezbuild("build", "low", REZBUILD_RETRIES="0")
     assert gone.stdout.count("cannot be used: it refuses connections") == 1
@@ -351,7 +351,7 @@ def test_store_add_uploads_installed_packages(studio, machines):
     assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: added, ")
     assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: there already, ")
     machines.stage(machines.another("two"), "low")
-    # What has changed since is not what was built.
+    # A changed payload is not the built one.
     (root,) = (one.local / "low").glob("*/platform-*/arch-*")
     (root / "lib/late").touch()
     done = one.rezbuild("store", "add", root, ok=False)

@@ -20,7 +20,7 @@ from rezbuild.util.strace import Call
 pytestmark = pytest.mark.e2e
 LIBRARY = ROOT / "packages/python/host/stdlib.py"
 
-# What each program of the host reads: no library and no data of another package's.
+# Files that every program of the host reads: no libraries, no data of other packages.
 HOST = {
     r"/dev/(null|tty|u?random)": "devices",
     r"/proc/|/sys/": "the kernel",
@@ -61,9 +61,9 @@ def traced(payload: Path, folder: Path, code: str) -> list[Call]:
     argv = (payload / "bin/python3", "-I", "-B", "-c", code)
     # IDLE asks file(1) about the interpreter as soon as it is imported: no program is found.
     env = {"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm", "PATH": "/nowhere/bin"}
-    # What a module lacks is another test's business, and so is the exit code.
+    # Other tests check missing modules and the exit code.
     calls = strace.trace(argv, env=env, cwd=home).calls
-    # What is asked of a file that is open already is of no interest here.
+    # Calls on open files do not matter here.
     return [call for call in calls if call.path]
 
 
@@ -128,7 +128,7 @@ def missed(trace: list[Call], payload: Path, folder: Path) -> set[str]:
     failed = {path for path in failed if not is_the_hosts_own(path)}
     places = ((path, ZIP.fullmatch(path)) for path in failed)
     above = {path for path, zipped in places if zipped and is_above(zipped[1], (str(payload),))}
-    # readlink(2) of what is no link fails, too.
+    # readlink(2) fails for other files.
     return {path for path in failed - above if not Path(path).exists()}
 
 

@@ -50,7 +50,7 @@ def clone(tmp_path: Path) -> Path:
         toys.add(name, new, files, requires=requires)
         sources.rename(tmp_path / f"{name}.toml")
         sources.write_text(text)
-    # What a mirror is filled from.
+    # The source of the mirror.
     toys.mirror.rename(tmp_path / "upstream")
     year = folder / "packages/vfxplatform"
     year.mkdir()
@@ -90,7 +90,7 @@ def test_commands_of_the_studio_pages_run(commands, clone, tmp_path):
         "PATH": os.pathsep.join((str(commands), str(commands.parent), os.defpath)),
         "REZ_DISABLE_HOME_CONFIG": "1",
         "REZBUILD_CACHE": str(home / "cache"),
-        # The first command fills the studio's mirror, from what stands for upstream.
+        # The first command fills the studio's mirror from a folder that replaces upstream.
         "REZBUILD_MIRRORS": str(tmp_path / "upstream"),
         # The repository is on this very disk, and below /tmp: Rez would not cache from there.
         "REZ_PACKAGE_CACHE_SAME_DEVICE": "1",
@@ -101,7 +101,7 @@ def test_commands_of_the_studio_pages_run(commands, clone, tmp_path):
         argv = [commands / "rez-bind", "-r", family]
         subprocess.run(argv, env=env, check=True, capture_output=True)
     lines = [f"{line} || {{ echo FAILED: {line!r}; exit 1; }}" for line in COMMANDS]
-    # What the page asks for in words: the new version's entry, and a mirror that has it.
+    # The page describes this in words: the entry of the new version, and its mirror.
     for name, start in (("python", "rezbuild versions"), ("openssl", "rez-cp")):
         entry = f"cp {tmp_path}/{name}.toml packages/{name}/sources.toml"
         commit = "git commit -qam New && git push -q"

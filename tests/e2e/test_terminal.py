@@ -124,7 +124,7 @@ def test_keys_work_in_the_interpreter(seat, host, term):
     home, end = home_and_end(term)
     # From 3.13 on there is another prompt, without readline; see below.
     with seat.sit_down(term, "-q", PYTHON_BASIC_REPL="1") as terminal:
-        # What is typed, what the line then shows, what it answers.
+        # The typed keys, the shown line, and the answer.
         for typed, line, answer in (
             ("6*78" + BACKSPACE, "6*7", "42"),
             ("max(1, 2)" + LEFT + BACKSPACE + "5" + RIGHT, "max(1, 5)", "5"),

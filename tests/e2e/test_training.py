@@ -72,7 +72,7 @@ def test_training_runs_once_and_is_stored(
     (stored,) = _stored(toys)
     assert stored.name == f"trained-1.0.0-{record['fingerprint']}.tar.gz"
     assert record["training"] == hashlib.sha256(stored.read_bytes()).hexdigest()
-    # The release engineer builds it again, and whoever doubts it.
+    # The release engineer and an auditor build it again.
     studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
     assert (_payload(studio) / "bin/trained").read_bytes() == program
     done = studio.rezbuild("reproduce", "trained")

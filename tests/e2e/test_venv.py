@@ -61,7 +61,7 @@ class Bench:
             assert Path(seen["base"]).resolve() == self.root.resolve()
             assert Path(seen["purelib"]).is_relative_to(venv)
             assert Path(seen["program"]).parents[1] in (self.root.resolve(), venv.resolve())
-            # To 3.10 it is a file of its own.
+            # Up to 3.10, it is a separate file.
             for libpython in map(Path, seen["libpython"]):
                 assert libpython.parent in (self.root.resolve() / "lib", venv.resolve() / "lib")
 
@@ -74,7 +74,7 @@ def bench(built: Studio, moved: Path, tmp_path: Path) -> Bench:
     return Bench(built, variant(moved), tmp_path)
 
 
-# What gets installed.
+# Packages to install.
 
 PYPROJECT = """\
 [build-system]
@@ -147,7 +147,7 @@ def sdist(shop: Bench) -> Path:
     return path
 
 
-# What works.
+# Supported uses.
 
 
 def directly(bench: Bench) -> list[str | Path]:
@@ -261,7 +261,7 @@ def test_virtualenv_works(bench, shop, wheel, start, way):
     maker = shop.folder / "env/bin/virtualenv"
     bench.run(maker, "--no-download", "--python", python, *WAYS[way], venv)
     bench.check(venv)
-    # It brings a pip of its own, which knows no old resolver.
+    # It contains a pip without the old resolver.
     bench.install(venv, wheel, PIP_USE_FEATURE="")
     assert bench.run(venv / "bin/greet").stdout == "hello\n"
 
@@ -330,7 +330,7 @@ def test_venv_by_a_fixed_link_survives_a_move(movable):
     movable.check(venv)
 
 
-# pip and the package itself. What is asked for is nowhere: a pip that does not refuse does no harm.
+# pip and the package itself. The requested package does not exist, so nothing is installed.
 
 
 @pytest.mark.parametrize("options", [(), ("--user",), ("--upgrade", "--force-reinstall")])

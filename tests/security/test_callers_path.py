@@ -15,7 +15,7 @@ from rezbuild.settings import Settings
 from rezbuild.sources import debian_archive
 from rezbuild.verify import build_variations
 
-# What rezbuild starts itself; recipes get an environment of their own.
+# Programs that rezbuild starts; recipes have a separate environment.
 PROGRAMS = ("patch", "strip", "objcopy", "patchelf", "locale", "faketime", "apt-get", "apt-config")
 DIFF = """\
 --- a/file

@@ -62,7 +62,7 @@ class Chroot:
         self.run("apt-get", "update", "-q")
         options = ("-q", "-y", "--no-install-recommends")
         self.run("apt-get", "install", *options, *packages, DEBIAN_FRONTEND="noninteractive")
-        # ca-certificates writes a new file of its own.
+        # ca-certificates writes a new file.
         self._copy_network()
 
     def copy_clone(self) -> None:

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 FUNCTION = "int answer(void) { return 42; }\n"
-# As the recipes link; what comes later goes before it.
+# The link flags of the recipes; later flags override them.
 HARDENED = ("-Wl,-z,relro,-z,now",)
 MAIN = "int main(void) { return 0; }\n"
 

@@ -12,7 +12,7 @@ library.Py_GetVersion.restype = ctypes.c_char_p
 import csv, decimal, wave
 print(json.dumps([library.Py_GetVersion().decode() == sys.version, os.path.isfile(path)]))
 """
-# What the default chain is tried with, and what the others have to pass as well.
+# Tests of the default chain that the other chains must pass too.
 SAME = (
     "python",
     "moves",

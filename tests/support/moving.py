@@ -19,7 +19,7 @@ from rezbuild.plan import resolve
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
 
-# The chain under test: the default one, or that of the version which test_matrix.py names.
+# The chain under test: the default one, or that of the request from test_matrix.py.
 REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
 _VERSIONS = "REZBUILD_TEST_VERSIONS"
 
@@ -45,7 +45,7 @@ PYTHON_SERIES = tuple(int(part) for part in PYTHON.split(".")[:2])
 # The pip of CPython 3.9.2 takes what is newest where an index does not say which Python it is for;
 # its new resolver, off by default, then looks for an older one.
 RESOLVER = {"PIP_USE_FEATURE": "2020-resolver"} if PYTHON_SERIES < (3, 10) else {}
-# What the interpreter says of itself; run inside rez-env.
+# Facts of the interpreter; runs inside rez-env.
 PROBE = """\
 import ctypes, json, os, readline, sqlite3, ssl, sys, zlib
 maps = {line.split(None, 5)[5].strip() for line in open("/proc/self/maps") if "/" in line}

@@ -34,7 +34,7 @@ def steps() -> tuple[Step, ...]:
     for host in HOSTS:
         for year, series in YEARS.items():
             version = resolve.versions_in(recipes["python"], f"python-{series}")[0].version
-            # python_freethreading is a build of its own, on request, and has no old versions.
+            # python_freethreading is built on request only, and has no old versions.
             python = [n for n in recipes if n.startswith("python") and n in measured]
             requests = [f"{name}=={version}" for name in python]
             requests += [name for name in recipes if not name.startswith("python")]

@@ -50,7 +50,7 @@ class Work:
         name = step.release.name
         if name in self.locked:
             self.locked.remove(name)
-            # Whoever held it has built it.
+            # The holder of the lock has built it.
             self.finished.add(name)
             return False
         self.held.add(name)

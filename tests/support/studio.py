@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# What a caller may have set and a test must not inherit by chance.
+# Variables of the caller that a test must not inherit.
 OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH")
 
 

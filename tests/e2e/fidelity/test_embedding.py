@@ -37,7 +37,7 @@ print(sys.flags, sys.argv, sys.orig_argv, sys.builtin_module_names)
 
 def run(prefix: Path, folder: Path, way: str) -> dict[str, list[str]]:
     program = embedding_program(prefix, folder)
-    # Without a Python on PATH, the stock library finds its prefix by that of configure.
+    # Without a Python on PATH, the stock library uses the prefix of configure.
     env = {"PATH": "/nowhere", "HOME": str(folder), "LIBRARY": f"{prefix}/lib/python{SERIES}"}
     done = subprocess.run(
         [program, way, CODE], env=env, cwd=folder, capture_output=True, text=True, check=False

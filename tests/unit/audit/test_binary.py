@@ -155,7 +155,7 @@ def test_cxx_runtime_versions_are_reported(payload, compile_c):
     needs = audit.audit(payload).needs
     assert needs.others["GLIBCXX"].startswith("3.4.")
     assert f"GLIBCXX {needs.others['GLIBCXX']}" in show.needs(needs)
-    # What the payload brings itself is no need.
+    # A library of the payload is not needed from the host.
     compile_c.library(f"{payload}/lib/libstdc++.so.6")
     assert "GLIBCXX" not in audit.audit(payload).needs.others
 

@@ -16,7 +16,7 @@ from rezbuild.payload import manifest
 GCC = shutil.which("gcc") or ""
 pytestmark = pytest.mark.skipif(not GCC, reason="the counts of gcc are files beside its objects")
 
-# What was never called is compiled to be small, and lies elsewhere.
+# gcc optimizes uncalled functions for size, and puts them into another section.
 SOURCE = """\
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +80,7 @@ def test_same_counts_give_the_same_build(first: Folder, tmp_path: Path) -> None:
         assert pgo_profiles.restore(store, folder.path) == made
         assert folder.compile("-fprofile-use").read_bytes() == trained
         assert {path.name for path in folder.path.parent.glob(".*")} == set()
-    # What was learnt from other work is something else; so it is the counts that did it.
+    # Counts of other work give another program, so the counts have an effect.
     other = Folder(tmp_path / "other")
     other.train(5000)
     assert other.keep(tmp_path / "other.tar.gz") != made

@@ -79,14 +79,14 @@ def test_killed_step_is_reported(build):
 
 def test_step_ends_at_the_timeout_with_its_children(build):
     build.limit = 0.5
-    # A child, one that has lost its parent, and one with a session of its own.
+    # A child, an orphan, and a process in a new session.
     script = "sleep 3333.5 & (sleep 3333.6 &) ; setsid sleep 3333.7 & echo said; wait"
     began = time.monotonic()
     with pytest.raises(BuildError, match=r"longer than REZBUILD_STEP_TIMEOUT, 0.5 s") as raised:
         build.run("sh", "-c", script)
     assert time.monotonic() - began < 5
     assert "    said" in raised.value.message
-    # What was killed may run for some milliseconds more.
+    # A killed process may run for some more milliseconds.
     until(lambda: not any(line.startswith("sleep 3333.") for line in command_lines().values()))
     build.run("sh", "-c", "exit 0")
 

@@ -72,3 +72,13 @@ def test_pages_that_messages_name_exist() -> None:
     for path in (*PAGES, *files):
         for name in re.findall(r"\bdocs/[\w/-]+\.md\b", path.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), (path, name)
+
+
+def test_messages_that_troubleshooting_quotes_are_in_the_code() -> None:
+    page = (ROOT / "docs/how-to/troubleshooting.md").read_text(encoding="utf-8")
+    files = [path for path in (ROOT / "rezbuild").rglob("*") if path.suffix in (".py", ".sh")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    quoted = re.findall(r'(?m)^## (?!rez-)[^"\n]*"([^"]+)"', page)
+    assert len(quoted) >= 4
+    for part in (part for message in quoted for part in re.split(r"…|\d+", message)):
+        assert part.strip() in code, part

@@ -18,7 +18,7 @@ import pytest
 from rezbuild import errors
 
 ROOT = Path(__file__).parents[3]
-# Stands for a placeholder of an f-string.
+# The replacement of a placeholder of an f-string.
 HOLE = "\N{REPLACEMENT CHARACTER}"
 # Folders whose messages still have to be rewritten; take a folder off once it is done.
 EXEMPT = {

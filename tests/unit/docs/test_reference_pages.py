@@ -12,7 +12,7 @@ from rezbuild import errors, settings
 from rezbuild.cli import setting_texts
 
 ROOT = Path(__file__).parents[3]
-# Variables between processes of rezbuild; nobody sets them by hand.
+# Variables between processes of rezbuild, which users do not set.
 INTERNAL = {
     "REZBUILD_EVENTS",
     "REZBUILD_JOBSERVER",

@@ -16,7 +16,7 @@ from rezbuild.elf import reader
 from rezbuild.elf.reader import Elf, ElfError, is_elf, walk
 from rezbuild.errors import RezbuildError
 
-# elf(5), 64 bits: where the header and a program header keep what the tests change.
+# elf(5), 64 bits: offsets of the fields that the tests change.
 E_PHOFF, E_SHOFF, E_PHNUM, E_SHNUM = 32, 40, 56, 60
 PHDR_SIZE, P_OFFSET, P_VADDR, P_FILESZ = 56, 8, 16, 32
 PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_GNU_STACK = 1, 2, 3, 0x6474E551
@@ -24,7 +24,7 @@ DT_STRTAB, DT_STRSZ, DT_VERNEED, DT_VERNEEDNUM = 5, 10, 0x6FFFFFFE, 0x6FFFFFFF
 
 
 # A file of this size is read in milliseconds: two seconds are a loop. The folder that all examples
-# share holds one file, written anew by each.
+# share uses one file, which each rewrites.
 many = settings(
     max_examples=300,
     deadline=2000,

@@ -159,7 +159,7 @@ def test_any_damage_is_refused(data: st.DataObject) -> None:
         except StoreError:
             assert sorted(os.listdir(place)) == ["root"]
         else:
-            # What nothing depends on, as a byte after the end.
+            # A change without effect, e.g. a byte after the end.
             assert tree(there) == tree(root)
 
 

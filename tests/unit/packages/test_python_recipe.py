@@ -390,7 +390,7 @@ def test_object_is_equal_from_each_folder_and_spelling(tmp_path, lto):
         for way in ways:
             source = compiled(recipe, place, way, lto)
             found[place, way] = linked(recipe, source, source, lto)
-    # And what ccache gives another folder.
+    # ccache gives these names in another folder.
     given = places[1] / "given/work/source/Python-3.11.2"
     compiled(recipe, places[1] / "given", "make", lto)
     first = compiled(recipe, places[0], "ccache", lto)

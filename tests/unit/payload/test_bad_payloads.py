@@ -209,7 +209,7 @@ def test_many_files_take_linear_time(tmp_path: Path, capsys: pytest.CaptureFixtu
     begin = time.monotonic()
     assert audit.audit(payload).findings == ()
     assert time.monotonic() - begin < count / 200
-    # Each of them is wrong now, and as many are gone: what is said stays short.
+    # Many files are wrong or missing, but the output stays short.
     gone = {f"gone/{number}": 1 for number in range(count)}
     (payload / manifest.CONTENTS).write_text(json.dumps(gone))
     begin = time.monotonic()

@@ -52,7 +52,7 @@ def test_all_libraries_are_bundled_with_exact_rpaths(chain):
     assert found["bin/program"].needed[0] == "$ORIGIN/../lib/libtop.so.3"
     (middle,) = found["lib/libtop.so.3"].needed
     assert plain(middle) == "libmiddle.so.2"
-    # A bundled library has a name of its own, which is its soname too.
+    # The unique name of a bundled library is also its soname.
     for path, data in files.items():
         if "deps" in path.parts:
             assert path.name != plain(path.name)
@@ -304,7 +304,7 @@ def test_library_has_at_most_two_names(compile_c, tmp_path):
     relocate.drop_names(tmp_path)
     assert not (lib / "libx.so.1").is_symlink()
     assert os.readlink(lib / "libx.so") == "libx.so.1"
-    # No link has this one's soname: whoever made it means the file's name.
+    # No link has its soname, so the file's name is meant.
     found = sorted(path.name for path in lib.iterdir())
     assert found == ["libalone.so.2.0", "libother.so", "libx.so", "libx.so.1"]
 

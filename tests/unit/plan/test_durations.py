@@ -84,7 +84,7 @@ def test_duration_is_estimated_by_source_size(kept):
     assert seconds(kept, step(size=1)) == 2.0
     # The sizes of other versions stand for one that is not known.
     assert seconds(kept, step(version="0.9", size=10_000_000)) == 70.0
-    # Of what else was built here, the median of seconds for each byte.
+    # The median of seconds per byte of the other builds.
     for number, took in enumerate((10.0, 20.0, 900.0)):
         kept.record(step(f"other{number}"), "fast", "here", took, 2)
     kept.record(step("far"), "fast", "there", 1.0, 2)

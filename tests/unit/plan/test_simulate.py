@@ -48,7 +48,7 @@ def test_two_workers_build_at_once():
 def test_one_worker_builds_in_order():
     found = simulate(DIAMOND, source_size, [Worker()])
     assert found.makespan == found.work == found.bound == 65
-    # First what most waits for.
+    # The step with most remaining work starts first.
     assert times(found)["left"] == (10, 40)
 
 
@@ -72,7 +72,7 @@ def test_build_of_a_lost_worker_starts_again():
     found = simulate(DIAMOND, source_size, [Worker(dies=15), Worker()])
     (lost,) = (b for b in found.builds if b.lost)
     assert (lost.step.release.name, lost.began, lost.ended, lost.worker) == ("left", 10, 15, 0)
-    # It is the first to be begun when the other worker has time.
+    # The other worker starts it first.
     assert times(found) == {"base": (0, 10), "right": (10, 30), "left": (30, 60), "top": (60, 65)}
 
 
@@ -109,7 +109,7 @@ def test_critical_path_of_an_empty_plan_is_empty():
     assert simulate([], source_size, [Worker()]).makespan == 0
 
 
-# What a farm can do
+# Farms
 
 
 def test_simulated_plan_has_many_recorded_builds():

@@ -97,7 +97,7 @@ def requires():
     return list(rezbuild.platform().requires)
 """
 
-# A process of its own: Rez loads its plugins once a process, and not where warnings are errors.
+# A new process, because Rez loads plugins once, and not if warnings are errors.
 INSTALL = """\
 import sys
 from rez.developer_package import DeveloperPackage

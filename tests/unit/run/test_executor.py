@@ -78,7 +78,7 @@ def test_targets_are_independent():
     assert len(schedule) == len(steps)
     assert names(schedule.failed(steps[2])) == ["middle", "top"]
     assert names(schedule.done(steps[7])) == ["middle"]
-    # A repository has a package once, whatever the profile: this is what the others wait for.
+    # A repository has one build of a package for all profiles; the others wait for it.
     other = replace(steps[13], target=replace(targets[2], profile="optimized"))
     assert other.job == steps[13].job
 

@@ -55,7 +55,7 @@ def watch(noted) -> Recorder:
     return Recorder(note=lambda step, seconds: noted.__setitem__(step.release.name, seconds))
 
 
-# What is noted
+# Recorded events
 
 
 def test_run_has_a_bar_per_step(tmp_path, budget, watch, noted):
@@ -77,7 +77,7 @@ def test_run_has_a_bar_per_step(tmp_path, budget, watch, noted):
     assert found["bottom"].ended <= found["middle"].began
     assert found["big"].began < found["bottom"].ended
     assert shown.critical == ("big-1",)
-    # What was only put into place took no time that says anything.
+    # The duration of a mere installation is not recorded.
     assert set(noted) == {"small", "bottom"}
     assert 0.2 <= noted["small"] < 5
 
@@ -187,7 +187,7 @@ def test_picture_has_each_bar():
     assert {"w2", "w10", "here"} <= set(texts)
     assert texts.count("here") == 1
     assert "2:40 in all; 4 builds of 4:10 together; 5 rows, busy for 31% of the time" in texts
-    # A name stands in its bar where there is room.
+    # A bar contains its name if there is space.
     assert "one-1@rocky8" in texts
     assert "four" not in texts
 

@@ -162,7 +162,7 @@ def test_lists_from_the_future_are_stale(tmp_path: Path) -> None:
     assert archive._age() > 10**5
 
 
-# The machine's own apt configuration is left out; what it may allow is said in {more}.
+# The machine's own apt configuration is ignored; {more} has other options.
 CONFIG = """\
 Dir::Etc::parts "/dev/null";
 Dir::Etc::sourceparts "/dev/null";
@@ -171,7 +171,7 @@ Dir::Etc::sourcelist "{sources}";
 """
 EXPIRED = "Sat, 01 Jan 2022 00:00:00 UTC"
 LATER = "Sat, 01 Jan 2050 00:00:00 UTC"
-# apt then reads lists that nobody signed, and says "W:" instead of "E:".
+# apt then reads unsigned lists, and prints "W:" instead of "E:".
 UNSIGNED = 'Acquire::AllowInsecureRepositories "true";'
 
 

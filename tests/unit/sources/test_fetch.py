@@ -90,7 +90,7 @@ def in_a_process(
     )
 
 
-# What goes well
+# Successful downloads
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "none"])

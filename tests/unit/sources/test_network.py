@@ -337,7 +337,7 @@ def test_redirect_with_an_endless_body_is_followed(box: Box, good: LyingServer) 
         assert first.talks[0].sent < 20_000_000
 
 
-# Lies
+# False answers
 
 LIES = {
     "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
@@ -602,7 +602,7 @@ def test_refusing_proxy_is_skipped(
         monkeypatch.setenv("HTTP_PROXY", f"http://me:hush@{between.address}")
         scheme = "https" if tls else "http"
         passed_over(box, f"{scheme}://mirror.invalid/{FILE}", good)
-        # What may pass is tried again.
+        # Temporary failures are retried.
         assert between.asked == (1 if status == 403 else 2)
     said = box.said.getvalue()
     assert str(status) in said or "refuses the connection" in said

@@ -73,6 +73,6 @@ def test_invalid_note_is_ignored(note, root, tmp_path, text):
 def test_payload_without_a_checksum_has_no_key(note, root):
     note.begin(KEY, ready=False)
     os.mkfifo(root / "pipe")
-    # Whoever packs it refuses it.
+    # pack() refuses it.
     assert note.confirms(KEY, root)
     assert not note.confirms(KEY, root)

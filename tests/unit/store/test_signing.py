@@ -51,7 +51,7 @@ def test_entry_signed_by_a_trusted_key_is_used(tmp_path, root, boxes):
         store.restore(entry, tmp_path / f"taken-{box.private.parent.name}")
         (tmp_path / "store" / entry.place).unlink()
     assert tree(tmp_path / "taken-one") == tree(root)
-    # Whoever names no key takes it as well.
+    # A store without trusted keys uses it too.
     put(shelf(tmp_path, said, sign=boxes[0].private), root)
     assert find(shelf(tmp_path, said))
     assert said == []
@@ -65,7 +65,7 @@ def test_unsigned_or_untrusted_entry_is_refused(tmp_path, root, boxes):
     assert find(trusting) is None
     assert list(trusting.entries("thing", "1.0")) == []
     assert said.pop().endswith("is refused: the entry has no signature")
-    # What is built in its place goes into its place, signed.
+    # The new build replaces the entry, with a signature.
     put(shelf(tmp_path, said, sign=two.private, trust=[two.public]), root)
     assert find(trusting) is None
     assert said.pop().endswith("is refused: no trusted key has signed the entry")

@@ -377,7 +377,7 @@ def test_debug_data_of_an_installed_payload_is_restored(tmp_path, root, machines
     assert not (two.cache / "debug").exists()
     recall("thing", "1.0", digest(root), root)
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
-    # Nothing is asked for what is here.
+    # Existing data causes no request.
     shutil.rmtree(tmp_path / "store")
     recall("thing", "1.0", digest(root), root)
     assert shelves[1].said == []
@@ -405,7 +405,7 @@ def test_debug_data_of_another_payload_is_refused(tmp_path, root, machines):
     one, two = machines
     shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
     entry = put(shelves[0].store, with_debug(root, one))
-    # What is no debug data at all, and would be put into the cache.
+    # These files are no debug data, and must not get into the cache.
     forged = replace(entry, debug=entry.packed)
     (tmp_path / "store" / entry.place).write_text(forged.to_json())
     shelves[1].store.restore(shelves[1].find(), tmp_path / "taken")

@@ -234,7 +234,7 @@ def test_hanging_disk_is_given_up(tmp_path, root):
     assert said == [
         f"notice: the store {tmp_path / 'store'} cannot be used: it has not answered within 1 s"
     ]
-    # Whoever waits there may go.
+    # Release the waiting process.
     with place.open("wb"):
         pass
     shutil.rmtree(tmp_path / "store")

@@ -75,7 +75,7 @@ def test_lost_tokens_are_restored(budget, tmp_path):
     assert not budget.take()
     budget.reset()
     assert [budget.take() for _ in range(4)] == [True, True, True, False]
-    # And what is too much goes.
+    # Surplus tokens are removed.
     os.write(thief, b"+++++")
     os.close(thief)
     budget.reset()

@@ -80,7 +80,7 @@ import os, pathlib, sys, time
 from rezbuild.util.processes import Task, become_subreaper, stop
 become_subreaper()
 folder = pathlib.Path(sys.argv[1])
-# One in a session of its own whose parent has gone, and one that starts others all the time.
+# A process in a new session without parent, and one that starts others all the time.
 codes = ["(setsid sleep 50 &); touch a; sleep 50", "touch b; while :; do sleep 50 & sleep 0; done"]
 tasks = [Task(str(n), ["sh", "-c", c], folder, dict(os.environ), folder / f"{n}.log")
          for n, c in enumerate(codes)]
@@ -97,7 +97,7 @@ def test_stop_ends_all_child_processes(tmp_path, _):
     argv = [sys.executable, "-c", STOP, str(tmp_path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[-9, -9]"
-    # What was killed may run for some milliseconds more.
+    # A killed process may run for some more milliseconds.
     until(lambda: not sleepers_in(tmp_path))
 
 
@@ -128,7 +128,7 @@ def test_process_ends_with_its_parent():
         with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             pids = process.stdout.readline().split()
-            # As a zombie, which nobody has waited for, it has ended too.
+            # A zombie has ended too.
             rez.kill()
             assert process.wait(timeout=10) == 137
     # Who is adopted may wait for long until somebody asks how it ended.

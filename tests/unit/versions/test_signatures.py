@@ -17,7 +17,7 @@ from rezbuild.versions import signatures
 
 ROOT = Path(__file__).parents[3]
 REAL = ROOT / "tests/data/signatures"
-# A wheel of a package index, and what its own release workflow signed it with.
+# A wheel of a package index, and the bundle of its release workflow.
 WHEEL = REAL / "rfc8785-0.1.2-py3-none-any.whl"
 BUNDLE = REAL / f"{WHEEL.name}.sigstore"
 WORKFLOW = (
