@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import struct
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import fuzz
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from rezbuild.errors import RezbuildError
 
-MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
-some = settings(
-    max_examples=50 * MORE,
-    derandomize=MORE == 1,
-    deadline=2000,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+examples = settings(fuzz.examples, deadline=2000)
 DAMAGE = st.lists(
     st.tuples(
         st.integers(0, 2048),

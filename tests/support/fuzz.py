@@ -8,6 +8,15 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+# Multiplies the number of random examples of the unit tests; above 1, each run has new ones.
+FACTOR = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
+examples = settings(
+    max_examples=50 * FACTOR,
+    derandomize=FACTOR == 1,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 EXAMPLES = int(os.environ.get("REZBUILD_TEST_FUZZ", "60"))
 fuzzed = settings(
     max_examples=EXAMPLES,

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from fuzz import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rezbuild.catalogue import platform_years, sources_toml
@@ -24,14 +25,6 @@ from rezbuild.settings import Settings
 from rezbuild.util.terminal import printable, printable_line
 
 PACKAGES = Path(__file__).parents[3] / "packages"
-MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
-some = settings(
-    max_examples=50 * MORE,
-    derandomize=MORE == 1,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 Raised = TypeVar("Raised", bound=RezbuildError)
 SUM = "0123456789abcdef" * 4
 GOOD: dict[str, Any] = {
@@ -144,7 +137,7 @@ def changed(table: Any, place: tuple[str, ...], value: Any) -> Any:
     return {**table, place[0]: changed(table[place[0]], place[1:], value)}
 
 
-@some
+@examples
 @given(place=st.sampled_from(places(GOOD)), value=VALUES, key=st.text(max_size=6))
 @example(place=("urls",), value=["https://h/{version:{series}}"], key="")
 @example(place=("urls",), value=["https://h/{version:>999999999}"], key="")
@@ -166,7 +159,7 @@ def test_any_catalogue_is_read_or_refused_by_name(
         refusal(CatalogueError, resolve.plan, {"thing": recipe}, ["thing"], lambda *_: True)
 
 
-@some
+@examples
 @given(
     cut=st.integers(0, 800),
     noise=st.binary(max_size=8),
@@ -182,7 +175,7 @@ def test_any_damage_of_a_catalogue_is_refused_by_name(
         assert refused is None or str(folder / "thing" / "sources.toml") in refused.message
 
 
-@some
+@examples
 @given(place=st.sampled_from(places(YEARS)), value=VALUES)
 @example(place=("versions",), value={"9" * 5000: {"requires": ["a-1"], "glibc": "2.28"}})
 def test_any_platform_is_read_or_refused_by_name(
@@ -195,7 +188,7 @@ def test_any_platform_is_read_or_refused_by_name(
     assert refused is None or str(folder / platform_years.FILE_NAME) in refused.message
 
 
-@some
+@examples
 @given(place=st.sampled_from(places(MATRIX)), value=VALUES, more=st.text(max_size=6))
 @example(place=("sets",), value={"a": {"requests": ["thing"], "repository": "~x/"}}, more="")
 @example(place=("sets", "one", "requests"), value=["thing-1", "9" * 5000], more="")
@@ -287,7 +280,7 @@ def our_recipes() -> resolve.Recipes:
     return resolve.recipes(PACKAGES)
 
 
-@some
+@examples
 @given(
     text=st.one_of(
         st.text(max_size=12),
@@ -312,7 +305,7 @@ VARIABLES = [
 ENVIRON = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
-@some
+@examples
 @given(
     name=st.sampled_from(VARIABLES),
     value=st.one_of(
@@ -509,7 +502,7 @@ def test_secrets_and_controls_are_not_printed(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
-@some
+@examples
 @given(text=st.text(max_size=30))
 def test_escaped_text_is_printable_anywhere(text: str) -> None:
     shown = printable(text)

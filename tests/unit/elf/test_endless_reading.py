@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from archives import Archive
-from damage import DAMAGE, damaged, refusal, some
+from damage import DAMAGE, damaged, examples, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,7 +29,7 @@ def test_name_with_a_million_folders_is_refused_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 5
 
 
-@some
+@examples
 @given(damage=DAMAGE, cut=st.integers(1, 20_000))
 def test_audit_of_any_damage_is_a_report(
     small_elf: bytes,

@@ -12,21 +12,14 @@ from typing import Any
 
 import pytest
 from archives import Archive, folder, hard_link, member, symlink
-from hypothesis import HealthCheck, given, settings
+from fuzz import FACTOR, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rezbuild.errors import UnpackError
 from rezbuild.files.unpack import unpack
 from rezbuild.util.terminal import printable
 
-MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
-some = settings(
-    max_examples=50 * MORE,
-    derandomize=MORE == 1,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 ODD = ["a b", "q'\"", "n\nl", "$ORIGIN", "gr\u00fcn", "l\udce4tin", "\x1b[2J", "-rf", "*?", "a:b"]
 NAMES = st.lists(
     st.sampled_from(["a", "b", "..", ".", "", "c d", "\udcff", "$ORIGIN"]), min_size=1, max_size=4
@@ -62,7 +55,7 @@ MEMBERS = st.one_of(
 )
 
 
-@some
+@examples
 @given(members=st.lists(MEMBERS, max_size=6), form=st.sampled_from([tarfile.GNU_FORMAT]))
 def test_no_sequence_of_members_reaches_outside(
     tmp_path_factory: pytest.TempPathFactory, members: list[Any], form: int
@@ -101,7 +94,7 @@ PAX_VALUES = st.one_of(
 )
 
 
-@some
+@examples
 @given(headers=st.dictionaries(PAX_KEYS, PAX_VALUES, max_size=4), data=st.binary(max_size=600))
 def test_any_extended_header_is_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, headers: dict[str, str], data: bytes
@@ -122,7 +115,7 @@ def test_any_extended_header_is_read_or_refused(
     assert sorted(os.listdir(made.tmp_path)) == ["archive.tar.", "place"]
 
 
-@some
+@examples
 @given(
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=6),
     mode=st.sampled_from(["w:", "w:gz", "w:bz2", "w:xz"]),
@@ -164,6 +157,8 @@ def test_too_many_members_of_any_kind_are_refused(archive: Archive) -> None:
     """Thousands of members; millions with REZBUILD_TEST_EXAMPLES=1000."""
     path = archive.tmp_path / "many.tar.gz"
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
-        for number in range(2000 * MORE):
+        for number in range(2000 * FACTOR):
             tar.addfile(member(f"pkg/{number}"))
-    assert f"more than {1000 * MORE} members" in archive.refused_file(path, max_members=1000 * MORE)
+    assert f"more than {1000 * FACTOR} members" in archive.refused_file(
+        path, max_members=1000 * FACTOR
+    )

@@ -13,21 +13,14 @@ from pathlib import Path
 import pytest
 import zstandard
 from archives import folder, hard_link, member, symlink
-from hypothesis import HealthCheck, given, settings
+from fuzz import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from payloads import payload, tree
 
 from rezbuild.errors import StoreError
 from rezbuild.files.pack import digest, pack, unpack
 
-MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
-some = settings(
-    max_examples=50 * MORE,
-    derandomize=MORE == 1,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
 NAMES = st.sampled_from(["a", "a b", "q'\"", "n\nl", "$ORIGIN", "l\udce4tin", "-rf", "..a", "a-b"])
 MODES = st.sampled_from([0o644, 0o755, 0o555, 0o444, 0o600])
 FILES = st.tuples(MODES, st.binary(max_size=2000))
@@ -75,7 +68,7 @@ def refused(data: bytes, target: Path, wanted: str) -> str:
     return caught.value.message
 
 
-@some
+@examples
 @given(TREES)
 def test_pack_unpack_roundtrip(content: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -139,7 +132,7 @@ def test_special_files_are_refused(tmp_path):
             work(root)
 
 
-@some
+@examples
 @given(st.data())
 def test_any_damage_is_refused(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from box import BODY, FILE, release
-from damage import DAMAGE, MORE, damaged, refusal, some
+from damage import DAMAGE, damaged, examples, refusal
 from elf_chain import Chain, run
+from fuzz import FACTOR
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -118,7 +119,7 @@ def test_sources_are_unpacked_in_any_folder(odd: Path) -> None:
 # Damaged ELF files
 
 
-@some
+@examples
 @given(damage=DAMAGE)
 def test_any_damage_is_read_or_refused(
     small_elf: bytes, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[int, bytes]]
@@ -179,7 +180,7 @@ JSON = st.recursive(
 )
 
 
-@some
+@examples
 @given(record=st.dictionaries(st.sampled_from(["elf", "glibc", "x"]), JSON), listed=JSON)
 def test_any_record_of_a_payload_gives_a_report(
     tmp_path_factory: pytest.TempPathFactory, record: Any, listed: Any
@@ -197,7 +198,7 @@ def test_any_record_of_a_payload_gives_a_report(
 
 def test_many_files_take_linear_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Thousands of files; a million with REZBUILD_TEST_EXAMPLES=500."""
-    count = 2000 * MORE
+    count = 2000 * FACTOR
     payload = tmp_path / "payload"
     for number in range(0, count, 1000):
         folder = payload / str(number)

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import trustme
 from box import BODY, FILE, OTHER, Box
+from fuzz import FACTOR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lying_server import Answer, LyingServer, lying_server
@@ -31,7 +32,6 @@ from rezbuild.util.timed_iterator import TimedIterator
 OK = b"HTTP/1.1 200 OK\r\n"
 WHOLE = OK + b"Content-Length: %d\r\n\r\n" % len(BODY)
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-MORE = int(os.environ.get("REZBUILD_TEST_EXAMPLES", "1"))
 
 
 @pytest.fixture(autouse=True)
@@ -395,8 +395,8 @@ def test_false_total_does_not_matter(tmp_path: Path, said: str) -> None:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(
-    max_examples=20 * MORE,
-    derandomize=MORE == 1,
+    max_examples=20 * FACTOR,
+    derandomize=FACTOR == 1,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
