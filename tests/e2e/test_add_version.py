@@ -19,7 +19,7 @@ from rezbuild.plan import resolve
 
 pytestmark = pytest.mark.e2e
 REAL = ROOT / "tests/data/signatures"
-# The wheel that test_signatures.py has, as the archive of a package.
+# The wheel of test_signatures.py, as the archive of a package.
 WHEEL = "rfc8785-0.1.2-py3-none-any.whl"
 WORKFLOW = (
     "https://github.com/trailofbits/rfc8785.py/.github/workflows/release.yml@refs/tags/v0.1.2"
@@ -67,7 +67,7 @@ def forget(recipes: Path, name: str, version: str) -> str:
         other = next(v for v in sources_toml.load(path.parent).releases if v != version)
         text = text.replace(f'default = "{default}"', f'default = "{other}"')
     path.write_text(text.replace(entry, ""))
-    # Records of tests of packages that are made of the same sources.
+    # Test records of packages from the same sources.
     for other in recipes.glob(f"{name}_*/sources.toml"):
         lines = other.read_text().splitlines(keepends=True)
         other.write_text("".join(ln for ln in lines if not ln.startswith(f'"{version}" = ')))
@@ -110,7 +110,7 @@ def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, versio
     assert {line for line in entry.splitlines() if line.startswith(("sha256", "size"))} <= added
     after = (recipes / name / "sources.toml").read_text()
     assert len(after.splitlines()) == len(before.splitlines()) + len(added) - 1
-    # Of other bytes, nothing is written.
+    # For other bytes, no entry is written.
     with archive.open("ab") as file:
         file.write(b"\0")
     (recipes / name / "sources.toml").write_text(before)
@@ -157,7 +157,7 @@ def test_sigstore_bundle_is_verified(studio, toys, mirror):
     env = {"REZBUILD_MIRRORS": address, "REZBUILD_OFFLINE": "0"}
     done = studio.rezbuild(*words, ok=False, **env)
     assert f"signed by {WORKFLOW}" in done.stderr
-    # The signed file is a wheel: nothing can be built from it.
+    # The signed file is a wheel, so no build is possible.
     assert "it is a zip archive" in done.stderr
     assert "0.1.2" not in sources_toml.load(toys.recipes / "low").releases
     toys.edit("low/sources.toml", WORKFLOW, WORKFLOW.replace("v0.1.2", "v0.1.1"))

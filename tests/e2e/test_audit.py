@@ -15,7 +15,7 @@ from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
-# The attribute as Rez's API gives it: of the package, its variant, and in a resolve.
+# Rez's API gives the attribute for the package, its variant, and in a resolve.
 ASK = """\
 import json, sys
 from rez.packages import get_package_from_repository
@@ -25,7 +25,7 @@ package = get_package_from_repository("top", "2.0.0", sys.argv[1])
 resolved = ResolvedContext(["top"], package_paths=[sys.argv[1]]).get_resolved_package("top")
 print(json.dumps([package.glibc, variant.glibc, resolved.glibc]))
 """
-# A recipe of a toy ends so.
+# The last line of a toy's recipe.
 END = '    b.install(f"PREFIX={b.prefix}", "install")\n'
 
 
@@ -63,7 +63,7 @@ def test_rez_package_has_the_needed_glibc(studio, toys, tmp_path):
     assert needed.startswith("2.")
     assert record(payload)["glibc_because"]["bin/top"]
     assert ask(studio, studio.local) == [needed] * 3
-    # A library that calls nothing needs no particular one.
+    # A library without calls needs no version of glibc.
     assert record(root(studio.local, "low", "1.0.0"))["glibc"] is None
 
     # A copy reads its own record in any folder, without recipe and rezbuild.
@@ -186,7 +186,7 @@ def test_audit_reports_added_and_missing_files(studio, toys):
     assert rules(studio, "top") == {}
 
     (payload / "__pycache__").mkdir()
-    # As python -O writes it: with the name of its source.
+    # python -O writes the name of the source.
     (payload / "__pycache__/x.cpython-311.pyc").write_bytes(b"\0" + bytes(payload / "x.py"))
     assert rules(studio, "top") == {}
     (payload / "module.py").write_text("x = 1\n")

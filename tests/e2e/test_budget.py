@@ -38,7 +38,7 @@ OPTIONAL = {
 }
 
 
-# Whose code is in no program, but packed in one file.
+# Modules whose code is in the packed file, not in the program.
 RARE = "import wave, mailbox, pydoc_data.topics, encodings.cp500"
 
 

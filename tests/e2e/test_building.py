@@ -21,10 +21,10 @@ from rezbuild.elf import reader
 
 pytestmark = pytest.mark.e2e
 
-# All that the tests below build with; none of it is needed to use rezbuild.
+# Build tools of the tests below; rezbuild does not need them.
 TOOLS = ("setuptools", "wheel", "meson", "ninja", "cmake", "pybind11", "cython", "cffi")
 
-# A place that takes some care to quote. (Meson stumbles over other letters: pkgconf quotes bytes.)
+# A path that needs quotes. (Meson fails with other letters, because pkgconf quotes bytes.)
 SPACES = "a place with spaces"
 
 
@@ -179,7 +179,7 @@ def test_cmake_builds_an_extension_and_an_embedding_program(built, place, venv):
     folder = project(place, "by_cmake", module__c=MODULE, embed__c=EMBED, CMakeLists__txt=CMAKE)
     path = f"{venv / 'bin'}:{built.env['PATH']}"
     payload = place / SPACES / "payload"
-    # FindPython's own ways: by the root of an installation, and by the interpreter it is run with.
+    # FindPython searches by the root of an installation, or by an interpreter.
     for way, root in {"root": payload, "interpreter": venv}.items():
         hint = {
             "root": f"-DPython_ROOT_DIR={payload}",
@@ -198,7 +198,7 @@ def test_cmake_builds_an_extension_and_an_embedding_program(built, place, venv):
 
 def says(studio: Studio, program: Path, payload: Path, cwd: str | Path = "/", **env: str) -> None:
     """Assert that an embedding program uses this payload only."""
-    # The user's own site-packages count in an embedding program, where there are any.
+    # An embedding program also uses the user's own site-packages.
     done = studio.run(program, cwd=cwd, HOME="/nowhere", **env)
     prefix, exec_prefix, path, _, libdir = json.loads(done.stdout)
     assert (prefix, exec_prefix) == (str(payload), str(payload))
@@ -241,18 +241,18 @@ def test_embedding_program_runs(built, place, way, language):
     assert not reader.read(program).rpath
     elsewhere = place / f"second-{way}-{suffix}"
     shutil.copytree(payload, elsewhere, symlinks=True)
-    # Linked once; it finds the library as the user says, and the rest is where that is.
+    # The user says where the library is; everything else is beside it.
     says(built, program, payload, LD_LIBRARY_PATH=str(payload / "lib"))
     with gone(payload):
         says(built, program, elsewhere, LD_LIBRARY_PATH=str(elsewhere / "lib"))
-        # By a link to the folder, or to the library alone: as DCCs are installed.
+        # Through a link to the folder or to the library, as in installations of DCCs.
         link = folder / "link"
         link.symlink_to(elsewhere)
         says(built, program, elsewhere, LD_LIBRARY_PATH=str(link / "lib"))
         (library,) = (elsewhere / "lib").glob("libpython3.*.so.1.0")
         (folder / "bin" / library.name).symlink_to(library)
         says(built, program, elsewhere, cwd=folder / "bin", LD_LIBRARY_PATH=".")
-        # The commonest rpath, and a link where it leads.
+        # The usual rpath, and a link at its target.
         (folder / "lib" / library.name).symlink_to(library)
         built.run(toolchain.patchelf(), "--set-rpath", "$ORIGIN/../lib", program)
         says(built, program, elsewhere)

@@ -40,7 +40,7 @@ def test_ccache_build_gives_the_same_payload(studio, toys, tmp_path, stand_in):
     cache = toys.environ["REZBUILD_CACHE"]
     assert set((tmp_path / "log").read_text().splitlines()) == {f"gcc {cache}/ccache"}
     with_it = record(studio)
-    # Equal inputs: with or without makes no difference.
+    # ccache is no input of a build.
     assert "nothing to do" in studio.rezbuild("build", "low").stdout
     studio.rezbuild("build", "low", "--force")
     assert record(studio) == with_it
@@ -75,7 +75,7 @@ def statistics(cache: Path, *names: str) -> list[int]:
     return [int(stats[name]) for name in names]
 
 
-# The counts lie beside the object, wherever the program runs: the object names their place.
+# The object contains the path of its counts.
 TRAINED = {
     "Makefile": "all: made\n\tcp made trained\n"
     "made: main.c\n\t$(CC) -O2 $(KIND) -c main.c\n\t$(CC) $(KIND) main.o -o made -Wl,-z,now\n"

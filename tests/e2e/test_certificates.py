@@ -19,7 +19,7 @@ Done = subprocess.CompletedProcess[str]
 # The files that OpenSSL of any distribution reads; each test's host defines their content.
 TRUST = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/var/lib/ca-certificates", "/usr/lib/ssl")
 
-# A file with the authority, and a folder in which `openssl rehash` has been; else a link.
+# A file with the authority, and a folder made by `openssl rehash`; otherwise a link.
 BUNDLE, HASHED = "a bundle", "a hashed folder"
 RED_HAT = "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"
 DISTRIBUTIONS: dict[str, Mapping[str, str]] = {
@@ -51,7 +51,7 @@ DISTRIBUTIONS: dict[str, Mapping[str, str]] = {
         "/etc/ssl/certs": "../../var/lib/ca-certificates/pem",
     },
 }
-# Each place alone: a host may have lost the others, and none may hide behind another here.
+# Each path is tested alone, so that no other path hides a failure.
 FILES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -68,7 +68,7 @@ LAYOUTS = {
     **{f"{path}/HASH.0": {path: HASHED} for path in FOLDERS},
 }
 
-# To this server it is: TLS 1.3 is all that it speaks.
+# This server speaks TLS 1.3 only.
 NONSENSE = """\
 openssl_conf = nonsense
 [nonsense]

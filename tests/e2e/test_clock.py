@@ -91,7 +91,7 @@ def test_sources_from_the_future_build(studio, toys):
 
 def test_clock_jump_during_a_fetch_is_harmless(studio, toys, clock, tmp_path):
     """Timeouts use a monotonic clock."""
-    # Of several blocks, between which the time is looked at.
+    # The body has several blocks; the time is checked after each.
     toys.add("low", "1.0.0", {**LOW, "data": random.Random(1).randbytes(150_000).hex()})
     with dripping(toys.mirror) as server:
         env = studio.env | clock.env | {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}

@@ -14,7 +14,7 @@ from rezbuild.settings import Settings
 
 pytestmark = pytest.mark.e2e
 
-# Where CPython's own tests of its gdb commands stop as well: each Python can call it.
+# CPython's own tests of its gdb commands stop here too.
 SCRIPT = """\
 def inner(number):
     id(number)
@@ -60,7 +60,7 @@ def test_gdb_shows_python_code_of_a_moved_python(built, repository, tmp_path):
             *("--args", "python3", "-I", script),
         ).stdout
     assert "Breakpoint 1, builtin_id (" in said
-    # A line of the source itself.
+    # A line of the source.
     assert "builtin_id(PyModuleDef *self, PyObject *v)" in said or "PyLong_FromVoidPtr" in said
     assert "at /usr/src/debug/python/Python/bltinmodule.c:" in said
     assert " in main " in said or "main (" in said

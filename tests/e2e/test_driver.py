@@ -179,13 +179,13 @@ def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase,
         # Its child processes have ended too.
         assert at_work(tmp_path) == []
     if phase == "build":
-        # Or ends a moment later; it does not go on for the rest of its 30 seconds.
+        # Or it ends a moment later, long before its 30 seconds are over.
         ends_soon(tmp_path)
     assert answer(studio) == "42"
     if phase == "build":
         toys.edit("top/recipe.py", new, old)
     else:
-        # The same inputs again, but Rez's test passes now.
+        # The inputs are equal, but Rez's test passes now.
         ready.with_suffix(".quick").touch()
     # The next run repairs the interrupted swap.
     assert "top-2.0.0: " in studio.rezbuild("build", "top").stdout
@@ -240,7 +240,7 @@ def test_killed_rez_build_keeps_the_installed_package(studio, toys):
         with subprocess.Popen(
             argv, env=studio.env, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL
         ) as process:
-            # More densely towards the end, when it is put into place.
+            # More kills near the end, during the publication.
             time.sleep(whole * (1 - (1 - (number + 1) / moments) ** 2))
             os.killpg(process.pid, signal.SIGKILL)
         assert answer(studio) == "42", f"killed at moment {number}"
@@ -421,7 +421,7 @@ def test_rez_build_gives_the_same_payload(studio, toys):
     assert answer(other) == "42"
     mine, theirs = (root(s, "top", "2.0.0") for s in (studio, other))
     for path in mine.rglob("*"):
-        # Rez's own records hold the places.
+        # Rez's own records contain the paths.
         if path.is_file() and path.name not in ("build.rxt", "variant.json"):
             assert path.read_bytes() == (theirs / path.relative_to(mine)).read_bytes(), path
 
@@ -699,7 +699,7 @@ def test_killed_release_is_complete_or_absent(studio, toys, release, tmp_path, n
         with subprocess.Popen(
             argv, env=studio.env, stdout=subprocess.DEVNULL, start_new_session=True
         ) as process:
-            # The first one is measured, as it is.
+            # The first run is measured without a kill.
             process.wait() if turn == 0 else time.sleep(seconds * turn / 8)
             process.send_signal(number)
         seconds = seconds or time.monotonic() - began

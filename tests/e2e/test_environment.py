@@ -14,7 +14,7 @@ from moving import DEFAULTS, PYTHON, find_on_host, variant
 pytestmark = pytest.mark.e2e
 
 SERIES = ".".join(PYTHON.split(".")[:2])
-# Rez's own, and the shell's.
+# Variables of Rez and of the shell.
 IGNORED = ("REZ_", "SHLVL", "_", "PWD", "OLDPWD", "PS1")
 
 

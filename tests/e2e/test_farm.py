@@ -40,7 +40,7 @@ def toys(home: Path) -> Toys:
     add("bad", "echo broken; exit 3")
     add("good", "true")
     add("victim", "true", "bad", "good")
-    # Each run of it leaves a mark; the first one waits to be killed.
+    # Each run writes a mark; the first one waits for the kill.
     slow = "echo $$ >>{home}/{name}; if [ $(wc -l <{home}/{name}) = 1 ]; then sleep {time}; fi"
     for number, name in enumerate(("mortal", "stopped", "orphan")):
         add(name, slow.format(home=home, name=name, time=1000.25 + number))
@@ -89,15 +89,15 @@ def test_farm_payloads_equal_a_local_build(site, running, toys, local):
     assert out.index("low-1.0.0: installed, ") < out.index("top-2.0.0: building, ")
     build = toys.recipes / "top/build/2.0.0-fast"
     (log,) = build.glob("platform-*/arch-*/logs/01-make.log")
-    # In words of here.
+    # The error has the text of this machine.
     assert f"-L{log.parents[1]}/work/needs/low/lib" in log.read_text()
     told = (build / "rez.log").read_text()
     assert f"top 2.0.0 (fast, 2 jobs): logs in {log.parent}" in told
     assert "Build Summary" in told
     assert "nothing to do" in site.rezbuild("build", "top").stdout
-    # Nothing of it is left on the workers.
+    # The workers have no leftovers.
     assert not list(running.folder.glob("**/jobs/*"))
-    # Who built it, and from where it was published.
+    # The machines that built and published it.
     assert parts(out, "top-2.0.0") in (
         [("one", "built"), ("", "published")],
         [("two", "built"), ("", "published")],
@@ -189,7 +189,7 @@ def test_builds_of_a_killed_client_end(site, running, home, number):
         assert "rezbuild: interrupted" in out
         assert "Traceback" not in out
     assert payloads(site) == {}
-    # The workers are there for the next one.
+    # The workers accept the next client.
     site.rezbuild("build", name)
     assert set(payloads(site)) == {name}
 

@@ -19,7 +19,7 @@ from rezbuild.settings import Settings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
-# Seconds; a compile of OpenSSL takes five minutes on two cores that have nothing else to do.
+# Seconds; OpenSSL compiles for five minutes on two idle cores.
 LONG = 3600
 
 
@@ -78,7 +78,7 @@ def test_chain_from_a_farm_passes_the_same_tests(scratch):
     folder = scratch / "farm-chain"
     tests = ROOT / "tests/e2e"
     files = [path for name in FILES if (path := tests / f"test_{name}.py").exists()]
-    # A failing build, and builds by hand, say nothing of a farm.
+    # Failed builds and rez-build do not depend on the farm.
     others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
     done = Studio(scratch / "farm-caller").run(
         *(sys.executable, "-m", "pytest", "-q", *others, *files),

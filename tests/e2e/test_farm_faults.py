@@ -225,7 +225,7 @@ def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_pa
     there = site.rezbuild("build", "victim", "left", ok=False)
     logs = sorted((toys.recipes / "bad/build").rglob("*.log"))
     text = next((toys.recipes / "bad/build").rglob("01-sh.log")).read_text()
-    # A defect fails everywhere: one more worker is enough to know.
+    # A defect fails everywhere, so one more worker is enough.
     assert toys.built("bad") - before == 2
     here = Studio(tmp_path / "here")
     here.env |= {**toys.environ, "REZBUILD_CACHE": str(tmp_path / "cache")}
@@ -241,7 +241,7 @@ def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_pa
     gone(running, "f1", "f2", "f3")
 
 
-# For the other two see test_farm.py as well.
+# test_farm.py has tests of the other two.
 @pytest.mark.parametrize(
     "number",
     [

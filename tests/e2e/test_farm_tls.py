@@ -96,9 +96,9 @@ def test_clients_without_the_authority_are_refused(site, safe, authority, tmp_pa
     tcp = f"tcp://127.0.0.1:{port}"
     for address, files, code, words in (
         (safe.address, other, 10, "no scheduler answers at tls://"),
-        # It trusts the scheduler, and the scheduler does not trust it.
+        # The worker trusts the scheduler, but the scheduler does not trust the worker.
         (safe.address, {**other, "REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 10, "no scheduler"),
-        # With the secret of this user, which is not the farm's.
+        # The secret of this user is not that of the farm.
         (tcp, {}, 10, "no scheduler answers at tls://"),
         (safe.address, {}, 10, "no scheduler answers at tls://"),
         (tcp, {"REZBUILD_FARM_OPEN": "1"}, 10, "no scheduler answers at tcp://"),
@@ -154,7 +154,7 @@ address, mark, good = sys.argv[1], pathlib.Path(sys.argv[2]), json.loads(sys.arg
 class Bomb:
     def __init__(self, name): self.name = name
     def __reduce__(self):
-        # This very process may read it.
+        # This process may read it.
         code = f"import os; os.getpid() == {os.getpid()} or os.mkdir({str(mark / self.name)!r})"
         return exec, (code,)
 
@@ -194,7 +194,7 @@ tries = {
 
 async def main():
     for name, attempt in tries.items():
-        # A connection each: some of them end it.
+        # Each attack has its own connection, because some of them end it.
         async with Client(address, asynchronous=True, set_as_default=False) as client:
             try:
                 came = await asyncio.wait_for(attempt(client), 20)
@@ -239,7 +239,7 @@ def test_hostile_client_is_refused(site, plain, toys, tmp_path, env):
         error = {} if refused else json.loads(came.splitlines()[0]) if came[0] == "{" else {}
         assert refused or error.get("error"), (name, came)
     assert list(mark.iterdir()) == []
-    # All of them are there, and build for others.
+    # All workers are connected, and build for other clients.
     for part in (plain.scheduler, *plain.workers.values()):
         assert part.process.poll() is None
     site.rezbuild("build", "low", "--scheduler", plain.address, REZBUILD_FARM_OPEN="1")

@@ -18,7 +18,7 @@ from trees import tree
 
 pytestmark = pytest.mark.e2e
 
-# 300 kB that are installed too, so that each stage needs some room.
+# 300 kB are installed too, so that each step needs space.
 FILES = {
     **LOW,
     "data": random.Random(1).randbytes(150_000).hex(),
@@ -82,7 +82,7 @@ def opened(studio: Studio, toys: Toys, temporary: Path) -> Iterator[Scene]:
         "repository": studio.local,
         "TMPDIR": temporary,
     }
-    # Each disk is for everyone, and one test is another user's.
+    # Everyone can write to the disks, because one test runs as another user.
     studio.env |= {"TMPDIR": str(temporary), "REZBUILD_TRUST_CACHE": "1"}
     with mounts() as space:
         for place in places.values():

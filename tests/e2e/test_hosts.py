@@ -16,7 +16,7 @@ from moving import NAMES
 
 pytestmark = pytest.mark.e2e
 
-# They take the longest; the matrix builds them.
+# These take the longest; the matrix builds them.
 LONG = ("python", "openssl")
 SMOKE = "all work"
 
@@ -71,7 +71,7 @@ def test_chain_builds_with_another_compiler(system, suite, compiler, version, pa
     """The Python is complete, names no compiler, and builds an extension with the system's cc."""
     chroot = system(suite)
     chroot.install(*packages)
-    # A folder whose name no compiler's name is a part of.
+    # The folder's name contains no name of a compiler.
     env = {"REZ_LOCAL_PACKAGES_PATH": "/other", "REZ_PACKAGES_PATH": "/other"}
     out = chroot.run("make", "python", cwd=CLONE, REZBUILD_CC=compiler, **env).stdout
     assert SMOKE in out
@@ -84,7 +84,7 @@ def test_chain_builds_with_another_compiler(system, suite, compiler, version, pa
     python = f"/{payload.relative_to(chroot.folder)}/bin/python3"
     # Users of this Python may have a different compiler.
     told = chroot.run(python, "-Im", "sysconfig").stdout
-    # Before glibc 2.34, threads are in a library that the option brings.
+    # Before glibc 2.34, the option adds the library of threads.
     assert re.search(r'\bCC = "cc( -pthread)?"', told)
     assert not re.findall(rf".*\b(?:{compiler}|llvm-).*", told)
     assert built_extension(chroot, python) == "42\n"

@@ -185,7 +185,7 @@ def test_earlier_path_entries_win(built, payload, tmp_path, way):
     elif way == "PYTHONPATH":
         assert ask(built, payload, code, PYTHONPATH=str(tmp_path)) == [True, True]
     else:
-        # A folder without __init__.py is no package while there is one further on.
+        # A folder without __init__.py is no package if a later entry has one.
         (tmp_path / "email/__init__.py").unlink()
         assert ask(built, payload, code, PYTHONPATH=str(tmp_path)) == [True, False]
 
@@ -387,7 +387,7 @@ def test_embedding_program_starts_the_same_python(built, payload, tmp_path):
     assert snapshot(payload) == before
 
 
-# Imports one module, has another file in the place of modules.code, and imports a second one.
+# Import a module, replace modules.code, and import a second module.
 LIVES = """import os, sys, wave
 path, other = sys.argv[1:]
 if other:
@@ -447,7 +447,7 @@ def test_edited_source_overrides_packed_code(built, payload, tmp_path):
     module = copy / f"lib/python{SERIES}/wave.py"
     module.write_text(f"{module.read_text()}\nadded = 1\n")
     assert ask(built, copy, LOADERS, "-I") == [["mine"], ["Wave_read", "added"]]
-    # Of the same size: the time tells that the file is to be read.
+    # The size is equal, so the newer time decides.
     module.write_text(module.read_text().replace("added = 1", "addex = 1"))
     assert ask(built, copy, LOADERS, "-I") == [["mine"], ["Wave_read"]]
     module.write_text(module.read_text().replace("addex = 1", "added = 1"))

@@ -202,7 +202,7 @@ def test_kill_at_each_step_keeps_the_package(scene):
         scene.kill(answer, SIGNALS[number % 2], whom, at_step(scene, step))
         if number % 3 == 2:
             scene.recover(answer)
-    # The last ones are short: they may be over before a busy machine has looked.
+    # The last steps are short, so a busy machine may miss them.
     assert scene.landed >= len(steps(scene)) - 3
 
 

@@ -18,7 +18,7 @@ from rezbuild.elf import reader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
-# Requests, and the versions that come of them where they are not the defaults.
+# Requests, and their versions if these are not the defaults.
 CHAINS = {
     "openssl-3.0": (
         ["openssl-3.0.20", "python"],
@@ -52,7 +52,7 @@ def test_chain_builds_and_moves(studio, scratch, chain):
     requests, versions = CHAINS[chain]
     studio.rezbuild("build", *requests)
     root = move_and_check(studio, scratch / chain, **versions)
-    # OpenSSL 3.5.7 tells the end of DER certificates otherwise than older releases.
+    # OpenSSL 3.5.7 reports the end of DER certificates differently from older releases.
     assert "ok      DER certificates: " in studio.rezbuild("check", root).stdout
 
 
@@ -100,7 +100,7 @@ def test_optimized_profile_builds_and_moves(studio, scratch):
     assert total <= MOST[0]
     assert number <= MOST[1]
     assert "'profile': 'optimized'" in (root.parents[1] / "package.py").read_text()
-    # A second runtime, made of the same objects with LTO, in the program's process.
+    # A second runtime from the same LTO objects in the process of the program.
     said = studio.run(root / "bin/python3", "-c", BY_PATH).stdout
     assert json.loads(said) == [True, True]
     # A fast build would replace it.

@@ -26,7 +26,7 @@ KERNEL = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
 # A jump through a table at a fixed address, as in `jmp *table(,%rax,8)`: Intel's manual, volume 2,
 # FF /4 with a SIB byte, scale 8, no base. Position-independent code has none.
 TABLE = re.compile(rb"\xff\x24[\xc5\xcd\xd5\xdd\xe5\xed\xf5\xfd]")
-# An older strace does not know the name.
+# Older versions of strace do not know the name.
 CALL = re.compile(r"madvise\(\w+, (\d+), (?:MADV_POPULATE_WRITE|0x17\b.*?)\) += (\S+)")
 
 
@@ -68,7 +68,7 @@ with open(os.path.join(folder, "later.py"), "w") as stream:
 import importlib
 importlib.invalidate_caches()
 import later
-# One that was only looked at is listed when it is searched.
+# A folder that was only checked is listed at the first search.
 new = os.path.join(folder, "new")
 os.mkdir(new)
 finder = sys.path_hooks[1](new)

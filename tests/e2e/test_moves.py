@@ -92,7 +92,7 @@ def test_python_works_after_a_move(built, scratch, way):
     with gone(built.local, *build_folders()):
         check(probe(built, repository), root)
         built.rezbuild("audit", root)
-    # Nothing was written by using it.
+    # The use wrote no file.
     assert snapshot(root) == before
 
 
@@ -221,11 +221,11 @@ def test_cached_start_makes_no_more_calls(built, copied, tmp_path):
         subprocess.run([*trace, root / "bin/python3", "-I", "-c", code], env={}, check=True)
         lines = [line for line in log.read_text().splitlines() if "(" in line]
         counts.append((len(lines), sum(" = -1 " in line for line in lines)))
-    # Links are files there: readlink, which walks a path, may have fewer steps.
+    # Links are files there, so readlink may have fewer steps.
     assert all(cached <= uncached for cached, uncached in zip(counts[1], counts[0]))
 
 
-# Bytes; the files of modules that are inside the program have 5 to 10 kB, a library has more.
+# Bytes; files of modules inside the program have 5 to 10 kB, libraries have more.
 SMALLEST = 12_000
 
 

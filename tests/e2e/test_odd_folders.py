@@ -11,9 +11,9 @@ from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
-# In one name, so that it is one build; and Rez's variables of paths are separated by colons.
+# One name with all characters, except the colon, which separates Rez's paths.
 WORKS = 'it\'s "a" b;touch ran&|touch ran\\#\nß'
-# To the shell that Rez starts, also between double quotes.
+# The shell of Rez expands these also in double quotes.
 REFUSED = ["$(touch ran)", "`touch ran`", "a $HOME"]
 
 

@@ -21,7 +21,7 @@ from rezbuild.elf import reader
 from rezbuild.elf.host_libraries import host_libraries
 
 pytestmark = pytest.mark.e2e
-# By package: the modules of pkg-config that it has.
+# The pkg-config modules of each package.
 MODULES = {
     "bzip2": ["bzip2"],
     "expat": ["expat"],
@@ -270,13 +270,13 @@ def test_tcl_finds_its_scripts_beside_its_library(moved, tmp_path, layout):
     folder.mkdir(parents=True)
     lib = moved.root("tcl") / "lib"
     shutil.copy(lib / "libtcl8.6.so", folder)
-    # Its zlib is where its rpath says.
+    # The rpath leads to its zlib.
     shutil.copytree(moved.root("tcl") / "deps", folder.parent / "deps")
     for scripts in ("tcl8", "tcl8.6"):
         shutil.copytree(lib / scripts, folder / scripts)
     where = {"LD_LIBRARY_PATH": str(folder), "LC_ALL": "C.UTF-8"}
     check_tcl(moved.run(program, TCL, **where), folder / "tcl8.6", moved.version("tcl"))
-    # A DCC's scripts of another patch level are passed over.
+    # Scripts of another patch level from a DCC are ignored.
     foreign = tmp_path / "tcl8.6"
     foreign.mkdir()
     (foreign / "init.tcl").write_text("package require -exact Tcl 8.6.1\n")

@@ -18,7 +18,7 @@ from toys import LOW, RECIPE, Toys
 
 pytestmark = pytest.mark.e2e
 
-# Waits until files of all these names are there; each of them is touched by one of the builds.
+# Wait until all these files exist; each build creates one of them.
 MEET = "touch {here}/{name}; for n in $(seq 600); do ls {all} >{here}/out.{name} 2>&1 && exit 0; "
 MEET += "sleep 0.05; done; exit 1"
 
@@ -179,7 +179,7 @@ def test_all_failures_are_listed(studio, toys, tmp_path):
     toys.edit("two/recipe.py", "exit 3", "exit 0")
     link = "    (b.payload / 'link').symlink_to('/usr/bin/env')\n    return\n"
     toys.edit("two/recipe.py", "    return\n", link)
-    # Codes that differ: "anything else".
+    # Different exit codes give code 1.
     done = studio.rezbuild("build", "one", "two", ok=False)
     assert "link-absolute" in done.stderr
     assert done.returncode == 1
@@ -202,7 +202,7 @@ def test_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom):
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        # Ignored, where the tests run in the background.
+        # Background processes ignore this signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         deadline = time.monotonic() + 60

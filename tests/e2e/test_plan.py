@@ -153,7 +153,7 @@ def test_plan_uses_the_store(studio, toys, tmp_path):
         "low-1.0.0": {"taken", "critical"},
         "top-2.0.0": {"built", "critical"},
     }
-    # That took no time to go by.
+    # This gives no duration.
     records = json.loads(Path(toys.environ["REZBUILD_CACHE"], "durations.json").read_text())
     assert json.loads(kept)["builds"][0] in records["builds"]
 
@@ -186,7 +186,7 @@ def test_run_writes_a_timeline(studio, toys, tmp_path):
     times = {bar["job"]: bar for bar in data["bars"]}
     assert times["low-1.0.0"]["ended"] <= times["top-2.0.0"]["began"]
     assert times["bad-1.0.0"]["began"] < times["low-1.0.0"]["ended"]
-    # A failure is no duration to go by.
+    # A failed build records no duration.
     kept = json.loads((picture.parents[1] / "durations.json").read_text())["builds"]
     assert {(b["name"], b["profile"], b["host"], b["jobs"]) for b in kept} == {
         (name, "fast", "box1", 2) for name in ("low", "top")
@@ -194,7 +194,7 @@ def test_run_writes_a_timeline(studio, toys, tmp_path):
     for build in kept:
         bar = times[f"{build['name']}-{build['version']}"]
         assert build["seconds"] == pytest.approx(bar["ended"] - bar["began"])
-    # Nothing was built, so there is nothing to see.
+    # Nothing was built, so there is no timeline.
     assert "timeline:" not in studio.rezbuild("build", "top").stdout
 
 

@@ -190,7 +190,7 @@ def test_tracing_sees_what_a_stock_python_shows(built, payload):
     assert found == expected
 
 
-# As debuggers attach to the threads of a process (pydevd): into the state, and no function called.
+# Debuggers (pydevd) attach to threads through their state, without a function call.
 ATTACH = """\
 #define Py_BUILD_CORE 1
 #include <Python.h>

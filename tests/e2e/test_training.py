@@ -14,7 +14,7 @@ from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
-# Each training is other work than the one before: one of two functions is never called.
+# Each training calls only one of two functions, alternately.
 TRAINED = {
     "Makefile": "work = $(CC) -O2 $(1) main.c -o made -Wl,-z,now\n"
     "all:\n\ttest -e trained || $(MAKE) train\n\t$(call work,-fprofile-use)\n"
@@ -79,7 +79,7 @@ def test_training_runs_once_and_is_stored(
     assert f"without a training, by what was counted in {stored}" in done.stdout
     assert re.search(r"trained-1\.0\.0 \(optimized\): \d+ files, identical", done.stdout)
     assert runs.read_text() == "once\n"
-    # On another machine, which has the package and the file.
+    # Another machine has the package and the profile.
     given = stored.replace(tmp_path / "given.tar.gz")
     done = studio.rezbuild("reproduce", "trained", ok=False)
     assert done.returncode == 7
@@ -88,7 +88,7 @@ def test_training_runs_once_and_is_stored(
     done = studio.rezbuild("reproduce", "trained", "--pgo-profile", given)
     assert "identical byte for byte" in done.stdout
     assert not _stored(toys), "nothing is left in the cache"
-    # Another training; so the file is none of this payload's any more.
+    # After another training, the file does not belong to this payload.
     studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
     assert runs.read_text() == "once\nonce\n"
     assert (_payload(studio) / "bin/trained").read_bytes() != program

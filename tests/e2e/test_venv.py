@@ -113,7 +113,7 @@ def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
     folder.mkdir()
     bench = Bench(built, variant(copied), folder)
     env = bench.venv("env")
-    # The one step that needs the machine's package index, so with the user's configuration.
+    # Only this step needs the package index, so it uses the user's configuration.
     home = os.environ.get("HOME", "/")
     fetch = ("download", "--quiet", "--dest", folder / "wheels", "setuptools>=70.1", "virtualenv")
     bench.run(env / "bin/pip", *fetch, HOME=home)
@@ -364,7 +364,7 @@ def refuses(done: subprocess.CompletedProcess[str]) -> None:
 
 
 def test_pip_does_not_uninstall_from_the_package(bench):
-    # Of a package that is not there, so that no harm is done where it does not refuse.
+    # The package is not installed, so a missing refusal does no harm.
     refuses(bench.run(bench.python, "-m", "pip", "uninstall", "-y", "greeting", ok=False))
 
 

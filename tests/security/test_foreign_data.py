@@ -64,7 +64,7 @@ def text(data: Any) -> bytes:
     return json.dumps(data).encode()
 
 
-# JSON by its values, and bytes of any kind.
+# Random JSON values, and random bytes.
 DATA = st.one_of((VALUES | DEEP).map(text), st.binary(max_size=200), st.just(b"[" * 100_000))
 
 
@@ -204,7 +204,7 @@ def tar(members: list[tuple[str, bytes, int, int, str]]) -> bytes:
         member = tarfile.TarInfo(name)
         member.type, member.linkname = kind, target
         header = bytearray(member.tobuf(tarfile.GNU_FORMAT, errors="surrogateescape"))
-        # tarfile itself writes no such numbers; GNU's base-256 holds any.
+        # tarfile does not write such numbers; GNU's base-256 can.
         last = len(header) - 512
         header[last + 100 : last + 108] = number(mode, 8, tarfile.GNU_FORMAT)
         header[last + 136 : last + 148] = number(mtime, 12, tarfile.GNU_FORMAT)
@@ -297,7 +297,7 @@ def test_any_report_of_an_error_is_read_or_ignored(data):
     assert isinstance(str(from_report(data)), str)
 
 
-# Instructions that build, look up, call and change, between any bytes.
+# Pickle instructions that build, look up, call and change, between random bytes.
 _NAMES = [b"cdask._task_spec\nTask\n", b"cos\nsystem\n", b"X\x01\0\0\0a", b"K\x01"]
 _PARTS = st.sampled_from([*_NAMES, *(bytes([byte]) for byte in b"()tRb}]02\x81\x85\x93Nasu.")])
 

@@ -107,7 +107,7 @@ def test_payload_test_fails_if_the_program_has_another_version(tmp_path, says, s
     assert wanted in done.stdout
 
 
-# Made of another package's sources, which have their test there; or of no sources.
+# Packages without sources, or from the sources of another package, which has the test.
 _WITHOUT = {"python_debug", "python_freethreading", "python_tests", "vfxplatform"}
 
 

@@ -18,7 +18,7 @@ from rezbuild.build import toolchain
 from rezbuild.settings import Settings
 from rezbuild.sources.debian_archive import SourceArchive
 
-# Where the machine's own way to its package index is configured.
+# Configuration of the machine's package index.
 _NETWORK_FILES = (
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -27,7 +27,7 @@ _NETWORK_FILES = (
     "/etc/xdg/pip",
 )
 _NETWORK_VARIABLES = re.compile(r"PIP_.*|SSL_CERT_.*|REQUESTS_CA_BUNDLE|.*_proxy", re.IGNORECASE)
-# Everything is mounted in a namespace that ends with the command.
+# All mounts are in a namespace that ends with the command.
 _ENTER = (
     'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && '
     'mount --bind "$1" "$0/sources" && shift && exec chroot "$0" "$@"'

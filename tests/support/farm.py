@@ -45,7 +45,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
-                # As a daemon has it: the tests' own Ctrl-C is not its.
+                # A separate session, like that of a daemon: Ctrl-C of the tests does not reach it.
                 start_new_session=True,
             )
         self.pid = self.process.pid

@@ -42,7 +42,7 @@ DEFAULTS = _versions()
 NAMES = tuple(DEFAULTS)
 PYTHON = DEFAULTS["python"]
 PYTHON_SERIES = tuple(int(part) for part in PYTHON.split(".")[:2])
-# The pip of CPython 3.9.2 takes what is newest where an index does not say which Python it is for;
+# The pip of CPython 3.9.2 chooses the newest version if an index states no Python version;
 # its new resolver, off by default, then looks for an older one.
 RESOLVER = {"PIP_USE_FEATURE": "2020-resolver"} if PYTHON_SERIES < (3, 10) else {}
 # Facts of the interpreter; runs inside rez-env.

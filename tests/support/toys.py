@@ -74,7 +74,7 @@ class Toys:
             f'[versions."{version}"]\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
             f"size = {len(data)}\nrequires = [{requires}]\n"
         )
-        # The very package.py of a real one, so that it is tried too.
+        # The package.py of a real package, so that it is tested too.
         package = re.sub(r'"openssl"|"[0-9a-f-]{36}"', f'"{name}"', REAL)
         (folder / "package.py").write_text(package)
         (folder / "recipe.py").write_text(RECIPE)

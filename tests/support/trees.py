@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-# Where Rez writes the time and the folders of the build.
+# Files in which Rez records the time and the folders of a build.
 REZS_OWN = {"variant.json", "build.rxt"}
 
 
@@ -18,7 +18,7 @@ def tree(folder: Path) -> dict[str, str]:
             continue
         data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
         if path.name == "package.py":
-            # In no order, and with the time.
+            # These have no order and contain the time.
             lines = [line for line in data.split(b"\n") if not line.startswith(b"timestamp")]
             data = b"\n".join(sorted(lines))
         mode = path.lstat().st_mode

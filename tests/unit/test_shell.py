@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FILES = [*(ROOT / "rezbuild").rglob("*.py"), *(ROOT / "packages").glob("*/*.py")]
-# They start a shell by themselves.
+# These functions start a shell.
 BY_SHELL = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell"}
 SHELLS = {"sh", "bash", "dash", "/bin/sh", "/bin/bash"}
 

@@ -26,13 +26,13 @@ RECIPE = ROOT / "packages/python"
 OPTIONS = (
     "--enable-shared",
     "--with-ensurepip=install",
-    # What the payload has as well, and configure's defaults are not.
+    # Options of the payload that are not defaults of configure.
     "--enable-loadable-sqlite-extensions",
     "--with-dbmliborder=gdbm",
     "--with-system-expat",
     "--with-system-libmpdec",
 )
-# To 3.11 setup.py finds no curses where the path of libtinfo has that word in it.
+# Up to 3.11, setup.py finds no curses if the path of libtinfo contains this word.
 SETUP_3_11 = """\
 *shared*
 _curses _cursesmodule.c -DHAVE_NCURSESW -lncursesw
@@ -65,7 +65,7 @@ def _key(archive: Path, roots: list[Path]) -> str:
     key = hashlib.sha256(archive.read_bytes() + Path(__file__).read_bytes())
     key.update((RECIPE / "bluetooth.h").read_bytes())
     for root in roots:
-        # Which file has which content.
+        # The content of each file.
         key.update((root / "rezbuild-files.json").read_bytes())
     key.update(subprocess.run(["gcc", "--version"], capture_output=True, check=True).stdout)
     return key.hexdigest()[:16]

@@ -145,7 +145,7 @@ def test_private_glibc_symbols_are_errors(payload, compile_c):
     with_version(compile_c, payload / "lib/libx.so", "secret", "GLIBC_PRIVATE")
     (finding,) = audit.audit(payload).findings
     assert (finding.rule.id, finding.message) == ("glibc-private", "GLIBC_PRIVATE (secret)")
-    # It is no number: it says nothing of how old a glibc may be.
+    # This version is no number, so it does not limit glibc.
     assert audit.audit(payload).needs.glibc is None
 
 

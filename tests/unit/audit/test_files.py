@@ -280,7 +280,7 @@ def test_payload_without_lists_is_audited(payload):
     assert found(payload) == set()
 
 
-# As another user where this one is root, who reads everything.
+# Run as another user, because root reads everything.
 UNREADABLE = """\
 import os, sys
 from pathlib import Path

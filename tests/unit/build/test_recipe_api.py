@@ -52,7 +52,7 @@ def test_steps_are_logged_by_number(build, capfd):
 def test_a_recipes_c_language_overrides_the_compilers_default(build):
     """gnu2x is C23 in gcc 12; the option sets an older standard, as for gcc 15."""
     (build.source / "old.c").write_text("#if __STDC_VERSION__ > 201710L\n#error too new\n#endif\n")
-    # As configure writes it into a Makefile: the compiler with its own choice, then the flags.
+    # configure writes the compiler with its own standard, then the flags.
     compiler = (build.env["CC"], "-std=gnu2x")
     with pytest.raises(BuildError, match="too new"):
         build.run(*compiler, *build.env["CFLAGS"].split(), "-c", "old.c")

@@ -10,7 +10,7 @@ PAGES = sorted((ROOT / "docs/development").glob("reliability*.md"))
 LINES = [line for page in PAGES for line in page.read_text(encoding="utf-8").splitlines()]
 HEADS = ("| ---", "| fault |", "| input |")
 ROWS = [line for line in LINES if line.startswith("| ") and not line.startswith(HEADS)]
-# These look at how it is done.
+# These tests check the implementation, not a fault.
 HOW = {
     "test_bytes_of_names_are_escaped",
     "test_late_items_are_dropped",

@@ -66,7 +66,7 @@ def test_hardened_program_has_every_protection(compile_c):
 def test_each_missing_protection_is_found(compile_c, flag, field, value):
     found = program(compile_c, flag)
     assert getattr(found, field) == value
-    # The function that could be checked is called all the same.
+    # The unchecked function is still called.
     assert found.fortifiable == 1
 
 

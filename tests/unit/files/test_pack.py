@@ -76,7 +76,7 @@ def test_pack_unpack_roundtrip(content: dict[str, object]) -> None:
         data, there = packed(root), Path(place, "there")
         unpacked(data, there, digest(root))
         assert tree(there) == tree(root)
-        # The same tree elsewhere, later: the same sum, the same bytes.
+        # The same tree at another place and time has the same digest and bytes.
         assert digest(there) == digest(root)
         assert packed(there) == data
 

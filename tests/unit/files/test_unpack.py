@@ -369,7 +369,7 @@ def test_archive_truncated_anywhere_is_refused(archive: Archive, mode: str) -> N
     members = [(f"pkg/{number}", noise) for number in range(3)]
     path = archive.make(*members, mode=mode)
     data = path.read_bytes()
-    # A plain archive ends with zeros, of which one block is enough.
+    # An uncompressed archive ends with at least one block of zeros.
     length = len(data.rstrip(b"\0")) if mode == "w:" else len(data)
     for end in range(0, length, 97):
         path.write_bytes(data[:end])

@@ -188,7 +188,7 @@ def test_freethreading_flags_use_its_own_headers(installed, build):
     assert cleaned == ["-I/rezbuild/python_freethreading-3.13.5/include/python3.13t"]
 
 
-# As 3.9 to 3.13 have it; 3.12 and newer compile all in one go.
+# The Makefile of 3.9 to 3.13; 3.12 and newer compile everything at once.
 INSTALL = """\
 libinstall:\tall
 \t$(INSTALL_DATA) $(srcdir)/LICENSE $(DESTDIR)$(LIBDEST)/LICENSE.txt

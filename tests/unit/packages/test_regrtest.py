@@ -10,7 +10,7 @@ import pytest
 from rezbuild.errors import CheckError
 from rezbuild.util import import_file
 
-# As regrtest of 3.11 and 3.13 writes them.
+# Output of regrtest in 3.11 and 3.13.
 LOG = """\
 0:00:26 load avg: 3.39 [ 1/7] test_bz2 passed
 0:00:26 load avg: 3.39 [ 2/7] test_asdl skipped
@@ -142,7 +142,7 @@ def test_known_failure_is_no_problem_and_passing_one_is_reported(regrtest, resul
     assert now.detail.endswith(": test_bz2")
 
 
-# As 3.12 and newer name the files of a folder: all of them, or those of one folder by its name.
+# 3.12 and newer name all files of a folder, or the folder.
 @pytest.mark.parametrize("prefix", ["test.", ""])
 def test_files_in_folders_have_one_name(regrtest, tmp_path, prefix):
     text = (

@@ -110,7 +110,7 @@ def test_dynamic_linker_searches_only_needed_folders(chain, tmp_path):
         files = [plain(os.path.normpath(file)) for file in tried if plain(file.name) == name]
         assert files
         assert all(folder in file for file in files)
-        # glibc's subfolders for processor levels may stand in between.
+        # glibc also searches its subfolders for processor levels.
         assert files[-1].endswith(f"{folder}/{name}")
 
 

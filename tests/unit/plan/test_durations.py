@@ -71,7 +71,7 @@ def test_profile_counts_if_the_recipe_uses_it(kept):
 def test_nearest_record_is_used(kept):
     kept.record(step(), "fast", "there", 10.0, 2)
     assert kept.estimate(step(), "fast", "here") == Estimate(10.0, known=False)
-    # Another version: by its size, within reason.
+    # The estimate for another version depends on its size, with a limit.
     assert seconds(kept, step(version="1.1", size=1_500_000)) == 15.0
     assert seconds(kept, step(version="1.1", size=9_000_000)) == 20.0
     kept.record(step(version="1.2"), "fast", "here", 30.0, 2)
@@ -82,7 +82,7 @@ def test_duration_is_estimated_by_source_size(kept):
     assert kept.estimate(step(size=10_000_000), "fast", "here") == Estimate(70.0, known=False)
     assert seconds(kept, step(size=10_000_000), "optimized") == 280.0
     assert seconds(kept, step(size=1)) == 2.0
-    # The sizes of other versions stand for one that is not known.
+    # Sizes of other versions replace an unknown size.
     assert seconds(kept, step(version="0.9", size=10_000_000)) == 70.0
     # The median of seconds per byte of the other builds.
     for number, took in enumerate((10.0, 20.0, 900.0)):

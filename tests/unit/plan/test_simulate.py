@@ -88,7 +88,7 @@ def test_no_schedule_beats_the_lower_bound():
         found = simulate(steps, source_size, [Worker()] * workers)
         best = min(_makespan(order, workers) for order in itertools.permutations(steps))
         assert found.bound <= found.least <= best <= found.makespan
-        # Graham, 1966: whatever the order.
+        # This bound holds for any order (Graham, 1966).
         assert found.makespan <= (2 - 1 / workers) * best
 
 

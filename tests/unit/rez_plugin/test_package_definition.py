@@ -35,7 +35,7 @@ from rezbuild.rez_plugin.package_definition import define
 
 {OWN}define(globals())
 """
-# The form that recipes had before `define`; those of other people may still have it.
+# Recipes had this form before `define`; other people's recipes may still have it.
 WRITTEN_OUT = f"""\
 {OWN}relocatable = cachable = True
 

@@ -53,7 +53,7 @@ def test_documented_packages_match_the_table():
 def test_each_need_has_a_package_for_each_manager():
     for need in system_needs.table("setup", "build", "tests"):
         lost = [manager for manager, names in need.packages.items() if not names]
-        # Every Debian has these.
+        # These are essential packages of Debian.
         allowed = ["apt"] if need.name in ("awk", "cmp", "find") else []
         assert lost == allowed, need
 

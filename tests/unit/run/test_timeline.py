@@ -100,7 +100,7 @@ def test_farm_step_has_a_bar_per_machine(watch, noted):
     watch.end(CHAIN[0], well=True)
     assert states(watch) == [("small", "w1", "built"), ("small", "", "published")]
     first, second = watch.timeline("title", CHAIN, 2).bars
-    # It had waited before.
+    # The step had waited before.
     assert first.began >= 0.1
     assert first.ended == second.began
     assert noted["small"] == pytest.approx(first.ended - first.began)

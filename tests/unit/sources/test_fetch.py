@@ -147,7 +147,7 @@ def test_gzip_encoding_of_an_archive_is_kept(server: LyingServer, tmp_path: Path
     assert server.log[0].headers["Accept-Encoding"] == "identity"
 
 
-# Wrong bytes stop everything
+# Wrong bytes
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "none"])
@@ -191,7 +191,7 @@ def test_right_sum_and_wrong_size(server: LyingServer, box: Box) -> None:
         box.fetch(url, size=len(BODY) + 1)
 
 
-# Bodies that break off
+# Incomplete bodies
 
 
 @pytest.mark.parametrize("validator", ["ETag", "Last-Modified", None])

@@ -152,7 +152,7 @@ def test_slow_headers_end_at_the_timeout(
 ) -> None:
     with raw_server(script) as bad:
         reason = passed_over(hasty, f"{scheme}://{bad.address}/", good)
-    # Python itself limits the time of a handshake as a whole.
+    # Python limits the time of the whole handshake.
     assert reason == (
         "it does not answer within 0.5 s" if scheme == "http" else "it stopped sending"
     )
@@ -257,7 +257,7 @@ def test_reset_within_the_body_is_resumed(tmp_path: Path) -> None:
         assert len(server.talks) == 2
 
 
-# Bodies and headers without an end
+# Endless bodies and headers
 
 
 def endless_body(talk: Talk) -> None:
@@ -391,7 +391,7 @@ def test_false_total_does_not_matter(tmp_path: Path, said: str) -> None:
         assert Box(tmp_path).fetch(server.url).path.read_bytes() == BODY
 
 
-# Of an answer that makes no sense, the libraries leave the socket to the garbage collector.
+# After an invalid answer, the libraries leave the socket to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(
@@ -512,7 +512,7 @@ def test_wrong_certificate_is_refused(
     authority, context = certificate(name, **fields)
     if known:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle(authority, tmp_path))
-    # Older ways to switch it off.
+    # Older settings that turned the check off.
     monkeypatch.setenv("PYTHONHTTPSVERIFY", "0")
     monkeypatch.setenv("CURL_SSL_BACKEND", "none")
     box = Box(tmp_path / "cache")

@@ -42,7 +42,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def gather(recipe: Path, low: Path, profile: str = "fast", **more: str) -> dict[str, object]:
-    # A process asks its compiler once.
+    # A process caches the version of its compiler.
     keys.machine_inputs.cache_clear()
     settings = Settings(cache=recipe, **more)
     dependencies = {"low": Dependency("low", "1.0", low)}
@@ -70,7 +70,7 @@ def test_each_input_is_in_the_key(recipe, tmp_path):
     differs("patch", "patches", "recipe")
     (recipe / "sources.toml").write_text(SOURCES.replace("SUM", "1" * 64))
     differs("source", "sources", "recipe")
-    # Another payload from the same inputs: of its record, nothing is another.
+    # Another payload from the same inputs has an equal record.
     (low / "lib/library.so").chmod(0o755)
     differs("what it is built against", "against")
 
@@ -86,12 +86,12 @@ def test_other_compiler_of_the_same_name_changes_the_key(recipe, tmp_path):
     )
     second = gather(recipe, low, cc=str(compiler))
     assert keys.differences(first, second) == ["compiler"]
-    # One that links by another linker.
+    # A compiler with another linker.
     compiler.write_text(
         '#!/bin/sh\n[ "$1" = -print-prog-name=ld ] && echo /bin/true && exit\nexec gcc "$@"\n'
     )
     assert keys.differences(first, gather(recipe, low, cc=str(compiler))) == ["linker"]
-    # One that lacks a protection, as some clang does.
+    # A compiler without a protection, as some versions of clang.
     compiler.write_text('#!/bin/sh\ncase "$*" in *-fstack-clash*) exit 1;; esac\nexec gcc "$@"\n')
     assert keys.differences(first, gather(recipe, low, cc=str(compiler))) == ["environment"]
 
@@ -113,7 +113,7 @@ def test_key_inputs_are_known_before_the_dependencies(recipe, tmp_path):
     assert keys.matches(inputs, planned)
     assert not keys.matches({**inputs, "glibc": "2.17"}, planned)
     assert not keys.matches(inputs, {**planned, "profile": "optimized"})
-    # Which profile it is makes no difference where the recipe says so.
+    # The profile is no input if the recipe says so.
     plain = replace(loaded, profiled=False)
     assert keys.planned_inputs(plain, loaded.release("1.0"), "fast", tools) == keys.planned_inputs(
         plain, loaded.release("1.0"), "optimized", tools

@@ -116,7 +116,7 @@ def test_prune_removes_old_entries(entries, folder, set_up, capsys):
     assert tree(folder) == before
     _, out, _ = run(capsys, "prune", "--keep-days", "30")
     assert out.splitlines() == [*(f"{line}; removed" for line in said), "3 files removed"]
-    # The payload of the one that stays is there still.
+    # The payload of the remaining entry still exists.
     assert run(capsys, "verify")[:2] == (0, f"{three.place}: ok\n")
 
 
@@ -170,7 +170,7 @@ def test_blob_rewritten_during_prune_is_kept(entries, folder, tmp_path):
     for place in (another.place, blob(two)):
         aged(folder, place, 40)
     going = maintain.prune(store, days=30, unused=True)
-    # All places of entries are known by then.
+    # All entries have been listed at this moment.
     assert next(going).place == another.place
     put(store, tmp_path / "2.0")
     assert list(going) == []

@@ -65,7 +65,7 @@ def test_stored_payload_is_found_and_restored(shelf, root, tmp_path):
     assert found.inputs["compiler"] == "gcc"
     shelf.store.restore(found, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
-    # Not for other inputs.
+    # Other inputs find nothing.
     assert shelf.find(compiler="clang") is None
     assert shelf.find() is None
     assert [found] == list(shelf.store.entries("thing", "1.0"))
@@ -78,7 +78,7 @@ def test_store_layout_is_stable(shelf, root):
     assert shelf.blobs() == [shelf.folder / f"payloads/{entry.blob}.tar.zst"]
     assert Entry.from_json(shelf.entries()[0].read_bytes()) == entry
     assert shelf.blobs()[0].stat().st_size == entry.size
-    # For all who may build.
+    # The mode allows all builders.
     assert {path.stat().st_mode & 0o777 for path in (*shelf.blobs(), *shelf.entries())} == {0o644}
 
 
@@ -95,11 +95,11 @@ def test_existing_entry_is_kept(shelf, root):
     before = [(path, path.stat().st_mtime_ns) for path in (*shelf.blobs(), *shelf.entries())]
     put(shelf.store, root)
     assert [(p, p.stat().st_mtime_ns) for p in (*shelf.blobs(), *shelf.entries())] == before
-    # The first one of the same inputs stays: others may be built against it.
+    # The first payload from the same inputs stays, because others may be built against it.
     first = shelf.find()
     (root / "lib/more").touch()
     assert put(shelf.store, root) == first
-    # Unless it is to go.
+    # Unless it is replaced on request.
     fresh = shelf.store.put("thing", "1.0", None, first.key, inputs(), root, fresh=True)
     assert fresh.payload == digest(root)
     assert shelf.find() == fresh
@@ -223,7 +223,7 @@ def test_any_value_in_any_field_is_handled(field: str, value: object) -> None:
         assert Entry.from_json(found.to_json()) == found
 
 
-# Whether the store can be used at all.
+# Whether the store is usable
 
 
 def test_unwritable_store_gives_a_notice(tmp_path, root):
@@ -285,7 +285,7 @@ def test_offline_store_is_a_folder_only(tmp_path):
     assert Store.of(replace(offline, store=None), said.append) is None
 
 
-# Several at once, and killed ones.
+# Parallel and killed writers
 
 
 def writer(store: Path, root: Path, *more: str) -> list[str]:
@@ -360,7 +360,7 @@ def test_debug_data_is_stored_with_the_payload(tmp_path, root, machines):
     assert entry.debug
     shelves[1].store.restore(shelves[1].find(), tmp_path / "taken")
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
-    # It is put there also when a machine has it that comes later.
+    # A later machine with debug data adds it.
     shelves[0].entries()[0].unlink()
     bare = put(Shelf(tmp_path / "store").store, root)
     assert bare.debug is None
@@ -389,13 +389,13 @@ def test_damaged_debug_data_gives_a_notice(tmp_path, root, machines):
     entry = put(shelves[0].store, with_debug(root, one))
     blob = tmp_path / f"store/payloads/{entry.debug.blob}.tar.zst"
     flip(blob)
-    # The payload is as good without.
+    # The payload is usable without debug data.
     shelves[1].store.restore(shelves[1].find(), tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     assert not (two.cache / "debug").exists()
     (said,) = shelves[1].said
     assert said.startswith("thing 1.0: notice: its debug data cannot be read from the store ")
-    # Made good by who has it.
+    # A machine with the data repairs the entry.
     assert put(shelves[0].store, root) == entry
     shelves[1].store.restore(shelves[1].find(), tmp_path / "again")
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
@@ -425,7 +425,7 @@ def test_entry_is_copied_to_another_store(shelf, root, tmp_path, machines):
     assert shelf.find() == entry
     shelf.store.restore(entry, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
-    # Without its debug data it is another entry.
+    # Without debug data, the entry differs.
     bare = Shelf(tmp_path / "bare")
     bare.store.add(entry, data[0])
     assert bare.find() == replace(entry, debug=None)

@@ -64,7 +64,7 @@ def test_make_takes_the_free_jobs(budget, tmp_path, builds, target):
         assert budget.take()
     budget.share()
     assert make(tmp_path, target)[0] == 3 - builds + 1
-    # All of them are back.
+    # All tokens are back.
     assert [budget.take() for _ in range(4)] == [True] * (3 - builds) + [False] * (1 + builds)
 
 

@@ -131,5 +131,5 @@ def test_process_ends_with_its_parent():
             # A zombie has ended too.
             rez.kill()
             assert process.wait(timeout=10) == 137
-    # Who is adopted may wait for long until somebody asks how it ended.
+    # An orphan may stay a zombie for a long time.
     until(lambda: not any(alive(pid) for pid in pids))

@@ -90,7 +90,7 @@ def test_other_folder_is_refused(tmp_path):
 )
 def test_damaged_record_is_named(root, record):
     (root / "rezbuild.json").write_text(record)
-    # A field of another type is no record at all.
+    # A field of another type invalidates the record.
     with pytest.raises(UsageError, match=r"names no package and version|that can be read"):
         results(root)
 

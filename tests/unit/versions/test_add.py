@@ -26,12 +26,12 @@ def test_signed_version_is_added(upstream):
     changed = upstream.add("1.2.1")
     release = sources_toml.load(upstream.folder).release("1.2.1")
     assert (release.archives[0].sha256, release.archives[0].size) == (SHA256, len(BODY))
-    # What is said of a neighbour of the same series holds for it as well; the distribution's
+    # The values of a neighbor of the same series apply too; the distribution's
     # file does not.
     assert (release.license, release.requires) == ("Apache-2.0", ("other-1",))
     assert release.archives[0].debian is None
     assert any(f"signed by {upstream.key}" in line for line in upstream.said)
-    # It stands between its neighbours, and nothing else has changed.
+    # The entry is between its neighbors, and nothing else has changed.
     after = upstream.path.read_text()
     assert [line for line in changed.splitlines() if line[:1] == "-"][1:] == []
     added = [line[1:] for line in changed.splitlines() if line[:1] == "+"][1:]
@@ -61,7 +61,7 @@ def test_unsigned_bytes_are_refused(upstream, served, signed):
     upstream.offers("1.2.1", served, signed=signed)
     said = upstream.fails(SignatureError, "1.2.1")
     assert "is not a valid signature of thing-1.2.1.tar.gz" in said
-    # A sum that somebody names does not make up for it.
+    # A given checksum does not replace a bad signature.
     upstream.fails(SignatureError, "1.2.1", sha256=hashlib.sha256(served).hexdigest())
 
 

@@ -92,7 +92,7 @@ def test_signature_after_key_expiry_is_refused(signer, archive, tmp_path):
     old = signer.key("old", expires="20210101T000000", at="20200101T000000")
     key = signer.export(old, tmp_path)
     assert "2020-06-01" in verify(archive, signer.sign(archive, old, at="20200601T000000"), key)
-    # Its owner has prolonged it in time; the pinned copy does not know.
+    # Its owner has extended the key, but not in the pinned copy.
     signer.gpg("--quick-set-expire", old, "0", at="20201201T000000")
     said = refused(archive, signer.sign(archive, old, at="20220101T000000"), key)
     assert f"{old}, which expires on 2021-01-01" in said
@@ -201,7 +201,7 @@ def test_bundle_of_other_bytes_is_refused(tmp_path):
 def test_damaged_bundle_is_refused(tmp_path):
     path, whole = tmp_path / "bundle", BUNDLE.read_bytes()
     odd = [b"", b"{}", b"null", b"\xff" * 9, whole[: len(whole) // 2], b'{"mediaType": 1}']
-    # Each in another place: certificate, log entry, signature.
+    # Damage in the certificate, the log entry and the signature.
     odd += [whole[:at] + b"AAAAAAAA" + whole[at + 8 :] for at in range(120, len(whole) - 60, 700)]
     for data in odd:
         path.write_bytes(data)

@@ -17,7 +17,7 @@ from rezbuild.versions.upstream import Upstream
 
 PACKAGES = Path(__file__).parents[3] / "packages"
 PAGE = {"Content-Type": "text/html; charset=utf-8"}
-# As Apache and nginx list a folder.
+# Folder lists of Apache and nginx.
 FOLDER = b"""<!DOCTYPE HTML><html><body><h1>Index of /ftp</h1>
 <a href="3.11.9/">3.11.9/</a> 02-Apr-2024 14:28 <a href="3.11.10/">3.11.10/</a> 07-Sep-2024
 <a href="3.12.1/">3.12.1/</a> <a href="3.11.12-rc1/">3.11.12-rc1/</a> <a href="/v3.11.99x/">x</a>
