@@ -24,6 +24,7 @@ from rezbuild.run.rez_process import LOG, RezProcesses
 from rezbuild.settings import STORE_FRESH, Settings, build_profile, version_variable
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.store import Store, get_or_build
+from rezbuild.store import key as keys
 from rezbuild.util.processes import RunningTask, Task, wait_or_stop
 
 
@@ -300,16 +301,9 @@ class Driver:
         if step.recipe.profiled and had != profile:
             return f"the installed package is {had}, not {profile}", profile
         if record.get("fingerprint") != self._fingerprint(step, profile):
-            return self._difference(step, record), profile
+            revision = manifest.recipe_revision(step.recipe, step.release)
+            return keys.describe_change(record, revision, self.tools), profile
         return "", profile
-
-    def _difference(self, step: Step, record: Mapping[str, object]) -> str:
-        if record.get("recipe") != manifest.recipe_revision(step.recipe, step.release):
-            return "the recipe or rezbuild has changed since"
-        other = self.tools.difference(record)
-        if other:
-            return other
-        return "a dependency has changed since"
 
     def _fingerprint(self, step: Step, profile: str) -> str:
         against = {n: self.identities.get((n, v), "") for n, v in step.built_against.items()}

@@ -132,17 +132,12 @@ class Uploader:
         job = Job(folder, record["version"], Path(), (), profile, dependencies)
         gathered = Inputs.gather(job, self._settings)
         if gathered.fingerprint != record.get("fingerprint"):
+            why = keys.describe_change(record, gathered.revision, gathered.tools)
             raise StoreError(
-                f"{root} was built from other inputs: {_difference(gathered, record)}",
+                f"{root} was built from other inputs: {why}",
                 advice=["build it again, which also uploads it"],
             )
         return keys.gather_inputs(gathered)
-
-
-def _difference(today: Inputs, record: Mapping[str, Any]) -> str:
-    if record.get("recipe") != today.revision:
-        return "the recipe or rezbuild has changed since"
-    return today.tools.difference(record) or "a dependency has changed since"
 
 
 def _check_unchanged(root: Path) -> None:

@@ -118,6 +118,19 @@ def host_differences(inputs: Mapping[str, Any], machine: str, glibc: str) -> Ite
         yield f"its CFLAGS have {' '.join(other)}"
 
 
+def describe_change(record: Mapping[str, Any], revision: str, tools: Toolchain) -> str:
+    """Return why a build today would differ from that of a record, for the user.
+
+    Args:
+        record: The record of a payload, with another fingerprint than a build today.
+        revision: The recipe's revision today.
+        tools: The tools of this machine.
+    """
+    if record.get("recipe") != revision:
+        return "the recipe or rezbuild has changed since"
+    return tools.difference(record) or "a dependency has changed since"
+
+
 def hash_inputs(inputs: Mapping[str, Any]) -> str:
     """Return the hash of inputs, 64 hex digits."""
     return hashlib.sha256(canonical_json(inputs)).hexdigest()
