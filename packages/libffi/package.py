@@ -1,6 +1,6 @@
 from rezbuild.rez_plugin.package_definition import define
 
 name = "libffi"
-description = "Calls of functions whose types are known at run time only."
+description = "Calls of C functions whose types are known at run time only."
 uuid = "1b05cf24-9143-5379-bcad-c1b18ce0a47a"
 define(globals())

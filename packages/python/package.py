@@ -1,15 +1,15 @@
 from rezbuild.rez_plugin.package_definition import define
 
 name = "python"
-description = "CPython, independent of the host and of the place it stands in."
+description = "CPython that works in any folder and is independent of the host."
 uuid = "9bc77775-9d41-535c-b1fb-a6e06678cc2c"
 tools = ["python", "python3"]
 
 
 def commands():
     env.PATH.prepend("{root}/bin")
-    # What a DCC leaves behind for its own Python makes any other one fail at start. Its PYTHONPATH
-    # goes with it, unless a package of this environment has set that already.
+    # A DCC may have set PYTHONHOME for its Python, and other Pythons cannot start with it. Unset
+    # it, and also the DCC's PYTHONPATH, unless a package of this environment has set another.
     if defined("PYTHONHOME"):
         import os
 

@@ -1,7 +1,7 @@
 from rezbuild.rez_plugin.package_definition import define
 
 name = "python_debug"
-description = "What gdb needs to show the functions, lines and Python code of a running python."
+description = "Debug data of a python: gdb shows functions, lines and Python code."
 uuid = "b9cc4180-6458-56bb-baae-b12ad8950da3"
 tools = ["gdb-python"]
 define(globals(), requires_at_run_time=True)

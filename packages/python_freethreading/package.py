@@ -1,9 +1,9 @@
 from rezbuild.rez_plugin.package_definition import define, package
 
 name = "python_freethreading"
-description = "CPython without the global interpreter lock: its threads run at the same time."
+description = "CPython without the global interpreter lock: threads run in parallel."
 uuid = "8e654b18-0471-4f8f-bb6b-9e5a9b107958"
-# A family of its own: 3.13.5t would be a version above 3.13.5, and `<3.13.6` would pick it.
+# A separate family: 3.13.5t would be a version above 3.13.5, and `<3.13.6` would select it.
 requires = ["!python"]
 
 
@@ -16,8 +16,8 @@ def tools():
 
 def commands():
     env.PATH.prepend("{root}/bin")
-    # What a DCC leaves behind for its own Python makes any other one fail at start. Its PYTHONPATH
-    # goes with it, unless a package of this environment has set that already.
+    # A DCC may have set PYTHONHOME for its Python, and other Pythons cannot start with it. Unset
+    # it, and also the DCC's PYTHONPATH, unless a package of this environment has set another.
     if defined("PYTHONHOME"):
         import os
 

@@ -1,12 +1,12 @@
 from rezbuild.rez_plugin.package_definition import define
 
 name = "python_tests"
-description = "The tests of Python's standard library, with the modules that only they use."
+description = "The tests of Python's standard library, with their C modules."
 uuid = "b9d555d3-b8a8-534e-886e-b997b9bc8890"
 
 
 def commands():
-    # For this environment alone: a python without this package has no tests.
+    # Only this environment has the tests.
     env.PYTHONPATH.prepend("{root}/python")
 
 

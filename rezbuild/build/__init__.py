@@ -1,1 +1,1 @@
-"""One build: the interface of recipes, the toolchain, and the steps from sources to a payload."""
+"""One build: the API of recipes, the toolchain, and the pipeline from sources to a payload."""

@@ -184,7 +184,7 @@ def jobs(settings: Settings, environ: Mapping[str, str]) -> int:
 
 
 def which(tool: str, path: str = "") -> str | None:
-    """Return the absolute path of a tool on the system's PATH, or on another one; or None."""
+    """Return the absolute path of a tool on a PATH, by default the system's; or None."""
     return shutil.which(tool, path=path or SYSTEM_PATH)
 
 

@@ -1,1 +1,1 @@
-"""ELF files: what they need, export and how they are hardened."""
+"""ELF files: needed libraries, symbols and hardening."""

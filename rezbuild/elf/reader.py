@@ -135,7 +135,7 @@ def _open(path: Path) -> BinaryIO:
 def _unlistable(error: OSError) -> NoReturn:
     raise ElfError(
         f"cannot list {error.filename}: {error.strerror}",
-        advice=["make the folder readable, or name another one"],
+        advice=["make the folder readable, or choose another folder"],
     ) from error
 
 

@@ -1,4 +1,4 @@
-"""Apply patches by GNU patch: every hunk matches in all its lines, or the build stops."""
+"""Apply patches with GNU patch; refuse hunks that do not match exactly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rezbuild.errors import MachineError, UnpackError
 _HUNK = re.compile(rb"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 # The old name of a new file; diff -N dates it at the epoch, in whatever time zone.
 _ABSENT = re.compile(rb"--- (/dev/null\b|.*\t(1970-01-01|1969-12-31) )")
-# What a unified diff cannot say, or what would make links and change modes.
+# Lines that change modes, create links, or contain binary data.
 _UNSUPPORTED = re.compile(
     rb"old mode |new file mode (?!100(644|755)\s*$)|rename from |copy from |GIT binary patch"
     rb"|Binary files "
@@ -27,7 +27,7 @@ _OPTIONS = (
     *("--reject-file=-", "--no-backup-if-mismatch"),
 )
 
-# What --verbose prints besides. Lines with "|" repeat the patch.
+# Other output of --verbose. Lines with "|" repeat the patch.
 _CHATTER = ("|", "-----", "Hmm", "The text leading up", "Perhaps you", "Using Plan", "done")
 
 
@@ -35,12 +35,12 @@ def apply_patches(root: Path, patches: Sequence[Path]) -> None:
     """Apply unified diffs, with one folder stripped from their names (-p1), to the files in `root`.
 
     A hunk may apply at another line if its whole context matches there. GNU patch follows no links
-    and refuses names outside `root`. The patched files get one common time: to make, none is older
-    than another.
+    and refuses names outside `root`. All patched files get the same time, because make compares
+    times.
 
     Raises:
-        UnpackError: A hunk does not apply, or a patch is damaged, holds no diff, or asks for what
-            diffs alone cannot say (renames, modes, binary files). `root` may be patched in part.
+        UnpackError: A hunk does not apply, or a patch is damaged, has no diff, or has renames,
+            modes or binary files. `root` may be patched in part.
         MachineError: GNU patch is missing.
     """
     if not patches:
@@ -66,7 +66,7 @@ def _gnu_patch() -> str:
         [program, "--version"], capture_output=True, check=False, env=toolchain.ENVIRONMENT
     )
     if not version.stdout.startswith(b"GNU patch"):
-        raise MachineError(f"{program} is not GNU patch, which knows --fuzz", advice=advice)
+        raise MachineError(f"{program} is not GNU patch", advice=advice)
     return program
 
 
@@ -78,7 +78,7 @@ def _apply(program: str, root: Path, patch: Path) -> list[str]:
         raise _bad_patch(patch, f"it cannot be read ({error.strerror})") from error
     hunks = _count_hunks(patch, text.split(b"\n"))
     if not hunks:
-        raise _bad_patch(patch, "it holds no unified diff")
+        raise _bad_patch(patch, "it has no unified diff")
     result = subprocess.run(
         [program, *_OPTIONS, f"--directory={root}"],
         input=text,
@@ -88,7 +88,7 @@ def _apply(program: str, root: Path, patch: Path) -> list[str]:
         check=False,
     )
     output = result.stdout.decode(errors="replace").splitlines()
-    # GNU patch passes over damaged parts, and ends with 0: count what it has applied.
+    # GNU patch ignores damaged parts and exits with 0, so count the applied hunks.
     applied = sum(bool(re.match(r"Hunk #\d+ succeeded ", line)) for line in output)
     if result.returncode or applied != hunks:
         said = [line for line in output if not line.startswith(_CHATTER)]
@@ -121,11 +121,11 @@ def _count_hunks(patch: Path, lines: Sequence[bytes]) -> int:
             count, created = count + 1, False
         else:
             created = created or bool(_ABSENT.match(line))
-            # Only the next file's name, or a mail's signature ("-- "), begins like a hunk's line.
+            # After a hunk, only a file's name or a mail's signature ("-- ") may begin with "-".
             damaged = old < 0 or new < 0 or (kind != b"" and kind in after and line[:2] != b"--")
             after = after if kind == b"\\" else b""
         if damaged or _UNSUPPORTED.match(line):
-            raise _bad_patch(patch, f"line {number} is damaged or more than text of a file")
+            raise _bad_patch(patch, f"line {number} is damaged or not supported")
     if old or new:
         raise _bad_patch(patch, "its last hunk is cut off")
     return count
@@ -135,5 +135,5 @@ def _bad_patch(patch: Path, problem: str, output: Sequence[str] = ()) -> UnpackE
     return UnpackError(
         f"cannot apply patch {patch}: {problem}",
         tried=output,
-        advice=["make the patch anew from the sources of this very version (diff -u, git diff)"],
+        advice=["create the patch again from the sources of this version (diff -u, git diff)"],
     )

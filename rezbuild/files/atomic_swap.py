@@ -1,4 +1,4 @@
-"""Replace a folder by another one in one step, an atomic swap."""
+"""Replace a folder in one step: an atomic swap."""
 
 from __future__ import annotations
 

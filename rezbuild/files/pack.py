@@ -1,6 +1,6 @@
 """Pack a payload into one file, and unpack it again. Equal trees give equal files.
 
-The checksum is that of the tree, not of the file: it does not depend on the release of zstd.
+The checksum depends on the tree only, not on the release of zstd that has packed it.
 """
 
 from __future__ import annotations

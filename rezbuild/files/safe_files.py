@@ -133,7 +133,7 @@ def _remove(parent: int, name: str) -> None:
         if status.st_uid != os.geteuid():
             return
         if status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
-            # Change this folder, even if its name leads to another one now.
+            # Change this folder, even if its name leads to another folder now.
             os.chmod(f"/proc/self/fd/{folder}", stat.S_IRWXU)
         listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:

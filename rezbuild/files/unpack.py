@@ -66,7 +66,7 @@ def _check_vacant(folder: Path) -> None:
     if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
         raise UnpackError(
             f"will not unpack into {folder}: it is not an empty folder",
-            advice=["remove it or name another one"],
+            advice=["remove it, or choose another folder"],
         )
 
 

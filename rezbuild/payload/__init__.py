@@ -1,1 +1,1 @@
-"""What is true of an installed payload: its records, and texts and rpaths that fit any place."""
+"""Payloads: relocation, records, licenses, debug data, and their own test."""

@@ -1,4 +1,4 @@
-"""What was built from what: the fingerprint of the inputs, and the record in the payload."""
+"""The fingerprint of a build's inputs, and the record and file lists in the payload."""
 
 from __future__ import annotations
 

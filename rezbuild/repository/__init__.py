@@ -1,1 +1,1 @@
-"""Rez repositories: what is installed there, and how it gets there as a whole."""
+"""Rez repositories: installed packages, and the staging of new ones."""

@@ -148,7 +148,7 @@ def environment(repository: str, *, release: bool) -> dict[str, str]:
     """
     if not repository:
         return {}
-    # For a release, Rez ignores the local repository, so it must be another one.
+    # For a release, Rez ignores the local repository, so that must be another folder.
     local = str(Path(repository, ".rezbuild", "local")) if release else repository
     return {
         "REZ_PACKAGES_PATH": repository,

@@ -233,7 +233,7 @@ def _restore(folder: int, name: str, repository: Path, package: str) -> bool:
 
 
 def _place(name: str, package: str) -> Path | None:
-    """Return the place in a repository that a name in ``swapping/`` stands for."""
+    """Return the place in a repository for a name in ``swapping/``."""
     parts = unquote(name).split("/")
     plain = all(part and not part.startswith(".") and "\0" not in part for part in parts)
     fits = len(parts) > 1 and "-".join(parts[:2]) == package

@@ -2,6 +2,6 @@
 if [ "$(printf studio | "$root/bin/bzip2" -c | "$root/bin/bzip2" -dc)" = studio ]; then
     ok "bzip2"
 else
-    bad "bzip2: what was packed cannot be unpacked"
+    bad "bzip2: decompression gives other data"
 fi
 reports bzip2 "$("$root/bin/bzip2" --version 2>&1 </dev/null | head -n 1)"

@@ -2,6 +2,6 @@
 if [ "$(printf studio | "$root/bin/xz" -c | "$root/bin/xz" -dc)" = studio ]; then
     ok "xz"
 else
-    bad "xz: what was packed cannot be unpacked"
+    bad "xz: decompression gives other data"
 fi
 reports xz "$("$root/bin/xz" --version)"

@@ -2,6 +2,6 @@
 if [ "$(printf studio | "$root/bin/zstd" -c | "$root/bin/zstd" -dc)" = studio ]; then
     ok "zstd"
 else
-    bad "zstd: what was packed cannot be unpacked"
+    bad "zstd: decompression gives other data"
 fi
 reports zstd "$("$root/bin/zstd" --version 2>&1 | tr v ' ')"
