@@ -239,7 +239,8 @@ def _check_names(order: Order) -> None:
 
 def _refuse() -> None:
     raise MachineError(
-        "a worker of a farm runs rezbuild's jobs only", advice=["start a worker of Dask's"]
+        "a worker of a farm runs rezbuild's jobs only",
+        advice=["use one of Dask's own workers for other tasks"],
     )
 
 

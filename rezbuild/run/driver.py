@@ -330,9 +330,9 @@ class Driver:
         installed.forget()
         found = installed.installed(*step.key, self.search_path)
         if found is None or found.root.resolve() != target.resolve():
-            where = found.root if found else "nowhere"
+            where = found.root if found else "no such package"
             raise RezError(
-                f"{step} was built into {target}, but Rez finds it {where}",
+                f"{step} was built into {target}, but Rez finds {where}",
                 advice=["put that repository first in Rez's packages_path (REZ_PACKAGES_PATH)"],
             )
         self.identities[step.key] = manifest.identity(found.record)

@@ -140,7 +140,8 @@ class DryRun:
         chain = " → ".join(map(str, outcome.critical))
         yield f"critical path (*): {clock(outcome.length)}: {chain}"
         yield (
-            f"expected with {self.workers} parallel builds: {clock(outcome.makespan)};"
+            f"expected with {self.workers} parallel build{'s' * (self.workers != 1)}:"
+            f" {clock(outcome.makespan)};"
             f" theoretical minimum: {clock(outcome.least)}"
         )
 

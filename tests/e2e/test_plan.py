@@ -93,7 +93,7 @@ def test_plan_prints_a_table(studio, toys):
     assert re.search(r"(?m)^  alone-1\.0\.0 +~2 s  it is not installed$", out)
     assert "3 packages: 0 already installed, 3 to build" in out
     assert "critical path (*): 4 s: low-1.0.0 → top-2.0.0" in out
-    assert "expected with 1 parallel builds: 6 s; theoretical minimum: 6 s" in out
+    assert "expected with 1 parallel build: 6 s; theoretical minimum: 6 s" in out
     out = studio.rezbuild("plan", "top", "alone").stdout
     assert "expected with 2 parallel builds: 4 s" in out
 
