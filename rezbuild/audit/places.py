@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Union
 from urllib.parse import quote
 
-from rezbuild.build.recipe_api import PLACEHOLDER_ROOT
+from rezbuild.payload.dependency import PLACEHOLDER_ROOT
 
 # A file that was read, or is mapped because it is large.
 Data = Union[bytes, mmap.mmap]

@@ -13,8 +13,9 @@ from typing import Any
 
 import rezbuild
 from rezbuild.build.inputs import Inputs, dependency_fingerprints
-from rezbuild.build.recipe_api import PLACEHOLDER_ROOT, Build
+from rezbuild.build.recipe_api import Build
 from rezbuild.files.hashing import sha256
+from rezbuild.payload.dependency import PLACEHOLDER_ROOT
 from rezbuild.sources.fetch import Fetched
 
 # Variables that compilers and configure scripts read.

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rezbuild.build import pgo_profiles, toolchain
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import BuildError
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import Settings
 
 

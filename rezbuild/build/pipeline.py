@@ -20,7 +20,7 @@ from rezbuild.audit import audit, glibc, show
 from rezbuild.audit.places import Places, placeholder_prefix
 from rezbuild.build import build_record, ccache, toolchain
 from rezbuild.build.inputs import Inputs, Job
-from rezbuild.build.recipe_api import Build, Dependency
+from rezbuild.build.recipe_api import Build
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.elf import hardening
 from rezbuild.errors import AuditError, BuildError, UsageError
@@ -34,6 +34,7 @@ from rezbuild.payload import (
     sbom,
     self_test,
 )
+from rezbuild.payload.dependency import Dependency
 from rezbuild.reporter import BUILD, READY, Event, Reporter
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetched, Fetcher

@@ -14,36 +14,12 @@ from pathlib import Path
 
 from rezbuild.build import pgo_profiles
 from rezbuild.errors import BuildError, UnpackError
+from rezbuild.payload.dependency import PLACEHOLDER_ROOT, Dependency
 from rezbuild.reporter import Reporter
 from rezbuild.util import jobserver, processes
 
-# The folder of all placeholder prefixes. It does not exist on any machine.
-PLACEHOLDER_ROOT = "/rezbuild/"
 # Lines of the log that an error message shows.
 _TAIL = 30
-
-
-@dataclass(frozen=True)
-class Dependency:
-    """A package that Rez resolved for this build.
-
-    Attributes:
-        root: The root of its variant, i.e. its payload.
-    """
-
-    name: str
-    version: str
-    root: Path
-
-    @property
-    def include(self) -> Path:
-        """The folder of its headers."""
-        return self.root / "include"
-
-    @property
-    def lib(self) -> Path:
-        """The folder of its libraries."""
-        return self.root / "lib"
 
 
 @dataclass

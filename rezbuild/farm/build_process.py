@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from rez.build_process import BuildType
 from rez.exceptions import BuildError
 
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import RezbuildError, UsageError, write_report
 from rezbuild.farm.client import Farm
@@ -27,6 +26,7 @@ from rezbuild.farm.remote_task import RemoteTask
 from rezbuild.farm.worker_pool import WorkerPool
 from rezbuild.files import temp_folders
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.reporter import Reporter
 from rezbuild.rez_plugin.build_process import StagedBuildProcess, is_ours
 from rezbuild.settings import Settings, build_profile

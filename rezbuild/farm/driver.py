@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 
 import rezbuild
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import MachineError, RezError
@@ -23,6 +22,7 @@ from rezbuild.farm.remote_task import RemoteTask
 from rezbuild.farm.worker_facts import Facts
 from rezbuild.farm.worker_pool import WorkerPool
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.plan.resolve import Job as PlanJob
 from rezbuild.plan.resolve import Step, Target
 from rezbuild.repository import installed

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from rezbuild.build.inputs import Inputs, Job
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import MachineError, RezbuildError, UsageError, as_error, write_report
 from rezbuild.farm import payload_cache
 from rezbuild.farm.messages import Order
 from rezbuild.files import disk_space, pack
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.farm.job_runner import FarmJob
@@ -17,6 +16,7 @@ from rezbuild.farm.remote_task import RemoteTask
 from rezbuild.farm.worker_facts import Facts
 from rezbuild.farm.worker_pool import WorkerPool
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import STORE_ENTRY, STORE_ENTRY_CHECKED, Settings
 from rezbuild.store import Entry
 from rezbuild.store import key as keys

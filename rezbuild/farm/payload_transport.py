@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.errors import StoreError
 from rezbuild.farm.messages import Result
 from rezbuild.files import pack
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys

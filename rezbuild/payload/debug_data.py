@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rezbuild.build import toolchain
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.elf import reader
 from rezbuild.errors import AuditError, BuildError, RelocationError
+from rezbuild.payload.dependency import Dependency
 from rezbuild.payload.relocate import DEPS
 
 # Returns the folders of the build that some bytes contain.

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rezbuild.build import toolchain
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.elf import reader
 from rezbuild.elf.host_libraries import host_libraries
 from rezbuild.elf.reader import Elf
 from rezbuild.errors import RelocationError
 from rezbuild.files.hashing import sha256
+from rezbuild.payload.dependency import Dependency
 
 DEPS = "deps"
 

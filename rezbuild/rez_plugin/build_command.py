@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rezbuild.build.inputs import Job
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import (
     REPORT,
@@ -29,6 +28,7 @@ from rezbuild.errors import (
 )
 from rezbuild.files import atomic_swap, disk_space, temp_folders
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
 from rezbuild.repository import staging

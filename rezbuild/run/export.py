@@ -12,11 +12,11 @@ from pathlib import Path
 
 from rezbuild.build import toolchain
 from rezbuild.build.inputs import Job
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import UsageError
 from rezbuild.files import atomic_swap, ownership, temp_folders
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.plan.resolve import Available, Step
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings, build_profile

@@ -15,10 +15,10 @@ from rich.filesize import decimal
 
 from rezbuild.audit import audit
 from rezbuild.build.inputs import Inputs, Job
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.errors import StoreError, UsageError
 from rezbuild.files.pack import OF_REZ
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.plan import resolve
 from rezbuild.repository import installed
 from rezbuild.settings import Settings, build_profile

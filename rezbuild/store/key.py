@@ -22,9 +22,9 @@ from rezbuild.payload import manifest
 
 if TYPE_CHECKING:
     from rezbuild.build.inputs import Inputs
-    from rezbuild.build.recipe_api import Dependency
     from rezbuild.build.toolchain import Toolchain
     from rezbuild.catalogue.sources_toml import Recipe, Release
+    from rezbuild.payload.dependency import Dependency
 
 # Inputs that are known only when the dependencies are installed.
 _LATE = ("against", "fingerprint")

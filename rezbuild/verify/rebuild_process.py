@@ -20,8 +20,8 @@ from typing import Any
 
 from rezbuild.build.inputs import Job
 from rezbuild.build.pipeline import build_payload
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.errors import as_error, write_report
+from rezbuild.payload.dependency import Dependency
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 

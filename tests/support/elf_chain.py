@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 from rezbuild.build import toolchain
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.payload import relocate
+from rezbuild.payload.dependency import Dependency
 
 CALL = "int {name}(void); int {own}(void) {{ return {name}() + 1; }}\n"
 MAIN = '#include <stdio.h>\nint top(void); int main(void) { printf("%d", top()); return 0; }\n'

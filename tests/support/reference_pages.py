@@ -9,8 +9,9 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
-from rezbuild.build.recipe_api import Build, Dependency
+from rezbuild.build.recipe_api import Build
 from rezbuild.cli import main, setting_texts
+from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import RENAMED
 
 FOLDER = Path(__file__).parents[2] / "docs/reference"

@@ -15,9 +15,10 @@ from host_tools import command_lines
 from waiting import until
 
 from rezbuild.build import toolchain
-from rezbuild.build.recipe_api import Build, Dependency
+from rezbuild.build.recipe_api import Build
 from rezbuild.elf import reader
 from rezbuild.errors import BuildError, MachineError
+from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import Settings
 
 

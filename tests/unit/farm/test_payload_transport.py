@@ -12,7 +12,6 @@ from farm_facts import FACTS
 from payloads import FINGERPRINT, inputs, payload, put, tree, with_debug
 
 import rezbuild
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import StoreError
 from rezbuild.farm import driver, job_process
@@ -20,6 +19,7 @@ from rezbuild.farm.messages import Result
 from rezbuild.farm.payload_transport import PayloadTransport
 from rezbuild.files.pack import digest
 from rezbuild.payload import manifest
+from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys

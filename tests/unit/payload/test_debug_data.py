@@ -10,10 +10,10 @@ import pytest
 
 from rezbuild.audit import audit
 from rezbuild.build import toolchain
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.elf import reader
 from rezbuild.errors import AuditError, BuildError, RelocationError
 from rezbuild.payload import debug_data, manifest, relocate
+from rezbuild.payload.dependency import Dependency
 
 NAMED = "int deep(int x) { return x * 2; }\n"
 

@@ -13,10 +13,10 @@ from elf_chain import CALL, MAIN, Chain, run
 
 from rezbuild import audit
 from rezbuild.build import toolchain
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.elf import reader
 from rezbuild.errors import RelocationError
 from rezbuild.payload import relocate
+from rezbuild.payload.dependency import Dependency
 
 
 @pytest.fixture

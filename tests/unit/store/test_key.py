@@ -13,8 +13,8 @@ from payloads import payload
 
 from rezbuild.build import toolchain
 from rezbuild.build.inputs import Inputs, Job
-from rezbuild.build.recipe_api import Dependency
 from rezbuild.catalogue import sources_toml
+from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import Settings
 from rezbuild.store import key as keys
 
