@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from drip import dripping
 from preload import faults
+from slow_server import slow_server
 from toys import LOW, RECIPE, Toys
 from trees import tree
 
@@ -93,7 +93,7 @@ def test_clock_jump_during_a_fetch_is_harmless(studio, toys, clock, tmp_path):
     """Timeouts use a monotonic clock."""
     # The body has several blocks; the time is checked after each.
     toys.add("low", "1.0.0", {**LOW, "data": random.Random(1).randbytes(150_000).hex()})
-    with dripping(toys.mirror) as server:
+    with slow_server(toys.mirror) as server:
         env = studio.env | clock.env | {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}
         argv = [sys.executable, "-m", "rezbuild", "fetch", "low"]
         with subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) as process:

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from drip import Drip, dripping
 from preload import faults
+from slow_server import SlowServer, slow_server
 from trees import tree
 
 pytestmark = pytest.mark.e2e
@@ -21,9 +21,9 @@ NO_LOCKS = "no locks on the file system of"
 
 
 @pytest.fixture
-def server(studio, toys) -> Iterator[Drip]:
+def server(studio, toys) -> Iterator[SlowServer]:
     """Serve the sources of the toys, and create Rez's packages platform and arch."""
-    with dripping(toys.mirror) as server:
+    with slow_server(toys.mirror) as server:
         studio.env |= {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}
         yield server
 

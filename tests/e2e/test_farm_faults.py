@@ -68,7 +68,7 @@ class Packages(Toys):
         """Return a command that waits in the first build of a package only."""
         return f"if [ $(wc -l <{self.marks}/{name}) = 1 ]; then sleep {seconds}; fi"
 
-    def gate(self, name: str) -> str:
+    def wait_for_file(self, name: str) -> str:
         """Return a command that waits until a file exists."""
         return f"while [ ! -e {self.marks}/{name}.open ]; do sleep 0.1; done"
 
@@ -90,14 +90,14 @@ def toys(home: Path) -> Packages:
     made.build("middle", "low", first=made.once("middle", 3000.25))
     made.build("top", "middle")
     made.build("alone", first=made.once("alone", 3001.25))
-    made.build("patient", first=made.gate("patient"))
+    made.build("patient", first=made.wait_for_file("patient"))
     made.build("heir", "patient")
     made.build("bulky", **DATA)
     made.build("bad", "low", first="echo broken; exit 3")
     made.build("victim", "bad")
     made.build("hung", first=made.once("hung", 3002.25))
     for name in ("waits", "waits_too"):
-        made.build(name, first=made.gate("waits"))
+        made.build(name, first=made.wait_for_file("waits"))
     for name in ("left", "right", "both"):
         made.build(name, *(("left", "right") if name == "both" else ()), first="sleep 0.3")
     (made.recipes / "left/check.py").write_text(CHECK.format(marks=made.marks))

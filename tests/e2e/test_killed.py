@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from drip import Drip, dripping
+from slow_server import SlowServer, slow_server
 from studio import Studio, at_work
 from toys import LOW, Toys
 from trees import tree
@@ -49,7 +49,7 @@ class Scene:
 
     studio: Studio
     toys: Toys
-    server: Drip
+    server: SlowServer
     folder: Path
     clean: dict[int, dict[str, str]] = field(default_factory=dict)
     seconds: float = 0
@@ -142,7 +142,7 @@ def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
     for name in ("tmp", "marks"):
         (tmp_path / name).mkdir()
     toys.add("low", "1.0.0", {**LOW, "low.c": "int low(void) { return ANSWER; }\n"})
-    with dripping(toys.mirror) as server:
+    with slow_server(toys.mirror) as server:
         studio.env |= {
             "REZBUILD_MIRRORS": server.url,
             "REZBUILD_OFFLINE": "",

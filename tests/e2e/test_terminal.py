@@ -28,7 +28,7 @@ def home_and_end(term: str) -> tuple[str, str]:
     return ("\x1b[H", "\x1b[F") if term.startswith("xterm") else ("\x1b[1~", "\x1b[4~")
 
 
-class Seat:
+class TerminalHost:
     """Our python on a host with terminfo in some folders or none.
 
     Attributes:
@@ -74,19 +74,19 @@ def host_entry(term: str) -> bytes:
 
 
 @pytest.fixture
-def seat(moved: Path, tmp_path: Path) -> Seat:
-    return Seat(variant(moved) / "bin/python3", tmp_path)
+def terminal_host(moved: Path, tmp_path: Path) -> TerminalHost:
+    return TerminalHost(variant(moved) / "bin/python3", tmp_path)
 
 
-def usual(seat: Seat) -> None:
-    seat.describe("/usr/share/terminfo")
+def usual(terminal_host: TerminalHost) -> None:
+    terminal_host.describe("/usr/share/terminfo")
 
 
-def nowhere(seat: Seat) -> None:
+def nowhere(terminal_host: TerminalHost) -> None:
     pass
 
 
-HOSTS: dict[str, Callable[[Seat], None]] = {"usual": usual, "nowhere": nowhere}
+HOSTS: dict[str, Callable[[TerminalHost], None]] = {"usual": usual, "nowhere": nowhere}
 on_each = pytest.mark.parametrize("host", HOSTS)
 for_each = pytest.mark.parametrize("term", TERMS)
 
@@ -94,36 +94,38 @@ SETUP = "import curses; curses.setupterm(); print(curses.tigetnum('colors'))"
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_each_terminfo_folder_is_searched(seat, folder):
+def test_each_terminfo_folder_is_searched(terminal_host, folder):
     """On a host whose /lib is a link to /usr/lib, two of these are one."""
-    seat.describe(folder)
-    done = seat.run(SETUP, FOREIGN)
+    terminal_host.describe(folder)
+    done = terminal_host.run(SETUP, FOREIGN)
     assert done.stdout == f"{COLORS[FOREIGN]}\n", done.stderr
 
 
 @for_each
-def test_host_without_terminfo_uses_built_in_terminals(seat, term):
-    done = seat.run(SETUP, term)
+def test_host_without_terminfo_uses_built_in_terminals(terminal_host, term):
+    done = terminal_host.run(SETUP, term)
     assert done.stdout == f"{COLORS[term]}\n", done.stderr
 
 
-def test_unknown_terminal_needs_the_host(seat):
+def test_unknown_terminal_needs_the_host(terminal_host):
     """This proves that the previous test reads the folders."""
     code = SETUP.replace(
         "curses.setupterm()", "\ntry: curses.setupterm()\nexcept curses.error: 1/0"
     )
-    argv = seat.command("-c", code)
-    done = subprocess.run(argv, env=seat.env(FOREIGN), capture_output=True, text=True, check=False)
+    argv = terminal_host.command("-c", code)
+    done = subprocess.run(
+        argv, env=terminal_host.env(FOREIGN), capture_output=True, text=True, check=False
+    )
     assert "ZeroDivisionError" in done.stderr
 
 
 @on_each
 @for_each
-def test_keys_work_in_the_interpreter(seat, host, term):
-    HOSTS[host](seat)
+def test_keys_work_in_the_interpreter(terminal_host, host, term):
+    HOSTS[host](terminal_host)
     home, end = home_and_end(term)
     # From 3.13 on there is another prompt, without readline; see below.
-    with seat.sit_down(term, "-q", PYTHON_BASIC_REPL="1") as terminal:
+    with terminal_host.sit_down(term, "-q", PYTHON_BASIC_REPL="1") as terminal:
         # The typed keys, the shown line, and the answer.
         for typed, line, answer in (
             ("6*78" + BACKSPACE, "6*7", "42"),
@@ -148,9 +150,9 @@ def test_keys_work_in_the_interpreter(seat, host, term):
 
 @pytest.mark.skipif(PYTHON_SERIES < (3, 13), reason="CPython 3.13 brought it")
 @on_each
-def test_new_prompt_works(seat, host):
-    HOSTS[host](seat)
-    with seat.sit_down("xterm-256color", "-q") as terminal:
+def test_new_prompt_works(terminal_host, host):
+    HOSTS[host](terminal_host)
+    with terminal_host.sit_down("xterm-256color", "-q") as terminal:
         terminal.until_last(">>>")
         terminal.type("6*78" + BACKSPACE + ENTER)
         terminal.until(lambda lines: "42" in lines, "42")
@@ -180,9 +182,9 @@ print("after")
 
 @on_each
 @for_each
-def test_curses_draws(seat, host, term):
-    HOSTS[host](seat)
-    with seat.sit_down(term, "-c", DRAW) as terminal:
+def test_curses_draws(terminal_host, host, term):
+    HOSTS[host](terminal_host)
+    with terminal_host.sit_down(term, "-c", DRAW) as terminal:
         terminal.until(lambda lines: lines[-1] == "last line", "the first picture")
         assert terminal.lines()[3] == " " * 10 + "plain     bold      red"
         assert not terminal.screen.buffer[3][10].bold

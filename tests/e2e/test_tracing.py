@@ -112,16 +112,16 @@ def many_arguments():
 exec("def wide():\n" + "".join(f"    v{i} = {i}.5\n" for i in range(300)) + "    return v299\n")
 
 def other_threads():
-    gate, end = threading.Event(), threading.Event()
+    started, end = threading.Event(), threading.Event()
     def _plain():
-        gate.set()
+        started.set()
         total = 0
         while not end.is_set():
             total += leaf(3)
         return total
     untraced = threading.Thread(target=_plain)
     untraced.start()
-    gate.wait()
+    started.wait()
     sys.settrace(tracer)
     leaf(2)
     raising()

@@ -13,7 +13,7 @@ _BLOCKS = 6
 _PACE = 0.05  # seconds between two blocks
 
 
-class Drip(http.server.ThreadingHTTPServer):
+class SlowServer(http.server.ThreadingHTTPServer):
     """A server of a folder's files that sends some blocks each.
 
     Attributes:
@@ -36,7 +36,7 @@ class Drip(http.server.ThreadingHTTPServer):
 class _Handler(http.server.BaseHTTPRequestHandler):
     """A handler that knows open Range requests."""
 
-    server: Drip
+    server: SlowServer
 
     def do_GET(self) -> None:
         path = self.server.folder / Path(self.path).name
@@ -62,9 +62,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def dripping(folder: Path) -> Iterator[Drip]:
+def slow_server(folder: Path) -> Iterator[SlowServer]:
     """Run a server during the block."""
-    with Drip(folder) as server:
+    with SlowServer(folder) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()
