@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rezbuild.catalogue.sources_toml import Release
 from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.plan.durations import Estimate
-from rezbuild.plan.resolve import Step
+from rezbuild.plan.resolve import Job, Step
 from rezbuild.plan.simulate import Outcome, Worker, simulate
 from rezbuild.repository import installed
 from rezbuild.run import gantt
@@ -22,7 +22,7 @@ from rezbuild.sources import local_sources
 from rezbuild.sources.fetch import Fetcher
 
 # The time to restore a payload from the store.
-_TAKEN = Estimate(3.0, known=False)
+_RESTORED = Estimate(3.0, known=False)
 
 
 class _Silent(LineProgress):
@@ -179,23 +179,11 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
     left = [step for step in steps if states[step.job][1]]
     stored = {step.job for step in left if _is_stored(runner.driver_of(step), step)}
 
-    def expected(step: Step) -> Estimate:
-        return _TAKEN if step.job in stored else runner.estimate(step)
-
-    try:
-        outcome = simulate(left, lambda step: expected(step).seconds, workers)
-    except ValueError as error:
-        raise MachineError(
-            f"no worker could build some of the packages: {error}",
-            advice=[
-                "update workers that have another rezbuild or other recipes: they get no job",
-                "or set the number of workers: --workers N",
-            ],
-        ) from None
+    expected = {s.job: _RESTORED if s.job in stored else runner.estimate(s) for s in steps}
+    outcome = _simulate(left, expected, workers)
     begins = {build.step.job: build.began for build in outcome.builds}
     critical = {step.job for step in outcome.critical}
     names = {step.job: str(step) for step in steps}
-    order = {step.job: number for number, step in enumerate(steps)}
 
     def row(step: Step) -> Row:
         where, reason = states[step.job]
@@ -211,15 +199,30 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
             built=not reason,
             stored=step.job in stored,
             why=reason or f"installed in {where}",
-            seconds=expected(step).seconds if reason else 0.0,
-            known=expected(step).known,
+            seconds=expected[step.job].seconds if reason else 0.0,
+            known=expected[step.job].known,
             critical=step.job in critical,
             begins=begins.get(step.job),
             needs=tuple(names[job] for job in step.needs if job in names),
         )
 
-    ordered = sorted(steps, key=lambda s: (begins.get(s.job, -1.0), order[s.job]))
+    ordered = sorted(steps, key=lambda step: begins.get(step.job, -1.0))
     return DryRun(tuple(map(row, ordered)), len(workers), outcome)
+
+
+def _simulate(
+    steps: Sequence[Step], expected: Mapping[Job, Estimate], workers: Sequence[Worker]
+) -> Outcome:
+    try:
+        return simulate(steps, lambda step: expected[step.job].seconds, workers)
+    except ValueError as error:
+        raise MachineError(
+            f"no worker could build some of the packages: {error}",
+            advice=[
+                "update workers that have another rezbuild or other recipes: they get no job",
+                "or set the number of workers: --workers N",
+            ],
+        ) from None
 
 
 def _state(driver: Driver, step: Step) -> tuple[str, str]:
