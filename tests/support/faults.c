@@ -1,7 +1,7 @@
-/* Preloaded: what the C library asks of the kernel, with a fault in the answer.
+/* A library to preload, which adds faults to answers of the kernel.
  *
- * NO_LOCKS=PATH      flock(2) of files below it fails with the number in NO_LOCKS_ERROR
- * CLOCK_OFFSET=FILE  the clock is wrong by the seconds that stand in the file at that moment */
+ * NO_LOCKS=PATH      flock(2) of files below PATH fails with the error number NO_LOCKS_ERROR
+ * CLOCK_OFFSET=FILE  the clock is wrong by the seconds in FILE, which is read at each call */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

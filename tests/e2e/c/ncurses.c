@@ -6,10 +6,10 @@
 #include <term.h>
 #include <wchar.h>
 
-/* A compiler's default of C23 makes it an int, see the recipe. */
+/* With C23, it would be an int; see the recipe. */
 _Static_assert(sizeof(NCURSES_BOOL) == 1, "the ABI of distributions");
 
-/* Says what is known of each terminal named; then draws on the first of them. */
+/* Prints facts of each terminal, then draws on the first one. */
 int main(int count, char **names) {
     int i, error;
     wchar_t back[4] = {0};

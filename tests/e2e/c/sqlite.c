@@ -1,4 +1,4 @@
-/* The header shows these to those who ask. */
+/* The header declares these on request. */
 #define SQLITE_ENABLE_PREUPDATE_HOOK 1
 #define SQLITE_ENABLE_SESSION 1
 #include <sqlite3.h>

@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <tcl.h>
 
-/* Runs the script given in a Tcl that knows of no program but this one. */
+/* Evaluates a script with the path of this program as that of Tcl. */
 int main(int count, char **arguments) {
     Tcl_Interp *interp;
     int failed;

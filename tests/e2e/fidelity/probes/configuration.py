@@ -1,4 +1,4 @@
-"""What sysconfig says, and what parsers of the installed Makefile and pyconfig.h read."""
+"""Values of sysconfig, and of parsers of the installed Makefile and pyconfig.h."""
 
 import json
 import sysconfig
@@ -15,7 +15,7 @@ found = {
     "platform": sysconfig.get_platform(),
     "makefile": makefile,
 }
-# What differs between the variables and the Makefile of one interpreter.
+# Differences between the variables and the Makefile of one interpreter.
 try:
     from sysconfig import _parse_makefile
 except ImportError:

@@ -1,4 +1,4 @@
-"""How modules are found and loaded: the user's before the library's, and by whose loaders."""
+"""Search and loading of modules: user modules before the library, and their loaders."""
 
 import importlib
 import importlib.util
@@ -92,15 +92,15 @@ def put(path, text):
 
 
 def mine(name):
-    """Whether the user's own module is what an import gets."""
+    """Return whether an import gets the user's own module."""
     for known in [known for known in sys.modules if known.partition(".")[0] == name]:
         del sys.modules[known]
     importlib.invalidate_caches()
     return outcome(lambda: getattr(importlib.import_module(name), "mine", False))
 
 
-# The user's own modules under names of the library: in a folder, a package, a zip file, and as a
-# folder without __init__.py, which is no package while the library has one.
+# User modules with names of the library: in a folder, a package, a zip file, and a folder without
+# __init__.py, which is no package if the library has one.
 OWN = ("shlex", "wave", "resource", "_bisect", "json", "audioop")
 with tempfile.TemporaryDirectory() as top:
     for name in OWN:
@@ -116,7 +116,7 @@ with tempfile.TemporaryDirectory() as top:
         sys.path.append(sys.path.pop(0))
         found[f"own modules: {place}, last"] = {name: mine(name) for name in OWN}
         sys.path.pop()
-    # Written after the folder was looked at.
+    # Written after the folder was listed.
     sys.path.insert(0, f"{top}/late")
     os.makedirs(sys.path[0])
     late = [mine("shlex"), mine("resource")]
@@ -144,7 +144,7 @@ found["loader with a reader of its own"] = [
     loaded(get_data=lambda path: b"MINE = 1", path_stats=no_file),
     loaded(get_data=lambda path: b"MINE = 1", path_stats=no_file, _cache_bytecode=None),
 ]
-# A path hook looks when it is called, whatever another one saw there.
+# Each path hook checks the path itself.
 zip_hook, folder_hook = sys.path_hooks[:2]
 with tempfile.TemporaryDirectory() as top:
     place = f"{top}/comes and goes"

@@ -1,4 +1,4 @@
-"""What each module says that `python -m` can run: its usage, or that it has none."""
+"""The usage of each module that `python -m` can run."""
 
 import concurrent.futures
 import json
@@ -13,9 +13,9 @@ mimetypes pdb pickle pickletools platform poplib profile pstats py_compile pyclb
 runpy sndhdr site sqlite3 symtable tabnanny tarfile timeit tokenize trace turtledemo unittest uu
 venv webbrowser xml.sax zipapp zipfile zipimport missing_module
 """
-# Without a terminal, and with nothing to read.
+# Without a terminal and without input.
 ARGUMENTS = (["--help"], ["--no-such-option"])
-# Times, addresses and places of temporary files.
+# Times, addresses and paths of temporary files.
 VARYING = re.compile(r"0x[0-9a-f]+|\d+\.\d+ (sec|usec|nsec|msec)|/tmp/\S+")
 
 

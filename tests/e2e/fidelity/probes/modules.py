@@ -1,4 +1,4 @@
-"""Each module of the standard library: where it says it is from, what it has, and its source."""
+"""Each module of the standard library: its origin, attributes and source."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ import sys
 import types
 import warnings
 
-# They open a window or a browser, print, or are only run with -m.
+# These open a window or a browser, print, or are for -m only.
 NOT_IMPORTED = ("antigravity", "this", "idlelib", "turtledemo", "lib2to3.pgen2.driver")
 TESTS = ("test", "tests", "idle_test", "_test", "xxlimited", "xxsubtype", "_xxtestfuzz")
 
@@ -79,6 +79,6 @@ def facts(module):
 
 
 warnings.simplefilter("ignore")
-# All are loaded first: a package has those of its modules as attributes that anyone has imported.
+# All modules are imported first, because imported submodules become attributes of their package.
 modules = {name: load(name) for name in names()}
 print(json.dumps({name: facts(module) for name, module in modules.items()}))

@@ -1,4 +1,4 @@
-"""What sys, os, site and the import system say of themselves at a start."""
+"""State of sys, os, site and the import system after a start."""
 
 import sys
 
@@ -26,7 +26,7 @@ def plain(value):
     return kind(value)
 
 
-# By when and where it was compiled.
+# These depend on the time and folder of the compilation.
 LEFT_OUT = {"version", "modules", "_git"}
 found = {name: plain(value) for name, value in vars(sys).items() if name not in LEFT_OUT}
 found["modules at the start"] = loaded

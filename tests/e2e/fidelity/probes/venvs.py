@@ -1,4 +1,4 @@
-"""Virtual environments of each kind: what their interpreters say of themselves."""
+"""Paths of the interpreters in each kind of virtual environment."""
 
 import json
 import os
