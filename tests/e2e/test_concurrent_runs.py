@@ -108,13 +108,13 @@ def test_parallel_builds_from_different_inputs_run_in_turn(studio, toys, tmp_pat
         for command in commands
     ]
     while any(process.poll() is None for process in running):
-        found = undivided(folder)
+        found = read_atomically(folder)
         assert found is None or found in whole
     assert [process.returncode for process in running] == [0, 0]
-    assert undivided(folder) in whole
+    assert read_atomically(folder) in whole
 
 
-def undivided(folder: Path) -> dict[str, str] | None:
+def read_atomically(folder: Path) -> dict[str, str] | None:
     """Return the content of a folder, or None if it was replaced during the read."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -59,7 +59,7 @@ class Scene:
         assert self.installed() == had
         return done.stderr
 
-    def succeeds(self) -> None:
+    def assert_rebuilt(self) -> None:
         had = self.installed()
         self.mounts.rezbuild(self.studio, "build", "low")
         assert self.installed().keys() == had.keys()
@@ -108,7 +108,7 @@ def test_full_or_read_only_disk_is_named(scene):
         scene.mounts.writable(scene.places[place], to=False)
         assert "Read-only file system" in scene.fails(place, {10})
         scene.mounts.writable(scene.places[place], to=True)
-    scene.succeeds()
+    scene.assert_rebuilt()
 
 
 @pytest.mark.matrix
@@ -124,7 +124,7 @@ def test_full_or_read_only_disk_is_named(scene):
 def test_full_disk_at_any_step_keeps_the_package(scene, place, rooms):
     for room in rooms:
         full(scene, place, room)
-        scene.succeeds()
+        scene.assert_rebuilt()
 
 
 @pytest.mark.matrix

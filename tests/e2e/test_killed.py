@@ -63,7 +63,7 @@ class Scene:
     def sources(self) -> Path:
         return Path(self.toys.environ["REZBUILD_CACHE"], "sources")
 
-    def become(self, answer: int) -> None:
+    def set_answer(self, answer: int) -> None:
         """Change the recipe, and delete the source."""
         marks = self.folder / "marks"
         text = RECIPE.format(answer=answer, marks=marks)
@@ -74,7 +74,7 @@ class Scene:
     def measure(self) -> None:
         """Measure two undisturbed runs."""
         for answer in (1, 2):
-            self.become(answer)
+            self.set_answer(answer)
             began = time.monotonic()
             self.studio.rezbuild("build", "low")
             self.seconds = time.monotonic() - began
@@ -92,7 +92,7 @@ class Scene:
     def kill(self, answer: int, number: int, whom: str, moment: Moment) -> None:
         """Start a run, and kill it at a moment."""
         before = self.state()
-        self.become(answer)
+        self.set_answer(answer)
         with subprocess.Popen(
             [sys.executable, "-m", "rezbuild", "build", "low"],
             env=self.studio.env,
@@ -107,7 +107,7 @@ class Scene:
                     os.killpg(process.pid, number)
                 else:
                     process.send_signal(number)
-        self.nobody_goes_on()
+        self.assert_no_processes()
         assert self.state() in (before, answer)
 
     def recover(self, answer: int) -> None:
@@ -118,7 +118,7 @@ class Scene:
         assert self.state() == answer
         assert self.left() == []
 
-    def nobody_goes_on(self) -> None:
+    def assert_no_processes(self) -> None:
         """Assert that all processes of the run end soon."""
         deadline = time.monotonic() + 10
         while at_work(self.folder):

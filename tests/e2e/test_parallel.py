@@ -45,7 +45,7 @@ def add(toys: Toys, name: str, *requires: str, first: str = "", files: str = "")
         toys.edit(f"{name}/recipe.py", "    b.install", call + "    b.install")
 
 
-def meet(folder: Path, name: str, *names: str) -> str:
+def wait_for_builds(folder: Path, name: str, *names: str) -> str:
     """Return a command that succeeds when the builds of all ``names`` have reached it."""
     there = " ".join(str(folder / other) for other in names)
     return MEET.format(here=folder, name=name, all=there)
@@ -58,7 +58,7 @@ def installed(studio: Studio) -> set[str]:
 
 def test_independent_packages_build_at_once(studio, toys, tmp_path):
     for name in ("one", "two"):
-        add(toys, name, first=meet(tmp_path, name, "one", "two"))
+        add(toys, name, first=wait_for_builds(tmp_path, name, "one", "two"))
     add(toys, "both", "one", "two", first="test -d /")
     out = studio.rezbuild("build", "both").stdout
     assert installed(studio) == {"one", "two", "both"}
@@ -70,7 +70,7 @@ def test_independent_packages_build_at_once(studio, toys, tmp_path):
 def test_output_lines_are_complete_and_named(studio, toys, tmp_path):
     """The output is not a terminal."""
     for name in ("one", "two"):
-        add(toys, name, first=meet(tmp_path, name, "one", "two"))
+        add(toys, name, first=wait_for_builds(tmp_path, name, "one", "two"))
     out = studio.rezbuild("build", "one", "two").stdout
     for name in ("one", "two"):
         for step in ("01-sh", "02-make", "03-make-install"):
@@ -168,7 +168,11 @@ def test_failure_skips_only_dependents(studio, toys, tmp_path):
 
 def test_all_failures_are_listed(studio, toys, tmp_path):
     for name in ("one", "two"):
-        add(toys, name, first=f"({meet(tmp_path, name, 'one', 'two')}); echo no {name}; exit 3")
+        add(
+            toys,
+            name,
+            first=f"({wait_for_builds(tmp_path, name, 'one', 'two')}); echo no {name}; exit 3",
+        )
     done = studio.rezbuild("build", "one", "two", ok=False)
     assert done.returncode == 7
     assert "rezbuild: 2 builds failed" in done.stderr
@@ -227,7 +231,7 @@ def test_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom):
 
 def test_terminal_shows_a_table(studio, toys, tmp_path):
     for name in ("one", "two"):
-        add(toys, name, first=meet(tmp_path, name, "one", "two", "go"))
+        add(toys, name, first=wait_for_builds(tmp_path, name, "one", "two", "go"))
     env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
     with Terminal([sys.executable, "-m", "rezbuild", "build", "one", "two"], env) as terminal:
 

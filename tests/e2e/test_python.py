@@ -98,13 +98,13 @@ with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as plain:
 
 
 def test_tls_handshake_verifies_the_certificate(built, moved, server):
-    def shake(authority: str, name: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    def handshake(authority: str, name: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
         arguments = (str(server.port), authority, name)
         return built.in_env(moved, "python", "python3", "-c", TLS, *arguments, ok=ok)
 
-    assert shake(str(server.authority), "localhost").stdout.strip() == "TLSv1.3"
+    assert handshake(str(server.authority), "localhost").stdout.strip() == "TLSv1.3"
     for authority, name in (("", "localhost"), (str(server.authority), "other.invalid")):
-        done = shake(authority, name, ok=False)
+        done = handshake(authority, name, ok=False)
         assert done.returncode != 0
         assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
 

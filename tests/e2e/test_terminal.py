@@ -61,7 +61,7 @@ class TerminalHost:
         argv, env = self.command("-c", code), self.env(term)
         return subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
 
-    def sit_down(self, term: str, *words: str, **env: str) -> Terminal:
+    def open_terminal(self, term: str, *words: str, **env: str) -> Terminal:
         return Terminal(self.command(*words), {**self.env(term), **env})
 
 
@@ -125,7 +125,7 @@ def test_keys_work_in_the_interpreter(terminal_host, host, term):
     HOSTS[host](terminal_host)
     home, end = home_and_end(term)
     # From 3.13 on there is another prompt, without readline; see below.
-    with terminal_host.sit_down(term, "-q", PYTHON_BASIC_REPL="1") as terminal:
+    with terminal_host.open_terminal(term, "-q", PYTHON_BASIC_REPL="1") as terminal:
         # The typed keys, the shown line, and the answer.
         for typed, line, answer in (
             ("6*78" + BACKSPACE, "6*7", "42"),
@@ -152,7 +152,7 @@ def test_keys_work_in_the_interpreter(terminal_host, host, term):
 @on_each
 def test_new_prompt_works(terminal_host, host):
     HOSTS[host](terminal_host)
-    with terminal_host.sit_down("xterm-256color", "-q") as terminal:
+    with terminal_host.open_terminal("xterm-256color", "-q") as terminal:
         terminal.until_last(">>>")
         terminal.type("6*78" + BACKSPACE + ENTER)
         terminal.until(lambda lines: "42" in lines, "42")
@@ -184,7 +184,7 @@ print("after")
 @for_each
 def test_curses_draws(terminal_host, host, term):
     HOSTS[host](terminal_host)
-    with terminal_host.sit_down(term, "-c", DRAW) as terminal:
+    with terminal_host.open_terminal(term, "-c", DRAW) as terminal:
         terminal.until(lambda lines: lines[-1] == "last line", "the first picture")
         assert terminal.lines()[3] == " " * 10 + "plain     bold      red"
         assert not terminal.screen.buffer[3][10].bold

@@ -107,9 +107,9 @@ PyMODINIT_FUNC PyInit_native(void)
 
 
 @pytest.fixture(scope="module")
-def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
+def shared_bench(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
     """Return a shared bench, with a venv ``env`` whose pip has downloaded the test packages."""
-    folder = scratch / "shop"
+    folder = scratch / "shared_bench"
     folder.mkdir()
     bench = Bench(built, variant(copied), folder)
     env = bench.venv("env")
@@ -123,25 +123,32 @@ def shop(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
 
 
 @pytest.fixture(scope="module")
-def wheel(shop: Bench) -> Path:
+def wheel(shared_bench: Bench) -> Path:
     """Make a pure Python wheel with a command."""
-    source = shop.folder / "greeting"
+    source = shared_bench.folder / "greeting"
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT.format(name="greeting") + SCRIPT)
     (source / "greeting.py").write_text("def main():\n    print('hello')\n")
-    options = ("--quiet", "--no-index", "--find-links", shop.folder / "wheels")
-    shop.run(shop.folder / "env/bin/pip", "wheel", *options, "--wheel-dir", shop.folder, source)
-    return shop.folder / "greeting-1.0-py3-none-any.whl"
+    options = ("--quiet", "--no-index", "--find-links", shared_bench.folder / "wheels")
+    shared_bench.run(
+        shared_bench.folder / "env/bin/pip",
+        "wheel",
+        *options,
+        "--wheel-dir",
+        shared_bench.folder,
+        source,
+    )
+    return shared_bench.folder / "greeting-1.0-py3-none-any.whl"
 
 
 @pytest.fixture(scope="module")
-def sdist(shop: Bench) -> Path:
+def sdist(shared_bench: Bench) -> Path:
     """Make the source distribution of a C extension."""
-    source = shop.folder / "native"
+    source = shared_bench.folder / "native"
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT.format(name="native") + EXTENSION)
     (source / "native.c").write_text(NATIVE)
-    path = shop.folder / "native-1.0.tar.gz"
+    path = shared_bench.folder / "native-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.add(source, "native-1.0")
     return path
@@ -223,11 +230,11 @@ def test_venv_in_a_rez_environment_works(bench, moved):
 
 
 @each_way
-def test_pip_installs_in_a_venv(bench, shop, wheel, sdist, way):
+def test_pip_installs_in_a_venv(bench, shared_bench, wheel, sdist, way):
     venv = bench.venv("env", *WAYS[way])
     bench.check(venv)
     bench.install(venv, wheel)
-    bench.install(venv, "--find-links", shop.folder / "wheels", sdist)
+    bench.install(venv, "--find-links", shared_bench.folder / "wheels", sdist)
     assert bench.run(venv / "bin/greet").stdout == "hello\n"
     link = bench.folder / "greet"
     link.symlink_to(venv / "bin/greet")
@@ -255,10 +262,10 @@ def test_venv_of_a_venv_works(bench, way):
 
 
 @pytest.mark.parametrize(("start", "way"), [(by_a_link, "links"), (directly, "copies")])
-def test_virtualenv_works(bench, shop, wheel, start, way):
+def test_virtualenv_works(bench, shared_bench, wheel, start, way):
     venv = bench.folder / "env"
     (python,) = start(bench)
-    maker = shop.folder / "env/bin/virtualenv"
+    maker = shared_bench.folder / "env/bin/virtualenv"
     bench.run(maker, "--no-download", "--python", python, *WAYS[way], venv)
     bench.check(venv)
     # It contains a pip without the old resolver.

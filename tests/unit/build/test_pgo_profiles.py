@@ -118,7 +118,7 @@ def test_training_without_counts_is_an_error(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_archive_is_refused(first: Folder, tmp_path: Path) -> None:
+def test_damaged_archive_is_refused(first: Folder, tmp_path: Path) -> None:
     store = tmp_path / "kept.tar.gz"
     first.keep(store)
     store.write_bytes(store.read_bytes()[:-20])

@@ -50,7 +50,7 @@ def test_steps_are_logged_by_number(build, capfd):
     assert "01-echo-hello ..." in capfd.readouterr().out
 
 
-def test_a_recipes_c_language_overrides_the_compilers_default(build):
+def test_c_language_of_a_recipe_overrides_the_compiler(build):
     """gnu2x is C23 in gcc 12; the option sets an older standard, as for gcc 15."""
     (build.source / "old.c").write_text("#if __STDC_VERSION__ > 201710L\n#error too new\n#endif\n")
     # configure writes the compiler with its own standard, then the flags.

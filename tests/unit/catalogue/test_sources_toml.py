@@ -247,7 +247,7 @@ requires = ["thing-=={{version}}"]
 """
 
 
-def borrow(folder: Path, text: str = BORROWED) -> sources_toml.Recipe:
+def load_shared(folder: Path, text: str = BORROWED) -> sources_toml.Recipe:
     if not (folder / "thing").exists():
         load(folder, GOOD)
     (folder / "thing_more").mkdir()
@@ -256,7 +256,7 @@ def borrow(folder: Path, text: str = BORROWED) -> sources_toml.Recipe:
 
 
 def test_versions_of_another_package_are_read(tmp_path):
-    more, thing = borrow(tmp_path), sources_toml.load(tmp_path / "thing")
+    more, thing = load_shared(tmp_path), sources_toml.load(tmp_path / "thing")
     assert (more.name, more.default, more.profiled) == ("thing_more", "1.2.3", False)
     assert list(more.releases) == list(thing.releases)
     found, theirs = more.release("1.2.3"), thing.release("1.2.3")
@@ -271,7 +271,7 @@ def test_patches_of_another_package_are_found(tmp_path):
     patch.write_text("")
     text = GOOD.replace("requires", 'patches = ["a.patch"]\nrequires', 1)
     (tmp_path / "thing/sources.toml").write_text(text)
-    for recipe in (borrow(tmp_path), sources_toml.load(tmp_path / "thing")):
+    for recipe in (load_shared(tmp_path), sources_toml.load(tmp_path / "thing")):
         assert recipe.patches(recipe.release("1.2.3")) == [patch]
 
 
@@ -279,7 +279,7 @@ def test_package_of_another_recipe_has_its_steps_and_requires(tmp_path):
     (tmp_path / "thing").mkdir()
     (tmp_path / "thing/sources.toml").write_text(f"profiled = true\n{GOOD}")
     text = 'versions_of = "thing"\nsince = "1.2"\ndefault = "1.2.3"\nsame_recipe = true\n'
-    more, thing = borrow(tmp_path, text), sources_toml.load(tmp_path / "thing")
+    more, thing = load_shared(tmp_path, text), sources_toml.load(tmp_path / "thing")
     assert (more.folder, more.steps) == (tmp_path / "thing_more", tmp_path / "thing")
     assert (thing.steps, thing.profiled, more.profiled) == (thing.folder, True, True)
     assert list(thing.releases) == ["1.2.3", "1.1.1w"]
@@ -290,7 +290,7 @@ def test_package_of_another_recipe_has_its_steps_and_requires(tmp_path):
 def test_revision_of_a_package_changes_with_the_recipe_that_builds_it(tmp_path):
     load(tmp_path, GOOD)
     text = 'versions_of = "thing"\nsame_recipe = true\n'
-    more = borrow(tmp_path, text)
+    more = load_shared(tmp_path, text)
     for path in ("thing_more/package.py", "thing/recipe.py", "thing/helper.py"):
         (tmp_path / path).write_text("")
     release = more.release("1.2.3")
@@ -320,7 +320,7 @@ def test_revision_of_a_package_changes_with_the_recipe_that_builds_it(tmp_path):
 )
 def test_wrong_versions_of_another_package_are_refused(tmp_path, old, new, message):
     with pytest.raises(CatalogueError, match=message):
-        borrow(tmp_path, BORROWED.replace(old, new))
+        load_shared(tmp_path, BORROWED.replace(old, new))
 
 
 def test_duplicate_version_is_refused(tmp_path):

@@ -167,7 +167,7 @@ def test_shared_dependency_is_planned_once(tmp_path):
     assert len(plan) == 59 * 2 + 1
 
 
-def test_the_lane_of_a_plan(recipes):
+def test_plan_keeps_its_target(recipes):
     target = resolve.Target("rocky8", "fast", "/r", "r8")
     plan = resolve.plan(recipes, ["tool"], everything, target)
     assert [str(step) for step in plan] == ["base-1.2.0@r8", "crypt-3.5.6@r8", "tool-3.11.2@r8"]

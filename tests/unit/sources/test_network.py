@@ -57,7 +57,7 @@ def box(tmp_path: Path) -> Box:
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> Box:
+def short_timeouts(tmp_path: Path) -> Box:
     """Return a box with timeouts of half a second, only for tests of timeouts."""
     return Box(
         tmp_path / "cache", connect_timeout=0.25, read_timeout=0.25, retries=0, min_speed=4000
@@ -79,7 +79,7 @@ def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> 
 # Time
 
 
-def test_silent_host_is_given_up(hasty: Box, good: LyingServer) -> None:
+def test_silent_host_is_given_up(short_timeouts: Box, good: LyingServer) -> None:
     """Its connection queue is full, so it drops new connections like a firewall."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -89,7 +89,7 @@ def test_silent_host_is_given_up(hasty: Box, good: LyingServer) -> None:
             one.setblocking(False)
             one.connect_ex(full.getsockname())
         bad = f"http://127.0.0.1:{full.getsockname()[1]}/{FILE}"
-        assert passed_over(hasty, bad, good) == "it does not answer"
+        assert passed_over(short_timeouts, bad, good) == "it does not answer"
         for one in crowd:
             one.close()
 
@@ -116,14 +116,16 @@ def silent_in_the_body(talk: Talk) -> None:
 def test_silence_ends_at_the_timeout(
     tmp_path: Path, good: LyingServer, script: Script, speed: int
 ) -> None:
-    hasty = Box(tmp_path, read_timeout=0.25, retries=0, min_speed=speed)
+    short_timeouts = Box(tmp_path, read_timeout=0.25, retries=0, min_speed=speed)
     with raw_server(script) as bad:
-        assert passed_over(hasty, bad.url, good).startswith("it stopped sending")
+        assert passed_over(short_timeouts, bad.url, good).startswith("it stopped sending")
 
 
-def test_silence_in_the_handshake_ends_at_the_timeout(hasty: Box, good: LyingServer) -> None:
+def test_silence_in_the_handshake_ends_at_the_timeout(
+    short_timeouts: Box, good: LyingServer
+) -> None:
     with raw_server(Talk.wait) as bad:
-        reason = passed_over(hasty, bad.url.replace("http", "https"), good)
+        reason = passed_over(short_timeouts, bad.url.replace("http", "https"), good)
     assert reason == "it stopped sending"
 
 
@@ -148,10 +150,10 @@ def never_more_than_continue(talk: Talk) -> None:
     ],
 )
 def test_slow_headers_end_at_the_timeout(
-    hasty: Box, good: LyingServer, script: Script, scheme: str
+    short_timeouts: Box, good: LyingServer, script: Script, scheme: str
 ) -> None:
     with raw_server(script) as bad:
-        reason = passed_over(hasty, f"{scheme}://{bad.address}/", good)
+        reason = passed_over(short_timeouts, f"{scheme}://{bad.address}/", good)
     # Python limits the time of the whole handshake.
     assert reason == (
         "it does not answer within 0.5 s" if scheme == "http" else "it stopped sending"
@@ -159,14 +161,14 @@ def test_slow_headers_end_at_the_timeout(
 
 
 @pytest.mark.parametrize("head", [WHOLE, CHUNKED + b"%x\r\n" % len(BODY), OK + b"\r\n"])
-def test_slow_body_is_given_up(hasty: Box, good: LyingServer, head: bytes) -> None:
+def test_slow_body_is_given_up(short_timeouts: Box, good: LyingServer, head: bytes) -> None:
     def script(talk: Talk) -> None:
         talk.request()
         talk.say(head)
         talk.drip(BODY, 0.02)
 
     with raw_server(script) as bad:
-        reason = passed_over(hasty, bad.url, good)
+        reason = passed_over(short_timeouts, bad.url, good)
     assert reason == "it stopped sending, or sends fewer than 4000 bytes a second"
 
 
@@ -180,20 +182,20 @@ def test_minimum_speed_is_a_setting(tmp_path: Path, speed: int, enough: bool) ->
         talk.say(OK + b"Content-Length: 80\r\n\r\n")
         talk.drip(body, 0.01)
 
-    hasty = Box(tmp_path, read_timeout=0.4, retries=0, min_speed=speed)
+    short_timeouts = Box(tmp_path, read_timeout=0.4, retries=0, min_speed=speed)
     with raw_server(script) as slow:
         small = Archive(FILE, hashlib.sha256(body).hexdigest(), None, (slow.url,))
         wanted = Release("thing", "1.0", (small,), (), (), "MIT")
         if enough:
-            assert hasty.fetcher.fetch(wanted).path.read_bytes() == body
+            assert short_timeouts.fetcher.fetch(wanted).path.read_bytes() == body
         else:
             with pytest.raises(FetchError, match="fewer than 2000 bytes a second"):
-                hasty.fetcher.fetch(wanted)
+                short_timeouts.fetcher.fetch(wanted)
 
 
-def test_abandoned_transfer_ends(hasty: Box, good: LyingServer) -> None:
+def test_abandoned_transfer_ends(short_timeouts: Box, good: LyingServer) -> None:
     with raw_server(silent_in_the_body) as bad:
-        passed_over(hasty, bad.url, good)
+        passed_over(short_timeouts, bad.url, good)
         deadline = time.monotonic() + 3
         while threading.active_count() > 4 and time.monotonic() < deadline:
             time.sleep(0.02)

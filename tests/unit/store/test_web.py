@@ -69,7 +69,7 @@ def folder(tmp_path: Path, root: Path) -> Path:
     return tmp_path / "www"
 
 
-def impatient(cache: Path) -> Settings:
+def short_timeouts(cache: Path) -> Settings:
     return Settings(cache=cache, connect_timeout=0.5, read_timeout=0.5, retries=0)
 
 
@@ -146,7 +146,7 @@ def test_portal_instead_of_the_store_is_ignored(tmp_path):
 
     said: list[str] = []
     with raw_server(portal) as server:
-        assert find(Store(server.url, say=said.append, settings=impatient(tmp_path))) is None
+        assert find(Store(server.url, say=said.append, settings=short_timeouts(tmp_path))) is None
     assert "a captive portal or proxy?" in said[0]
 
 
@@ -163,7 +163,7 @@ def resetting(talk: Talk) -> None:
     talk.reset()
 
 
-def talkative(talk: Talk) -> None:
+def endless_answer(talk: Talk) -> None:
     talk.request()
     talk.say(b"HTTP/1.1 200 OK\r\n\r\n")
     talk.for_ever(b" " * 1000)
@@ -179,7 +179,7 @@ def test_faulty_server_is_asked_once(tmp_path, root, script):
     said: list[str] = []
     with raw_server(script) as server:
         url = f"http://me:geheim@{server.address}/geheim-not/{SECRETS}"
-        store = Store(url, say=said.append, settings=impatient(tmp_path))
+        store = Store(url, say=said.append, settings=short_timeouts(tmp_path))
         began = time.monotonic()
         assert find(store) is None
         assert time.monotonic() - began < 5
@@ -198,8 +198,8 @@ def test_faulty_server_is_asked_once(tmp_path, root, script):
 
 def test_endless_entry_is_refused(tmp_path):
     said: list[str] = []
-    with raw_server(talkative) as server:
-        assert find(Store(server.url, say=said.append, settings=impatient(tmp_path))) is None
+    with raw_server(endless_answer) as server:
+        assert find(Store(server.url, say=said.append, settings=short_timeouts(tmp_path))) is None
     assert "it has more than 1048576 bytes" in said[0]
 
 
@@ -208,7 +208,7 @@ def test_unreachable_store_is_asked_once(tmp_path, root):
     server.close()
     said: list[str] = []
     store = Store(
-        f"http://me:geheim@{server.address}/", say=said.append, settings=impatient(tmp_path)
+        f"http://me:geheim@{server.address}/", say=said.append, settings=short_timeouts(tmp_path)
     )
     assert find(store) is None
     put(store, root)
@@ -227,7 +227,7 @@ def test_hanging_disk_is_given_up(tmp_path, root):
     place.unlink()
     os.mkfifo(place)
     said: list[str] = []
-    store = Store(str(tmp_path / "store"), say=said.append, settings=impatient(tmp_path))
+    store = Store(str(tmp_path / "store"), say=said.append, settings=short_timeouts(tmp_path))
     began = time.monotonic()
     assert find(store) is None
     assert time.monotonic() - began < 5
