@@ -498,7 +498,7 @@ def test_recipe_change_during_a_build_is_noticed(studio, toys):
     toys.edit("low/recipe.py", "    b.install", change)
     done = studio.rezbuild("build", "low", ok=False)
     assert done.returncode == 11
-    assert "run it again" in done.stderr
+    assert "run the command again" in done.stderr
 
 
 def test_hidden_repository_is_reported(studio, toys):
