@@ -78,9 +78,8 @@ def test_lost_debug_data_stops_the_build(studio, toys, more):
     shutil.rmtree(cache)
     done = studio.rezbuild("build", "low_more", ok=False)
     assert done.returncode == 7
-    assert "next:  build it here, which keeps the data: rezbuild build low-1.0.0 --force" in (
-        done.stderr
-    )
+    advice = "next:  build low-1.0.0 here to keep the data: rezbuild build low-1.0.0 --force"
+    assert advice in done.stderr
     studio.rezbuild("build", "low", "--force")
     studio.rezbuild("build", "low_more")
     agree(studio)

@@ -127,7 +127,7 @@ def test_damaged_profile_stops_the_build(studio: Studio, toys: Toys, runs: Path)
     done = studio.rezbuild("build", "trained", "--profile", "optimized", "--force", ok=False)
     assert done.returncode == 6
     assert f"will not unpack {stored}" in done.stderr
-    assert "or remove it: the build trains anew" in done.stderr
+    assert "or remove it: the next build collects a new profile" in done.stderr
     assert _payload(studio).is_dir(), "what was installed is there still"
 
 
