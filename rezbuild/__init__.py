@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Find what a ``package.py`` without `define` calls: ``rezbuild.package().version``."""
+    """Return the functions for a ``package.py`` without `define`: ``rezbuild.package()``."""
     if name not in ("package", "platform"):
         raise AttributeError(f"module 'rezbuild' has no attribute {name!r}")
     from rezbuild.rez_plugin import package_definition  # noqa: PLC0415 (it needs Rez)

@@ -1,4 +1,4 @@
-"""One tree of errors: what failed, what was tried, what to do next, and the exit code."""
+"""The errors that users see: the problem, what was tried, what to do next, the exit code."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Names the file in which a build process leaves its error for whoever started Rez.
+# The variable with the file to which a build process writes its error, for the process above Rez.
 REPORT = "REZBUILD_REPORT"
-_LOOK = "check the space and the rights there"
+_DISK_ADVICE = "check the free space and the permissions"
 
 
 class RezbuildError(Exception):
-    """A failure that a user can act on; the command line prints it without a trace.
+    """A failure that a user can act on; the command line prints it without a traceback.
 
     Args:
-        message: What failed, in one sentence.
+        message: The problem: a noun and what is wrong with it.
         tried: What was tried, one line each.
-        advice: What to do next, one line each.
+        advice: What to do next, one imperative line each.
     """
 
     exit_code = 1
@@ -41,31 +41,31 @@ class RezbuildError(Exception):
 
 
 class UsageError(RezbuildError):
-    """A request, option or REZBUILD_* variable that makes no sense."""
+    """An invalid request, option or REZBUILD_* variable."""
 
     exit_code = 2
 
 
 class CatalogueError(RezbuildError):
-    """A sources.toml that cannot be used, or a package or version that is not in it."""
+    """An invalid sources.toml, or a package or version that is not in it."""
 
     exit_code = 3
 
 
 class FetchError(RezbuildError):
-    """No route gave the source archive."""
+    """A source archive could not be downloaded."""
 
     exit_code = 4
 
 
 class ChecksumError(RezbuildError):
-    """Bytes arrived that are not the pinned ones. Never retried, never passed over."""
+    """A file has another checksum than the pinned one. Never retried, never ignored."""
 
     exit_code = 5
 
 
 class SignatureError(RezbuildError):
-    """A source that its upstream has not signed, as far as the pinned keys say."""
+    """A source that is not signed by a pinned key of its upstream."""
 
     exit_code = 5
 
@@ -83,7 +83,7 @@ class BuildError(RezbuildError):
 
 
 class RelocationError(RezbuildError):
-    """A payload could not be made independent of where it stands."""
+    """A payload could not be made relocatable."""
 
     exit_code = 8
 
@@ -95,20 +95,20 @@ class AuditError(RezbuildError):
 
 
 class MachineError(RezbuildError):
-    """Something this machine lacks: a compiler, a tool, a repository that can be written."""
+    """A problem of this machine: a missing compiler, a read-only folder, a full disk."""
 
     exit_code = 10
 
     @classmethod
     def from_os_error(cls, error: OSError) -> MachineError:
-        """What the system said about a file, for the user."""
+        """Return the error for a failed system call."""
         if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-            # Of a whole tree: (from, to, why) of each file that was not copied.
-            _, place, why = error.args[0][0]
+            # shutil.copytree: (source, target, reason) of each file that was not copied.
+            _, place, reason = error.args[0][0]
             number = f", and {len(error.args[0]) - 1} more" if error.args[0][1:] else ""
-            return cls(f"{place}{number}: {why.partition(': ')[0]}", advice=[_LOOK])
+            return cls(f"{place}{number}: {reason.partition(': ')[0]}", advice=[_DISK_ADVICE])
         where = f"{error.filename}: " if error.filename else ""
-        return cls(f"{where}{error.strerror or error}", advice=[_LOOK])
+        return cls(f"{where}{error.strerror or error}", advice=[_DISK_ADVICE])
 
 
 class RezError(RezbuildError):
@@ -118,25 +118,25 @@ class RezError(RezbuildError):
 
 
 class CheckError(RezbuildError):
-    """A payload does not do what it should."""
+    """A payload fails a check."""
 
     exit_code = 12
 
 
 class OutdatedError(RezbuildError):
-    """What is installed is older than the catalogue; only its exit code is used."""
+    """Installed packages are older than the catalogue; only its exit code is used."""
 
     exit_code = 13
 
 
 class StoreError(RezbuildError):
-    """A payload or an entry of a store that is not what it should be, or cannot be had."""
+    """A store, or an entry of a store, that is damaged, not trusted or not available."""
 
     exit_code = 14
 
 
 class SeveralFailedError(RezbuildError):
-    """Builds of one run that failed, each for a reason of its own.
+    """Several failed builds of one run, each with its own error.
 
     Args:
         errors: Two or more.
@@ -146,7 +146,7 @@ class SeveralFailedError(RezbuildError):
         super().__init__(f"{len(errors)} builds failed")
         self.errors = tuple(errors)
         codes = {error.exit_code for error in errors}
-        # Where they differ, none of them would say it all.
+        # If the codes differ, no single one is right.
         self.exit_code = codes.pop() if len(codes) == 1 else RezbuildError.exit_code
 
     def __str__(self) -> str:
@@ -168,24 +168,24 @@ def as_error(error: Exception) -> RezbuildError:
         raise error
     return RezbuildError(
         f"a defect of rezbuild itself: {type(error).__name__}: {error}",
-        advice=["run it again with REZBUILD_TRACE=1, and report what it shows"],
+        advice=["run it again with REZBUILD_TRACE=1, and report the traceback"],
     )
 
 
 def write_report(error: RezbuildError) -> bool:
-    """Leaves an error for whoever started Rez; whether somebody did who will tell the user."""
+    """Write an error for the process above Rez; return whether that process will print it."""
     file = os.environ.get(REPORT)
     if not file:
         return False
     try:
         Path(file).write_text(json.dumps(to_report(error)), encoding="utf-8")
-    except OSError:  # no space, for one: it goes to the log then, whose end is shown
+    except OSError:  # e.g. a full disk: the error goes to the log, whose end is printed
         return False
     return True
 
 
 def to_report(error: RezbuildError) -> dict[str, Any]:
-    """An error as plain data, to hand it from the build process to the one that started Rez."""
+    """Return an error as plain data, for the process that started Rez."""
     return {
         "type": type(error).__name__,
         "message": error.message,
@@ -195,9 +195,9 @@ def to_report(error: RezbuildError) -> dict[str, Any]:
 
 
 def from_report(report: Mapping[str, Any]) -> RezbuildError:
-    """The error that `to_report` was given, with its exit code; a worker may send anything."""
+    """Return the error of a report, with its exit code; a worker may send any data."""
     kinds = {kind.__name__: kind for kind in RezbuildError.__subclasses__()}
-    # It is made of other errors.
+    # It consists of other errors.
     kinds.pop(SeveralFailedError.__name__)
     kind = kinds.get(str(report.get("type")), RezbuildError)
     tried, advice = (report.get(name) for name in ("tried", "advice"))

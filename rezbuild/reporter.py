@@ -1,15 +1,15 @@
 """Messages for the user, and the events of a build for the process that watches it.
 
-A build runs in a process of its own, and what it prints goes to a log. It appends its events to the
-file that REZBUILD_EVENTS names, one JSON object a line:
+A build runs in a separate process, and its output goes to a log. It appends its events to the file
+that REZBUILD_EVENTS names, one JSON object per line:
 
     {"kind": "build"}
     {"kind": "step", "step": "02-make"}
     {"kind": "step-end", "step": "02-make", "text": "02-make ... 3 s"}
     {"kind": "notice", "text": "zlib 1.3.2: waiting for another build of it"}
 
-Rez closes all descriptors but the standard three before it starts the build, so the channel is a
-file that is opened by name.
+Rez closes all descriptors except the standard three before it starts the build, so the events go
+through a file that is opened by name.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from typing import Any, TextIO
 
 from rezbuild.util.terminal import printable
 
-# Names the file of events.
+# The variable with the file of events.
 EVENTS = "REZBUILD_EVENTS"
 
-# Kinds of events: a payload is being built, and not only put into place.
+# Kinds of events: a payload is being built, not only installed.
 BUILD = "build"
-# A step of a build begins, or has ended.
+# A step of a build begins, or ended.
 STEP, STEP_END = "step", "step-end"
-# The store has the payload, or has it not.
+# The store has the payload, or does not have it.
 TAKEN, ABSENT = "taken", "absent"
-# The payload was ready, or what a check of it gave.
+# The payload was ready, or was checked.
 READY, CHECKED = "ready", "checked"
-# Any other line that the user sees in any case.
+# Any other line, which is printed even with --quiet.
 NOTICE = "notice"
 
 
@@ -47,7 +47,7 @@ class Event:
     """One event of a build.
 
     Attributes:
-        kind: One of the kinds above; readers pass over others.
+        kind: One of the kinds above; readers ignore others.
         text: The line for the user, or "".
         step: The step, e.g. ``02-make``, or "".
     """
@@ -58,23 +58,23 @@ class Event:
 
     @classmethod
     def from_data(cls, data: object) -> Event | None:
-        """Return the event of decoded JSON; None where that is no event."""
+        """Return the event in decoded JSON, or None if there is none."""
         if not isinstance(data, Mapping) or not data.get("kind"):
             return None
         return cls(*(str(data.get(name) or "") for name in ("kind", "text", "step")))
 
     def as_data(self) -> dict[str, Any]:
-        """Return the event as plain data, without what is empty."""
+        """Return the event as plain data, without empty values."""
         return {name: value for name, value in asdict(self).items() if value}
 
 
 class Reporter:
-    """Prints messages for the user, and appends events to the file of events, if there is one.
+    """Print messages for the user, and append events to the file of events, if there is one.
 
     Args:
         quiet: Print no progress.
         verbose: Print all output of builds.
-        stream: The stream of progress and notices; None: standard output.
+        stream: The stream for progress and notices; None: standard output.
     """
 
     def __init__(
@@ -86,25 +86,25 @@ class Reporter:
         self._file = os.environ.get(EVENTS)
 
     def on_stderr(self) -> Reporter:
-        """Return a reporter whose progress and notices go to standard error.
+        """Return a reporter with progress and notices on standard error.
 
-        Programs read standard output of the command then.
+        Commands use it if other programs read their standard output.
         """
         return Reporter(quiet=self.quiet, verbose=self.verbose, stream=sys.stderr)
 
     def result(self, text: str, end: str = "\n") -> None:
-        """Print what the command was asked for."""
+        """Print a result of the command."""
         print(printable(text), end=end, flush=True)
 
     def info(self, text: str, kind: str = "") -> None:
-        """Print progress, unless the user wants none; with a kind it is an event, too."""
+        """Print progress, except with --quiet; with a ``kind``, also append an event."""
         if not self.quiet:
             self._print(text)
         if kind:
             self.event(Event(kind, text.strip()))
 
     def notice(self, text: str) -> None:
-        """Print a line that the user sees in any case."""
+        """Print a line, even with --quiet, and append it as an event."""
         self._print(text)
         self.event(Event(NOTICE, text.strip()))
 
@@ -113,7 +113,7 @@ class Reporter:
         print(printable(text), file=sys.stderr, flush=True)
 
     def _print(self, text: str) -> None:
-        # Others may write to the same terminal or log; nothing may wait in a buffer.
+        # Other processes write to the same terminal or log, so no line may stay in a buffer.
         print(printable(text), file=self._stream, flush=True)
 
     @contextlib.contextmanager
@@ -132,14 +132,14 @@ class Reporter:
     def event(self, event: Event) -> None:
         """Append an event to the file of events."""
         if self._file:
-            # Whole lines of several processes: open(2), O_APPEND. Progress may get lost where the
-            # disk is full, the build goes on.
+            # O_APPEND keeps the lines of several processes whole, open(2). On a full disk, events
+            # are lost, and the build continues.
             with contextlib.suppress(OSError), open(self._file, "ab", buffering=0) as file:
                 file.write(json.dumps(event.as_data()).encode() + b"\n")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a reporter, which each command has."""
+    """Add the options ``-q`` and ``-v``."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "-q",
@@ -161,8 +161,8 @@ class Events:
     """The events of one child process.
 
     Attributes:
-        name: The value of REZBUILD_EVENTS for the child. The file has no name of its own, proc(5):
-            nothing is left behind, and two builds in one folder do not share it.
+        name: The value of REZBUILD_EVENTS for the child. The file is unnamed and reached through
+            proc(5), so that it is never left behind, and builds in one folder do not share it.
     """
 
     def __init__(self) -> None:
@@ -171,7 +171,7 @@ class Events:
         self._rest = b""
 
     def read(self) -> list[Event]:
-        """Return the events since last time; lines that are no events are passed over."""
+        """Return the events since the last call; ignore lines that are not events."""
         *lines, self._rest = (self._rest + self._stream.read()).split(b"\n")
         found = []
         for line in lines:
@@ -180,5 +180,5 @@ class Events:
         return [event for event in found if event is not None]
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the file."""
         self._stream.close()

@@ -14,20 +14,20 @@ import platformdirs
 from rezbuild.errors import UsageError
 
 PROFILES = ("fast", "optimized")
-# From one process of ours to another: the entry that is to be taken, and that none is.
+# Between processes of rezbuild: the store entry to restore, and whether to restore none.
 STORE_ENTRY = "REZBUILD_STORE_ENTRY"
-# Set by a farm's client, which has compared the entry with the kind of host that was asked.
+# Set by a farm's client after it compared the entry with the requested host kind.
 STORE_ENTRY_CHECKED = "REZBUILD_STORE_ENTRY_CHECKED"
 STORE_FRESH = "REZBUILD_STORE_FRESH"
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"", "0", "false", "no", "off"}
-# More is a slip of the keyboard: the tokens of as many jobs would not fit into a pipe.
+# The tokens of more jobs would not fit into a pipe.
 MOST_JOBS = 4096
 _MOST = 10**9
 _DAY = 86400.0  # seconds
 
 
-# Old names of settings, and their names now; the old ones work for one more release.
+# Old names of settings and their new names; the old ones work for one more release.
 RENAMED = {
     "REZBUILD_FARM_PATIENCE": "REZBUILD_FARM_TIMEOUT",
     "REZBUILD_SILENCE_TIMEOUT": "REZBUILD_READ_TIMEOUT",
@@ -36,36 +36,36 @@ RENAMED = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a build box sets once.
+    """The settings of rezbuild on one machine.
 
     Attributes:
-        cache: Folder of verified source archives (and of the package lists of the distribution).
+        cache: Folder of verified source archives and of the distribution's package lists.
         mirrors: Folders or URLs that are tried before upstream.
         offline: Use the cache and local mirror folders only.
-        jobs: Parallel jobs of one build, or None to leave it to Rez.
-        profile: ``fast``, ``optimized`` or None: the build type decides.
-        connect_timeout: Seconds until a server must have answered a connection.
-        read_timeout: Seconds a transfer may be silent.
-        min_speed: Bytes a second that a transfer must reach over that time; 0 for any speed.
-        max_size: Megabytes of a source whose size the catalogue does not say.
-        retries: How often a connection error, a 429 or a 5xx is tried again.
-        glibc_max: The newest glibc that a payload may need, as ``2.28``, or None for any.
-        cc, cxx: Compilers for the build boxes that need other than ``cc`` and ``c++``.
-        ccache: The name or path of ccache, or None: compilers run without it.
-        trust_cache: The cache may hold files of other users; see `rezbuild.files.ownership`.
-        step_timeout: Seconds that a step of a build may take, or None: as long as it likes.
-        scheduler: The address of a farm's scheduler, as ``tcp://host:8786``, or None: build here.
-        farm_timeout: Seconds to wait for a scheduler, workers or a result that are gone.
-        farm_open: Let every user of this machine talk to a farm on loopback.
-        farm_ca, farm_cert, farm_key: Files for TLS between the parts of a farm.
+        jobs: Parallel jobs of one build; None: Rez decides.
+        profile: ``fast``, ``optimized``, or None: the build type decides.
+        connect_timeout: Seconds to wait for a connection to a server.
+        read_timeout: Seconds to wait for the next bytes of a transfer.
+        min_speed: Bytes per second that a transfer must reach over that time; 0: any speed.
+        max_size: Most megabytes of a source without a size in the catalogue.
+        retries: Retries after a connection error, a 429 or a 5xx.
+        glibc_max: The newest glibc that a payload may need, e.g. ``2.28``; None: any.
+        cc, cxx: The compilers; None: ``cc`` and ``c++``.
+        ccache: The name or path of ccache; None: do not use ccache.
+        trust_cache: Accept files of other users in the cache; see `rezbuild.files.ownership`.
+        step_timeout: Most seconds of a step of a build; None: no limit.
+        scheduler: The address of a farm's scheduler, e.g. ``tcp://host:8786``; None: build here.
+        farm_timeout: Seconds to wait for a lost scheduler, worker or result.
+        farm_open: Let every user of this machine connect to a farm on loopback.
+        farm_ca, farm_cert, farm_key: Files for TLS between the processes of a farm.
         store: A folder or an address of built payloads, or None; see `rezbuild.store`.
-        store_sign: The private key that signs what is put there, or None.
-        store_trust: Public keys, of which one must have signed what is taken from there.
-        store_revoked: A file of sums of payloads that are not taken.
-        store_entry_checked: That entry is known to fit its kind of host; for the farm.
-        store_entry: A file with the entry that is to be taken, and nothing else; for the farm.
-        store_fresh: Take nothing from there, and replace what is there by what is built.
-        host: The label of this kind of host, as ``debian12``.
+        store_sign: The private key that signs new entries, or None.
+        store_trust: Public keys; an entry is used only if one of them signed it.
+        store_revoked: A file with the checksums of payloads that must not be used.
+        store_entry_checked: That entry is known to fit its host kind; for the farm.
+        store_entry: A file with the only entry that may be restored; for the farm.
+        store_fresh: Restore no entry, and replace entries by new builds.
+        host: The label of this host kind, e.g. ``debian12``.
     """
 
     cache: Path
@@ -101,10 +101,10 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Reads the settings from ``environ`` (default: the process's own).
+        """Read the settings from ``environ``; default: the environment of the process.
 
         Raises:
-            UsageError: A variable's value makes no sense.
+            UsageError: A variable has an invalid value.
         """
         env = dict(os.environ if environ is None else environ)
         for old, new in RENAMED.items():
@@ -159,7 +159,7 @@ def build_profile(asked: str | None, *, release: bool) -> str:
 
 
 def version_variable(name: str) -> str:
-    """The variable that picks the exact version of package ``name`` for a bare ``rez-build``."""
+    """Return the variable with the exact version of a package, e.g. ``REZBUILD_ZLIB_VERSION``."""
     return f"REZBUILD_{name.upper().replace('-', '_')}_VERSION"
 
 
@@ -167,15 +167,15 @@ GLIBC = re.compile(r"2\.\d{1,3}")
 
 
 def glibc_version(text: str, source: str) -> str | None:
-    """A version of glibc, such as 2.28; None for an empty text.
+    """Return a glibc version such as 2.28, or None for an empty text.
 
     Raises:
-        UsageError: It is none; the message names ``source``.
+        UsageError: The version is invalid; the message names ``source``.
     """
     value = text.strip()
     if value and not GLIBC.fullmatch(value):
         raise UsageError(
-            f"{source}={_short(value)} is no version of glibc",
+            f"invalid glibc version {source}={_short(value)}",
             advice=[f"set {source} to a version such as 2.28, or leave it out"],
         )
     return value or None
@@ -185,16 +185,16 @@ LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def host_label(env: Mapping[str, str], release: Path = Path("/etc/os-release")) -> str:
-    """What is set, or the distribution and its version (os-release(5)): of 8.10, the 8.
+    """Return REZBUILD_HOST_LABEL, or the distribution and its major version (os-release(5)).
 
-    Minor versions of a distribution are made for each other; where they are not, as of Ubuntu, it
-    numbers by years, and the whole is taken.
+    Minor versions of a distribution are compatible. Ubuntu's are not, so its label has both
+    numbers: ``rocky8``, ``ubuntu22.04``.
     """
     value = env.get("REZBUILD_HOST_LABEL", "").strip()
     if value and not LABEL.fullmatch(value):
         raise UsageError(
-            f"REZBUILD_HOST_LABEL={_short(value)} is no label of a kind of host",
-            advice=["use letters, digits and . _ -, as in rocky8, or unset it"],
+            f"invalid host label REZBUILD_HOST_LABEL={_short(value)}",
+            advice=["use letters, digits and . _ -, e.g. rocky8, or unset it"],
         )
     return value or _distribution(release)
 
@@ -216,30 +216,30 @@ def _mirrors(env: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(_mirror(number, text) for number, text in enumerate(found, 1))
 
 
-def _words(env: Mapping[str, str], name: str, what: str) -> list[str]:
-    """Separated by spaces; quotes keep a folder whose name holds one together."""
+def _words(env: Mapping[str, str], name: str, items: str) -> list[str]:
+    """Split a value at spaces; quotes protect a name with a space."""
     try:
         return shlex.split(env.get(name, ""))
     except ValueError as error:
         raise UsageError(
             f"{name} cannot be read: {error}",
-            advice=[f"separate {what} by spaces; quote a name that holds a space"],
+            advice=[f"separate {items} by spaces; quote a name with a space"],
         ) from None
 
 
 def scheme(address: str) -> str:
-    """What an address begins with, as ``s3``; "" where it is a folder."""
+    """Return the scheme of an address, e.g. ``s3``, or "" for a folder."""
     found = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", address)
     return found[1].lower() if found else ""
 
 
 def is_folder(store: str) -> bool:
-    """Whether a store is a folder; else it is behind a network."""
+    """Whether a store is a folder, not a network address."""
     return scheme(store) in ("", "file")
 
 
 def _store(env: Mapping[str, str]) -> str:
-    """An address, or an absolute folder; which addresses there are, fsspec knows."""
+    """Return an address or an absolute folder, or ""; fsspec checks the address later."""
     text = env.get("REZBUILD_STORE", "").strip()
     return text if not text or scheme(text) else str(_path(text, "REZBUILD_STORE"))
 
@@ -254,16 +254,15 @@ def _files(env: Mapping[str, str], name: str) -> tuple[Path, ...]:
 
 
 def _mirror(number: int, text: str) -> str:
-    """An address, or an absolute folder; what is neither is not shown: it may hold a password."""
+    """Return an address or an absolute folder; errors hide the value, which may have a password."""
     scheme, colon, _ = text.partition(":")
     if colon and "/" not in scheme:
         if scheme.lower() != "file" and not re.match(r"https?://", text, re.IGNORECASE):
             raise UsageError(
-                f"REZBUILD_MIRRORS: mirror {number} is neither a folder nor an address that is "
-                "known here",
+                f"mirror {number} of REZBUILD_MIRRORS is neither a folder nor a supported address",
                 advice=[
                     "write an address with https://, http:// or file:",
-                    "write a folder with a : in its name in full, from / on",
+                    "write a folder with a : in its name as an absolute path",
                 ],
             )
         return text
@@ -271,13 +270,13 @@ def _mirror(number: int, text: str) -> str:
 
 
 def _path(text: str, name: str) -> Path:
-    """An absolute path; ``~`` is a user's home."""
+    """Return an absolute path; ``~`` is a user's home folder."""
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:
         raise UsageError(
-            f"{name}: no home folder is known for {text.partition('/')[0]}",
-            advice=[f"write the path in {name} in full"],
+            f"{name} has an unknown home folder: {text.partition('/')[0]}",
+            advice=[f"set {name} to an absolute path"],
         ) from None
 
 
@@ -314,7 +313,7 @@ def _count(env: Mapping[str, str], name: str, allowed: range, default: int) -> i
 
 
 def whole_number(text: str) -> int:
-    """A number of up to ten digits; -1 for anything else."""
+    """Return the number in a text of up to ten digits, or -1."""
     return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else -1
 
 
@@ -328,9 +327,9 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
         value = float(text) if text else default
     except ValueError:
         value = 0.0
-    if not 0 < value <= _DAY:  # the system takes no timeouts of centuries
+    if not 0 < value <= _DAY:  # the system refuses timeouts of centuries
         raise UsageError(
-            f"{name}={_short(text)} is not a number of seconds above 0, and a day at most",
+            f"{name}={_short(text)} is not a number of seconds above 0 and up to 86400 (a day)",
             advice=[f"set {name} to a number such as 30, or unset it"],
         )
     return value
@@ -340,7 +339,7 @@ def _profile(env: Mapping[str, str]) -> str | None:
     value = env.get("REZBUILD_PROFILE", "").strip()
     if value and value not in PROFILES:
         raise UsageError(
-            f"REZBUILD_PROFILE={_short(value)} is no profile",
+            f"invalid build profile REZBUILD_PROFILE={_short(value)}",
             advice=[f"set it to {' or '.join(PROFILES)}, or unset it"],
         )
     return value or None

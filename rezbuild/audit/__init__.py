@@ -1,7 +1,7 @@
-"""Rules over a payload: is it relocatable, and independent of the host?
+"""The audit of a payload: is it relocatable, and independent of the host?
 
-The rules are data; docs/reference/audit.md lists them. Nothing is run or changed. One pass over
-the tree reads each file once.
+The rules are data; docs/reference/audit.md lists them. The audit runs and changes nothing. It reads
+each file once, in one pass over the tree.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _LARGE = 64 << 20
 
 @dataclass(frozen=True)
 class Report:
-    """What an audit has found.
+    """The result of an audit.
 
     Attributes:
         findings: Errors first, then by rule and path.
-        own: The tree is a payload that rezbuild made.
+        own: The tree is a payload that rezbuild built.
         elf: The ELF files.
-        needs: What they need of the host's glibc.
-        places: In how many files each path of a machine is named.
+        needs: The glibc and other runtime libraries of the host that the tree needs.
+        places: The number of files that contain each path of a machine.
     """
 
     findings: tuple[Finding, ...]
@@ -51,12 +51,12 @@ class Report:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """Those that forbid an installation."""
+        """The findings that forbid an installation."""
         return tuple(finding for finding in self.findings if finding.severity == ERROR)
 
     @property
     def notes(self) -> tuple[Finding, ...]:
-        """The others."""
+        """The findings that are only reported."""
         return tuple(finding for finding in self.findings if finding.severity != ERROR)
 
 
@@ -67,16 +67,16 @@ def audit(
     own: bool | None = None,
     ceiling: str | None = None,
 ) -> Report:
-    """Everything that is to be said of a folder.
+    """Check a folder by all rules.
 
     Args:
         root: A payload, or any other tree.
-        places: Absolute paths that no file may name, besides the tree's own.
-        own: It is a payload of ours; None: where it has a ``rezbuild.json``.
-        ceiling: The newest glibc it may need, as ``2.28``.
+        places: Absolute paths that no file may contain, besides the tree's own path.
+        own: rezbuild built the tree; None: yes if it has a ``rezbuild.json``.
+        ceiling: The newest glibc that it may need, e.g. ``2.28``.
 
     Raises:
-        UsageError: It is no folder that can be read.
+        UsageError: ``root`` is not a readable folder.
     """
     if not root.is_dir():
         raise UsageError(
@@ -86,14 +86,14 @@ def audit(
     there = os.path.lexists(root / manifest.MANIFEST)
     record = manifest.read(root) if there else None
     ours = there if own is None else own
-    # Given first: its path as the user knows it, links and all.
+    # The first path is the one that the user gave, with its links.
     names = Places([root, root.absolute(), *places])
     listed = manifest.read_contents(root) if there else None
     sums = manifest.read_sums(root) if there else None
     tree = _Tree(root.resolve(), ours, names, ceiling, listed, sums or {})
     found = list(tree.findings())
     if there and record is None:
-        text = "it cannot be read, or has a value of another type"
+        text = "it cannot be read, or has a value of a wrong type"
         found.append((manifest.MANIFEST, "file-missing", text))
     if there:
         found += contents.check(
@@ -109,7 +109,7 @@ def audit(
 
 @dataclass
 class _Tree:
-    """One pass over a tree. Findings are path, rule and message."""
+    """One pass over a tree. A finding is a path, a rule and a message."""
 
     root: Path
     own: bool
@@ -126,13 +126,13 @@ class _Tree:
         self.binaries = Binaries(self.root)
 
     def findings(self) -> Iterator[tuple[str, str, str]]:
-        """Every finding, in the tree's order."""
+        """Yield the findings in the order of the tree."""
         yield from ((".", *found) for found in files.mode(self.root.stat().st_mode))
         for folder, folders, names in os.walk(self.root, onerror=self._refuse_root):
             for name in sorted((*folders, *names)):
                 path = os.path.join(folder, name)
                 place = os.path.relpath(path, self.root)
-                if place not in contents.REZS_OWN:  # those say where the variant was installed
+                if place not in contents.REZS_OWN:  # Rez's files name the repository of the variant
                     yield from ((place, *found) for found in self._entry(Path(path), place))
         yield from self.binaries.exported()
         yield from self.binaries.loaded()
@@ -142,7 +142,7 @@ class _Tree:
             raise UsageError(f"{error.filename} cannot be read: {error.strerror}")
 
     def _entry(self, path: Path, place: str) -> Iterator[tuple[str, str]]:
-        yield from self._naming(self.places.in_name(place), "its own name repeats")
+        yield from self._naming(self.places.in_name(place), "its own name contains")
         status = path.lstat()
         if stat.S_ISLNK(status.st_mode):
             yield from self._naming(self.places.in_name(os.readlink(path)), "it leads to")
@@ -166,7 +166,7 @@ class _Tree:
         if place in self.sums:
             self.digests[place] = hashlib.sha256(data).hexdigest()
         text = data.find(b"\0") < 0
-        # What an interpreter compiled later names its source; it is no part of the payload.
+        # A .pyc that was compiled after the build names its source; it is not part of the payload.
         later = "__pycache__" in path.parts and self.listed is not None
         if not later or place in (self.listed or ()):
             yield from self._naming(self.places.in_data(data, text=text), "it names")
@@ -184,7 +184,7 @@ class _Tree:
                 yield from self._sections(path)
 
     def _sections(self, path: Path) -> Iterator[tuple[str, str]]:
-        """What compressed sections name, which a search for bytes does not find."""
+        """Search compressed sections, whose paths a search in the file does not find."""
         try:
             for name, data in sections.compressed_sections(path):
                 named = self.places.in_data(data, text=False)

@@ -1,4 +1,4 @@
-"""Rules over ELF files: what they need, where it is found, how they are loaded."""
+"""Rules for ELF files: the libraries they need, their rpaths, how they are loaded."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from rezbuild.elf.host_libraries import host_libraries
 from rezbuild.elf.reader import Elf, ElfError
 from rezbuild.payload.relocate import DEPS
 
-# As glibc reads it: in braces, or with nothing behind it that could belong to the name.
+# As glibc reads it: in braces, or not followed by a character of a name.
 _ORIGIN = re.compile(r"\$ORIGIN(?![A-Za-z0-9_])|\$\{ORIGIN\}")
-# ld.so(8): lib or lib64, and the processor, of the host that it runs on.
+# ld.so(8) replaces them by lib or lib64, and by the processor, of the host.
 _TOKEN = re.compile(r"\$(?:LIB|PLATFORM)(?![A-Za-z0-9_])|\$\{(?:LIB|PLATFORM)\}")
-# A text that dlopen(3) could be given: alone between two zeros.
+# A possible argument of dlopen(3): a text between two zero bytes.
 _LIBRARY = re.compile(rb"(?:/[\w.+/-]*/)?lib[\w.+-]*\.so(?:\.[0-9]+)*")
 _SUFFIX = re.compile(rb"\.so(?:\.[0-9]+)*\0")
-# Made by the linker in each file that it makes (binutils' default linker scripts).
-_LINKERS_OWN = {"_init", "_fini", "_edata", "edata", "_end", "end", "_etext", "etext"}
-_LINKERS_OWN |= {"__bss_start", "_GLOBAL_OFFSET_TABLE_", "_DYNAMIC", "__data_start", "data_start"}
+# The linker defines these symbols in each file (binutils' default linker scripts).
+_LINKER_SYMBOLS = {"_init", "_fini", "_edata", "edata", "_end", "end", "_etext", "etext"}
+_LINKER_SYMBOLS |= {
+    "__bss_start",
+    "_GLOBAL_OFFSET_TABLE_",
+    "_DYNAMIC",
+    "__data_start",
+    "data_start",
+}
 _SHOWN = 8
-# Bytes of a path.
+# Most bytes of a path.
 _LONGEST = 4096
 
 
@@ -32,7 +38,7 @@ class Binaries:
     """The ELF files of one tree.
 
     Attributes:
-        files: Those that have been checked and could be read, by their paths in the tree.
+        files: The checked and readable files, by their paths in the tree.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,7 +47,7 @@ class Binaries:
         self._read: dict[Path, Elf] = {}
 
     def check(self, place: str) -> Iterator[tuple[str, str]]:
-        """What is wrong with one file.
+        """Check one file.
 
         Args:
             place: Its path in the tree.
@@ -57,17 +63,17 @@ class Binaries:
         if data.interpreter and data.interpreter not in host_libraries().loaders:
             yield "interpreter", data.interpreter
         if data.interpreter and not path.stat().st_mode & 0o111:
-            yield "mode", "it is a program, and nobody can run it"
+            yield "mode", "it is a program that is not executable"
         for name in data.helpers:
             yield "helper", name
         if data.dynamic:
             yield from self._search(data, path.parent)
 
     def link(self, place: str) -> Iterator[tuple[str, str]]:
-        """What is wrong with a library when it is opened by a link elsewhere.
+        """Check a link to a library in another folder.
 
-        ``$ORIGIN`` is then the link's folder (of a program it isn't). What it has in vain is said
-        of the file itself.
+        ``$ORIGIN`` is then the folder of the link, unlike for a program. Unneeded rpath entries are
+        reported for the file, not for the link.
         """
         path = self.root / place
         real = Path(os.path.realpath(path))
@@ -82,7 +88,7 @@ class Binaries:
             yield from ((rule, text) for rule, text in found if rule == "needed-unresolved")
 
     def exported(self) -> Iterator[tuple[str, str, str]]:
-        """Which of the tree's own libraries export what belongs to a bundled one.
+        """Find libraries that export symbols of a bundled library.
 
         Yields path, rule and message.
         """
@@ -99,7 +105,7 @@ class Binaries:
                     yield path, "symbol-exported", f"{len(common)} symbols of {whose}: {shown}"
 
     def loaded(self) -> Iterator[tuple[str, str, str]]:
-        """Which libraries of the host the tree's files may open by dlopen(3).
+        """Find libraries of the host that the files may open by dlopen(3).
 
         Yields path, rule and message.
         """
@@ -136,7 +142,7 @@ class Binaries:
             yield from self._element(element, origin, used)
 
     def _resolve(self, name: str, data: Elf, origin: Path) -> str | None:
-        """The rpath element that finds ``name`` inside the tree ("" for a path); ld.so(8)."""
+        """Return the rpath entry that finds ``name`` in the tree, or "" for a path; ld.so(8)."""
         if "/" in name:
             found = _ORIGIN.match(name) and self._fits(_expand(name, origin), data)
             return "" if found else None
@@ -146,7 +152,7 @@ class Binaries:
         return None
 
     def _fits(self, path: Path, data: Elf) -> bool:
-        """Whether a library of the same kind is there: ld.so passes over other machines' ones."""
+        """Whether a file is a library of the same machine type: ld.so ignores others."""
         real = Path(os.path.realpath(path))
         if not inside(real, self.root) or not reader.is_elf(real):
             return False
@@ -154,7 +160,7 @@ class Binaries:
             found = self._of(real)
         except ElfError:
             return False
-        # A relocatable object or a program is found, and is no library: ld.so stops then.
+        # ld.so finds relocatable objects and programs, too, and fails.
         loadable = found.type == "ET_DYN" and found.dynamic
         return loadable and (found.bits, found.machine) == (data.bits, data.machine)
 
@@ -198,15 +204,15 @@ def _not_found(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _texts(path: Path) -> set[str]:
-    """The names of libraries among the constants of an ELF file."""
+    """Return the names of libraries among the constants of an ELF file."""
     try:
         return {name for data in sections.constants(path) for name in _names(data)}
     except ElfError:
-        return set()  # said of the file itself
+        return set()  # reported for the file
 
 
 def _names(data: bytes) -> Iterator[str]:
-    # By the end, which is rare: to look for beginnings takes ten times as long.
+    # Search the rare end of the name: searching its beginning takes ten times as long.
     for match in _SUFFIX.finditer(data):
         begin = data.rfind(b"\0", max(0, match.start() - _LONGEST), match.start()) + 1
         text = data[begin : match.end() - 1]
@@ -215,15 +221,15 @@ def _names(data: bytes) -> Iterator[str]:
 
 
 def _is_of(name: str, own: set[str]) -> bool:
-    """Whether a name without its version is one of the tree's: libtcl8.6.so of libtcl8.6.so.1."""
+    """Whether a library of the tree has the name with or without a version, e.g. libtcl8.6.so.1."""
     return any(other.startswith(f"{name}.") or name.startswith(f"{other}.") for other in own)
 
 
 def _exports(data: Elf) -> frozenset[str]:
     try:
-        return symbols.exported(data.path) - _LINKERS_OWN
+        return symbols.exported(data.path) - _LINKER_SYMBOLS
     except ElfError:
-        return frozenset()  # said of the file itself, where it matters to ld.so
+        return frozenset()  # reported for the file, if ld.so needs it
 
 
 def _expand(text: str, origin: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Rules over files of any kind: modes, links, the first line of scripts."""
+"""Rules for all files: modes, links, the first line of scripts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from rezbuild.audit.places import Data
 from rezbuild.elf.host_libraries import host_libraries
 
-# Options of env(1) in the first line of a script, and what it puts into the environment.
+# Options and variables of env(1) in the first line of a script.
 _ENV = ("/usr/bin/env", "/bin/env")
 _OPTION = re.compile(r"-.*|[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
-# sh reads on with the second line; to Python, it is a text: '\'\'\'exec' /opt/python "$0" "$@"
+# sh runs the second line; Python reads it as a text: '\'\'\'exec' /opt/python "$0" "$@"
 _POLYGLOT = re.compile(rb"""["']+exec["']*[ \t]+["']*(/[^\s"']+)""")
-# Modules of the standard library have such a first line, and are imported.
+# Modules of the standard library have such a first line, but are imported.
 _MODULE = re.compile(r"(?:^|/)python[0-9.]*/.*\.py$")
 _PYTHON = re.compile(r"python[0-9.]*")
-# Bytes of a script that are looked at: Linux reads 256 for its first line.
+# Bytes of a script that are read: Linux reads 256 for the first line.
 _HEAD = 1024
 _SPECIAL = {
     stat.S_IFIFO: "a FIFO",
@@ -31,18 +31,18 @@ _CAPABILITIES = "security.capability"
 
 
 def link(path: Path, root: Path) -> Iterator[tuple[str, str]]:
-    """What is wrong with a symbolic link."""
+    """Check a symbolic link."""
     target = os.readlink(path)
     if target.startswith("/"):
         yield "link-absolute", f"it leads to {target}"
     elif not inside(Path(real := os.path.realpath(path)), root):
         yield "link-outside", f"it leads to {target}, which is {real}"
     if not path.exists():
-        yield "link-dangling", f"{target} is not there"
+        yield "link-dangling", f"{target} does not exist"
 
 
 def mode(value: int) -> Iterator[tuple[str, str]]:
-    """What is wrong with the mode of a file or folder (``st_mode``)."""
+    """Check the mode of a file or folder (``st_mode``)."""
     shown = f"its mode is {stat.S_IMODE(value):o}"
     if value & (stat.S_ISUID | stat.S_ISGID) and not stat.S_ISDIR(value):
         yield "setuid", shown
@@ -58,7 +58,7 @@ def mode(value: int) -> Iterator[tuple[str, str]]:
 
 
 def kind(path: Path, value: int) -> Iterator[tuple[str, str]]:
-    """What is wrong with the kind of a file (``st_mode``), and with its capabilities(7)."""
+    """Check the kind of a file (``st_mode``), and its capabilities(7)."""
     if not any(known(value) for known in (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)):
         yield "special-file", f"it is {_SPECIAL.get(stat.S_IFMT(value), 'no file')}"
     if stat.S_ISREG(value):
@@ -71,7 +71,7 @@ def kind(path: Path, value: int) -> Iterator[tuple[str, str]]:
 
 
 def script(data: Data, place: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with the interpreter of a file that can be run."""
+    """Check the interpreter of an executable file."""
     head = data[:_HEAD]
     if head[:2] != b"#!":
         return
@@ -94,7 +94,7 @@ def script(data: Data, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _by_env(words: list[str], *, module: bool) -> Iterator[tuple[str, str]]:
-    """What is wrong with a program that env(1) is to run: a path, or a name to look for on PATH."""
+    """Check a program of env(1): a path, or a name that env searches on PATH."""
     if not words:
         return
     if "/" in words[0] and words[0] not in host_libraries().interpreters:
@@ -104,5 +104,5 @@ def _by_env(words: list[str], *, module: bool) -> Iterator[tuple[str, str]]:
 
 
 def inside(path: Path, root: Path) -> bool:
-    """Whether a path is the folder or below it."""
+    """Whether a path is ``root`` or below it."""
     return path == root or root in path.parents

@@ -1,4 +1,4 @@
-"""Which glibc a tree needs, and who says so: the versions of the symbols in DT_VERNEED."""
+"""The glibc that a tree needs, from the symbol versions in DT_VERNEED."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from rezbuild.elf.reader import Elf, ElfError
 from rezbuild.errors import AuditError
 
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)+)")
-# A version that stands for what ld.so can do, not for a symbol (glibc 2.36's NEWS).
+# A version for a feature of ld.so, not for a symbol (glibc 2.36's NEWS).
 FEATURES = {"GLIBC_ABI_DT_RELR": "2.36"}
 PRIVATE = "GLIBC_PRIVATE"
-# Of libstdc++ and libgcc_s, which the same compiler decides about.
+# libstdc++ and libgcc_s, whose versions depend on the compiler.
 _OTHERS = ("GLIBCXX", "CXXABI", "GCC")
 _SHOWN = 12
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a tree needs of the host's runtime libraries.
+    """The runtime libraries of the host that a tree needs.
 
     Attributes:
-        glibc: The oldest that has every symbol, as ``2.36``; None where nothing says.
-        because: The files that need that very version, with the symbols it is for.
-        others: The highest version needed of each other runtime library that is not in the tree
-            itself, as ``{"GLIBCXX": "3.4.30"}``.
+        glibc: The oldest glibc with every needed symbol, e.g. ``2.36``; None if unknown.
+        because: The files that need this version, with the symbols.
+        others: The needed version of each other runtime library that the tree does not contain,
+            e.g. ``{"GLIBCXX": "3.4.30"}``.
     """
 
     glibc: str | None = None
@@ -37,12 +37,12 @@ class Needs:
     others: Mapping[str, str] = field(default_factory=dict)
 
     def over(self, ceiling: str | None) -> bool:
-        """Whether it is more than a studio's oldest hosts have."""
+        """Whether the tree needs a newer glibc than ``ceiling``."""
         return bool(ceiling and self.glibc and number(self.glibc) > number(ceiling))
 
 
 def needs(files: Mapping[str, Elf]) -> Needs:
-    """What the ELF files of a tree need, by their paths in it."""
+    """Return the needs of the ELF files of a tree, which are given by path."""
     highest: dict[str, str] = {}
     own = {data.soname or data.path.name for data in files.values()}
     for data in files.values():
@@ -60,45 +60,45 @@ def needs(files: Mapping[str, Elf]) -> Needs:
 
 
 def check(data: Elf, ceiling: str | None) -> Iterator[tuple[str, str]]:
-    """What is wrong with the versions that a file needs of glibc.
+    """Check the glibc versions that a file needs.
 
     Args:
         data: The file.
-        ceiling: The newest glibc it may need, as ``2.28``, or None.
+        ceiling: The newest glibc that it may need, e.g. ``2.28``, or None.
     """
     needed = sorted(set(_of_glibc(data)))
     if PRIVATE in needed:
-        yield "glibc-private", _say(data, [PRIVATE])
+        yield "glibc-private", _describe(data, [PRIVATE])
     if ceiling is not None:
         over = [v for v in needed if _is_over(v, ceiling)]
         if over:
-            yield "glibc-ceiling", f"more than {ceiling}: {_say(data, over)}"
+            yield "glibc-ceiling", f"more than {ceiling}: {_describe(data, over)}"
 
 
-def check_record(what: str, record: Mapping[str, Any], ceiling: str | None) -> None:
-    """Holds what was recorded of a payload against a ceiling; its files are not read again.
+def check_record(payload: str, record: Mapping[str, Any], ceiling: str | None) -> None:
+    """Compare the recorded glibc of a payload with a ceiling, without reading its files.
 
     Raises:
-        AuditError: It needs a newer glibc.
+        AuditError: The payload needs a newer glibc.
     """
     needed = record.get("glibc")
     if Needs(needed).over(ceiling):
         because = record.get("glibc_because") or {}
         raise AuditError(
-            f"{what} needs glibc {needed}, and REZBUILD_GLIBC_MAX is {ceiling}",
+            f"{payload} needs glibc {needed}, and REZBUILD_GLIBC_MAX is {ceiling}",
             tried=[f"{path}: {', '.join(names)}" for path, names in because.items()],
-            advice=["build it on a host with that glibc or an older one, or raise the limit"],
+            advice=["build it on a host with an older glibc, or raise REZBUILD_GLIBC_MAX"],
         )
 
 
 def number(version: str) -> tuple[int, ...]:
-    """A version to compare with others."""
+    """Return the numbers of a version, for comparisons."""
     return tuple(map(int, version.split(".")))
 
 
 def _is_over(version: str, ceiling: str) -> bool:
     family, value = _parse(version)
-    # Of a feature that is not known here, no old glibc has heard either.
+    # Old glibcs do not have a feature that is unknown here.
     return number(value) > number(ceiling) if family else version.startswith("GLIBC_ABI_")
 
 
@@ -108,22 +108,22 @@ def _of_glibc(data: Elf) -> Iterable[str]:
 
 
 def _parse(version: str) -> tuple[str, str]:
-    """Family and number of a version's name, as in GLIBC_2.36; empty where it has none."""
+    """Return family and number of a version such as GLIBC_2.36, or empty texts."""
     if version in FEATURES:
         return "GLIBC", FEATURES[version]
     match = _VERSION.fullmatch(version)
     return (match[1], match[2]) if match else ("", "")
 
 
-def _say(data: Elf, versions: Iterable[str]) -> str:
-    told = []
+def _describe(data: Elf, versions: Iterable[str]) -> str:
+    shown_versions = []
     for version in versions:
         names = sorted(_by_version(data).get(version, []))
         shown = ", ".join(names[:_SHOWN])
         if len(names) > _SHOWN:
             shown += f" and {len(names) - _SHOWN} more"
-        told.append(f"{version} ({shown})" if names else version)
-    return "; ".join(told)
+        shown_versions.append(f"{version} ({shown})" if names else version)
+    return "; ".join(shown_versions)
 
 
 def _symbols(data: Elf, glibc: str) -> Iterator[str]:
@@ -138,5 +138,5 @@ def _by_version(data: Elf) -> dict[str, list[str]]:
         for symbol in symbols.versioned(data.path):
             found.setdefault(symbol.version, []).append(symbol.name)
     except ElfError:
-        return {}  # the version is known; only who asks for it is not
+        return {}  # the version is known, but not its symbols
     return found

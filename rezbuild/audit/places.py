@@ -1,4 +1,4 @@
-"""Which paths of a machine a file names: every byte is read, of compiled files too."""
+"""Search for paths of a machine in the bytes of files, compiled ones, too."""
 
 from __future__ import annotations
 
@@ -12,40 +12,41 @@ from urllib.parse import quote
 
 from rezbuild.payload.dependency import PLACEHOLDER_ROOT
 
-# A file that was read, or is mapped because it is large.
+# A file in memory, or a large one that is mapped.
 Data = Union[bytes, mmap.mmap]
 
-# What a path may go on with: then it is another one, as in /mnt/repo and /mnt/repository.
+# A path must not continue with these, as /mnt/repo does in /mnt/repository.
 _END = rb"(?![\w\x80-\xff-]|\.\w)"
-# Between two parts of a path: also as // and /./, and as JSON may write it, \\/.
+# Separators of two parts of a path: also // and /./, and \\/ in JSON.
 _MORE = rb"(?:\.?\\?/)*"
 _SLASH = rb"\\?/" + _MORE
 _PREFIX = re.compile(re.escape(PLACEHOLDER_ROOT.encode()) + rb"(?:source|[\w+.]+-\d)[\w.+-]*")
 
 
 class Places:
-    """Paths to look for, all in one go.
+    """A search for several paths at once.
 
     Args:
-        places: Absolute paths; of others nothing can be said.
+        places: Absolute paths; relative ones are ignored.
     """
 
     def __init__(self, places: Iterable[str | Path]) -> None:
         self.names = tuple(sorted(_spellings(places), key=len, reverse=True))
-        # That each begins with the same byte makes the search many times faster.
+        # A common first byte makes the search many times faster.
         choice = _choice(name[1:].split(b"/") for name in self.names)
         self._anywhere = re.compile(choice)
         self._in_text = re.compile(choice + _END)
-        # In UTF-16 of either byte order, zeros are between the bytes of ASCII.
+        # UTF-16 of both byte orders has zeros between the bytes of ASCII.
         wide = (b"\0".join(bytes([byte]) for byte in name[1:]) for name in self.names)
         self._wide = re.compile(b"/\0(?:" + b"|".join(map(re.escape, wide)) + b")")
 
     def in_data(self, data: Data, *, text: bool) -> list[str]:
-        """Those that the bytes of a file name.
+        """Return the paths that a file contains.
 
         Args:
             data: The whole file.
-            text: It is no compiled one, in which anything may follow a path without a gap.
+            text: The file is text: the end of a path is checked. In compiled files, any byte may
+                follow a path.
         """
         if not self.names:
             return []
@@ -56,23 +57,23 @@ class Places:
         return [os.fsdecode(name) for name in sorted(found)]
 
     def in_name(self, path: str) -> list[str]:
-        """Those that a path inside a payload repeats, as a wrong DESTDIR makes them."""
+        """Return the paths that a path in a payload contains, e.g. after a wrong DESTDIR."""
         return self.in_data(os.fsencode(f"/{path}"), text=True)
 
 
 def placeholder_prefix(data: Data) -> str:
-    """The prefix of a build, or of what it was built against, that a text names; "" for none."""
+    """Return the first placeholder prefix in a text, or ""."""
     match = _PREFIX.search(data)
     return os.fsdecode(match[0]) if match else ""
 
 
 def _choice(names: Iterable[list[bytes]]) -> bytes:
-    """A pattern for paths, however their parts are put together."""
+    """Return a pattern for paths with any separators."""
     return b"/" + _MORE + b"(?:" + b"|".join(_SLASH.join(map(re.escape, n)) for n in names) + b")"
 
 
 def _spellings(places: Iterable[str | Path]) -> set[bytes]:
-    """Each as it is given, without its links, and as a URL has it."""
+    """Return each path as given, without links, and as in a URL."""
     found = set()
     for place in map(str, places):
         if place.startswith("/"):

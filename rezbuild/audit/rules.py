@@ -9,13 +9,12 @@ ERROR, NOTE = "error", "note"
 
 @dataclass(frozen=True)
 class Rule:
-    """One promise.
+    """One rule.
 
     Attributes:
         severity: ``error``: the payload must not be installed. ``note``: it is reported.
-        reason: What goes wrong where the rule is broken.
-        elsewhere: The severity in trees that rezbuild did not make: what is our own promise is
-            news there, not a fault.
+        reason: The damage if a payload breaks the rule.
+        elsewhere: The severity in trees that rezbuild did not build, if it differs.
     """
 
     id: str
@@ -24,7 +23,7 @@ class Rule:
     elsewhere: str = ""
 
     def weight(self, own: bool) -> str:
-        """The severity in a payload of ours, or in another tree."""
+        """Return the severity in a payload of rezbuild (``own``), or in another tree."""
         return self.severity if own else self.elsewhere or self.severity
 
 
@@ -34,7 +33,7 @@ class Finding:
 
     Attributes:
         path: Relative to the payload.
-        severity: The rule's, in this tree.
+        severity: The severity of the rule in this tree.
     """
 
     rule: Rule

@@ -1,4 +1,4 @@
-"""The report of an audit for people and for programs."""
+"""The report of an audit as text and as JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from rezbuild.audit import Finding, Needs, Report
 from rezbuild.errors import AuditError
 
-# Of a rule that thousands of files break, the first few say it all.
+# Findings per rule that are printed.
 SHOWN = 10
 _EXAMPLES = 3
 
 
 def lines(root: Path, report: Report) -> Iterator[str]:
-    """What the terminal gets: findings, then each rule with its reason, then the sum."""
+    """Yield the lines for a terminal: findings, broken rules with reasons, a summary."""
     yield from findings(report.findings)
     for name, count in report.places.items():
         yield f"  {name}: named in {count} files"
@@ -28,7 +28,7 @@ def lines(root: Path, report: Report) -> Iterator[str]:
 
 
 def findings(found: Iterable[Finding]) -> Iterator[str]:
-    """One line each; where there are many of a rule, one line for each thing that is said."""
+    """Yield a line per finding; group findings by message if a rule has many."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in found:
         groups.setdefault((finding.severity, finding.rule.id), []).append(finding)
@@ -43,9 +43,9 @@ def findings(found: Iterable[Finding]) -> Iterator[str]:
 
 
 def _together(group: Iterable[Finding]) -> Iterator[tuple[str, int]]:
-    """What is said of several files, the most frequent first, and of how many."""
+    """Yield a line and a count for each message, the most frequent first."""
     messages: dict[str, list[str]] = {}
-    for finding in sorted(group, key=_interest):
+    for finding in sorted(group, key=_sort_key):
         messages.setdefault(finding.message, []).append(finding.path)
     for message, paths in sorted(messages.items(), key=lambda item: -len(item[1])):
         if len(paths) == 1:
@@ -56,26 +56,26 @@ def _together(group: Iterable[Finding]) -> Iterator[tuple[str, int]]:
             yield f"{len(paths)} files: {message}: {shown}", len(paths)
 
 
-def _interest(finding: Finding) -> tuple[bool, int]:
-    """What someone wrote, and what stands near the top, says more than the compiled rest."""
+def _sort_key(finding: Finding) -> tuple[bool, int]:
+    """Sort sources before compiled files, and files near the top first."""
     return finding.path.endswith(".pyc"), finding.path.count("/")
 
 
-def needs(told: Needs) -> str:
-    """Which glibc is needed, and what for."""
-    others = "".join(f", {name} {version}" for name, version in told.others.items())
-    if told.glibc is None:
+def needs(needed: Needs) -> str:
+    """Return a sentence about the needed glibc and the reason."""
+    others = "".join(f", {name} {version}" for name, version in needed.others.items())
+    if needed.glibc is None:
         return f"needs no particular glibc{others}"
-    files = list(told.because)
-    if not files:  # damaged: it is said of no library of glibc's
-        return f"needs glibc {told.glibc}{others}"
-    symbols = ", ".join(told.because[files[0]][:3])
+    files = list(needed.because)
+    if not files:  # a damaged file that names no library of glibc
+        return f"needs glibc {needed.glibc}{others}"
+    symbols = ", ".join(needed.because[files[0]][:3])
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
-    return f"needs glibc {told.glibc}, because of {files[0]} ({symbols}){more}{others}"
+    return f"needs glibc {needed.glibc}, because of {files[0]} ({symbols}){more}{others}"
 
 
 def as_data(root: Path, report: Report) -> dict[str, Any]:
-    """Everything, for JSON."""
+    """Return the report for JSON."""
     return {
         "root": str(root),
         "own": report.own,
@@ -88,21 +88,22 @@ def as_data(root: Path, report: Report) -> dict[str, Any]:
     }
 
 
-def needs_as_data(told: Needs) -> dict[str, Any]:
-    """What ``rezbuild.json`` and ``--json`` say of the host's runtime libraries."""
+def needs_as_data(needed: Needs) -> dict[str, Any]:
+    """Return the needed runtime libraries for ``rezbuild.json`` and ``--json``."""
     return {
-        "glibc": told.glibc,
-        "glibc_because": {path: list(names) for path, names in told.because.items()},
-        "runtimes": dict(told.others),
+        "glibc": needed.glibc,
+        "glibc_because": {path: list(names) for path, names in needed.because.items()},
+        "runtimes": dict(needed.others),
     }
 
 
 def refusal(what: str, report: Report, *, look: Path) -> AuditError:
-    """The error for a payload that breaks rules."""
-    told = [f"{line}" for line in findings(report.errors)]
+    """Return the error for a payload that breaks rules."""
+    details = list(findings(report.errors))
     reasons = {finding.rule.id: finding.rule.reason for finding in report.errors}
-    told += [f"{rule}: {reason}" for rule, reason in reasons.items()]
+    details += [f"{rule}: {reason}" for rule, reason in reasons.items()]
     return AuditError(
-        f"{what} breaks rules of the audit {len(report.errors)} times:\n    " + "\n    ".join(told),
-        advice=[f"look again with: rezbuild audit {look}", "docs/reference/audit.md"],
+        f"{what} breaks rules of the audit {len(report.errors)} times:\n    "
+        + "\n    ".join(details),
+        advice=[f"run rezbuild audit {look}", "see docs/reference/audit.md"],
     )

@@ -52,7 +52,7 @@ class _Axis:
         ticks = [tick for tick in _TICKS if self.low <= tick <= self.high]
         for tick in ticks:
             x = self(tick)
-            color = parts.INK if tick == 1 else parts.PALE
+            color = parts.TEXT_COLOR if tick == 1 else parts.LIGHT
             yield parts.line(x, _HEAD - 6, x, height - _FOOT + 6, color)
             if x - last > 30 and (tick == 1 or abs(x - self(1)) > 30):
                 yield parts.text(x, _HEAD - 12, f"{tick:g}", anchor="middle")
@@ -73,6 +73,6 @@ def _row(index: int, row: tuple[Measurement, Spread], axis: _Axis) -> Iterator[s
     )
     if found.low != found.high:
         low, high = axis(found.low), axis(found.high)
-        yield parts.line(low, middle, high, middle, parts.INK)
-        yield from (parts.line(x, middle - 4, x, middle + 4, parts.INK) for x in (low, high))
+        yield parts.line(low, middle, high, middle, parts.TEXT_COLOR)
+        yield from (parts.line(x, middle - 4, x, middle + 4, parts.TEXT_COLOR) for x in (low, high))
     yield parts.text(_WIDTH - _MARGIN, middle + 4, report_format.format_ratio(found), anchor="end")

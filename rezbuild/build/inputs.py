@@ -9,7 +9,7 @@ from pathlib import Path
 from rezbuild.build import pgo_profiles, toolchain
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import BuildError
 from rezbuild.payload import manifest
 from rezbuild.payload.dependency import Dependency

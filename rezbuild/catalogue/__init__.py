@@ -1,1 +1,1 @@
-"""What can be built: the versions in sources.toml, and the years of the VFX Reference Platform."""
+"""The catalogue: versions in sources.toml, and years of the VFX Reference Platform."""

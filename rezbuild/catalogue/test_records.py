@@ -1,6 +1,6 @@
 """Records of tests: when a version was built and tested, on which host, by which suites.
 
-A record is a table in ``sources.toml``, and shapes no payload:
+A record is a table in ``sources.toml``, and does not affect payloads:
 
     tested = { on = "2026-12-01", host = "debian12", compiler = "gcc-12.2", suites = ["check"] }
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from rezbuild.settings import LABEL, PROFILES
 
-# What a record may name, and what passed then.
+# The suites that a record may name, and their meaning.
 SUITES = {
     "check": "`rezbuild check` on a moved copy: the audit, each module, TLS, SQLite",
     "regrtest": "CPython's own tests: no failure that a stock build of the same archive lacks",
@@ -27,7 +27,7 @@ SUITES = {
 _KEYS = {"on", "host", "compiler", "profile", "suites"}
 _COMPILER = re.compile(r"(gcc|clang)-[0-9]{1,3}(\.[0-9]{1,3}){0,2}")
 
-# Makes the error for a key and a reason.
+# Returns the error for a key and a reason.
 Wrong = Callable[[str, str], Exception]
 
 
@@ -37,9 +37,9 @@ class Record:
 
     Attributes:
         on: The day, e.g. ``2026-12-01``.
-        host: Label of the host's kind, e.g. ``debian12``.
+        host: Label of the host kind, e.g. ``debian12``.
         compiler: e.g. ``gcc-12.2``, or "".
-        profile: Build profiles; empty where the profile changes nothing.
+        profile: Build profiles; empty if the profile does not change the package.
         suites: Names from `SUITES`, in their order there.
     """
 
@@ -61,7 +61,7 @@ def _record(table: Any, wrong: Wrong) -> Record:
         raise wrong("", "is not a table such as { on = …, host = …, suites = […] }, or a list")
     for key in table:
         if key not in _KEYS:
-            raise wrong(key, f"is unknown; known here: {', '.join(sorted(_KEYS))}")
+            raise wrong(key, f"is unknown; known keys: {', '.join(sorted(_KEYS))}")
     host, compiler = table.get("host"), table.get("compiler", "gcc-1")
     if not isinstance(host, str) or not LABEL.fullmatch(host):
         raise wrong("host", f"is not a host's label such as debian12: {host!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rezbuild.catalogue import platform_years
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.cli.arguments import add_recipes, folder
 from rezbuild.cli.context import find_recipes
 from rezbuild.errors import FetchError, UsageError

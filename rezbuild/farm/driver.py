@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import rezbuild
 from rezbuild.build.toolchain import Toolchain
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import MachineError, RezError
 from rezbuild.farm import retry_policy
 from rezbuild.farm.job_runner import FarmJob

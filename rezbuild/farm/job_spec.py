@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.farm.job_runner import FarmJob
 from rezbuild.farm.messages import Order, Result

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from rezbuild.catalogue.sources_toml import FILE_NAME, Release
+from rezbuild.catalogue.model import FILE_NAME, Release
 from rezbuild.errors import BuildError
 
 FOLDER = "share/licenses"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rezbuild.catalogue.sources_toml import Archive, Release
+from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import BuildError
 from rezbuild.files import safe_files
 from rezbuild.files.hashing import sha256

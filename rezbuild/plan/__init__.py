@@ -1,1 +1,1 @@
-"""What has to be built, and in which order."""
+"""Plans: the steps to build, their order and durations."""

@@ -1,7 +1,7 @@
-"""How long builds took, kept in the cache: what plans and pictures go by, and what is built first.
+"""Durations of earlier builds, kept in the cache for estimates and for the order of builds.
 
-``REZBUILD_CACHE/durations.json`` is a help and no input of a build: where it is damaged or cannot
-be written, everything works as it does without it.
+``REZBUILD_CACHE/durations.json`` does not affect payloads. If it is damaged or read-only, builds
+work as without it.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from rezbuild.plan.resolve import Step
 from rezbuild.plan.schedule import source_size
 
 FILE = "durations.json"
-# The newest are kept; a platform year on three kinds of host has about fifty.
+# The newest records are kept; a platform year on three host kinds has about fifty.
 _MOST = 2000
-# More is damage: bytes of the file, and what is in an entry.
+# Larger values mean a damaged file: its bytes, and the numbers of a record.
 _LARGEST = 4_000_000
 _BELOW = {"seconds": 1e7, "jobs": 1e6, "size": 1e12, "at": 1e11}
-# Where nothing is recorded: seconds for each byte of a packed source, two jobs on two cores; how
-# much longer an optimized build takes (PGO, and LTO); which part of the time one takes that is made
-# of another package's source.
+# Estimates without records: seconds per byte of a packed source, with two jobs on two cores; the
+# factor for an optimized build (PGO and LTO); the factor for a package that is made from another
+# package's source.
 _RATE, _OPTIMIZED, _BORROWED = 7e-6, 4.0, 0.1
-# Seconds that any build takes, and seconds that a lock is waited for.
-_LEAST, _PATIENCE = 2.0, 5.0
+# Seconds of the shortest build, and seconds to wait for the lock.
+_LEAST, _LOCK_TIMEOUT = 2.0, 5.0
 
 
 @dataclass(frozen=True)
 class Record:
-    """A build that went well.
+    """A successful build.
 
     Attributes:
-        profile: ``fast`` or ``optimized``; "" where it makes no difference to what is built.
-        host: The label of the kind of host.
-        seconds: From its begin to its end.
-        jobs: How many there were in all, for it and what was built beside it.
+        profile: ``fast`` or ``optimized``; "" if the profile does not change the package.
+        host: The label of the host kind.
+        seconds: Its duration.
+        jobs: The jobs of all parallel builds.
         size: Bytes of the source.
-        at: When it ended, in seconds since 1970.
+        at: Its end, in seconds since 1970.
     """
 
     name: str
@@ -57,24 +57,24 @@ class Record:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What there is one record of: the newest."""
+        """The key; only the newest record of a key is kept."""
         return (self.name, self.version, self.profile, self.host)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """How long a build will take, in seconds; ``known`` where that very build is recorded."""
+    """The estimated seconds of a build; ``known``: the same build is recorded."""
 
     seconds: float
     known: bool
 
 
 class Durations:
-    """What is recorded in a cache.
+    """The records in a cache.
 
     Args:
         cache: REZBUILD_CACHE.
-        say: Is told where the file cannot be written.
+        say: Prints a notice if the file cannot be written.
     """
 
     def __init__(self, cache: Path, say: Callable[[str], None]) -> None:
@@ -83,7 +83,7 @@ class Durations:
         self.records = _read(self._file)
 
     def estimate(self, step: Step, profile: str, host: str) -> Estimate:
-        """How long a build takes: as it took, else as its like took, else by the source's size."""
+        """Estimate a build by its record, by builds of its package, or by its source."""
         profile = profile if step.recipe.profiled else ""
         key = (*step.key, profile, host)
         if key in self.records:
@@ -98,14 +98,14 @@ class Durations:
         return Estimate(max(_LEAST, self._rate(host) * size * factor), known=False)
 
     def record(self, step: Step, profile: str, host: str, seconds: float, jobs: int) -> None:
-        """Records a build, in the file as well; whoever writes it at the same time loses nothing.
+        """Record a build, also in the file; records of other processes are kept.
 
         Args:
-            step: What has been built.
+            step: The step.
             profile: ``fast`` or ``optimized``.
-            host: The label of the kind of host.
-            seconds: From its begin to its end.
-            jobs: How many there were in all, for it and what was built beside it.
+            host: The label of the host kind.
+            seconds: The duration of the build.
+            jobs: The jobs of all parallel builds.
         """
         profile = profile if step.recipe.profiled else ""
         size, now = source_size(step), time.time()
@@ -114,19 +114,19 @@ class Durations:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             lock = locks.open_lock(self._file.with_suffix(".lock"), self._say)
-            lock.acquire(limit=_PATIENCE)
+            lock.acquire(limit=_LOCK_TIMEOUT)
             try:
-                # Others may have written since.
+                # Another process may have written the file.
                 kept = _read(self._file)
                 kept.pop(record.key, None)
                 _write(self._file, [*kept.values(), record][-_MOST:])
             finally:
                 lock.release()
         except (OSError, MachineError) as error:
-            self._say(f"notice: how long {step} took is not recorded in {self._file}: {error}")
+            self._say(f"notice: the duration of {step} is not recorded in {self._file}: {error}")
 
     def _rate(self, host: str) -> float:
-        """Seconds for each byte of a source, by what is recorded, of this kind of host if any."""
+        """Return the recorded seconds per byte of a source, of this host kind if possible."""
         known = [record for record in self.records.values() if record.profile != "optimized"]
         own = [record for record in known if record.host == host] or known
         rates = [record.seconds / record.size for record in own if record.size > 0]
@@ -134,7 +134,7 @@ class Durations:
 
 
 def _scaled(record: Record, size: int, profile: str) -> float:
-    """What another version, profile or kind of host says: sizes of versions differ little."""
+    """Scale the record of another version, profile or host kind by the size of the source."""
     ratio = min(2.0, max(0.5, size / record.size)) if record.size > 0 else 1.0
     if record.profile != profile:
         ratio *= _OPTIMIZED if profile == "optimized" else 1 / _OPTIMIZED
@@ -142,7 +142,7 @@ def _scaled(record: Record, size: int, profile: str) -> float:
 
 
 def _read(file: Path) -> dict[tuple[str, str, str, str], Record]:
-    """The records by key, oldest first; what cannot be read is left out."""
+    """Return the valid records by key, oldest first."""
     try:
         data = safe_files.parse_json(safe_files.read(file, _LARGEST))
         builds = data["builds"]

@@ -1,9 +1,9 @@
-"""``--matrix FILE``: sets of requests, each for profiles, kinds of host and a repository.
+"""``--matrix FILE``: sets of requests, each for profiles, host kinds and a repository.
 
-repository = "/mnt/packages/{host}/{profile}"   # a key up here is that of each set without one
+repository = "/mnt/packages/{host}/{profile}"   # a key here is valid for each set without it
 [sets.cy2026]
 requests = ["vfxplatform-2026"]   # as on the command line
-profiles = ["fast", "optimized"]  # default: REZBUILD_PROFILE, or what the kind of build says
+profiles = ["fast", "optimized"]  # default: REZBUILD_PROFILE, or the build type decides
 hosts = ["debian12", "rocky8"]    # default: this machine's
 """
 
@@ -27,17 +27,17 @@ from rezbuild.util import toml
 
 _KEYS = {"requests", "profiles", "hosts", "repository"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_ADVICE = "docs/how-to/plan.md describes the file"
+_ADVICE = "see docs/how-to/plan.md"
 
 
 @dataclass(frozen=True)
 class RequestSet:
-    """What is wanted of one target.
+    """The requests for one target.
 
     Attributes:
         requests: As on the command line.
-        name: Of the set that wants it, or "".
-        where: The file and the key that it is in, or "".
+        name: The name of the set, or "".
+        where: The file and the key of the set, or "".
     """
 
     target: Target
@@ -48,12 +48,12 @@ class RequestSet:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done in all targets.
+    """The steps of all targets.
 
     Attributes:
-        steps: In an order in which what is needed comes first.
-        years: The packages of requests to install in each target.
-        asked: Name and version of what each request_set asked for, with its target.
+        steps: In an order with dependencies first.
+        years: The platform years to install in each target.
+        asked: Name and version of the requested packages of each request set, with its target.
     """
 
     steps: list[Step]
@@ -62,10 +62,10 @@ class Plan:
 
 
 def load(path: Path, settings: Settings, *, release: bool) -> list[RequestSet]:
-    """The request_sets that a file names.
+    """Read the request sets of a matrix file.
 
     Raises:
-        CatalogueError: It is wrong; the message names file, key and reason.
+        CatalogueError: The file is invalid; the message names file, key and reason.
     """
     try:
         data = toml.loads(path.read_text(encoding="utf-8"))
@@ -74,30 +74,32 @@ def load(path: Path, settings: Settings, *, release: bool) -> list[RequestSet]:
     shared = {key: value for key, value in data.items() if key != "sets"}
     sets = data.get("sets")
     if not isinstance(sets, dict) or not sets:
-        raise _wrong(path, "sets", "one table at least, as in [sets.cy2026]")
+        raise _wrong(path, "sets", "at least one table is expected, e.g. [sets.cy2026]")
     for key in shared:
         if key not in _KEYS - {"requests"}:
-            raise _wrong(path, key, "is unknown, or belongs into a set")
+            raise _wrong(path, key, "the key is unknown, or must be in a set")
     default = build_profile(settings.profile, release=release)
     found = []
     for name, own in sets.items():
         key = f"sets.{name}"
         if not _NAME.fullmatch(name) or not isinstance(own, dict):
-            raise _wrong(path, key, "a table with a name of letters, digits and . _ - is expected")
+            raise _wrong(path, key, "a table is expected, with a name of letters, digits and . _ -")
         found += _request_sets(_Set(path, name, {**shared, **own}), default, settings.host)
     return _named(found)
 
 
 def only(request_sets: Sequence[RequestSet], hosts: Sequence[str]) -> list[RequestSet]:
-    """Those for some kinds of host; for all of them where none is named.
+    """Return the request sets for some host kinds; for all if ``hosts`` is empty.
 
     Raises:
-        UsageError: There are none for one of them.
+        UsageError: A host kind has no request set.
     """
     there = list(dict.fromkeys(request_set.target.host for request_set in request_sets))
     for host in hosts:
         if host not in there:
-            raise UsageError(f"--host {host}: no set is for it", advice=[f"hosts: {_list(there)}"])
+            raise UsageError(
+                f"no set is for --host {host}", advice=[f"choose a host: {_list(there)}"]
+            )
     return [found for found in request_sets if not hosts or found.target.host in hosts]
 
 
@@ -108,27 +110,27 @@ def plan(
     available: Callable[[Target], Available],
     place: Callable[[Target], Path],
 ) -> Plan:
-    """What to build for all request_sets.
+    """Return the steps of all request sets.
 
     Args:
-        request_sets: One at least.
-        recipes: All that there are.
-        known: The packages of requests that there are.
-        available: What says of a target which versions can be had.
-        place: The repository of a target.
+        request_sets: At least one.
+        recipes: All recipes.
+        known: All platform years.
+        available: Returns a function that tells which versions are available in a target.
+        place: Returns the repository of a target.
 
     Raises:
-        UsageError: A request cannot be read.
-        CatalogueError: There is no such package or version; or two request sets
+        UsageError: A request is invalid.
+        CatalogueError: A package or version does not exist; or two request sets
             want the same variant in one repository, made from different inputs.
-        FetchError: None of the versions can be had.
+        FetchError: None of the versions is available.
     """
     found = Plan([], {}, [])
     merged: dict[Job, Step] = {}
     claims: dict[tuple[str, ...], tuple[RequestSet, Step]] = {}
     for request_set in request_sets:
         target = request_set.target
-        with _told(request_set):
+        with _naming_file(request_set):
             years, requests = platform_years.expand(known, request_set.requests)
             steps = resolve.plan(recipes, requests, available(target), target)
         for step in steps:
@@ -147,8 +149,8 @@ def plan(
 
 
 @contextlib.contextmanager
-def _told(request_set: RequestSet) -> Iterator[None]:
-    """What is wrong with a request of a file is said of the file."""
+def _naming_file(request_set: RequestSet) -> Iterator[None]:
+    """Name the matrix file in errors about its requests."""
     try:
         yield
     except (UsageError, CatalogueError) as error:
@@ -160,10 +162,10 @@ def _told(request_set: RequestSet) -> Iterator[None]:
 
 
 def _compare(first: RequestSet, one: Step, second: RequestSet, other: Step, place: Path) -> None:
-    """Sees that two request_sets mean the same build of a package for one repository.
+    """Compare two builds of a package for one repository.
 
     Raises:
-        CatalogueError: They do not.
+        CatalogueError: The two builds differ.
     """
     differences = []
     if one.target.host != other.target.host:
@@ -179,15 +181,15 @@ def _compare(first: RequestSet, one: Step, second: RequestSet, other: Step, plac
             f"{first.where} and sets.{second.name}: {one.package} would be built twice into "
             f"{place}: {'; '.join(differences)}",
             advice=[
-                "a repository holds a package once: give each its own, by {host} or {profile} in "
-                "'repository'; " + _ADVICE
+                "put {host} or {profile} into 'repository', because a repository has each package "
+                "once; " + _ADVICE
             ],
         )
 
 
 @dataclass(frozen=True)
 class _Set:
-    """A table of the file, with what stands above it for all."""
+    """A table of the file, with the keys that are valid for all sets."""
 
     path: Path
     name: str
@@ -197,7 +199,7 @@ class _Set:
         value = self.data.get(key, list(default))
         good = isinstance(value, list) and all(isinstance(v, str) and fits(v) for v in value)
         if not good or not value:
-            raise self.wrong(key, "a list of strings is expected, one at least, that make sense")
+            raise self.wrong(key, "a list of valid strings is expected, at least one")
         return list(dict.fromkeys(value))
 
     def wrong(self, key: str, reason: str) -> CatalogueError:
@@ -207,7 +209,7 @@ class _Set:
 def _request_sets(table: _Set, profile: str, host: str) -> list[RequestSet]:
     for key in table.data:
         if key not in _KEYS:
-            raise table.wrong(key, f"is unknown; there are {_list(sorted(_KEYS))}")
+            raise table.wrong(key, f"the key is unknown; known keys: {_list(sorted(_KEYS))}")
     requests = tuple(table.strings("requests", [], str.strip))
     profiles = table.strings("profiles", [profile], PROFILES.__contains__)
     hosts = table.strings("hosts", [host], LABEL.fullmatch)
@@ -225,24 +227,24 @@ def _repository(table: _Set, host: str, profile: str) -> str:
     if "repository" not in table.data:
         return ""
     text = table.data["repository"]
-    reason = "a folder is expected, whose name may hold {host} and {profile}, and no other {} or :"
+    reason = "a folder is expected, with {host} and {profile} as the only {} and without :"
     if not isinstance(text, str) or not text.strip():
         raise table.wrong("repository", reason)
     text = text.replace("{host}", host).replace("{profile}", profile)
-    if re.search(r"[{}:\0-\x1f\x7f]", text):  # to Rez, a : is between two folders
+    if re.search(r"[{}:\0-\x1f\x7f]", text):  # Rez separates folders by :
         raise table.wrong("repository", reason)
     try:
         return str(table.path.absolute().parent / Path(text).expanduser())
-    except RuntimeError:  # of no user's
+    except RuntimeError:  # ~ of an unknown user
         raise table.wrong("repository", reason) from None
 
 
 def _named(request_sets: Sequence[RequestSet]) -> list[RequestSet]:
-    """The request_sets, whose targets have names that tell them apart and say no more."""
+    """Give the targets short names that tell them apart."""
     first = {request_set.target: request_set for request_set in reversed(request_sets)}
     hosts = {target.host for target in first}
     profiles = {target.profile for target in first}
-    # Of one host and profile there may be several repositories.
+    # A host and profile may have several repositories.
     sets = len({(target.host, target.profile) for target in first}) < len(first)
     shown = [(sets, "name"), (len(hosts) > 1, "host"), (len(profiles) > 1, "profile")]
     named = {}

@@ -1,4 +1,4 @@
-"""From requests to an ordered list of builds."""
+"""Resolve requests to an ordered list of builds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rez.version import Requirement, Version, VersionError, VersionRange
 
-from rezbuild.catalogue import sources_toml
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue import model, sources_toml
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import CatalogueError, FetchError, UsageError
 
 Recipes = Mapping[str, Recipe]
@@ -19,19 +19,19 @@ Recipes = Mapping[str, Recipe]
 Available = Callable[[Recipe, Release], bool]
 
 
-# One build among those of all targets: host, repository, name, version.
+# The key of a build among all targets: host, repository, name, version.
 Job = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Target:
-    """Builds of one plan that are built against each other.
+    """A host kind, a build profile and a repository; its packages are built against each other.
 
     Attributes:
-        host: The label of the kind of host they are for, as ``debian12``; "" for this machine's.
-        profile: ``fast`` or ``optimized``; "" where the settings and the kind of build decide.
-        repository: The folder they are installed into; "" for what Rez is set to.
-        name: What the user is shown, where there are several targets.
+        host: The label of the host kind, e.g. ``debian12``; "": this machine's.
+        profile: ``fast`` or ``optimized``; "": the settings and the build type decide.
+        repository: The folder of the packages; "": Rez's configured one.
+        name: The name for the user if there are several targets.
     """
 
     host: str = ""
@@ -40,19 +40,19 @@ class Target:
     name: str = field(default="", compare=False)
 
 
-# Of a run without a matrix.
+# The target of a run without a matrix.
 DEFAULT_TARGET = Target()
 
 
 @dataclass(frozen=True)
 class Step:
-    """One build.
+    """One build of a plan.
 
     Attributes:
-        built_against: The exact version of each package it needs, by name.
-        requested: The user named it.
-        target: What it belongs to.
-        preferred: The version that would have been chosen if every source could be fetched.
+        built_against: The exact version of each dependency, by name.
+        requested: The user requested the package.
+        target: The target that the step belongs to.
+        preferred: The version that would be chosen if every source could be fetched.
     """
 
     recipe: Recipe
@@ -64,25 +64,25 @@ class Step:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Name and version, which no other step of its target has."""
+        """Name and version, unique in its target."""
         return (self.release.name, self.release.version)
 
     @property
     def package(self) -> str:
-        """The same, as Rez writes it."""
+        """Name and version as Rez writes them, e.g. ``zlib-1.3.1``."""
         return "-".join(self.key)
 
     @cached_property
     def job(self) -> Job:
-        """What no other step of any target has.
+        """The key of the step, unique in the plan.
 
-        The profile does not tell two apart: a repository holds a variant once, in one profile.
+        It has no profile, because a repository has each variant once, in one profile.
         """
         return (self.target.host, self.target.repository, *self.key)
 
     @property
     def needs(self) -> list[Job]:
-        """The jobs that must be done before it."""
+        """The keys of the steps that must be done before it."""
         place = (self.target.host, self.target.repository)
         return [(*place, *needed) for needed in self.built_against.items()]
 
@@ -91,19 +91,18 @@ class Step:
 
 
 def recipes(folder: Path) -> Recipes:
-    """Every recipe below ``folder``, by name.
+    """Return all recipes in a folder, by name.
 
     Raises:
-        CatalogueError: One of them is wrong, or there is none.
+        CatalogueError: A recipe is invalid, or the folder has none.
     """
-    found = [
-        sources_toml.load(path.parent)
-        for path in sorted(folder.glob(f"*/{sources_toml.FILE_NAME}"))
-    ]
+    found = [sources_toml.load(path.parent) for path in sorted(folder.glob(f"*/{model.FILE_NAME}"))]
     if not found:
         raise CatalogueError(
-            f"{folder} holds no recipes",
-            advice=["run this in a clone of the project, or name its packages folder: --recipes"],
+            f"{folder} contains no recipes",
+            advice=[
+                "run the command in a clone of the project, or name its packages folder: --recipes"
+            ],
         )
     return {recipe.name: recipe for recipe in found}
 
@@ -111,15 +110,15 @@ def recipes(folder: Path) -> Recipes:
 def plan(
     recipes: Recipes, requests: Sequence[str], available: Available, target: Target = DEFAULT_TARGET
 ) -> list[Step]:
-    """What to build, in order, for Rez requests such as ``python-3.11``.
+    """Return the builds, in order, for Rez requests such as ``python-3.11``.
 
-    A range takes the newest version in it that is available. A bare name takes the default, and so
-    does what is needed besides; then come the other versions of the default's series.
+    A range means its newest available version. A bare name and dependencies mean the default, or
+    else the newest available version of the default's series.
 
     Raises:
-        UsageError: A request cannot be read.
-        CatalogueError: There is no such package or version.
-        FetchError: None of the versions can be had.
+        UsageError: A request is invalid.
+        CatalogueError: A package or version does not exist.
+        FetchError: None of the versions is available.
     """
     planner = _Planner(recipes, available, target)
     wanted = [planner.choose(request, exact=_is_range(request)) for request in requests]
@@ -131,14 +130,14 @@ def plan(
 
 
 def versions_in(recipe: Recipe, request: str) -> list[Release]:
-    """The versions of a recipe that a request allows, newest first."""
+    """Return the versions of a recipe that a request allows, newest first."""
     allowed = requirement(request).range or VersionRange()
     found = [r for r in recipe.releases.values() if allowed.contains_version(_version(r.version))]
     return sorted(found, key=lambda release: _version(release.version), reverse=True)
 
 
 def series(version: str, *, rolling: bool = False) -> str:
-    """Return what upstream maintains together: 3.11 of 3.11.2, 3.5 of 3.5.6, 8 of 8.2.
+    """Return the series of a version: 3.11 of 3.11.2, 3.5 of 3.5.6, 8 of 8.2.
 
     Args:
         version: e.g. ``3.11.2``.
@@ -151,7 +150,7 @@ def series(version: str, *, rolling: bool = False) -> str:
 def same_series(recipe: Recipe, version: str) -> list[Release]:
     """Return the versions of the series of ``version``, newest first.
 
-    A rolling series ends with the default: what is newer counts once it is the default.
+    A rolling series ends with the default: newer versions count once they are the default.
     """
     wanted, rolling = series(version, rolling=recipe.rolling), recipe.rolling
     last = max(_version(version), _version(recipe.default))
@@ -170,8 +169,8 @@ class _Planner:
         self.target = target
         self.pins: dict[str, list[str]] = {}
         self.steps: dict[tuple[str, str], Step] = {}
-        # Many need the same: each version is looked at once, and each request read once.
-        self.had: dict[tuple[str, str], bool] = {}
+        # Many packages have the same dependencies: check each version and read each request once.
+        self.checked: dict[tuple[str, str], bool] = {}
         self.chosen: dict[str, tuple[Recipe, Release]] = {}
         self.preferred: dict[tuple[str, str], str] = {}
         self.errors: dict[tuple[str, str], FetchError] = {}
@@ -189,18 +188,20 @@ class _Planner:
         self.steps[step.key] = step
 
     def _needs(self, recipe: Recipe, release: Release, path: tuple[str, ...]) -> dict[str, str]:
-        """Adds what a version is built against, and returns it."""
+        """Add the dependencies of a version, and return their versions."""
         if recipe.name in path:
-            raise CatalogueError(f"packages need each other: {' → '.join((*path, recipe.name))}")
+            raise CatalogueError(
+                f"packages depend on each other: {' → '.join((*path, recipe.name))}"
+            )
         against = {}
         for request in release.requires:
             try:
                 needed, version = self._need(request)
-            except UsageError as error:  # the user has not written it
+            except UsageError as error:  # the request is in the catalogue, not in the command
                 raise CatalogueError(
-                    f"{recipe.folder / sources_toml.FILE_NAME}: requires of {release.version}: "
+                    f"{recipe.folder / model.FILE_NAME}: requires of {release.version}: "
                     f"{error.message}",
-                    advice=["docs/reference/catalogue.md describes each key"],
+                    advice=["see docs/reference/catalogue.md"],
                 ) from None
             self.add(needed, version, requested=False, path=(*path, recipe.name))
             against[needed.name] = version.version
@@ -212,13 +213,13 @@ class _Planner:
         return self.chosen[request]
 
     def choose(self, request: str, *, exact: bool) -> tuple[Recipe, Release]:
-        """The version for a request; ``exact``: newest first, the default has no precedence."""
+        """Return the version for a request; ``exact``: prefer the newest to the default."""
         recipe = self._recipe(requirement(request).name)
         candidates = versions_in(recipe, request)
         if not candidates:
             raise CatalogueError(
-                f"no version of {recipe.name} fits {request!r}",
-                advice=[f"versions: {', '.join(recipe.releases)}", "rezbuild versions"],
+                f"no version of {recipe.name} matches {request!r}",
+                advice=[f"choose a version: {', '.join(recipe.releases)}", "run rezbuild versions"],
             )
         if not exact:
             first = [*self.pins.get(recipe.name, []), recipe.default]
@@ -237,12 +238,12 @@ class _Planner:
 
     def _is_available(self, recipe: Recipe, release: Release) -> bool:
         key = (recipe.name, release.version)
-        if key not in self.had:
+        if key not in self.checked:
             try:
-                self.had[key] = self.available(recipe, release)
+                self.checked[key] = self.available(recipe, release)
             except FetchError as error:
-                self.had[key], self.errors[key] = False, error
-        return self.had[key]
+                self.checked[key], self.errors[key] = False, error
+        return self.checked[key]
 
     def _reason(self, release: Release) -> str:
         """Return a version, and why its source cannot be fetched."""
@@ -255,45 +256,45 @@ class _Planner:
             return self.recipes[name]
         except KeyError:
             raise CatalogueError(
-                f"no recipe for {name}", advice=[f"recipes: {', '.join(self.recipes)}"]
+                f"no recipe for {name}", advice=[f"choose a recipe: {', '.join(self.recipes)}"]
             ) from None
 
 
 def _advice(release: Release) -> list[str]:
-    """Return what helps where no version can be fetched, e.g. the newest one."""
+    """Return advice if no version can be fetched, for the preferred one."""
     archive = release.archives[0]
     where = f" from {archive.urls[0]}" if archive.urls else ""
     return [
         f"put {archive.file}{where} into a folder, and set REZBUILD_MIRRORS to the folder",
-        "or fill a folder where there is a network: rezbuild fetch --to DIR",
-        f"rezbuild versions {release.name} lists the versions and their sources",
+        "or fill a folder on a machine with a network: rezbuild fetch --to DIR",
+        f"run rezbuild versions {release.name} for the versions and their sources",
     ]
 
 
-# The targets of a plan read the same ones, and Rez takes its time.
+# All targets of a plan parse the same versions, and Rez is slow.
 _version = lru_cache(maxsize=100_000)(Version)
 
 
 @lru_cache(maxsize=100_000)
 def requirement(request: str) -> Requirement:
-    """What a request says.
+    """Parse a Rez request.
 
     Raises:
-        UsageError: It cannot be read, or there is nothing to build in it.
+        UsageError: The request is invalid, or requests no package.
     """
     try:
         requirement = Requirement(request.strip())
-    except (VersionError, ValueError) as error:  # Python reads no numbers of 5000 digits
+    except (VersionError, ValueError) as error:  # int() refuses numbers of 5000 digits
         raise UsageError(
             f"{request[:80]!r} is not a Rez request: {str(error)[:200]}",
-            advice=["write it as in python-3.11"],
+            advice=["write a request such as python-3.11"],
         ) from None
     if not requirement.name:
-        raise UsageError("an empty request", advice=["write it as in python-3.11"])
+        raise UsageError("empty request", advice=["write a request such as python-3.11"])
     if requirement.conflict or requirement.weak:
         raise UsageError(
-            f"{request!r} says what is not wanted; there is nothing to build",
-            advice=["write it as in python-3.11"],
+            f"{request!r} excludes a package; it requests none",
+            advice=["write a request such as python-3.11"],
         )
     return requirement
 

@@ -1,4 +1,4 @@
-"""Which steps of a plan may be built now, and which of them first."""
+"""The order of builds: which steps of a plan are ready, and which comes first."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import statistics
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 
-from rezbuild.catalogue.sources_toml import Release
+from rezbuild.catalogue.model import Release
 from rezbuild.plan.resolve import Job, Step
 
-# Bytes, where the catalogue does not know an archive's size.
+# Bytes of an archive whose size is not in the catalogue.
 _SMALL = 1_000_000
 
 
 def source_size(step: Step) -> int:
-    """The bytes of a step's source: a rough measure of how long its build takes.
+    """Return the bytes of a step's source, a rough measure of the duration of its build.
 
-    Where the catalogue does not know them, those of the same package's other versions.
+    If the catalogue has no size, the sizes of other versions of the package are used.
     """
     own = _sizes(step.release)
     others = [size for release in step.recipe.releases.values() for size in _sizes(release)]
@@ -28,14 +28,14 @@ def _sizes(release: Release) -> list[int]:
 
 
 class Schedule:
-    """The steps that are still to be built, and what each of them waits for.
+    """The remaining steps of a plan, and the steps that each of them waits for.
 
-    Each call takes as long as what it changes, not as what there is: a plan may have many thousand
-    steps.
+    The time of a call depends on the number of changed steps, not of all steps: a plan may have
+    many thousand.
 
     Args:
-        steps: In an order in which what is needed comes first.
-        work: How long each takes, in any unit.
+        steps: In an order with dependencies first.
+        work: The duration of a step, in any unit.
     """
 
     def __init__(self, steps: Sequence[Step], work: Callable[[Step], float] = source_size) -> None:
@@ -53,17 +53,17 @@ class Schedule:
         self._ready = sorted(self._rank(n) for n in self._left if not self._missing[n])
 
     def __len__(self) -> int:
-        """How many steps are left."""
+        """Return the number of remaining steps."""
         return len(self._left)
 
     def ahead(self, step: Step) -> float:
-        """The most work that lies between the begin of a step and the end of all."""
+        """Return the longest work from the begin of a step to the end of the plan."""
         return self._ahead[self._number[step.job]]
 
     def ready(self) -> Iterator[Step]:
-        """The steps whose needs are built, and that are not begun: first what most waits for.
+        """Yield the ready steps, the one with the most work ahead first.
 
-        Steps may be begun and done meanwhile.
+        The caller may begin and finish steps while it iterates.
         """
         last = (-float("inf"), -1)
         while (at := bisect_right(self._ready, last)) < len(self._ready):
@@ -71,15 +71,15 @@ class Schedule:
             yield self._steps[last[1]]
 
     def begin(self, step: Step) -> None:
-        """Notes that a step is being built."""
+        """Mark a step as being built."""
         self._take(self._number[step.job])
 
     def requeue(self, step: Step) -> None:
-        """Notes that a step that was begun has to be begun once more."""
+        """Mark a step that was begun as ready again."""
         insort(self._ready, self._rank(self._number[step.job]))
 
     def done(self, step: Step) -> list[Step]:
-        """Notes that a step is built, begun or not; returns those that are ready by that."""
+        """Mark a step as built; return the steps that are now ready."""
         number = self._number[step.job]
         self._take(number)
         self._left.remove(number)
@@ -92,7 +92,7 @@ class Schedule:
         return found
 
     def failed(self, step: Step) -> list[Step]:
-        """Notes that a step failed; gives up all that needs it, and returns that."""
+        """Mark a step as failed; remove and return all steps that need it."""
         number = self._number[step.job]
         self._take(number)
         self._left.remove(number)
@@ -121,11 +121,11 @@ class Schedule:
 
 
 def critical_path(steps: Sequence[Step], work: Callable[[Step], float]) -> list[Step]:
-    """The chain of steps, each of which needs the one before, that takes longest.
+    """Return the longest chain of steps that need each other.
 
     Args:
-        steps: In an order in which what is needed comes first.
-        work: How long each takes.
+        steps: In an order with dependencies first.
+        work: The duration of a step.
     """
     taken: dict[Job, float] = {}
     before: dict[Job, Job] = {}

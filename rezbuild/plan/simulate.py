@@ -1,4 +1,4 @@
-"""A plan in made-up time: the very `Schedule`, with durations in place of builds."""
+"""A simulation of a plan: the real `Schedule`, with durations instead of builds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Worker:
     """A machine of the simulation.
 
     Attributes:
-        host: The kind of host that it builds for; "" for any.
-        slots: How many builds it runs at once, each as fast as if it were alone.
-        dies: The second in which it is gone, with what it was building.
+        host: The host kind that it builds for; "": any.
+        slots: The number of parallel builds, each as fast as a single one.
+        dies: The second of its loss, with the builds that it runs.
     """
 
     host: str = ""
@@ -27,11 +27,11 @@ class Worker:
 
 @dataclass(frozen=True)
 class Build:
-    """A build of the simulation, from one second to another one.
+    """A build of the simulation.
 
     Attributes:
-        worker: Its number.
-        lost: The worker was gone before it ended.
+        worker: The number of its worker.
+        lost: The worker was lost before the end of the build.
     """
 
     step: Step
@@ -43,17 +43,16 @@ class Build:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it; all times in seconds.
+    """The result of a simulation; all times in seconds.
 
     Attributes:
         builds: In the order of their ends.
-        critical: The steps that no number of workers makes faster.
-        length: How long those take.
-        work: What all steps take, one after another.
-        makespan: When the last one has ended.
-        bound: The critical path, or the work over the slots of the workers.
-        least: No order of builds is faster. More than `bound` where much has to be done before what
-            is last can begin.
+        critical: The critical path: the longest chain of steps.
+        length: The duration of the critical path.
+        work: The sum of all durations.
+        makespan: The end of the last build.
+        bound: The larger of the critical path and the work divided by the slots.
+        least: The theoretical minimum of the makespan; at least `bound`.
     """
 
     builds: tuple[Build, ...]
@@ -68,15 +67,15 @@ class Outcome:
 def simulate(
     steps: Sequence[Step], seconds: Callable[[Step], float], workers: Sequence[Worker]
 ) -> Outcome:
-    """Runs a plan.
+    """Simulate a plan.
 
     Args:
-        steps: In an order in which what is needed comes first.
-        seconds: How long each takes.
-        workers: For each kind of host one at least that does not die.
+        steps: In an order with dependencies first.
+        seconds: The duration of a step.
+        workers: At least one for each host kind that is not lost.
 
     Raises:
-        ValueError: There is no worker for some of the steps.
+        ValueError: A step has no worker.
     """
     took = {step.job: seconds(step) for step in steps}
 
@@ -104,7 +103,7 @@ def simulate(
 
 
 def _least(took: Mapping[Job, float], after: Mapping[Job, float], slots: int) -> float:
-    """Of all that has some seconds of work after it, the last one ends as long before the end."""
+    """Return a lower bound: steps with much work after them must end early."""
     least = work = 0.0
     for job in sorted(took, key=after.__getitem__, reverse=True):
         work += took[job]
@@ -120,11 +119,11 @@ class _Clock:
         self.seconds = seconds
         self.workers = workers
         self.now = 0.0
-        # The numbers of workers that have nothing to do, by the host they are for: once a slot.
+        # The numbers of idle workers by host kind, once per free slot.
         self.idle: dict[str, list[int]] = {}
         for number, worker in enumerate(workers):
             self.idle.setdefault(worker.host, []).extend([number] * worker.slots)
-        # Second of its end, a number that orders those of one second, and the build.
+        # The end, a number that orders builds with the same end, and the build.
         self.ends: list[tuple[float, int, Build]] = []
         self.begun = 0
 
@@ -132,7 +131,7 @@ class _Clock:
         while len(self.schedule):
             self._begin()
             if not self.ends:
-                raise ValueError("there is no worker for what is left")
+                raise ValueError("there is no worker for the remaining steps")
             self.now, _, build = heapq.heappop(self.ends)
             if build.lost:
                 self.schedule.requeue(build.step)
@@ -142,7 +141,7 @@ class _Clock:
             yield build
 
     def _begin(self) -> None:
-        # Most have nothing to do only for a moment.
+        # Usually no worker is idle.
         if not any(self.idle.values()):
             return
         for step in self.schedule.ready():
@@ -153,7 +152,7 @@ class _Clock:
                 return
 
     def _worker(self, host: str) -> int | None:
-        """Takes one that is there for a kind of host."""
+        """Take an idle worker for a host kind."""
         for idle in {host: self.idle.get(host, []), "": self.idle.get("", [])}.values():
             while idle:
                 number = heapq.heappop(idle)

@@ -31,8 +31,8 @@ from rezbuild.errors import RezbuildError
 from rezbuild.settings import Settings, build_profile, version_variable
 
 if TYPE_CHECKING:
+    from rezbuild.catalogue.model import Recipe
     from rezbuild.catalogue.platform_years import Platform
-    from rezbuild.catalogue.sources_toml import Recipe
 
 # Rez gives these two to late functions and to commands.
 this: Any = None

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rezbuild.audit import glibc
 from rezbuild.build.toolchain import Toolchain
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.catalogue.platform_years import Platform
-from rezbuild.catalogue.sources_toml import Recipe, Release
 from rezbuild.errors import RezError
 from rezbuild.files import atomic_swap, locks, temp_folders
 from rezbuild.payload import manifest

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rezbuild.catalogue.sources_toml import Release
+from rezbuild.catalogue.model import Release
 from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.plan.durations import Estimate
 from rezbuild.plan.resolve import Job, Step

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rezbuild.build import toolchain
 from rezbuild.build.inputs import Job
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import UsageError
 from rezbuild.files import atomic_swap, ownership, temp_folders
 from rezbuild.payload import manifest

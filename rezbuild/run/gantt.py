@@ -139,7 +139,7 @@ class _Axis:
         tick = next((t for t in _TICKS if self(t) - self.left >= 70), _TICKS[-1])
         for number in range(int(self.seconds / tick) + 1):
             x = self(number * tick)
-            yield parts.line(x, _HEAD - 6, x, height - _FOOT + 4, parts.PALE)
+            yield parts.line(x, _HEAD - 6, x, height - _FOOT + 4, parts.LIGHT)
             yield parts.text(x, _HEAD - 10, clock(number * tick), anchor="middle", size=11)
 
 
@@ -193,7 +193,7 @@ def _bar(bar: Bar, fill: str, top: float, axis: _Axis) -> Iterator[str]:
     took = f"{bar.state}{worker}, {bar.ended - bar.began:.1f} s from {clock(bar.began)} on"
     yield f'<g class="{kinds}"><title>{parts.plain(f"{bar.job}: {took}")}</title>'
     box = f'x="{x:.1f}" y="{top + 2}" width="{width:.1f}" height="{_ROW - 4}"'
-    yield f'<rect {box} rx="2" fill="{fill}" stroke="{parts.GROUND}" stroke-width="0.7"/>'
+    yield f'<rect {box} rx="2" fill="{fill}" stroke="{parts.BACKGROUND}" stroke-width="0.7"/>'
     if bar.critical:
         box = f'x="{x:.1f}" y="{top + _ROW - 5}" width="{width:.1f}" height="3"'
         yield f'<rect {box} fill="{_MARK}"/>'

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rezbuild.build import toolchain
-from rezbuild.catalogue.sources_toml import DistributionFile
+from rezbuild.catalogue.model import DistributionFile
 from rezbuild.errors import FetchError
 from rezbuild.files import locks, safe_files
 from rezbuild.settings import Settings

@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.filesize import decimal
 
-from rezbuild.catalogue.sources_toml import Archive, Release
+from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError
 from rezbuild.files import locks, ownership, safe_files
 from rezbuild.reporter import NOTICE, Event, Reporter

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from rezbuild.catalogue.sources_toml import Archive, DistributionFile, Release
+from rezbuild.catalogue.model import Archive, DistributionFile, Release
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
 from rezbuild.sources import local_sources

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from rezbuild.catalogue.sources_toml import Archive
+from rezbuild.catalogue.model import Archive
 from rezbuild.errors import ChecksumError
 from rezbuild.files import locks, safe_files
 from rezbuild.sources.http_errors import DownloadError

@@ -16,7 +16,7 @@ from urllib.request import url2pathname
 
 import fsspec
 
-from rezbuild.catalogue.sources_toml import Archive
+from rezbuild.catalogue.model import Archive
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.repository import staging
 from rezbuild.settings import Settings, scheme

@@ -16,7 +16,7 @@ from rezbuild.build.inputs import Inputs, Job
 from rezbuild.build.pipeline import build_payload
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import StoreError, UsageError, as_error
 from rezbuild.files import locks, safe_files
 from rezbuild.payload import manifest

@@ -23,7 +23,7 @@ from rezbuild.payload import manifest
 if TYPE_CHECKING:
     from rezbuild.build.inputs import Inputs
     from rezbuild.build.toolchain import Toolchain
-    from rezbuild.catalogue.sources_toml import Recipe, Release
+    from rezbuild.catalogue.model import Recipe, Release
     from rezbuild.payload.dependency import Dependency
 
 # Inputs that are known only when the dependencies are installed.

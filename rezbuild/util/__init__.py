@@ -1,1 +1,1 @@
-"""Helpers that know nothing of packages."""
+"""Helpers that do not depend on packages or recipes."""

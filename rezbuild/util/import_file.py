@@ -1,4 +1,4 @@
-"""Loads the Python files of a recipe's folder, which may import one another."""
+"""Import of the Python files of a recipe, which may import each other."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PACKAGE = "recipe"
 
 
 def load(folder: Path, file: str) -> ModuleType:
-    """The module in a file of a recipe: ``from . import …`` finds what stands beside it.
+    """Import a file of a recipe; ``from . import …`` imports the files beside it.
 
-    Modules of the recipe that was loaded before are forgotten: other files may have their names.
+    Modules of another recipe are removed from ``sys.modules``: their files have the same names.
 
     Raises:
-        CatalogueError: The file is missing, or is not Python that can be imported.
+        CatalogueError: The file is missing or cannot be imported.
     """
     if not (folder / file).is_file():
         raise CatalogueError(f"{folder / file} is missing")

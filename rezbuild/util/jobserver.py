@@ -1,12 +1,12 @@
-"""One budget of jobs for all builds that run at once, in the way of GNU make's jobserver.
+"""A jobserver as that of GNU make: one budget of jobs for all builds that run at once.
 
-A token is a byte; who holds one may run one job ("Sharing Job Slots" in make's manual). The tokens
-lie in a named FIFO: make itself is given file descriptors (its own named kind is known from 4.4 on
-only), but none would pass through Rez, which closes them.
+A token is a byte; its holder may run one job ("Sharing Job Slots" in make's manual). The tokens
+are in a named FIFO, which builds open by name, because Rez closes inherited descriptors. make
+itself gets descriptors, because it supports named FIFOs only from 4.4 on.
 
-Each build holds a token all the time, for the one job that is always running in it, and its makes
-take more where there are any. A make that was killed loses those that it had; what is lost comes
-back when no build runs. Until then the others are slower, and none ever stops.
+Each build always holds one token for the job that it always runs; its makes take more if they are
+free. A killed make loses its tokens. They come back when no build runs. Until then, builds are
+slower, but none stops.
 """
 
 from __future__ import annotations
@@ -17,57 +17,58 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Names the FIFO to the builds that share it.
+# The variable with the path of the FIFO.
 VARIABLE = "REZBUILD_JOBSERVER"
 _TOKEN = b"+"
 
 
 def path(folder: Path) -> Path:
-    """The FIFO in a folder of its own."""
+    """Return the path of the FIFO in a folder."""
     return folder / "jobs"
 
 
 class Budget:
-    """The tokens, as the one sees them who starts builds.
+    """The tokens of the process that starts builds.
 
     Args:
-        folder: Where the FIFO is made.
+        jobs: The number of tokens.
+        folder: The folder of the new FIFO.
 
     Attributes:
-        jobs: How many there are.
+        jobs: The number of tokens.
     """
 
     def __init__(self, jobs: int, folder: Path) -> None:
         self.jobs = jobs
         os.mkfifo(path(folder), 0o600)
-        # For reading as well: without a reader, what is in a FIFO is gone.
+        # For reading, too: a FIFO without a reader loses its bytes.
         self._fifo = os.open(path(folder), os.O_RDWR | os.O_NONBLOCK)
         self._held = jobs
 
     def take(self, _: object = None) -> bool:
-        """Takes a token for one more build, whichever; whether there was one."""
+        """Take a token for one more build; return whether one was free."""
         if not self._held and not self._read(1):
             return False
         self._held = max(self._held - 1, 0)
         return True
 
     def give_back(self) -> None:
-        """Takes back a build's token. The next one may have it before any make does."""
+        """Take back the token of a build; the next build gets it before any make."""
         self._held += 1
 
     def share(self) -> None:
-        """Leaves the tokens that no build has asked for to whatever make wants them."""
+        """Put the tokens that no build took into the FIFO, for make."""
         os.write(self._fifo, _TOKEN * self._held)
         self._held = 0
 
     def reset(self) -> None:
-        """Makes good what was lost; no build may be running."""
+        """Restore lost tokens; no build may be running."""
         while self._read(512):
             pass
         self._held = self.jobs
 
     def close(self) -> None:
-        """Closes the FIFO."""
+        """Close the FIFO."""
         os.close(self._fifo)
 
     def _read(self, size: int) -> int:
@@ -79,12 +80,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Share:
-    """What one make is to be started with.
+    """The jobserver settings of one make process.
 
     Attributes:
-        arguments: For its command line.
-        env: For its environment.
-        descriptors: The file descriptors that it is to inherit.
+        arguments: Added to its command line.
+        env: Added to its environment.
+        descriptors: The file descriptors that it inherits.
     """
 
     arguments: tuple[str, ...] = ()
@@ -94,16 +95,16 @@ class Share:
 
 @contextlib.contextmanager
 def share(fifo: str, jobs: int) -> Iterator[Share]:
-    """A make's part of the budget, or ``jobs`` of its own where there is no budget.
+    """Give a make access to the jobserver, or ``jobs`` jobs if there is none.
 
     Args:
-        fifo: Its path, or "".
-        jobs: How many there are in all.
+        fifo: The path of the FIFO, or "".
+        jobs: The number of jobs without a jobserver.
     """
     with contextlib.ExitStack() as stack:
         try:
-            # Opened anew for each make, as it may set O_NONBLOCK. For both, reading and writing:
-            # nobody waits for another end then.
+            # Opened again for each make, which may set O_NONBLOCK; for reading and writing, so
+            # that open(2) does not wait for another process.
             ends = tuple(os.open(fifo, os.O_RDWR) for _ in range(2)) if fifo else ()
         except OSError:
             ends = ()
@@ -112,8 +113,8 @@ def share(fifo: str, jobs: int) -> Iterator[Share]:
         if not ends:
             yield Share(arguments=(f"-j{jobs}",))
             return
-        # -j on the command line would make this make the head of a new group. To 4.1 the option
-        # has the other name; what make does not know in this variable it passes over.
+        # -j on the command line would start a new jobserver. make up to 4.1 knows only the first
+        # name of the option; make ignores unknown options in this variable.
         pair = ",".join(map(str, ends))
         flags = f" -j{jobs} --jobserver-fds={pair} --jobserver-auth={pair}"
         yield Share(env={"MAKEFLAGS": flags}, descriptors=ends)

@@ -1,4 +1,4 @@
-"""A program that runs beside others: its output goes to a log, which is read meanwhile."""
+"""Programs that run in parallel: their logs, their events, and how they end."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from typing import NamedTuple, Protocol
 
 from rezbuild.reporter import EVENTS, STEP, STEP_END, Event, Events
 
-# Names to a build the process that it is not to outlive: Rez's, or a worker's.
+# The variable with the id of the process that a build must not outlive: Rez or a worker.
 REZ = "REZBUILD_REZ"
 _TAIL = 30
-# Seconds between two looks at whether another process is still there.
+# Seconds between two checks of whether another process still runs.
 _PAUSE = 0.2
-# The exit code of what has been killed, as shells have it: 128 + SIGKILL.
+# The exit code of a killed process in shells: 128 + SIGKILL.
 _KILLED = 137
 # prctl(2).
 _SET_CHILD_SUBREAPER = 36
 
 
 class TaskUpdate(NamedTuple):
-    """The exit code, or None while it runs; complete lines and events since the last look."""
+    """The exit code, or None while the task runs; lines and events since the last poll."""
 
     status: int | None
     lines: list[str]
@@ -35,15 +35,15 @@ class TaskUpdate(NamedTuple):
 
 
 class RunningTask(Protocol):
-    """What runs, as those see it who look at it: here, or on another machine.
+    """A running task, on this machine or on a worker of a farm.
 
     Attributes:
-        name: What it is for.
-        log: Where its output goes.
-        began: When, by the monotonic clock, in seconds.
-        step: The step of a build that it is at, or "".
-        step_began: When that was seen first.
-        worker: The machine of a farm that it is on, or "".
+        name: The name for the user.
+        log: The file with its output.
+        began: Its start on the monotonic clock, in seconds.
+        step: The current step of the build, or "".
+        step_began: The start of that step.
+        worker: The machine in a farm, or "".
     """
 
     name: str
@@ -55,43 +55,43 @@ class RunningTask(Protocol):
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """The seconds since it began."""
         ...
 
     def poll(self) -> TaskUpdate:
-        """Look at it."""
+        """Return the exit code, lines and events since the last poll."""
         ...
 
     def tail(self) -> list[str]:
-        """The last lines of the log."""
+        """Return the last lines of the log."""
         ...
 
     def wait(self) -> int:
-        """Reads no more, and sees that it has ended; its exit code."""
+        """Stop reading, and wait for the end; return the exit code."""
         ...
 
 
 class Task:
-    """One that runs.
+    """A process on this machine whose output goes to a log.
 
     Args:
-        name: What it is for.
+        name: The name for the user.
         argv: The program and its arguments.
-        cwd: Where it runs.
-        env: Its whole environment.
-        log: Where its output goes; what is there is replaced.
-        after: The log goes on where another one has ended.
+        cwd: The working folder.
+        env: The whole environment.
+        log: The file for its output; an old one is replaced.
+        after: Append to the log of an earlier task instead.
 
     Attributes:
-        began: When, by the monotonic clock, in seconds.
-        step: The step of a build that it is at, or "".
-        step_began: When that was seen first.
-        worker: The machine it runs on, "" for this one.
+        began: Its start on the monotonic clock, in seconds.
+        step: The current step of the build, or "".
+        step_began: The start of that step.
+        worker: Always "", this machine.
     """
 
     worker = ""
 
-    def __init__(  # noqa: PLR0913 (one more than a process has)
+    def __init__(  # noqa: PLR0913 (a process, its name and its log)
         self,
         name: str,
         argv: Sequence[str],
@@ -109,7 +109,7 @@ class Task:
         self._rest = ""
         log.parent.mkdir(parents=True, exist_ok=True)
         if not after:
-            # Another run may still write the old one, for another repository.
+            # Another run, for another repository, may still write to the old file.
             log.unlink(missing_ok=True)
         with log.open("ab" if after else "xb") as stream:
             self._output = log.open(encoding="utf-8", errors="replace")
@@ -126,17 +126,17 @@ class Task:
 
     @property
     def pid(self) -> int:
-        """The number of its process."""
+        """The process id."""
         return self._process.pid
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """The seconds since it began."""
         return time.monotonic() - self.began
 
     def poll(self) -> TaskUpdate:
-        """Look at it."""
-        # In this order: when it has ended, all that it said is there.
+        """Return the exit code, lines and events since the last poll."""
+        # The status first: after the end of the process, its output is complete.
         status = self._process.poll()
         *lines, self._rest = (self._rest + self._output.read()).split("\n")
         if status is not None and self._rest:
@@ -149,12 +149,12 @@ class Task:
         return TaskUpdate(status, lines, events)
 
     def tail(self) -> list[str]:
-        """The last lines of the log."""
+        """Return the last lines of the log."""
         text = self.log.read_text(encoding="utf-8", errors="replace")
         return text.splitlines()[-_TAIL:]
 
     def wait(self) -> int:
-        """Reads no more, and waits for the program's end; its exit code."""
+        """Stop reading, and wait for the end; return the exit code."""
         self._output.close()
         self._events.close()
         return self._process.wait()
@@ -166,7 +166,7 @@ def last_line(output: str) -> str:
 
 
 def wait_or_stop(task: Task) -> int:
-    """Waits for a task that runs alone; its exit code."""
+    """Wait for a task, and return its exit code; stop the task on an exception."""
     try:
         return task.wait()
     except BaseException:
@@ -175,18 +175,18 @@ def wait_or_stop(task: Task) -> int:
 
 
 def become_subreaper() -> None:
-    """Makes what loses its parent a child of this process, where `stop` finds it.
+    """Make this process the parent of orphans below it, so that `stop` finds them, prctl(2).
 
-    Ctrl-C on a terminal reaches all at once; what ignores it, or has a session of its own, is an
-    orphan then.
+    Ctrl-C ends the processes between. A process that ignores it, or has another session, becomes
+    an orphan.
     """
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1)
 
 
 def exit_with_rez() -> None:
-    """Has a thread end this process, and all that it has started, soon after its Rez has ended.
+    """Start a thread that ends this process, and all below it, soon after its Rez ends.
 
-    PR_SET_PDEATHSIG would not do: between Rez and a build is a shell that outlives Rez.
+    PR_SET_PDEATHSIG does not help: a shell between Rez and the build outlives Rez.
     """
     if os.environ.get(REZ, "").isdecimal():
         _end_with(int(os.environ[REZ]))
@@ -206,37 +206,37 @@ def _end_with(pid: int) -> None:
 
 
 def _began(pid: int) -> str:
-    """When a process began (proc(5), field 22); "" where it has ended."""
+    """Return the start time of a process (proc(5), field 22), or "" after its end."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return ""
-    # The third field: one that has ended and that nobody has waited for.
+    # The third field, the state: a zombie has ended.
     return "" if fields[0] in "ZX" else fields[19]
 
 
 def stop(tasks: Iterable[RunningTask]) -> None:
-    """Ends tasks at once, with everything else that this process has started."""
+    """Kill tasks, and all other processes below this one."""
     _kill(lambda: _descendants(os.getpid()))
     for task in tasks:
         task.wait()
 
 
 def reap_orphans() -> None:
-    """Takes leave of what `become_subreaper` has brought and has ended; only while no task runs."""
+    """Reap finished orphan processes; call it only while no task runs."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def end(pid: int) -> None:
-    """Ends a process of this one's at once, with everything below it."""
+    """Kill a child process, and all processes below it."""
     _kill(lambda: [pid, *_descendants(pid)])
 
 
 def _kill(find: Callable[[], Iterable[int]]) -> None:
     stopped: set[int] = set()
-    # Stopped first, and looked at again: what still runs may start something else meanwhile.
+    # Stop all before killing any, and search again: a running process may start others.
     while found := set(find()) - stopped:
         for pid in found:
             _signal(pid, signal.SIGSTOP)
@@ -251,11 +251,11 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """The processes below one, by the fourth field of /proc/<pid>/stat, proc(5)."""
+    """Return the processes below a process, by the fourth field of /proc/<pid>/stat, proc(5)."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # The name in parentheses may hold anything.
+            # The name in parentheses may contain any character.
             parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
     found = [pid]
     for parent in found:

@@ -23,10 +23,9 @@ class Call:
     """A system call of strace's class ``file``.
 
     Attributes:
-        name: Its name, as in ``openat``.
-        path: The file, made absolute; empty where the call is about an open file or names one
-            from an open folder on.
-        worked: Whether it returned anything but an error.
+        name: e.g. ``openat``.
+        path: The absolute path; "" if the call uses an open file or an open folder.
+        worked: Whether it succeeded.
     """
 
     name: str
@@ -36,12 +35,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Trace:
-    """What a program and all that it started did.
+    """The calls of a program and of all processes that it started.
 
     Attributes:
         calls: In order, process by process.
         status: The exit code of the program, or 128 and the signal that ended it.
-        output: What it wrote to stdout and stderr.
+        output: Its stdout and stderr.
     """
 
     calls: tuple[Call, ...]
@@ -50,15 +49,15 @@ class Trace:
 
     @property
     def failed(self) -> tuple[Call, ...]:
-        """The calls that returned an error: what was looked for in vain, above all."""
+        """The calls that failed, mostly because a file does not exist."""
         return tuple(call for call in self.calls if not call.worked)
 
 
 def find_strace() -> str:
-    """Where strace is.
+    """Return the path of strace.
 
     Raises:
-        MachineError: It is not installed.
+        MachineError: strace is not installed.
     """
     program = shutil.which("strace")
     if program is None:
@@ -70,18 +69,18 @@ def find_strace() -> str:
 
 
 def trace(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> Trace:
-    """Runs a program to its end and records its calls.
+    """Run a program and record its calls.
 
     Args:
         argv: The program and its arguments.
         env: Its whole environment.
-        cwd: Where it runs; paths are made absolute from there.
+        cwd: Its working folder; relative paths start there.
 
     Raises:
-        MachineError: strace is missing, or may not trace here.
+        MachineError: strace is missing or is not allowed to trace.
     """
     with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
-        # One file for each process (-ff): in a common one the lines of two may cut each other.
+        # One file per process (-ff): in a shared file, lines of two processes may mix.
         options = ("-ff", "-qq", "-s", "4096", "-e", "trace=%file", "-o", f"{folder}/trace")
         done = subprocess.run(
             [find_strace(), *options, *map(str, argv)],
@@ -96,20 +95,20 @@ def trace(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> T
         )
         calls = tuple(call for text in _records(Path(folder)) for call in parse(text, cwd))
     if not calls:
-        said = last_line(done.stdout)
+        reason = last_line(done.stdout)
         raise MachineError(
-            f"strace cannot trace here: {said}",
-            advice=["containers may need --cap-add SYS_PTRACE"],
+            f"strace cannot trace here: {reason}",
+            advice=["in a container, add --cap-add SYS_PTRACE"],
         )
     status = done.returncode if done.returncode >= 0 else 128 - done.returncode
     return Trace(calls, status, done.stdout)
 
 
 def parse(text: str, cwd: Path) -> Iterator[Call]:
-    """The calls in strace's record of one process."""
+    """Yield the calls in strace's record of one process."""
     for line in text.splitlines():
         match = _CALL.fullmatch(line)
-        # What does not match are signals and the ends of processes.
+        # Other lines are signals and the ends of processes.
         if match:
             name, start, path, result = match.groups()
             known = path and start in (None, "AT_FDCWD")

@@ -1,21 +1,21 @@
-"""Text from elsewhere, fit for a terminal: servers, archives and payloads choose their own."""
+"""Escapes for text of servers, archives and payloads before a terminal shows it."""
 
 from __future__ import annotations
 
 import re
 
-# Controls (a terminal obeys some of them), what turns the direction of reading, and the bytes of
-# file names that are no text.
-_ODD = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, which a terminal may obey, marks that change the direction of reading, and
+# bytes of file names that are not UTF-8.
+_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """The text with escapes for what a terminal would not show; lines and tabs stay."""
-    return _ODD.sub(_escape, text)
+    """Escape characters that a terminal would not show; keep line feeds and tabs."""
+    return _UNPRINTABLE.sub(_escape, text)
 
 
 def printable_line(text: str) -> str:
-    """The same in one line: what has a line feed in its name cannot add a line of its own."""
+    """Escape line feeds and tabs, too, so that a file name cannot add a line."""
     return printable(text).replace("\n", r"\n").replace("\t", r"\t")
 
 

@@ -1,8 +1,7 @@
-"""Items of an iterator that nobody has to wait for without an end.
+"""An iterator with a timeout for each item.
 
-A socket's timeout begins anew with each byte: a server that sends one now and then, in the body, in
-the headers or in the handshake, holds its reader for hours. So a thread reads, and whoever wants
-the items waits as long as he likes.
+The timeout of a socket starts again with each byte, so a server that sends single bytes can delay
+its reader for hours. Here a thread reads, and the consumer waits with its own timeout.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from collections.abc import Generator
 from typing import Generic, TypeVar, Union
 
 T = TypeVar("T")
-_AHEAD = 8  # items that are made before they are wanted
+_AHEAD = 8  # items that are produced in advance
 
 
 class TimedIterator(Generic[T]):
-    """A generator that runs in a thread of its own, to be used in a ``with`` statement.
+    """A generator that runs in a thread; use it in a ``with`` statement.
 
     Args:
-        items: Nobody else may touch it.
+        items: The generator; nothing else may use it.
     """
 
     def __init__(self, items: Generator[T]) -> None:
@@ -30,26 +29,26 @@ class TimedIterator(Generic[T]):
         self._over = threading.Event()
 
     def __enter__(self) -> TimedIterator[T]:
-        # Where it is stuck it stays behind, and must not keep the process from ending.
+        # A daemon: a thread that is stuck must not keep the process from ending.
         threading.Thread(target=self._run, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        # It may be waiting for a free place, and looks up then.
+        # The thread may wait for room in the queue; it then checks `_over`.
         with contextlib.suppress(queue.Empty):
             while True:
                 self._ready.get_nowait()
 
     def next(self, seconds: float | None) -> T | None:
-        """The next item; None at the end.
+        """Return the next item, or None at the end.
 
         Args:
-            seconds: How long to wait for it; None: for ever.
+            seconds: The timeout; None: no limit.
 
         Raises:
-            TimeoutError: It did not come.
-            BaseException: What the generator raised.
+            TimeoutError: No item arrived in time.
+            BaseException: The exception of the generator.
         """
         try:
             found = self._ready.get(timeout=None if seconds is None else max(seconds, 0))
@@ -67,6 +66,6 @@ class TimedIterator(Generic[T]):
                     self._ready.put((item,))
                     if self._over.is_set():
                         return
-        except BaseException as error:  # noqa: BLE001 (it belongs to whoever waits)
+        except BaseException as error:  # noqa: BLE001 (raised again in the consumer)
             last = error
         self._ready.put(last)

@@ -1,4 +1,4 @@
-"""The reader for TOML: the standard library has it from Python 3.11 on."""
+"""TOML for all supported Pythons: the standard library has it from 3.11 on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# A ValueError is damaged TOML, text that is not UTF-8, or a number of thousands of digits.
+# A ValueError means invalid TOML, text that is not UTF-8, or a number of thousands of digits.
 UNREADABLE = (OSError, ValueError, RecursionError)
 loads = tomllib.loads
 
 
 def unreadable(path: Path, error: Exception) -> CatalogueError:
-    """The error for a file that is no TOML."""
+    """Return the error for a file that cannot be read as TOML."""
     return CatalogueError(
-        f"{path} cannot be read: {error}", advice=["docs/reference/catalogue.md describes the file"]
+        f"{path} cannot be read: {error}", advice=["see docs/reference/catalogue.md"]
     )

@@ -18,7 +18,7 @@ from typing import Any
 
 from rezbuild.audit import audit
 from rezbuild.build import toolchain
-from rezbuild.catalogue import sources_toml
+from rezbuild.catalogue import model, sources_toml
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import apply_patches, unpack
 from rezbuild.payload import manifest, self_test
@@ -86,7 +86,7 @@ class Check:
     @property
     def steps(self) -> Path:
         """The folder of check.py; another recipe's where that one builds this package."""
-        if (self.recipe / sources_toml.FILE_NAME).is_file():
+        if (self.recipe / model.FILE_NAME).is_file():
             return sources_toml.load(self.recipe).steps
         return self.recipe
 

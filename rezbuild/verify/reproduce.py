@@ -20,7 +20,7 @@ from typing import Any
 from rezbuild.build import pgo_profiles
 from rezbuild.build.inputs import Inputs
 from rezbuild.build.toolchain import jobs
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import REPORT, CheckError, RezError, UsageError, from_report
 from rezbuild.files import ownership
 from rezbuild.files.diff_trees import Difference, compare

@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 from rez.version import Version
 
-from rezbuild.catalogue import sources_toml
-from rezbuild.catalogue.sources_toml import Recipe, Release, Signed
+from rezbuild.catalogue import model, sources_toml
+from rezbuild.catalogue.model import Recipe, Release, Signed
 from rezbuild.errors import CatalogueError, ChecksumError, FetchError, SignatureError, UsageError
 from rezbuild.files import safe_files, unpack
 from rezbuild.reporter import Reporter
@@ -74,7 +74,7 @@ def add(recipe: Recipe, new: NewVersion, settings: Settings, reporter: Reporter)
         SignatureError: Upstream did not sign the archive.
         ChecksumError: The archive has another checksum than the user or the catalogue says.
     """
-    path = recipe.folder.resolve() / sources_toml.FILE_NAME
+    path = recipe.folder.resolve() / model.FILE_NAME
     before = path.read_bytes()
     text = before.decode()
     known = recipe.releases.get(new.version)

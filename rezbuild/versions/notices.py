@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from rez.version import Version
 
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Step
 

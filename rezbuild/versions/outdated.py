@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rez.version import Version
 
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import FetchError
 from rezbuild.plan.resolve import Recipes, same_series, series
 from rezbuild.repository import installed as repository

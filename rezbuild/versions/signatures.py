@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rezbuild.catalogue.sources_toml import Signed
+from rezbuild.catalogue.model import Signed
 from rezbuild.errors import CatalogueError, MachineError, SignatureError
 from rezbuild.util import extras
 from rezbuild.util.terminal import printable_line

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.catalogue.test_records import Record
 from rezbuild.payload import manifest
 from rezbuild.plan import resolve

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from rez.version import Version
 
-from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.catalogue.model import Archive, Recipe, Release
 from rezbuild.errors import FetchError
 from rezbuild.plan.resolve import series
 from rezbuild.settings import Settings

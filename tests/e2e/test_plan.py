@@ -217,7 +217,7 @@ def test_unwritable_records_stop_no_build(studio, toys):
     (cache / "timelines").write_text("in the way")
     out = studio.rezbuild("build", "low").stdout
     assert "low-1.0.0: installed, " in out
-    assert "notice: how long low-1.0.0 took is not recorded" in out
+    assert "notice: the duration of low-1.0.0 is not recorded" in out
     assert "notice: no timeline was written" in out
 
 

@@ -23,7 +23,7 @@ from payloads import inputs, payload, put
 
 from rezbuild import audit
 from rezbuild.audit import glibc, show
-from rezbuild.catalogue.sources_toml import Signed
+from rezbuild.catalogue.model import Signed
 from rezbuild.elf import reader, sections
 from rezbuild.errors import RezbuildError, from_report
 from rezbuild.farm import restricted_pickle

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rezbuild.catalogue.sources_toml import Archive, Release
+from rezbuild.catalogue.model import Archive, Release
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetched, Fetcher
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.catalogue.model import Archive, Recipe, Release
 from rezbuild.errors import BuildError, CatalogueError
 from rezbuild.plan.resolve import Step
 from rezbuild.run import progress

@@ -68,14 +68,14 @@ def test_packages_of_a_platform_are_planned(tmp_path, asked, chosen, requests):
     ("text", "reason"),
     [
         ("not TOML", "cannot be read"),
-        ("", "a table 'versions'"),
-        ("versions = 3\n", "a table 'versions'"),
-        (GOOD + "[other]\n", "a table 'versions'"),
-        (GOOD.replace("2025", "next"), "is no version"),
-        (GOOD + "more = 1\n", "the keys are"),
-        (GOOD.replace("~python-3.11", "python 3"), r"versions.2025.requires: a list"),
-        (GOOD.replace('"2.28"', "2.28"), r"versions.2025.glibc: a version"),
-        (GOOD + 'draft = "yes"\n', r"versions.2025.draft: true or false"),
+        ("", "the table 'versions'"),
+        ("versions = 3\n", "the table 'versions'"),
+        (GOOD + "[other]\n", "the table 'versions'"),
+        (GOOD.replace("2025", "next"), "invalid version"),
+        (GOOD + "more = 1\n", "must be a table of"),
+        (GOOD.replace("~python-3.11", "python 3"), r"versions.2025.requires must be a list"),
+        (GOOD.replace('"2.28"', "2.28"), r"versions.2025.glibc must be a version"),
+        (GOOD + 'draft = "yes"\n', r"versions.2025.draft must be true or false"),
     ],
 )
 def test_wrong_platform_file_is_named_with_key_and_reason(tmp_path, text, reason):

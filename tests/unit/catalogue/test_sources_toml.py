@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from license_expression import get_spdx_licensing
 
-from rezbuild.catalogue import sources_toml
+from rezbuild.catalogue import model, sources_toml
 from rezbuild.catalogue.test_records import Record
 from rezbuild.errors import CatalogueError
 from rezbuild.payload import manifest
@@ -34,7 +34,7 @@ debian = {{ source = "thing", file = "thing_1.1.1w.orig.tar.gz", sha256 = "{SUM[
 """
 
 
-def load(folder: Path, text: str) -> sources_toml.Recipe:
+def load(folder: Path, text: str) -> model.Recipe:
     folder = folder / "thing"
     folder.mkdir()
     (folder / "sources.toml").write_text(text, encoding="utf-8")
@@ -47,7 +47,7 @@ def test_entries_inherit_and_override(tmp_path):
     release = recipe.release("1.2.3")
     assert release.requires == ("other-1",)
     assert release.archives == (
-        sources_toml.Archive(
+        model.Archive(
             "thing-1.2.3.tar.gz", SUM, 10, ("https://example.invalid/1.2/thing-1.2.3.tar.gz",)
         ),
     )
@@ -140,10 +140,8 @@ def test_signers_are_read(tmp_path):
     )
     (keys.parent / "sources.toml").write_text(text)
     recipe = sources_toml.load(keys.parent)
-    assert recipe.release("1.2.3").signed == sources_toml.Signed(".s", (), "me", "https://i")
-    assert recipe.release("1.1.1w").signed == sources_toml.Signed(
-        ".asc", (keys / f"{'A' * 40}.asc",)
-    )
+    assert recipe.release("1.2.3").signed == model.Signed(".s", (), "me", "https://i")
+    assert recipe.release("1.1.1w").signed == model.Signed(".asc", (keys / f"{'A' * 40}.asc",))
 
 
 def test_signers_are_no_input_of_a_build(tmp_path):
@@ -170,7 +168,7 @@ def test_same_bytes_in_debian_are_one_archive(tmp_path):
     text = GOOD.replace(f', sha256 = "{SUM[::-1]}"', "")
     (archive,) = load(tmp_path, text).release("1.1.1w").archives
     assert archive.sha256 == SUM
-    assert archive.debian == sources_toml.DistributionFile("thing", "thing_1.1.1w.orig.tar.gz")
+    assert archive.debian == model.DistributionFile("thing", "thing_1.1.1w.orig.tar.gz")
 
 
 def signed(text: str, reason: str) -> tuple[str, str, str]:
@@ -188,9 +186,9 @@ WRONG = {
     "upper-case sum": (f'sha256 = "{SUM}"', f'sha256 = "{SUM.upper()}"', "64 lower-case"),
     "short sum": (f'sha256 = "{SUM}"', 'sha256 = "abc"', "64 lower-case"),
     "no sum": (f'sha256 = "{SUM}"\nsize', "size", "sha256 is missing"),
-    "http": ("https://", "http://", "no https address"),
+    "http": ("https://", "http://", "not an https address"),
     "password": ("https://", "https://user:word@", "user name or password"),
-    "space in url": ("example.invalid/", "example.invalid/a b/", "no https address"),
+    "space in url": ("example.invalid/", "example.invalid/a b/", "not an https address"),
     "open bracket in url": ("https://example", "https://[example", "urls holds"),
     "url is a text": ('urls = ["', 'urls = "', "cannot be read|not a list"),
     "urls of numbers": (
@@ -200,14 +198,14 @@ WRONG = {
     ),
     "no urls": (r'urls = ["https://example.invalid/{series}/{file}"]', "urls = []", "urls is miss"),
     "unknown field": ("{series}", "{sires}", r"\{sires\}; known"),
-    "open brace": ("{series}", "{series", "bad pattern"),
+    "open brace": ("{series}", "{series", "invalid pattern"),
     "path as file": ('file = "thing-', 'file = "../thing-', "not a plain file name"),
     "bad version": ('versions."1.2.3"', 'versions."latest"', "not a version"),
     "no versions": (GOOD[GOOD.index("[versions") :], "", "versions is missing"),
     "version no table": (GOOD[GOOD.index("[versions") :], '[versions]\n"1.2.3" = 1', "not a table"),
-    "bad request": ('requires = ["other-1"]', 'requires = ["Other 1"]', "no Rez request"),
+    "bad request": ('requires = ["other-1"]', 'requires = ["Other 1"]', "not a Rez request"),
     "patch not there": ('license = "Zlib"', 'license = "Zlib"\npatches = ["a.patch"]', "not in"),
-    "patch path": ('license = "Zlib"', 'license = "Zlib"\npatches = ["../a"]', "no plain file"),
+    "patch path": ('license = "Zlib"', 'license = "Zlib"\npatches = ["../a"]', "not a plain file"),
     "debian key": ('source = "thing"', 'src = "thing"', r"debian\.src is unknown"),
     "debian file": ("thing_1.1.1w.orig", "../thing_1.1.1w.orig", r"debian\.file is not"),
     "tested for all": ('license = "Zlib"', 'license = "Zlib"\ntested = true', "tested is unknown"),
@@ -217,13 +215,13 @@ WRONG = {
     "signed by nobody": signed('suffix = ".asc", by = []', r"signed\.by names no key"),
     "signed by whom": signed('suffix = ".asc"', r"signed\.identity is missing"),
     "half an identity": signed('suffix = ".x", identity = "a"', r"signed\.issuer is missing"),
-    "signed by both": signed('suffix = ".asc", by = [], issuer = "a"', "not both"),
+    "signed by both": signed('suffix = ".asc", by = [], issuer = "a"', "use one of them"),
     "signed without suffix": signed("by = []", r"signed\.suffix is missing"),
     "signed elsewhere": signed('suffix = "/x.asc", by = []', r"suffix is not what follows"),
     "unknown in signed": signed('suffix = ".asc", key = "a"', r"signed\.key is unknown"),
-    "lower-case key": signed(f'suffix = ".asc", by = ["{"a" * 40}"]', "no fingerprint"),
-    "short key id": signed('suffix = ".asc", by = ["0123456789ABCDEF"]', "no fingerprint"),
-    "key not there": signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "and there is no"),
+    "lower-case key": signed(f'suffix = ".asc", by = ["{"a" * 40}"]', "not a fingerprint"),
+    "short key id": signed('suffix = ".asc", by = ["0123456789ABCDEF"]', "not a fingerprint"),
+    "key not there": signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "does not exist"),
     "profiled": ('license = "Zlib"', 'license = "Zlib"\nprofiled = "yes"', "profiled is not"),
 }
 
@@ -247,7 +245,7 @@ requires = ["thing-=={{version}}"]
 """
 
 
-def load_shared(folder: Path, text: str = BORROWED) -> sources_toml.Recipe:
+def load_shared(folder: Path, text: str = BORROWED) -> model.Recipe:
     if not (folder / "thing").exists():
         load(folder, GOOD)
     (folder / "thing_more").mkdir()
@@ -304,15 +302,19 @@ def test_revision_of_a_package_changes_with_the_recipe_that_builds_it(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"thing"', '"other"', "versions_of is 'other', and there is no"),
+        ('"thing"', '"other"', "versions_of is 'other', but"),
         ('"thing"', '"../thing"', "versions_of is not a package's name"),
-        ('"thing"', '"thing_more"', "whose versions are another one's too"),
-        ('"1.2.3"', '"7"', "tested.7 is no version of thing"),
+        ('"thing"', '"thing_more"', "which has the key versions_of, too"),
+        ('"1.2.3"', '"7"', "tested.7 is not a version of thing"),
         ("e2e", "all", "tested.1.2.3.suites is not a list"),
         ("[tested]", "[size]", "size is unknown"),
-        ("requires = ", "same_recipe = true\nrequires = ", "requires is for a recipe of its own"),
+        (
+            "requires = ",
+            "same_recipe = true\nrequires = ",
+            "requires is required without same_recipe",
+        ),
         ("requires = ", "profiled = ", "profiled is unknown"),
-        ("[tested]", 'since = "1.3"\n[tested]', "tested.1.2.3 is no version of thing"),
+        ("[tested]", 'since = "1.3"\n[tested]', "tested.1.2.3 is not a version of thing"),
         ("[tested]", 'default = "2.0"\n[tested]', "default is '2.0', which is not among"),
         ("[tested]", 'since = "new"\n[tested]', "since is not a series such as 3.13"),
         ("{version}", "{name}", "known: version, series"),
@@ -329,12 +331,12 @@ def test_duplicate_version_is_refused(tmp_path):
 
 
 def test_missing_catalogue_is_named(tmp_path):
-    with pytest.raises(CatalogueError, match="no recipe folder"):
+    with pytest.raises(CatalogueError, match="not a recipe folder"):
         sources_toml.load(tmp_path)
 
 
 def test_unknown_version_lists_known_ones(tmp_path):
-    with pytest.raises(CatalogueError, match=re.escape("versions: 1.2.3, 1.1.1w")):
+    with pytest.raises(CatalogueError, match=re.escape("choose a version: 1.2.3, 1.1.1w")):
         load(tmp_path, GOOD).release("7")
 
 

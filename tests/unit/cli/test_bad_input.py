@@ -17,7 +17,7 @@ from fuzz import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rezbuild.catalogue import platform_years, sources_toml
+from rezbuild.catalogue import model, platform_years, sources_toml
 from rezbuild.cli import doctor, main
 from rezbuild.errors import CatalogueError, RezbuildError, UsageError
 from rezbuild.plan import matrix, resolve
@@ -83,7 +83,7 @@ def document(table: dict[str, Any]) -> str:
     return "".join(f"{json.dumps(key)} = {toml(value)}\n" for key, value in table.items())
 
 
-def load(folder: Path, text: str | bytes) -> sources_toml.Recipe:
+def load(folder: Path, text: str | bytes) -> model.Recipe:
     place = folder / "thing"
     place.mkdir(exist_ok=True)
     data = text if isinstance(text, bytes) else text.encode(errors="surrogatepass")
@@ -243,7 +243,7 @@ def test_pattern_with_a_format_is_refused(tmp_path: Path, key: str, form: str) -
     """One of them would print a gigabyte of spaces."""
     value = f"https://h/{{version{form}}}"
     table = changed(GOOD, (key,), [value] if key == "urls" else value)
-    with pytest.raises(CatalogueError, match="pattern that is more than a name"):
+    with pytest.raises(CatalogueError, match="pattern with a format"):
         load(tmp_path, document(table))
 
 
@@ -261,7 +261,7 @@ def test_folder_with_an_invalid_package_name_is_refused(tmp_path: Path, name: st
     folder = tmp_path / name
     folder.mkdir()
     (folder / "sources.toml").write_text(document(GOOD))
-    with pytest.raises(CatalogueError, match="name is no package's"):
+    with pytest.raises(CatalogueError, match="name is not a package name"):
         sources_toml.load(folder)
 
 
@@ -358,7 +358,7 @@ def test_invalid_variable_is_named(name: str, value: str) -> None:
 
 
 def test_mirror_without_a_scheme_is_not_shown() -> None:
-    with pytest.raises(UsageError, match="mirror 2 is neither") as caught:
+    with pytest.raises(UsageError, match="mirror 2 of REZBUILD_MIRRORS is neither") as caught:
         Settings.read({"REZBUILD_MIRRORS": "/mnt/sources me:hu5h@mirror.invalid/m"})
     assert "hu5h" not in str(caught.value)
 
@@ -475,7 +475,7 @@ def test_error_contains_no_escape_sequences(
 ) -> None:
     assert main.main(["fetch", "zlib", "--recipes", str(tmp_path / "no\x1b[2J")]) == 3
     said = capfd.readouterr().err
-    assert r"no\x1b[2J holds no recipes" in said
+    assert r"no\x1b[2J contains no recipes" in said
     assert "\x1b" not in said
 
 

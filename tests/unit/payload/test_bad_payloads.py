@@ -217,8 +217,8 @@ def test_many_files_take_linear_time(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main.main(["audit", str(payload)]) == 9
     assert time.monotonic() - begin < count / 100
     said = capsys.readouterr().out
-    assert f"{count} files: it came after the build" in said
-    assert f"{count} files: it was built, and is not there" in said
+    assert f"{count} files: it was added after the build" in said
+    assert f"{count} files: it was built, and is missing" in said
     assert len(said.splitlines()) < 20
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.catalogue.model import Archive, Recipe, Release
 from rezbuild.plan.durations import FILE, Durations, Estimate
 from rezbuild.plan.resolve import Step
 
@@ -184,7 +184,7 @@ def test_unwritable_folder_gives_a_notice(tmp_path, said):
     kept.record(step(), "fast", "here", 3.0, 2)
     assert seconds(kept, step()) == 3.0
     (line,) = said
-    assert line.startswith("notice: how long thing-1.0 took is not recorded in ")
+    assert line.startswith("notice: the duration of thing-1.0 is not recorded in ")
 
 
 def _note(folder: Path, number: int) -> None:

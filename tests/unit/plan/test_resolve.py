@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import CatalogueError, FetchError, UsageError
 from rezbuild.plan import resolve
 
@@ -205,7 +205,7 @@ def test_circular_dependency_is_named(recipes, tmp_path):
     (tmp_path / "base/sources.toml").write_text(
         text.replace("requires = []", 'requires = ["tool"]')
     )
-    with pytest.raises(CatalogueError, match="need each other: tool → base → tool"):
+    with pytest.raises(CatalogueError, match="depend on each other: tool → base → tool"):
         steps(resolve.recipes(tmp_path), "tool")
 
 
@@ -218,5 +218,5 @@ def test_every_version_of_our_own_catalogue_can_be_planned():
 
 
 def test_folder_without_recipes_is_named(tmp_path):
-    with pytest.raises(CatalogueError, match="holds no recipes"):
+    with pytest.raises(CatalogueError, match="contains no recipes"):
         resolve.recipes(Path(tmp_path / "empty"))

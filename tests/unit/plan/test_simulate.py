@@ -9,7 +9,7 @@ import time
 import pytest
 import scaling
 
-from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.catalogue.model import Archive, Recipe, Release
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Step, Target
 from rezbuild.plan.schedule import Schedule, critical_path, source_size

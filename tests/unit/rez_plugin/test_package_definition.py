@@ -189,7 +189,7 @@ def test_wrong_version_is_an_error_of_rez(folder, monkeypatch):
     for definition in (DEFINED, WRITTEN_OUT):
         error = load(folder, definition).stderr
         assert "rez.exceptions.PackageMetadataError: " in error
-        assert "next:  versions: 1.2.3" in error
+        assert "next:  choose a version: 1.2.3" in error
 
 
 def test_platform_definition_equals_a_written_out_one(folder):

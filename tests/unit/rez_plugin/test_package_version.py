@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild.catalogue.sources_toml import Recipe, load
+from rezbuild.catalogue.model import Recipe
+from rezbuild.catalogue.sources_toml import load
 from rezbuild.rez_plugin import package_definition
 
 TEXT = """\

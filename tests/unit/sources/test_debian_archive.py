@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rezbuild.catalogue.sources_toml import Archive, DistributionFile, Release
+from rezbuild.catalogue.model import Archive, DistributionFile, Release
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings
 from rezbuild.sources.debian_archive import SourceArchive
@@ -35,7 +35,7 @@ import sys
 import time
 from pathlib import Path
 from rezbuild.build import toolchain
-from rezbuild.catalogue.sources_toml import DistributionFile
+from rezbuild.catalogue.model import DistributionFile
 from rezbuild.sources.debian_archive import SourceArchive
 from rezbuild.errors import FetchError
 from rezbuild.settings import Settings

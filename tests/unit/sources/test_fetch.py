@@ -21,7 +21,7 @@ from box import BODY, FILE, OTHER, SHA256, Box, release
 from lying_server import Answer, LyingServer, lying_server
 from rich.console import Console
 
-from rezbuild.catalogue.sources_toml import Archive, Release
+from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
@@ -32,7 +32,7 @@ OFFLINE = "skipped: REZBUILD_OFFLINE is set"
 IN_A_PROCESS = """
 import json, resource, sys
 from pathlib import Path
-from rezbuild.catalogue.sources_toml import Archive, Release
+from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import RezbuildError
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.settings import Settings

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from lying_server import Answer, LyingServer, lying_server
 from raw_server import Script, Talk, proxy, raw_server
 
-from rezbuild.catalogue.sources_toml import Archive, Release
+from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError, RezbuildError
 from rezbuild.util.timed_iterator import TimedIterator
 

@@ -191,7 +191,7 @@ def test_unreadable_store_is_not_pruned(entries, folder, tmp_path):
     [
         (["prune"], 2, "prune requires --keep-days or --unused"),
         (["add", "thing"], 14, "no version of thing in 'thing' is installed"),
-        (["add", "~zlib"], 2, "there is nothing to build"),
+        (["add", "~zlib"], 2, "excludes a package"),
     ],
 )
 def test_invalid_arguments_are_refused(folder, set_up, capsys, argv, code, said):

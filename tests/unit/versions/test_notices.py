@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild.catalogue.sources_toml import Recipe, Release
+from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Recipes
 from rezbuild.versions import notices

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openpgp import Signer
 
-from rezbuild.catalogue.sources_toml import Signed
+from rezbuild.catalogue.model import Signed
 from rezbuild.errors import CatalogueError, MachineError, SignatureError
 from rezbuild.plan import resolve
 from rezbuild.util import extras

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from lying_server import Answer, LyingServer, lying_server
 
-from rezbuild.catalogue.sources_toml import Archive, Recipe, Release
+from rezbuild.catalogue.model import Archive, Recipe, Release
 from rezbuild.errors import FetchError
 from rezbuild.plan import resolve
 from rezbuild.settings import Settings
