@@ -182,7 +182,7 @@ def test_json_lists_every_finding(payload, compile_c):
     lines = list(show.lines(payload, report))
     one = "30 files: it leads to /nowhere: link0, link1, link10, ..."
     assert [line for line in lines if "link-absolute:" in line] == [f"error: link-absolute: {one}"]
-    assert "  link-absolute (30): it leads back to where the payload was" in lines
+    assert "  link-absolute (30): it leads back to the old folder of the payload" in lines
     assert lines[-1] == f"{payload}: 60 errors, 0 notes"
 
 
