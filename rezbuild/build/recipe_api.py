@@ -137,7 +137,7 @@ class Build:
             if done.returncode == 0:
                 return name
         raise BuildError(
-            f"none of the libraries {', '.join(names)} can be linked, and {self.name} needs one",
+            f"{self.name} needs one of the libraries {', '.join(names)}; none can be linked",
             advice=["install the system package that rezbuild doctor names"],
         )
 
@@ -314,5 +314,5 @@ def _failure(what: str, how: str, log: Path) -> BuildError:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
     return BuildError(
         f"{what}: {how}. The last lines of {log}:\n" + "\n".join(f"    {line}" for line in lines),
-        advice=[f"the whole output: {log}"],
+        advice=[f"read the whole output: {log}"],
     )

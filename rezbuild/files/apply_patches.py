@@ -53,7 +53,8 @@ def apply_patches(root: Path, patches: Sequence[Path]) -> None:
             os.utime(path, ns=(now, now))
     except OSError as error:
         raise UnpackError(
-            f"cannot patch {root}: {error}", advice=["look at its permissions and the free space"]
+            f"{root} cannot be patched: {error}",
+            advice=["check its permissions and the free space"],
         ) from error
 
 
@@ -133,7 +134,7 @@ def _count_hunks(patch: Path, lines: Sequence[bytes]) -> int:
 
 def _bad_patch(patch: Path, problem: str, output: Sequence[str] = ()) -> UnpackError:
     return UnpackError(
-        f"cannot apply patch {patch}: {problem}",
+        f"patch {patch} cannot be applied: {problem}",
         tried=output,
         advice=["create the patch again from the sources of this version (diff -u, git diff)"],
     )

@@ -126,7 +126,7 @@ def _inflate(stream: BinaryIO, archive: Path) -> None:
         while block := reader.read(_CHUNK):
             size += len(block)
             if size > _MAX_SIZE:
-                raise StoreError(f"it has more than {_MAX_SIZE} bytes")
+                raise StoreError(f"the packed tree has more than {_MAX_SIZE} bytes")
             file.write(block)
 
 

@@ -54,8 +54,8 @@ def unpack(
             staged.rename(folder)
     except OSError as error:
         raise UnpackError(
-            f"cannot unpack {archive} into {folder}: {error}",
-            advice=["look at the free space and the permissions of both"],
+            f"{archive} cannot be unpacked into {folder}: {error}",
+            advice=["check the free space and the permissions of both"],
         ) from error
     return _source_root(folder)
 
@@ -105,7 +105,7 @@ def _open(archive: Path) -> IO[bytes]:
         return cast(IO[bytes], importlib.import_module(module).open(archive, "rb"))
     except ImportError as error:
         raise MachineError(
-            f"cannot unpack {archive.name}: this interpreter has no module {module}",
+            f"{archive.name} cannot be unpacked: this interpreter has no module {module}",
             advice=["run rezbuild with an interpreter that has it"],
         ) from error
 

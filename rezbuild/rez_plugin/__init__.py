@@ -1,1 +1,1 @@
-"""What Rez loads of rezbuild: the definitions of packages."""
+"""The parts of rezbuild that Rez loads: package definitions, build command, build process."""

@@ -1,6 +1,6 @@
-"""What ``rez-build`` runs: REZ_BUILD_* in, a baked payload out, put where Rez wants it.
+"""The build command of ``rez-build``: build a payload, and install it where Rez expects it.
 
-What is installed is touched in the last step only, and then in one rename.
+REZ_BUILD_* variables are the input. An installed payload is replaced at the end, in one rename.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from rezbuild.versions import notices
 
 @dataclass(frozen=True)
 class Request:
-    """What Rez asks for.
+    """A build that Rez requests.
 
     Attributes:
-        job: What is to be baked.
-        install_path: Where to put it, or None: build only.
+        job: The build.
+        install_path: The folder of the variant, or None: build only.
     """
 
     job: Job
@@ -53,10 +53,10 @@ class Request:
 
     @classmethod
     def read(cls, env: Mapping[str, str], settings: Settings) -> Request:
-        """Reads Rez's REZ_BUILD_* variables.
+        """Read Rez's REZ_BUILD_* variables.
 
         Raises:
-            UsageError: It was not Rez that started this, or nothing would run there.
+            UsageError: Rez did not start this process, or its install path is not usable.
         """
         try:
             place = Path(env["REZ_BUILD_INSTALL_PATH"])
@@ -81,15 +81,15 @@ class Request:
 
 
 def main() -> int:
-    """Builds the package that Rez names in the environment; the exit code is the error's."""
-    # Whoever builds: what is installed is for everyone, see the audit's rule on modes.
+    """Build the package that Rez names in the environment; return 0 or the error's exit code."""
+    # Installed files are for all users, see the audit's rule `mode`.
     os.umask(0o022)
     reporter = Reporter()
     try:
         settings = Settings.read()
         request = Request.read(os.environ, settings)
         processes.exit_with_rez()
-        # Whoever started Rez has one, for all that is built.
+        # With a report file, the process above Rez has a temporary folder for all builds.
         with contextlib.nullcontext() if os.environ.get(REPORT) else temp_folders.folder():
             if not os.environ.get(REPORT):
                 _say_version(request.job, reporter)
@@ -123,14 +123,14 @@ def _build(request: Request, settings: Settings, reporter: Reporter) -> None:
 
 
 def _say_version(job: Job, reporter: Reporter) -> None:
-    """Tell who ran rez-build that the version is behind; `rezbuild build` has its own lines."""
+    """Print that the version is outdated; `rezbuild build` prints this itself."""
     recipe = sources_toml.load(job.recipe_folder)
     for line in notices.behind(recipe, recipe.release(job.version)):
         reporter.info(line)
 
 
 def _other_versions(job: Job, settings: Settings) -> list[str]:
-    """Return what else can be built, where the source of a version cannot be fetched."""
+    """Return advice about other versions if the source cannot be fetched."""
     recipe = sources_toml.load(job.recipe_folder)
     others = resolve.versions_in(recipe, recipe.name)
     found = Fetcher(settings).offered(r for r in others if r.version != job.version)
@@ -143,14 +143,16 @@ def _other_versions(job: Job, settings: Settings) -> list[str]:
 
 
 def _check_stage(place: Path) -> None:
-    """Where it was killed a moment ago; nobody waits for the payload then."""
+    """Check that the build process above still exists; it may have been killed."""
     stage = staging.stage_of(place)
     if stage is not None and not stage.is_dir():
-        raise BuildError("the build that this belongs to has ended", advice=["run it again"])
+        raise BuildError(
+            "the build process of this package has ended", advice=["run the command again"]
+        )
 
 
 def _dependencies(env: Mapping[str, str]) -> dict[str, Dependency]:
-    """What Rez resolved, less the packages that only say which host this is."""
+    """Return the resolved payloads of rezbuild; skip packages such as platform and arch."""
     found = {}
     for item in env.get("REZ_USED_RESOLVE", "").split():
         name, _, version = item.partition("-")

@@ -1,9 +1,9 @@
-"""A build process for Rez: what is installed stays as it is until its successor is complete.
+"""A build process for Rez that replaces an installed variant only by a complete one.
 
-Rez's own (rezplugins/build_process/local.py) builds in the repository itself and deletes the
-variant when the build or a test of it fails. This one builds and tests in a stage, and puts the
-result into place by a rename. rezconfig.py chooses it (``default_build_process = "staged"``);
-packages that are not made by rezbuild go Rez's own way.
+Rez's process (rezplugins/build_process/local.py) builds in the repository, and deletes the variant
+if the build or a test of it fails. This process builds and tests in a staging folder, and installs
+the result by a rename. rezconfig.py selects it (``default_build_process = "staged"``). Packages
+that are not built by rezbuild use Rez's process.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 
 class StagedBuildProcess(LocalBuildProcess):
-    """Installs and releases variants as a whole or not at all."""
+    """Install and release variants completely or not at all."""
 
     @classmethod
     def name(cls) -> str:
-        """What ``default_build_process`` and ``--process`` call it."""
+        """Return the name for ``default_build_process`` and ``--process``."""
         return staging.PROCESS
 
     def _build_variant(
@@ -52,13 +52,13 @@ class StagedBuildProcess(LocalBuildProcess):
         install: bool = False,
         **kwargs: Any,
     ) -> str | None:
-        # With scripts, the user builds later, and Rez leaves what is installed alone.
+        # With --scripts, the user builds later, and Rez does not change the installed variant.
         scripts = getattr(self.build_system, "write_build_scripts", False)
         if not install or scripts or not is_ours(self.package):
             return super()._build_variant(variant, install_path, clean, install, **kwargs)
         repository = Path(install_path or self.package.config.local_packages_path)
         with _for_everyone(), _stage(repository, variant) as stage:
-            # Before the build: it may be another package of that name.
+            # Before the build: refuse another package of the same name.
             _installed(variant, repository)
             result = super()._build_variant(variant, str(stage), clean, install, **kwargs)
             _into_place(variant, stage, repository, {}, keep=False)
@@ -71,9 +71,9 @@ class StagedBuildProcess(LocalBuildProcess):
             return super()._release_variant(variant, release_message, **kwargs)
         repository = Path(self.package.config.release_packages_path)
         with _for_everyone(), _stage(repository, variant) as stage:
-            # Under the lock: whoever held it may have released it.
+            # Under the lock: the previous holder may have released the variant.
             if _installed(variant, repository) and os.environ.get(staging.REPLACE) != "1":
-                # Rez would build over it where package.py says something else now.
+                # If package.py has changed, Rez would build over the released variant.
                 print_warning("%s is released already: skipped", variant.qualified_name)
                 return None
             built = self._build_variant_base(
@@ -89,7 +89,7 @@ class StagedBuildProcess(LocalBuildProcess):
             return _into_place(variant, stage, repository, facts, keep=True)
 
     def get_changelog(self) -> str | None:
-        """What has changed in this recipe and in rezbuild: git's repository holds many packages."""
+        """Return the changes of this recipe and of rezbuild, not of the whole git repository."""
         git = self.vcs is not None and self.vcs.name() == "git"
         if not (git and _is_recipe(self.package, self.working_dir)):
             return super().get_changelog()  # type: ignore[no-any-return]
@@ -99,7 +99,7 @@ class StagedBuildProcess(LocalBuildProcess):
         shared = Path(self.vcs.vcs_root, "rezbuild")
         places = [self.working_dir, *([str(shared)] if shared.is_dir() else [])]
         lines: list[str] = []
-        # Where errors of git are to be passed over, it does that.
+        # repo_operation ignores errors of git if Rez is configured so.
         with self.repo_operation():
             lines = self.vcs.git(
                 *("log", *(["-n", str(most)] if most else [])),
@@ -111,7 +111,7 @@ class StagedBuildProcess(LocalBuildProcess):
 
 @contextlib.contextmanager
 def _for_everyone() -> Iterator[None]:
-    """What Rez makes meanwhile in a repository is readable for all, whoever builds."""
+    """Let all users read the files that Rez creates in the block."""
     before = os.umask(0o022)
     try:
         yield
@@ -121,10 +121,10 @@ def _for_everyone() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
-    """A repository for this build alone; what goes wrong with it is said in Rez's way.
+    """Give a repository for one build; turn errors into Rez's.
 
     Raises:
-        rez.exceptions.BuildError: Of other exceptions Rez shows a trace (rez/cli/_main.py).
+        rez.exceptions.BuildError: For other exceptions, Rez shows a traceback (rez/cli/_main.py).
     """
     package = variant.parent.qualified_name
     try:
@@ -141,24 +141,25 @@ def _stage(repository: Path, variant: Variant) -> Iterator[Path]:
 
 
 def _refuse_ignored(repository: Path, variant: Variant) -> None:
-    """Sees that the package is not one that was hidden, and that saved contexts may still use."""
+    """Refuse a package that was hidden, which saved contexts may still use."""
     mark = repository / variant.name / f".ignore{variant.version}"
     if mark.exists():
         raise BuildError(
-            f"{variant.parent.qualified_name} is ignored in {repository}: show it again by "
-            f"rez-pkg-ignore --unignore, or remove it by rez-rm, and then build it"
+            f"{variant.parent.qualified_name} is ignored in {repository}: run "
+            f"rez-pkg-ignore --unignore or rez-rm, and build it again"
         )
 
 
 def _into_place(
     variant: Variant, stage: Path, repository: Path, facts: dict[str, Any], *, keep: bool
 ) -> Variant:
-    """Moves the variant where it belongs: with its package.py where it is the only one, else alone.
+    """Move the variant into the repository; also its package.py if it is the only variant.
 
-    Rez's lock of a repository stays for ever when its holder is killed, so it is not taken: what is
-    to be said of other variants is put together in the stage, and both arrive by a rename.
+    Rez's lock of a repository is never released if its holder is killed, so it is not used.
+    Instead, a package.py with all variants is written in the staging folder, and replaces the old
+    one by a rename.
     """
-    # Rez remembers what it has read, and another host may have released another variant since.
+    # Rez caches packages, but another host may have released another variant.
     _forget(repository)
     name, place = variant.parent.qualified_name, Path(variant.name, str(variant.version))
     there = _package(variant, repository)
@@ -168,7 +169,7 @@ def _into_place(
             staging.put(stage / place, place, repository, name, keep=keep)
         else:
             definition = Path(there.resource.filepath)
-            # Elsewhere: of a file that it has written, Rez does not look at the disk again
+            # In a separate folder: Rez does not read a file again that it has written
             # (rez/serialise.py, file_cache).
             both = stage / "both"
             (both / place).mkdir(parents=True)
@@ -176,25 +177,25 @@ def _into_place(
             variant.install(str(both), overrides=facts)
             staging.put(stage / place / subpath, place / subpath, repository, name, keep=keep)
             (both / place / definition.name).replace(definition)
-    # Rez's caches look at this folder's time.
+    # Rez's caches check the time of this folder.
     os.utime(repository / variant.name)
     _forget(repository)
-    # A build that was killed in Rez's own process left its mark.
+    # Remove the mark that a killed build of Rez's own process leaves.
     _repository(repository).on_variant_install_cancelled(variant.resource)
     return _installed(variant, repository)
 
 
 def _installed(variant: Variant, repository: Path) -> Variant | None:
-    """The variant in a repository that stands for the same requirements.
+    """Return the variant in a repository with the same requirements.
 
     Raises:
-        rez.exceptions.BuildError: There is another package of that name.
+        rez.exceptions.BuildError: Another package has that name.
     """
     there = _package(variant, repository)
     if there is None:
         return None
     if there.uuid and variant.parent.uuid and there.uuid != variant.parent.uuid:
-        raise BuildError(f"{there.uri} is another package of that name: their uuid differ")
+        raise BuildError(f"{there.uri} is another package of that name: the uuids differ")
     return _same(variant, there)
 
 
@@ -213,20 +214,20 @@ def _repository(folder: Path) -> Any:
 
 
 def _forget(folder: Path) -> None:
-    """Rez remembers what it has read."""
+    """Clear Rez's cache of a repository."""
     _repository(folder).clear_caches()
 
 
 @contextlib.contextmanager
 def _writable(path: Path) -> Iterator[None]:
-    """Makes the deepest folder that is there writable meanwhile, where Rez is told to do so."""
+    """Make the deepest existing folder writable in the block, if Rez is configured so."""
     there = get_existing_path(str(path)) if config.make_package_temporarily_writable else None
     with make_path_writable(there) if there else contextlib.nullcontext():
         yield
 
 
 def is_ours(package: Package) -> bool:
-    """Whether the hook builds it, which does not care where it is installed."""
+    """Whether rezbuild builds the package: its build command works with any install path."""
     command = package.build_command
     return isinstance(command, list) and "rezbuild.rez_plugin.build_command" in command
 
@@ -236,5 +237,5 @@ def _is_recipe(package: Package, folder: str) -> bool:
 
 
 def register_plugin() -> type[StagedBuildProcess]:
-    """What Rez asks each plugin for."""
+    """Return the class of the plugin, for Rez."""
     return StagedBuildProcess

@@ -1,6 +1,6 @@
 """The attributes that the ``package.py`` files of all recipes have in common.
 
-A recipe's ``package.py`` says what is its own, and ``define(globals())`` adds the rest:
+A recipe's ``package.py`` has its own attributes, and ``define(globals())`` adds the rest:
 
     from rezbuild.rez_plugin.package_definition import define
 
@@ -34,28 +34,28 @@ if TYPE_CHECKING:
     from rezbuild.catalogue.model import Recipe
     from rezbuild.catalogue.platform_years import Platform
 
-# Rez gives these two to late functions and to commands.
+# Rez defines these two for late functions and commands.
 this: Any = None
 env: Any = None
 
 
 @dataclass(frozen=True)
 class Package:
-    """The computed attributes of one recipe, for the version that is asked for."""
+    """The computed attributes of a recipe, for the requested version."""
 
     recipe: Recipe
     version: str
 
     @property
     def variants(self) -> list[list[str]]:
-        """The host's variant; one of another platform would fail to build here."""
+        """The variant of this host; variants of other platforms cannot be built here."""
         from rez.system import system
 
         return [[f"platform-{system.platform}", f"arch-{system.arch}"]]
 
     @property
     def requires(self) -> list[str]:
-        """The packages that it is built against, exact where REZBUILD_<NAME>_VERSION is set."""
+        """The dependencies; exact versions if REZBUILD_<NAME>_VERSION is set."""
         requests = self.recipe.release(self.version).requires
         names = [request.partition("-")[0] for request in requests]
         exact = [os.environ.get(version_variable(name)) for name in names]
@@ -66,12 +66,12 @@ class Package:
 
     @property
     def build_command(self) -> list[str]:
-        """Run the hook by Rez's own interpreter: the build environment's PATH has no venv on it."""
+        """The build command, run by Rez's interpreter: the build environment's PATH has no venv."""
         return [sys.executable, "-I", "-m", "rezbuild.rez_plugin.build_command"]
 
     @property
     def built_from(self) -> dict[str, str]:
-        """The record in the installed package: source, sums, recipe and profile."""
+        """The record in the installed package: source, checksum, recipe and profile."""
         from rezbuild.payload import manifest
 
         release = self.recipe.release(self.version)
@@ -118,7 +118,7 @@ def tests() -> Any:
     import sys
     from importlib.util import find_spec
 
-    # What the payload carries proves any host; on a build box the gate of a release is rezbuild's.
+    # The payload's own test runs on any host; rezbuild's check gates a release.
     run = ["sh", "{root}/rezbuild-test/run.sh"]
     check = [sys.executable, "-I", "-m", "rezbuild", "check", "--moved", "{root}"]
     found = {
@@ -194,7 +194,7 @@ def _package(folder: Path) -> Package:
         found = Package(recipe, _version(recipe))
         found.built_from  # noqa: B018 (report here whatever is wrong with the recipe)
     except RezbuildError as error:
-        # Of other exceptions Rez shows a trace (rez/cli/build.py, setup_parser_common).
+        # For other exceptions, Rez shows a traceback (rez/cli/build.py, setup_parser_common).
         raise PackageMetadataError(str(error)) from None
     return found
 

@@ -1,1 +1,1 @@
-"""Checks of built payloads: their parts, and whether a second build is the same."""
+"""Checks of payloads, and the comparison with a second build."""

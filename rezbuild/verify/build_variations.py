@@ -1,4 +1,4 @@
-"""What a second build is given that the first one did not have: `rezbuild reproduce` varies it."""
+"""The conditions that `rezbuild reproduce` varies between two builds."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pathlib import Path
 
 from rezbuild.build import toolchain
 
-# No user of that number is likely to be there.
+# An unlikely user id.
 _USER = 47110
 _HOSTNAME = "another-host"
 _UMASK = 0o077
-# A quarter of an hour is in it, and another day for half of the day.
+# Its offset has a quarter of an hour; for half of the day, the date differs.
 _ZONE = "<+1245>-12:45"
-# Seconds: another day, month and year.
+# Seconds; the day, the month and the year differ.
 _CLOCK = 400 * 24 * 3600
 _FAKETIME = "libfaketime.so.1"
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """The circumstances of a build.
+    """The conditions of a build.
 
     Attributes:
-        umask: Of the process.
-        hostname: A name that the build alone sees, or "".
-        user: The number of the user it sees itself as, or None: whoever calls.
-        environ: The caller's environment; no build may take anything from it.
-        steps: What the steps of the build are given besides: the library that shifts their clock.
-        jobs: Parallel ones.
-        same: What could not be varied, and why.
+        umask: The umask of the process.
+        hostname: A host name that only the build sees, or "".
+        user: The user id that the build sees, or None: the caller's.
+        environ: The caller's environment, which must not affect the build.
+        steps: Variables for the steps of the build: the library that shifts their clock.
+        jobs: The number of parallel jobs.
+        same: The conditions that could not be varied, with reasons.
     """
 
     umask: int
@@ -45,7 +45,7 @@ class Conditions:
     same: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, object]:
-        """For people and programs."""
+        """Return the conditions for the report."""
         shown = {"umask": f"{self.umask:03o}", "jobs": self.jobs, "environment": self._shown()}
         if self.user is not None:
             shown["user"] = self.user
@@ -60,31 +60,31 @@ class Conditions:
         return " ".join(f"{n}={self.environ[n]}" for n in names if n in self.environ)
 
 
-def usual(jobs: int) -> Conditions:
-    """Those of any build here."""
+def usual_conditions(jobs: int) -> Conditions:
+    """Return the conditions of a normal build on this machine."""
     return Conditions(0o022, "", None, dict(os.environ), {}, jobs)
 
 
-def others(folder: Path, jobs: int) -> Conditions:
-    """As different as this machine lets them be.
+def varied_conditions(folder: Path, jobs: int) -> Conditions:
+    """Return conditions that differ as much as this machine allows.
 
     Args:
-        folder: One of this build's own, where its home is made.
-        jobs: Of the build before.
+        folder: A folder for this build only; its home folder is created in it.
+        jobs: The jobs of the first build.
     """
     same = []
     home = folder / "another home"
     home.mkdir()
-    isolated = _may("seen_as", _USER)
-    # Without a user namespace only root may do that.
-    named = isolated or _may("own_hostname", _HOSTNAME)
+    isolated = _is_allowed("enter_user_namespace", _USER)
+    # Without a user namespace, only root may set a host name.
+    named = isolated or _is_allowed("set_hostname", _HOSTNAME)
     if not isolated:
-        same.append("user: the kernel lets nobody make user namespaces here")
+        same.append("user: the kernel does not allow user namespaces")
     if not named:
-        same.append("host name: the kernel does not let this user have one of its own")
+        same.append("host name: the kernel does not allow this user to set it")
     locale = _locale()
     if locale is None:
-        same.append("locale: locale -a knows no other than C")
+        same.append("locale: locale -a lists only C")
     clock = _clock()
     if not clock:
         same.append(f"clock: {_FAKETIME} is not installed (package faketime)")
@@ -110,15 +110,15 @@ def others(folder: Path, jobs: int) -> Conditions:
     )
 
 
-def _may(condition: str, value: object) -> bool:
-    """Whether a rebuild can have one of its conditions here; tried in a process."""
+def _is_allowed(condition: str, value: object) -> bool:
+    """Try a condition in a child process; return whether the kernel allows it."""
     start = f"from rezbuild.verify import rebuild_process; rebuild_process.{condition}({value!r})"
     argv = [sys.executable, "-I", "-c", start]
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
 def _locale() -> str | None:
-    """One that is installed; of another language, where there is one."""
+    """Return an installed locale, of another language if possible."""
     program = toolchain.which("locale")
     if program is None:
         return None
@@ -128,11 +128,11 @@ def _locale() -> str | None:
 
 
 def _clock() -> dict[str, str]:
-    """What shifts the clock of the programs that are given it (faketime(1)), where it is there."""
+    """Return variables that shift the clock of programs, if faketime(1) is installed."""
     program = toolchain.which("faketime")
     if program is None:
         return {}
-    # The program knows where its library is.
+    # The program knows the path of its library.
     argv = [program, "-f", "+0", sys.executable, "-c", "import os; print(os.environ['LD_PRELOAD'])"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     library = done.stdout.strip()

@@ -1,7 +1,7 @@
-"""Tries a finished payload: the audit first, then what the ``check.py`` of its recipe asks of it.
+"""Test a finished payload: the audit, then the ``check.py`` of its recipe.
 
-Such a check.py has a function ``quick(c)`` and may have one ``suite(c, tests)``, which runs
-upstream's own tests. Both get a `Check` and yield a `Result` for each thing they have tried.
+A check.py has a function ``quick(c)``, and may have ``suite(c, tests)``, which runs upstream's
+tests. Both get a `Check`, and yield a `Result` for each test.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one check.
+    """The result of one check.
 
     Attributes:
-        name: What was checked, in a word or two.
-        detail: What was found, in one line.
-        problems: What is wrong, one line each; none: it passed.
+        name: The subject of the check, in a word or two.
+        detail: The finding, in one line.
+        problems: The problems, one line each; empty: the check passed.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Result:
 
 @dataclass
 class Check:
-    """A payload under examination, as a recipe's ``check.py`` gets it.
+    """A payload under test, the argument of a recipe's ``check.py``.
 
     Attributes:
         root: The payload.
@@ -85,14 +85,14 @@ class Check:
 
     @property
     def steps(self) -> Path:
-        """The folder of check.py; another recipe's where that one builds this package."""
+        """The folder of check.py, which may be that of another recipe."""
         if (self.recipe / model.FILE_NAME).is_file():
             return sources_toml.load(self.recipe).steps
         return self.recipe
 
     @property
     def env(self) -> dict[str, str]:
-        """The whole environment of what is run: nothing of the caller's."""
+        """The whole environment of the tests, without the caller's variables."""
         home, temporary = self.scratch / "home", self.temporary / "tmp"
         for folder in (home, temporary):
             folder.mkdir(exist_ok=True)
@@ -103,10 +103,10 @@ class Check:
     def run(
         self, *argv: str | Path, log: Path | None = None, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        """Runs a program; its output is returned, or written to ``log``.
+        """Run a program; return its output, or write it to ``log``.
 
         Raises:
-            CheckError: It cannot be started.
+            CheckError: The program cannot be started.
         """
         words = [str(word) for word in argv]
         with (log or Path(os.devnull)).open("w", encoding="utf-8") as stream:
@@ -123,17 +123,17 @@ class Check:
                     check=False,
                 )
             except OSError as error:
-                raise CheckError(f"{words[0]} does not run: {error.strerror}") from None
+                raise CheckError(f"{words[0]} cannot be started: {error.strerror}") from None
 
     def result(self, name: str, detail: str, problems: Sequence[str] = ()) -> Result:
-        """What came of one check; see `Result`."""
+        """Return a `Result`."""
         return Result(name, detail, tuple(problems))
 
     def source(self) -> Path:
-        """The payload's pinned source, fetched, unpacked and patched as for its build.
+        """Return the payload's source, fetched, unpacked and patched as for its build.
 
         Raises:
-            FetchError: No route gave it.
+            FetchError: The source could not be downloaded.
         """
         if self._source is None:
             recipe = sources_toml.load(self.recipe)
@@ -148,12 +148,12 @@ class Check:
         """The C compiler, for helpers of a suite.
 
         Raises:
-            MachineError: There is none.
+            MachineError: No compiler is installed.
         """
         return toolchain.find(self.settings).cc
 
 
-def check(  # noqa: PLR0913 (by keyword)
+def check(  # noqa: PLR0913 (keywords)
     root: Path,
     recipes: Path,
     settings: Settings,
@@ -162,29 +162,32 @@ def check(  # noqa: PLR0913 (by keyword)
     keep: Path | None = None,
     moved: bool = False,
 ) -> Iterator[Result]:
-    """Tries the payload; the results come as they are had.
+    """Test a payload; yield each result as soon as it is known.
 
     Args:
         root: The payload.
         recipes: The folder of recipes.
-        settings: For the jobs, and for the source's routes.
-        suite: Run upstream's own tests too: those named, or all where it is empty.
-        keep: Work in this folder and leave it there; by default a temporary one.
-        moved: Try a copy that stands elsewhere.
+        settings: The jobs, the cache and the mirrors.
+        suite: Also run upstream's tests: the named ones, or all if empty; None: none.
+        keep: Work in this folder, and keep it; None: a temporary folder.
+        moved: Test a copy in another folder.
 
     Raises:
-        UsageError: It is no payload of ours, or its package has no such suite.
-        FetchError: The suite's source could not be had.
+        UsageError: ``root`` is not a payload of rezbuild, or its package has no suite.
+        FetchError: The source of the suite could not be downloaded.
     """
     record = manifest.read(root)
     if record is None:
         raise UsageError(
-            f"{root} is no payload of rezbuild: it has no {manifest.MANIFEST} that can be read",
-            advice=["name a variant's root or a Rez request", "rezbuild audit takes any folder"],
+            f"{root} is not a payload of rezbuild: {manifest.MANIFEST} is missing or damaged",
+            advice=[
+                "name a variant's root or a Rez request",
+                "for other folders, use rezbuild audit",
+            ],
         )
     name, version = record.get("name"), record.get("version")
     if not (isinstance(name, str) and _NAME.fullmatch(name) and isinstance(version, str)):
-        raise UsageError(f"{root / manifest.MANIFEST} names no package and version")
+        raise UsageError(f"{root / manifest.MANIFEST} does not name a package and a version")
     broken = audit(root).errors
     problems = tuple(f"{f.rule.id}: {f.path}: {f.message}" for f in broken)
     yield Result("audit", f"{len(broken)} rules broken", problems)
@@ -195,35 +198,35 @@ def check(  # noqa: PLR0913 (by keyword)
             root = Path(shutil.copytree(root, scratch / "moved", symlinks=True))
         jobs = toolchain.jobs(settings, os.environ)
         folder = recipes / str(record["name"])
-        yield from _tried(Check(root, record, folder, scratch, temporary, settings, jobs), suite)
+        yield from _results(Check(root, record, folder, scratch, temporary, settings, jobs), suite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _tried(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
+def _results(c: Check, suite: Sequence[str] | None) -> Iterator[Result]:
     before = snapshot(c.root)
     known = import_file.load(c.steps, FILE_NAME) if (c.steps / FILE_NAME).is_file() else None
-    yield from _on_this_host(c)
+    yield from _self_test(c)
     if known is not None:
         yield from known.quick(c)
     if suite is not None:
         if not hasattr(known, "suite"):
-            raise UsageError(f"{c.name} has no test suite of its own: no suite() in {FILE_NAME}")
+            raise UsageError(f"{c.name} has no test suite: {FILE_NAME} has no function suite")
         yield from known.suite(c, suite)  # type: ignore[union-attr]
     changed = sorted(path for path, _ in before ^ snapshot(c.root))
     problems = tuple(dict.fromkeys(f"{path} was written" for path in changed))
     yield Result("read-only", "nothing is written into the payload by using it", problems)
 
 
-def _on_this_host(c: Check) -> Iterator[Result]:
-    """The test that the payload carries, all of it."""
+def _self_test(c: Check) -> Iterator[Result]:
+    """Run the payload's own test, with all its parts."""
     script = c.root / self_test.FOLDER / self_test.RUN
     if not script.is_file():
         return
     done = c.run("sh", script, "long")
     lines = [line.partition(" ")[::2] for line in done.stdout.splitlines()]
-    for word, said in lines:
-        name, _, detail = said.strip().partition(": ")
+    for word, text in lines:
+        name, _, detail = text.strip().partition(": ")
         if word == "FAILED":
             yield Result(name, "", (detail or name,))
         elif word == "ok":
@@ -233,7 +236,7 @@ def _on_this_host(c: Check) -> Iterator[Result]:
 
 
 def snapshot(root: Path) -> set[tuple[str, tuple[int, int]]]:
-    """All there is below a folder: relative paths, each with its size and its time in ns."""
+    """Return all paths below a folder, each with its size and its time in ns."""
     facts = ((str(path.relative_to(root)), path.lstat()) for path in root.rglob("*"))
     return {(path, (stat.st_size, stat.st_mtime_ns)) for path, stat in facts}
 
@@ -241,5 +244,5 @@ def snapshot(root: Path) -> set[tuple[str, tuple[int, int]]]:
 def _empty(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty", advice=["remove it or name another one"])
+        raise UsageError(f"{folder} is not empty", advice=["remove it, or name another folder"])
     return folder.resolve()

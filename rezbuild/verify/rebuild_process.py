@@ -1,8 +1,8 @@
-"""A build under other conditions than the one before: a process of `rezbuild.verify.reproduce`.
+"""A build under given conditions: a process of `rezbuild.verify.reproduce`.
 
     python -I -m rezbuild.verify.rebuild_process FILE
 
-FILE is JSON: the `Order`. What became of it is left in the file that REZBUILD_REPORT names.
+FILE is the `RebuildOrder` as JSON. An error is written to the file that REZBUILD_REPORT names.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from rezbuild.payload.dependency import Dependency
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 
-# unshare(2): a host name, or numbers of users, of this process's own.
+# unshare(2): namespaces of host names and of users.
 _CLONE_NEWUTS = 0x04000000
 _CLONE_NEWUSER = 0x10000000
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is to be built, and under which conditions; plain data, for another process.
+class RebuildOrder:
+    """A package to build, and the conditions; plain data, for another process.
 
     Attributes:
         recipe: The recipe's folder.
-        dependencies: Name, version and root of each payload that it is built against.
-        build_path: A folder of this build's own.
-        payload: Where the result is put.
-        umask: Of the process.
-        hostname: A name that this process alone sees, or "".
-        user: The number of the user it is, as it sees it; None for whoever calls.
-        steps: What goes over the environment of the build's steps.
+        dependencies: Name, version and root of each dependency.
+        build_path: A folder for this build only.
+        payload: The path of the result.
+        umask: The umask of the process.
+        hostname: A host name that only this process sees, or "".
+        user: The user id that the process sees; None: the caller's.
+        steps: Variables that are added to the environment of the build's steps.
     """
 
     recipe: str
@@ -58,7 +58,7 @@ class Order:
 
     @property
     def job(self) -> Job:
-        """The same for `rezbuild.build.pipeline`."""
+        """The job for `rezbuild.build.pipeline`."""
         return Job(
             recipe_folder=Path(self.recipe),
             version=self.version,
@@ -70,32 +70,32 @@ class Order:
         )
 
     @classmethod
-    def read(cls, data: Mapping[str, Any]) -> Order:
-        """From JSON, which knows no tuples."""
+    def read(cls, data: Mapping[str, Any]) -> RebuildOrder:
+        """Return an order from JSON, which has no tuples."""
         return cls(**{**data, "dependencies": tuple(map(tuple, data["dependencies"]))})
 
 
-def become(order: Order) -> None:
-    """Takes on the conditions.
+def apply_conditions(order: RebuildOrder) -> None:
+    """Apply the conditions of an order to this process.
 
     Raises:
-        OSError: The kernel does not let it.
+        OSError: The kernel does not allow it.
     """
     if order.user is not None:
-        seen_as(order.user)
+        enter_user_namespace(order.user)
     if order.hostname:
-        own_hostname(order.hostname)
+        set_hostname(order.hostname)
     os.umask(order.umask)
 
 
-def seen_as(user: int) -> None:
-    """Makes this process, and what it starts, another user: to itself, in a user namespace.
+def enter_user_namespace(user: int) -> None:
+    """Show this process and its children another user id, in a user namespace.
 
-    Its files are the caller's still, so whatever those may read it may read: the interpreter too,
-    which often stands in the home of whoever builds. Root is root no more (user_namespaces(7)).
+    The kernel still checks permissions with the caller's id, so that the process can read the
+    interpreter in the caller's home folder. Root loses its rights (user_namespaces(7)).
 
     Raises:
-        OSError: The kernel does not let it.
+        OSError: The kernel does not allow it.
     """
     own = os.getuid(), os.getgid()
     _unshare(_CLONE_NEWUSER)
@@ -104,11 +104,11 @@ def seen_as(user: int) -> None:
         Path("/proc/self", name).write_text(f"{user} {number} 1", encoding="ascii")
 
 
-def own_hostname(name: str) -> None:
-    """Gives this process, and what it starts, a host name of its own.
+def set_hostname(name: str) -> None:
+    """Give this process and its children another host name.
 
     Raises:
-        OSError: The kernel does not let it.
+        OSError: The kernel does not allow it.
     """
     _unshare(_CLONE_NEWUTS)
     socket.sethostname(name)
@@ -122,10 +122,10 @@ def _unshare(what: int) -> None:
 
 
 def main() -> int:
-    """Builds; the exit code is the error's."""
-    order = Order.read(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    """Build; return 0 or the exit code of the error."""
+    order = RebuildOrder.read(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
     try:
-        become(order)
+        apply_conditions(order)
         with build_payload(order.job, Settings.read(), Reporter()) as payload:
             shutil.move(payload, order.payload)
     except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)

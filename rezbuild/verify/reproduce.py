@@ -1,8 +1,8 @@
-"""Builds a package again under other conditions, and says what of the payload is not the same.
+"""Build a package again under other conditions, and compare the payloads.
 
-What is installed is the first build, where it was made from the inputs of today; else there are two
-builds. The second is against the same installed packages, in a process of its own
-(`rezbuild.verify.rebuild_process`), in a folder that nothing else uses. No repository is written.
+The installed package is the first build if its inputs are unchanged; otherwise the package is built
+twice. The second build uses the same installed dependencies. It runs in a separate process
+(`rezbuild.verify.rebuild_process`) and folder. No repository is written.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from rezbuild.settings import Settings, build_profile
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.verify import build_variations
 from rezbuild.verify.build_variations import Conditions
-from rezbuild.verify.rebuild_process import Order
+from rezbuild.verify.rebuild_process import RebuildOrder
 
-# Rez writes them into a variant that it installs, with times and places.
+# Rez writes these into an installed variant, with times and paths.
 OF_REZ = ("build.rxt", "variant.json")
 _TAIL = 20
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it.
+    """The result of a comparison.
 
     Attributes:
-        first: Where the first build is: an installed payload, or a folder that is gone.
-        conditions: Those of the second build.
-        files: How many names were compared.
+        first: The first payload: an installed one, or in a temporary folder that was deleted.
+        conditions: The conditions of the second build.
+        files: The number of compared names.
     """
 
     package: str
@@ -59,7 +59,7 @@ class Report:
     differences: tuple[Difference, ...]
 
     def as_data(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report for JSON."""
         return {
             "package": self.package,
             "profile": self.profile,
@@ -75,7 +75,7 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """Yield the lines for a terminal."""
         for difference in self.differences:
             yield f"{difference.path}: {difference.what}"
             yield from (f"    {line}" for line in difference.detail)
@@ -90,13 +90,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Options:
-    """Wishes of whoever calls.
+    """The options of ``rezbuild reproduce``.
 
     Attributes:
-        keep: An empty folder to work in and to leave, with both payloads and all logs; by default
-            a temporary one.
-        training: What the compiler counted in the training of the first build; by default the
-            cache is asked for it.
+        keep: An empty folder for both payloads and all logs; None: a temporary folder.
+        training: The PGO profile of the first build; None: the one in the cache.
     """
 
     keep: Path | None = None
@@ -105,12 +103,12 @@ class Options:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is built again.
+    """The package that is built again.
 
     Attributes:
-        profile_store: The place in a cache for what the compiler counts in a training.
-        installed: The first build, where there is one from the same inputs.
-        trained: The file with what was counted in the training, where there was one.
+        profile_store: The path of the PGO profile in a cache.
+        installed: The installed package, if it was built from the same inputs.
+        trained: The file with the PGO profile, or None.
     """
 
     recipe: Recipe
@@ -121,9 +119,9 @@ class _Subject:
     installed: Installed | None = None
     trained: Path | None = None
 
-    def order(self, folder: Path, under: Conditions) -> Order:
-        """Its build below ``folder``."""
-        return Order(
+    def order(self, folder: Path, under: Conditions) -> RebuildOrder:
+        """Return the order for a build below ``folder``."""
+        return RebuildOrder(
             recipe=str(self.recipe.folder.absolute()),
             version=self.release.version,
             profile=self.profile,
@@ -144,18 +142,18 @@ def reproduce(
     reporter: Reporter,
     options: Options,
 ) -> Report:
-    """Builds, and compares.
+    """Build a package again, and compare the payloads.
 
     Args:
-        request: As in ``zlib`` or ``python-3.11``.
+        request: e.g. ``zlib`` or ``python-3.11``.
         recipes: The folder of recipes.
-        settings: Those of any build.
-        reporter: Is told what is being done.
-        options: Where to work, and by which training.
+        settings: The settings of the builds.
+        reporter: Prints the progress.
+        options: The folder and the PGO profile.
 
     Raises:
-        RezError: What it is built against is not installed.
-        BuildError, ChecksumError: What was counted for the first build is not at hand.
+        RezError: A dependency is not installed.
+        BuildError, ChecksumError: The PGO profile of the first build is missing or another one.
         RezbuildError: A build failed.
     """
     subject = _find(request, resolve.recipes(recipes), settings, reporter)
@@ -165,17 +163,21 @@ def reproduce(
     with _scratch(options.keep) as scratch:
         if subject.installed is None:
             first = _build(
-                subject, scratch / "first", build_variations.usual(number), settings, reporter
+                subject,
+                scratch / "first",
+                build_variations.usual_conditions(number),
+                settings,
+                reporter,
             )
             made = scratch / "first/cache" / pgo_profiles.FOLDER / subject.profile_store.name
             subject = replace(subject, trained=made if made.is_file() else None)
         else:
             first = subject.installed.root
             reporter.info(f"{name}: the first build is {first}")
-        # Another length: paths in fixed places show themselves by more than their letters.
+        # A name of another length: paths in binaries then shift the bytes after them.
         folder = scratch / "the-second-build-in-another-place"
         folder.mkdir()
-        under = build_variations.others(folder, number)
+        under = build_variations.varied_conditions(folder, number)
         second = _build(subject, folder, under, settings, reporter)
         ignored = OF_REZ if subject.installed else ()
         found = tuple(compare(first, second, ignored))
@@ -188,14 +190,14 @@ def reproduce(
 def _find(
     request: str, recipes: resolve.Recipes, settings: Settings, reporter: Reporter
 ) -> _Subject:
-    """What a request means: the newest that is installed, else what would be built."""
+    """Return the newest installed package that matches, else the one that would be built."""
     paths = repository.search_path(release=False)
     recipe = recipes.get(resolve.requirement(request).name)
     for release in resolve.versions_in(recipe, request) if recipe else ():
         found = repository.installed(release.name, release.version, paths)
         if recipe and found and found.record:
             return _installed(recipe, release, found, settings, reporter)
-    # The sources are asked for when it is built.
+    # The build fetches the sources.
     fetcher = Fetcher(settings, reporter=reporter)
     step = resolve.plan(recipes, [request], lambda _, release: fetcher.available(release))[-1]
     profile = build_profile(settings.profile, release=False)
@@ -205,21 +207,23 @@ def _find(
 
 
 def _inputs(subject: _Subject, settings: Settings) -> Inputs:
-    return Inputs.gather(subject.order(Path(), build_variations.usual(1)).job, settings)
+    return Inputs.gather(subject.order(Path(), build_variations.usual_conditions(1)).job, settings)
 
 
 def _trained(subject: _Subject, named: Path | None) -> Path | None:
-    """What both builds are given of a training; None where there was or is to be none.
+    """Return the PGO profile for both builds, or None without a training.
 
     Raises:
-        UsageError: A file was named for nothing, or there is none of that name.
-        BuildError, ChecksumError: It is not what the first build was compiled with.
+        UsageError: The named file does not exist, or the package has no training.
+        BuildError, ChecksumError: The first build was compiled with another profile.
     """
     file = named.absolute() if named else subject.profile_store
     if subject.installed is None:
         if named and not file.is_file():
-            raise UsageError(f"there is no file {file}", advice=["--pgo-profile names one"])
-        # No record says which one it has to be.
+            raise UsageError(
+                f"{file} does not exist", advice=["name the PGO profile: --pgo-profile FILE"]
+            )
+        # No record names the right profile.
         return file if file.is_file() else None
     what = f"{subject.release.name}-{subject.release.version}"
     wanted = subject.installed.record.get("training")
@@ -234,9 +238,9 @@ def _trained(subject: _Subject, named: Path | None) -> Path | None:
 
 
 def in_order(release: Release, against: Mapping[str, str]) -> dict[str, str]:
-    """What it was built against, as Rez resolves it: the compiler looks in this order.
+    """Return the dependencies in Rez's order, in which the compiler searches them.
 
-    A record has names in the order of the alphabet.
+    The record of a payload has them in alphabetical order.
     """
     names = [request.partition("-")[0] for request in release.requires]
     order = [*(name for name in names if name in against), *sorted({*against} - {*names})]
@@ -250,7 +254,7 @@ def _installed(
     settings: Settings,
     reporter: Reporter,
 ) -> _Subject:
-    """An installed package, as the first build where it was made from the inputs of today."""
+    """Return an installed package; it is the first build if its inputs are unchanged."""
     record = found.record
     paths = repository.search_path(release=False)
     had = record.get("profile")
@@ -263,7 +267,7 @@ def _installed(
     if inputs.fingerprint != record.get("fingerprint"):
         reporter.info(f"{name}: {found.root} was built from other inputs, so it is built twice")
         return subject
-    # Upstream's archive and the distribution's are not the same bytes; any will do for a build.
+    # Use the archive of the first build: upstream's and the distribution's have different bytes.
     used = (record.get("source") or {}).get("sha256")
     archives = tuple(a for a in release.archives if a.sha256 == used) or release.archives
     return replace(subject, release=replace(release, archives=archives), installed=found)
@@ -272,10 +276,10 @@ def _installed(
 def _payloads(
     versions: Mapping[str, str], paths: list[str], what: str
 ) -> tuple[tuple[str, str, str], ...]:
-    """Name, version and root of installed packages.
+    """Return name, version and root of installed packages.
 
     Raises:
-        RezError: One is not installed.
+        RezError: A package is not installed.
     """
     found = []
     for name, version in versions.items():
@@ -292,10 +296,10 @@ def _payloads(
 
 @contextmanager
 def _scratch(keep: Path | None) -> Iterator[Path]:
-    """A private folder, or the one that is to be kept.
+    """Give a temporary folder, or the one to keep.
 
     Raises:
-        UsageError: There is something in it.
+        UsageError: The folder is not empty.
     """
     if keep is None:
         with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
@@ -303,7 +307,7 @@ def _scratch(keep: Path | None) -> Iterator[Path]:
         return
     keep.mkdir(parents=True, exist_ok=True)
     if any(keep.iterdir()):
-        raise UsageError(f"{keep} is not empty", advice=["remove it or name another one"])
+        raise UsageError(f"{keep} is not empty", advice=["remove it, or name another folder"])
     yield keep.resolve()
 
 
@@ -314,10 +318,10 @@ def _build(
     settings: Settings,
     reporter: Reporter,
 ) -> Path:
-    """Runs one build below ``folder``; its payload.
+    """Run one build below ``folder``; return its payload.
 
     Raises:
-        RezbuildError: It failed.
+        RezbuildError: The build failed.
     """
     folder.mkdir(exist_ok=True)
     order, report, log = folder / "order.json", folder / "report.json", folder / "log"
@@ -336,7 +340,7 @@ def _build(
     reporter.info(f"{name}: building ({shown})")
     argv = [sys.executable, "-I", "-u", "-m", "rezbuild.verify.rebuild_process", str(order)]
     with log.open("w", encoding="utf-8") as stream:
-        # Ctrl-C reaches it as well: it is of this process's group.
+        # Ctrl-C also reaches it, because it is in the same process group.
         done = subprocess.run(
             argv,
             env=environ,
@@ -352,7 +356,7 @@ def _build(
 
 
 def _cache(subject: _Subject, folder: Path, settings: Settings) -> dict[str, str]:
-    """A cache of this build's own, with all it needs, so that it leaves nothing behind."""
+    """Make a cache for one build; return the settings that select it."""
     cache = folder / "cache"
     ownership.check_folder(settings, settings.cache)
     if subject.trained:
@@ -367,9 +371,9 @@ def _cache(subject: _Subject, folder: Path, settings: Settings) -> dict[str, str
     return {
         "REZBUILD_CACHE": str(cache),
         "REZBUILD_OFFLINE": "1",
-        # What was compiled before would be no proof.
+        # Objects of earlier builds would prove nothing.
         "REZBUILD_CCACHE": "",
-        # What it holds has been looked at; another user sees others as its owners.
+        # The files were checked above; with another user id, they seem to belong to others.
         "REZBUILD_TRUST_CACHE": "1",
     }
 
@@ -380,12 +384,12 @@ def _link(name: Path, target: Path) -> None:
 
 
 def _failure(status: int, report: Path, log: Path) -> Exception:
-    """What a build has to say of its failure."""
+    """Return the error of a failed build."""
     try:
         return from_report(json.loads(report.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
         return CheckError(
             "\n".join([f"the build ended with exit code {status}. Its last lines:", *lines]),
-            advice=["--keep DIR leaves its logs"],
+            advice=["add --keep DIR to keep its logs"],
         )

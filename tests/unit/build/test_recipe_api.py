@@ -146,7 +146,7 @@ def test_unresolved_dependency_is_an_error(build):
 
 def test_first_existing_library_is_returned(build):
     assert build.first_library("no-such-library", "m", "c") == "m"
-    with pytest.raises(BuildError, match="none of the libraries no-such-library can be linked"):
+    with pytest.raises(BuildError, match="needs one of the libraries no-such-library"):
         build.first_library("no-such-library")
 
 
