@@ -143,7 +143,7 @@ class HttpClient:
                 self._receive(self._response(answer), answer, part)
 
     def _request(self, url: str, part: PartialFile) -> _Answer:
-        # The checksum is that of the archive's bytes, so the server must not compress them again.
+        # The checksum is for the archive's bytes, so the server must not compress them again.
         headers = {"Accept-Encoding": "identity"}
         if part.size:
             headers["Range"] = f"bytes={part.size}-"

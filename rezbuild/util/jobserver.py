@@ -1,4 +1,4 @@
-"""A jobserver as that of GNU make: one budget of jobs for all builds that run at once.
+"""A jobserver like the one in GNU make: one budget of jobs for all builds that run at once.
 
 A token is a byte; its holder may run one job ("Sharing Job Slots" in make's manual). The tokens
 are in a named FIFO, which builds open by name, because Rez closes inherited descriptors. make

@@ -85,7 +85,7 @@ class Check:
 
     @property
     def steps(self) -> Path:
-        """The folder of check.py, which may be that of another recipe."""
+        """The folder of check.py, which may belong to another recipe."""
         if (self.recipe / model.FILE_NAME).is_file():
             return sources_toml.load(self.recipe).steps
         return self.recipe

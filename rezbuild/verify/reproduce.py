@@ -153,7 +153,7 @@ def reproduce(
 
     Raises:
         RezError: A dependency is not installed.
-        BuildError, ChecksumError: The PGO profile of the first build is missing or another one.
+        BuildError, ChecksumError: The PGO profile of the first build is missing or differs.
         RezbuildError: A build failed.
     """
     subject = _find(request, resolve.recipes(recipes), settings, reporter)

@@ -185,7 +185,7 @@ def _check_names(
     """Compare the version with the name of the source's top folder, or with ``version_in``.
 
     Raises:
-        ChecksumError: The source is that of another version.
+        ChecksumError: The source has another version.
         UnpackError: The archive cannot be unpacked.
     """
     top = unpack.unpack(fetched.path, folder / "tree")
