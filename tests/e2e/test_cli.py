@@ -36,9 +36,9 @@ def test_wrong_usage_exits_with_2(studio, argv):
 @pytest.mark.parametrize(
     ("argv", "env", "code", "words"),
     [
-        (("build", "nothing"), {}, 3, "recipes: bzip2, expat, gdbm, libffi, libuuid, libxcrypt"),
-        (("build", "python-2"), {}, 3, "versions: 3.9.2"),
-        (("build", "python", "--recipes", "/nowhere"), {}, 3, "holds no recipes"),
+        (("build", "nothing"), {}, 3, "choose a recipe: bzip2, expat, gdbm, libffi"),
+        (("build", "python-2"), {}, 3, "choose a version: 3.9.2"),
+        (("build", "python", "--recipes", "/nowhere"), {}, 3, "contains no recipes"),
         (("fetch",), {}, 2, "fetch requires a request or --all"),
         (("audit", ""), {}, 2, "must not be empty"),
         (("audit", "zlib-2,3"), {}, 2, "neither a folder nor a Rez request"),
