@@ -29,10 +29,11 @@ _NETWORK_FILES = (
 _NETWORK_VARIABLES = re.compile(r"PIP_.*|SSL_CERT_.*|REQUESTS_CA_BUNDLE|.*_proxy", re.IGNORECASE)
 # All mounts are in a namespace that ends with the command.
 _ENTER = (
-    'mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && '
+    'mount --bind "$0" "$0" && mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && '
     'mount --bind "$1" "$0/sources" && shift && exec chroot "$0" "$@"'
 )
-CLONE = "/rezbuild"
+# Not /rezbuild, which payloads name: tests look for the path of the clone in payloads.
+CLONE = "/studio/clone"
 
 
 class Chroot:
