@@ -44,13 +44,11 @@ def require_tool(*tools: str) -> None:
 
 
 def documented_packages() -> tuple[list[str], list[str]]:
-    """Return the apt packages for builds (README.md), and those for tests (CONTRIBUTING.md)."""
-    found = []
-    for name in ("README.md", "CONTRIBUTING.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        (command,) = re.findall(r"(?m)^    apt-get install ((?:.*\\\n)*.*)$", text)
-        found.append(command.replace("\\\n", " ").split())
-    return found[0], found[1]
+    """Return the apt packages that README.md names for builds, and those for tests."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"(?m)^    apt-get install ((?:.*\\\n)*.*)$", text)
+    builds, tests = (command.replace("\\\n", " ").split() for command in commands)
+    return builds, tests
 
 
 def command_lines() -> dict[int, str]:
