@@ -103,7 +103,7 @@ def test_year_sets_the_glibc_limit_on_request(studio, toys, years):
     assert done.returncode == 9
     done = studio.rezbuild("audit", "top-3", "--glibc-max", "CY1999", ok=False)
     assert done.returncode == 2
-    assert "known: CY2025, CY2026, CY2027" in done.stderr
+    assert "name one of CY2025, CY2026, CY2027" in done.stderr
 
 
 def test_rez_build_installs_a_year(studio, years):
