@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from studio import ROOT
+from studio import ROOT, run_command
 
 from rezbuild.build import toolchain
 from rezbuild.settings import Settings
@@ -86,17 +86,8 @@ class Chroot:
         network = {k: v for k, v in os.environ.items() if _NETWORK_VARIABLES.fullmatch(k)}
         self._cache.mkdir(parents=True, exist_ok=True)
         start = ("unshare", "--mount", "--", "sh", "-c", _ENTER, self.folder, self._cache)
-        done = subprocess.run(
-            [*start, "env", f"--chdir={cwd}", *argv],
-            env={"PATH": toolchain.SYSTEM_PATH, "HOME": "/root", **network, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ok and done.returncode != 0:
-            pytest.fail(f"{argv} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done
+        environment = {"PATH": toolchain.SYSTEM_PATH, "HOME": "/root", **network, **env}
+        return run_command([*start, "env", f"--chdir={cwd}", *argv], ok=ok, env=environment)
 
     def _copy_network(self) -> None:
         for name in _NETWORK_FILES:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,24 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Variables of the caller that a test must not inherit.
 OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH")
+
+
+def run_command(
+    argv: Sequence[str | Path], *, ok: bool, env: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in exactly this environment; with ``ok`` it must succeed."""
+    done = subprocess.run(
+        [str(word) for word in argv],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ok and done.returncode != 0:
+        pytest.fail(f"{argv} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
 
 
 class Studio:
@@ -42,18 +61,7 @@ class Studio:
         self, *argv: str | Path, ok: bool = True, cwd: Path = ROOT, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a command; with ``ok`` it must succeed."""
-        done = subprocess.run(
-            [str(word) for word in argv],
-            cwd=cwd,
-            env={**self.env, **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ok and done.returncode != 0:
-            pytest.fail(f"{argv} exited with {done.returncode}\n{done.stdout}\n{done.stderr}")
-        return done
+        return run_command(argv, ok=ok, cwd=cwd, env={**self.env, **env})
 
     def rezbuild(
         self, *argv: str | Path, ok: bool = True, **env: str
