@@ -19,6 +19,7 @@ import pytest
 from host_tools import require_tool
 from moving import (
     DEFAULTS,
+    LIBRARY_SIZE,
     NAMES,
     PROBE,
     PYTHON,
@@ -225,10 +226,6 @@ def test_cached_start_makes_no_more_calls(built, copied, tmp_path):
     assert all(cached <= uncached for cached, uncached in zip(counts[1], counts[0]))
 
 
-# Bytes; files of modules inside the program have 5 to 10 kB, libraries have more.
-SMALLEST = 12_000
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_library_is_at_most_twice_in_the_cache(built, tmp_path, name):
     """Rez's cache copies each link as a file. Files in lib-dynload have no code."""
@@ -238,7 +235,7 @@ def test_library_is_at_most_twice_in_the_cache(built, tmp_path, name):
     files = [
         path
         for path in (tmp_path / "cache").rglob("*.so*")
-        if path.is_file() and not path.is_symlink() and path.stat().st_size > SMALLEST
+        if path.is_file() and not path.is_symlink() and path.stat().st_size > LIBRARY_SIZE
     ]
     sums = collections.Counter(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
     assert not sums or max(sums.values()) <= 2

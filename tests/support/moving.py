@@ -19,9 +19,11 @@ from rezbuild.plan import resolve
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
 
-# The chain under test: the default one, or that of the request from test_matrix.py.
+# The request for the chain under test; test_matrix.py sets other requests than the default.
 REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
 _VERSIONS = "REZBUILD_TEST_VERSIONS"
+# Bytes. Libraries are larger; files in lib-dynload of modules inside the program are smaller.
+LIBRARY_SIZE = 12_000
 
 
 def _versions() -> dict[str, str]:

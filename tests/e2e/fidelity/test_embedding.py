@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from comparing import compare, intended, named, unexpected
 from inspection import SERIES, embedding_program
-from moving import PYTHON_SERIES
+from moving import LIBRARY_SIZE, PYTHON_SERIES
 
 pytestmark = [
     pytest.mark.e2e,
@@ -63,17 +63,13 @@ def test_link_to_the_payload_works_like_its_path(payload, tmp_path):
     assert out == [str(link), str(link), f"{link}/bin/python3", f"{link}/bin/python3"]
 
 
-# Bytes; the files of modules that are inside the program are smaller, real modules are larger.
-SMALLEST = 12_000
-
-
 @pytest.mark.parametrize("way", ["first on PATH", "PYTHONHOME"])
 def test_other_libpython_with_the_payload_as_home_imports_every_module(
     stock, payload, tmp_path, way
 ):
     """E.g. a program of the host that embeds the host's libpython, in rez-env."""
     files = (payload / f"lib/python{SERIES}/lib-dynload").glob("*.so")
-    names = sorted(file.name.split(".")[0] for file in files if file.stat().st_size < SMALLEST)
+    names = sorted(file.name.split(".")[0] for file in files if file.stat().st_size < LIBRARY_SIZE)
     assert "_ssl" in names
     code = f"import sys, warnings; warnings.simplefilter('ignore'); import {', '.join(names)}; "
     code += "print(sys.prefix, open('/proc/self/maps').read())"
