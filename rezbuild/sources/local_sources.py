@@ -21,6 +21,11 @@ def mirror_folder(mirror: str) -> Path | None:
     return None if "://" in mirror else Path(mirror).expanduser()
 
 
+def candidates(folder: Path, package: str, file: str) -> tuple[Path, Path]:
+    """Return the paths that a file of a package may have in the cache or a mirror folder."""
+    return folder / package / file, folder / file
+
+
 def is_available(release: Release, settings: Settings) -> bool:
     """Whether an archive of a release is in the cache or a mirror folder, with the pinned size.
 
@@ -28,8 +33,8 @@ def is_available(release: Release, settings: Settings) -> bool:
     """
     folders = [settings.cache / "sources", *filter(None, map(mirror_folder, settings.mirrors))]
     for archive in release.archives:
-        for place in (Path(release.home, archive.file), Path(archive.file)):
-            for path in (base / place for base in folders):
+        for folder in folders:
+            for path in candidates(folder, release.home, archive.file):
                 if path.is_file() and archive.size in (None, path.stat().st_size):
                     return True
     return False

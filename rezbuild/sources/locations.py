@@ -92,7 +92,7 @@ def _get_from_mirror(http: HttpClient, mirror: str, package: str, part: PartialF
 
 def _get_from_folder(folder: Path, package: str, part: PartialFile) -> str:
     file = part.archive.file
-    for path in (folder / package / file, folder / file):
+    for path in local_sources.candidates(folder, package, file):
         try:
             exists = path.is_file()
         except OSError as error:
