@@ -15,8 +15,8 @@ def build(b: Build) -> None:
         "--disable-docs",
         # Without this, libffi is installed in lib64 on hosts whose gcc uses lib64.
         "--disable-multi-os-directory",
-        # For callbacks, libffi maps code of its own file again. Otherwise it needs memory that is
-        # both writable and executable, which SELinux refuses.
+        # For callbacks, libffi maps code from its library file again. Otherwise it needs memory
+        # that is both writable and executable, which SELinux refuses.
         "--enable-exec-static-tramp",
     )
     b.make()

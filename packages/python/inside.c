@@ -5,7 +5,7 @@
 
    - a copy of them, e.g. of a freezer or by another path: the function is in the copy;
    - a program with another libpython of the same version that took this installation for its home,
-     because its python3 is the first one on PATH: it gets the module of its own installation. */
+     because its python3 is the first one on PATH: it gets its installation's module. */
 
 #define _GNU_SOURCE
 #include "Python.h"

@@ -23,7 +23,7 @@ def copy(source: Path, target: Path) -> None:
     for folder in sorted(lib.rglob("*")):
         if folder.is_dir() and folder.name in FOLDERS:
             place = target / folder.relative_to(lib)
-            # A folder of tests inside of another one was copied with it.
+            # A folder inside a folder of tests was copied with it.
             if place.exists():
                 continue
             shutil.copytree(folder, place)

@@ -35,7 +35,7 @@ def _glibc_max(arguments: argparse.Namespace) -> str | None:
 
 
 def find_recipes(arguments: argparse.Namespace) -> Path:
-    """Return the recipes folder: the named one, or that of this clone or the installed clone.
+    """Return the recipes folder: the named one, or this clone's, or the installed clone's.
 
     Raises:
         CatalogueError: There is none.

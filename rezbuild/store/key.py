@@ -119,7 +119,7 @@ def host_differences(inputs: Mapping[str, Any], machine: str, glibc: str) -> Ite
 
 
 def describe_change(record: Mapping[str, Any], revision: str, tools: Toolchain) -> str:
-    """Return why a build today would differ from that of a record, for the user.
+    """Return, for the user, why a build today would differ from a recorded build.
 
     Args:
         record: The record of a payload, with another fingerprint than a build today.

@@ -63,7 +63,7 @@ def test_rare_modules_are_read_from_one_file(payload):
 
 
 def test_payload_size_is_below_the_limit(built):
-    """The size is that of the built payload, because tests write .pyc files into copies."""
+    """Measure the built payload, because tests write .pyc files into copies."""
     total, number = measure_tree(variant(built.local))
     most_bytes, most_files = MOST
     assert total <= most_bytes

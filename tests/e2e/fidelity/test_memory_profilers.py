@@ -58,7 +58,7 @@ def report(memray: Path, data: Path, prefix: Path) -> dict:
 
 
 def assert_close(found: dict, expected: dict) -> None:
-    """Compare counts with a tolerance of 5 %, and the remaining bytes with that of an arena."""
+    """Compare counts, within 5 %, and the remaining bytes, within the size of an arena."""
     for name, value in expected.items():
         limit = value
         if isinstance(value, int):
