@@ -13,21 +13,21 @@ from pathlib import Path
 import pytest
 from farm import workers_of_its_own
 from host_tools import require_tool
-from moving import PYTHON, REQUEST, build_folders, by_rez_cp, gone, variant
+from moves import PYTHON, REQUEST, build_folders, copy_with_rez_cp, hidden, variant
+from sample_packages import Samples
 from studio import Studio
-from toys import Toys
 
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort tests into groups for the workers of pytest-xdist (--dist loadgroup).
 
-    Tests of toys have all of their own. The others share the chain, hide it and the build folders
-    of this clone from one another, and so stay with one worker.
+    Tests of sample packages share nothing. All other tests hide the one chain and the build
+    folders of this clone for a while, so one worker must run them.
     """
     for item in items:
         names = getattr(item, "fixturenames", ())
-        alone = "toys" in names and not {"built", "scratch"}.intersection(names)
+        alone = "samples" in names and not {"built", "scratch"}.intersection(names)
         item.add_marker(pytest.mark.xdist_group(item.path.stem if alone else "chain"))
 
 
@@ -55,19 +55,19 @@ def studio(tmp_path: Path) -> Studio:
 
 
 @pytest.fixture
-def toys(studio: Studio, tmp_path: Path) -> Toys:
+def samples(studio: Studio, tmp_path: Path) -> Samples:
     """Return small packages for the studio, with sources in a mirror folder."""
-    toys = Toys(tmp_path / "toys")
-    studio.env |= toys.environ
-    return toys
+    samples = Samples(tmp_path / "samples")
+    studio.env |= samples.environ
+    return samples
 
 
 @pytest.fixture(scope="session")
 def built(scratch: Path) -> Studio:
     """Build the chain under test with ``rezbuild build``.
 
-    While tests are written, REZBUILD_TEST_CHAIN names a folder to build it in and find it again,
-    and REZBUILD_CCACHE counts. REZBUILD_TEST_FARM=1: by a farm that is started for it.
+    REZBUILD_TEST_CHAIN names a folder that keeps the chain for the next run of the tests. With
+    REZBUILD_TEST_FARM=1, a farm of two workers builds it. REZBUILD_CCACHE applies, too.
     """
     studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
     with contextlib.ExitStack() as stack:
@@ -84,33 +84,33 @@ def copied(built: Studio, scratch: Path) -> Path:
     """Copy python to another repository with rez-cp, and return this repository."""
     folder = scratch / "moved"
     folder.mkdir()
-    return by_rez_cp(built, folder)
+    return copy_with_rez_cp(built, folder)
 
 
 @pytest.fixture(scope="session")
 def copied_openssl(built: Studio, scratch: Path) -> Path:
-    """Do the same for openssl."""
+    """Copy openssl to another repository with rez-cp, and return this repository."""
     folder = scratch / "moved openssl"
     folder.mkdir()
-    return by_rez_cp(built, folder, "openssl")
+    return copy_with_rez_cp(built, folder, "openssl")
 
 
 @pytest.fixture
-def original_gone(built: Studio, copied: Path, copied_openssl: Path) -> Iterator[None]:
+def hidden_original(built: Studio, copied: Path, copied_openssl: Path) -> Iterator[None]:
     """Hide the original packages and their build folders."""
-    with gone(built.local, *build_folders()):
+    with hidden(built.local, *build_folders()):
         yield
 
 
 @pytest.fixture
-def moved(original_gone: None, copied: Path) -> Path:
+def moved(hidden_original: None, copied: Path) -> Path:
     """Return the copied repository, while the original is hidden."""
     return copied
 
 
 @pytest.fixture
-def moved_openssl(original_gone: None, copied_openssl: Path) -> Path:
-    """Do the same for openssl."""
+def moved_openssl(hidden_original: None, copied_openssl: Path) -> Path:
+    """Return the copied repository of openssl, while the original is hidden."""
     return copied_openssl
 
 

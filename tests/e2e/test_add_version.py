@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sample_packages import LOW
 from studio import ROOT, Studio
-from toys import LOW
 
 from rezbuild.catalogue import sources_toml
 from rezbuild.plan import resolve
@@ -97,7 +97,7 @@ def forget(recipes: Path, name: str, version: str) -> str:
     ],
 )
 def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, version, by):
-    """The archive is pinned already; the new entry equals the one that was written by hand."""
+    """The test removes the entry of a pinned archive; the command must write the same entry."""
     folder, address = mirror
     archive = offer(studio, folder, name, version)
     entry = forget(recipes, name, version)
@@ -143,7 +143,7 @@ def test_pinned_version_is_verified_again(studio, recipes, mirror, name, version
     assert (recipes / name / "sources.toml").read_bytes() == before
 
 
-def test_sigstore_bundle_is_verified(studio, toys, mirror):
+def test_sigstore_bundle_is_verified(studio, samples, mirror):
     """The upstream of this package signs in its release workflow."""
     folder, address = mirror
     for suffix in ("", ".sigstore"):
@@ -152,36 +152,36 @@ def test_sigstore_bundle_is_verified(studio, toys, mirror):
         f'signed = {{ suffix = ".sigstore", identity = "{WORKFLOW}", '
         'issuer = "https://token.actions.githubusercontent.com" }\n'
     )
-    toys.edit("low/sources.toml", "profiled", f"{signed}profiled")
-    words = ("add-version", "low", "0.1.2", "--recipes", toys.recipes)
+    samples.edit("low/sources.toml", "profiled", f"{signed}profiled")
+    words = ("add-version", "low", "0.1.2", "--recipes", samples.recipes)
     env = {"REZBUILD_MIRRORS": address, "REZBUILD_OFFLINE": "0"}
     done = studio.rezbuild(*words, ok=False, **env)
     assert f"signed by {WORKFLOW}" in done.stderr
     # The signed file is a wheel, so no build is possible.
     assert "it is a zip archive" in done.stderr
-    assert "0.1.2" not in sources_toml.load(toys.recipes / "low").releases
-    toys.edit("low/sources.toml", WORKFLOW, WORKFLOW.replace("v0.1.2", "v0.1.1"))
+    assert "0.1.2" not in sources_toml.load(samples.recipes / "low").releases
+    samples.edit("low/sources.toml", WORKFLOW, WORKFLOW.replace("v0.1.2", "v0.1.1"))
     done = studio.rezbuild(*words, ok=False, **env)
     assert done.returncode == 5
     assert "is not a valid signature" in done.stderr
 
 
-def test_added_version_builds(studio, toys):
+def test_added_version_builds(studio, samples):
     """The machine has no network; the sources are in a mirror folder, and the checksum is given."""
-    path = toys.recipes / "low/sources.toml"
+    path = samples.recipes / "low/sources.toml"
     before = path.read_text()
-    toys.add("low", "1.0.5", LOW)  # for its archive
-    del toys.entries["low"]["1.0.5"]
+    samples.add("low", "1.0.5", LOW)  # to download the archive
+    del samples.entries["low"]["1.0.5"]
     path.write_text(before)
-    made = (toys.mirror / "low-1.0.5.tar.gz").read_bytes()
-    words = ("add-version", "low", "1.0.5", "--recipes", toys.recipes)
+    made = (samples.mirror / "low-1.0.5.tar.gz").read_bytes()
+    words = ("add-version", "low", "1.0.5", "--recipes", samples.recipes)
     done = studio.rezbuild(*words, ok=False)
     assert done.returncode == 2
     assert "low 1.0.5 cannot be verified" in done.stderr
     done = studio.rezbuild(*words, "--sha256", hashlib.sha256(made).hexdigest())
     assert "rezbuild build low-1.0.5" in done.stderr
-    (toys.mirror / "low-1.0.5.tar.gz").unlink()  # it is in the cache
-    built = studio.rezbuild("build", "low-1.0.5", "--recipes", toys.recipes)
+    (samples.mirror / "low-1.0.5.tar.gz").unlink()  # the archive is in the cache by now
+    built = studio.rezbuild("build", "low-1.0.5", "--recipes", samples.recipes)
     assert "ready: rez-env low==1.0.5" in built.stdout
 
 

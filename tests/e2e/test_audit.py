@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from sample_packages import Samples
 from studio import Studio
-from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ package = get_package_from_repository("top", "2.0.0", sys.argv[1])
 resolved = ResolvedContext(["top"], package_paths=[sys.argv[1]]).get_resolved_package("top")
 print(json.dumps([package.glibc, variant.glibc, resolved.glibc]))
 """
-# The last line of a toy's recipe.
+# The last line of the recipe of a sample package.
 END = '    b.install(f"PREFIX={b.prefix}", "install")\n'
 
 
@@ -42,9 +42,9 @@ def ask(studio: Studio, repository: Path) -> list:
     return json.loads(studio.run(sys.executable, "-c", ASK, repository).stdout)
 
 
-def step(toys: Toys, text: str) -> None:
+def step(samples: Samples, text: str) -> None:
     """Add a step at the end of the recipe of ``top``."""
-    toys.edit("top/recipe.py", END, f"{END}    {text}\n")
+    samples.edit("top/recipe.py", END, f"{END}    {text}\n")
 
 
 def rules(studio: Studio, what: Path | str, **env: str) -> dict[str, set[str]]:
@@ -56,7 +56,7 @@ def rules(studio: Studio, what: Path | str, **env: str) -> dict[str, set[str]]:
     return found
 
 
-def test_rez_package_has_the_needed_glibc(studio, toys, tmp_path):
+def test_rez_package_has_the_needed_glibc(studio, samples, tmp_path):
     studio.rezbuild("build", "top")
     payload = root(studio.local)
     needed = record(payload)["glibc"]
@@ -83,7 +83,7 @@ def test_rez_package_has_the_needed_glibc(studio, toys, tmp_path):
     assert ask(studio, copy) == [None] * 3
 
 
-def test_glibc_limit_stops_a_build(studio, toys):
+def test_glibc_limit_stops_a_build(studio, samples):
     done = studio.rezbuild("build", "top", "--glibc-max", "2.1", ok=False)
     assert done.returncode == 9
     assert "glibc-ceiling: bin/top: more than 2.1: " in done.stderr
@@ -101,11 +101,13 @@ def test_glibc_limit_stops_a_build(studio, toys):
     assert "top-2.0.0: nothing to do" in out
 
 
-def test_glibc_limit_stops_rez_build(studio, toys):
+def test_glibc_limit_stops_rez_build(studio, samples):
     """The limit also applies to a finished build that is only installed."""
     studio.rezbuild("build", "low")
-    studio.rez("build", cwd=toys.recipes / "top")
-    done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False, REZBUILD_GLIBC_MAX="2.1")
+    studio.rez("build", cwd=samples.recipes / "top")
+    done = studio.rez(
+        "build", "-i", cwd=samples.recipes / "top", ok=False, REZBUILD_GLIBC_MAX="2.1"
+    )
     assert "already built" in done.stdout
     assert "top 2.0.0 needs glibc " in done.stderr
     assert not (studio.local / "top").exists() or not list(studio.local.glob("top/*/*/*/bin"))
@@ -121,7 +123,7 @@ def test_invalid_glibc_limit_is_refused(studio, value, tmp_path):
         assert "invalid glibc version" in done.stderr
 
 
-def test_audit_prints_the_glibc_and_applies_the_limit(studio, toys):
+def test_audit_prints_the_glibc_and_applies_the_limit(studio, samples):
     studio.rezbuild("build", "top")
     needed = record(root(studio.local))["glibc"]
     done = studio.rezbuild("audit", "top")
@@ -140,30 +142,30 @@ LEAKS = (
 )
 
 
-def test_build_path_in_a_payload_fails_the_audit(studio, toys):
+def test_build_path_in_a_payload_fails_the_audit(studio, samples):
     """The path is in compiled files, which relocation does not change."""
     place = f"'{studio.local}/top/2.0.0/platform-linux/arch-x86_64'"
     for number, leak in enumerate((*LEAKS, place)):
         data = f"b'\\0' + str({leak}).encode() + b'/x'"
-        step(toys, f"(b.payload / 'data{number}').write_bytes({data})")
+        step(samples, f"(b.payload / 'data{number}').write_bytes({data})")
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 9
     for number in range(len(LEAKS) + 1):
         assert f"build-path: data{number}: it names /" in done.stderr
 
 
-def test_record_with_a_path_fails_the_audit(studio, toys, tmp_path):
+def test_record_with_a_path_fails_the_audit(studio, samples, tmp_path):
     """The record contains the output of the compiler."""
     compiler = tmp_path / "cc"
-    says = f'[ "$1" = --version ] && exec echo cc for {toys.recipes / "low"}'
+    says = f'[ "$1" = --version ] && exec echo cc for {samples.recipes / "low"}'
     compiler.write_text(f'#!/bin/sh\n{says}\nexec /usr/bin/cc "$@"\n')
     compiler.chmod(0o755)
     done = studio.rezbuild("build", "low", ok=False, REZBUILD_CC=str(compiler))
     assert done.returncode == 9
-    assert f"rezbuild.json of the payload contains {toys.recipes / 'low'}" in done.stderr
+    assert f"rezbuild.json of the payload contains {samples.recipes / 'low'}" in done.stderr
 
 
-def test_payload_is_readable_for_all_users(studio, toys):
+def test_payload_is_readable_for_all_users(studio, samples):
     """The umask of the builder does not matter."""
     argv = ["sh", "-c", 'umask 077; exec "$@"', "sh", sys.executable, "-m", "rezbuild"]
     studio.run(*argv, "build", "top")
@@ -177,7 +179,7 @@ def test_payload_is_readable_for_all_users(studio, toys):
     assert rules(studio, root(studio.local)) == {"mode": {"bin/top", "bin"}}
 
 
-def test_audit_reports_added_and_missing_files(studio, toys):
+def test_audit_reports_added_and_missing_files(studio, samples):
     studio.rezbuild("build", "top")
     payload = root(studio.local)
     listed = record(payload)["elf"]
@@ -205,7 +207,7 @@ def test_audit_reports_added_and_missing_files(studio, toys):
     assert rules(studio, "top")["file-missing"] == {"rezbuild-files.json", library}
 
 
-def test_copy_that_follows_links_passes_the_audit(studio, toys, tmp_path):
+def test_copy_that_follows_links_passes_the_audit(studio, samples, tmp_path):
     """Rez's package cache makes such copies."""
     studio.rezbuild("build", "low")
     copy = tmp_path / "copy"

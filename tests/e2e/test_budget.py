@@ -1,6 +1,6 @@
 """Budgets: file system calls of a start, and the size of a payload.
 
-On NFS each call is a round trip; and a payload is copied to each site, and into each host's cache.
+On NFS, each call is a round trip. A payload is copied to each site and into each host's cache.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 from each_chain import MOST
 from host_tools import require_tool
-from moving import PYTHON_SERIES, variant
+from moves import PYTHON_SERIES, variant
 
 from rezbuild.bench.counts import measure_tree
 from rezbuild.bench.start import STARTS
 from rezbuild.util import strace
 
-# The most file system calls of a start, and the most that fail. They are of the whole process,
-# glibc's calls among them, as measured on Debian 12. Lower them when a start gets cheaper; never
-# raise them.
+# The most file system calls of a start, and the most that fail: those of the whole process, with
+# glibc's, as measured on Debian 12. Lower them when a start gets cheaper; never raise them.
 LIMITS = {
     (3, 11): {"pass": (39, 5), "libraries": (65, 7), "modules": (66, 5)},
     (3, 13): {"pass": (40, 5), "libraries": (66, 7), "modules": (70, 5)},
@@ -27,8 +26,8 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(PYTHON_SERIES not in LIMITS, reason="nobody has measured this series"),
 ]
-# Files of the host that a minimal system lacks. Each costs one call more or less, whatever the
-# interpreter does: so a look-up that fails is not counted.
+# Files of the host that a minimal system lacks. The interpreter does not decide whether they exist,
+# so failed look-ups of these are not counted.
 OPTIONAL = {
     "/usr/share/locale/locale.alias",  # package locales
     "/etc/localtime",  # tzdata

@@ -1,6 +1,6 @@
 """Builds against the moved Python: extension modules by common tools, embedding programs.
 
-Nothing is left of where it was built, and what is built must not know of it.
+The original payload and its build folder are hidden, so a path to them would fail.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from extension_module import MODULE, SETUP
-from moving import RESOLVER, build_folders, gone, variant
+from moves import RESOLVER, build_folders, hidden, variant
 from studio import Studio
 
 from rezbuild.build import toolchain
@@ -84,29 +84,29 @@ int main(void)
 
 
 @pytest.fixture(scope="module")
-def place(built: Studio, scratch: Path) -> Iterator[Path]:
+def moved_copy(built: Studio, scratch: Path) -> Iterator[Path]:
     """Copy the payload into a folder, while the original is hidden."""
     folder = scratch / "building"
     folder.mkdir()
     shutil.copytree(variant(built.local), folder / "payload", symlinks=True)
-    with gone(built.local, *build_folders()):
+    with hidden(built.local, *build_folders()):
         yield folder
 
 
 @pytest.fixture(scope="module")
-def venv(built: Studio, place: Path) -> Path:
+def venv(built: Studio, moved_copy: Path) -> Path:
     """Install the tools into a virtual environment of the copy."""
-    payload = place / SPACES / "payload"
-    shutil.copytree(place / "payload", payload, symlinks=True)
-    folder = place / "venv"
+    payload = moved_copy / SPACES / "payload"
+    shutil.copytree(moved_copy / "payload", payload, symlinks=True)
+    folder = moved_copy / "venv"
     built.run(payload / "bin/python3", "-m", "venv", folder)
     install = ("install", "--quiet", "--disable-pip-version-check", *TOOLS)
     built.run(folder / "bin/pip", *install, **RESOLVER)
     return folder
 
 
-def project(place: Path, name: str, **files: str) -> Path:
-    folder = place / name
+def project(moved_copy: Path, name: str, **files: str) -> Path:
+    folder = moved_copy / name
     folder.mkdir()
     for file, text in files.items():
         path = folder / file.replace("__", ".")
@@ -114,7 +114,7 @@ def project(place: Path, name: str, **files: str) -> Path:
     return folder
 
 
-def ours(path: Path) -> reader.Elf:
+def read_extension(path: Path) -> reader.Elf:
     """Return an extension module's ELF data, and assert that it needs no libpython and no rpath."""
     data = reader.read(path)
     assert not [name for name in data.needed if "python" in name]
@@ -142,43 +142,45 @@ def import_and_ask(studio: Studio, venv: Path, name: str, cwd: Path, call: str =
         ("by_cffi", "lib.answer()", {"build_it__py": BUILD_CFFI, "setup__py": SETUP_CFFI}),
     ],
 )
-def test_pip_builds_an_extension(built, place, venv, name, call, files):
-    folder = project(place, name, **files)
+def test_pip_builds_an_extension(built, moved_copy, venv, name, call, files):
+    folder = project(moved_copy, name, **files)
     built.run(
         *(venv / "bin/pip", "install", "--quiet", "--no-build-isolation", "--no-index", folder),
         PIP_DISABLE_PIP_VERSION_CHECK="1",
     )
-    ours(Path(import_and_ask(built, venv, name, place, call)))
+    read_extension(Path(import_and_ask(built, venv, name, moved_copy, call)))
 
 
-def test_pip_builds_in_isolation(built, place, venv):
+def test_pip_builds_in_isolation(built, moved_copy, venv):
     """pip downloads the build tools, as most users do."""
     setup = SETUP.replace("by_s", "i_s").replace("by-s", "i-s")
-    folder = project(place, "isolated", module__c=MODULE, setup__py=setup)
+    folder = project(moved_copy, "isolated", module__c=MODULE, setup__py=setup)
     (folder / "module.c").write_text(MODULE.replace("NAME", "i_setuptools"))
     (folder / "pyproject.toml").write_text('[build-system]\nrequires = ["setuptools"]\n')
     install = ("install", "--quiet", "--disable-pip-version-check", folder)
     built.run(venv / "bin/pip", *install, **RESOLVER)
-    import_and_ask(built, venv, "i_setuptools", place)
+    import_and_ask(built, venv, "i_setuptools", moved_copy)
 
 
-def test_meson_builds_an_extension_and_an_embedding_program(built, place, venv):
-    folder = project(place, "by_meson", module__c=MODULE, embed__c=EMBED, meson__build=MESON)
+def test_meson_builds_an_extension_and_an_embedding_program(built, moved_copy, venv):
+    folder = project(moved_copy, "by_meson", module__c=MODULE, embed__c=EMBED, meson__build=MESON)
     (folder / "meson_options.txt").write_text("option('python', type: 'string')\n")
     path = f"{venv / 'bin'}:{built.env['PATH']}"
     setup = ("meson", "setup", "out", f"-Dpython={venv / 'bin/python'}")
     built.run(*setup, cwd=folder, PATH=path)
     built.run("ninja", "-C", "out", cwd=folder, PATH=path)
     (module,) = (folder / "out").glob("by_meson*.so")
-    ours(module)
+    read_extension(module)
     import_and_ask(built, venv, "by_meson", folder / "out")
-    says(built, folder / "out/embedding", place / SPACES / "payload")
+    assert_own_payload(built, folder / "out/embedding", moved_copy / SPACES / "payload")
 
 
-def test_cmake_builds_an_extension_and_an_embedding_program(built, place, venv):
-    folder = project(place, "by_cmake", module__c=MODULE, embed__c=EMBED, CMakeLists__txt=CMAKE)
+def test_cmake_builds_an_extension_and_an_embedding_program(built, moved_copy, venv):
+    folder = project(
+        moved_copy, "by_cmake", module__c=MODULE, embed__c=EMBED, CMakeLists__txt=CMAKE
+    )
     path = f"{venv / 'bin'}:{built.env['PATH']}"
-    payload = place / SPACES / "payload"
+    payload = moved_copy / SPACES / "payload"
     # FindPython searches by the root of an installation, or by an interpreter.
     for way, root in {"root": payload, "interpreter": venv}.items():
         hint = {
@@ -191,12 +193,14 @@ def test_cmake_builds_an_extension_and_an_embedding_program(built, place, venv):
         assert str(root) in found
         built.run("cmake", "--build", way, cwd=folder, PATH=path)
         (module,) = (folder / way).glob("by_cmake*.so")
-        ours(module)
+        read_extension(module)
         import_and_ask(built, venv, "by_cmake", folder / way)
-        says(built, folder / way / "embedding", payload)
+        assert_own_payload(built, folder / way / "embedding", payload)
 
 
-def says(studio: Studio, program: Path, payload: Path, cwd: str | Path = "/", **env: str) -> None:
+def assert_own_payload(
+    studio: Studio, program: Path, payload: Path, cwd: str | Path = "/", **env: str
+) -> None:
     """Assert that an embedding program uses this payload only."""
     # An embedding program also uses the user's own site-packages.
     done = studio.run(program, cwd=cwd, HOME="/nowhere", **env)
@@ -222,10 +226,10 @@ def flags(studio: Studio, way: str, payload: Path, *, cflags: bool) -> list[str]
 
 @pytest.mark.parametrize("language", ["c", "c++"])
 @pytest.mark.parametrize("way", ["python3-config", "pkg-config"])
-def test_embedding_program_runs(built, place, way, language):
-    payload = place / "payload"
+def test_embedding_program_runs(built, moved_copy, way, language):
+    payload = moved_copy / "payload"
     compiler, suffix = {"c": ("cc", "c"), "c++": ("c++", "cpp")}[language]
-    folder = place / f"{way}-{suffix}"
+    folder = moved_copy / f"{way}-{suffix}"
     # A program in a folder like the host's, beside another Python's library.
     (folder / "bin").mkdir(parents=True)
     version = (payload / "lib/pkgconfig/python3.pc").resolve().stem.split("-")[1]
@@ -239,35 +243,35 @@ def test_embedding_program_runs(built, place, way, language):
         *("-o", program, *flags(built, way, payload, cflags=False)),
     )
     assert not reader.read(program).rpath
-    elsewhere = place / f"second-{way}-{suffix}"
+    elsewhere = moved_copy / f"second-{way}-{suffix}"
     shutil.copytree(payload, elsewhere, symlinks=True)
     # The user says where the library is; everything else is beside it.
-    says(built, program, payload, LD_LIBRARY_PATH=str(payload / "lib"))
-    with gone(payload):
-        says(built, program, elsewhere, LD_LIBRARY_PATH=str(elsewhere / "lib"))
+    assert_own_payload(built, program, payload, LD_LIBRARY_PATH=str(payload / "lib"))
+    with hidden(payload):
+        assert_own_payload(built, program, elsewhere, LD_LIBRARY_PATH=str(elsewhere / "lib"))
         # Through a link to the folder or to the library, as in installations of DCCs.
         link = folder / "link"
         link.symlink_to(elsewhere)
-        says(built, program, elsewhere, LD_LIBRARY_PATH=str(link / "lib"))
+        assert_own_payload(built, program, elsewhere, LD_LIBRARY_PATH=str(link / "lib"))
         (library,) = (elsewhere / "lib").glob("libpython3.*.so.1.0")
         (folder / "bin" / library.name).symlink_to(library)
-        says(built, program, elsewhere, cwd=folder / "bin", LD_LIBRARY_PATH=".")
+        assert_own_payload(built, program, elsewhere, cwd=folder / "bin", LD_LIBRARY_PATH=".")
         # The usual rpath, and a link at its target.
         (folder / "lib" / library.name).symlink_to(library)
         built.run(toolchain.patchelf(), "--set-rpath", "$ORIGIN/../lib", program)
-        says(built, program, elsewhere)
+        assert_own_payload(built, program, elsewhere)
 
 
-def test_pythonhome_overrides_the_home_of_an_embedding_program(built, place):
+def test_pythonhome_overrides_the_home_of_an_embedding_program(built, moved_copy):
     """An explicit home overrides the search beside libpython."""
-    payload = place / "payload"
-    folder = place / "home"
+    payload = moved_copy / "payload"
+    folder = moved_copy / "home"
     folder.mkdir()
     (folder / "main.c").write_text(EMBED)
     words = [*flags(built, "pkg-config", payload, cflags=True), folder / "main.c"]
     libraries = flags(built, "pkg-config", payload, cflags=False)
     built.run("cc", *words, "-o", folder / "program", *libraries)
-    home, env = place / "another", {"LD_LIBRARY_PATH": str(payload / "lib")}
+    home, env = moved_copy / "another", {"LD_LIBRARY_PATH": str(payload / "lib")}
     shutil.copytree(payload, home, symlinks=True)
     done = built.run(folder / "program", PYTHONHOME=str(home), **env)
     assert json.loads(done.stdout)[0] == str(home)
@@ -298,10 +302,10 @@ OF_OUR_BUILD = (
 
 
 @pytest.mark.parametrize("where", ["payload", f"{SPACES}/payload", "späces/payload"])
-def test_sysconfig_paths_exist_after_a_move(built, place, venv, where):
-    payload = place / where
+def test_sysconfig_paths_exist_after_a_move(built, moved_copy, venv, where):
+    payload = moved_copy / where
     if not payload.exists():
-        shutil.copytree(place / "payload", payload, symlinks=True)
+        shutil.copytree(moved_copy / "payload", payload, symlinks=True)
     done = built.run(payload / "bin/python3", "-I", "-c", TRUE, json.dumps(PLACES))
     said = json.loads(done.stdout)
     values = said["values"]
@@ -320,31 +324,31 @@ def test_sysconfig_paths_exist_after_a_move(built, place, venv, where):
     assert outside == []
 
 
-def test_python3_config_works_by_a_link_and_with_spaces(built, place, venv):
-    payload = place / SPACES / "payload"
-    link = place / "my-python3-config"
+def test_python3_config_works_by_a_link_and_with_spaces(built, moved_copy, venv):
+    payload = moved_copy / SPACES / "payload"
+    link = moved_copy / "my-python3-config"
     link.symlink_to(payload / "bin/python3-config")
     for program in (payload / "bin/python3-config", link):
         assert built.run(program, "--prefix", cwd="/").stdout == f"{payload}\n"
         assert f"-I{payload}/include/python3" in built.run(program, "--includes").stdout
-    module = place / "payload/bin/python3"
+    module = moved_copy / "payload/bin/python3"
     suffix = built.run(module, "-c", "import sysconfig as s; print(s.get_config_var('EXT_SUFFIX'))")
     assert built.run(link, "--extension-suffix").stdout == suffix.stdout
 
 
-def test_makefile_computes_its_paths(built, place):
-    (makefile,) = (place / "payload/lib").glob("python3*/config-*/Makefile")
+def test_makefile_computes_its_paths(built, moved_copy):
+    (makefile,) = (moved_copy / "payload/lib").glob("python3*/config-*/Makefile")
     text = makefile.read_text()
     assert [word for word in OF_OUR_BUILD if word in text] == []
     rule = "show: ; @echo $(LIBDIR) $(INCLUDEPY) $(CC)"
     out = built.run("make", "--no-print-directory", "-f", makefile, f"--eval={rule}", "show").stdout
     libdir, include, compiler = out.split()
-    assert (libdir, compiler) == (f"{place}/payload/lib", "cc")
+    assert (libdir, compiler) == (f"{moved_copy}/payload/lib", "cc")
     assert Path(include, "Python.h").is_file()
 
 
-def test_sysconfigdata_works_when_its_text_is_executed(built, place):
+def test_sysconfigdata_works_when_its_text_is_executed(built, moved_copy):
     """Cross-compilers (PyO3's, crossenv) read the file without an import."""
-    (data,) = (place / "payload/lib").glob("python3*/_sysconfigdata_*.py")
+    (data,) = (moved_copy / "payload/lib").glob("python3*/_sysconfigdata_*.py")
     code = f"exec(open({str(data)!r}).read()); print(build_time_vars['SOABI'])"
-    assert "cpython" in built.run(place / "payload/bin/python3", "-I", "-c", code).stdout
+    assert "cpython" in built.run(moved_copy / "payload/bin/python3", "-I", "-c", code).stdout

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from host_tools import needs_tool
+from sample_packages import Samples
 from studio import Studio
-from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -28,16 +28,16 @@ def record(studio: Studio) -> dict[str, object]:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> Path:
+def logging_ccache(tmp_path: Path) -> Path:
     program = tmp_path / "stand in"
     program.write_text(STAND_IN.format(log=tmp_path / "log"))
     program.chmod(0o755)
     return program
 
 
-def test_ccache_build_gives_the_same_payload(studio, toys, tmp_path, stand_in):
-    studio.rezbuild("build", "low", REZBUILD_CCACHE=str(stand_in))
-    cache = toys.environ["REZBUILD_CACHE"]
+def test_ccache_build_gives_the_same_payload(studio, samples, tmp_path, logging_ccache):
+    studio.rezbuild("build", "low", REZBUILD_CCACHE=str(logging_ccache))
+    cache = samples.environ["REZBUILD_CACHE"]
     assert set((tmp_path / "log").read_text().splitlines()) == {f"gcc {cache}/ccache"}
     with_it = record(studio)
     # ccache is no input of a build.
@@ -46,7 +46,7 @@ def test_ccache_build_gives_the_same_payload(studio, toys, tmp_path, stand_in):
     assert record(studio) == with_it
 
 
-def test_missing_ccache_is_reported(studio, toys):
+def test_missing_ccache_is_reported(studio, samples):
     done = studio.rezbuild("build", "low", ok=False, REZBUILD_CCACHE="/no/such/ccache")
     assert done.returncode == 10
     assert "the program /no/such/ccache cannot be run" in done.stderr
@@ -56,12 +56,12 @@ def test_missing_ccache_is_reported(studio, toys):
 def test_ccache_finds_objects_from_another_folder(tmp_path):
     caches = {"REZBUILD_CCACHE": "1", "CCACHE_DIR": str(tmp_path / "cache")}
     for name in ("one", "two"):
-        toys, studio = Toys(tmp_path / name), Studio(tmp_path / f"studio {name}")
-        studio.env |= toys.environ | caches
+        samples, studio = Samples(tmp_path / name), Studio(tmp_path / f"studio {name}")
+        studio.env |= samples.environ | caches
         code = (
             '    b.run(b.env["CC"], "-c", f"-ffile-prefix-map={b.source}=.", f"{b.source}/low.c")\n'
         )
-        toys.edit("low/recipe.py", "    b.make", code + "    b.make")
+        samples.edit("low/recipe.py", "    b.make", code + "    b.make")
         studio.rezbuild("build", "low")
     assert statistics(tmp_path / "cache", "cache_miss", "direct_cache_hit") == [1, 1]
 
@@ -75,7 +75,7 @@ def statistics(cache: Path, *names: str) -> list[int]:
     return [int(stats[name]) for name in names]
 
 
-# The object contains the path of its counts.
+# An instrumented object contains the path of its counts.
 TRAINED = {
     "Makefile": "all: made\n\tcp made trained\n"
     "made: main.c\n\t$(CC) -O2 $(KIND) -c main.c\n\t$(CC) $(KIND) main.o -o made -Wl,-z,now\n"
@@ -96,16 +96,16 @@ def build(b):
 
 @NEEDS_CCACHE
 def test_ccache_finds_trained_objects_from_another_folder(tmp_path):
-    """Objects that count are bound to a folder; objects that use stored counts are not."""
-    toys = Toys(tmp_path / "toys", empty=True)
-    toys.add("trained", "1.0.0", TRAINED)
-    (toys.recipes / "trained/recipe.py").write_text(TRAINED_RECIPE)
-    cache = Path(toys.environ["REZBUILD_CACHE"])
+    """Instrumented objects contain the build folder; objects that use stored counts do not."""
+    samples = Samples(tmp_path / "samples", empty=True)
+    samples.add("trained", "1.0.0", TRAINED)
+    (samples.recipes / "trained/recipe.py").write_text(TRAINED_RECIPE)
+    cache = Path(samples.environ["REZBUILD_CACHE"])
 
     def build(name: str, **env: str) -> bytes:
         studio = Studio(tmp_path / name)
-        shutil.copytree(toys.recipes, tmp_path / name / "recipes")
-        studio.env |= {**toys.environ, "REZBUILD_RECIPES": str(tmp_path / name / "recipes")}
+        shutil.copytree(samples.recipes, tmp_path / name / "recipes")
+        studio.env |= {**samples.environ, "REZBUILD_RECIPES": str(tmp_path / name / "recipes")}
         studio.rezbuild("build", "trained", "--profile", "optimized", **env)
         (program,) = studio.local.glob("trained/*/*/*/bin/trained")
         return program.read_bytes()

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from loopback import Authority, TlsServer, serving
-from moving import DEFAULTS, variant
+from moves import DEFAULTS, variant
 from other_host import on_host
 
 pytestmark = pytest.mark.e2e
 REFUSED = "CERTIFICATE_VERIFY_FAILED"
 Done = subprocess.CompletedProcess[str]
-# The files that OpenSSL of any distribution reads; each test's host defines their content.
+# The files that OpenSSL reads on any distribution; each test replaces them.
 TRUST = ("/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/var/lib/ca-certificates", "/usr/lib/ssl")
 
 # A file with the authority, and a folder made by `openssl rehash`; otherwise a link.
@@ -92,7 +92,7 @@ print(json.dumps([said, os.environ == before, sorted(set(after.items()) ^ set(be
 
 
 class Client:
-    """Our python and openssl on a host, which may be another one."""
+    """Our python and openssl on a host with other certificate folders."""
 
     def __init__(self, python: Path, openssl: Path, server: TlsServer, folder: Path) -> None:
         self.python = python / "bin/python3"
@@ -145,7 +145,7 @@ class Client:
         return self.run(self.openssl, "s_client", "-connect", place, *options, **env)
 
     def trusts(self, **env: str) -> dict[str, bool]:
-        """Return which clients trust the server; the others must say why they do not."""
+        """Return the clients that trust the server; assert that the others name the certificate."""
         answers = {"urlopen": self.urlopen(**env)}
         answers |= {"verify": self.verify(**env), "s_client": self.s_client(**env)}
         reasons = {"urlopen": REFUSED, "verify": "unable to get local issuer", "s_client": "verify"}

@@ -21,9 +21,9 @@ NO_LOCKS = "no locks on the file system of"
 
 
 @pytest.fixture
-def server(studio, toys) -> Iterator[SlowServer]:
-    """Serve the sources of the toys, and create Rez's packages platform and arch."""
-    with slow_server(toys.mirror) as server:
+def server(studio, samples) -> Iterator[SlowServer]:
+    """Serve the sources of the sample packages, and create Rez's packages platform and arch."""
+    with slow_server(samples.mirror) as server:
         studio.env |= {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}
         yield server
 
@@ -34,8 +34,8 @@ def without_locks(tmp_path: Path) -> dict[str, str]:
     return {**faults(), "NO_LOCKS": str(tmp_path), "NO_LOCKS_ERROR": str(errno.ENOLCK)}
 
 
-def at_once(env: dict[str, str], *commands: Sequence[str]) -> list[str]:
-    """Run several ``rezbuild`` at once; return their outputs. All must succeed."""
+def run_in_parallel(env: dict[str, str], *commands: Sequence[str]) -> list[str]:
+    """Run several ``rezbuild`` processes in parallel; return their outputs. All must succeed."""
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "rezbuild", *command],
@@ -52,35 +52,35 @@ def at_once(env: dict[str, str], *commands: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_ten_parallel_fetches_download_once(studio, toys, server, without_locks, locks):
+def test_ten_parallel_fetches_download_once(studio, samples, server, without_locks, locks):
     env = studio.env | ({} if locks else without_locks)
-    said = at_once(env, *[("fetch", "low")] * 10)
+    said = run_in_parallel(env, *[("fetch", "low")] * 10)
     assert server.asked == ["low-1.0.0.tar.gz"]
     assert sum("in the cache" in text for text in said) == 9
-    assert sum(NO_LOCKS in text for text in said) == (0 if locks else 10 - hits(said))
-    sources = Path(toys.environ["REZBUILD_CACHE"], "sources/low")
+    assert sum(NO_LOCKS in text for text in said) == (0 if locks else 10 - count_hits(said))
+    sources = Path(samples.environ["REZBUILD_CACHE"], "sources/low")
     assert [path.name for path in sources.iterdir() if path.suffix != ".lock"] == [
         "low-1.0.0.tar.gz"
     ]
 
 
-def hits(said: Sequence[str]) -> int:
-    """Return how many fetches waited for nothing, because another one was finished."""
+def count_hits(said: Sequence[str]) -> int:
+    """Return how many fetches used the file that another fetch had downloaded."""
     return sum("waiting" not in text and "in the cache" in text for text in said)
 
 
-def test_two_builds_work_on_a_disk_without_locks(studio, toys, server, without_locks):
+def test_two_builds_work_on_a_disk_without_locks(studio, samples, server, without_locks):
     """Cache, build folder and repository are on a disk without locks, on one host."""
     studio.rez("bind", "platform")
     studio.rez("bind", "arch")
-    said = at_once(studio.env | without_locks, *[("build", "low")] * 2)
+    said = run_in_parallel(studio.env | without_locks, *[("build", "low")] * 2)
     assert sum("low-1.0.0: building" in text for text in said) == 1, said
     assert all(NO_LOCKS in text for text in said), said
     assert server.asked == ["low-1.0.0.tar.gz"]
 
 
 @pytest.mark.parametrize("number", [errno.EOPNOTSUPP, errno.ENOSYS])
-def test_lock_errors_of_a_file_system_give_a_notice(studio, toys, without_locks, number):
+def test_lock_errors_of_a_file_system_give_a_notice(studio, samples, without_locks, number):
     env = without_locks | {"NO_LOCKS_ERROR": str(number)}
     done = studio.rezbuild("fetch", "low", **env)
     assert f"{NO_LOCKS} " in done.stderr
@@ -89,13 +89,13 @@ def test_lock_errors_of_a_file_system_give_a_notice(studio, toys, without_locks,
 
 
 @pytest.mark.matrix
-def test_parallel_builds_from_different_inputs_run_in_turn(studio, toys, tmp_path):
+def test_parallel_builds_from_different_inputs_run_in_turn(studio, samples, tmp_path):
     """Both build one version into one repository; each installed variant is complete."""
     other = tmp_path / "other recipes"
-    shutil.copytree(toys.recipes, other)
+    shutil.copytree(samples.recipes, other)
     with (other / "low/recipe.py").open("a") as recipe:
         recipe.write("# other\n")
-    commands = [("build", "low", "--force", "--recipes", str(f)) for f in (toys.recipes, other)]
+    commands = [("build", "low", "--force", "--recipes", str(f)) for f in (samples.recipes, other)]
     folder = studio.local / "low/1.0.0"
     whole = []
     for command in commands:

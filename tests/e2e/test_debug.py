@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from moving import PYTHON, gone, host_family, variant
+from moves import PYTHON, add_host_packages, hidden, variant
 from studio import Studio
 
 from rezbuild.elf import reader
@@ -32,7 +32,7 @@ def repository(built: Studio, scratch: Path) -> Path:
     assert f"ready: rez-env python_debug=={PYTHON}" in built.rezbuild("build", request).stdout
     folder = scratch / "debug repository"
     folder.mkdir()
-    host_family(built, folder)
+    add_host_packages(built, folder)
     for name in ("python", "python_debug"):
         built.rez("cp", "--dest-path", folder, f"{name}-{PYTHON}")
     return folder
@@ -54,7 +54,7 @@ def test_gdb_shows_python_code_of_a_moved_python(built, repository, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     orders = [word for command in COMMANDS for word in ("-ex", command)]
-    with gone(built.local):
+    with hidden(built.local):
         said = built.in_env(
             *(repository, "python_debug", "gdb-python", "-batch", *orders),
             *("--args", "python3", "-I", script),

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from studio import Studio, at_work
-from toys import LOW, TOP, Toys
+from sample_packages import LOW, TOP, Samples
+from studio import Studio, processes_in
 from trees import tree
 
 pytestmark = pytest.mark.e2e
@@ -39,7 +39,7 @@ def staged(studio: Studio) -> list[Path]:
     return [path for pattern in hidden for path in studio.local.glob(f"*/{pattern}")]
 
 
-def test_dependencies_are_built_first_and_bundled(studio, toys):
+def test_dependencies_are_built_first_and_bundled(studio, samples):
     out = studio.rezbuild("build", "top").stdout
     assert out.index("low-1.0.0: building, it is not installed") < out.index("top-2.0.0: building")
     assert "ready: rez-env top==2.0.0" in out
@@ -49,7 +49,7 @@ def test_dependencies_are_built_first_and_bundled(studio, toys):
     studio.rezbuild("audit", "top")
 
 
-def test_second_run_says_that_all_is_installed(studio, toys):
+def test_second_run_says_that_all_is_installed(studio, samples):
     studio.rezbuild("build", "top")
     began = time.monotonic()
     out = studio.rezbuild("build", "top").stdout
@@ -59,26 +59,26 @@ def test_second_run_says_that_all_is_installed(studio, toys):
     assert "building" not in out
 
 
-def test_changed_recipe_rebuilds_its_dependents(studio, toys):
+def test_changed_recipe_rebuilds_its_dependents(studio, samples):
     studio.rezbuild("build", "top")
-    toys.edit("top/recipe.py", "def build", "# changed\ndef build")
+    samples.edit("top/recipe.py", "def build", "# changed\ndef build")
     out = studio.rezbuild("build", "top").stdout
     assert "low-1.0.0: nothing to do" in out
     assert "top-2.0.0: building, the recipe or rezbuild has changed since" in out
-    toys.edit("low/recipe.py", "def build", "# changed\ndef build")
+    samples.edit("low/recipe.py", "def build", "# changed\ndef build")
     out = studio.rezbuild("build", "top").stdout
     assert "low-1.0.0: building, the recipe or rezbuild has changed since" in out
     assert "top-2.0.0: building, a dependency has changed since" in out
 
 
-def test_force_rebuilds_the_request_only(studio, toys):
+def test_force_rebuilds_the_request_only(studio, samples):
     studio.rezbuild("build", "top")
     out = studio.rezbuild("build", "top", "--force").stdout
     assert "low-1.0.0: nothing to do" in out
     assert "top-2.0.0: building, --force is given" in out
 
 
-def test_package_records_its_source(studio, toys):
+def test_package_records_its_source(studio, samples):
     studio.rezbuild("build", "top")
     text = (studio.local / "top/2.0.0/package.py").read_text()
     assert "https://upstream.invalid/top-2.0.0.tar.gz" in text
@@ -91,19 +91,21 @@ def test_package_records_its_source(studio, toys):
 def test_paths_with_spaces_work(tmp_path):
     """The paths of clone and repository have spaces, in which make itself cannot work."""
     studio = Studio(tmp_path / "a studio")
-    toys = Toys(tmp_path / "some toys")
+    samples = Samples(tmp_path / "some samples")
     studio.env |= {
-        "REZBUILD_MIRRORS": f"'{toys.mirror}'",
+        "REZBUILD_MIRRORS": f"'{samples.mirror}'",
         "REZBUILD_CACHE": str(tmp_path / "a cache"),
         "REZBUILD_OFFLINE": "1",
     }
-    studio.rezbuild("build", "top", "--recipes", toys.recipes)
+    studio.rezbuild("build", "top", "--recipes", samples.recipes)
     assert answer(studio) == "42"
 
 
-def test_failed_step_keeps_the_installed_package(studio, toys):
+def test_failed_step_keeps_the_installed_package(studio, samples):
     studio.rezbuild("build", "top")
-    toys.edit("top/recipe.py", "    b.install", "    b.run('sh', '-c', 'echo broken; exit 3')\n#")
+    samples.edit(
+        "top/recipe.py", "    b.install", "    b.run('sh', '-c', 'echo broken; exit 3')\n#"
+    )
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 7
     assert "exit code 3" in done.stderr
@@ -112,20 +114,20 @@ def test_failed_step_keeps_the_installed_package(studio, toys):
     assert answer(studio) == "42"
 
 
-def test_failed_audit_installs_nothing(studio, toys):
+def test_failed_audit_installs_nothing(studio, samples):
     studio.rezbuild("build", "top")
     link = "\n    (b.payload / 'bin/link').symlink_to('/usr/bin/env')\n"
-    toys.edit("top/recipe.py", '"install")\n', '"install")' + link)
+    samples.edit("top/recipe.py", '"install")\n', '"install")' + link)
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 9
     assert "link-absolute: bin/link" in done.stderr
     assert answer(studio) == "42"
 
 
-def test_failure_of_rez_keeps_the_installed_package(studio, toys):
+def test_failure_of_rez_keeps_the_installed_package(studio, samples):
     """Rez deletes the variant if a pre_install test fails."""
     studio.rezbuild("build", "top")
-    add_test(toys, "false")
+    add_test(samples, "false")
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 11
     assert "ended with exit code" in done.stderr
@@ -134,10 +136,10 @@ def test_failure_of_rez_keeps_the_installed_package(studio, toys):
     assert not staged(studio)
 
 
-def add_test(toys: Toys, command: str) -> None:
+def add_test(samples: Samples, command: str) -> None:
     """Add a test of ``top`` that Rez runs before it installs the package."""
     test = {"command": command, "run_on": "pre_install"}
-    toys.edit(
+    samples.edit(
         "top/package.py", "define(globals())", f"tests = {{'one': {test}}}\ndefine(globals())"
     )
 
@@ -152,7 +154,7 @@ def add_test(toys: Toys, command: str) -> None:
         pytest.param("rezbuild alone", signal.SIGKILL, marks=pytest.mark.matrix),
     ],
 )
-def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase, number, whom):
+def test_killed_build_keeps_the_installed_package(studio, samples, tmp_path, phase, number, whom):
     studio.rezbuild("build", "top")
     ready = tmp_path / "ready"
     if phase == "build":
@@ -160,9 +162,9 @@ def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase,
             "    b.install",
             f"    b.run('sh', '-c', 'touch {ready}; sleep 30')\n    b.install",
         )
-        toys.edit("top/recipe.py", old, new)
+        samples.edit("top/recipe.py", old, new)
     else:
-        add_test(toys, f"touch {ready}; test -e {ready}.quick || sleep 30")
+        add_test(samples, f"touch {ready}; test -e {ready}.quick || sleep 30")
     argv = [sys.executable, "-m", "rezbuild", "build", "top"]
     with subprocess.Popen(
         argv, env=studio.env, start_new_session=True, stdout=subprocess.DEVNULL
@@ -177,13 +179,13 @@ def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase,
     assert ready.exists()
     if number == signal.SIGTERM:
         # Its child processes have ended too.
-        assert at_work(tmp_path) == []
+        assert processes_in(tmp_path) == []
     if phase == "build":
-        # Or it ends a moment later, long before its 30 seconds are over.
+        # A process may end a moment later, but long before its 30 seconds are over.
         ends_soon(tmp_path)
     assert answer(studio) == "42"
     if phase == "build":
-        toys.edit("top/recipe.py", new, old)
+        samples.edit("top/recipe.py", new, old)
     else:
         # The inputs are equal, but Rez's test passes now.
         ready.with_suffix(".quick").touch()
@@ -199,24 +201,24 @@ def test_killed_build_keeps_the_installed_package(studio, toys, tmp_path, phase,
 def ends_soon(folder: Path) -> None:
     """Assert that the processes in a folder end soon."""
     deadline = time.monotonic() + 10
-    while left := at_work(folder):
+    while left := processes_in(folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
 
 
-def test_failed_rez_build_keeps_the_installed_package(studio, toys):
+def test_failed_rez_build_keeps_the_installed_package(studio, samples):
     """Rez's own build process would delete the package."""
     studio.rezbuild("build", "top")
     before = contents(studio)
-    add_test(toys, "false")
-    assert studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False).returncode != 0
-    toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
-    assert studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False).returncode != 0
+    add_test(samples, "false")
+    assert studio.rez("build", "-i", cwd=samples.recipes / "top", ok=False).returncode != 0
+    samples.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+    assert studio.rez("build", "-i", cwd=samples.recipes / "top", ok=False).returncode != 0
     assert contents(studio) == before
     assert not staged(studio)
     # This is the purpose of the record.
     local = ("--process", "local")
-    assert studio.rez("build", "-i", *local, cwd=toys.recipes / "top", ok=False).returncode != 0
+    assert studio.rez("build", "-i", *local, cwd=samples.recipes / "top", ok=False).returncode != 0
     assert contents(studio) != before
 
 
@@ -226,12 +228,12 @@ def contents(studio: Studio) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.lstat().st_mtime_ns for p in folder.rglob("*")}
 
 
-def test_killed_rez_build_keeps_the_installed_package(studio, toys):
-    """``rez-build -i`` is killed again and again, each time a little later."""
+def test_killed_rez_build_keeps_the_installed_package(studio, samples):
+    """``rez-build -i`` is killed several times, each time a little later."""
     studio.rezbuild("build", "top")
     start = "from rez.cli._main import run; run('build')"
     argv = [sys.executable, "-c", start, "-i", "--clean"]
-    folder = toys.recipes / "top"
+    folder = samples.recipes / "top"
     began = time.monotonic()
     studio.run(*argv, cwd=folder)
     whole = time.monotonic() - began
@@ -259,40 +261,40 @@ def test_other_packages_use_the_process_of_rez(studio, tmp_path):
     assert (studio.local / "other/1/where").read_text().strip() == str(studio.local / "other/1")
 
 
-def test_rez_build_scripts_option_changes_no_package(studio, toys):
+def test_rez_build_scripts_option_changes_no_package(studio, samples):
     """rez-build -s builds nothing; the user builds in the new environment."""
     studio.rezbuild("build", "top")
-    studio.rez("build", "-i", "-s", cwd=toys.recipes / "top")
+    studio.rez("build", "-i", "-s", cwd=samples.recipes / "top")
     assert answer(studio) == "42"
 
 
-def test_build_creates_the_repository(studio, toys, tmp_path):
+def test_build_creates_the_repository(studio, samples, tmp_path):
     """Also with rez-build -p, and for a hidden package."""
     studio.rezbuild("build", "low")
     new = tmp_path / "a new/repository"
     for _ in range(2):
-        studio.rez("build", "-i", "-p", new, cwd=toys.recipes / "low")
+        studio.rez("build", "-i", "-p", new, cwd=samples.recipes / "low")
         assert list(new.glob("low/1.0.0/*/*/lib/liblow.so.1"))
     studio.rez("pkg-ignore", "low-1.0.0", new)
-    done = studio.rez("build", "-i", "-p", new, cwd=toys.recipes / "low", ok=False)
+    done = studio.rez("build", "-i", "-p", new, cwd=samples.recipes / "low", ok=False)
     assert done.returncode != 0
     assert "low-1.0.0 is ignored in" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_package_of_that_name_from_others_is_kept(studio, toys):
+def test_package_of_that_name_from_others_is_kept(studio, samples):
     """Rez distinguishes packages by their uuid."""
     studio.rezbuild("build", "low")
     definition = studio.local / "low/1.0.0/package.py"
     definition.write_text(definition.read_text().replace("uuid = 'low'", "uuid = 'theirs'"))
     assert "theirs" in definition.read_text()
-    done = studio.rez("build", "-i", cwd=toys.recipes / "low", ok=False)
+    done = studio.rez("build", "-i", cwd=samples.recipes / "low", ok=False)
     assert done.returncode != 0
     assert "another package of that name" in done.stdout + done.stderr
     assert "theirs" in definition.read_text()
 
 
-def test_variant_of_another_host_stays(studio, toys):
+def test_variant_of_another_host_stays(studio, samples):
     """Its folder and its line in package.py stay when this host's variant is built again."""
     studio.rezbuild("build", "low")
     definition = studio.local / "low/1.0.0/package.py"
@@ -302,14 +304,14 @@ def test_variant_of_another_host_stays(studio, toys):
     both = re.sub(r"(?m)^variants = (\\\n *)?\[", r"\g<0>['platform-linux', 'arch-other'], ", text)
     assert both != text
     definition.write_text(both)
-    toys.edit("low/recipe.py", "def build", "# changed\ndef build")
+    samples.edit("low/recipe.py", "def build", "# changed\ndef build")
     studio.rezbuild("build", "top")
     assert (other / "lib/liblow.so.1").is_file()
     assert "arch-other" in definition.read_text()
     assert answer(studio) == "42"
 
 
-def test_leftovers_of_an_unfinished_installation_are_removed(studio, toys):
+def test_leftovers_of_an_unfinished_installation_are_removed(studio, samples):
     """Rez's own process leaves a folder without package.py, and a mark."""
     (studio.local / "low/1.0.0/platform-linux").mkdir(parents=True)
     (studio.local / "low/.building1.0.0").touch()
@@ -318,17 +320,17 @@ def test_leftovers_of_an_unfinished_installation_are_removed(studio, toys):
     assert not staged(studio)
 
 
-def test_wrong_checksum_stops_the_command(studio, toys):
-    toys.add("low", "1.1.0", LOW)
-    (toys.mirror / "low-1.1.0.tar.gz").write_bytes(b"something else")
+def test_wrong_checksum_stops_the_command(studio, samples):
+    samples.add("low", "1.1.0", LOW)
+    (samples.mirror / "low-1.1.0.tar.gz").write_bytes(b"something else")
     done = studio.rezbuild("build", "low-1", ok=False)
     assert done.returncode == 5
     assert not (studio.local / "low").exists()
 
 
-def test_newest_available_version_is_built_and_reported(studio, toys):
-    toys.add("low", "1.1.0", LOW)
-    (toys.mirror / "low-1.1.0.tar.gz").unlink()
+def test_newest_available_version_is_built_and_reported(studio, samples):
+    samples.add("low", "1.1.0", LOW)
+    (samples.mirror / "low-1.1.0.tar.gz").unlink()
     done = studio.rezbuild("build", "low-1")
     assert "low 1.0.0 is behind 1.1.0, which cannot be fetched here" in done.stdout
     assert (studio.local / "low/1.0.0").is_dir()
@@ -340,55 +342,55 @@ def bind_host(studio):
         studio.rez("bind", "-i", studio.local, name)
 
 
-def test_rez_build_takes_the_newest_local_source(studio, toys):
+def test_rez_build_takes_the_newest_local_source(studio, samples):
     """This works without a network, because the mirror folder lacks the default version."""
     bind_host(studio)
-    toys.add("low", "1.0.1", LOW)
-    toys.add("low", "1.0.3", LOW)
-    toys.add("low", "1.1.0", LOW)
-    toys.add("low", "1.0.4", LOW)
+    samples.add("low", "1.0.1", LOW)
+    samples.add("low", "1.0.3", LOW)
+    samples.add("low", "1.1.0", LOW)
+    samples.add("low", "1.0.4", LOW)
     for version in ("1.0.3", "1.0.4"):
-        (toys.mirror / f"low-{version}.tar.gz").unlink()
-    done = studio.rez("build", "-i", cwd=toys.recipes / "low")
+        (samples.mirror / f"low-{version}.tar.gz").unlink()
+    done = studio.rez("build", "-i", cwd=samples.recipes / "low")
     assert "low 1.0.1 is 3 releases behind 1.0.4\n" in done.stdout
     assert {path.name for path in (studio.local / "low").iterdir() if path.is_dir()} == {"1.0.1"}
 
 
-def test_rez_build_lists_available_versions_if_the_default_is_not(studio, toys):
+def test_rez_build_lists_available_versions_if_the_default_is_not(studio, samples):
     bind_host(studio)
-    toys.add("low", "2.0.0", LOW)
-    (toys.mirror / "low-2.0.0.tar.gz").unlink()
-    done = studio.rez("build", "-i", cwd=toys.recipes / "low", ok=False)
+    samples.add("low", "2.0.0", LOW)
+    (samples.mirror / "low-2.0.0.tar.gz").unlink()
+    done = studio.rez("build", "-i", cwd=samples.recipes / "low", ok=False)
     assert done.returncode != 0
     assert "the source archive of low 2.0.0 could not be downloaded" in done.stderr
     assert "(1.0.0): REZBUILD_LOW_VERSION=1.0.0\n" in done.stderr
-    studio.rez("build", "-i", cwd=toys.recipes / "low", REZBUILD_LOW_VERSION="1.0.0")
+    studio.rez("build", "-i", cwd=samples.recipes / "low", REZBUILD_LOW_VERSION="1.0.0")
 
 
-def test_no_available_version_exits_with_4(studio, toys):
-    shutil.rmtree(toys.mirror)
+def test_no_available_version_exits_with_4(studio, samples):
+    shutil.rmtree(samples.mirror)
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 4
     assert "REZBUILD_MIRRORS" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_run_option_runs_in_the_new_environment(studio, toys):
+def test_run_option_runs_in_the_new_environment(studio, samples):
     assert studio.rezbuild("build", "top", "--run", "top").stdout.rstrip().endswith("42")
     done = studio.rezbuild("build", "top", "--run", "sh -c 'exit 5'", ok=False)
     assert done.returncode == 11
     assert "exit code 5" in done.stderr
 
 
-def test_fetched_mirror_is_enough_for_a_build(studio, toys, tmp_path):
+def test_fetched_mirror_is_enough_for_a_build(studio, samples, tmp_path):
     studio.rezbuild("fetch", "--all", "--to", tmp_path / "mirror 2")
-    shutil.rmtree(toys.mirror)
-    shutil.rmtree(toys.environ["REZBUILD_CACHE"])
+    shutil.rmtree(samples.mirror)
+    shutil.rmtree(samples.environ["REZBUILD_CACHE"])
     studio.rezbuild("build", "top", REZBUILD_MIRRORS=f"'{tmp_path / 'mirror 2'}'")
     assert answer(studio) == "42"
 
 
-def test_versions_shows_installed_packages(studio, toys):
+def test_versions_shows_installed_packages(studio, samples):
     studio.rezbuild("build", "top")
     out = studio.rezbuild("versions", "top").stdout
     assert "2.0.0" in out
@@ -399,7 +401,7 @@ def test_versions_shows_installed_packages(studio, toys):
 # rez-build in the folder of a package.
 
 
-def test_rez_build_gives_the_same_payload(studio, toys):
+def test_rez_build_gives_the_same_payload(studio, samples):
     studio.rezbuild("build", "top")
     other = Studio(studio.folder.parent / "other")
     other.env |= {k: v for k, v in studio.env.items() if k.startswith("REZBUILD")}
@@ -408,16 +410,16 @@ def test_rez_build_gives_the_same_payload(studio, toys):
     poison = {
         "CFLAGS": "-DPOISON -O0 --no-such-option",
         "LDFLAGS": "-L/nowhere -lnothing",
-        "CPATH": str(toys.mirror),
-        "LD_LIBRARY_PATH": str(toys.mirror),
+        "CPATH": str(samples.mirror),
+        "LD_LIBRARY_PATH": str(samples.mirror),
         "PYTHONHOME": "/nowhere",
-        "PYTHONPATH": str(toys.mirror),
+        "PYTHONPATH": str(samples.mirror),
         "MAKEFLAGS": "--no-such-flag",
         "CC": "/no/such/compiler",
         "DESTDIR": "/nowhere",
     }
     for name in ("low", "top"):
-        other.rez("build", "-i", cwd=toys.recipes / name, **poison)
+        other.rez("build", "-i", cwd=samples.recipes / name, **poison)
     assert answer(other) == "42"
     mine, theirs = (root(s, "top", "2.0.0") for s in (studio, other))
     for path in mine.rglob("*"):
@@ -426,35 +428,35 @@ def test_rez_build_gives_the_same_payload(studio, toys):
             assert path.read_bytes() == (theirs / path.relative_to(mine)).read_bytes(), path
 
 
-def test_rez_build_without_install_installs_nothing(studio, toys):
+def test_rez_build_without_install_installs_nothing(studio, samples):
     studio.rezbuild("build", "low")
     shutil.rmtree(studio.local / "low")
-    studio.rez("build", cwd=toys.recipes / "low")
+    studio.rez("build", cwd=samples.recipes / "low")
     assert not (studio.local / "low").exists()
 
 
-def test_rez_build_prints_an_error_without_traceback(studio, toys):
+def test_rez_build_prints_an_error_without_traceback(studio, samples):
     for command in ("platform", "arch"):
         studio.rez("bind", command)
-    toys.edit("low/recipe.py", "    b.install", "    b.run('false')\n#")
-    done = studio.rez("build", "-i", cwd=toys.recipes / "low", ok=False)
+    samples.edit("low/recipe.py", "    b.install", "    b.run('false')\n#")
+    done = studio.rez("build", "-i", cwd=samples.recipes / "low", ok=False)
     assert done.returncode != 0
     assert "rezbuild: low 1.0.0: false: exit code 1" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_rez_build_reads_the_version_variable(studio, toys):
+def test_rez_build_reads_the_version_variable(studio, samples):
     for command in ("platform", "arch"):
         studio.rez("bind", command)
-    toys.add("low", "1.1.0", LOW)
-    studio.rez("build", "-i", cwd=toys.recipes / "low", REZBUILD_LOW_VERSION="1.0.0")
+    samples.add("low", "1.1.0", LOW)
+    studio.rez("build", "-i", cwd=samples.recipes / "low", REZBUILD_LOW_VERSION="1.0.0")
     assert [path.name for path in (studio.local / "low").iterdir()] == ["1.0.0"]
-    done = studio.rez("build", cwd=toys.recipes / "low", ok=False, REZBUILD_LOW_VERSION="9.9.9")
+    done = studio.rez("build", cwd=samples.recipes / "low", ok=False, REZBUILD_LOW_VERSION="9.9.9")
     assert "low 9.9.9 is not in" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_second_build_waits_and_finds_nothing_to_do(studio, toys):
+def test_second_build_waits_and_finds_nothing_to_do(studio, samples):
     """It does not matter which command builds first."""
     studio.rez("bind", "platform")
     studio.rez("bind", "arch")
@@ -469,7 +471,7 @@ def test_second_build_waits_and_finds_nothing_to_do(studio, toys):
     assert sum("low-1.0.0: nothing to do" in out for out in outputs) == 1, outputs
 
 
-def test_repository_behind_a_link_works(studio, toys, tmp_path):
+def test_repository_behind_a_link_works(studio, samples, tmp_path):
     link = tmp_path / "link"
     studio.local.mkdir()
     link.symlink_to(studio.local)
@@ -480,10 +482,10 @@ def test_repository_behind_a_link_works(studio, toys, tmp_path):
     assert "building" not in out
 
 
-def test_longer_version_is_another_version(studio, toys):
+def test_longer_version_is_another_version(studio, samples):
     """As a Rez range, 1.0.0 contains 1.0.0.5."""
-    toys.add("low", "1.0.0.5", LOW)
-    toys.add("low", "1.0.0", LOW)
+    samples.add("low", "1.0.0.5", LOW)
+    samples.add("low", "1.0.0", LOW)
     studio.rezbuild("build", "low==1.0.0.5")
     studio.rezbuild("build", "low==1.0.0", "top")
     record = json.loads((root(studio, "top", "2.0.0") / "rezbuild.json").read_text())
@@ -491,35 +493,35 @@ def test_longer_version_is_another_version(studio, toys):
     assert "building" not in studio.rezbuild("build", "low==1.0.0", "top").stdout
 
 
-def test_recipe_change_during_a_build_is_noticed(studio, toys):
+def test_recipe_change_during_a_build_is_noticed(studio, samples):
     """The record has the old recipe; the next run builds the new one."""
-    recipe = toys.recipes / "low/recipe.py"
+    recipe = samples.recipes / "low/recipe.py"
     change = f"    b.run('sh', '-c', 'echo \"# changed\" >>{recipe}')\n    b.install"
-    toys.edit("low/recipe.py", "    b.install", change)
+    samples.edit("low/recipe.py", "    b.install", change)
     done = studio.rezbuild("build", "low", ok=False)
     assert done.returncode == 11
     assert "run the command again" in done.stderr
 
 
-def test_hidden_repository_is_reported(studio, toys):
+def test_hidden_repository_is_reported(studio, samples):
     studio.rezbuild("build", "low")
     hiding = studio.folder / "hiding"
     shutil.copytree(studio.local, hiding)
     studio.env["REZ_PACKAGES_PATH"] = f"{hiding}:{studio.local}"
-    toys.edit("low/recipe.py", "def build", "# changed\ndef build")
+    samples.edit("low/recipe.py", "def build", "# changed\ndef build")
     done = studio.rezbuild("build", "low", ok=False)
     assert done.returncode == 11
     assert str(hiding) in done.stderr
 
 
-def test_foreign_package_of_that_name_is_refused(studio, toys):
+def test_foreign_package_of_that_name_is_refused(studio, samples):
     studio.rezbuild("build", "low")
     (root(studio, "low", "1.0.0") / "rezbuild.json").unlink()
-    done = studio.rez("build", "-i", cwd=toys.recipes / "top", ok=False)
+    done = studio.rez("build", "-i", cwd=samples.recipes / "top", ok=False)
     assert "rezbuild has built none that Rez finds" in done.stderr
 
 
-def test_broken_package_is_named(studio, toys):
+def test_broken_package_is_named(studio, samples):
     studio.rezbuild("build", "low")
     (studio.local / "low/1.0.0/package.py").write_text("name = 'low'\nthis is not Python\n")
     done = studio.rezbuild("build", "low", ok=False)
@@ -528,11 +530,11 @@ def test_broken_package_is_named(studio, toys):
     assert "Traceback (most" not in done.stderr.partition("rezbuild: ")[0]
 
 
-def test_recipe_without_a_file_is_named(studio, toys):
-    (toys.recipes / "low/recipe.py").unlink()
+def test_recipe_without_a_file_is_named(studio, samples):
+    (samples.recipes / "low/recipe.py").unlink()
     for done in (
         studio.rezbuild("build", "low", ok=False),
-        studio.rez("build", cwd=toys.recipes / "low", ok=False),
+        studio.rez("build", cwd=samples.recipes / "low", ok=False),
     ):
         assert "recipe.py cannot be read" in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr
@@ -543,26 +545,26 @@ def git(folder: Path, *argv: str) -> None:
     subprocess.run(["git", *identity, *argv], cwd=folder, check=True, capture_output=True)
 
 
-def tags(toys: Toys) -> list[str]:
+def tags(samples: Samples) -> list[str]:
     argv = ["git", "tag"]
-    folder = toys.recipes.parent
+    folder = samples.recipes.parent
     done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
-def commit(toys: Toys, message: str) -> None:
+def commit(samples: Samples, message: str) -> None:
     """Commit and push everything."""
-    folder = toys.recipes.parent
+    folder = samples.recipes.parent
     git(folder, "add", ".")
     git(folder, "commit", "-qm", message, "--allow-empty")
     git(folder, "push", "-qu", "origin", "main")
 
 
 @pytest.fixture
-def release(studio, toys):
+def release(studio, samples):
     """Return a release: commit, push and ``rezbuild build --release`` in a shared repository."""
     require_tool("git")
-    folder = toys.recipes.parent
+    folder = samples.recipes.parent
     (folder / ".gitignore").write_text("build/\nremote.git/\n__pycache__/\n")
     git(folder, "init", "-q", "-b", "main")
     git(folder, "init", "-q", "--bare", "remote.git")
@@ -572,27 +574,27 @@ def release(studio, toys):
             studio.env[f"GIT_{who}_{what}"] = "t@example.invalid"
 
     def run(*argv: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        commit(toys, "Recipes")
+        commit(samples, "Recipes")
         requests = () if argv and argv[0].startswith("top") else ("top",)
         return studio.rezbuild("build", *requests, *argv, "--release", ok=ok)
 
     return run
 
 
-def test_release_publishes_and_tags(studio, toys, release):
+def test_release_publishes_and_tags(studio, samples, release):
     """The second release does nothing."""
     release("--message", "first")
     assert answer(studio, studio.released) == "42"
     assert not (studio.local / "top").exists()
     text = (studio.released / "top/2.0.0/package.py").read_text()
     assert "'profile': 'optimized'" in text
-    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
     assert "top-2.0.0: nothing to do" in release().stdout
 
 
-def test_release_into_several_repositories(studio, toys, release, tmp_path):
+def test_release_into_several_repositories(studio, samples, release, tmp_path):
     """Both targets of the matrix share one tag."""
-    commit(toys, "Recipes")
+    commit(samples, "Recipes")
     file = tmp_path / "matrix.toml"
     file.write_text(
         'repository = "of {profile}"\n'
@@ -606,12 +608,12 @@ def test_release_into_several_repositories(studio, toys, release, tmp_path):
         text = (repository / "top/2.0.0/package.py").read_text()
         assert f"'profile': '{profile}'" in text
         assert answer(studio, repository) == "42"
-    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
     assert not list(studio.released.glob("*"))
     again = studio.rezbuild("build", "--matrix", file, "--release").stdout
     assert again.count(": nothing to do, installed from the same inputs in ") == 4
-    toys.edit("low/recipe.py", "def build", "# Changed.\ndef build")
-    commit(toys, "Changed")
+    samples.edit("low/recipe.py", "def build", "# Changed.\ndef build")
+    commit(samples, "Changed")
     out = studio.rezbuild("plan", "--matrix", file, "--release").stdout
     assert out.count("rezbuild will refuse it, since it is already released: the recipe") == 2
     done = studio.rezbuild("build", "--matrix", file, "--release", ok=False)
@@ -626,34 +628,34 @@ def quick(c):
 
 
 @pytest.mark.parametrize("way", ["rezbuild build --release", "rez-release"])
-def test_failed_check_releases_nothing(studio, toys, release, way):
+def test_failed_check_releases_nothing(studio, samples, release, way):
     """A test of the package for Rez runs `rezbuild check` on a copy of the payload."""
-    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=43))
+    (samples.recipes / "top/check.py").write_text(CHECK.format(answer=43))
     done = release(ok=False)
     if way == "rez-release":
-        folder, env = toys.recipes / "top", {"REZBUILD_RECIPES": str(toys.recipes)}
+        folder, env = samples.recipes / "top", {"REZBUILD_RECIPES": str(samples.recipes)}
         options = ("--message", "by hand")
         done = studio.rez("release", *options, cwd=folder, ok=False, **env)
     assert done.returncode != 0
     assert "FAILED  answer: 42" in done.stdout
     assert not (studio.released / "top/2.0.0").exists()
-    assert tags(toys) == ["low-1.0.0"]
-    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=42))
+    assert tags(samples) == ["low-1.0.0"]
+    (samples.recipes / "top/check.py").write_text(CHECK.format(answer=42))
     assert "ok      answer: 42" in release().stdout
-    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
     assert not [
         *studio.released.glob(".rezbuild/staged/*/*"),
         *studio.released.glob("*/.building*"),
     ]
 
 
-def test_replace_releases_a_version_again(studio, toys, release):
+def test_replace_releases_a_version_again(studio, samples, release):
     """At each moment, a new process starts either the old or the new package."""
     release()
-    toys.edit(
+    samples.edit(
         "low/recipe.py", "    b.make", "    b.run('sed', '-i', 's/42/43/', 'low.c')\n    b.make"
     )
-    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=44))
+    (samples.recipes / "top/check.py").write_text(CHECK.format(answer=44))
     # Packages that are not requested are not replaced.
     done = release("--replace", ok=False)
     assert done.returncode == 11
@@ -661,7 +663,7 @@ def test_replace_releases_a_version_again(studio, toys, release):
     both = ("top-2", "low-1", "--replace")
     assert release(*both, ok=False).returncode != 0
     assert answer(studio, studio.released) == "42"
-    (toys.recipes / "top/check.py").write_text(CHECK.format(answer=43))
+    (samples.recipes / "top/check.py").write_text(CHECK.format(answer=43))
     (variant,) = (studio.released / "top/2.0.0").glob("platform-*/arch-*")
     heard: list[str] = []
     over = threading.Event()
@@ -679,13 +681,13 @@ def test_replace_releases_a_version_again(studio, toys, release):
     assert set(heard) <= {"42", "43"}
     assert answer(studio, studio.released) == "43"
     assert "repaired" in (studio.released / "top/2.0.0/package.py").read_text()
-    assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
     assert studio.rezbuild("build", "top", "--replace", ok=False).returncode == 2
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_release_is_complete_or_absent(studio, toys, release, tmp_path, number):
+def test_killed_release_is_complete_or_absent(studio, samples, release, tmp_path, number):
     """The kill happens at eight moments; the next run completes the release."""
     release()
     whole = {"42": tree(studio.released / "low")}
@@ -693,8 +695,8 @@ def test_killed_release_is_complete_or_absent(studio, toys, release, tmp_path, n
     seconds = 0.0
     for turn in range(9):
         had, new = str(42 + turn), str(43 + turn)
-        toys.edit("low/recipe.py", "def build(b):", f"def build(b):\n    # {new}")
-        commit(toys, "Recipes")
+        samples.edit("low/recipe.py", "def build(b):", f"def build(b):\n    # {new}")
+        commit(samples, "Recipes")
         began = time.monotonic()
         with subprocess.Popen(
             argv, env=studio.env, stdout=subprocess.DEVNULL, start_new_session=True
@@ -712,32 +714,32 @@ def test_killed_release_is_complete_or_absent(studio, toys, release, tmp_path, n
         assert found in (whole[had], whole[new])
         assert not list(studio.released.glob(".rezbuild/staged/*"))
         assert not list(studio.released.glob("*/.building*"))
-        assert tags(toys) == ["low-1.0.0", "top-2.0.0"]
+        assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
 
 
-def test_older_version_is_released_after_a_newer_one(studio, toys, release):
+def test_older_version_is_released_after_a_newer_one(studio, samples, release):
     release()
-    toys.add("top", "1.9.0", TOP, requires='"low-1"')
+    samples.add("top", "1.9.0", TOP, requires='"low-1"')
     release("top-1.9")
     by_hand = ("--no-latest", "--message", "backport")
-    toys.add("top", "1.8.0", TOP, requires='"low-1"')
-    commit(toys, "top 1.8.0")
-    env = {"REZBUILD_RECIPES": str(toys.recipes), "REZBUILD_TOP_VERSION": "1.8.0"}
-    studio.rez("release", *by_hand, cwd=toys.recipes / "top", **env)
+    samples.add("top", "1.8.0", TOP, requires='"low-1"')
+    commit(samples, "top 1.8.0")
+    env = {"REZBUILD_RECIPES": str(samples.recipes), "REZBUILD_TOP_VERSION": "1.8.0"}
+    studio.rez("release", *by_hand, cwd=samples.recipes / "top", **env)
     found = sorted(path.name for path in (studio.released / "top").iterdir())
     assert found == ["1.8.0", "1.9.0", "2.0.0"]
-    assert tags(toys) == ["low-1.0.0", "top-1.8.0", "top-1.9.0", "top-2.0.0"]
+    assert tags(samples) == ["low-1.0.0", "top-1.8.0", "top-1.9.0", "top-2.0.0"]
 
 
-def test_released_package_records_its_source(studio, toys, release):
+def test_released_package_records_its_source(studio, samples, release):
     """The changelog is limited and contains only changes of this package."""
     release()
     for number in range(15):
-        toys.edit("top/recipe.py", "def build", f"# change {number}\ndef build")
-        commit(toys, f"top, change {number}")
-        (toys.recipes / "other").write_text(str(number))
-        commit(toys, f"other, change {number}")
-    toys.add("top", "2.1.0", TOP, requires='"low-1"')
+        samples.edit("top/recipe.py", "def build", f"# change {number}\ndef build")
+        commit(samples, f"top, change {number}")
+        (samples.recipes / "other").write_text(str(number))
+        commit(samples, f"other, change {number}")
+    samples.add("top", "2.1.0", TOP, requires='"low-1"')
     release("--message", "the new one")
     code = "from rez.packages import get_package_from_repository as get; import json, sys\n"
     code += "p = get('top', '2.1.0', sys.argv[1])\n"
@@ -754,13 +756,13 @@ def test_released_package_records_its_source(studio, toys, release):
 
 
 @pytest.mark.parametrize("change", ["recipe", "profile", "force"])
-def test_released_version_is_never_replaced_without_the_option(studio, toys, release, change):
+def test_released_version_is_never_replaced_without_the_option(studio, samples, release, change):
     """Rez would overwrite it, and delete it if the build fails."""
     release()
     payload = studio.released / "top/2.0.0"
     before = {p: p.lstat().st_mtime_ns for p in payload.rglob("*")}
     if change == "recipe":
-        toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+        samples.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
         done = release(ok=False)
     elif change == "profile":
         done = release("--profile", "fast", ok=False)
@@ -772,7 +774,7 @@ def test_released_version_is_never_replaced_without_the_option(studio, toys, rel
     assert answer(studio, studio.released) == "42"
 
 
-def test_fast_profile_is_not_reused_for_a_release(studio, toys, release):
+def test_fast_profile_is_not_reused_for_a_release(studio, samples, release):
     """A fast variant was copied into the release repository."""
     studio.rezbuild("build", "top")
     shutil.copytree(studio.local, studio.released, dirs_exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from moving import DEFAULTS, PYTHON, find_on_host, variant
+from moves import DEFAULTS, PYTHON, find_on_host, variant
 
 pytestmark = pytest.mark.e2e
 
@@ -66,7 +66,7 @@ def test_system_tools_run_beside_the_package(built, moved, tool):
     outside = built.run(*argv)
     there = built.in_env(moved, "python", *argv)
     assert there.stdout == outside.stdout
-    if tool != "curl":  # which says more where a variable of Rez's is set
+    if tool != "curl":  # it prints more if a variable of Rez is set
         assert there.stderr.splitlines()[-1:] == outside.stderr.splitlines()[-1:]
 
 
@@ -135,7 +135,7 @@ def test_package_started_from_a_dcc_keeps_its_libraries(built, moved, dcc):
 def test_host_python_library_is_not_loaded(built, moved, tmp_path):
     """The program embeds the distribution's Python of the same series.
 
-    Without a name or a home it takes the first python3 on PATH for its own, as any CPython does.
+    Without a program name or a home, CPython searches its library beside the first python3 on PATH.
     """
     soname = f"libpython{SERIES}.so.1.0"
     library = find_on_host(soname)

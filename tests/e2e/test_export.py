@@ -28,11 +28,11 @@ def tree(root: Path) -> dict[str, object]:
     return found
 
 
-def test_export_equals_the_installed_payload(studio, toys, tmp_path):
+def test_export_equals_the_installed_payload(studio, samples, tmp_path):
     folder = tmp_path / "a folder/top"
     out = studio.rezbuild("export", "top", folder, "--work", tmp_path / "work").stdout
     assert f"ready: {folder} is the payload of top-2.0.0" in out
-    # No repository was touched.
+    # No repository was changed.
     assert not studio.local.exists()
     studio.rezbuild("build", "top")
     (installed,) = (studio.local / "top/2.0.0").glob("platform-*/arch-*")
@@ -55,7 +55,7 @@ def test_export_of_a_real_package_equals_the_installed_one(built, tmp_path, name
     assert [place for place, what in staged.items() if what != by_rez[place]] == []
 
 
-def test_export_reuses_a_finished_build(studio, toys, tmp_path):
+def test_export_reuses_a_finished_build(studio, samples, tmp_path):
     work = ("--work", tmp_path / "work")
     studio.rezbuild("export", "top", tmp_path / "one", *work)
     out = studio.rezbuild("export", "top", tmp_path / "two", *work).stdout
@@ -64,14 +64,14 @@ def test_export_reuses_a_finished_build(studio, toys, tmp_path):
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
 
 
-def test_export_replaces_older_payloads_only(studio, toys, tmp_path):
+def test_export_replaces_older_payloads_only(studio, samples, tmp_path):
     folder, work = tmp_path / "top", ("--work", tmp_path / "work")
     studio.rezbuild("export", "top", folder, *work)
     (folder / "only-in-the-old-one").touch()
     studio.rezbuild("export", "top", folder, *work)
     assert not (folder / "only-in-the-old-one").exists()
     before = tree(folder)
-    toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+    samples.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
     assert studio.rezbuild("export", "top", folder, *work, ok=False).returncode == 7
     assert tree(folder) == before
     done = studio.rezbuild("export", "low", folder, *work, ok=False)

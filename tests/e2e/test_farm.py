@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from farm import Farm, alive, farm, payloads, start
+from polling import wait_until
+from sample_packages import LOW, RECIPE, Samples
 from studio import Studio
-from toys import LOW, RECIPE, Toys
-from waiting import until
 
 from rezbuild.files import pack
 
@@ -28,9 +28,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def toys(home: Path) -> Toys:
+def samples(home: Path) -> Samples:
     """Make all packages of this module before the workers start and read the recipes."""
-    made = Toys(home / "toys")
+    made = Samples(home / "samples")
 
     def add(name: str, first: str, *requires: str) -> None:
         made.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
@@ -49,9 +49,9 @@ def toys(home: Path) -> Toys:
 
 
 @pytest.fixture(scope="module")
-def running(home: Path, toys: Toys) -> Iterator[Farm]:
+def running(home: Path, samples: Samples) -> Iterator[Farm]:
     """Start two workers that share nothing with the client, and one that shares a store."""
-    env = Studio(home / "studio").env | toys.environ
+    env = Studio(home / "studio").env | samples.environ
     with farm(home / "run", env) as started:
         for name in ("one", "two"):
             started.worker(name, "--cores", "2", "--label", "plain")
@@ -61,10 +61,10 @@ def running(home: Path, toys: Toys) -> Iterator[Farm]:
 
 
 @pytest.fixture
-def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
+def site(running: Farm, samples: Samples, tmp_path: Path) -> Studio:
     """Return a client of the farm, with an empty repository."""
     site = Studio(tmp_path / "site")
-    site.env |= toys.environ | {
+    site.env |= samples.environ | {
         "REZBUILD_SCHEDULER": running.address,
         "REZBUILD_HOST_LABEL": "plain",
         "REZBUILD_CACHE": str(tmp_path / "cache"),
@@ -73,21 +73,21 @@ def site(running: Farm, toys: Toys, tmp_path: Path) -> Studio:
 
 
 @pytest.fixture(scope="module")
-def local(home: Path, toys: Toys) -> dict[str, str]:
+def local(home: Path, samples: Samples) -> dict[str, str]:
     """Build without a farm, and return the payloads."""
     studio = Studio(home / "local")
-    studio.env |= toys.environ | {"REZBUILD_CACHE": str(home / "local cache")}
+    studio.env |= samples.environ | {"REZBUILD_CACHE": str(home / "local cache")}
     studio.rezbuild("build", "top")
     return payloads(studio)
 
 
-def test_farm_payloads_equal_a_local_build(site, running, toys, local):
+def test_farm_payloads_equal_a_local_build(site, running, samples, local):
     """The client has no compiler and shares nothing; bytes and logs are equal."""
     out = site.rezbuild("build", "top", REZBUILD_CC="no-compiler", REZBUILD_CXX="none").stdout
     assert payloads(site) == local
     assert re.search(r"(?m)^low-1\.0\.0: 02-make-install \.\.\. \d+ s$", out), out
     assert out.index("low-1.0.0: installed, ") < out.index("top-2.0.0: building, ")
-    build = toys.recipes / "top/build/2.0.0-fast"
+    build = samples.recipes / "top/build/2.0.0-fast"
     (log,) = build.glob("platform-*/arch-*/logs/01-make.log")
     # The error has the text of this machine.
     assert f"-L{log.parents[1]}/work/needs/low/lib" in log.read_text()
@@ -97,7 +97,7 @@ def test_farm_payloads_equal_a_local_build(site, running, toys, local):
     assert "nothing to do" in site.rezbuild("build", "top").stdout
     # The workers have no leftovers.
     assert not list(running.folder.glob("**/jobs/*"))
-    # The machines that built and published it.
+    # The record names the machines that built and published it.
     assert parts(out, "top-2.0.0") in (
         [("one", "built"), ("", "published")],
         [("two", "built"), ("", "published")],
@@ -115,7 +115,7 @@ def test_farm_listens_on_loopback_only(site, running):
         assert process.ports() == 1
 
 
-def test_shared_store_carries_the_payloads(site, home, toys, local):
+def test_shared_store_carries_the_payloads(site, home, samples, local):
     env = {"REZBUILD_HOST_LABEL": "stored", "REZBUILD_STORE": str(home / "store")}
     site.rezbuild("build", "top", **env)
     assert payloads(site) == local
@@ -138,7 +138,7 @@ def repositories(studio: Studio) -> dict[str, str]:
     return {k: v for k, v in studio.env.items() if k.startswith("REZ_")}
 
 
-def test_failed_step_is_tried_on_one_other_worker(site, running, toys):
+def test_failed_step_is_tried_on_one_other_worker(site, running, samples):
     done = site.rezbuild("build", "victim", ok=False)
     assert done.returncode == 7
     assert set(payloads(site)) == {"good"}
@@ -150,7 +150,7 @@ def test_failed_step_is_tried_on_one_other_worker(site, running, toys):
     assert f"  tried: on {other}, a worker of the farm" in done.stderr
     (log,) = re.findall(r"whole output: (\S+)", done.stderr)
     assert "broken" in Path(log).read_text()
-    assert log.startswith(str(toys.recipes / "bad/build/1.0.0-fast/"))
+    assert log.startswith(str(samples.recipes / "bad/build/1.0.0-fast/"))
 
 
 def test_job_of_a_killed_worker_starts_again(site, running, home):
@@ -161,10 +161,10 @@ def test_job_of_a_killed_worker_starts_again(site, running, home):
     running.ready()
     site.env |= env
     with start(site, "build", "mortal") as process:
-        until((home / "mortal").exists)
-        (victim,) = running.at_work()
+        wait_until((home / "mortal").exists)
+        (victim,) = running.busy_workers()
         running.workers[victim].kill()
-        until(lambda: not alive("1000.25"), 3)
+        wait_until(lambda: not alive("1000.25"), 3)
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 0, out
     assert re.search(r"mortal-1\.0\.0: farm: m[12] was lost; restarted on m[12]", out), out
@@ -180,10 +180,10 @@ def test_builds_of_a_killed_client_end(site, running, home, number):
         number
     ]
     with start(site, "build", name) as process:
-        until(lambda: alive(time))
+        wait_until(lambda: alive(time))
         process.send_signal(number)
         out = process.communicate(timeout=10)[0]
-        until(lambda: not alive(time), 3)
+        wait_until(lambda: not alive(time), 3)
     if number == signal.SIGINT:
         assert process.returncode == 130
         assert "rezbuild: interrupted" in out
@@ -199,11 +199,11 @@ def test_hanging_step_ends_at_the_timeout(site, running):
     assert done.returncode == 7
     assert "longer than REZBUILD_STEP_TIMEOUT, 1 s" in done.stderr
     assert alive("2000.25") == []
-    until(lambda: not alive("2000.5"), 5)
+    wait_until(lambda: not alive("2000.5"), 5)
 
 
-def test_worker_with_other_recipes_gets_no_job(site, running, toys, home):
-    other = Toys(home / "other")
+def test_worker_with_other_recipes_gets_no_job(site, running, samples, home):
+    other = Samples(home / "other")
     other.edit("low/recipe.py", "b.make", "b.search_dependencies()\n    b.make")
     running.worker("odd", "--label", "odd", REZBUILD_RECIPES=str(other.recipes))
     running.ready()
@@ -231,16 +231,16 @@ def test_second_client_waits_for_the_first(site, running, local):
     outs = [process.communicate(timeout=60)[0] for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0), outs
     assert payloads(site) == local
-    # Each was built once.
+    # Each package was built once.
     assert sum(out.count("low-1.0.0: installed, ") for out in outs) == 1
     assert sum(out.count("top-2.0.0: installed, ") for out in outs) == 1
 
 
-def test_rez_build_uses_the_farm(site, toys, local):
+def test_rez_build_uses_the_farm(site, samples, local):
     for name in ("platform", "arch"):
         site.rez("bind", name)
     for name in ("low", "top"):
-        out = site.rez("build", "-i", "--process", "farm", cwd=toys.recipes / name).stdout
+        out = site.rez("build", "-i", "--process", "farm", cwd=samples.recipes / name).stdout
         # The workers may have built it before.
         assert re.search(r"01-make ... 0 s|taken from the store", out)
     assert payloads(site) == local
@@ -249,7 +249,7 @@ def test_rez_build_uses_the_farm(site, toys, local):
         "-i",
         "--process",
         "farm",
-        cwd=toys.recipes / "low",
+        cwd=samples.recipes / "low",
         ok=False,
         REZBUILD_SCHEDULER="",
     )

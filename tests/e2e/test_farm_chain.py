@@ -12,8 +12,8 @@ import pytest
 from each_chain import SAME
 from farm import Farm, farm, payloads, start
 from network import HUB, Network, network
+from polling import wait_until
 from studio import ROOT, Studio
-from waiting import until
 
 from rezbuild.settings import Settings
 
@@ -27,7 +27,7 @@ LONG = 3600
 def machines(folder: Path) -> Iterator[tuple[Network, Farm]]:
     """Start three workers: two on separate machines, the third beside the scheduler.
 
-    They have sources, which they copy as from a mirror, and nothing else in common.
+    They copy the sources from one mirror folder, and share nothing else.
     """
     mirror = Settings.read().cache / "sources"
     env = Studio(folder / "studio").env
@@ -59,17 +59,20 @@ def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
             "REZBUILD_MIRRORS": str(Settings.read().cache / "sources"),
         }
         with start(site, "build", "openssl", before=net.on(0)) as process:
-            until(lambda: any(objects(folder / f"tmp-{n}") > 100 for n in running.at_work()), LONG)
-            (name,) = running.at_work()
+            wait_until(
+                lambda: any(objects(folder / f"tmp-{n}") > 100 for n in running.busy_workers()),
+                LONG,
+            )
+            (name,) = running.busy_workers()
             builds = running.workers[name].builds()
             running.workers[name].kill()
-            until(lambda: not any(build.is_running() for build in builds), 60)
+            wait_until(lambda: not any(build.is_running() for build in builds), 60)
             out = process.communicate(timeout=LONG)[0]
         assert process.returncode == 0, out[-5000:]
         return payloads(site), out
 
 
-# Tests of a chain from a farm: all tests that read the payloads.
+# All tests that read payloads; they run with the chain from a farm.
 FILES = (*SAME, "packages", "memory", "sbom")
 
 

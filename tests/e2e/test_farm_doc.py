@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from sample_packages import LOW, TOP, Samples
 from studio import ROOT, Studio
-from toys import LOW, TOP, Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -26,19 +26,19 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def toys(tmp_path: Path) -> Toys:
-    """Return toy packages with the names of real ones."""
-    toys = Toys(tmp_path / "toys", empty=True)
-    toys.add("zlib", "1.3.1", LOW)
+def samples(tmp_path: Path) -> Samples:
+    """Return sample packages with the names of real ones."""
+    samples = Samples(tmp_path / "samples", empty=True)
+    samples.add("zlib", "1.3.1", LOW)
     python = {name: text.replace("top", "python3") for name, text in TOP.items()}
     python["python3.c"] = python.pop("top.c")
-    toys.add("python", "3.11.2", python, requires='"zlib-1"')
-    return toys
+    samples.add("python", "3.11.2", python, requires='"zlib-1"')
+    return samples
 
 
-def test_commands_of_the_farm_page_run(toys, tmp_path):
+def test_commands_of_the_farm_page_run(samples, tmp_path):
     studio = Studio(tmp_path / "studio")
-    studio.env |= {**toys.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    studio.env |= {**samples.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     assert len(BLOCKS) == 3
     lines = ["set -m", *(line for block in BLOCKS for line in block.splitlines())]
     # kill and wait return the exit code of the killed process.

@@ -17,14 +17,14 @@ from farm import Farm, Process, alive, farm, payloads, start
 from host_tools import needs_tool
 from mounts import mounts
 from network import HUB, network
+from polling import wait_until
+from sample_packages import LOW, RECIPE, Samples
 from studio import Studio
-from toys import LOW, RECIPE, Toys
 from trees import tree
-from waiting import until
 
 pytestmark = pytest.mark.e2e
 
-# Kilobytes; 300 of them are in one payload.
+# Kilobytes; one payload has 300.
 DATA = {
     **LOW,
     "data": "0123456789abcdef" * 20_000,
@@ -45,7 +45,7 @@ def quick(c):
 """
 
 
-class Packages(Toys):
+class Packages(Samples):
     """Packages whose builds leave marks and wait on request.
 
     Attributes:
@@ -84,8 +84,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def toys(home: Path) -> Packages:
-    made = Packages(home / "toys")
+def samples(home: Path) -> Packages:
+    made = Packages(home / "samples")
     made.build("low")
     made.build("middle", "low", first=made.once("middle", 3000.25))
     made.build("top", "middle")
@@ -105,9 +105,9 @@ def toys(home: Path) -> Packages:
 
 
 @pytest.fixture(scope="module")
-def env(home: Path, toys: Packages) -> dict[str, str]:
+def env(home: Path, samples: Packages) -> dict[str, str]:
     """Return the environment of schedulers and workers."""
-    return {**Studio(home / "studio").env, **toys.environ, "REZBUILD_HOST_LABEL": "plain"}
+    return {**Studio(home / "studio").env, **samples.environ, "REZBUILD_HOST_LABEL": "plain"}
 
 
 @pytest.fixture(scope="module")
@@ -142,56 +142,56 @@ def gone(running: Farm, *names: str) -> None:
         running.workers.pop(name).end()
 
 
-def local(folder: Path, toys: Packages, *requests: str) -> dict[str, str]:
+def local(folder: Path, samples: Packages, *requests: str) -> dict[str, str]:
     """Build without a farm, and return the payloads."""
     studio = Studio(folder / "local studio")
-    studio.env |= {**toys.environ, "REZBUILD_CACHE": str(folder / "local cache")}
+    studio.env |= {**samples.environ, "REZBUILD_CACHE": str(folder / "local cache")}
     studio.rezbuild("build", *requests)
     return payloads(studio)
 
 
-def test_killed_worker_loses_its_job_and_third_loss_fails(site, running, toys, tmp_path):
+def test_killed_worker_loses_its_job_and_third_loss_fails(site, running, samples, tmp_path):
     """Finished jobs are kept; another worker does the rest."""
     workers(running, "killed", "k1", "k2")
     site.env["REZBUILD_HOST_LABEL"] = "killed"
     with start(site, "build", "top") as process:
-        until(lambda: alive("3000.25"), 60)
-        (name,) = running.at_work()
+        wait_until(lambda: alive("3000.25"), 60)
+        (name,) = running.busy_workers()
         builds = running.workers[name].builds()
         running.workers.pop(name).kill()
-        until(lambda: not any(build.is_running() for build in builds), 3)
+        wait_until(lambda: not any(build.is_running() for build in builds), 3)
         out = process.communicate(timeout=120)[0]
     assert process.returncode == 0, out
     assert re.search(rf"middle-1\.0\.0: farm: .*{name} was lost", out), out
-    assert [toys.built(name) for name in ("low", "middle", "top")] == [1, 2, 1]
-    assert payloads(site) == local(tmp_path, toys, "top")
+    assert [samples.built(name) for name in ("low", "middle", "top")] == [1, 2, 1]
+    assert payloads(site) == local(tmp_path, samples, "top")
     gone(running, *running.workers)
 
 
-def test_restarted_scheduler_keeps_finished_jobs(home, env, toys, tmp_path):
+def test_restarted_scheduler_keeps_finished_jobs(home, env, samples, tmp_path):
     """Workers and client wait for the scheduler."""
     with farm(home / "again", env) as running:
         workers(running, "plain", "a1", "a2")
         site = client(tmp_path, running, env)
         with start(site, "build", "low", "heir") as process:
-            until(lambda: "low" in payloads(site), 60)
-            until(lambda: toys.built("patient"), 60)
-            before = toys.built("low")
+            wait_until(lambda: "low" in payloads(site), 60)
+            wait_until(lambda: samples.built("patient"), 60)
+            before = samples.built("low")
             running.scheduler.kill()
             time.sleep(1)
             port = running.address.rpartition(":")[2]
             running.scheduler = Process(running.folder, env, "scheduler", "--port", port)
-            until(lambda: toys.built("patient") == 2, 60)
-            (toys.marks / "patient.open").touch()
+            wait_until(lambda: samples.built("patient") == 2, 60)
+            (samples.marks / "patient.open").touch()
             out = process.communicate(timeout=120)[0]
     assert process.returncode == 0, out
     assert "farm: the scheduler " in out
     assert set(payloads(site)) == {"low", "patient", "heir"}
-    assert [toys.built(name) - n for name, n in (("low", before), ("patient", 2))] == [0, 0]
-    assert payloads(site) == local(tmp_path, toys, "low", "heir")
+    assert [samples.built(name) - n for name, n in (("low", before), ("patient", 2))] == [0, 0]
+    assert payloads(site) == local(tmp_path, samples, "low", "heir")
 
 
-def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path):
+def test_job_moves_from_a_worker_with_a_full_disk(site, running, samples, tmp_path):
     """The message names the worker without space."""
     site.env["REZBUILD_HOST_LABEL"] = "disks"
     with mounts() as space:
@@ -206,7 +206,7 @@ def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path)
         assert re.search(
             r"bulky-1\.0\.0: farm: failed on full; retrying on another worker: ", out
         ), out
-        assert payloads(site) == local(tmp_path, toys, "bulky")
+        assert payloads(site) == local(tmp_path, samples, "bulky")
         gone(running, "roomy")
         # Without another worker, the error names the full folder.
         done = site.rezbuild("build", "bulky", "--force", ok=False)
@@ -217,18 +217,18 @@ def test_job_moves_from_a_worker_with_a_full_disk(site, running, toys, tmp_path)
 
 
 @pytest.mark.matrix
-def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_path):
+def test_failure_on_every_worker_is_like_a_local_one(site, running, samples, tmp_path):
     """The error names skipped steps, the other steps are built, and logs are in their place."""
     workers(running, "failing", "f1", "f2", "f3")
     site.env["REZBUILD_HOST_LABEL"] = "failing"
-    before = toys.built("bad")
+    before = samples.built("bad")
     there = site.rezbuild("build", "victim", "left", ok=False)
-    logs = sorted((toys.recipes / "bad/build").rglob("*.log"))
-    text = next((toys.recipes / "bad/build").rglob("01-sh.log")).read_text()
+    logs = sorted((samples.recipes / "bad/build").rglob("*.log"))
+    text = next((samples.recipes / "bad/build").rglob("01-sh.log")).read_text()
     # A defect fails everywhere, so one more worker is enough.
-    assert toys.built("bad") - before == 2
+    assert samples.built("bad") - before == 2
     here = Studio(tmp_path / "here")
-    here.env |= {**toys.environ, "REZBUILD_CACHE": str(tmp_path / "cache")}
+    here.env |= {**samples.environ, "REZBUILD_CACHE": str(tmp_path / "cache")}
     own = here.rezbuild("build", "victim", "left", ok=False)
     assert (there.returncode, own.returncode) == (7, 7)
     skipped = "victim-1.0.0: skipped, it needs bad-1.0.0"
@@ -236,8 +236,8 @@ def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_pa
     assert skipped in own.stdout
     assert payloads(site) == payloads(here)
     assert set(payloads(site)) == {"low", "left"}
-    assert logs == sorted((toys.recipes / "bad/build").rglob("*.log"))
-    assert text == next((toys.recipes / "bad/build").rglob("01-sh.log")).read_text()
+    assert logs == sorted((samples.recipes / "bad/build").rglob("*.log"))
+    assert text == next((samples.recipes / "bad/build").rglob("01-sh.log")).read_text()
     gone(running, "f1", "f2", "f3")
 
 
@@ -250,19 +250,19 @@ def test_failure_on_every_worker_is_like_a_local_one(site, running, toys, tmp_pa
         pytest.param(signal.SIGKILL, marks=pytest.mark.matrix),
     ],
 )
-def test_interrupted_client_ends_its_builds(site, running, toys, number):
+def test_interrupted_client_ends_its_builds(site, running, samples, number):
     """The builds end within seconds, and the repository is unchanged."""
     workers(running, "told", "t1", "t2")
     site.env["REZBUILD_HOST_LABEL"] = "told"
     site.rezbuild("build", "low")
     before = packages(site)
-    (toys.marks / "alone").unlink(missing_ok=True)
+    (samples.marks / "alone").unlink(missing_ok=True)
     with start(site, "build", "--force", "alone") as process:
-        until(lambda: alive("3001.25"), 60)
+        wait_until(lambda: alive("3001.25"), 60)
         process.send_signal(number)
         process.communicate(timeout=10)
-    until(lambda: not alive("3001.25"), 5)
-    until(lambda: not running.at_work(), 5)
+    wait_until(lambda: not alive("3001.25"), 5)
+    wait_until(lambda: not running.busy_workers(), 5)
     assert packages(site) == before
     assert set(payloads(site)) == {"low"}
     gone(running, "t1", "t2")
@@ -296,7 +296,7 @@ while not stop.exists():
     "requests",
     [("left", "right"), pytest.param(("right", "left"), marks=pytest.mark.matrix)],
 )
-def test_two_farms_publish_each_package_once(home, running, env, toys, tmp_path, requests):
+def test_two_farms_publish_each_package_once(home, running, env, samples, tmp_path, requests):
     """At each moment, Rez resolves complete packages."""
     with farm(home / f"second-{requests[0]}", env) as second:
         workers(running, "plain", "p1")
@@ -321,7 +321,7 @@ def test_two_farms_publish_each_package_once(home, running, env, toys, tmp_path,
             watcher.join()
         gone(running, "p1")
     assert [run.returncode for run in runs] == [0, 0], outs
-    made = local(tmp_path, toys, "both")
+    made = local(tmp_path, samples, "both")
     assert payloads(site) == made
     assert seen[0].returncode == 0, seen[0].stderr
     resolved = {tuple(line.split()) for line in seen[0].stdout.splitlines()}
@@ -331,7 +331,7 @@ def test_two_farms_publish_each_package_once(home, running, env, toys, tmp_path,
         assert sum(out.count(f"{name}-1.0.0: installed, ") for out in outs) == 1, outs
 
 
-def test_lost_machine_gives_its_job_to_another(home, env, toys, tmp_path):
+def test_lost_machine_gives_its_job_to_another(home, env, samples, tmp_path):
     """Two workers are on other machines; one is killed during a build."""
     with network(2) as net, farm(home / "net", env, HUB, before=net.on(0)) as running:
         for number, name in ((1, "n1"), (2, "n2")):
@@ -340,16 +340,16 @@ def test_lost_machine_gives_its_job_to_another(home, env, toys, tmp_path):
         running.ready()
         assert running.workers["n2"].address.startswith(f"tcp://{net.address(2)}:")
         site = client(tmp_path, running, env)
-        (toys.marks / "alone").unlink(missing_ok=True)
+        (samples.marks / "alone").unlink(missing_ok=True)
         with start(site, "build", "alone", before=net.on(0)) as process:
-            until(lambda: alive("3001.25"), 60)
-            (name,) = running.at_work()
+            wait_until(lambda: alive("3001.25"), 60)
+            (name,) = running.busy_workers()
             running.workers[name].kill()
             out = process.communicate(timeout=120)[0]
         assert process.returncode == 0, out
         assert "without TLS" in out
         assert f"{name} was lost" in out
-        assert payloads(site) == local(tmp_path, toys, "alone")
+        assert payloads(site) == local(tmp_path, samples, "alone")
 
 
 def test_unreachable_worker_fails_after_three_tries(home, env, tmp_path):
@@ -369,7 +369,7 @@ def test_unreachable_worker_fails_after_three_tries(home, env, tmp_path):
         assert "3 workers were lost during low-1.0.0" in out
 
 
-def test_missing_host_kind_fails_after_the_timeout(site, running, toys, tmp_path):
+def test_missing_host_kind_fails_after_the_timeout(site, running, samples, tmp_path):
     """Steps for the other host kinds are built."""
     for label in ("stays", "leaves"):
         running.worker(label, "--cores", "2" if label == "stays" else "1", "--label", label)
@@ -381,10 +381,10 @@ def test_missing_host_kind_fails_after_the_timeout(site, running, toys, tmp_path
     )
     site.env["REZBUILD_FARM_TIMEOUT"] = "6"
     with start(site, "build", "--matrix", str(table)) as process:
-        until(lambda: toys.built("waits") + toys.built("waits_too") == 3, 60)
+        wait_until(lambda: samples.built("waits") + samples.built("waits_too") == 3, 60)
         running.workers.pop("leaves").kill()
         time.sleep(8)
-        (toys.marks / "waits.open").touch()
+        (samples.marks / "waits.open").touch()
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 10, out
     assert out.count("farm: no worker of the kind leaves; waiting for one") == 1
@@ -395,10 +395,10 @@ def test_missing_host_kind_fails_after_the_timeout(site, running, toys, tmp_path
 
 
 @needs_tool("git")
-def test_packages_build_at_once_and_release_one_by_one(site, running, toys, tmp_path):
+def test_packages_build_at_once_and_release_one_by_one(site, running, samples, tmp_path):
     """The releases share one git repository."""
     workers(running, "release", "r1", "r2")
-    folder = toys.recipes.parent
+    folder = samples.recipes.parent
     for who in ("AUTHOR", "COMMITTER"):
         site.env |= {f"GIT_{who}_NAME": "t", f"GIT_{who}_EMAIL": "t@example.invalid"}
     (folder / ".gitignore").write_text("build/\n/remote.git/\n/cache/\n/marks/\n__pycache__/\n")
@@ -420,7 +420,7 @@ def test_packages_build_at_once_and_release_one_by_one(site, running, toys, tmp_
     out = site.rezbuild(*argv, REZBUILD_HOST_LABEL="release").stdout
     begun = [out.index(f"left-1.0.0@{name}: building, ") for name in ("fast", "optimized")]
     assert max(begun) < out.index(": released, "), out
-    marks = (toys.marks / "released").read_text()
+    marks = (samples.marks / "released").read_text()
     assert marks == "+-" * (len(marks) // 2), marks
     assert len(marks) >= 4
     tags = site.run("git", "tag", cwd=folder).stdout.split()
@@ -433,9 +433,9 @@ def test_packages_build_at_once_and_release_one_by_one(site, running, toys, tmp_
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("fault", ["stopped", "cut off"])
-def test_silent_worker_is_lost_after_a_minute(home, env, toys, tmp_path, fault):
+def test_silent_worker_is_lost_after_a_minute(home, env, samples, tmp_path, fault):
     """The worker hangs, or its network cable is pulled."""
-    (toys.marks / "hung").unlink(missing_ok=True)
+    (samples.marks / "hung").unlink(missing_ok=True)
     with network(2) as net, farm(home / fault, env, HUB, before=net.on(0)) as running:
         for number, name in ((1, "h1"), (2, "h2")):
             argv = ("--cores", "1", "--host", net.address(number))
@@ -443,19 +443,19 @@ def test_silent_worker_is_lost_after_a_minute(home, env, toys, tmp_path, fault):
         running.ready()
         site = client(tmp_path, running, env)
         with start(site, "build", "hung", before=net.on(0)) as process:
-            until(lambda: alive("3002.25"), 60)
-            (name,) = running.at_work()
+            wait_until(lambda: alive("3002.25"), 60)
+            (name,) = running.busy_workers()
             if fault == "stopped":
                 psutil.Process(running.workers[name].pid).suspend()
             else:
-                net.cut(int(name[1:]))
+                net.disconnect(int(name[1:]))
             began = time.monotonic()
             out = process.communicate(timeout=240)[0]
         assert process.returncode == 0, out
         assert f"{name} was lost" in out
         assert time.monotonic() - began < 150
-        assert payloads(site) == local(tmp_path, toys, "hung")
+        assert payloads(site) == local(tmp_path, samples, "hung")
         if fault == "stopped":
             # After it wakes up, it ends its build.
             psutil.Process(running.workers[name].pid).resume()
-            until(lambda: not alive("3002.25"), 30)
+            wait_until(lambda: not alive("3002.25"), 30)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from farm import farm, payloads
+from sample_packages import LOW, RECIPE, Samples
 from studio import Studio
-from toys import LOW, RECIPE, Toys
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
@@ -16,21 +16,21 @@ JOBS, SECONDS = 6, 20
 
 
 def test_two_workers_take_half_the_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    toys = Toys(tmp_path / "toys", empty=True)
-    names = [f"toy{number}" for number in range(JOBS)]
+    samples = Samples(tmp_path / "samples", empty=True)
+    names = [f"sample{number}" for number in range(JOBS)]
     for name in names:
-        toys.add(name, "1.0.0", LOW)
+        samples.add(name, "1.0.0", LOW)
         code = f'    b.run("sleep", "{SECONDS}")\n    b.make'
-        (toys.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
+        (samples.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
     took = {}
     for workers in (0, 1, 2):
-        env = {**Studio(tmp_path / f"studio{workers}").env, **toys.environ}
+        env = {**Studio(tmp_path / f"studio{workers}").env, **samples.environ}
         with farm(tmp_path / f"run{workers}", env) as running:
             for number in range(workers):
                 running.worker(f"w{number}", "--cores", "1", "--label", "same")
             running.ready()
             site = Studio(tmp_path / f"site{workers}")
-            site.env |= {**toys.environ, "REZBUILD_CACHE": str(tmp_path / f"cache{workers}")}
+            site.env |= {**samples.environ, "REZBUILD_CACHE": str(tmp_path / f"cache{workers}")}
             site.env |= {"REZBUILD_JOBS": "1", "REZBUILD_HOST_LABEL": "same"}
             site.env |= {"REZBUILD_SCHEDULER": running.address} if workers else {}
             began = time.monotonic()

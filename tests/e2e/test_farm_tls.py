@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 from farm import Farm, Process, farm, payloads
+from polling import wait_until
+from sample_packages import Samples
 from studio import Studio
-from toys import Toys
-from waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -37,8 +37,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def toys(home: Path) -> Toys:
-    return Toys(home / "toys")
+def samples(home: Path) -> Samples:
+    return Samples(home / "samples")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def authority() -> trustme.CA:
 
 
 @pytest.fixture(scope="module")
-def env(home: Path, toys: Toys) -> dict[str, str]:
-    return {**Studio(home / "studio").env, **toys.environ, "REZBUILD_HOST_LABEL": "plain"}
+def env(home: Path, samples: Samples) -> dict[str, str]:
+    return {**Studio(home / "studio").env, **samples.environ, "REZBUILD_HOST_LABEL": "plain"}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_clients_without_the_authority_are_refused(site, safe, authority, tmp_pa
         (safe.address, other, 10, "no scheduler answers at tls://"),
         # The worker trusts the scheduler, but the scheduler does not trust the worker.
         (safe.address, {**other, "REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 10, "no scheduler"),
-        # The secret of this user is not that of the farm.
+        # This user's secret differs from the farm's.
         (tcp, {}, 10, "no scheduler answers at tls://"),
         (safe.address, {}, 10, "no scheduler answers at tls://"),
         (tcp, {"REZBUILD_FARM_OPEN": "1"}, 10, "no scheduler answers at tcp://"),
@@ -122,12 +122,12 @@ def test_workers_without_the_authority_are_refused(safe, tmp_path, env):
     ):
         stranger = Process(tmp_path, {**env, **files}, "worker", address, "--name", "stranger")
         try:
-            until(lambda log=stranger.log: "cannot be reached" in log.read_text(), 60)
+            wait_until(lambda log=stranger.log: "cannot be reached" in log.read_text(), 60)
             assert words in stranger.log.read_text()
             assert "Traceback" not in stranger.log.read_text()
         finally:
             stranger.end()
-        # Earlier peers continue.
+        # Peers that were connected before continue.
         assert safe.workers["one"].process.poll() is None
         assert "one at" in safe.workers["one"].log.read_text()
 
@@ -209,8 +209,8 @@ asyncio.run(main())
 """
 
 
-def test_hostile_client_is_refused(site, plain, toys, tmp_path, env):
-    """Run code of its own, name places, bring payloads that are not what they are said to be."""
+def test_hostile_client_is_refused(site, plain, samples, tmp_path, env):
+    """It tries to run code, to choose paths on the worker, and to deliver wrong payloads."""
     mark = tmp_path / "mark"
     mark.mkdir()
     good = {

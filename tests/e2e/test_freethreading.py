@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from moving import gone, host_family, snapshot, variant
+from moves import add_host_packages, hidden, snapshot, variant
 from studio import Studio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
@@ -60,14 +60,14 @@ def repository(built: Studio, scratch: Path) -> Path:
     )
     folder = scratch / "free threaded"
     folder.mkdir()
-    host_family(built, folder)
+    add_host_packages(built, folder)
     built.rez("cp", "--dest-path", folder, f"{NAME}-{VERSION}")
     return folder
 
 
 @pytest.mark.parametrize("program", ["python", "python3", "python3.13", "python3.13t"])
 def test_each_program_runs_without_the_gil(built, repository, program):
-    with gone(built.local):
+    with hidden(built.local):
         seen = json.loads(built.in_env(repository, NAME, program, "-c", PROBE).stdout)
     assert seen == {
         "gil": False,
@@ -79,7 +79,7 @@ def test_each_program_runs_without_the_gil(built, repository, program):
 
 
 def test_moved_freethreading_payload_passes_its_checks(built, repository):
-    with gone(built.local):
+    with hidden(built.local):
         out = built.rezbuild("check", variant(repository, NAME, VERSION)).stdout
     assert "FAILED" not in out
     assert "read-only: nothing is written" in out
@@ -103,7 +103,7 @@ def test_venv_with_pip_builds_an_extension_with_the_tag_cp313t(built, repository
     (tmp_path / "source/setup.py").write_text(SETUP)
     (tmp_path / "source/answer.c").write_text(MODULE)
     venv = tmp_path / "venv"
-    with gone(built.local):
+    with hidden(built.local):
         built.in_env(repository, NAME, "python3", "-m", "venv", venv)
         pip = (venv / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check")
         built.run(*pip, "install", "setuptools", "wheel")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from mounts import Mounts, mounts
+from sample_packages import LOW, RECIPE, Samples
 from studio import Studio
-from toys import LOW, RECIPE, Toys
 from trees import tree
 
 pytestmark = pytest.mark.e2e
 
-# 300 kB are installed too, so that each step needs space.
+# The package also has a file of 300 kB, so that each step needs space.
 FILES = {
     **LOW,
     "data": random.Random(1).randbytes(150_000).hex(),
@@ -28,11 +28,11 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 @dataclass
-class Scene:
+class PackageOnDisks:
     """An installed package that is built again; each folder is on its own disk."""
 
     studio: Studio
-    toys: Toys
+    samples: Samples
     mounts: Mounts
     places: dict[str, Path]
     number: int = 0
@@ -40,7 +40,7 @@ class Scene:
     def change(self) -> None:
         """Change the recipe, so that every step from fetch to installation runs again."""
         self.number += 1
-        (self.toys.recipes / "low/recipe.py").write_text(f"{RECIPE}# {self.number}\n")
+        (self.samples.recipes / "low/recipe.py").write_text(f"{RECIPE}# {self.number}\n")
         for place, pattern in (("cache", "sources/low/*"), ("build", "*")):
             for path in self.mounts.seen(self.places[place]).glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -48,7 +48,7 @@ class Scene:
     def installed(self) -> dict[str, str]:
         return tree(self.mounts.seen(self.places["repository"]) / "low")
 
-    def fails(self, place: str, codes: set[int], before: tuple[str, ...] = ()) -> str:
+    def error_of_build(self, place: str, codes: set[int], before: tuple[str, ...] = ()) -> str:
         """Run once, and return the error."""
         had = self.installed()
         done = self.mounts.rezbuild(self.studio, "build", "low", ok=False, before=before)
@@ -67,18 +67,18 @@ class Scene:
 
 
 @pytest.fixture
-def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
-    with opened(studio, toys, tmp_path / "tmp") as found:
+def disks(studio: Studio, samples: Samples, tmp_path: Path) -> Iterator[PackageOnDisks]:
+    with package_on_disks(studio, samples, tmp_path / "tmp") as found:
         yield found
 
 
 @contextlib.contextmanager
-def opened(studio: Studio, toys: Toys, temporary: Path) -> Iterator[Scene]:
-    """Return a scene with an installed package."""
-    toys.add("low", "1.0.0", FILES)
+def package_on_disks(studio: Studio, samples: Samples, temporary: Path) -> Iterator[PackageOnDisks]:
+    """Install a package; its repository, build folder and cache are on separate disks."""
+    samples.add("low", "1.0.0", FILES)
     places = {
-        "cache": Path(toys.environ["REZBUILD_CACHE"]),
-        "build": toys.recipes / "low/build",
+        "cache": Path(samples.environ["REZBUILD_CACHE"]),
+        "build": samples.recipes / "low/build",
         "repository": studio.local,
         "TMPDIR": temporary,
     }
@@ -88,27 +88,27 @@ def opened(studio: Studio, toys: Toys, temporary: Path) -> Iterator[Scene]:
         for place in places.values():
             space.disk(place)
         space.rezbuild(studio, "build", "low")
-        yield Scene(studio, toys, space, places)
+        yield PackageOnDisks(studio, samples, space, places)
 
 
-def full(scene: Scene, place: str, room: int) -> None:
+def assert_named_when_full(disks: PackageOnDisks, place: str, room: int) -> None:
     """Run once with some kilobytes of free space."""
-    scene.change()
-    scene.mounts.fill(scene.places[place], room)
-    said = scene.fails(place, {6, 7, 8, 10, 11})
-    assert "No space left on device" in said or f"free space in {scene.places[place]}" in said
-    scene.mounts.empty(scene.places[place])
+    disks.change()
+    disks.mounts.fill(disks.places[place], room)
+    said = disks.error_of_build(place, {6, 7, 8, 10, 11})
+    assert "No space left on device" in said or f"free space in {disks.places[place]}" in said
+    disks.mounts.empty(disks.places[place])
 
 
-def test_full_or_read_only_disk_is_named(scene):
+def test_full_or_read_only_disk_is_named(disks):
     for place, room in (("cache", 8), ("build", 400), ("repository", 40), ("TMPDIR", 8)):
-        full(scene, place, room)
+        assert_named_when_full(disks, place, room)
     for place in ("cache", "build", "repository"):
-        scene.change()
-        scene.mounts.writable(scene.places[place], to=False)
-        assert "Read-only file system" in scene.fails(place, {10})
-        scene.mounts.writable(scene.places[place], to=True)
-    scene.assert_rebuilt()
+        disks.change()
+        disks.mounts.writable(disks.places[place], to=False)
+        assert "Read-only file system" in disks.error_of_build(place, {10})
+        disks.mounts.writable(disks.places[place], to=True)
+    disks.assert_rebuilt()
 
 
 @pytest.mark.matrix
@@ -121,10 +121,10 @@ def test_full_or_read_only_disk_is_named(scene):
         ("TMPDIR", [4, 8, 12]),
     ],
 )
-def test_full_disk_at_any_step_keeps_the_package(scene, place, rooms):
+def test_full_disk_at_any_step_keeps_the_package(disks, place, rooms):
     for room in rooms:
-        full(scene, place, room)
-        scene.assert_rebuilt()
+        assert_named_when_full(disks, place, room)
+        disks.assert_rebuilt()
 
 
 @pytest.mark.matrix
@@ -132,18 +132,18 @@ def test_folder_without_permission_is_named(scratch):
     """The user is not root. Python ignores a TMPDIR that is not writable."""
     if os.getuid() != 0:
         pytest.skip("root alone can become another user")
-    studio, toys = Studio(scratch / "permission"), Toys(scratch / "permission-toys")
-    studio.env |= toys.environ
-    with opened(studio, toys, scratch / "permission-tmp") as scene:
+    studio, samples = Studio(scratch / "permission"), Samples(scratch / "permission-samples")
+    studio.env |= samples.environ
+    with package_on_disks(studio, samples, scratch / "permission-tmp") as disks:
         for place in ("cache", "build", "repository"):
-            scene.change()
-            folder = scene.mounts.seen(scene.places[place])
-            modes(folder, 0o755)
-            assert "Permission denied" in scene.fails(place, {10, 11}, before=NOBODY)
-            modes(folder, 0o777)
+            disks.change()
+            folder = disks.mounts.seen(disks.places[place])
+            set_modes(folder, 0o755)
+            assert "Permission denied" in disks.error_of_build(place, {10, 11}, before=NOBODY)
+            set_modes(folder, 0o777)
 
 
-def modes(folder: Path, mode: int) -> None:
+def set_modes(folder: Path, mode: int) -> None:
     """Set the mode of all folders."""
     for path in (folder, *folder.rglob("*")):
         if path.is_dir() and not path.is_symlink():

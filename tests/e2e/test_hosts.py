@@ -12,18 +12,18 @@ import pytest
 from chroots import CLONE, Chroot, scratch_folder
 from extension_module import MODULE, SETUP
 from host_tools import documented_packages
-from moving import NAMES
+from moves import NAMES
 
 pytestmark = pytest.mark.e2e
 
-# These take the longest; the matrix builds them.
+# These take the longest, so only `make test-all` builds them.
 LONG = ("python", "openssl")
 SMOKE = "all work"
 
 
 @pytest.fixture(scope="module")
 def system() -> Iterator[Callable[[str], Chroot]]:
-    """Make a fresh system of a release, once a module; the README's packages are installed."""
+    """Make one fresh system a release, with the packages that the README names."""
     made: dict[str, Chroot] = {}
 
     def get(suite: str) -> Chroot:
@@ -71,7 +71,7 @@ def test_chain_builds_with_another_compiler(system, suite, compiler, version, pa
     """The Python is complete, names no compiler, and builds an extension with the system's cc."""
     chroot = system(suite)
     chroot.install(*packages)
-    # The folder's name contains no name of a compiler.
+    # A folder whose name contains no compiler's name.
     env = {"REZ_LOCAL_PACKAGES_PATH": "/other", "REZ_PACKAGES_PATH": "/other"}
     out = chroot.run("make", "python", cwd=CLONE, REZBUILD_CC=compiler, **env).stdout
     assert SMOKE in out
@@ -84,7 +84,7 @@ def test_chain_builds_with_another_compiler(system, suite, compiler, version, pa
     python = f"/{payload.relative_to(chroot.folder)}/bin/python3"
     # Users of this Python may have a different compiler.
     told = chroot.run(python, "-Im", "sysconfig").stdout
-    # Before glibc 2.34, the option adds the library of threads.
+    # Before glibc 2.34, the option adds libpthread.
     assert re.search(r'\bCC = "cc( -pthread)?"', told)
     assert not re.findall(rf".*\b(?:{compiler}|llvm-).*", told)
     assert built_extension(chroot, python) == "42\n"

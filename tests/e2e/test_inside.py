@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from each_chain import BY_PATH
-from moving import PYTHON, PYTHON_SERIES, gone, snapshot
+from moves import PYTHON, PYTHON_SERIES, hidden, snapshot
 from other_host import unshare
 
 from rezbuild.payload import manifest
@@ -111,7 +111,7 @@ print(json.dumps([type(textwrap.__loader__).__name__, inside]))
 
 
 def test_code_comes_from_the_program_or_the_packed_file(built, payload):
-    """-O and an option read the files."""
+    """With -O, and with an option of ours, the interpreter reads the files."""
     assert ask(built, payload, INSIDE, "-I") == ["SourceFileLoader", True]
     for options in (("-O",), ("-OO",), ("-X", "frozen_modules=off")):
         assert ask(built, payload, INSIDE, "-I", *options) == ["SourceFileLoader", False]
@@ -319,7 +319,7 @@ PRIVATE = ("SSL_", "EVP_", "sqlite3_", "BZ2_", "lzma_", "ffi_", "rl_", "deflate"
 
 @pytest.mark.parametrize("file", ["bin/python3", f"lib/libpython{SERIES}.so.1.0"])
 def test_symbols_of_libraries_inside_are_hidden(payload, file):
-    """Otherwise a DCC's library would call our OpenSSL instead of its own."""
+    """If they were visible, a DCC's library would call our OpenSSL instead of its own."""
     argv = ["nm", "-D", "--defined-only", payload / file]
     out = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     shown = [line.split()[-1] for line in out.splitlines()]
@@ -350,7 +350,7 @@ def test_embedding_program_reads_the_code_of_the_program(built, payload, tmp_pat
     """libpython contains no code of modules; without the program it reads the sources."""
     program = embedding_program(payload, tmp_path)
     assert json.loads(built.run(program, INSIDE, cwd="/").stdout) == ["SourceFileLoader", True]
-    with gone(payload / "bin"):
+    with hidden(payload / "bin"):
         found = built.run(program, INSIDE, cwd="/", PYTHONDONTWRITEBYTECODE="1")
     assert json.loads(found.stdout) == ["SourceFileLoader", False]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sample_packages import LOW, Samples
 from slow_server import SlowServer, slow_server
-from studio import Studio, at_work
-from toys import LOW, Toys
+from studio import Studio, processes_in
 from trees import tree
 
 pytestmark = pytest.mark.e2e
@@ -38,22 +38,22 @@ Moment = Callable[[subprocess.Popen[bytes]], None]
 
 
 @dataclass
-class Scene:
-    """A package in one of two states, with its source on a slow server.
+class KilledRuns:
+    """Runs that build a package in one of two states, with its source on a slow server.
 
     Attributes:
-        clean: What an undisturbed run installs, by the state.
-        seconds: How long that took.
-        landed: The signals that came while the run was at work.
+        clean: The files that an undisturbed run installs, by the state.
+        seconds: The duration of an undisturbed run.
+        hits: The number of signals that arrived before the run ended.
     """
 
     studio: Studio
-    toys: Toys
+    samples: Samples
     server: SlowServer
     folder: Path
     clean: dict[int, dict[str, str]] = field(default_factory=dict)
     seconds: float = 0
-    landed: int = 0
+    hits: int = 0
 
     @property
     def package(self) -> Path:
@@ -61,13 +61,13 @@ class Scene:
 
     @property
     def sources(self) -> Path:
-        return Path(self.toys.environ["REZBUILD_CACHE"], "sources")
+        return Path(self.samples.environ["REZBUILD_CACHE"], "sources")
 
     def set_answer(self, answer: int) -> None:
         """Change the recipe, and delete the source."""
         marks = self.folder / "marks"
         text = RECIPE.format(answer=answer, marks=marks)
-        (self.toys.recipes / "low/recipe.py").write_text(text)
+        (self.samples.recipes / "low/recipe.py").write_text(text)
         for path in (*marks.iterdir(), *self.sources.glob("low/low-*")):
             path.unlink()
 
@@ -101,7 +101,7 @@ class Scene:
             stderr=subprocess.DEVNULL,
         ) as process:
             moment(process)
-            self.landed += process.poll() is None
+            self.hits += process.poll() is None
             with contextlib.suppress(ProcessLookupError):
                 if whom == "all":
                     os.killpg(process.pid, number)
@@ -116,46 +116,46 @@ class Scene:
         self.studio.in_env(self.studio.local, "low", "sh", "-c", library)
         self.studio.rezbuild("build", "low")
         assert self.state() == answer
-        assert self.left() == []
+        assert self.leftovers() == []
 
     def assert_no_processes(self) -> None:
         """Assert that all processes of the run end soon."""
         deadline = time.monotonic() + 10
-        while at_work(self.folder):
-            assert time.monotonic() < deadline, at_work(self.folder)
+        while processes_in(self.folder):
+            assert time.monotonic() < deadline, processes_in(self.folder)
             time.sleep(0.05)
 
-    def left(self) -> list[Path]:
+    def leftovers(self) -> list[Path]:
         """Return the files that a successful run should have removed."""
         patterns = {
             self.studio.local: (".rezbuild/staged/*", ".rezbuild/swapping/*", "*/.building*"),
             self.folder / "tmp": ("rezbuild-*",),
             self.sources: ("*/*.part",),
-            self.toys.recipes: ("*/build/*/*/*/work", "*/build/*/*/*/staging*"),
+            self.samples.recipes: ("*/build/*/*/*/work", "*/build/*/*/*/staging*"),
         }
         found = [p for folder, names in patterns.items() for n in names for p in folder.glob(n)]
         return [*found, *self.studio.local.rglob("*.lock.*"), *self.studio.local.rglob(".lock*")]
 
 
 @pytest.fixture
-def scene(studio: Studio, toys: Toys, tmp_path: Path) -> Iterator[Scene]:
+def runs(studio: Studio, samples: Samples, tmp_path: Path) -> Iterator[KilledRuns]:
     for name in ("tmp", "marks"):
         (tmp_path / name).mkdir()
-    toys.add("low", "1.0.0", {**LOW, "low.c": "int low(void) { return ANSWER; }\n"})
-    with slow_server(toys.mirror) as server:
+    samples.add("low", "1.0.0", {**LOW, "low.c": "int low(void) { return ANSWER; }\n"})
+    with slow_server(samples.mirror) as server:
         studio.env |= {
             "REZBUILD_MIRRORS": server.url,
             "REZBUILD_OFFLINE": "",
             "TMPDIR": str(tmp_path / "tmp"),
         }
-        yield Scene(studio, toys, server, tmp_path)
+        yield KilledRuns(studio, samples, server, tmp_path)
 
 
-def steps(scene: Scene) -> dict[str, str]:
-    """Return the path that appears below the scene's folder when each step begins."""
-    build = f"{scene.toys.recipes.relative_to(scene.folder)}/low/build/1.0.0-fast/*/*"
-    sources = scene.sources.relative_to(scene.folder)
-    stage = f"{scene.studio.local.relative_to(scene.folder)}/.rezbuild/staged/low-1.0.0/*"
+def steps(runs: KilledRuns) -> dict[str, str]:
+    """Return for each step, the path that appears in the test's folder when it begins."""
+    build = f"{runs.samples.recipes.relative_to(runs.folder)}/low/build/1.0.0-fast/*/*"
+    sources = runs.sources.relative_to(runs.folder)
+    stage = f"{runs.studio.local.relative_to(runs.folder)}/.rezbuild/staged/low-1.0.0/*"
     return {
         "fetch": f"{sources}/low/low-1.0.0.tar.gz.part",
         "unpack": f"{sources}/low/low-1.0.0.tar.gz",
@@ -169,12 +169,12 @@ def steps(scene: Scene) -> dict[str, str]:
     }
 
 
-def at_step(scene: Scene, step: str) -> Moment:
+def wait_for_step(runs: KilledRuns, step: str) -> Moment:
     """Wait until a step has started."""
-    pattern = steps(scene)[step]
+    pattern = steps(runs)[step]
 
     def moment(process: subprocess.Popen[bytes]) -> None:
-        while not any(scene.folder.glob(pattern)):
+        while not any(runs.folder.glob(pattern)):
             if process.poll() is not None:
                 return
             time.sleep(0.001)
@@ -182,66 +182,66 @@ def at_step(scene: Scene, step: str) -> Moment:
     return moment
 
 
-def at_part(scene: Scene, part: float) -> Moment:
+def wait_for_part(runs: KilledRuns, part: float) -> Moment:
     """Wait for a part of the measured time of a run."""
 
     def moment(process: subprocess.Popen[bytes]) -> None:
         began = time.monotonic()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(scene.seconds * part)
-            scene.seconds = time.monotonic() - began  # the machine has become faster
+            process.wait(runs.seconds * part)
+            runs.seconds = time.monotonic() - began  # the machine has become faster
 
     return moment
 
 
-def test_kill_at_each_step_keeps_the_package(scene):
+def test_kill_at_each_step_keeps_the_package(runs):
     """Both signals are sent, to all processes and to the first one only."""
-    scene.measure()
-    for number, step in enumerate(steps(scene)):
+    runs.measure()
+    for number, step in enumerate(steps(runs)):
         answer, whom = 1 + number % 2, WHOM[number // 2 % 2]
-        scene.kill(answer, SIGNALS[number % 2], whom, at_step(scene, step))
+        runs.kill(answer, SIGNALS[number % 2], whom, wait_for_step(runs, step))
         if number % 3 == 2:
-            scene.recover(answer)
+            runs.recover(answer)
     # The last steps are short, so a busy machine may miss them.
-    assert scene.landed >= len(steps(scene)) - 3
+    assert runs.hits >= len(steps(runs)) - 3
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("whom", WHOM)
-def test_kill_at_any_moment_keeps_the_package(scene, number, whom):
+def test_kill_at_any_moment_keeps_the_package(runs, number, whom):
     """At least 60 kills at moments of the whole run, each followed by a complete run."""
-    scene.measure()
-    moments = [at_step(scene, step) for step in steps(scene)]
-    moments += [at_part(scene, part / 10) for part in range(1, 10)]
+    runs.measure()
+    moments = [wait_for_step(runs, step) for step in steps(runs)]
+    moments += [wait_for_part(runs, part / 10) for part in range(1, 10)]
     for turn, moment in enumerate(moments):
-        scene.kill(1 + turn % 2, number, whom, moment)
-        scene.recover(1 + turn % 2)
+        runs.kill(1 + turn % 2, number, whom, moment)
+        runs.recover(1 + turn % 2)
     for turn in range(20):
-        if scene.landed >= 15:
+        if runs.hits >= 15:
             break
-        answer = 3 - scene.state()
-        scene.kill(answer, number, whom, at_part(scene, turn / 20))
-        scene.recover(answer)
-    assert scene.landed >= 15
+        answer = 3 - runs.state()
+        runs.kill(answer, number, whom, wait_for_part(runs, turn / 20))
+        runs.recover(answer)
+    assert runs.hits >= 15
 
 
 @pytest.mark.matrix
 @pytest.mark.parametrize("number", SIGNALS)
-def test_killed_fetch_resumes(scene, number):
-    """At ten moments; only the pinned bytes ever have the name of the archive."""
+def test_killed_fetch_resumes(runs, number):
+    """The kill happens at ten moments; no file with the archive's name has other bytes."""
     argv = [sys.executable, "-m", "rezbuild", "fetch", "low"]
-    archive = scene.sources / "low/low-1.0.0.tar.gz"
+    archive = runs.sources / "low/low-1.0.0.tar.gz"
     began = time.monotonic()
-    scene.studio.run(*argv)
+    runs.studio.run(*argv)
     seconds = time.monotonic() - began
     whole = archive.read_bytes()
     for part in range(1, 11):
         archive.unlink()
-        with subprocess.Popen(argv, env=scene.studio.env, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(argv, env=runs.studio.env, stderr=subprocess.DEVNULL) as process:
             time.sleep(seconds * part / 10)
             process.send_signal(number)
         assert not archive.exists() or archive.read_bytes() == whole
-        scene.studio.run(*argv)
+        runs.studio.run(*argv)
         assert archive.read_bytes() == whole
-        assert scene.left() == []
+        assert runs.leftovers() == []

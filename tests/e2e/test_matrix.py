@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from each_chain import BY_PATH, MOST, SAME
-from moving import PROBE, PYTHON, check, gone, host_family, move_and_check, variant
+from moves import PROBE, PYTHON, add_host_packages, check, hidden, move_and_check, variant
 from studio import ROOT, Studio
 
 from rezbuild.bench.counts import measure_tree
@@ -18,7 +18,7 @@ from rezbuild.elf import reader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
-# Requests, and their versions if these are not the defaults.
+# Requests, and the versions that differ from the defaults.
 CHAINS = {
     "openssl-3.0": (
         ["openssl-3.0.20", "python"],
@@ -81,12 +81,12 @@ def test_two_pythons_work_in_one_repository(studio, scratch):
     """Each finds its own library and modules."""
     repository = scratch / "two pythons"
     repository.mkdir()
-    host_family(studio, repository)
+    add_host_packages(studio, repository)
     versions = (PYTHON, "3.13.5")
     for version in versions:
         studio.rezbuild("build", f"python-{version}")
         studio.rez("cp", "--dest-path", repository, f"python=={version}")
-    with gone(studio.local):
+    with hidden(studio.local):
         for version in versions:
             done = studio.in_env(repository, f"python=={version}", "python3", "-c", PROBE)
             check(json.loads(done.stdout), variant(repository, version=version), python=version)
@@ -108,7 +108,7 @@ def test_optimized_profile_builds_and_moves(studio, scratch):
 
 
 def test_optimized_profile_is_reproducible(studio, scratch):
-    """The stored counts of the training make it reproducible."""
+    """The second build uses the stored counts of the training."""
     studio.rezbuild("build", "python", "--profile", "optimized")
     done = studio.rezbuild("reproduce", "python", "--keep", scratch / "again", ok=False)
     assert f"python-{PYTHON}: without a training, by what was counted in " in done.stdout, (

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 from host_tools import require_tool
-from moving import PYTHON_SERIES
+from moves import PYTHON_SERIES
 
 from rezbuild.payload import manifest
 from rezbuild.util import strace
@@ -88,7 +88,7 @@ print(json.dumps({
 def test_folders_and_zip_files_on_the_path_are_found(built, payload, tmp_path):
     """The finder checks a folder once before it lists it.
 
-    Zip files come first in sys.path_hooks, as in CPython: others put theirs behind (PyInstaller).
+    Zip files come first in sys.path_hooks, as in CPython; PyInstaller adds its hook after them.
     """
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -114,7 +114,7 @@ print(json.dumps([site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE]))
 
 
 def test_user_folders_are_looked_up_on_demand(built, payload, tmp_path):
-    """Without HOME, e.g. in a farm's service, the look-up may ask a directory server."""
+    """If HOME is not set, e.g. in a farm's service, the look-up may ask a directory server."""
     python = payload / "bin/python3"
     there = json.loads(built.run(python, "-c", USER, HOME=str(tmp_path)).stdout)
     site = f"{tmp_path}/.local/lib/python{PYTHON_SERIES[0]}.{PYTHON_SERIES[1]}/site-packages"

@@ -17,18 +17,18 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from moving import (
+from moves import (
     DEFAULTS,
     LIBRARY_SIZE,
     NAMES,
     PROBE,
     PYTHON,
+    add_host_packages,
     build_folders,
-    by_rez_cp,
-    caching,
+    cache_settings,
     check,
-    gone,
-    host_family,
+    copy_with_rez_cp,
+    hidden,
     probe,
     snapshot,
     variant,
@@ -39,17 +39,17 @@ pytestmark = pytest.mark.e2e
 
 
 def by_rez_mv(studio: Studio, folder: Path) -> Path:
-    first = by_rez_cp(studio, folder)
+    first = copy_with_rez_cp(studio, folder)
     repository = folder / "moved"
     repository.mkdir()
-    host_family(studio, repository)
+    add_host_packages(studio, repository)
     studio.rez("mv", "--dest-path", repository, f"python-{PYTHON}", first)
     shutil.rmtree(first)
     return repository
 
 
 def by_hand(studio: Studio, folder: Path) -> Path:
-    first = by_rez_cp(studio, folder)
+    first = copy_with_rez_cp(studio, folder)
     repository = folder / "a much longer path than before" / ("x" * 100) / "repository"
     repository.parent.mkdir(parents=True)
     first.rename(repository)
@@ -57,24 +57,24 @@ def by_hand(studio: Studio, folder: Path) -> Path:
 
 
 def by_a_link(studio: Studio, folder: Path) -> Path:
-    first = by_rez_cp(studio, folder)
+    first = copy_with_rez_cp(studio, folder)
     repository = folder / "link"
     repository.symlink_to(first)
     return repository
 
 
 def read_only(studio: Studio, folder: Path) -> Path:
-    repository = by_rez_cp(studio, folder)
+    repository = copy_with_rez_cp(studio, folder)
     subprocess.run(["chmod", "-R", "a-w", repository], check=True)
     return repository
 
 
 def following_links(studio: Studio, folder: Path) -> Path:
-    return by_rez_cp(studio, folder, options=("--follow-symlinks",))
+    return copy_with_rez_cp(studio, folder, options=("--follow-symlinks",))
 
 
 MOVES: dict[str, Callable[[Studio, Path], Path]] = {
-    "rez-cp": by_rez_cp,
+    "rez-cp": copy_with_rez_cp,
     "rez-cp --follow-symlinks": following_links,
     "rez-mv": by_rez_mv,
     "by hand": by_hand,
@@ -90,7 +90,7 @@ def test_python_works_after_a_move(built, scratch, way):
     repository = MOVES[way](built, folder)
     root = variant(repository)
     before = snapshot(root)
-    with gone(built.local, *build_folders()):
+    with hidden(built.local, *build_folders()):
         check(probe(built, repository), root)
         built.rezbuild("audit", root)
     # The use wrote no file.
@@ -99,13 +99,13 @@ def test_python_works_after_a_move(built, scratch, way):
 
 def test_shallow_copy_is_a_link_to_the_original(built, tmp_path):
     """rez-cp --shallow makes links, which work as long as the original exists."""
-    repository = by_rez_cp(built, tmp_path, options=("--shallow",))
+    repository = copy_with_rez_cp(built, tmp_path, options=("--shallow",))
     assert any(path.is_symlink() for path in (repository / "python" / PYTHON).rglob("*"))
     check(probe(built, repository), variant(built.local))
 
 
 def test_removed_package_is_copied_again(built, tmp_path):
-    repository = by_rez_cp(built, tmp_path)
+    repository = copy_with_rez_cp(built, tmp_path)
     built.rez("rm", "-p", f"python-{PYTHON}", repository)
     assert not (repository / "python" / PYTHON).exists()
     done = built.in_env(repository, "python", "true", ok=False)
@@ -117,7 +117,7 @@ def test_removed_package_is_copied_again(built, tmp_path):
 
 
 def test_two_versions_work_in_one_repository(built, moved, tmp_path):
-    """The same payload has another version; each finds its own files."""
+    """The second package is the same payload under another version; each finds its own files."""
     repository = tmp_path / "two"
     shutil.copytree(moved, repository, symlinks=True)
     other = f"{PYTHON}.1"
@@ -164,7 +164,7 @@ def test_bundle_works(built, copied, tmp_path, options):
     moved_bundle = tmp_path / "moved"
     bundle.rename(moved_bundle)
     root = variant(moved_bundle / "packages")
-    with gone(built.local, copied, *build_folders()):
+    with hidden(built.local, copied, *build_folders()):
         done = built.rez("env", "-i", moved_bundle / "context.rxt", "--", "python3", "-c", PROBE)
         check(json.loads(done.stdout), root)
         built.rezbuild("audit", root)
@@ -183,7 +183,7 @@ def test_suite_works(built, moved, tmp_path):
     check(json.loads(done.stdout), variant(moved))
 
 
-# The package cache: copies on the host's own disk, where repositories are NFS shares.
+# Rez's package cache: copies of packages of an NFS repository on the host's own disk.
 
 
 def uri(repository: Path, name: str) -> str:
@@ -192,7 +192,7 @@ def uri(repository: Path, name: str) -> str:
 
 def test_package_cache_copy_works(built, copied, tmp_path):
     """test_rez.py covers Rez's automatic cache."""
-    env = caching(tmp_path, copied)
+    env = cache_settings(tmp_path, copied)
     built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
     done = built.rez("env", "--paths", copied, "python", "--", "python3", "-c", PROBE, **env)
     seen = json.loads(done.stdout)
@@ -201,7 +201,7 @@ def test_package_cache_copy_works(built, copied, tmp_path):
     check(seen, root)
     built.rezbuild("audit", root)
     # The cached copy works alone.
-    with gone(built.local, copied / "python", *build_folders()):
+    with hidden(built.local, copied / "python", *build_folders()):
         done = subprocess.run(
             [root / "bin/python3", "-I", "-c", PROBE], capture_output=True, text=True, check=True
         )
@@ -211,7 +211,7 @@ def test_package_cache_copy_works(built, copied, tmp_path):
 def test_cached_start_makes_no_more_calls(built, copied, tmp_path):
     """This compares opened files and failed searches."""
     require_tool("strace")
-    env = caching(tmp_path, copied)
+    env = cache_settings(tmp_path, copied)
     built.rez("pkg-cache", "--add-variants", uri(copied, "python"), **env)
     (cached,) = (path.parent for path in (tmp_path / "cache").glob("python/*/*/*/rezbuild.json"))
     counts = []
@@ -222,14 +222,14 @@ def test_cached_start_makes_no_more_calls(built, copied, tmp_path):
         subprocess.run([*trace, root / "bin/python3", "-I", "-c", code], env={}, check=True)
         lines = [line for line in log.read_text().splitlines() if "(" in line]
         counts.append((len(lines), sum(" = -1 " in line for line in lines)))
-    # Links are files there, so readlink may have fewer steps.
+    # The cache copies links as files, so readlink may have fewer steps.
     assert all(cached <= uncached for cached, uncached in zip(counts[1], counts[0]))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_library_is_at_most_twice_in_the_cache(built, tmp_path, name):
     """Rez's cache copies each link as a file. Files in lib-dynload have no code."""
-    env = caching(tmp_path, built.local)
+    env = cache_settings(tmp_path, built.local)
     built.rez("pkg-cache", "--add-variants", uri(built.local, name), **env)
     assert list(tmp_path.glob(f"cache/{name}/*/*/*/rezbuild.json"))
     files = [

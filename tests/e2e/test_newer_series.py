@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from moving import move_and_check
+from moves import move_and_check
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e

@@ -6,12 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+from sample_packages import Samples
 from studio import Studio
-from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
-# One name with all characters, except the colon, which separates Rez's paths.
+# All characters in one name, except the colon, which separates Rez's paths.
 WORKS = 'it\'s "a" b;touch ran&|touch ran\\#\nß'
 # The shell of Rez expands these also in double quotes.
 REFUSED = ["$(touch ran)", "`touch ran`", "a $HOME"]
@@ -20,8 +20,8 @@ REFUSED = ["$(touch ran)", "`touch ran`", "a $HOME"]
 def _studio(folder: Path) -> Studio:
     folder.mkdir()
     studio = Studio(folder / "studio")
-    toys = Toys(folder / "toys")
-    studio.env |= toys.environ | {"REZBUILD_MIRRORS": shlex.quote(str(toys.mirror))}
+    samples = Samples(folder / "samples")
+    studio.env |= samples.environ | {"REZBUILD_MIRRORS": shlex.quote(str(samples.mirror))}
     return studio
 
 
@@ -41,7 +41,7 @@ def test_folder_that_the_shell_of_rez_would_run_is_refused(tmp_path: Path, name:
     assert done.returncode == 2
     assert "Rez cannot work in" in done.stderr
     assert not [*tmp_path.rglob("ran"), *Path.cwd().glob("ran")]
-    # No package manager, no shell.
+    # `rezbuild export` works there, because it uses neither Rez nor a shell.
     there = tmp_path / name / "low"
     studio.rezbuild("export", "low", there)
     assert (there / "lib/liblow.so.1").is_file()

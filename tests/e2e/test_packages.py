@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from moving import build_folders, find_on_host, gone, host_family
+from moves import add_host_packages, build_folders, find_on_host, hidden
 from studio import ROOT, Studio
 
 from rezbuild import audit
@@ -57,7 +57,7 @@ SOURCES = Path(__file__).parent / "c"
 
 
 @dataclass(frozen=True)
-class Moved:
+class MovedPackages:
     """The moved packages, and a folder for programs that use them."""
 
     repository: Path
@@ -132,14 +132,14 @@ def _closure(sonames: set[str]) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def moved(scratch: Path) -> Iterator[Moved]:
+def moved(scratch: Path) -> Iterator[MovedPackages]:
     """Build the packages in the chain's studio, copy them, and hide the originals."""
     studio = Studio(Path(os.environ.get("REZBUILD_TEST_CHAIN") or scratch / "built"))
     studio.rezbuild("build", *MODULES)
     repository = scratch / "moved packages"
     (scratch / "programs").mkdir()
     repository.mkdir()
-    host_family(studio, repository)
+    add_host_packages(studio, repository)
     names = [
         f"{name}-{version.name}"
         for name in MODULES
@@ -147,8 +147,8 @@ def moved(scratch: Path) -> Iterator[Moved]:
         if version.is_dir()
     ]
     studio.run(sys.executable, "-c", COPY, studio.local, repository, *names)
-    with gone(studio.local, *build_folders()):
-        yield Moved(repository, scratch / "programs")
+    with hidden(studio.local, *build_folders()):
+        yield MovedPackages(repository, scratch / "programs")
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -173,7 +173,7 @@ def test_pkg_config_gives_the_current_folder(moved, name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_package_contains_only_needed_files(moved, name):
-    """No static libraries without shared ones (except Tcl's stubs), no manual pages."""
+    """No static libraries without a shared one (except Tcl's stubs), and no manual pages."""
     root = moved.root(name)
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in files if path.suffix == ".la"]
@@ -361,8 +361,8 @@ def _paired(program: Path, name: str, own: Path) -> list[float]:
 def test_speed_is_that_of_the_distribution(moved, name):
     """CPU time is compared with the host's library in one process, in paired rounds.
 
-    Where the memory of a process lies makes some hundredths, in all of its rounds: so a process
-    that finds more is followed by another one.
+    The addresses that a process gets change the ratio by some hundredths in all of its rounds. So a
+    process that measures too much is followed by a second process.
     """
     program = moved.folder / "speed"
     if not program.exists():

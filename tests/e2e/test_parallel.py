@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from studio import Studio, at_work
+from sample_packages import LOW, RECIPE, Samples
+from studio import Studio, processes_in
 from terminal import Terminal
-from toys import LOW, RECIPE, Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -24,25 +24,25 @@ MEET += "sleep 0.05; done; exit 1"
 
 
 @pytest.fixture
-def toys(studio: Studio, tmp_path: Path) -> Toys:
+def samples(studio: Studio, tmp_path: Path) -> Samples:
     """Return a studio without packages."""
-    toys = Toys(tmp_path / "toys", empty=True)
-    studio.env |= toys.environ | {"REZBUILD_JOBS": "2"}
-    return toys
+    samples = Samples(tmp_path / "samples", empty=True)
+    studio.env |= samples.environ | {"REZBUILD_JOBS": "2"}
+    return samples
 
 
-def add(toys: Toys, name: str, *requires: str, first: str = "", files: str = "") -> None:
+def add(samples: Samples, name: str, *requires: str, first: str = "", files: str = "") -> None:
     """Add a package whose build runs a command first; by default it has one library."""
-    toys.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
+    samples.add(name, "1.0.0", LOW, requires=", ".join(f'"{r}-1"' for r in requires))
     code = f'    b.run("sh", "-c", {first!r})\n' if first else ""
-    (toys.recipes / name / "recipe.py").write_text(
+    (samples.recipes / name / "recipe.py").write_text(
         RECIPE.replace("    b.make", code + "    b.make")
     )
     if files:
-        path = toys.recipes / name / "Makefile.jobs"
+        path = samples.recipes / name / "Makefile.jobs"
         path.write_text(files)
         call = f'    b.make("-f", {str(path)!r})\n'
-        toys.edit(f"{name}/recipe.py", "    b.install", call + "    b.install")
+        samples.edit(f"{name}/recipe.py", "    b.install", call + "    b.install")
 
 
 def wait_for_builds(folder: Path, name: str, *names: str) -> str:
@@ -56,10 +56,10 @@ def installed(studio: Studio) -> set[str]:
     return {path.parts[-5] for path in studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")}
 
 
-def test_independent_packages_build_at_once(studio, toys, tmp_path):
+def test_independent_packages_build_at_once(studio, samples, tmp_path):
     for name in ("one", "two"):
-        add(toys, name, first=wait_for_builds(tmp_path, name, "one", "two"))
-    add(toys, "both", "one", "two", first="test -d /")
+        add(samples, name, first=wait_for_builds(tmp_path, name, "one", "two"))
+    add(samples, "both", "one", "two", first="test -d /")
     out = studio.rezbuild("build", "both").stdout
     assert installed(studio) == {"one", "two", "both"}
     both = out.index("both-1.0.0: building")
@@ -67,15 +67,15 @@ def test_independent_packages_build_at_once(studio, toys, tmp_path):
         assert out.index(f"{name}-1.0.0: installed, ") < both
 
 
-def test_output_lines_are_complete_and_named(studio, toys, tmp_path):
-    """The output is not a terminal."""
+def test_output_lines_are_complete_and_named(studio, samples, tmp_path):
+    """stdout is a pipe, not a terminal."""
     for name in ("one", "two"):
-        add(toys, name, first=wait_for_builds(tmp_path, name, "one", "two"))
+        add(samples, name, first=wait_for_builds(tmp_path, name, "one", "two"))
     out = studio.rezbuild("build", "one", "two").stdout
     for name in ("one", "two"):
         for step in ("01-sh", "02-make", "03-make-install"):
             assert re.search(rf"(?m)^{name}-1\.0\.0: {step} \.\.\. \d+ s$", out), out
-        (log,) = (toys.recipes / name).glob("build/1.0.0-fast/rez.log")
+        (log,) = (samples.recipes / name).glob("build/1.0.0-fast/rez.log")
         assert "Building" in log.read_text()
     assert "\x1b" not in out
     assert all(
@@ -88,13 +88,13 @@ JOBS += "\t@echo + >>{log}; sleep 0.6; echo - >>{log}\n"
 
 
 @pytest.mark.parametrize(("packages", "jobs"), [(3, 2), (2, 4), (1, 3)])
-def test_all_makes_share_the_jobs(studio, toys, tmp_path, packages, jobs):
+def test_all_makes_share_the_jobs(studio, samples, tmp_path, packages, jobs):
     """The targets of a real make report their start and end."""
     log = tmp_path / "jobs"
-    names = [f"toy{number}" for number in range(packages)]
+    names = [f"sample{number}" for number in range(packages)]
     for name in names:
         targets = " ".join(f"job{number}" for number in range(8))
-        add(toys, name, files=JOBS.format(names=targets, log=log))
+        add(samples, name, files=JOBS.format(names=targets, log=log))
     studio.rezbuild("build", *names, REZBUILD_JOBS=str(jobs))
     now = most = 0
     for sign in log.read_text().split():
@@ -102,16 +102,16 @@ def test_all_makes_share_the_jobs(studio, toys, tmp_path, packages, jobs):
         most = max(most, now)
     assert len(log.read_text().split()) == packages * 8 * 2
     assert most == jobs
-    for path in toys.recipes.glob("*/build/*/*/*/logs/*make*.log"):
+    for path in samples.recipes.glob("*/build/*/*/*/logs/*make*.log"):
         assert "jobserver" not in path.read_text(), path
 
 
-def test_jobs_of_a_killed_make_return(studio, toys, tmp_path):
+def test_jobs_of_a_killed_make_return(studio, samples, tmp_path):
     """The killed make had all tokens; the next build still has one."""
-    suicide = "all: a b\na b:\n\t@sleep 0.5; kill -9 $$PPID; sleep 1\n"
-    add(toys, "one", files=suicide)
-    add(toys, "two")
-    add(toys, "three")
+    makefile = "all: a b\na b:\n\t@sleep 0.5; kill -9 $$PPID; sleep 1\n"
+    add(samples, "one", files=makefile)
+    add(samples, "two")
+    add(samples, "three")
     done = studio.rezbuild("build", "one", "two", "three", ok=False)
     assert done.returncode == 7
     assert "killed by signal 9" in done.stderr
@@ -119,21 +119,21 @@ def test_jobs_of_a_killed_make_return(studio, toys, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_killed_rez_build_stops_no_other(studio, toys, tmp_path, number):
-    add(toys, "one", first="sleep 40")
-    add(toys, "two", first=f"touch {tmp_path}/ready; sleep 3")
+def test_killed_rez_build_stops_no_other(studio, samples, tmp_path, number):
+    add(samples, "one", first="sleep 40")
+    add(samples, "two", first=f"touch {tmp_path}/ready; sleep 3")
     argv = [sys.executable, "-m", "rezbuild", "build", "one", "two"]
     with subprocess.Popen(
         argv, env=studio.env, start_new_session=True, stderr=subprocess.PIPE, text=True
     ) as process:
-        while not ((tmp_path / "ready").exists() and "sleep 40 " in at_work(tmp_path)):
+        while not ((tmp_path / "ready").exists() and "sleep 40 " in processes_in(tmp_path)):
             time.sleep(0.05)
-        os.kill(rez_of(toys.recipes / "one"), number)
+        os.kill(rez_of(samples.recipes / "one"), number)
         error = process.communicate()[1]
     assert process.returncode == 11
     assert "rez-build of one-1.0.0 ended with exit code" in error
     assert installed(studio) == {"two"}
-    assert at_work(tmp_path) == []
+    assert processes_in(tmp_path) == []
 
 
 def rez_of(recipe: Path) -> int:
@@ -147,12 +147,12 @@ def rez_of(recipe: Path) -> int:
     return pid
 
 
-def test_failure_skips_only_dependents(studio, toys, tmp_path):
-    add(toys, "bad", first="echo broken; exit 3")
-    add(toys, "good", first="sleep 1")
-    add(toys, "later", "good")
-    add(toys, "victim", "bad", "good")
-    add(toys, "last", "victim")
+def test_failure_skips_only_dependents(studio, samples, tmp_path):
+    add(samples, "bad", first="echo broken; exit 3")
+    add(samples, "good", first="sleep 1")
+    add(samples, "later", "good")
+    add(samples, "victim", "bad", "good")
+    add(samples, "last", "victim")
     done = studio.rezbuild("build", "last", "later", ok=False)
     assert installed(studio) == {"good", "later"}
     assert done.returncode == 7
@@ -166,10 +166,10 @@ def test_failure_skips_only_dependents(studio, toys, tmp_path):
     assert "bad 1.0.0 (fast, 2 jobs)" in Path(told).read_text()
 
 
-def test_all_failures_are_listed(studio, toys, tmp_path):
+def test_all_failures_are_listed(studio, samples, tmp_path):
     for name in ("one", "two"):
         add(
-            toys,
+            samples,
             name,
             first=f"({wait_for_builds(tmp_path, name, 'one', 'two')}); echo no {name}; exit 3",
         )
@@ -179,10 +179,10 @@ def test_all_failures_are_listed(studio, toys, tmp_path):
     for name in ("one", "two"):
         assert f"    no {name}" in done.stderr
     assert installed(studio) == set()
-    toys.edit("two/recipe.py", "    b.make", "    b.payload.mkdir(parents=True)\n    return\n#")
-    toys.edit("two/recipe.py", "exit 3", "exit 0")
+    samples.edit("two/recipe.py", "    b.make", "    b.payload.mkdir(parents=True)\n    return\n#")
+    samples.edit("two/recipe.py", "exit 3", "exit 0")
     link = "    (b.payload / 'link').symlink_to('/usr/bin/env')\n    return\n"
-    toys.edit("two/recipe.py", "    return\n", link)
+    samples.edit("two/recipe.py", "    return\n", link)
     # Different exit codes give code 1.
     done = studio.rezbuild("build", "one", "two", ok=False)
     assert "link-absolute" in done.stderr
@@ -191,11 +191,11 @@ def test_all_failures_are_listed(studio, toys, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("whom", ["all", "rezbuild alone"])
-def test_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom):
+def test_interrupted_run_leaves_nothing(studio, samples, tmp_path, number, whom):
     sleep = "; setsid sleep 40 & sleep 40"
     for name in ("one", "two"):
-        add(toys, name, first=f"touch {tmp_path}/{name}{sleep}")
-    add(toys, "both", "one", "two")
+        add(samples, name, first=f"touch {tmp_path}/{name}{sleep}")
+    add(samples, "both", "one", "two")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     argv = [sys.executable, "-m", "rezbuild", "build", "both"]
@@ -223,15 +223,15 @@ def test_interrupted_run_leaves_nothing(studio, toys, tmp_path, number, whom):
     assert process.returncode == 130, out
     assert "rezbuild: interrupted" in out
     assert "Traceback" not in out
-    assert at_work(tmp_path) == []
+    assert processes_in(tmp_path) == []
     assert installed(studio) == set()
     assert not list(studio.local.glob("*/.building*"))
     assert not list(scratch.glob("rezbuild-*/jobs"))
 
 
-def test_terminal_shows_a_table(studio, toys, tmp_path):
+def test_terminal_shows_a_table(studio, samples, tmp_path):
     for name in ("one", "two"):
-        add(toys, name, first=wait_for_builds(tmp_path, name, "one", "two", "go"))
+        add(samples, name, first=wait_for_builds(tmp_path, name, "one", "two", "go"))
     env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
     with Terminal([sys.executable, "-m", "rezbuild", "build", "one", "two"], env) as terminal:
 
@@ -252,16 +252,16 @@ def test_terminal_shows_a_table(studio, toys, tmp_path):
 
 
 @pytest.mark.parametrize("setting", [{"TERM": "dumb"}, {"CI": "true"}])
-def test_dumb_terminal_shows_lines(studio, toys, setting):
-    add(toys, "one")
+def test_dumb_terminal_shows_lines(studio, samples, setting):
+    add(samples, "one")
     env = {**studio.env, "TERM": "xterm", **setting}
     with Terminal([sys.executable, "-m", "rezbuild", "build", "one"], env) as terminal:
         terminal.until(lambda lines: lines[-1].startswith("ready: "), "ready")
         assert "one-1.0.0: 01-make ... 0 s" in terminal.lines()
 
 
-def test_quiet_build_prints_nothing_and_verbose_build_all_output(studio, toys):
-    toys.add("low", "1.0.0", LOW)
+def test_quiet_build_prints_nothing_and_verbose_build_all_output(studio, samples):
+    samples.add("low", "1.0.0", LOW)
     assert studio.rezbuild("build", "low", "-q").stdout == ""
     (record,) = studio.local.glob("low/1.0.0/*/*/rezbuild.json")
     out = studio.rezbuild("build", "low", "--force", "-v").stdout

@@ -9,9 +9,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from sample_packages import Samples
 from studio import Studio
 from terminal import Terminal
-from toys import Toys
 from trees import tree
 
 pytestmark = pytest.mark.e2e
@@ -20,10 +20,10 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
-def toys(studio: Studio, toys: Toys) -> Toys:
+def samples(studio: Studio, samples: Samples) -> Samples:
     """Return ``low``, and ``top``, which is built against it."""
     studio.env |= {"REZBUILD_JOBS": "2", "REZBUILD_HOST_LABEL": "box1"}
-    return toys
+    return samples
 
 
 def planned(studio: Studio, *argv: str | Path, **env: str) -> dict:
@@ -45,7 +45,7 @@ def bars(picture: Path) -> dict[str, set[str]]:
     return found
 
 
-def test_build_follows_the_plan(studio, toys, tmp_path):
+def test_build_follows_the_plan(studio, samples, tmp_path):
     before = tree(tmp_path)
     plan = planned(studio, "top")
     assert tree(tmp_path) == before, "a plan does nothing"
@@ -65,7 +65,7 @@ def test_build_follows_the_plan(studio, toys, tmp_path):
         assert row["why"].startswith(f"installed in {studio.local}/{row['name']}")
 
     # Now durations are recorded; the plan names the changed package and its dependents.
-    toys.edit("low/recipe.py", "def build", "# Other bytes, the same build.\ndef build")
+    samples.edit("low/recipe.py", "def build", "# Other bytes, the same build.\ndef build")
     plan = planned(studio, "top")
     assert [(row["known"], row["why"]) for row in plan["jobs"]] == [
         (True, "the recipe or rezbuild has changed since"),
@@ -78,7 +78,7 @@ def test_build_follows_the_plan(studio, toys, tmp_path):
     ]
 
 
-def test_rebuild_from_the_same_inputs_keeps_dependents(studio, toys):
+def test_rebuild_from_the_same_inputs_keeps_dependents(studio, samples):
     studio.rezbuild("build", "top")
     plan = planned(studio, "low", "top", "--force")
     assert states(plan) == {"low-1.0.0": False, "top-2.0.0": False}
@@ -86,8 +86,8 @@ def test_rebuild_from_the_same_inputs_keeps_dependents(studio, toys):
     assert [row["why"] for row in plan["jobs"]] == ["--force is given"]
 
 
-def test_plan_prints_a_table(studio, toys):
-    toys.add("alone", "1.0.0", {"Makefile": "all:\ninstall:\n"})
+def test_plan_prints_a_table(studio, samples):
+    samples.add("alone", "1.0.0", {"Makefile": "all:\ninstall:\n"})
     out = studio.rezbuild("plan", "top", "alone", "--workers", "1").stdout
     assert re.search(r"(?m)^\* low-1\.0\.0 +~2 s  it is not installed$", out)
     assert re.search(r"(?m)^  alone-1\.0\.0 +~2 s  it is not installed$", out)
@@ -117,22 +117,22 @@ with plan_arguments.open_plan(asked, dry_run.make_dry) as (runner, plan):
 """
 
 
-def test_plan_without_suitable_workers_gives_advice(studio, toys):
+def test_plan_without_suitable_workers_gives_advice(studio, samples):
     """The workers of the farm are gone, or have another rezbuild."""
     said = studio.run(sys.executable, "-c", STRANGERS).stdout
     assert "no worker could build some of the packages: " in said
     assert "--workers N" in said
 
 
-def test_offline_plan_uses_local_sources(studio, toys):
-    toys.add("low", "1.1.0", {"Makefile": ""})
+def test_offline_plan_uses_local_sources(studio, samples):
+    samples.add("low", "1.1.0", {"Makefile": ""})
     assert "low-1.1.0" in states(planned(studio, "low-1"))
-    (toys.mirror / "low-1.1.0.tar.gz").unlink()
+    (samples.mirror / "low-1.1.0.tar.gz").unlink()
     assert states(planned(studio, "low-1")) == {"low-1.0.0": False}
     assert "low-1.1.0" in states(planned(studio, "low-1", REZBUILD_OFFLINE="0"))
 
 
-def test_plan_uses_the_store(studio, toys, tmp_path):
+def test_plan_uses_the_store(studio, samples, tmp_path):
     studio.env |= {"REZBUILD_STORE": str(tmp_path / "store")}
     studio.rezbuild("build", "low")
     other = {
@@ -146,19 +146,19 @@ def test_plan_uses_the_store(studio, toys, tmp_path):
     }
     said = studio.rezbuild("plan", "top", **other).stdout
     assert re.search(r"(?m)^\* low-1\.0\.0 +~3 s  it is not installed; the store has it$", said)
-    kept = Path(toys.environ["REZBUILD_CACHE"], "durations.json").read_text()
+    kept = Path(samples.environ["REZBUILD_CACHE"], "durations.json").read_text()
     out = studio.rezbuild("build", "top", **other).stdout
     assert "low-1.0.0: low 1.0.0: taken from the store" in out
     assert bars(Path(re.findall(r"(?m)^timeline: (.*)$", out)[0])) == {
         "low-1.0.0": {"taken", "critical"},
         "top-2.0.0": {"built", "critical"},
     }
-    # This gives no duration.
-    records = json.loads(Path(toys.environ["REZBUILD_CACHE"], "durations.json").read_text())
+    # A restored payload records no duration.
+    records = json.loads(Path(samples.environ["REZBUILD_CACHE"], "durations.json").read_text())
     assert json.loads(kept)["builds"][0] in records["builds"]
 
 
-def test_plan_draws_a_picture(studio, toys, tmp_path):
+def test_plan_draws_a_picture(studio, samples, tmp_path):
     studio.rezbuild("plan", "top", "--svg", tmp_path / "plan.svg")
     assert bars(tmp_path / "plan.svg") == {
         "low-1.0.0": {"built", "critical"},
@@ -169,12 +169,12 @@ def test_plan_draws_a_picture(studio, toys, tmp_path):
 # Timelines
 
 
-def test_run_writes_a_timeline(studio, toys, tmp_path):
-    toys.add("bad", "1.0.0", {"Makefile": "all:\n\texit 3\n"})
+def test_run_writes_a_timeline(studio, samples, tmp_path):
+    samples.add("bad", "1.0.0", {"Makefile": "all:\n\texit 3\n"})
     done = studio.rezbuild("build", "top", "bad", ok=False)
     (told,) = re.findall(r"(?m)^timeline: (.*)$", done.stdout)
     picture = Path(told)
-    assert picture.parent == Path(toys.environ["REZBUILD_CACHE"]) / "timelines"
+    assert picture.parent == Path(samples.environ["REZBUILD_CACHE"]) / "timelines"
     assert bars(picture) == {
         "low-1.0.0": {"built", "critical"},
         "top-2.0.0": {"built", "critical"},
@@ -198,7 +198,7 @@ def test_run_writes_a_timeline(studio, toys, tmp_path):
     assert "timeline:" not in studio.rezbuild("build", "top").stdout
 
 
-def test_timeline_option_sets_the_file(studio, toys, tmp_path):
+def test_timeline_option_sets_the_file(studio, samples, tmp_path):
     picture = tmp_path / "run & <more>.svg"
     out = studio.rezbuild("build", "low", "--timeline", picture).stdout
     assert f"timeline: {picture}" in out
@@ -210,8 +210,8 @@ def test_timeline_option_sets_the_file(studio, toys, tmp_path):
         assert "building" not in done.stdout
 
 
-def test_unwritable_records_stop_no_build(studio, toys):
-    cache = Path(toys.environ["REZBUILD_CACHE"])
+def test_unwritable_records_stop_no_build(studio, samples):
+    cache = Path(samples.environ["REZBUILD_CACHE"])
     cache.mkdir()
     (cache / "durations.json").mkdir()
     (cache / "timelines").write_text("in the way")
@@ -221,7 +221,7 @@ def test_unwritable_records_stop_no_build(studio, toys):
     assert "notice: no timeline was written" in out
 
 
-def test_plan_fits_a_terminal(studio, toys):
+def test_plan_fits_a_terminal(studio, samples):
     env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
     argv = [sys.executable, "-m", "rezbuild"]
     with Terminal([*argv, "plan", "top"], env) as terminal:
@@ -242,7 +242,7 @@ profiles = ["fast", "optimized"]
 """
 
 
-def test_matrix_builds_two_profiles_into_two_repositories(studio, toys, tmp_path):
+def test_matrix_builds_two_profiles_into_two_repositories(studio, samples, tmp_path):
     file = tmp_path / "matrix.toml"
     file.write_text(MATRIX)
     plan = planned(studio, "--matrix", file)
@@ -264,7 +264,7 @@ def test_matrix_builds_two_profiles_into_two_repositories(studio, toys, tmp_path
     assert "building" not in studio.rezbuild("build", "--matrix", file).stdout
 
 
-def test_matrix_builds_shared_packages_one_by_one(studio, toys, tmp_path):
+def test_matrix_builds_shared_packages_one_by_one(studio, samples, tmp_path):
     """Both targets use the same build folder."""
     file = tmp_path / "matrix.toml"
     file.write_text(
@@ -292,7 +292,7 @@ def test_matrix_builds_shared_packages_one_by_one(studio, toys, tmp_path):
         ),
     ],
 )
-def test_conflicting_matrix_is_refused(studio, toys, tmp_path, text, code, said):
+def test_conflicting_matrix_is_refused(studio, samples, tmp_path, text, code, said):
     file = tmp_path / "matrix.toml"
     file.write_text(text)
     for command in ("build", "plan"):
@@ -303,7 +303,7 @@ def test_conflicting_matrix_is_refused(studio, toys, tmp_path, text, code, said)
         assert "building" not in done.stdout
 
 
-def test_machine_builds_its_part_of_a_matrix(studio, toys, tmp_path):
+def test_machine_builds_its_part_of_a_matrix(studio, samples, tmp_path):
     file = tmp_path / "matrix.toml"
     file.write_text(MATRIX.replace("{profile}", "{host}/{profile}") + 'hosts = ["box1", "box2"]\n')
     done = studio.rezbuild("plan", "--matrix", file, ok=False)
@@ -327,7 +327,7 @@ def test_machine_builds_its_part_of_a_matrix(studio, toys, tmp_path):
         ["low", "--host", "box1"],
     ],
 )
-def test_conflicting_options_are_refused(studio, toys, tmp_path, argv):
+def test_conflicting_options_are_refused(studio, samples, tmp_path, argv):
     (tmp_path / "FILE").write_text(MATRIX)
     words = [str(tmp_path / word) if word == "FILE" else word for word in argv]
     done = studio.rezbuild("build", *words, ok=False)

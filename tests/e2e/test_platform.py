@@ -6,8 +6,8 @@ import re
 import subprocess
 
 import pytest
+from sample_packages import TOP
 from studio import ROOT
-from toys import TOP
 
 pytestmark = pytest.mark.e2e
 
@@ -19,11 +19,11 @@ YEARS = (
 
 
 @pytest.fixture
-def years(toys):
+def years(samples):
     """Make a package ``years`` with the package.py of vfxplatform."""
-    toys.add("top", "3.1.0", TOP, requires='"low-1"')
-    toys.add("top", "2.0.0", TOP, requires='"low-1"')
-    folder = toys.recipes / "years"
+    samples.add("top", "3.1.0", TOP, requires='"low-1"')
+    samples.add("top", "2.0.0", TOP, requires='"low-1"')
+    folder = samples.recipes / "years"
     folder.mkdir()
     text = (ROOT / "packages/vfxplatform/package.py").read_text()
     (folder / "package.py").write_text(re.sub(r'"vfxplatform"|"[0-9a-f-]{36}"', '"years"', text))
@@ -92,7 +92,7 @@ def test_changed_year_is_installed_again(studio, years):
     assert "top-3.1.0" in resolved(studio, "years-2025", "top")
 
 
-def test_year_sets_the_glibc_limit_on_request(studio, toys, years):
+def test_year_sets_the_glibc_limit_on_request(studio, samples, years):
     """Programs of this machine need a newer glibc than the draft allows."""
     studio.rezbuild("build", "years-2027")
     done = studio.rezbuild("build", "years-2027", "--glibc-max", "CY2027", "--force", ok=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from loopback import TlsServer, serving
-from moving import DEFAULTS, NAMES, PROBE, PYTHON, REQUEST, check, find_on_host, probe, variant
+from moves import DEFAULTS, NAMES, PROBE, PYTHON, REQUEST, check, find_on_host, probe, variant
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
@@ -130,7 +130,7 @@ def test_openssl_command_reads_its_own_configuration(built, moved_openssl):
     assert "31d6cfe0d16ae931b73c59d7e0c089c0" in digest.stdout
 
 
-# The host is the enemy.
+# A host that interferes
 
 
 def library_of_the_host(soname: str, folder: Path) -> None:
@@ -193,7 +193,7 @@ def test_leaked_library_path_affects_other_programs(built, moved, scratch):
 
 
 def test_pythonpath_of_a_package_survives_that_of_a_dcc(built, moved, scratch):
-    """PYTHONPATH is removed with PYTHONHOME, unless this environment has set it."""
+    """If PYTHONHOME is set, the package removes PYTHONPATH, unless another package has set it."""
     package = moved / "tool/1.0"
     package.mkdir(parents=True)
     (package / "package.py").write_text(
@@ -236,7 +236,7 @@ def test_failed_build_keeps_the_installed_python(built, scratch):
     check(probe(built, built.local), variant(built.local))
 
 
-# Packages that build within a minute, one with a dependency.
+# Packages that build within a minute; one has a dependency.
 QUICK = ("zlib", "bzip2", "tcl")
 
 

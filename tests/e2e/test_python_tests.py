@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from moving import PYTHON, PYTHON_SERIES, gone, host_family, snapshot, variant
+from moves import PYTHON, PYTHON_SERIES, add_host_packages, hidden, snapshot, variant
 
 pytestmark = pytest.mark.e2e
 
-# Plain ones, those with C modules of their own, and to 3.11 some that are inside of packages.
+# Plain tests, tests with their own C modules, and, up to 3.11, tests inside packages.
 NAMES = ["test_json", "test_unittest", "test_ctypes", "test_call"]
 INSIDE = {"distutils.tests", "idlelib.idle_test", "lib2to3.tests", "unittest.test"}
 
@@ -19,7 +19,7 @@ def repository(built, scratch):
     assert f"ready: rez-env python_tests=={PYTHON}" in built.rezbuild("build", request).stdout
     folder = scratch / "tests repository"
     folder.mkdir()
-    host_family(built, folder)
+    add_host_packages(built, folder)
     for name in ("python", "python_tests"):
         built.rez("cp", "--dest-path", folder, f"{name}-{PYTHON}")
     return folder
@@ -27,7 +27,7 @@ def repository(built, scratch):
 
 def test_tests_of_the_package_run(built, repository, tmp_path):
     before = snapshot(variant(repository, "python_tests"))
-    with gone(built.local):
+    with hidden(built.local):
         run = ("python3", "-m", "test", "--tempdir", tmp_path, *NAMES)
         said = built.in_env(repository, "python_tests", *run).stdout
     assert f"All {len(NAMES)} tests OK." in said

@@ -8,12 +8,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from moving import DEFAULTS
+from moves import DEFAULTS
 
 pytestmark = pytest.mark.e2e
 
-# What stands closest to the libraries, to the folders, and to what our patches touch: two minutes
-# on two cores.
+# Tests of the libraries, of the installed folders, and of the code that our patches change. They
+# take two minutes on two cores.
 TELLING = (
     "test_bz2",
     "test_capi",
@@ -87,7 +87,7 @@ def test_library_of_another_version_fails_the_check(built, payload, scratch):
 
 
 def test_missing_module_fails_the_check(built, payload, scratch):
-    """The quick checks and the suite find it; a file that is skipped for it fails."""
+    """The quick checks and the suite find it; a test file that skips for this reason fails."""
     root = broken(payload, scratch / "lost module")
     (module,) = root.glob("lib/python3*/lib-dynload/readline.*")
     module.unlink()
@@ -101,7 +101,7 @@ def test_missing_module_fails_the_check(built, payload, scratch):
 def test_failed_test_is_named(built, payload, scratch):
     root = broken(payload, scratch / "wrong result")
     (module,) = root.glob("lib/python3*/colorsys.py")
-    # Of another size: then the code that was compiled of it does not count. To 3.10 a .pyc does.
+    # Another size, so that Python ignores the code that was compiled before (up to 3.10, a .pyc).
     module.write_text(module.read_text().replace("0.30*r", "0.310*r"))
     for cached in module.parent.glob("__pycache__/colorsys.*"):
         cached.unlink()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from moving import DEFAULTS, gone
+from moves import DEFAULTS, hidden
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
@@ -60,11 +60,11 @@ def test_real_package_is_released(releasing, clone, tmp_path):
     text = (root.parents[1] / "package.py").read_text()
     for fact in (record["recipe"], record["source"]["sha256"], "first", "'profile'"):
         assert (fact in text) is (fact != "'profile'"), fact
-    with gone(clone):
+    with hidden(clone):
         said = releasing.in_env(releasing.released, "xz", "xz", "--version").stdout
         assert f"liblzma {version}" in said
         releasing.rez("test", f"xz-{version}", cwd=tmp_path)
-    # A second time there is nothing to release.
+    # The second run releases nothing.
     done = releasing.rez("release", "-m", "again", cwd=clone / "packages/xz")
     assert "is released already: skipped" in done.stdout + done.stderr
     assert json.loads((root / "rezbuild.json").read_text()) == record

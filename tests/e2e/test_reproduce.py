@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from moving import DEFAULTS
+from moves import DEFAULTS
+from sample_packages import Samples
 from studio import ROOT, Studio
-from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -23,7 +23,7 @@ CHAIN = sorted(
     for path in (ROOT / "packages").glob("*/recipe.py")
     if not path.parent.name.startswith("python_")
 )
-# It keeps the time, its place, its user, its host and its jobs, in a text, a program and a library.
+# The payload contains time, folder, user, host and jobs, in a text, a program and a library.
 LEAKY = {
     "Makefile": "all:\n"
     "\techo 'a line that stays' > facts\n"
@@ -53,11 +53,11 @@ MODES = {
 
 
 @pytest.fixture
-def leaky(toys: Toys) -> Toys:
-    toys.add("leaky", "1.0.0", LEAKY)
-    recipe = toys.recipes / "leaky/recipe.py"
+def leaky(samples: Samples) -> Samples:
+    samples.add("leaky", "1.0.0", LEAKY)
+    recipe = samples.recipes / "leaky/recipe.py"
     recipe.write_text(f"{recipe.read_text()}    (b.payload / 'lib/jobs').write_text(str(b.jobs))\n")
-    return toys
+    return samples
 
 
 def _found(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
@@ -66,7 +66,7 @@ def _found(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     return {d["path"]: "\n".join([d["what"], *d["detail"]]) for d in data["differences"]}
 
 
-def test_package_and_dependency_are_reproducible(studio: Studio, toys: Toys) -> None:
+def test_package_and_dependency_are_reproducible(studio: Studio, samples: Samples) -> None:
     studio.rezbuild("build", "top")
     done = studio.rezbuild("reproduce", "top", "--json")
     data = json.loads(done.stdout)
@@ -76,12 +76,12 @@ def test_package_and_dependency_are_reproducible(studio: Studio, toys: Toys) -> 
     varied = data["varied"]
     assert varied["umask"] == "077"
     assert "TZ=<+1245>-12:45" in varied["environment"]
-    # Where the kernel lets it, which is said otherwise.
+    # If the kernel allows it; otherwise the report says so.
     for name in ("user", "host name"):
         assert name in varied or any(line.startswith(name) for line in data["not_varied"])
 
 
-def test_package_that_is_not_installed_is_built_twice(studio: Studio, toys: Toys) -> None:
+def test_package_that_is_not_installed_is_built_twice(studio: Studio, samples: Samples) -> None:
     done = studio.rezbuild("reproduce", "low")
     assert done.stdout.count("low-1.0.0: building (") == 2
     assert "identical byte for byte" in done.stdout
@@ -91,7 +91,7 @@ def test_package_that_is_not_installed_is_built_twice(studio: Studio, toys: Toys
     assert "rezbuild build low-1.0.0" in failed.stderr
 
 
-def test_leaked_facts_are_shown(studio: Studio, leaky: Toys, tmp_path: Path) -> None:
+def test_leaked_facts_are_shown(studio: Studio, leaky: Samples, tmp_path: Path) -> None:
     studio.rezbuild("build", "leaky", "-j2")
     keep = tmp_path / "kept"
     done = studio.rezbuild("reproduce", "leaky", "-j2", "--json", "--keep", keep, ok=False)
@@ -118,7 +118,7 @@ def test_leaked_facts_are_shown(studio: Studio, leaky: Toys, tmp_path: Path) -> 
     assert (keep / "the-second-build-in-another-place/payload/lib/facts").is_file()
 
 
-def test_leaked_facts_are_shown_as_text(studio: Studio, leaky: Toys) -> None:
+def test_leaked_facts_are_shown_as_text(studio: Studio, leaky: Samples) -> None:
     studio.rezbuild("build", "leaky")
     done = studio.rezbuild("reproduce", "leaky", ok=False)
     assert done.returncode == 12
@@ -126,9 +126,9 @@ def test_leaked_facts_are_shown_as_text(studio: Studio, leaky: Toys) -> None:
     assert "two builds from the same inputs differ" in done.stderr
 
 
-def test_failed_second_build_gives_its_error(studio: Studio, toys: Toys) -> None:
+def test_failed_second_build_gives_its_error(studio: Studio, samples: Samples) -> None:
     studio.rezbuild("build", "low")
-    toys.edit("low/recipe.py", "b.make(", 'b.run("false")\n    b.make(')
+    samples.edit("low/recipe.py", "b.make(", 'b.run("false")\n    b.make(')
     done = studio.rezbuild("reproduce", "low", ok=False)
     assert done.returncode == 7
     assert "was built from other inputs, so it is built twice" in done.stdout
@@ -136,12 +136,12 @@ def test_failed_second_build_gives_its_error(studio: Studio, toys: Toys) -> None
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o000])
-def test_payload_modes_ignore_the_umask(studio: Studio, toys: Toys, umask: int) -> None:
-    toys.add("modes", "1.0.0", MODES)
-    recipes = [toys.recipes / name for name in ("low", "modes")]
+def test_payload_modes_ignore_the_umask(studio: Studio, samples: Samples, umask: int) -> None:
+    samples.add("modes", "1.0.0", MODES)
+    recipes = [samples.recipes / name for name in ("low", "modes")]
     for family in ("platform", "arch"):
         studio.rez("bind", "-r", family)
-    # rez-build by hand: Rez's own process makes folders and files as well.
+    # With rez-build by hand, Rez makes some of the folders and files.
     for recipe in recipes:
         start = "import os, sys; os.umask(int(sys.argv.pop(1))); from rez.cli._main import "
         argv = ["-c", start + "run; run('build')", str(umask), "-i"]
@@ -155,8 +155,8 @@ def test_payload_modes_ignore_the_umask(studio: Studio, toys: Toys, umask: int) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_cache_of_another_user_is_refused(studio: Studio, toys: Toys) -> None:
-    cache = Path(toys.environ["REZBUILD_CACHE"])
+def test_cache_of_another_user_is_refused(studio: Studio, samples: Samples) -> None:
+    cache = Path(samples.environ["REZBUILD_CACHE"])
     (cache / "ccache").mkdir(parents=True)
     os.chown(cache / "ccache", 47110, 47110)
     done = studio.rezbuild("build", "low", ok=False)
@@ -191,7 +191,7 @@ def test_zlib_is_reproducible(built: Studio) -> None:
 @pytest.mark.matrix
 @pytest.mark.parametrize("name", CHAIN)
 def test_whole_chain_is_reproducible(built: Studio, name: str, tmp_path: Path) -> None:
-    built.rezbuild("build", name)  # python 3.11 does without zstd
+    built.rezbuild("build", name)  # python 3.11 does not use zstd
     done = built.rezbuild("reproduce", name, "--keep", tmp_path / "kept", ok=False)
     assert "the first build is " in done.stdout, done.stderr
     assert done.returncode == 0, done.stdout + done.stderr

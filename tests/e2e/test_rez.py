@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 import rez_install
-from moving import DEFAULTS, NAMES, PROBE, PYTHON, build_folders, caching, check, gone, variant
+from moves import (
+    DEFAULTS,
+    NAMES,
+    PROBE,
+    PYTHON,
+    build_folders,
+    cache_settings,
+    check,
+    hidden,
+    variant,
+)
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
@@ -20,7 +30,7 @@ class Host(Studio):
     """A host with its own Rez.
 
     Attributes:
-        commands: The folder of rez-env and its like.
+        commands: The folder of rez-env and Rez's other commands.
     """
 
     commands: Path
@@ -32,7 +42,7 @@ class Host(Studio):
 def host(folder: Path, commands: Path) -> Host:
     made = Host(folder)
     made.commands = commands
-    # Nothing of this project, and nothing of the Rez that the tests run in.
+    # The variables name neither this project nor the Rez that runs the tests.
     made.env = {k: v for k, v in made.env.items() if k not in ("REZ_CONFIG_FILE", "VIRTUAL_ENV")}
     made.env["PATH"] = os.pathsep.join((str(commands), os.defpath))
     return made
@@ -44,7 +54,7 @@ def artists_rez(scratch: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def build_box_rez(scratch: Path) -> Path:
+def build_host_rez(scratch: Path) -> Path:
     return rez_install.install(scratch / "build-box-rez", ROOT)
 
 
@@ -57,14 +67,14 @@ def artist(artists_rez: Path, copied: Path, tmp_path: Path) -> Host:
 
 
 def test_artist_runs_python_without_rezbuild(built, artist, copied):
-    with gone(built.local, *build_folders()):
+    with hidden(built.local, *build_folders()):
         done = artist.rez("env", "python", "--", "python3", "-c", PROBE)
     check(json.loads(done.stdout), variant(copied))
 
 
 def test_rez_caches_the_package_automatically(built, artist, copied, tmp_path):
     """This needs a Rez that its own installer installed."""
-    env = caching(tmp_path, copied)
+    env = cache_settings(tmp_path, copied)
     artist.rez("env", "--pkg-cache-mode", "sync", "python", "--", "true", **env)
     done = artist.rez("env", "python", "--", "python3", "-c", PROBE, **env)
     seen = json.loads(done.stdout)
@@ -74,7 +84,7 @@ def test_rez_caches_the_package_automatically(built, artist, copied, tmp_path):
 
 def test_rez_test_passes_on_the_host(built, artist):
     """Only the check before a release needs rezbuild."""
-    with gone(built.local, *build_folders()):
+    with hidden(built.local, *build_folders()):
         out = artist.rez("test", f"python-{PYTHON}").stdout
     assert "programs and libraries load with this host's glibc" in out
     assert "ok      TLS: OpenSSL" in out
@@ -138,39 +148,41 @@ def test_host_without_x11_gets_a_note(built, tmp_path):
     assert "note    lib/libtk8.6.so does not load here: this host has no libX11.so.6" in done.stdout
 
 
-# A build box: Rez by its own installer, rezbuild beside it.
+# A build host: Rez from its own installer, and rezbuild beside it.
 
 
 @pytest.fixture
-def build_box(build_box_rez: Path, toys, tmp_path: Path) -> Host:
-    made = host(tmp_path / "build box", build_box_rez)
-    made.env |= {k: v for k, v in toys.environ.items() if k.startswith("REZBUILD")}
+def build_host(build_host_rez: Path, samples, tmp_path: Path) -> Host:
+    made = host(tmp_path / "build box", build_host_rez)
+    made.env |= {k: v for k, v in samples.environ.items() if k.startswith("REZBUILD")}
     for command in ("platform", "arch"):
         made.rez("bind", command)
     return made
 
 
 @pytest.mark.parametrize("ours", [True, False], ids=["with our rezconfig.py", "without"])
-def test_studio_configuration_works_with_an_installed_rez(build_box, toys, ours):
+def test_studio_configuration_works_with_an_installed_rez(build_host, samples, ours):
     """The studio's own configuration overrides ours."""
-    studios = build_box.folder / "studio.py"
+    studios = build_host.folder / "studio.py"
     studios.write_text("max_package_changelog_revisions = 3\n")
     files = [str(ROOT / "rezconfig.py"), str(studios)] if ours else [str(studios)]
     env = {"REZ_CONFIG_FILE": os.pathsep.join(files)}
-    said = build_box.rez("config", "max_package_changelog_revisions", **env).stdout
+    said = build_host.rez("config", "max_package_changelog_revisions", **env).stdout
     assert said.strip() == "3"
     for name in ("low", "top"):
-        build_box.rez("build", "-i", cwd=toys.recipes / name, **env)
-    assert build_box.rez("env", "top", "--", "top", **env).stdout.strip() == "42"
-    toys.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
-    assert build_box.rez("build", "-i", cwd=toys.recipes / "top", ok=False, **env).returncode != 0
-    done = build_box.rez("env", "top", "--", "top", ok=False, **env)
+        build_host.rez("build", "-i", cwd=samples.recipes / name, **env)
+    assert build_host.rez("env", "top", "--", "top", **env).stdout.strip() == "42"
+    samples.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
+    assert (
+        build_host.rez("build", "-i", cwd=samples.recipes / "top", ok=False, **env).returncode != 0
+    )
+    done = build_host.rez("env", "top", "--", "top", ok=False, **env)
     # The purpose of the build process in our rezconfig.py.
     assert (done.stdout.strip() == "42") is ours
 
 
 def test_rezconfig_works_without_rezbuild(artist):
-    """It selects nothing that Rez does not know."""
+    """The file names no plugin that Rez cannot load without rezbuild."""
     env = {"REZ_CONFIG_FILE": str(ROOT / "rezconfig.py")}
     assert artist.rez("config", "default_build_process", **env).stdout.strip() == "local"
     folder = artist.folder / "other"

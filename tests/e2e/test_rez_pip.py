@@ -1,4 +1,4 @@
-"""Packages from PyPI by each rez-pip, used before and after a move."""
+"""Packages that each rez-pip makes from PyPI, used before and after a move."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import rez_install
 from host_tools import require_tool
-from moving import PYTHON, RESOLVER, build_folders, gone
+from moves import PYTHON, RESOLVER, build_folders, hidden
 from studio import Studio
 
 pytestmark = pytest.mark.e2e
 
 SERIES = ".".join(PYTHON.split(".")[:2])
-# Pure; with a compiled extension; with scripts.
+# A pure package, one with a compiled extension, and one with scripts.
 WANTED = ("requests", "numpy", "black")
 USES = {
     "requests": "import requests; print(requests.Session().get_adapter('https://a') is not None)",
@@ -66,7 +66,7 @@ def test_package_and_rez_pip_package_are_moved(built, copied, rez_pip, tmp_path,
     WAYS[way](studio, rez_pip, *WANTED)
     use(studio, studio.local, studio.released)
     moved = [folder.rename(tmp_path / folder.name) for folder in (studio.local, studio.released)]
-    with gone(built.local, copied, *build_folders()):
+    with hidden(built.local, copied, *build_folders()):
         use(studio, *moved)
     # rez-pip may not write into the package of Python.
     (root,) = (moved[1] / "python").glob("*/platform-*/arch-*")
@@ -82,7 +82,7 @@ UsdGeom.Sphere.Define(stage, "/ball")
 assert stage.GetPrimAtPath("/ball").IsValid()
 print(app.platformName(), QtCore.qVersion(), Usd.GetVersion())
 """
-# Qt's own needs of a host with a display; they are no part of its wheels.
+# Libraries that Qt needs from a host with a display; its wheels do not contain them.
 QT_NEEDS = ("libEGL.so.1", "libGL.so.1", "libxkbcommon.so.0", "libdbus-1.so.3")
 
 
@@ -92,7 +92,7 @@ def test_usd_and_qt_wheels_import(built, copied, rez_pip, tmp_path):
     studio = studio_of(tmp_path / "studio", copied)
     built_in(studio, rez_pip, "PySide6-Essentials", "usd-core")
     request = ("usd_core", "PySide6_Essentials", "python")
-    with gone(built.local, copied, *build_folders()):
+    with hidden(built.local, copied, *build_folders()):
         done = studio.rez(
             *("env", *request, "--", "python3", "-c", OFFSCREEN), QT_QPA_PLATFORM="offscreen"
         )

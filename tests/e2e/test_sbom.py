@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from sample_packages import LICENSE_TEXT, LOW, Samples
 from studio import Studio
-from toys import LICENSE_TEXT, LOW, Toys
 
 FILE = "rezbuild-sbom.cdx.json"
 
 
 @pytest.fixture
-def top(studio: Studio, toys: Toys) -> Path:
+def top(studio: Studio, samples: Samples) -> Path:
     """Return the payload of ``top``, which contains ``low`` and has a patch."""
-    folder = toys.recipes / "low/patches"
+    folder = samples.recipes / "low/patches"
     folder.mkdir()
     (folder / "more.patch").write_text(PATCH)
-    toys.edit("low/sources.toml", "requires = []", 'requires = []\npatches = ["more.patch"]')
-    toys.edit("low/sources.toml", 'license = "MIT"', 'license = "0BSD"\ncpe = "toys:low"')
-    toys.edit("top/recipe.py", "def build", PARTS + "\n\ndef build")
+    samples.edit("low/sources.toml", "requires = []", 'requires = []\npatches = ["more.patch"]')
+    samples.edit("low/sources.toml", 'license = "MIT"', 'license = "0BSD"\ncpe = "samples:low"')
+    samples.edit("top/recipe.py", "def build", PARTS + "\n\ndef build")
     studio.rezbuild("build", "top")
     return _payload(studio, "top")
 
@@ -61,9 +61,9 @@ def test_bill_of_materials_lists_the_whole_payload(top, studio):
     found = {one["name"]: one for one in bill["components"]}
     assert set(found) == {"low", "tiny"}
     low = found["low"]
-    assert low["cpe"] == "cpe:2.3:a:toys:low:1.0.0:*:*:*:*:*:*:*"
+    assert low["cpe"] == "cpe:2.3:a:samples:low:1.0.0:*:*:*:*:*:*:*"
     assert low["licenses"] == [{"expression": "0BSD"}]
-    # Its archive and its patch by their sums, as they are pinned.
+    # The pinned checksums of its archive and of its patch.
     record = json.loads((_payload(studio, "low") / "rezbuild.json").read_text())
     (source,) = low["externalReferences"]
     assert source["url"] == "https://upstream.invalid/low-1.0.0.tar.gz"
@@ -91,14 +91,16 @@ def test_second_build_gives_the_same_records(top, studio):
     assert [path.read_bytes() for path in files] == before
 
 
-def test_missing_license_text_stops_the_build(studio, toys):
-    toys.add("low", "1.0.1", {**LOW, "LICENSE": "MIT\n"})
+def test_missing_license_text_stops_the_build(studio, samples):
+    samples.add("low", "1.0.1", {**LOW, "LICENSE": "MIT\n"})
     failed = studio.rezbuild("build", "low", ok=False)
     assert failed.returncode == 7
     assert "the source of low 1.0.1 has no license text" in failed.stderr
     assert "license_files" in failed.stderr
     assert not list(studio.local.glob("low/*/*/*/rezbuild.json"))
-    toys.edit("low/sources.toml", 'license = "MIT"', 'license = "MIT"\nlicense_files = ["low.*"]')
+    samples.edit(
+        "low/sources.toml", 'license = "MIT"', 'license = "MIT"\nlicense_files = ["low.*"]'
+    )
     studio.rezbuild("build", "low")
     texts = _payload(studio, "low") / "share/licenses/low-1.0.1"
     assert [path.name for path in texts.iterdir()] == ["low.c"]
@@ -193,6 +195,6 @@ def test_each_file_of_the_chain_is_hardened(built):
         assert any(said["canary"] for said in theirs), package
         assert any(said["fortified"] for said in theirs), package
     kinds = {name: said["kind"] for (one, name), said in files.items() if one == "python"}
-    # On purpose: docs/explanation/hardening.md.
+    # docs/explanation/hardening.md explains these.
     programs = [name for name, kind in kinds.items() if kind != "shared"]
     assert [kinds[name] for name in programs] in (["no-pie"], ["pie"])

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from moving import PYTHON, REQUEST
+from moves import PYTHON, REQUEST
+from sample_packages import Samples
 from studio import ROOT, Studio
-from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ CALL = re.compile(r'(execve|chdir)\("((?:[^"\\]|\\.)*)".* = 0')
 SENT = re.compile(r"\w+\(.*\b(AF_INET6?|AF_PACKET)\b.*")
 
 
-def cut_off() -> list[str]:
+def command_without_network() -> list[str]:
     """Return a command prefix that removes the network, also the loopback."""
     for start in (["unshare", "--net"], ["unshare", "--map-root-user", "--net"]):
         if (
@@ -43,8 +43,8 @@ def listener() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def build_cut_off(studio: Studio, listener: int, *words: str | Path) -> str:
-    start = cut_off()
+def build_without_network(studio: Studio, listener: int, *words: str | Path) -> str:
+    start = command_without_network()
     code = f"import socket; socket.create_connection(('127.0.0.1', {listener}), 5)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     done = studio.run(*start, sys.executable, "-c", code, ok=False)
@@ -52,28 +52,28 @@ def build_cut_off(studio: Studio, listener: int, *words: str | Path) -> str:
     return studio.run(*start, sys.executable, "-m", "rezbuild", "build", *words).stdout
 
 
-def test_build_works_without_a_network(studio, toys, listener):
-    """The sources were fetched before; REZBUILD_OFFLINE is not set."""
-    studio.rezbuild("fetch", "low", "--recipes", toys.recipes)
+def test_build_works_without_a_network(studio, samples, listener):
+    """rezbuild has fetched the sources before; REZBUILD_OFFLINE is not set."""
+    studio.rezbuild("fetch", "low", "--recipes", samples.recipes)
     studio.env |= {"REZBUILD_OFFLINE": "0", "REZBUILD_MIRRORS": ""}
-    out = build_cut_off(studio, listener, "low", "--recipes", toys.recipes)
+    out = build_without_network(studio, listener, "low", "--recipes", samples.recipes)
     assert "ready: rez-env low==1.0.0" in out
 
 
 @pytest.mark.matrix
 def test_whole_chain_builds_without_a_network(studio, listener):
     studio.rezbuild("fetch", REQUEST)
-    out = build_cut_off(studio, listener, REQUEST)
+    out = build_without_network(studio, listener, REQUEST)
     assert f"ready: rez-env python=={PYTHON}" in out
     code = "import ssl, sqlite3, tkinter; print(ssl.OPENSSL_VERSION)"
     assert "OpenSSL" in studio.in_env(studio.local, "python", "python3", "-c", code).stdout
 
 
-class Watched:
-    """A build under strace.
+class TracedBuild:
+    """A build that strace traces.
 
     Attributes:
-        programs: What was executed.
+        programs: The executed programs.
         sent: Connections and packets to an address of a network.
     """
 
@@ -88,7 +88,7 @@ class Watched:
         self.sent = [line for record in records for line in record if SENT.match(line)]
 
     def foreign(self, *own: Path) -> set[str]:
-        """Return the executed programs that are outside the host's toolchain and ``own``."""
+        """Return executed programs that belong neither to the host's toolchain nor to ``own``."""
         rezbuild = Path(sys.prefix), Path(sys.executable).resolve()
         places = (*SYSTEM, *(f"{path}/" for path in (*own, *rezbuild)))
         return {path for path in self.programs if is_foreign(path, places)}
@@ -105,7 +105,7 @@ def executed(record: list[str]) -> Iterator[str]:
 
 
 def is_foreign(path: str, places: tuple[str, ...]) -> bool:
-    if not path.startswith("/"):  # below the folder of a step, and that is the sources'
+    if not path.startswith("/"):  # below the current folder of a step, which is in the sources
         return ".." in Path(path).parts
     return not f"{os.path.normpath(path)}/".startswith(places)
 
@@ -114,22 +114,22 @@ def is_foreign(path: str, places: tuple[str, ...]) -> bool:
 def test_build_connects_nowhere_and_runs_pinned_programs(studio, tmp_path):
     """Upstream's configure and make run on a machine with a network."""
     studio.rezbuild("fetch", "zlib")
-    watched = Watched(studio, tmp_path / "trace", "zlib")
+    watched = TracedBuild(studio, tmp_path / "trace", "zlib")
     assert {"/usr/bin/make"} <= watched.programs
     assert len(watched.programs) > 20
     assert watched.sent == []
     assert watched.foreign(studio.folder, ROOT / "packages/zlib/build") == set()
 
 
-def test_strace_sees_connections_and_programs(studio, toys: Toys, tmp_path, listener):
-    """A step does what is forbidden; only this is found."""
+def test_strace_sees_connections_and_programs(studio, samples: Samples, tmp_path, listener):
+    """This proves that the previous test finds a step that connects and runs another program."""
     foreign = tmp_path / "foreign"
     foreign.write_text(
         f"#!{sys.executable}\nimport socket\nsocket.create_connection(('127.0.0.1', {listener}))\n"
     )
     foreign.chmod(0o755)
-    toys.edit("low/recipe.py", "    b.search", f"    b.run({str(foreign)!r})\n    b.search")
-    watched = Watched(studio, tmp_path / "trace", "low", "--recipes", toys.recipes)
-    assert watched.foreign(studio.folder, toys.recipes) == {str(foreign)}
+    samples.edit("low/recipe.py", "    b.search", f"    b.run({str(foreign)!r})\n    b.search")
+    watched = TracedBuild(studio, tmp_path / "trace", "low", "--recipes", samples.recipes)
+    assert watched.foreign(studio.folder, samples.recipes) == {str(foreign)}
     (sent,) = watched.sent
     assert f"htons({listener})" in sent

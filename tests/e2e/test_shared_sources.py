@@ -23,58 +23,58 @@ FLAGS = '    b.flags(CFLAGS=f"-g -Wl,--build-id -ffile-prefix-map={b.source}=. %
 
 
 @pytest.fixture
-def more(toys):
+def low_more(samples):
     """Return ``low_more``, which is built from the sources and debug data of low."""
-    toys.edit("low/sources.toml", "profiled", "debug = true\nprofiled")
-    toys.edit("low/recipe.py", "    b.make", FLAGS % "" + "    b.make")
-    folder = toys.recipes / "low_more"
+    samples.edit("low/sources.toml", "profiled", "debug = true\nprofiled")
+    samples.edit("low/recipe.py", "    b.make", FLAGS % "" + "    b.make")
+    folder = samples.recipes / "low_more"
     folder.mkdir()
     (folder / "sources.toml").write_text('versions_of = "low"\nrequires = ["low-=={version}"]\n')
     (folder / "recipe.py").write_text(RECIPE)
-    package = (toys.recipes / "low/package.py").read_text()
+    package = (samples.recipes / "low/package.py").read_text()
     package = package.replace('"low"', '"low_more"')
     package = package.replace("globals()", "globals(), requires_at_run_time=True")
     (folder / "package.py").write_text(package)
     return folder
 
 
-def ids(studio) -> tuple[str, list[str]]:
+def build_ids(studio) -> tuple[str, list[str]]:
     """Return the build ids that low_more and low record."""
     (said,) = studio.local.glob("low_more/1.0.0/*/*/ids")
     (record,) = studio.local.glob("low/1.0.0/*/*/rezbuild.json")
     return said.read_text(), list(json.loads(record.read_text())["build_ids"].values())
 
 
-def agree(studio) -> str:
-    said, there = ids(studio)
+def assert_ids_agree(studio) -> str:
+    said, there = build_ids(studio)
     assert [said] == there
     return said
 
 
-def test_package_follows_the_version_of_its_source_package(studio, toys, more):
+def test_package_follows_the_version_of_its_source_package(studio, samples, low_more):
     assert "low_more" not in studio.rezbuild("build", "low").stdout, "it is on request"
     studio.rezbuild("build", "low_more")
-    first = agree(studio)
+    first = assert_ids_agree(studio)
     done = studio.rez("env", "low_more", "--", "printenv", "REZ_LOW_VERSION")
     assert done.stdout.strip() == "1.0.0", "Rez brings the very version along"
     done = studio.rezbuild("build", "low_more")
     assert done.stdout.count("nothing to do") == 2
-    toys.edit("low/recipe.py", "=. ", "=. -O1 -DCHANGED")
+    samples.edit("low/recipe.py", "=. ", "=. -O1 -DCHANGED")
     studio.rezbuild("build", "low_more")
-    agree(studio)
-    # The same inputs with another file, as after a new training.
+    assert_ids_agree(studio)
+    # A rebuild from the same inputs gives another file, as after a new training.
     salt = "{__import__('time').time_ns()}"
-    toys.edit("low/recipe.py", "-DCHANGED", f"-Wl,--build-id=0x0{salt}")
+    samples.edit("low/recipe.py", "-DCHANGED", f"-Wl,--build-id=0x0{salt}")
     for _ in range(2):
         studio.rezbuild("build", "low", "--force")
         said = studio.rezbuild("build", "low_more").stdout
         assert "low_more-1.0.0: building, a dependency has changed since" in said
-        assert agree(studio) != first
+        assert assert_ids_agree(studio) != first
 
 
-def test_lost_debug_data_stops_the_build(studio, toys, more):
+def test_lost_debug_data_stops_the_build(studio, samples, low_more):
     studio.rezbuild("build", "low")
-    cache = more.parents[1] / "cache/debug"
+    cache = low_more.parents[1] / "cache/debug"
     shutil.rmtree(cache)
     done = studio.rezbuild("build", "low_more", ok=False)
     assert done.returncode == 7
@@ -82,13 +82,13 @@ def test_lost_debug_data_stops_the_build(studio, toys, more):
     assert advice in done.stderr
     studio.rezbuild("build", "low", "--force")
     studio.rezbuild("build", "low_more")
-    agree(studio)
+    assert_ids_agree(studio)
 
 
-def test_sources_of_another_package_are_fetched_once(studio, toys, more, tmp_path):
+def test_sources_of_another_package_are_fetched_once(studio, samples, low_more, tmp_path):
     mirror = tmp_path / "second"
     studio.rezbuild("fetch", "--all", "--to", mirror)
     assert sorted(path.name for path in mirror.iterdir()) == ["low", "top"]
-    shutil.rmtree(more.parents[1] / "cache")
+    shutil.rmtree(low_more.parents[1] / "cache")
     studio.rezbuild("fetch", "low_more", REZBUILD_MIRRORS=str(mirror))
-    assert sorted(p.name for p in (more.parents[1] / "cache/sources").iterdir()) == ["low"]
+    assert sorted(p.name for p in (low_more.parents[1] / "cache/sources").iterdir()) == ["low"]

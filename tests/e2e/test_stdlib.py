@@ -1,7 +1,7 @@
 """The moved Python has the whole standard library.
 
-What CPython's build does not find it leaves out without a word: a module, a function, an option of
-a library. The distribution's Python of the very same version shows what there could be.
+CPython's build leaves out modules and functions silently if it does not find a library. The tests
+compare the payload with the distribution's Python of the same version.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from moving import PYTHON, PYTHON_SERIES
+from moves import PYTHON, PYTHON_SERIES
 from studio import ROOT
 
 pytestmark = pytest.mark.e2e
@@ -111,7 +111,7 @@ def test_missing_or_broken_module_is_named(python, tmp_path):
     next(modules.glob("_dbm.*")).write_text("damaged")
     done = ask(root / "bin/python3", LIBRARY)
     assert done.returncode == 1
-    # To 3.9 there is no list of the modules in Python (sys.stdlib_module_names).
+    # Python 3.9 has no list of its modules (sys.stdlib_module_names).
     lost = {"missing: _gdbm"} | ({"missing: wsgiref"} if PYTHON_SERIES >= (3, 10) else set())
     assert lost < set(done.stdout.splitlines())
     assert "broken: dbm.gnu: ModuleNotFoundError: No module named '_gdbm'" in done.stdout
@@ -136,6 +136,6 @@ def test_payload_has_all_modules_of_the_distribution(python):
     less = {
         what: sorted(set(names) - set(ours[what]) - set(LESS.get(what, ())))
         for what, names in theirs.items()
-        if what in ours  # a module that is not is missing in "modules"
+        if what in ours  # a module that the payload lacks is listed under "modules"
     }
     assert {what: names for what, names in less.items() if names} == {}

@@ -20,9 +20,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from mounts import mounts
-from moving import NAMES, PYTHON, REQUEST, variant
+from moves import NAMES, PYTHON, REQUEST, variant
+from sample_packages import LOW, Samples
 from studio import ROOT, Studio
-from toys import LOW, Toys
 from trees import tree
 
 from rezbuild.files.pack import digest
@@ -36,22 +36,22 @@ class Machines:
     """Machines that share only a store.
 
     Attributes:
-        store: For REZBUILD_STORE.
+        store: The value of REZBUILD_STORE.
     """
 
-    def __init__(self, toys: Toys, folder: Path) -> None:
-        self.toys, self.folder = toys, folder
+    def __init__(self, samples: Samples, folder: Path) -> None:
+        self.samples, self.folder = samples, folder
         self.store = folder / "the store"
 
     def another(self, name: str, *, sources: bool = False) -> Studio:
         """Return a machine with empty repositories and cache, and sources on request."""
         studio = Studio(self.folder / name)
         recipes = studio.folder / "recipes"
-        shutil.copytree(self.toys.recipes, recipes, ignore=shutil.ignore_patterns("build"))
+        shutil.copytree(self.samples.recipes, recipes, ignore=shutil.ignore_patterns("build"))
         studio.env |= {
             "REZBUILD_RECIPES": str(recipes),
             "REZBUILD_CACHE": str(studio.folder / "cache"),
-            "REZBUILD_MIRRORS": str(self.toys.mirror) if sources else "",
+            "REZBUILD_MIRRORS": str(self.samples.mirror) if sources else "",
             "REZBUILD_OFFLINE": "1",
             "REZBUILD_STORE": str(self.store),
         }
@@ -76,8 +76,8 @@ class Machines:
 
 
 @pytest.fixture
-def machines(toys: Toys, tmp_path: Path) -> Machines:
-    return Machines(toys, tmp_path)
+def machines(samples: Samples, tmp_path: Path) -> Machines:
+    return Machines(samples, tmp_path)
 
 
 def test_second_machine_installs_from_the_store(machines):
@@ -92,7 +92,7 @@ def test_second_machine_installs_from_the_store(machines):
         assert tree(two.local / name) == tree(one.local / name)
     assert two.in_env(two.local, "top", "top").stdout == "42\n"
     assert "nothing to do" in two.rezbuild("build", "top").stdout
-    # By hand, and without Rez.
+    # rez-build and `rezbuild export` use the store, too.
     low = Path(two.env["REZBUILD_RECIPES"], "low")
     shutil.rmtree(two.local / "low")
     assert machines.taken("low", "1.0.0") in two.rez("build", "-i", cwd=low).stdout
@@ -125,7 +125,7 @@ def test_different_inputs_miss_the_store(machines):
         assert f"low 1.0.0: not in the store {machines.store}, which has 1 of other inputs" in out
         assert f"(the nearest: {what})" in out
         assert "01-make" in out
-        # The new entry must not be the nearest one.
+        # The new entry must not count as the most similar entry.
         next(path for path in machines.entries() if path not in first).unlink()
     recipe = Path(two.env["REZBUILD_RECIPES"], "low/recipe.py")
     recipe.write_text(f"{recipe.read_text()}# changed\n")
@@ -136,7 +136,7 @@ def test_different_dependency_misses_the_store(machines):
     machines.filled()
     two = machines.another("two", sources=True)
     machines.stage(two, "low")
-    # From the same inputs, as far as anybody knows.
+    # All recorded inputs are the same.
     (library,) = two.folder.glob("cache/stage/low/*/staging/lib/liblow.so.1")
     library.chmod(0o555)
     out = machines.stage(two, "top").stdout
@@ -159,7 +159,7 @@ def test_only_known_and_unchanged_builds_are_uploaded(machines):
     shutil.rmtree(staging)
     machines.stage(studio, "low")
     shutil.rmtree(machines.store)
-    # Known and unchanged.
+    # The recipe has the recorded inputs again.
     out = machines.stage(studio, "low").stdout
     assert "already built" in out
     assert "notice" not in out
@@ -176,12 +176,12 @@ def test_damaged_entry_is_built_and_repaired(machines):
     os.truncate(blob, 1000)
     two = machines.another("two")
     done = machines.stage(two, "low", ok=False)
-    # Nothing to take and nothing to build from.
+    # Without a usable entry and without sources, the build fails.
     assert done.returncode == 4
     assert "is refused: it has 1000 bytes, not" in done.stdout
     (entry,) = machines.entries()
     assert f"notice: {entry.relative_to(machines.store)} of the store" in done.stdout
-    out = machines.stage(two, "low", REZBUILD_MIRRORS=str(machines.toys.mirror)).stdout
+    out = machines.stage(two, "low", REZBUILD_MIRRORS=str(machines.samples.mirror)).stdout
     assert "building it instead" in out
     assert "01-make" in out
     assert machines.taken("low", "1.0.0") in machines.stage(machines.another("three"), "low").stdout
@@ -289,7 +289,7 @@ def test_killed_upload_is_repaired(machines):
     """The kill happens at each step of the upload; no partial file is ever used."""
     data = {"data": os.urandom(2 << 20).hex()}
     install = LOW["Makefile"] + "\tcp data $(DESTDIR)$(PREFIX)/lib/data.txt\n"
-    machines.toys.add("low", "1.0.0", {**LOW, **data, "Makefile": install})
+    machines.samples.add("low", "1.0.0", {**LOW, **data, "Makefile": install})
     stages = ("payloads/.part-*", "payloads/*.zst", "low/1.0.0", "low/1.0.0/*.json")
     for number, pattern in enumerate(stages):
         shutil.rmtree(machines.store, ignore_errors=True)
@@ -394,7 +394,7 @@ def test_empty_machine_installs_the_whole_chain(built, scratch):
         version = next((built.local / name).iterdir()).name
         roots = (variant(studio.local, name, version) for studio in (built, empty))
         assert len({digest(root) for root in roots}) == 1
-    # Its debug data has come along: python_debug can be built here.
+    # The store also holds its debug data, so python_debug can be built here.
     record = manifest.read(variant(empty.local)) or {}
     there = Settings.read(empty.env).cache / "debug"
     assert record["build_ids"]

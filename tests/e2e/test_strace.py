@@ -35,7 +35,7 @@ HOST = {
     r"/etc/mime\.types": "mimetypes reads the host's, where it is asked for",
     r"/etc/(ssl|pki)/|/var/lib/ca-certificates": "the host's certificates",
 }
-# Tk draws through the host's X11: a client library has to fit the server's fonts and extensions.
+# Tk uses the host's X11: a client library must match the server's fonts and extensions.
 X11 = {
     "libX11.so.6",
     "libXext.so.6",
@@ -44,7 +44,7 @@ X11 = {
     "libXss.so.1",
     "libfontconfig.so.1",
 }
-# Loaded by glibc itself where a thread is cancelled (pthread_cancel(3)).
+# glibc loads this library when a thread is cancelled (pthread_cancel(3)).
 UNWINDER = {"libgcc_s.so.1"}
 _OPENS = ("open", "openat", "openat2", "execve")
 
@@ -59,7 +59,7 @@ def traced(payload: Path, folder: Path, code: str) -> list[Call]:
     home = folder / "home"
     home.mkdir()
     argv = (payload / "bin/python3", "-I", "-B", "-c", code)
-    # IDLE asks file(1) about the interpreter as soon as it is imported: no program is found.
+    # IDLE runs file(1) on the interpreter at import; with this PATH, it finds no program.
     env = {"HOME": str(home), "TMPDIR": str(home), "TERM": "xterm", "PATH": "/nowhere/bin"}
     # Other tests check missing modules and the exit code.
     calls = strace.trace(argv, env=env, cwd=home).calls

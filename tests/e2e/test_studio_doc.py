@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import rez_install
 from host_tools import require_tool
+from sample_packages import LOW, TOP, Samples
 from studio import ROOT
-from toys import LOW, TOP, Toys
 
 pytestmark = pytest.mark.e2e
 
 PAGES = [(ROOT / "docs/how-to" / name).read_text() for name in ("studio.md", "without-rez.md")]
 BLOCKS = [block for page in PAGES for block in re.findall(r"(?ms)^```sh\n(.*?)^```$", page)]
 COMMANDS = [line for block in BLOCKS for line in block.splitlines()]
-# A "python" that links a "libssl", and says 42 whatever it is asked; 43 with a repaired one.
+# A "python" that is linked to a "libssl" and always prints 42, or 43 with a repaired libssl.
 PYTHON = {name: text.replace("top", "python3") for name, text in TOP.items()}
 PYTHON["python3.c"] = PYTHON.pop("top.c")
 REPAIRED = {**LOW, "low.c": LOW["low.c"].replace("42", "43")}
@@ -33,25 +33,25 @@ def commands(scratch: Path) -> Path:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Make a clone with a remote, whose packages are toys with real names; no network is needed."""
+    """Make a clone with a remote; its packages are sample packages with real names."""
     require_tool("git")
     folder = tmp_path / "clone"
-    toys = Toys(folder, recipes="packages", empty=True)
-    toys.add("zlib", "1.3.1", LOW)
-    toys.add("zlib", "1.2.13", LOW)
+    samples = Samples(folder, recipes="packages", empty=True)
+    samples.add("zlib", "1.3.1", LOW)
+    samples.add("zlib", "1.2.13", LOW)
     for name, known, new, files, requires in (
         ("openssl", "3.5.5", "3.5.6", REPAIRED, ""),
         ("python", "3.11.2", "3.11.9", PYTHON, '"openssl-3"'),
     ):
-        toys.add(name, known, LOW if files is REPAIRED else files, requires=requires)
-        # The new version of the page is not known yet.
+        samples.add(name, known, LOW if files is REPAIRED else files, requires=requires)
+        # The recipe does not have the page's new version yet.
         sources = folder / "packages" / name / "sources.toml"
         text = sources.read_text()
-        toys.add(name, new, files, requires=requires)
+        samples.add(name, new, files, requires=requires)
         sources.rename(tmp_path / f"{name}.toml")
         sources.write_text(text)
-    # The source of the mirror.
-    toys.mirror.rename(tmp_path / "upstream")
+    # The mirror is filled from here.
+    samples.mirror.rename(tmp_path / "upstream")
     year = folder / "packages/vfxplatform"
     year.mkdir()
     for name in ("package.py", "platform.toml"):
@@ -92,7 +92,7 @@ def test_commands_of_the_studio_pages_run(commands, clone, tmp_path):
         "REZBUILD_CACHE": str(home / "cache"),
         # The first command fills the studio's mirror from a folder that replaces upstream.
         "REZBUILD_MIRRORS": str(tmp_path / "upstream"),
-        # The repository is on this very disk, and below /tmp: Rez would not cache from there.
+        # By default, Rez caches no packages that are on this disk or below /tmp.
         "REZ_PACKAGE_CACHE_SAME_DEVICE": "1",
         "REZ_TMPDIR": str(temporary),
         "REZ_RELEASE_PACKAGES_PATH": str(share / "packages"),
@@ -101,7 +101,7 @@ def test_commands_of_the_studio_pages_run(commands, clone, tmp_path):
         argv = [commands / "rez-bind", "-r", family]
         subprocess.run(argv, env=env, check=True, capture_output=True)
     lines = [f"{line} || {{ echo FAILED: {line!r}; exit 1; }}" for line in COMMANDS]
-    # The page describes this in words: the entry of the new version, and its mirror.
+    # The page describes these steps in words: add the new version, and put it into the mirror.
     for name, start in (("python", "rezbuild versions"), ("openssl", "rez-cp")):
         entry = f"cp {tmp_path}/{name}.toml packages/{name}/sources.toml"
         commit = "git commit -qam New && git push -q"

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from moving import PYTHON_SERIES, variant
+from moves import PYTHON_SERIES, variant
 from other_host import on_host
 from terminal import Terminal
 
 pytestmark = pytest.mark.e2e
-# Debian has them in the first three; others in the third; the fourth is an old link to it.
+# Debian uses the first three, other distributions the third; the fourth is an old link to it.
 FOLDERS = ("/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo")
 TERMS = ("xterm-256color", "screen", "screen-256color", "tmux-256color")
-# No program has a description of this one built in.
+# No program has a built-in description of this terminal.
 FOREIGN = "other-256color"
 COLORS = {**dict.fromkeys((*TERMS, FOREIGN), 256), "screen": 8}
 
@@ -32,7 +32,7 @@ class TerminalHost:
     """Our python on a host with terminfo in some folders or none.
 
     Attributes:
-        entries: Compiled descriptions of this machine's, from any of its folders.
+        entries: Compiled descriptions from the folders of this machine.
     """
 
     def __init__(self, python: Path, folder: Path) -> None:
@@ -44,7 +44,7 @@ class TerminalHost:
     def describe(self, folder: str) -> None:
         """Write descriptions of all terminals into one folder of the host."""
         entries = {term: host_entry(term) for term in TERMS}
-        # The name in the file has to be right, too; the offsets behind it stay if its length does.
+        # The file also contains the name. A name of equal length keeps all offsets valid.
         entries[FOREIGN] = entries["xterm-256color"].replace(b"xterm-256color", FOREIGN.encode())
         for term, data in entries.items():
             place = self.tree / folder[1:] / term[0] / term
@@ -95,7 +95,7 @@ SETUP = "import curses; curses.setupterm(); print(curses.tigetnum('colors'))"
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_terminfo_folder_is_searched(terminal_host, folder):
-    """On a host whose /lib is a link to /usr/lib, two of these are one."""
+    """If /lib is a link to /usr/lib, two of the folders are the same."""
     terminal_host.describe(folder)
     done = terminal_host.run(SETUP, FOREIGN)
     assert done.stdout == f"{COLORS[FOREIGN]}\n", done.stderr
@@ -124,9 +124,9 @@ def test_unknown_terminal_needs_the_host(terminal_host):
 def test_keys_work_in_the_interpreter(terminal_host, host, term):
     HOSTS[host](terminal_host)
     home, end = home_and_end(term)
-    # From 3.13 on there is another prompt, without readline; see below.
+    # From 3.13 on, the prompt does not use readline; test_new_prompt_works covers it.
     with terminal_host.open_terminal(term, "-q", PYTHON_BASIC_REPL="1") as terminal:
-        # The typed keys, the shown line, and the answer.
+        # The typed keys, the line on the screen, and the printed result.
         for typed, line, answer in (
             ("6*78" + BACKSPACE, "6*7", "42"),
             ("max(1, 2)" + LEFT + BACKSPACE + "5" + RIGHT, "max(1, 5)", "5"),
@@ -141,7 +141,7 @@ def test_keys_work_in_the_interpreter(terminal_host, host, term):
             terminal.until_last(f">>> {line}")
             terminal.type(ENTER)
             terminal.until(lambda lines, answer=answer: lines[-2:] == [answer, ">>>"], answer)
-        # A line that does not fit, and back: the worst of a wrong description.
+        # Move in a line that is longer than the screen, where a wrong description shows most.
         terminal.type("y" * 100)
         terminal.until(lambda lines: lines[-2:] == [">>> " + "y" * 76, "y" * 24], "a wrapped line")
         terminal.type(BACKSPACE * 98)
@@ -156,7 +156,7 @@ def test_new_prompt_works(terminal_host, host):
         terminal.until_last(">>>")
         terminal.type("6*78" + BACKSPACE + ENTER)
         terminal.until(lambda lines: "42" in lines, "42")
-        # It has asked for the keys of an application (smkx).
+        # The prompt has switched the keys to application mode (smkx).
         terminal.type("\x1bOA")
         terminal.until_last(">>> 6*7")
 
@@ -190,7 +190,7 @@ def test_curses_draws(terminal_host, host, term):
         assert not terminal.screen.buffer[3][10].bold
         assert terminal.screen.buffer[3][20].bold
         assert terminal.screen.buffer[3][30].fg == "red"
-        # curses has asked for the application's keys (smkx): arrows send these then.
+        # curses has switched the keys to application mode (smkx), so arrows send other bytes.
         home, end = ("\x1bOH", "\x1bOF") if term.startswith("xterm") else home_and_end(term)
         keys = {
             "KEY_UP": "\x1bOA",

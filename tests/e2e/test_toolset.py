@@ -1,4 +1,4 @@
-"""A compiler in its own folder, like Red Hat's gcc-toolset: a build uses all its programs."""
+"""A compiler in a separate folder, e.g. Red Hat's gcc-toolset: a build uses all its programs."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Toolset:
         path.write_text(SCRIPT.format(name=name, log=self.log, more=more))
         path.chmod(0o755)
 
-    def says(self, name: str, version: str) -> None:
-        """Make a program print another version."""
+    def set_version(self, name: str, version: str) -> None:
+        """Let a program print another version."""
         self.add(name, f'[ "$1" = --version ] && echo "{version}" && exit\n')
 
     def called(self) -> set[str]:
@@ -64,9 +64,9 @@ def toolset(tmp_path) -> Toolset:
 
 
 @pytest.fixture
-def recipe(toys):
-    (toys.recipes / "low/recipe.py").write_text(STEPS)
-    toys.edit("low/sources.toml", "profiled = true", "profiled = true\ndebug = true")
+def recipe(samples):
+    (samples.recipes / "low/recipe.py").write_text(STEPS)
+    samples.edit("low/sources.toml", "profiled = true", "profiled = true\ndebug = true")
 
 
 def payload(studio) -> Path:
@@ -78,7 +78,7 @@ def payload(studio) -> Path:
 def test_build_uses_each_program_of_the_toolset(studio, toolset):
     studio.rezbuild("build", "low", REZBUILD_CC=str(toolset.bin / "gcc"))
     assert toolset.called() == {*TOOLS}
-    # The compiler's name without the folder: a payload names no folder of the build machine.
+    # The record has the compiler's name without its folder.
     assert (payload(studio) / "compiler").read_text() == "gcc"
     files = (path for path in payload(studio).rglob("*") if path.is_file())
     assert not [path for path in files if os.fsencode(toolset.bin) in path.read_bytes()]
@@ -94,7 +94,7 @@ def test_other_assembler_or_linker_gives_another_build(studio, toolset):
     assert "nothing to do" in studio.rezbuild("build", "low", **chosen).stdout
     for name, what in (("as", "assembler"), ("ld", "linker")):
         old = record[what]
-        toolset.says(name, "GNU made-up 99.1")
+        toolset.set_version(name, "GNU made-up 99.1")
         out = studio.rezbuild("build", "low", **chosen).stdout
         assert f"it was built with another {what} ({old})" in out
         record = json.loads((payload(studio) / "rezbuild.json").read_text())
@@ -107,5 +107,5 @@ def test_other_assembler_or_linker_gives_another_build(studio, toolset):
 def test_store_separates_payloads_of_two_assemblers(studio, toolset, tmp_path):
     chosen = {"REZBUILD_CC": str(toolset.bin / "gcc"), "REZBUILD_STORE": str(tmp_path / "store")}
     studio.rezbuild("build", "low", **chosen)
-    toolset.says("as", "GNU made-up 99.1")
+    toolset.set_version("as", "GNU made-up 99.1")
     assert "(the nearest: assembler)" in studio.rezbuild("build", "low", **chosen).stdout

@@ -6,7 +6,7 @@ import json
 import subprocess
 
 import pytest
-from moving import PYTHON_SERIES, host_python
+from moves import PYTHON_SERIES, host_python
 
 pytestmark = [
     pytest.mark.e2e,
@@ -14,16 +14,16 @@ pytestmark = [
 ]
 SERIES = "{}.{}".format(*PYTHON_SERIES)
 
-# Each scene turns tracing on, off or over in another place; the names of lines are their numbers.
-SCENES = r"""
+# Each case starts, stops or replaces a trace function in another place.
+CASES = r"""
 import json, sys, threading
 
 found = []
-scene = None
+case = None
 
 def tracer(frame, event, arg):
     if frame.f_code.co_filename == "<string>" and not frame.f_code.co_name.startswith("_"):
-        found.append([scene, event, frame.f_code.co_name, frame.f_lineno])
+        found.append([case, event, frame.f_code.co_name, frame.f_lineno])
         if event == "opcode":
             found[-1].append(frame.f_lasti)
     return tracer
@@ -31,7 +31,7 @@ def tracer(frame, event, arg):
 def profiler(frame, event, arg):
     name = getattr(arg, "__name__", "") if event.startswith("c_") else frame.f_code.co_name
     if frame.f_code.co_filename == "<string>" and not name.startswith("_"):
-        found.append([scene, event, name])
+        found.append([case, event, name])
 
 def leaf(n):
     total = 0
@@ -93,7 +93,7 @@ def jumps():
 
 def jumper(frame, event, arg):
     if frame.f_code.co_name == "skipped":
-        found.append([scene, event, frame.f_lineno])
+        found.append([case, event, frame.f_lineno])
         if event == "line" and frame.f_lineno == frame.f_code.co_firstlineno + 2:
             frame.f_lineno += 1
         return jumper
@@ -167,14 +167,14 @@ def ended_generator():
     one.close()
     sys.settrace(None)
 
-for scene in ("in_the_middle", "by_a_destructor", "with_opcodes", "jumps", "many_arguments",
+for case in ("in_the_middle", "by_a_destructor", "with_opcodes", "jumps", "many_arguments",
               "other_threads", "one_of_two_stops", "new_threads", "profiled", "ended_generator",
               "in_the_middle"):
     for _ in range(3):
-        globals()[scene]()
+        globals()[case]()
 for _ in range(100):   # quickened, and then traced
     leaf(9)
-scene = "quickened"
+case = "quickened"
 in_the_middle()
 print(json.dumps(found))
 """
@@ -182,10 +182,10 @@ print(json.dumps(found))
 
 def test_tracing_sees_what_a_stock_python_shows(built, payload):
     """Events, lines and offsets are compared; tracing starts inside functions and threads."""
-    argv = [host_python(), "-I", "-c", SCENES]
+    argv = [host_python(), "-I", "-c", CASES]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     expected = json.loads(done.stdout)
-    found = json.loads(built.run(payload / "bin/python3", "-I", "-c", SCENES).stdout)
+    found = json.loads(built.run(payload / "bin/python3", "-I", "-c", CASES).stdout)
     assert len(expected) > 1000
     assert found == expected
 

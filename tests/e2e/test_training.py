@@ -9,12 +9,12 @@ import re
 from pathlib import Path
 
 import pytest
+from sample_packages import Samples
 from studio import Studio
-from toys import Toys
 
 pytestmark = pytest.mark.e2e
 
-# Each training calls only one of two functions, alternately.
+# Trainings alternately call one of two functions.
 TRAINED = {
     "Makefile": "work = $(CC) -O2 $(1) main.c -o made -Wl,-z,now\n"
     "all:\n\ttest -e trained || $(MAKE) train\n\t$(call work,-fprofile-use)\n"
@@ -43,11 +43,11 @@ def build(b):
 
 
 @pytest.fixture
-def runs(toys: Toys, tmp_path: Path) -> Path:
+def runs(samples: Samples, tmp_path: Path) -> Path:
     """Make a package whose trainings each write a line into a file; return the file."""
-    toys.add("trained", "1.0.0", TRAINED)
+    samples.add("trained", "1.0.0", TRAINED)
     runs = tmp_path / "runs"
-    (toys.recipes / "trained/recipe.py").write_text(RECIPE.replace("{runs}", str(runs)))
+    (samples.recipes / "trained/recipe.py").write_text(RECIPE.replace("{runs}", str(runs)))
     return runs
 
 
@@ -60,19 +60,19 @@ def _record(studio: Studio) -> dict[str, str]:
     return record
 
 
-def _stored(toys: Toys) -> list[Path]:
-    return list(Path(toys.environ["REZBUILD_CACHE"], "profiles").iterdir())
+def _stored(samples: Samples) -> list[Path]:
+    return list(Path(samples.environ["REZBUILD_CACHE"], "profiles").iterdir())
 
 
 def test_training_runs_once_and_is_stored(
-    studio: Studio, toys: Toys, runs: Path, tmp_path: Path
+    studio: Studio, samples: Samples, runs: Path, tmp_path: Path
 ) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
     record, program = _record(studio), (_payload(studio) / "bin/trained").read_bytes()
-    (stored,) = _stored(toys)
+    (stored,) = _stored(samples)
     assert stored.name == f"trained-1.0.0-{record['fingerprint']}.tar.gz"
     assert record["training"] == hashlib.sha256(stored.read_bytes()).hexdigest()
-    # The release engineer and an auditor build it again.
+    # A release engineer and an auditor build the package again.
     studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
     assert (_payload(studio) / "bin/trained").read_bytes() == program
     done = studio.rezbuild("reproduce", "trained")
@@ -87,7 +87,7 @@ def test_training_runs_once_and_is_stored(
     assert "--pgo-profile" in done.stderr
     done = studio.rezbuild("reproduce", "trained", "--pgo-profile", given)
     assert "identical byte for byte" in done.stdout
-    assert not _stored(toys), "nothing is left in the cache"
+    assert not _stored(samples), "nothing is left in the cache"
     # After another training, the file does not belong to this payload.
     studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
     assert runs.read_text() == "once\nonce\n"
@@ -98,7 +98,7 @@ def test_training_runs_once_and_is_stored(
 
 
 def test_two_builds_from_one_training_are_equal(
-    studio: Studio, toys: Toys, runs: Path, tmp_path: Path
+    studio: Studio, samples: Samples, runs: Path, tmp_path: Path
 ) -> None:
     """Nothing is installed, so the second build uses the stored counts."""
     done = studio.rezbuild("reproduce", "trained", "--profile", "optimized")
@@ -111,7 +111,9 @@ def test_two_builds_from_one_training_are_equal(
     assert f"{lost} does not exist" in done.stderr
 
 
-def test_fast_build_has_no_profile(studio: Studio, toys: Toys, runs: Path, tmp_path: Path) -> None:
+def test_fast_build_has_no_profile(
+    studio: Studio, samples: Samples, runs: Path, tmp_path: Path
+) -> None:
     studio.rezbuild("build", "trained")
     assert "training" not in _record(studio)
     assert not runs.exists()
@@ -120,9 +122,9 @@ def test_fast_build_has_no_profile(studio: Studio, toys: Toys, runs: Path, tmp_p
     assert "trained-1.0.0 was built without a training" in done.stderr
 
 
-def test_damaged_profile_stops_the_build(studio: Studio, toys: Toys, runs: Path) -> None:
+def test_damaged_profile_stops_the_build(studio: Studio, samples: Samples, runs: Path) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
-    (stored,) = _stored(toys)
+    (stored,) = _stored(samples)
     stored.write_bytes(stored.read_bytes()[:-9])
     done = studio.rezbuild("build", "trained", "--profile", "optimized", "--force", ok=False)
     assert done.returncode == 6
@@ -132,9 +134,9 @@ def test_damaged_profile_stops_the_build(studio: Studio, toys: Toys, runs: Path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_profile_of_another_user_is_refused(studio: Studio, toys: Toys, runs: Path) -> None:
+def test_profile_of_another_user_is_refused(studio: Studio, samples: Samples, runs: Path) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
-    (stored,) = _stored(toys)
+    (stored,) = _stored(samples)
     os.chown(stored, 47110, 47110)
     for argv in (("build", "--force", "--profile", "optimized"), ("reproduce",)):
         done = studio.rezbuild(*argv, "trained", ok=False)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moving import PYTHON_SERIES, RESOLVER, variant
+from moves import PYTHON_SERIES, RESOLVER, variant
 from studio import Studio
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("original_gone")]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("hidden_original")]
 WAYS: dict[str, tuple[str, ...]] = {"links": (), "copies": ("--copies",)}
 each_way = pytest.mark.parametrize("way", WAYS)
 
@@ -31,7 +31,7 @@ print(json.dumps({
 """
 
 
-class Bench:
+class Venvs:
     """Virtual environments of one Python."""
 
     def __init__(self, studio: Studio, root: Path, folder: Path) -> None:
@@ -70,11 +70,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(built: Studio, moved: Path, tmp_path: Path) -> Bench:
-    return Bench(built, variant(moved), tmp_path)
+def venvs(built: Studio, moved: Path, tmp_path: Path) -> Venvs:
+    return Venvs(built, variant(moved), tmp_path)
 
 
-# Packages to install.
+# Packages to install
 
 PYPROJECT = """\
 [build-system]
@@ -107,325 +107,327 @@ PyMODINIT_FUNC PyInit_native(void)
 
 
 @pytest.fixture(scope="module")
-def shared_bench(built: Studio, copied: Path, scratch: Path) -> Iterator[Bench]:
-    """Return a shared bench, with a venv ``env`` whose pip has downloaded the test packages."""
+def shared_venvs(built: Studio, copied: Path, scratch: Path) -> Iterator[Venvs]:
+    """Return a folder with a venv ``env``, whose pip has downloaded the test packages."""
     folder = scratch / "shared_bench"
     folder.mkdir()
-    bench = Bench(built, variant(copied), folder)
-    env = bench.venv("env")
+    venvs = Venvs(built, variant(copied), folder)
+    env = venvs.venv("env")
     # Only this step needs the package index, so it uses the user's configuration.
     home = os.environ.get("HOME", "/")
     fetch = ("download", "--quiet", "--dest", folder / "wheels", "setuptools>=70.1", "virtualenv")
-    bench.run(env / "bin/pip", *fetch, HOME=home)
-    bench.install(env, "--find-links", folder / "wheels", "virtualenv")
-    yield bench
+    venvs.run(env / "bin/pip", *fetch, HOME=home)
+    venvs.install(env, "--find-links", folder / "wheels", "virtualenv")
+    yield venvs
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def wheel(shared_bench: Bench) -> Path:
+def wheel(shared_venvs: Venvs) -> Path:
     """Make a pure Python wheel with a command."""
-    source = shared_bench.folder / "greeting"
+    source = shared_venvs.folder / "greeting"
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT.format(name="greeting") + SCRIPT)
     (source / "greeting.py").write_text("def main():\n    print('hello')\n")
-    options = ("--quiet", "--no-index", "--find-links", shared_bench.folder / "wheels")
-    shared_bench.run(
-        shared_bench.folder / "env/bin/pip",
+    options = ("--quiet", "--no-index", "--find-links", shared_venvs.folder / "wheels")
+    shared_venvs.run(
+        shared_venvs.folder / "env/bin/pip",
         "wheel",
         *options,
         "--wheel-dir",
-        shared_bench.folder,
+        shared_venvs.folder,
         source,
     )
-    return shared_bench.folder / "greeting-1.0-py3-none-any.whl"
+    return shared_venvs.folder / "greeting-1.0-py3-none-any.whl"
 
 
 @pytest.fixture(scope="module")
-def sdist(shared_bench: Bench) -> Path:
+def sdist(shared_venvs: Venvs) -> Path:
     """Make the source distribution of a C extension."""
-    source = shared_bench.folder / "native"
+    source = shared_venvs.folder / "native"
     source.mkdir()
     (source / "pyproject.toml").write_text(PYPROJECT.format(name="native") + EXTENSION)
     (source / "native.c").write_text(NATIVE)
-    path = shared_bench.folder / "native-1.0.tar.gz"
+    path = shared_venvs.folder / "native-1.0.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.add(source, "native-1.0")
     return path
 
 
-# Supported uses.
+# Supported uses
 
 
-def directly(bench: Bench) -> list[str | Path]:
-    return [bench.python]
+def own_path(venvs: Venvs) -> list[str | Path]:
+    return [venvs.python]
 
 
-def resolved(bench: Bench) -> list[str | Path]:
+def real_path(venvs: Venvs) -> list[str | Path]:
     """Return the real path of the interpreter, bin/python3.11."""
-    return [bench.python.resolve()]
+    return [venvs.python.resolve()]
 
 
-def by_a_link(bench: Bench) -> list[str | Path]:
-    (bench.folder / "somewhere").mkdir()
-    link = bench.folder / "somewhere/python3"
-    link.symlink_to(bench.python)
+def link_in_another_folder(venvs: Venvs) -> list[str | Path]:
+    (venvs.folder / "somewhere").mkdir()
+    link = venvs.folder / "somewhere/python3"
+    link.symlink_to(venvs.python)
     return [link]
 
 
-def by_another_name(bench: Bench) -> list[str | Path]:
-    link = bench.folder / "our-python"
-    link.symlink_to(bench.python)
+def link_of_another_name(venvs: Venvs) -> list[str | Path]:
+    link = venvs.folder / "our-python"
+    link.symlink_to(venvs.python)
     return [link]
 
 
-def by_path(bench: Bench) -> list[str | Path]:
-    (link,) = by_a_link(bench)
+def name_on_path(venvs: Venvs) -> list[str | Path]:
+    (link,) = link_in_another_folder(venvs)
     return ["env", f"PATH={Path(link).parent}:/usr/bin:/bin", "python3"]
 
 
-def by_a_link_to_all(bench: Bench) -> list[str | Path]:
-    link = bench.folder / "package"
-    link.symlink_to(bench.root)
+def link_to_the_payload(venvs: Venvs) -> list[str | Path]:
+    link = venvs.folder / "package"
+    link.symlink_to(venvs.root)
     return [link / "bin/python3"]
 
 
-def called(name: str, bench: Bench) -> list[str | Path]:
-    return ["bash", "-c", f'exec -a {name} "$0" "$@"', bench.python]
+def argv0(name: str, venvs: Venvs) -> list[str | Path]:
+    return ["bash", "-c", f'exec -a {name} "$0" "$@"', venvs.python]
 
 
-def called_otherwise(bench: Bench) -> list[str | Path]:
-    return called("maya", bench)
+def argv0_without_folder(venvs: Venvs) -> list[str | Path]:
+    return argv0("maya", venvs)
 
 
-def called_elsewhere(bench: Bench) -> list[str | Path]:
-    return called("/nowhere/bin/python3", bench)
+def argv0_of_another_folder(venvs: Venvs) -> list[str | Path]:
+    return argv0("/nowhere/bin/python3", venvs)
 
 
 STARTS = (
-    directly,
-    resolved,
-    by_a_link,
-    by_another_name,
-    by_path,
-    by_a_link_to_all,
-    called_otherwise,
-    called_elsewhere,
+    own_path,
+    real_path,
+    link_in_another_folder,
+    link_of_another_name,
+    name_on_path,
+    link_to_the_payload,
+    argv0_without_folder,
+    argv0_of_another_folder,
 )
 
 
 @each_way
 @pytest.mark.parametrize("start", STARTS)
-def test_venv_from_each_name_of_the_interpreter_works(bench, start, way):
-    venv = bench.folder / "env"
-    bench.run(*start(bench), "-m", "venv", "--without-pip", *WAYS[way], venv)
-    bench.check(venv)
+def test_venv_from_each_name_of_the_interpreter_works(venvs, start, way):
+    venv = venvs.folder / "env"
+    venvs.run(*start(venvs), "-m", "venv", "--without-pip", *WAYS[way], venv)
+    venvs.check(venv)
 
 
-def test_venv_in_a_rez_environment_works(bench, moved):
-    venv = bench.folder / "env"
+def test_venv_in_a_rez_environment_works(venvs, moved):
+    venv = venvs.folder / "env"
     make = ("python3", "-m", "venv", "--without-pip", venv)
-    bench.studio.in_env(moved, "python", *make)
-    bench.check(venv)
+    venvs.studio.in_env(moved, "python", *make)
+    venvs.check(venv)
 
 
 @each_way
-def test_pip_installs_in_a_venv(bench, shared_bench, wheel, sdist, way):
-    venv = bench.venv("env", *WAYS[way])
-    bench.check(venv)
-    bench.install(venv, wheel)
-    bench.install(venv, "--find-links", shared_bench.folder / "wheels", sdist)
-    assert bench.run(venv / "bin/greet").stdout == "hello\n"
-    link = bench.folder / "greet"
+def test_pip_installs_in_a_venv(venvs, shared_venvs, wheel, sdist, way):
+    venv = venvs.venv("env", *WAYS[way])
+    venvs.check(venv)
+    venvs.install(venv, wheel)
+    venvs.install(venv, "--find-links", shared_venvs.folder / "wheels", sdist)
+    assert venvs.run(venv / "bin/greet").stdout == "hello\n"
+    link = venvs.folder / "greet"
     link.symlink_to(venv / "bin/greet")
-    assert bench.run(link).stdout == "hello\n"
+    assert venvs.run(link).stdout == "hello\n"
     code = "import native; print(native.answer)"
-    assert bench.run(venv / "bin/python", "-c", code).stdout == "42\n"
+    assert venvs.run(venv / "bin/python", "-c", code).stdout == "42\n"
 
 
 @each_way
-def test_python_in_a_venv_writes_nothing_into_the_payload(bench, way):
+def test_python_in_a_venv_writes_nothing_into_the_payload(venvs, way):
     """A copy of the program contains the modules' code and compiles none."""
-    before = set(bench.root.rglob("*"))
-    venv = bench.venv("env", "--without-pip", *WAYS[way])
-    bench.run(venv / "bin/python", "-c", "import json, plistlib, wave")
-    assert set(bench.root.rglob("*")) == before
+    before = set(venvs.root.rglob("*"))
+    venv = venvs.venv("env", "--without-pip", *WAYS[way])
+    venvs.run(venv / "bin/python", "-c", "import json, plistlib, wave")
+    assert set(venvs.root.rglob("*")) == before
 
 
 @each_way
-def test_venv_of_a_venv_works(bench, way):
-    first = bench.venv("first", "--without-pip", *WAYS[way])
-    second = bench.venv("second", "--without-pip", *WAYS[way], python=first / "bin/python")
-    bench.check(second)
+def test_venv_of_a_venv_works(venvs, way):
+    first = venvs.venv("first", "--without-pip", *WAYS[way])
+    second = venvs.venv("second", "--without-pip", *WAYS[way], python=first / "bin/python")
+    venvs.check(second)
     shutil.rmtree(first)
-    bench.check(second)
+    venvs.check(second)
 
 
-@pytest.mark.parametrize(("start", "way"), [(by_a_link, "links"), (directly, "copies")])
-def test_virtualenv_works(bench, shared_bench, wheel, start, way):
-    venv = bench.folder / "env"
-    (python,) = start(bench)
-    maker = shared_bench.folder / "env/bin/virtualenv"
-    bench.run(maker, "--no-download", "--python", python, *WAYS[way], venv)
-    bench.check(venv)
+@pytest.mark.parametrize(
+    ("start", "way"), [(link_in_another_folder, "links"), (own_path, "copies")]
+)
+def test_virtualenv_works(venvs, shared_venvs, wheel, start, way):
+    venv = venvs.folder / "env"
+    (python,) = start(venvs)
+    maker = shared_venvs.folder / "env/bin/virtualenv"
+    venvs.run(maker, "--no-download", "--python", python, *WAYS[way], venv)
+    venvs.check(venv)
     # It contains a pip without the old resolver.
-    bench.install(venv, wheel, PIP_USE_FEATURE="")
-    assert bench.run(venv / "bin/greet").stdout == "hello\n"
+    venvs.install(venv, wheel, PIP_USE_FEATURE="")
+    assert venvs.run(venv / "bin/greet").stdout == "hello\n"
 
 
-# After a second move.
+# After a second move
 
 
 @pytest.fixture
-def movable(bench: Bench) -> Bench:
-    """Return a bench on a copy (of hard links) that a test may move."""
-    shutil.copytree(bench.root, bench.folder / "old", symlinks=True, copy_function=os.link)
-    bench.root = bench.folder / "old"
-    return bench
+def movable_venvs(venvs: Venvs) -> Venvs:
+    """Return environments of a copy (of hard links) that a test may move."""
+    shutil.copytree(venvs.root, venvs.folder / "old", symlinks=True, copy_function=os.link)
+    venvs.root = venvs.folder / "old"
+    return venvs
 
 
-def move_on(bench: Bench) -> None:
-    bench.root = bench.root.rename(bench.folder / "a new place")
+def move_python(venvs: Venvs) -> None:
+    venvs.root = venvs.root.rename(venvs.folder / "a new place")
 
 
-def starts(bench: Bench, venv: Path) -> bool:
+def venv_starts(venvs: Venvs, venv: Path) -> bool:
     try:
-        return bench.run(venv / "bin/python", "-c", "pass", ok=False).returncode == 0
+        return venvs.run(venv / "bin/python", "-c", "pass", ok=False).returncode == 0
     except FileNotFoundError:
         return False
 
 
 @each_way
-def test_venv_breaks_after_a_move_and_can_be_created_again(movable, way):
-    venv = movable.venv("env", "--without-pip", *WAYS[way])
+def test_venv_breaks_after_a_move_and_can_be_created_again(movable_venvs, way):
+    venv = movable_venvs.venv("env", "--without-pip", *WAYS[way])
     (site,) = venv.glob("lib/python*/site-packages")
     (site / "installed.py").touch()
-    move_on(movable)
-    assert not starts(movable, venv)
-    movable.venv("env", "--without-pip", "--clear", *WAYS[way])
-    movable.check(venv)
+    move_python(movable_venvs)
+    assert not venv_starts(movable_venvs, venv)
+    movable_venvs.venv("env", "--without-pip", "--clear", *WAYS[way])
+    movable_venvs.check(venv)
     assert not (site / "installed.py").exists()
 
 
 @each_way
-def test_venv_is_upgraded_after_a_move(movable, wheel, way):
-    venv = movable.venv("env", *WAYS[way])
-    movable.install(venv, wheel)
-    move_on(movable)
-    assert not starts(movable, venv)
-    mend = (movable.python, "-m", "venv", "--upgrade", *WAYS[way], venv)
+def test_venv_is_upgraded_after_a_move(movable_venvs, wheel, way):
+    venv = movable_venvs.venv("env", *WAYS[way])
+    movable_venvs.install(venv, wheel)
+    move_python(movable_venvs)
+    assert not venv_starts(movable_venvs, venv)
+    mend = (movable_venvs.python, "-m", "venv", "--upgrade", *WAYS[way], venv)
     if way == "links":
-        assert movable.run(*mend, ok=False).returncode != 0
-        assert not starts(movable, venv)
+        assert movable_venvs.run(*mend, ok=False).returncode != 0
+        assert not venv_starts(movable_venvs, venv)
         for link in (venv / "bin").glob("python*"):
             link.unlink()
-    movable.run(*mend)
-    movable.check(venv)
-    assert movable.run(venv / "bin/greet").stdout == "hello\n"
-    assert "greeting" in movable.run(venv / "bin/pip", "list").stdout
+    movable_venvs.run(*mend)
+    movable_venvs.check(venv)
+    assert movable_venvs.run(venv / "bin/greet").stdout == "hello\n"
+    assert "greeting" in movable_venvs.run(venv / "bin/pip", "list").stdout
 
 
-def test_venv_by_a_fixed_link_survives_a_move(movable):
-    link = movable.folder / "packages"
-    link.symlink_to(movable.root)
-    venv = movable.venv("env", "--without-pip", python=link / "bin/python3")
-    movable.check(venv)
-    move_on(movable)
-    assert not starts(movable, venv)
+def test_venv_by_a_fixed_link_survives_a_move(movable_venvs):
+    link = movable_venvs.folder / "packages"
+    link.symlink_to(movable_venvs.root)
+    venv = movable_venvs.venv("env", "--without-pip", python=link / "bin/python3")
+    movable_venvs.check(venv)
+    move_python(movable_venvs)
+    assert not venv_starts(movable_venvs, venv)
     link.unlink()
-    link.symlink_to(movable.root)
-    movable.check(venv)
+    link.symlink_to(movable_venvs.root)
+    movable_venvs.check(venv)
 
 
 # pip and the package itself. The requested package does not exist, so nothing is installed.
 
 
 @pytest.mark.parametrize("options", [(), ("--user",), ("--upgrade", "--force-reinstall")])
-def test_pip_does_not_install_into_the_package(bench, options):
+def test_pip_does_not_install_into_the_package(venvs, options):
     install = ("install", "--no-index", *options, "no-such-name")
-    for command in ((bench.python, "-m", "pip"), (bench.root / "bin/pip",)):
-        refuses(bench.run(*command, *install, ok=False))
+    for command in ((venvs.python, "-m", "pip"), (venvs.root / "bin/pip",)):
+        assert_refused(venvs.run(*command, *install, ok=False))
 
 
 @pytest.mark.parametrize("command", ["install", "develop"])
 @pytest.mark.parametrize("tool", ["setuptools", "distutils.core"])
-def test_setup_py_does_not_install_into_the_package(bench, tool, command):
+def test_setup_py_does_not_install_into_the_package(venvs, tool, command):
     """Older instructions use it; from 3.12 on the payload has neither tool."""
-    there = bench.run(bench.python, "-c", f"import {tool}", ok=False).returncode == 0
+    there = venvs.run(venvs.python, "-c", f"import {tool}", ok=False).returncode == 0
     if not there or (tool, command) == ("distutils.core", "develop"):
         pytest.skip(f"{command} by {tool}: there is no such thing here")
-    folder = bench.folder / f"oops-{tool}-{command}"
+    folder = venvs.folder / f"oops-{tool}-{command}"
     folder.mkdir()
     (folder / "oops.py").write_text("x = 1\n")
     setup = f"from {tool} import setup\nsetup(name='oops', version='1', py_modules=['oops'])\n"
     (folder / "setup.py").write_text(setup)
-    argv = (bench.python, "-W", "ignore", "setup.py", command)
-    refuses(bench.studio.run(*argv, cwd=folder, ok=False))
-    assert list(bench.root.glob("lib/python3*/site-packages/*oops*")) == []
+    argv = (venvs.python, "-W", "ignore", "setup.py", command)
+    assert_refused(venvs.studio.run(*argv, cwd=folder, ok=False))
+    assert list(venvs.root.glob("lib/python3*/site-packages/*oops*")) == []
 
 
-def refuses(done: subprocess.CompletedProcess[str]) -> None:
+def assert_refused(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode != 0, done.stdout
     for word in ("externally-managed-environment", "rez-pip", "-m venv"):
         assert word in done.stderr
 
 
-def test_pip_does_not_uninstall_from_the_package(bench):
+def test_pip_does_not_uninstall_from_the_package(venvs):
     # The package is not installed, so a missing refusal does no harm.
-    refuses(bench.run(bench.python, "-m", "pip", "uninstall", "-y", "greeting", ok=False))
+    assert_refused(venvs.run(venvs.python, "-m", "pip", "uninstall", "-y", "greeting", ok=False))
 
 
-def test_pip_refuses_users_without_write_access(bench):
+def test_pip_refuses_users_without_write_access(venvs):
     """pip would use --user for them."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
     install = ("install", "--no-index", "no-such-name")
     done = subprocess.run(
-        [*other, bench.python, "-m", "pip", *install],
+        [*other, venvs.python, "-m", "pip", *install],
         env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
         cwd="/",
         capture_output=True,
         text=True,
         check=False,
     )
-    refuses(done)
+    assert_refused(done)
 
 
-def test_pip_reports_what_it_would_install(bench, wheel):
+def test_pip_reports_what_it_would_install(venvs, wheel):
     """A dry run installs nothing, so pip allows it."""
     if PYTHON_SERIES < (3, 11):
         pytest.skip("pip before 22.2 has no dry run")
-    report = bench.folder / "report.json"
+    report = venvs.folder / "report.json"
     options = ("--dry-run", "--ignore-installed", "--no-index", "--report", report)
-    bench.run(bench.python, "-m", "pip", "install", *options, wheel)
+    venvs.run(venvs.python, "-m", "pip", "install", *options, wheel)
     (found,) = json.loads(report.read_text())["install"]
     assert found["metadata"]["name"] == "greeting"
-    assert list(bench.root.glob("lib/python3*/site-packages/greeting*")) == []
+    assert list(venvs.root.glob("lib/python3*/site-packages/greeting*")) == []
 
 
-def test_setup_py_installs_below_another_prefix(bench):
+def test_setup_py_installs_below_another_prefix(venvs):
     """Build systems of studios do this; from 3.12 on the payload has no setuptools."""
-    if bench.run(bench.python, "-c", "import setuptools", ok=False).returncode:
+    if venvs.run(venvs.python, "-c", "import setuptools", ok=False).returncode:
         pytest.skip("there is no setuptools here")
-    folder, elsewhere = bench.folder / "elsewhere", bench.folder / "prefix"
+    folder, elsewhere = venvs.folder / "elsewhere", venvs.folder / "prefix"
     folder.mkdir()
     (folder / "there.py").write_text("x = 1\n")
     setup = "from setuptools import setup\nsetup(name='there', version='1', py_modules=['there'])\n"
     (folder / "setup.py").write_text(setup)
     options = ("--single-version-externally-managed", f"--record={folder}/files")
-    argv = (bench.python, "-W", "ignore", "setup.py", "install", f"--prefix={elsewhere}", *options)
-    bench.studio.run(*argv, cwd=folder)
+    argv = (venvs.python, "-W", "ignore", "setup.py", "install", f"--prefix={elsewhere}", *options)
+    venvs.studio.run(*argv, cwd=folder)
     assert list(elsewhere.glob("lib/python3*/site-packages/there.py"))
 
 
-def test_pip_target_option_works(bench, wheel):
-    target = bench.folder / "target"
-    bench.run(bench.python, "-m", "pip", "install", "--no-index", "--target", target, wheel)
+def test_pip_target_option_works(venvs, wheel):
+    target = venvs.folder / "target"
+    venvs.run(venvs.python, "-m", "pip", "install", "--no-index", "--target", target, wheel)
     assert (target / "greeting.py").is_file()
 
 
-def test_venv_with_system_packages_can_be_installed_into(bench, wheel):
-    venv = bench.venv("env", "--system-site-packages", "--without-pip")
-    bench.run(venv / "bin/python", "-m", "pip", "install", "--quiet", "--no-index", wheel)
-    assert bench.run(venv / "bin/greet").stdout == "hello\n"
+def test_venv_with_system_packages_can_be_installed_into(venvs, wheel):
+    venv = venvs.venv("env", "--system-site-packages", "--without-pip")
+    venvs.run(venv / "bin/python", "-m", "pip", "install", "--quiet", "--no-index", wheel)
+    assert venvs.run(venv / "bin/greet").stdout == "hello\n"

@@ -12,21 +12,21 @@ from pathlib import Path
 
 import pytest
 
-# nobody, on every distribution.
+# the user "nobody" on every distribution
 ATTACKER = 65534
-# A Python that the other user can run, wherever the checkout is.
+# The other user may be unable to read the clone's virtual environment.
 _SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
 
 
 class Attacker:
-    """Code that runs as a user without rights of the builder."""
+    """Runs of code as a user who has none of the builder's rights."""
 
     def _argv(self, code: str, *arguments: object) -> list[str]:
         user = ["setpriv", f"--reuid={ATTACKER}", f"--regid={ATTACKER}", "--clear-groups"]
         return [*user, _SYSTEM_PYTHON, "-I", "-c", code, *map(str, arguments)]
 
     def run(self, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run code to its end; the test fails where the code does."""
+        """Run code to its end; the test fails if the code does."""
         done = subprocess.run(
             self._argv(code, *arguments), capture_output=True, text=True, check=False, cwd="/"
         )

@@ -1,4 +1,4 @@
-"""Changes of a payload's bytes after the build that keep the size."""
+"""Changes of a payload's bytes after the build; the size stays the same."""
 
 from __future__ import annotations
 

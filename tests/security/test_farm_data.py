@@ -91,7 +91,7 @@ class Changed:
         short = pickle.SHORT_BINUNICODE
         head = pickle.PROTO + b"\x04" + short + module + short + name + pickle.STACK_GLOBAL
         state = pickle.dumps(self.state, protocol=4)[2:-1]
-        # A frame inside a pickle is read as a frame.
+        # The unpickler also reads a frame inside a pickle.
         return head + state + pickle.BUILD + pickle.STOP
 
 

@@ -1,6 +1,6 @@
 """Foreign data of any kind causes no defect in any reader.
 
-A reader may refuse the data by an error of rezbuild's own, or pass over it; anything else fails.
+A reader may raise an error of rezbuild or skip the data; any other exception fails the test.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ ENTRY = {
 
 
 def _keyed(data: dict[str, Any]) -> bytes:
-    """Return data with the key of its inputs, so that the reader continues."""
+    """Add the key that belongs to the inputs, since the reader checks it first."""
     with contextlib.suppress(Exception):
         data = {**data, "key": keys.hash_inputs(data["inputs"])}
     return text(data)
@@ -204,7 +204,7 @@ def tar(members: list[tuple[str, bytes, int, int, str]]) -> bytes:
         member = tarfile.TarInfo(name)
         member.type, member.linkname = kind, target
         header = bytearray(member.tobuf(tarfile.GNU_FORMAT, errors="surrogateescape"))
-        # tarfile does not write such numbers; GNU's base-256 can.
+        # tarfile refuses to write such numbers, so this uses GNU's base-256 encoding.
         last = len(header) - 512
         header[last + 100 : last + 108] = number(mode, 8, tarfile.GNU_FORMAT)
         header[last + 136 : last + 148] = number(mtime, 12, tarfile.GNU_FORMAT)

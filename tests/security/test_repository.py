@@ -21,7 +21,7 @@ SCRIPT = "#!/bin/sh\necho owned\n"
 
 
 def build(repository: Path, content: str = "new") -> list[str]:
-    """Install a payload, as a build process does; what the user was told."""
+    """Install a payload as a build process does, and return the messages to the user."""
     said: list[str] = []
     staging.tidy(repository, said.append)
     with staging.locked(repository, NAME, said.append), staging.stage(repository, NAME) as stage:
@@ -72,7 +72,7 @@ def test_planted_name_moves_nothing(attacker, repository, home, name):
 
 
 def test_swapped_folder_returns_to_its_own_package_only(repository, home):
-    """A folder of the builder whose name leads elsewhere."""
+    """The folder belongs to the builder, but its name points to another package."""
     for name in ("/home/x", "../home/x", "other/1", "thing/1.0/..", "thing", "thing/1.0/.hidden"):
         made = repository / ".rezbuild/swapping" / f"{NAME}.a" / quote(name, safe="")
         made.mkdir(parents=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from payloads import inputs, payload, put
-from store_keys import Box
+from store_keys import SigningMachine
 
 from rezbuild.cli import main
 from rezbuild.errors import MachineError, StoreError
@@ -20,8 +20,8 @@ GARBAGE = "AAAA" * 22
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "box")
+def machine(tmp_path: Path) -> SigningMachine:
+    return SigningMachine(tmp_path / "box")
 
 
 @pytest.fixture
@@ -48,24 +48,24 @@ def forge(tmp_path: Path, signature: str) -> Entry:
 
 
 @pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
-def test_signing_machine_does_not_sign_a_forgery(tmp_path, root, box, signature):
+def test_signing_machine_does_not_sign_a_forgery(tmp_path, root, machine, signature):
     """It does not set REZBUILD_STORE_TRUST; an older rezbuild trusted everything then."""
     forged = forge(tmp_path, signature)
-    signing = store(tmp_path, sign=box.private)
+    signing = store(tmp_path, sign=machine.private)
     assert find(signing) is None
     own = put(signing, root)
     assert own.payload != forged.payload
-    taking = store(tmp_path, trust=[box.public])
+    taking = store(tmp_path, trust=[machine.public])
     taken = find(taking)
     assert taken is not None
     assert taken.payload == own.payload
 
 
 @pytest.mark.parametrize("signature", ["", GARBAGE], ids=["unsigned", "garbage"])
-def test_signing_machine_does_not_copy_a_forgery(tmp_path, box, signature):
+def test_signing_machine_does_not_copy_a_forgery(tmp_path, machine, signature):
     forged = replace(forge(tmp_path, signature), signature=signature)
     blob = store(tmp_path).read_payload(forged)
-    other = Store(str(tmp_path / "other"), sign=box.private, say=lambda _: None)
+    other = Store(str(tmp_path / "other"), sign=machine.private, say=lambda _: None)
     with pytest.raises(StoreError):
         other.add(forged, blob)
     assert not (tmp_path / "other" / forged.place).exists()
@@ -83,9 +83,9 @@ def test_list_does_not_call_a_garbage_signature_signed(tmp_path, capsys, monkeyp
 
 
 @pytest.fixture
-def revoked(tmp_path, root, box, monkeypatch, capsys) -> tuple[Entry, bytes]:
+def revoked(tmp_path, root, machine, monkeypatch, capsys) -> tuple[Entry, bytes]:
     """Revoke a signed payload, and return its packed bytes."""
-    signing = store(tmp_path, sign=box.private)
+    signing = store(tmp_path, sign=machine.private)
     entry = put(signing, root)
     blob = signing.read_payload(entry)
     monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
@@ -101,24 +101,24 @@ def replay(tmp_path: Path, revoked: tuple[Entry, bytes]) -> None:
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").write_bytes(blob)
 
 
-def test_revoked_payload_is_removed_and_not_used(tmp_path, box, revoked):
+def test_revoked_payload_is_removed_and_not_used(tmp_path, machine, revoked):
     entry, _ = revoked
     assert not (tmp_path / "store" / entry.place).exists()
     assert not list((tmp_path / "store/payloads").iterdir())
     replay(tmp_path, revoked)
-    assert find(store(tmp_path, trust=[box.public])) is None
+    assert find(store(tmp_path, trust=[machine.public])) is None
     assert find(store(tmp_path)) is None
 
 
-def test_revoked_payload_is_not_uploaded_again(tmp_path, root, box, revoked):
+def test_revoked_payload_is_not_uploaded_again(tmp_path, root, machine, revoked):
     entry, blob = revoked
-    put(store(tmp_path, sign=box.private), root)
+    put(store(tmp_path, sign=machine.private), root)
     assert not (tmp_path / "store" / entry.place).exists()
     with pytest.raises(StoreError, match="was revoked"):
         store(tmp_path).add(entry, blob)
 
 
-def test_revoked_payload_is_refused_by_a_local_list(tmp_path, box, revoked):
+def test_revoked_payload_is_refused_by_a_local_list(tmp_path, machine, revoked):
     """The store is an old copy without the revocation."""
     entry, _ = revoked
     replay(tmp_path, revoked)
@@ -126,8 +126,8 @@ def test_revoked_payload_is_refused_by_a_local_list(tmp_path, box, revoked):
     own = tmp_path / "revoked.txt"
     own.write_text(f"# bad payloads\n{entry.payload} built on box7\n")
     settings = Settings(tmp_path / "cache", store_revoked=own)
-    assert find(store(tmp_path, trust=[box.public])) is not None
-    assert find(store(tmp_path, trust=[box.public], settings=settings)) is None
+    assert find(store(tmp_path, trust=[machine.public])) is not None
+    assert find(store(tmp_path, trust=[machine.public], settings=settings)) is None
     own.write_text("5e1c\n")
     with pytest.raises(MachineError, match="without a checksum"):
         store(tmp_path, settings=settings)

@@ -50,7 +50,7 @@ class Chroot:
         command = ("debootstrap", "--variant=minbase", suite, folder, _archive())
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            # Not an error of this project: an archive may stop carrying a release.
+            # This is no error of the project: an archive may have removed the release.
             pytest.skip(f"debootstrap {suite} failed: {done.stdout[-500:]}{done.stderr[-500:]}")
         sources = f"deb {_archive()} {suite} main\n"
         (folder / "etc/apt/sources.list").write_text(sources)
@@ -122,7 +122,7 @@ def _archive() -> str:
 
 
 def _apt_network() -> str:
-    """Return the machine's way to the archive, and accept a release that has no new lists."""
+    """Return the machine's settings of apt's network, and accept expired lists."""
     dumped = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True)
     lines = [line for line in dumped.stdout.splitlines() if line.startswith("Acquire::")]
     return "\n".join([*lines, 'Acquire::Check-Valid-Until "false";', ""])

@@ -1,4 +1,4 @@
-"""Run ``env`` as a step of a build, in a process whose own environment is poisoned."""
+"""Run ``env`` as a step of a build, in a process with a hostile environment."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ MAIN = '#include <stdio.h>\nint top(void); int main(void) { printf("%d", top());
 class Chain:
     """A program in a payload, over three libraries in three packages: top → middle → base.
 
-    It is linked with absolute rpaths, as a plain build does it.
+    It is linked with absolute rpaths, as without relocation.
     """
 
     def __init__(self, compile_c, folder: Path) -> None:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+from polling import wait_until
 from studio import ROOT, Studio
-from waiting import until
 
 from rezbuild.files import pack
 from rezbuild.settings import Settings
@@ -24,8 +24,8 @@ class Process:
     """A process of ``rezbuild scheduler`` or ``rezbuild worker``.
 
     Attributes:
-        address: Where it listens.
-        log: What it said.
+        address: The address on which it listens.
+        log: The file with its output.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Process:
 
     @property
     def address(self) -> str:
-        until(lambda: "://" in self.log.read_text() or self.process.poll() is not None, 60)
+        wait_until(lambda: "://" in self.log.read_text() or self.process.poll() is not None, 60)
         (found,) = re.findall(
             r"^\w+: .*?(tcp://\S+:\d+|tls://\S+:\d+)", self.log.read_text(), re.MULTILINE
         )[:1]
@@ -92,10 +92,10 @@ class Farm:
     """A scheduler, and workers on request.
 
     Args:
-        folder: For logs and the workers' caches.
-        env: Of all of them.
-        host: Where the scheduler listens.
-        before: What to put before its command.
+        folder: The folder of logs and of the workers' caches.
+        env: The environment of all processes.
+        host: The host name or address on which the scheduler listens.
+        before: A prefix of its command, e.g. for a network namespace.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class Farm:
         self.workers[name] = started
         return started
 
-    def at_work(self) -> list[str]:
+    def busy_workers(self) -> list[str]:
         """Return the names of the busy workers."""
         return [name for name, worker in self.workers.items() if worker.builds()]
 

@@ -21,7 +21,7 @@ EXAMPLES = int(os.environ.get("REZBUILD_TEST_FUZZ", "60"))
 fuzzed = settings(
     max_examples=EXAMPLES,
     deadline=None,
-    # The folder of a test is used by all of its examples, one after another.
+    # All examples of a test use the same folder, one after another.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 _SCALARS = st.one_of(
@@ -53,7 +53,7 @@ DEEP = st.integers(1, 400).map(nested)
 
 
 def altered(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return tables like a good one, with some values of any type, depth and size."""
+    """Return variants of a good table, with some values of any type, depth and size."""
     changes = st.dictionaries(st.sampled_from([*good, "other"]), VALUES | DEEP, max_size=3)
     missing = st.sets(st.sampled_from(sorted(good)), max_size=2)
     return st.builds(

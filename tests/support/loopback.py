@@ -17,8 +17,8 @@ class Authority:
     """A certificate authority with one certificate for ``localhost``.
 
     Attributes:
-        file: Its own certificate (PEM).
-        issued: The one for ``localhost``.
+        file: The authority's certificate (PEM).
+        issued: The certificate for ``localhost``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +54,7 @@ class _Server(http.server.ThreadingHTTPServer):
     body = b"hello"
 
     def handle_error(self, *_: Any) -> None:
-        """Ignore errors, since some tests want a client that refuses the certificate."""
+        """Ignore errors, since some clients refuse the certificate on purpose."""
 
 
 class TlsServer:
@@ -66,7 +66,7 @@ class TlsServer:
         self.port = server.server_address[1]
         self._server = server
 
-    def says(self, body: bytes) -> None:
+    def set_body(self, body: bytes) -> None:
         """Change the served content."""
         self._server.body = body
 

@@ -19,7 +19,7 @@ class Mounts:
     """The mounts of a sleeping process.
 
     Attributes:
-        command: What to put before a command that is to see them.
+        command: A prefix for commands that should see the mounts.
     """
 
     def __init__(self, pid: int, users: bool) -> None:
@@ -28,7 +28,7 @@ class Mounts:
         self.command += ["--user", "--preserve-credentials"] if users else []
 
     def seen(self, path: Path) -> Path:
-        """Return this process's path of a file in the other mount namespace."""
+        """Return the path by which this process reaches a file of the other mount namespace."""
         return self._root / path.relative_to("/")
 
     def mount(self, *argv: str | Path) -> None:

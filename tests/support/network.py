@@ -1,7 +1,7 @@
 """A network of simulated machines: network namespaces behind one bridge.
 
-Its hub has the bridge. What runs there, and on the machines, reaches the others by address, and
-nothing else.
+Its hub has the bridge. Programs on the hub and on the machines reach each other by address, and
+reach no other network.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class Network:
     """The hub and its machines.
 
     Args:
-        prefix: Of the namespaces' names.
-        machines: How many.
+        prefix: The prefix of the namespaces' names.
+        machines: The number of machines.
     """
 
     def __init__(self, prefix: str, machines: int) -> None:
@@ -57,7 +57,7 @@ class Network:
         """Return a command prefix that runs a command on a machine."""
         return ("ip", "netns", "exec", self._names[machine])
 
-    def cut(self, machine: int) -> None:
+    def disconnect(self, machine: int) -> None:
         """Disconnect a machine from the network."""
         _ip("-n", self._names[0], "link", "set", f"port{machine}", "down")
 

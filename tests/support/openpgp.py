@@ -14,7 +14,7 @@ class Signer:
     """Keys in a separate GnuPG home.
 
     Attributes:
-        home: A short path: its agent's socket stands there.
+        home: A short path, because it contains the agent's socket.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Signer:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def gpg(self, *words: str | Path, text: str = "", at: str = "") -> bytes:
-        """Run gpg; ``at`` sets its clock, e.g. 20200101T000000."""
+        """Run gpg; ``at`` is its time, e.g. 20200101T000000."""
         clock = ["--faked-system-time", f"{at}!"] if at else []
         quiet = ["--batch", "--quiet", "--yes", "--pinentry-mode", "loopback", "--passphrase", ""]
         argv = ["gpg", "--homedir", self.home, *quiet, *clock, *words]
@@ -45,7 +45,7 @@ class Signer:
 
     def revoke(self, fingerprint: str) -> None:
         made = (self.home / "openpgp-revocs.d" / f"{fingerprint}.rev").read_text()
-        # A colon keeps it from being imported by accident.
+        # GnuPG writes a colon, so that nobody imports the certificate by accident.
         self.gpg("--import", text=made.replace(":-----BEGIN", "-----BEGIN"))
 
     def export(self, fingerprint: str, folder: Path) -> Path:

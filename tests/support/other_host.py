@@ -1,8 +1,8 @@
-"""Another host: this one with some other folders, in the mount namespace of one command.
+"""Run a command on a simulated host: this host with some paths replaced, in a mount namespace.
 
-As a program: ``other_host.py TREE PATH... -- COMMAND...`` in a mount namespace of its own. TREE
-looks like the root of the other host and holds what stands at the PATHs there; what it lacks is
-nowhere.
+As a program: ``other_host.py TREE PATH... -- COMMAND...`` in a new mount namespace. TREE looks like
+the root of the simulated host. Each PATH shows the file or folder of TREE, or does not exist if
+TREE lacks it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ MS_BIND, MS_REC = 4096, 16384
 
 
 def on_host(tree: Path, replaced: Sequence[str]) -> list[str]:
-    """Return a command prefix that runs a command on the host with ``tree`` at these places.
+    """Return a command prefix that runs a command on the simulated host.
 
     Args:
-        tree: As its root, as far as it is not like here.
-        replaced: Absolute paths whose parents exist here. They themselves need not.
+        tree: A folder with the other content of the replaced paths.
+        replaced: Absolute paths; their parents must exist on this host.
 
-    Skips the test where no mount namespace can be had.
+    Skips the test if mount namespaces are not available.
     """
-    import pytest  # the program below does without
+    import pytest  # the program below does not need it
 
     start = unshare()
     if start is None:
@@ -52,8 +52,8 @@ def unshare() -> list[str] | None:
     return None
 
 
-def become(tree: Path, replaced: Sequence[str]) -> None:
-    """Change the mount namespace of this process to that of the other host."""
+def replace_paths(tree: Path, replaced: Sequence[str]) -> None:
+    """Replace the paths in the mount namespace of this process."""
     parents: dict[Path, set[str]] = {}
     for path in map(Path, replaced):
         parents.setdefault(path.parent.resolve(), set()).add(path.name)
@@ -67,7 +67,7 @@ def become(tree: Path, replaced: Sequence[str]) -> None:
         parent.chmod(0o755)
         for entry in os.scandir(here):
             if entry.name not in names:
-                _keep(entry, parent / entry.name)
+                _bind(entry, parent / entry.name)
     for path in replaced:
         source, target = tree / path[1:], Path(path)
         if source.is_symlink():
@@ -76,7 +76,7 @@ def become(tree: Path, replaced: Sequence[str]) -> None:
             shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
 
 
-def _keep(entry: os.DirEntry[str], place: Path) -> None:
+def _bind(entry: os.DirEntry[str], place: Path) -> None:
     if entry.is_symlink():
         place.symlink_to(os.readlink(entry.path))
         return
@@ -99,7 +99,7 @@ def _mount(source: str | Path, target: Path, kind: str | None = None, flags: int
 def main() -> None:
     words = sys.argv[1:]
     end = words.index("--")
-    become(Path(words[0]), words[1:end])
+    replace_paths(Path(words[0]), words[1:end])
     os.execvp(words[end + 1], words[end + 1 :])
 
 

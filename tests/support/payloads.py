@@ -33,12 +33,12 @@ def payload(folder: Path, name: str = "thing", version: str = "1.0", **record: A
 
 
 def inputs(name: str = "thing", version: str = "1.0", **more: Any) -> dict[str, Any]:
-    """Return the inputs that a store reads."""
+    """Return the inputs of a payload, as a store reads them."""
     return {"name": name, "version": version, "profile": None, "fingerprint": FINGERPRINT, **more}
 
 
 def put(store: Store, root: Path, **more: Any) -> Entry:
-    """Upload a payload under inputs that differ by ``more``."""
+    """Upload a payload; ``more`` changes the inputs."""
     record = json.loads((root / "rezbuild.json").read_text())
     made = inputs(record["name"], record["version"], **more)
     return store.put(record["name"], record["version"], None, hash_inputs(made), made, root)

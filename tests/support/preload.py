@@ -1,4 +1,4 @@
-"""Faults of the kernel's answers, by a preloaded library (faults.c)."""
+"""Simulate faults of system calls by a preloaded library (faults.c)."""
 
 from __future__ import annotations
 

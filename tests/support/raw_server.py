@@ -1,4 +1,4 @@
-"""Servers on loopback below HTTP: single bytes, resets, endless data; and a real proxy."""
+"""Servers on loopback that scripts control byte by byte, and a real HTTP proxy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 
 @dataclass
-class Talk:
-    """One connection, for a script.
+class Connection:
+    """A connection that a script controls.
 
     Attributes:
-        number: How many came before.
-        sent: The bytes that the client took.
+        number: The number of earlier connections.
+        sent: How many bytes the client has received.
     """
 
     socket: socket.socket
@@ -40,21 +40,21 @@ class Talk:
             data += block
         return data
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         self.socket.sendall(data)
         self.sent += len(data)
 
-    def drip(self, data: bytes, pause: float) -> None:
+    def send_slowly(self, data: bytes, pause: float) -> None:
         """Send one byte after another."""
         for number in range(len(data)):
             if self.closing.wait(pause):
                 return
-            self.say(data[number : number + 1])
+            self.send(data[number : number + 1])
 
-    def for_ever(self, data: bytes) -> None:
+    def send_endlessly(self, data: bytes) -> None:
         """Send the same bytes until the client disconnects, at most a gigabyte."""
         while not self.closing.is_set() and self.sent < 10**9:
-            self.say(data)
+            self.send(data)
 
     def wait(self) -> None:
         self.closing.wait(20)
@@ -65,19 +65,19 @@ class Talk:
         self.socket.close()
 
 
-Script = Callable[[Talk], None]
+Script = Callable[[Connection], None]
 
 
 class RawServer:
-    """A server that runs ``script`` for each connection.
+    """A server that runs a script for each connection.
 
     Attributes:
-        talks: Every connection, in order.
+        connections: All connections, in order.
     """
 
     def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script, self.tls = script, tls
-        self.talks: list[Talk] = []
+        self.connections: list[Connection] = []
         self.closing = threading.Event()
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.socket.settimeout(0.05)
@@ -88,20 +88,20 @@ class RawServer:
 
     def _accept(self) -> None:
         while not self.closing.is_set():
-            with contextlib.suppress(OSError):  # a timeout, to look up
-                connection, _ = self.socket.accept()
-                connection.settimeout(20)
-                talk = Talk(connection, self.closing, len(self.talks))
-                self.talks.append(talk)
-                self.threads.append(threading.Thread(target=self._talk, args=(talk,)))
+            with contextlib.suppress(OSError):  # a timeout, to check self.closing
+                client, _ = self.socket.accept()
+                client.settimeout(20)
+                connection = Connection(client, self.closing, len(self.connections))
+                self.connections.append(connection)
+                self.threads.append(threading.Thread(target=self._serve, args=(connection,)))
                 self.threads[-1].start()
 
-    def _talk(self, talk: Talk) -> None:
-        with contextlib.suppress(OSError):  # the client may go away
+    def _serve(self, connection: Connection) -> None:
+        with contextlib.suppress(OSError):  # the client may disconnect
             if self.tls:
-                talk.socket = self.tls.wrap_socket(talk.socket, server_side=True)
-            self.script(talk)
-        talk.socket.close()
+                connection.socket = self.tls.wrap_socket(connection.socket, server_side=True)
+            self.script(connection)
+        connection.socket.close()
 
     def close(self) -> None:
         self.closing.set()
@@ -121,13 +121,13 @@ def raw_server(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Ra
 
 @dataclass
 class Proxy:
-    """An HTTP proxy with CONNECT and absolute addresses.
+    """An HTTP proxy that supports CONNECT and absolute addresses.
 
     Attributes:
-        name: ``NAME:PASSWORD`` that it asks for, or empty.
-        refuses: A status for all that it is asked for, or 0.
-        log: Methods and targets that it let through.
-        asked: How many requests came.
+        name: The required ``NAME:PASSWORD``, or "".
+        refuses: The status for all requests, or 0 to forward them.
+        log: Methods and targets of the forwarded requests.
+        asked: The number of requests.
     """
 
     name: str = ""
@@ -136,7 +136,7 @@ class Proxy:
     asked: int = 0
     address: str = ""
 
-    def verdict(self, given: str) -> int:
+    def status_for(self, given: str) -> int:
         self.asked += 1
         wanted = f"Basic {base64.b64encode(self.name.encode()).decode()}"
         return 407 if self.name and given != wanted else self.refuses
@@ -161,8 +161,8 @@ def proxy(name: str = "", refuses: int = 0) -> Iterator[Proxy]:
 class _ProxyHandler(BaseHTTPRequestHandler):
     state: Proxy
 
-    def _let_through(self) -> bool:
-        status = self.state.verdict(self.headers.get("Proxy-Authorization", ""))
+    def _is_allowed(self) -> bool:
+        status = self.state.status_for(self.headers.get("Proxy-Authorization", ""))
         if status:
             self.send_response(status, "a secret of the proxy")
             self.send_header("Proxy-Authenticate", 'Basic realm="studio"')
@@ -173,7 +173,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
         return not status
 
     def do_CONNECT(self) -> None:
-        if not self._let_through():
+        if not self._is_allowed():
             return
         name, _, port = self.path.partition(":")
         with socket.create_connection((name, int(port)), 5) as there:
@@ -192,7 +192,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
                 other[ready].sendall(block)
 
     def do_GET(self) -> None:
-        if not self._let_through():
+        if not self._is_allowed():
             return
         parts = urlsplit(self.path)
         connection = http.client.HTTPConnection(parts.netloc, timeout=5)

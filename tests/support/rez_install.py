@@ -1,8 +1,9 @@
 """Install Rez with its own installer (install.py) into a separate environment.
 
-The source distribution has no install.py, so this makes what it makes: launchers in ``bin/rez``
-that start Python with -E, and the mark by which Rez knows a production install (rez/system.py,
-``rez_bin_path``). Only there does Rez cache packages by itself and put its tools into environments.
+The source distribution has no install.py, so this makes the same files: launchers in ``bin/rez``
+that start Python with -E, and the file by which Rez recognizes a production install
+(rez/system.py, ``rez_bin_path``). Only in such an install does Rez cache packages automatically and
+put its tools into environments.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Simulate four platform years for three host kinds, with all packages.
 
-Durations are those of a real build of the chain (``tests/data/durations.json`` says which); other
-versions, and what that build lacks, are estimated from them. Run as a program, it prints the table
-of docs/how-to/plan.md and, with a file, draws its picture.
+The durations are from a real build of the chain, which ``tests/data/durations.json`` names; those
+of other versions and packages are estimates. As a program, it prints the table of
+docs/how-to/plan.md and, with a file name, draws the picture.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ _PACE = 0.05  # seconds between two blocks
 
 
 class SlowServer(http.server.ThreadingHTTPServer):
-    """A server of a folder's files that sends some blocks each.
+    """A server that sends each file of a folder in blocks, with pauses.
 
     Attributes:
-        url: As a mirror.
-        asked: The names of the files that were asked for from their first byte on.
+        url: The address, to be used as a mirror.
+        asked: The names of files that a client requested from the first byte on.
     """
 
     daemon_threads = True
@@ -34,7 +34,7 @@ class SlowServer(http.server.ThreadingHTTPServer):
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """A handler that knows open Range requests."""
+    """A handler that supports Range requests without an end."""
 
     server: SlowServer
 

@@ -29,8 +29,8 @@ CHAIN = [
 ]
 
 
-class Work:
-    """Builds that are shell commands and record their events."""
+class ShellBuilds:
+    """Builds that run shell commands and record their events."""
 
     def __init__(self, folder: Path, codes: dict[str, str], *, done=(), locked=()) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Work:
         name = step.release.name
         if name in self.locked:
             self.locked.remove(name)
-            # The holder of the lock has built it.
+            # The process that held the lock has built the package.
             self.finished.add(name)
             return False
         self.held.add(name)

@@ -1,4 +1,4 @@
-"""Keys for signatures of a store's entries."""
+"""Keys for the signatures of a store's entries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 
-class Box:
-    """A machine with its own key."""
+class SigningMachine:
+    """A machine that has a key pair."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()

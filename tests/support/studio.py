@@ -35,10 +35,10 @@ def run_command(
 
 
 class Studio:
-    """A user of Rez and rezbuild, with repositories below one folder.
+    """A user's environment with Rez, rezbuild and repositories.
 
     Attributes:
-        folder: Everything is below it, but the sources: those are fetched once a machine.
+        folder: The folder of all files, except the sources, which are in the user's cache.
         local: The repository that ``rez-build -i`` installs into.
     """
 
@@ -87,7 +87,7 @@ class Studio:
         )
 
 
-def at_work(folder: Path) -> list[str]:
+def processes_in(folder: Path) -> list[str]:
     """Return the processes whose current folder is below ``folder``."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cwd"):

@@ -18,7 +18,7 @@ import pyte
 import pytest
 
 ROWS, COLUMNS = 24, 80
-PATIENCE = 30  # seconds
+TIMEOUT = 30  # seconds
 
 
 class Terminal:
@@ -45,7 +45,7 @@ class Terminal:
     ) -> None:
         os.close(self._ours)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)  # the terminal is gone
+            self._process.wait(5)  # the program ends when its terminal closes
         self._process.kill()
         self._process.wait()
 
@@ -58,7 +58,7 @@ class Terminal:
 
     def until(self, seen: Callable[[list[str]], bool], wanted: str) -> None:
         """Wait until the screen shows a text; print the screen after the timeout."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while not seen(self.lines()):
             if not self._more(end):
                 pytest.fail(f"{wanted} does not come; the screen:\n" + "\n".join(self.lines()))
@@ -73,7 +73,7 @@ class Terminal:
             return False
         try:
             data = os.read(self._ours, 65536)
-        except OSError:  # EIO: nobody has the other end open
+        except OSError:  # EIO: no program has the terminal open
             return False
         self._stream.feed(data)
         return bool(data)

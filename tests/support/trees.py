@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-# Files in which Rez records the time and the folders of a build.
+# Files in which Rez records time and folders of a build.
 REZS_OWN = {"variant.json", "build.rxt"}
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import trustme
-from lying_server import Answer, LyingServer, lying_server
 from openpgp import Signer
+from scripted_server import Answer, ScriptedServer, scripted_server
 
 from rezbuild.catalogue import sources_toml
 from rezbuild.reporter import Reporter
@@ -38,7 +38,7 @@ def archive(top: str, files: dict[str, str] | None = None) -> bytes:
 BODY = archive("thing")
 OTHER = BODY[:-1] + b"?"
 SHA256 = hashlib.sha256(BODY).hexdigest()
-# As people write them: comments, blank lines, a table after the versions.
+# Like a file that people edit: with comments, blank lines, and a table after the versions.
 TEXT = """\
 # A thing.
 default = "1.0.2"  # for good reason
@@ -69,9 +69,9 @@ ENTRY = '[versions."{}"]\nsha256 = "' + "0" * 64 + '"\n'
 
 
 class Upstream:
-    """A recipe, the server of its upstream, and a build machine."""
+    """A recipe, its upstream's server, and a build machine."""
 
-    def __init__(self, folder: Path, server: LyingServer, signer: Signer, key: str) -> None:
+    def __init__(self, folder: Path, server: ScriptedServer, signer: Signer, key: str) -> None:
         self.folder = folder / "packages/thing"
         self.path = self.folder / "sources.toml"
         self.server, self.signer, self.key = server, signer, key
@@ -138,5 +138,5 @@ def upstream(signer, tmp_path, monkeypatch) -> Iterator[Upstream]:
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(str(bundle))
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
-    with lying_server(context) as server:
+    with scripted_server(context) as server:
         yield Upstream(tmp_path, server, *signer)

@@ -72,7 +72,7 @@ run(["sh", "-c", "cd " + folder])
     ]
 
 
-def guessable(text: str) -> Iterator[str]:
+def predictable_names(text: str) -> Iterator[str]:
     """Find predictable names of temporary files."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Attribute) and node.attr in ("mktemp", "gettempdir"):
@@ -86,7 +86,7 @@ def test_temporary_folders_are_private() -> None:
     found = {
         f"{path.relative_to(ROOT)}: {problem}"
         for path in FILES
-        for problem in guessable(path.read_text(encoding="utf-8"))
+        for problem in predictable_names(path.read_text(encoding="utf-8"))
     }
     # Their names are looked at, and nothing is made in them but by mkdtemp; the folder of this
     # host's locks is refused where it is somebody else's.
@@ -102,4 +102,4 @@ def test_temporary_folders_are_private() -> None:
 
 def test_predictable_temporary_names_are_found() -> None:
     text = 'open("/tmp/rezbuild.log")\ntempfile.mktemp()\nopen("/tmpfile")\n'
-    assert len(list(guessable(text))) == 2
+    assert len(list(predictable_names(text))) == 2

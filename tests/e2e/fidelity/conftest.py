@@ -9,7 +9,7 @@ import inspection
 import pytest
 import stock as stock_build
 from inspection import Pair
-from moving import DEFAULTS, PYTHON, variant
+from moves import DEFAULTS, PYTHON, variant
 from studio import Studio
 
 from rezbuild.catalogue import sources_toml
@@ -34,7 +34,7 @@ def payload(payload: Path, scratch: Path) -> Path:
 
 
 @pytest.fixture
-def pair(stock: Path, original_gone: None, copied: Path, scratch: Path) -> Pair:
+def pair(stock: Path, hidden_original: None, copied: Path, scratch: Path) -> Pair:
     """Return the stock build and the moved payload, for tools that inspect processes of both.
 
     The payload is copied once more, because austin cannot read a path with a space.

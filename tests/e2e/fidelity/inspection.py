@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from comparing import named
-from moving import PYTHON_SERIES, RESOLVER
+from comparison import named
+from moves import PYTHON_SERIES, RESOLVER
 from studio import OWN
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ SERIES = "{}.{}".format(*PYTHON_SERIES)
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
 # The ways in which a process can start the interpreter.
 WAYS = ("plain", "link", "renamed", "exec -a", "embedded")
-# The while loop of SCRIPT is one line, so every sample of inner() shows this line.
+# The while loop of SCRIPT is on one line, so every sample of inner() shows this line.
 LOOP_LINE = 5
 SCRIPT = """\
 import threading, time
@@ -96,7 +96,7 @@ def run(*argv: str | Path, cwd: Path | str = "/", **env: str) -> str:
     return done.stdout
 
 
-def look_inside(*argv: str | Path) -> str:
+def inspect_process(*argv: str | Path) -> str:
     """Run a tool that reads the memory of another process; return its standard output.
 
     Raises:
@@ -157,11 +157,11 @@ def embedding_program(prefix: Path, folder: Path) -> Path:
 def python(
     prefix: Path, way: str, folder: Path, script: Path
 ) -> contextlib.AbstractContextManager[int]:
-    """Start the script in one of the WAYS; the id of its process."""
+    """Start the script in one of the WAYS, and return the id of its process."""
     command = prefix / "bin/python3"
     if way == "embedded":
         code = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
-        # Without a Python on PATH, the stock libpython computes its prefix from configure's.
+        # Without a Python on PATH, the stock libpython uses the prefix of configure.
         return started(embedding_program(prefix, folder), "plain", code, PATH="/nowhere")
     if way == "exec -a":
         # Some programs name their processes: argv[0] is not a path. PYTHONHOME gives the prefix.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from comparing import intended
+from comparison import intended
 
 PAGE = Path(__file__).parents[3] / "docs/reference/differences.md"
 HEAD = """\

@@ -1,7 +1,6 @@
 """Build the stock CPython: upstream's archive and configure defaults, without our patches.
 
-It has the same libraries as the payload, copied into a folder beside it, so what differs is
-CPython's own.
+It uses copies of the payload's libraries, so all differences are in CPython.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ import socket
 from pathlib import Path
 
 import pytest
-from comparing import named
+from comparison import named
 from dap import connected
 from host_tools import require_tool
-from inspection import SERIES, Pair, look_inside, run, started, take
-from moving import PYTHON_SERIES
+from inspection import SERIES, Pair, inspect_process, run, started, take
+from moves import PYTHON_SERIES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 DEBUGGED = """\
@@ -89,7 +89,7 @@ def test_debugpy_stops_at_the_same_places(pair: Pair, tmp_path, way):
         arguments = (*debugpy, script) if way == "listen" else (script,)
         with started(commands / "python", *arguments) as pid:
             if way == "pid":
-                look_inside(commands / "python", *debugpy, "--pid", str(pid))
+                inspect_process(commands / "python", *debugpy, "--pid", str(pid))
             with connected(port) as client:
                 client.attach(breakpoints(prefix, script))
                 stops = sorted(json.dumps(client.stop()) for _ in range(2))
@@ -139,7 +139,7 @@ def test_gdb_shows_the_same_python_code(debug_data, pair: Pair, tmp_path):
         if prefix == pair.ours:
             start = (str(debug_data / "bin/gdb-python"),)
         program = ("--args", prefix / "bin/python3", "-I", script)
-        output = look_inside(*start, "-batch", *commands, *program)
+        output = inspect_process(*start, "-batch", *commands, *program)
         output = output[output.index("== py-bt") :]
         return re.sub(r"0x[0-9a-f]+", "<address>", named(output, prefix)).splitlines()
 

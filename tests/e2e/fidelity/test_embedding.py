@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from comparing import compare, intended, named, unexpected
+from comparison import compare, intended, named, unexpected
 from inspection import SERIES, embedding_program
-from moving import LIBRARY_SIZE, PYTHON_SERIES
+from moves import LIBRARY_SIZE, PYTHON_SERIES
 
 pytestmark = [
     pytest.mark.e2e,
@@ -54,7 +54,7 @@ def test_embedding_program_reports_the_same_paths(stock, payload, tmp_path, way)
 
 
 def test_link_to_the_payload_works_like_its_path(payload, tmp_path):
-    """Repositories are often reached by links; the program is no virtual environment there."""
+    """Repositories are often behind links, which must not look like a virtual environment."""
     link = tmp_path / "link"
     link.symlink_to(payload)
     code = "import sys; print(sys.prefix, sys.base_prefix, sys.executable, sys._base_executable)"

@@ -1,6 +1,6 @@
 """Programs cannot distinguish the moved payload from a stock build of the same archive.
 
-Each probe runs in both. What differs belongs to an entry of intended.toml, with its reason.
+Each probe runs in both. An entry of intended.toml must give the reason for each difference.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from comparing import ask, compare, intended, unexpected
-from moving import PYTHON_SERIES
+from comparison import ask, compare, intended, unexpected
+from moves import PYTHON_SERIES
 
 pytestmark = pytest.mark.e2e
 PROBES = Path(__file__).parent / "probes"
-# By the name of a probe: options and environments that it is run with; "" is no such variable.
+# For each probe, the options and environments that it runs with; "" deletes the variable.
 RUNS: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     "modules": [((), {})],
     "configuration": [((), {})],
@@ -40,7 +40,7 @@ RUNS: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
     ],
 }
 CASES = [(name, *run) for name, runs in RUNS.items() for run in runs]
-# Each entry of intended.toml that a test of this run has needed.
+# The entries of intended.toml that this run has needed.
 ENTRIES = intended()
 DONE: set[str] = set()
 
@@ -63,7 +63,7 @@ def test_probe_answers_equal_the_stock_build(stock, payload, tmp_path, name, opt
 
 @pytest.mark.skipif(PYTHON_SERIES > (3, 11), reason="some entries are for older series alone")
 def test_each_intended_difference_still_exists():
-    """Delete entries that no probe needs any more."""
+    """It fails for an entry that no probe needs any more: delete this entry."""
     if not set(RUNS) <= DONE:
         pytest.skip("this needs the answers of all probes")
     assert [entry.id for entry in ENTRIES if entry.addresses and not entry.used] == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from inspection import Pair, run
-from moving import gone
+from moves import hidden
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 APPLICATION = """\
@@ -32,7 +32,7 @@ MINE = """\
 import tkinter.ttk
 TEXT = "text"
 """
-# By the name of the tool: its command, and the path of the program that it makes.
+# For each tool, its command and the path of the program that it makes.
 TOOLS = {
     "pyinstaller": (("pyinstaller", "--noconfirm", "app.py"), "dist/app/app"),
     "cx_Freeze": (("cxfreeze", "build", "--script", "app.py", "--build-exe", "made"), "made/app"),
@@ -77,5 +77,5 @@ def test_frozen_program_runs_without_the_payload(pair: Pair, display, tmp_path, 
 
     stock, ours = pair.compare(freeze)
     expected = output(stock)
-    with gone(pair.ours):
+    with hidden(pair.ours):
         assert output(ours) == expected

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from comparing import named
+from comparison import named
 from host_tools import require_tool
-from inspection import Pair, look_inside, run, started, take
+from inspection import Pair, inspect_process, run, started, take
 
 pytestmark = pytest.mark.e2e
 OPTIONS = ("", "--trace-python-allocators", "--native")
-# 69 MiB of objects, which are freed; then 1 MB of objects, which are kept.
+# 69 MiB of objects that are freed, and 1 MB of objects that are kept.
 OBJECTS = """\
 def build():
     return [(i, str(i)) for i in range(500_000)]
@@ -34,9 +34,9 @@ while True:
     kept = step()
     time.sleep(0.1)
 """
-# Some of the exported functions: a stripped program has their names, too.
+# Some exported functions, whose names a stripped program keeps.
 EXPORTED = {"PyEval_EvalCode", "PyObject_Vectorcall"}
-# pymalloc frees whole arenas; one object more or less in the last one keeps it.
+# pymalloc frees whole arenas, and a single object keeps its arena.
 ARENA = 1 << 20
 
 
@@ -113,7 +113,7 @@ def test_memray_attaches(pair: Pair, tmp_path):
         commands = pair.venv(prefix, "memray")
         with started(commands / "python", script) as pid:
             attach = ("attach", "--method", "gdb", "--duration", "3", "--force", "-o", data)
-            look_inside(commands / "memray", *attach, str(pid))
+            inspect_process(commands / "memray", *attach, str(pid))
             time.sleep(5)
         found = report(commands / "memray", data, prefix)
         return {name: found[name] for name in ("peak", "largest")}

@@ -8,8 +8,8 @@ import pytest
 from inspection import Pair, run
 
 pytestmark = pytest.mark.e2e
-# One object in 40,000 is kept, and with it the arena that it is in. RssAnon leaves out pages of
-# files: the payload's program is larger. It varies by 2 % with the addresses that Linux chooses.
+# One object in 40,000 stays, and keeps its arena. RssAnon does not count pages of files, so the
+# program's size does not matter. RssAnon varies by 2 % with the addresses that Linux chooses.
 KEPT = """\
 import json
 def resident():
@@ -19,7 +19,7 @@ kept = [(i, i) for i in range(3_000_000)]
 kept = kept[::40_000]
 print(json.dumps(resident()))
 """
-# RLIMIT_AS is 9. The C library sets the limit, not the module resource, as psutil does.
+# RLIMIT_AS is 9. Like psutil, the script calls the C library instead of the module resource.
 LIMITED = """\
 import ctypes, json, threading
 libc = ctypes.CDLL(None)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import inspection
 import pytest
-from comparing import named
-from inspection import LOOP_LINE, SCRIPT, WAYS, look_inside, run, stacks, take
-from moving import PYTHON_SERIES
+from comparison import named
+from inspection import LOOP_LINE, SCRIPT, WAYS, inspect_process, run, stacks, take
+from moves import PYTHON_SERIES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 CALLS = """\
@@ -34,7 +34,9 @@ def script(tmp_path: Path) -> Path:
 def test_py_spy_dump_shows_the_same_frames(pair, tools, script, way):
     def look(prefix: Path) -> list:
         with inspection.python(prefix, way, script.parent, script) as pid:
-            dump = json.loads(look_inside(tools / "py-spy", "dump", "--json", "--pid", str(pid)))
+            dump = json.loads(
+                inspect_process(tools / "py-spy", "dump", "--json", "--pid", str(pid))
+            )
         frames = [
             (f["name"], named(f["filename"], prefix), f["line"])
             for thread in dump
@@ -55,7 +57,7 @@ def test_py_spy_record_shows_the_same_stack(pair, tools, script, way):
 
     def look(prefix: Path) -> str:
         with inspection.python(prefix, way, script.parent, script) as pid:
-            look_inside(*argv, "--pid", str(pid))
+            inspect_process(*argv, "--pid", str(pid))
         return stacks(take(out), prefix)[0]
 
     expected, found = pair.compare(look)
@@ -70,7 +72,7 @@ def test_austin_shows_the_same_stacks(pair, tools, script, way):
 
     def look(prefix: Path) -> list[str]:
         with inspection.python(prefix, way, script.parent, script) as pid:
-            return sorted(stacks(look_inside(*argv, str(pid)), prefix)[:2])
+            return sorted(stacks(inspect_process(*argv, str(pid)), prefix)[:2])
 
     expected, found = pair.compare(look)
     assert any(stack.endswith(f"{script}:inner:{LOOP_LINE}") for stack in expected)
@@ -89,7 +91,7 @@ def test_perf_names_the_same_functions(pair, debug_data, script):
 
     def look(prefix: Path) -> dict[str, float]:
         python = (prefix / "bin/python3", "-I", "-c", "for _ in range(300): sum(range(100_000))")
-        look_inside(*perf, "record", "-q", "-B", "-e", "cpu-clock", "-o", data, "--", *python)
+        inspect_process(*perf, "record", "-q", "-B", "-e", "cpu-clock", "-o", data, "--", *python)
         report = run(*perf, "report", "--stdio", "--sort", "symbol", "-i", data)
         lines = re.findall(r"(?m)^ +([\d.]+)% +\[\.\] (\w+)", report)
         return {name: float(share) for share, name in lines}

@@ -16,7 +16,7 @@ from rezbuild.util.import_file import load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 regrtest: Any = load(stock_build.RECIPE, "check_regrtest.py")
-# It waits for ever in some virtual machines; known-failures.toml has the reason.
+# It hangs in some virtual machines; known-failures.toml has the reason.
 LEFT_OUT = ("-i", "*ThreadedVSOCKSocketStreamTest*")
 
 

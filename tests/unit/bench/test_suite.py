@@ -25,7 +25,7 @@ def found(tmp_path: Path) -> Suite:
 
 
 @pytest.fixture(scope="module")
-def this() -> Interpreter:
+def this_interpreter() -> Interpreter:
     return interpreters.find("this", Path(sys.executable))
 
 
@@ -50,34 +50,36 @@ def test_full_suite_lists_all_benchmarks(found):
     assert "list" in " ".join(every["pickle_list"].options)
 
 
-def test_real_benchmark_against_itself_runs(found, this):
+def test_real_benchmark_against_itself_runs(found, this_interpreter):
     (one,) = (one for one in found.benchmarks(full=True) if one.name == "richards")
-    (measured,) = found.measure(one, [this, this], 2)
+    (measured,) = found.measure(one, [this_interpreter, this_interpreter], 2)
     assert (measured.name, measured.unit) == ("richards", "s")
     assert len(measured.first) == len(measured.second) == 2
     assert 0.2 < measured.ratio.median < 5
 
 
-def test_script_with_several_benchmarks_runs(found, this):
+def test_script_with_several_benchmarks_runs(found, this_interpreter):
     code = "runner.timeit('a', '1')\nrunner.timeit('b', 'sum(range(1000))')\n"
-    a, b = found.measure(script(found, code), [this], 1)
+    a, b = found.measure(script(found, code), [this_interpreter], 1)
     assert (a.name, b.name) == ("a", "b")
     assert a.first < b.first
 
 
-def test_caller_environment_does_not_reach_a_benchmark(found, this, monkeypatch):
+def test_caller_environment_does_not_reach_a_benchmark(found, this_interpreter, monkeypatch):
     monkeypatch.setenv("LD_LIBRARY_PATH", "/leaked")
     code = "import os\nassert 'LD_LIBRARY_PATH' not in os.environ\nrunner.timeit('a', '1')\n"
-    assert len(list(found.measure(script(found, code), [this], 1))) == 1
+    assert len(list(found.measure(script(found, code), [this_interpreter], 1))) == 1
 
 
-def test_benchmark_that_cannot_run_is_skipped(found, this):
+def test_benchmark_that_cannot_run_is_skipped(found, this_interpreter):
     told: list[tuple[str, RezbuildError]] = []
     found.benchmarks = lambda full: [  # the real list takes minutes
         script(found, "raise SystemExit('broken')"),
         script(found, "", needs=(4, 0)),
     ]
-    ran = suite.measure_all(found, [this], 1, full=True, left_out=lambda *both: told.append(both))
+    ran = suite.measure_all(
+        found, [this_interpreter], 1, full=True, left_out=lambda *both: told.append(both)
+    )
     assert list(ran) == []
     assert [str(error) for _, error in told] == [
         "this fails: broken",
@@ -97,29 +99,29 @@ def wheel(folder: Path) -> Path:
     return path
 
 
-def test_dependencies_of_benchmarks_are_installed_once(found, this, tmp_path):
+def test_dependencies_of_benchmarks_are_installed_once(found, this_interpreter, tmp_path):
     listed = tmp_path / "requirements.txt"
     listed.write_text(f"{wheel(tmp_path)}\n")
     code = "import benched\nrunner.timeit('a', str(benched.answer))\n"
     one = script(found, code, requirements=listed)
-    assert len(list(found.measure(one, [this], 1))) == 1
-    (folder,) = (found.cache / this.tag).iterdir()
+    assert len(list(found.measure(one, [this_interpreter], 1))) == 1
+    (folder,) = (found.cache / this_interpreter.tag).iterdir()
     before = folder.stat().st_mtime_ns
-    assert len(list(found.measure(one, [this], 1))) == 1
+    assert len(list(found.measure(one, [this_interpreter], 1))) == 1
     assert folder.stat().st_mtime_ns == before
 
 
-def test_failed_installation_is_reported(found, this, tmp_path):
+def test_failed_installation_is_reported(found, this_interpreter, tmp_path):
     listed = tmp_path / "requirements.txt"
     listed.write_text("/no/such/package\n")
     with pytest.raises(MachineError, match=r"pip cannot install the requirements: .*no/such"):
-        list(found.measure(script(found, "", requirements=listed), [this], 1))
-    assert list((found.cache / this.tag).iterdir()) == []
+        list(found.measure(script(found, "", requirements=listed), [this_interpreter], 1))
+    assert list((found.cache / this_interpreter.tag).iterdir()) == []
 
 
-def test_failed_benchmark_is_named(found, this):
+def test_failed_benchmark_is_named(found, this_interpreter):
     with pytest.raises(CheckError, match=r"this fails: .*nonsense"):
-        list(found.measure(script(found, "import nonsense"), [this], 1))
+        list(found.measure(script(found, "import nonsense"), [this_interpreter], 1))
 
 
 def test_mean_is_geometric_per_round():

@@ -33,7 +33,7 @@ int main(int count, char **words)
 """
 
 
-class Folder:
+class ProgramFolder:
     """A folder in which the program is built."""
 
     def __init__(self, path: Path) -> None:
@@ -63,34 +63,34 @@ class Folder:
 
 
 @pytest.fixture
-def first(tmp_path: Path) -> Folder:
-    folder = Folder(tmp_path / "first")
+def first(tmp_path: Path) -> ProgramFolder:
+    folder = ProgramFolder(tmp_path / "first")
     folder.train(0)
     return folder
 
 
-def test_same_counts_give_the_same_build(first: Folder, tmp_path: Path) -> None:
+def test_same_counts_give_the_same_build(first: ProgramFolder, tmp_path: Path) -> None:
     store = pgo_profiles.stored_path(tmp_path / "cache", "thing", "1.0", "abc")
     made = first.keep(store)
     assert store == tmp_path / "cache/profiles/thing-1.0-abc.tar.gz"
     assert [path.name for path in store.parent.iterdir()] == [store.name], "nothing half made"
     trained = first.compile("-fprofile-use").read_bytes()
     for name in ("second", "in/another place"):
-        folder = Folder(tmp_path / name)
+        folder = ProgramFolder(tmp_path / name)
         assert pgo_profiles.restore(store, folder.path) == made
         assert folder.compile("-fprofile-use").read_bytes() == trained
         assert {path.name for path in folder.path.parent.glob(".*")} == set()
     # Counts of other work give another program, so the counts have an effect.
-    other = Folder(tmp_path / "other")
+    other = ProgramFolder(tmp_path / "other")
     other.train(5000)
     assert other.keep(tmp_path / "other.tar.gz") != made
     assert other.compile("-fprofile-use").read_bytes() != trained
 
 
-def test_equal_counts_give_an_equal_archive(first: Folder, tmp_path: Path) -> None:
+def test_equal_counts_give_an_equal_archive(first: ProgramFolder, tmp_path: Path) -> None:
     """Time, folder and user do not matter, because the checksum identifies the archive."""
     made = first.keep(tmp_path / "one.tar.gz")
-    again = Folder(tmp_path / "elsewhere/again")
+    again = ProgramFolder(tmp_path / "elsewhere/again")
     pgo_profiles.restore(tmp_path / "one.tar.gz", again.path)
     for path in again.path.rglob("*.gcda"):
         path.chmod(0o600)
@@ -98,12 +98,12 @@ def test_equal_counts_give_an_equal_archive(first: Folder, tmp_path: Path) -> No
     assert (tmp_path / "one.tar.gz").stat().st_mode & 0o777 == 0o644
 
 
-def test_stored_counts_are_never_replaced(first: Folder, tmp_path: Path) -> None:
+def test_stored_counts_are_never_replaced(first: ProgramFolder, tmp_path: Path) -> None:
     """A payload records the checksum, so a parallel training must build again."""
     store = tmp_path / "kept/counts.tar.gz"
     made = first.keep(store)
     assert first.keep(store) == made
-    other = Folder(tmp_path / "other")
+    other = ProgramFolder(tmp_path / "other")
     other.train(5000)
     with pytest.raises(BuildError, match="has stored another PGO profile meanwhile") as late:
         other.keep(store)
@@ -118,17 +118,17 @@ def test_training_without_counts_is_an_error(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_damaged_archive_is_refused(first: Folder, tmp_path: Path) -> None:
+def test_damaged_archive_is_refused(first: ProgramFolder, tmp_path: Path) -> None:
     store = tmp_path / "kept.tar.gz"
     first.keep(store)
     store.write_bytes(store.read_bytes()[:-20])
-    second = Folder(tmp_path / "second")
+    second = ProgramFolder(tmp_path / "second")
     with pytest.raises(UnpackError, match="damaged or cut off"):
         pgo_profiles.restore(store, second.path)
     assert not list(second.path.rglob("*.gcda"))
 
 
-def test_profile_must_match_the_record(first: Folder, tmp_path: Path) -> None:
+def test_profile_must_match_the_record(first: ProgramFolder, tmp_path: Path) -> None:
     store = tmp_path / "kept.tar.gz"
     made = first.keep(store)
     pgo_profiles.check(store, made, "thing-1.0")

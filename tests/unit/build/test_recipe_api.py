@@ -12,7 +12,7 @@ import dump_environment
 import pytest
 from compile_c import MAIN
 from host_tools import command_lines
-from waiting import until
+from polling import wait_until
 
 from rezbuild.build import toolchain
 from rezbuild.build.recipe_api import Build
@@ -88,7 +88,7 @@ def test_step_ends_at_the_timeout_with_its_children(build):
     assert time.monotonic() - began < 5
     assert "    said" in raised.value.message
     # A killed process may run for some more milliseconds.
-    until(lambda: not any(line.startswith("sleep 3333.") for line in command_lines().values()))
+    wait_until(lambda: not any(line.startswith("sleep 3333.") for line in command_lines().values()))
     build.run("sh", "-c", "exit 0")
 
 

@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[3]
 
 def test_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tests/e2e/fidelity"))
-    import comparing
+    import comparison
     import page
 
     try:
         assert page.PAGE.read_text(encoding="utf-8") == page.page(), "run page.py"
-        entries = comparing.intended()
+        entries = comparison.intended()
         assert len(entries) <= 10
         assert all(entry.title and entry.reason.strip() for entry in entries)
     finally:

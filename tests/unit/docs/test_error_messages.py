@@ -45,7 +45,7 @@ VERBS = frozenset(
 
 
 @dataclass(frozen=True)
-class Text:
+class ErrorText:
     """A text of an error.
 
     Attributes:
@@ -97,14 +97,14 @@ def lines(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:
         yield text
 
 
-def is_maker(node: ast.AST) -> bool:
+def is_error_function(node: ast.AST) -> bool:
     """Whether a function takes a message and returns an error."""
     if not isinstance(node, ast.FunctionDef) or not node.args.args:
         return False
     return getattr(node.returns, "id", "") in KINDS and node.args.args[0].arg == "message"
 
 
-def texts_of(path: Path) -> Iterator[Text]:
+def find_texts(path: Path) -> Iterator[ErrorText]:
     """Yield the texts of the errors that a module raises or returns."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     constants = {
@@ -114,7 +114,7 @@ def texts_of(path: Path) -> Iterator[Text]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    makers = {node.name for node in ast.walk(tree) if is_maker(node)}
+    makers = {node.name for node in ast.walk(tree) if is_error_function(node)}
     parts = path.relative_to(ROOT).parts
     folder = "packages" if parts[0] == "packages" else parts[1] if len(parts) > 2 else ""
     for node in ast.walk(tree):
@@ -130,16 +130,16 @@ def texts_of(path: Path) -> Iterator[Text]:
             given["message"] = node.args[0]
         for kind in ("message", "tried", "advice"):
             for text in lines(given[kind], constants) if kind in given else ():
-                yield Text(kind, f"{'/'.join(parts)}:{node.lineno}", folder, text)
+                yield ErrorText(kind, f"{'/'.join(parts)}:{node.lineno}", folder, text)
 
 
 KINDS = error_classes()
 
 
 @lru_cache(maxsize=1)
-def texts() -> tuple[Text, ...]:
+def texts() -> tuple[ErrorText, ...]:
     files = [*ROOT.glob("rezbuild/**/*.py"), *ROOT.glob("packages/*/*.py")]
-    return tuple(text for path in sorted(files) for text in texts_of(path))
+    return tuple(text for path in sorted(files) for text in find_texts(path))
 
 
 def faults(kind: str, text: str) -> list[str]:

@@ -218,7 +218,7 @@ def test_tls_needs_all_three_files(tmp_path):
         connection.security(Settings(tmp_path, **files), "10.0.0.5")
 
 
-class Evil:
+class MaliciousPickle:
     def __init__(self, call, *words):
         self.call, self.words = call, words
 
@@ -229,10 +229,10 @@ class Evil:
 def test_pickle_runs_no_code(tmp_path):
     mark = str(tmp_path / "mark")
     for evil in (
-        Evil(os.mkdir, mark),
-        Evil(eval, f"__import__('os').mkdir({mark!r})"),
-        Evil(getattr, "text", "upper"),
-        [Evil(subprocess.call, ["mkdir", mark])],
+        MaliciousPickle(os.mkdir, mark),
+        MaliciousPickle(eval, f"__import__('os').mkdir({mark!r})"),
+        MaliciousPickle(getattr, "text", "upper"),
+        [MaliciousPickle(subprocess.call, ["mkdir", mark])],
     ):
         found = restricted_pickle.loads(pickle.dumps(evil))
         assert isinstance(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from payloads import payload, put, tree, with_debug
-from waiting import until
+from polling import wait_until
 
 from rezbuild.errors import StoreError
 from rezbuild.farm import payload_cache
@@ -82,7 +82,7 @@ def test_debug_data_comes_with_a_cached_payload(store, settings, root, tmp_path)
     assert tree(other.cache / "debug") == tree(settings.cache / "debug")
 
 
-def aged(path: Path, days: float) -> None:
+def make_older(path: Path, days: float) -> None:
     then = time.time() - days * DAY
     os.utime(path, (then, then))
 
@@ -97,10 +97,10 @@ def test_unused_payloads_are_removed_after_a_week(entry, store, settings, tmp_pa
         time.sleep(0.3)
         assert place.exists()
         assert built.exists()
-        aged(built, 8)
-        until(lambda: not built.exists())
-        aged(place, 8)
-        until(lambda: not place.exists())
+        make_older(built, 8)
+        wait_until(lambda: not built.exists())
+        make_older(place, 8)
+        wait_until(lambda: not place.exists())
     finally:
         ended.set()
     assert said == []
@@ -108,7 +108,7 @@ def test_unused_payloads_are_removed_after_a_week(entry, store, settings, tmp_pa
 
 def test_failed_removal_ends_no_worker(entry, store, settings):
     place = payload_cache.get_payload(entry, settings.cache, store)
-    aged(place, 8)
+    make_older(place, 8)
     place.with_name(f"{place.name}.lock").unlink(missing_ok=True)
     place.with_name(f"{place.name}.lock").mkdir()
     said: list[str] = []

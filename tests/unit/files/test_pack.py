@@ -33,12 +33,12 @@ TREES = st.dictionaries(
 )
 
 
-def grow(path: Path, content: object) -> Path:
+def make_tree(path: Path, content: object) -> Path:
     """Make the tree that hypothesis describes."""
     if isinstance(content, dict):
         path.mkdir()
         for name, inner in content.items():
-            grow(path / name, inner)
+            make_tree(path / name, inner)
     elif content == "link":
         path.symlink_to("somewhere else")
     else:
@@ -72,7 +72,7 @@ def refused(data: bytes, target: Path, wanted: str) -> str:
 @given(TREES)
 def test_pack_unpack_roundtrip(content: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as place:
-        root = grow(Path(place, "root"), content)
+        root = make_tree(Path(place, "root"), content)
         data, there = packed(root), Path(place, "there")
         unpacked(data, there, digest(root))
         assert tree(there) == tree(root)

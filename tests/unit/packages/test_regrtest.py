@@ -99,7 +99,7 @@ def test_test_in_a_function_has_its_own_name(regrtest, tmp_path):
     assert found.failures == {"test.test_x.f.<locals>.U.test_b": "ValueError: one"}
 
 
-class Killed:
+class InterruptedCheck:
     """A check whose program writes a log and ends too early."""
 
     jobs = 1
@@ -114,7 +114,7 @@ class Killed:
 def test_killed_suite_fails(regrtest, tmp_path):
     text = "".join(LOG.splitlines(keepends=True)[:2]) + "Killed\n"
     with pytest.raises(CheckError, match="ended after 2 of 7 files"):
-        regrtest.run(Killed(tmp_path, text), "python3", [], "suite")
+        regrtest.run(InterruptedCheck(tmp_path, text), "python3", [], "suite")
 
 
 def test_unknown_failure_is_a_problem(regrtest, results):

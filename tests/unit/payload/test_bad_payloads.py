@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from box import BODY, FILE, release
+from build_machine import BODY, FILE, release
 from damage import DAMAGE, damaged, examples, refusal
 from elf_chain import Chain, run
 from fuzz import FACTOR
@@ -36,7 +36,7 @@ ODD = ["a b q'\"", "n\nl", "$ORIGINAL", "gr\u00fcn", "l\udce4tin %s{x}*?[x]"]
 
 
 @pytest.fixture(params=ODD)
-def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+def odd_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """Make a folder with a name that breaks careless scripts."""
     place = tmp_path / f"{request.param} {request.param}"
     place.mkdir()
@@ -46,12 +46,12 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 # Names
 
 
-def test_payload_runs_in_any_folder(odd: Path, tmp_path: Path, compile_c: Any) -> None:
+def test_payload_runs_in_any_folder(odd_folder: Path, tmp_path: Path, compile_c: Any) -> None:
     chain = Chain(compile_c, tmp_path)
     chain.relocate()
-    program = chain.move(odd / "payload")
+    program = chain.move(odd_folder / "payload")
     assert run(program) == "42"
-    report = audit.audit(odd / "payload")
+    report = audit.audit(odd_folder / "payload")
     assert report.errors == ()
     assert len(report.elf) == 4
 
@@ -74,45 +74,45 @@ def test_folder_with_a_token_of_ld_so_is_refused(tmp_path: Path, compile_c: Any,
         build_command.Request.read(env, Settings(tmp_path))
 
 
-def test_payload_is_relocated_in_any_folder(odd: Path, compile_c: Any) -> None:
-    compile_c.folder = odd
-    chain = Chain(compile_c, odd)
+def test_payload_is_relocated_in_any_folder(odd_folder: Path, compile_c: Any) -> None:
+    compile_c.folder = odd_folder
+    chain = Chain(compile_c, odd_folder)
     chain.relocate()
-    assert run(chain.move(odd / "moved")) == "42"
+    assert run(chain.move(odd_folder / "moved")) == "42"
 
 
-def test_odd_names_inside_a_payload_are_listed_and_read(odd: Path) -> None:
-    (odd / odd.name).mkdir()
-    (odd / odd.name / "file").write_text("x")
-    (odd / "link").symlink_to(odd.name)
-    manifest.write(odd, {"elf": []})
-    manifest.write_contents(odd)
-    assert audit.audit(odd).findings == ()
-    (odd / odd.name / "file").unlink()
-    (finding,) = audit.audit(odd).findings
-    assert (finding.rule.id, finding.path) == ("file-missing", f"{odd.name}/file")
+def test_odd_names_inside_a_payload_are_listed_and_read(odd_folder: Path) -> None:
+    (odd_folder / odd_folder.name).mkdir()
+    (odd_folder / odd_folder.name / "file").write_text("x")
+    (odd_folder / "link").symlink_to(odd_folder.name)
+    manifest.write(odd_folder, {"elf": []})
+    manifest.write_contents(odd_folder)
+    assert audit.audit(odd_folder).findings == ()
+    (odd_folder / odd_folder.name / "file").unlink()
+    (finding,) = audit.audit(odd_folder).findings
+    assert (finding.rule.id, finding.path) == ("file-missing", f"{odd_folder.name}/file")
 
 
-def test_mirror_and_cache_work_in_any_folder(odd: Path) -> None:
-    (odd / "mirror").mkdir()
-    (odd / "mirror" / FILE).write_bytes(BODY)
+def test_mirror_and_cache_work_in_any_folder(odd_folder: Path) -> None:
+    (odd_folder / "mirror").mkdir()
+    (odd_folder / "mirror" / FILE).write_bytes(BODY)
     found = Settings.read(
         {
-            "REZBUILD_CACHE": str(odd / "cache"),
-            "REZBUILD_MIRRORS": shlex.join([str(odd / "mirror")]),
+            "REZBUILD_CACHE": str(odd_folder / "cache"),
+            "REZBUILD_MIRRORS": shlex.join([str(odd_folder / "mirror")]),
             "REZBUILD_OFFLINE": "1",
         }
     )
     got = Fetcher(found, Console(quiet=True)).fetch(release())
     assert got.path.read_bytes() == BODY
-    assert got.location == str(odd / "mirror")
+    assert got.location == str(odd_folder / "mirror")
 
 
-def test_sources_are_unpacked_in_any_folder(odd: Path) -> None:
-    (odd / "pkg").mkdir()
-    (odd / "pkg" / "file").write_text("x")
-    subprocess.run(["tar", "-czf", "a.tar.gz", "pkg"], cwd=odd, check=True)
-    root = unpack(odd / "a.tar.gz", odd / "out" / odd.name)
+def test_sources_are_unpacked_in_any_folder(odd_folder: Path) -> None:
+    (odd_folder / "pkg").mkdir()
+    (odd_folder / "pkg" / "file").write_text("x")
+    subprocess.run(["tar", "-czf", "a.tar.gz", "pkg"], cwd=odd_folder, check=True)
+    root = unpack(odd_folder / "a.tar.gz", odd_folder / "out" / odd_folder.name)
     assert (root / "file").read_text() == "x"
 
 

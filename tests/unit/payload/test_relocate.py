@@ -213,7 +213,7 @@ def test_library_without_a_soname_is_bundled(compile_c, tmp_path):
 
 
 @pytest.fixture
-def twice(compile_c, tmp_path):
+def same_named_libraries(compile_c, tmp_path):
     """Make a payload with two libraries of one name, and a program beside the second."""
     payload = tmp_path / "payload"
     for folder, answer in (("a", 1), ("b", 2)):
@@ -227,15 +227,15 @@ def twice(compile_c, tmp_path):
     return payload, program
 
 
-def test_library_that_the_file_finds_now_is_used(twice):
-    payload, make = twice
+def test_library_that_the_file_finds_now_is_used(same_named_libraries):
+    payload, make = same_named_libraries
     beside, above = make("b/beside"), make("c/above", "-Wl,-rpath,$ORIGIN/../a")
     relocate.apply(relocate.plan(payload, []), payload, toolchain.patchelf())
     assert (run(beside), run(above)) == ("2", "1")
 
 
-def test_ambiguous_library_is_an_error(twice):
-    payload, make = twice
+def test_ambiguous_library_is_an_error(same_named_libraries):
+    payload, make = same_named_libraries
     make("c/lost")
     with pytest.raises(RelocationError, match="the payload has several files"):
         relocate.plan(payload, [])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from steps import CHAIN, Work, step
+from steps import CHAIN, ShellBuilds, step
 
 from rezbuild.errors import (
     BuildError,
@@ -99,7 +99,7 @@ def run(work, budget, steps=CHAIN, most=9):
 
 
 def test_run_uses_at_most_the_budget(tmp_path, budget):
-    work = Work(tmp_path, dict.fromkeys(("small", "big", "bottom"), "sleep 0.3"))
+    work = ShellBuilds(tmp_path, dict.fromkeys(("small", "big", "bottom"), "sleep 0.3"))
     run(work, budget)
     assert work.events[:2] == ["+bottom", "+big"]
     assert work.events[-2:] == ["+top", "-top"]
@@ -111,7 +111,7 @@ def test_run_uses_at_most_the_budget(tmp_path, budget):
     assert work.held == set()
 
 
-class Room(Budget):
+class FullFarmBudget(Budget):
     """A farm's budget that never has room for one step, and ends with an error."""
 
     def __init__(self, folder: Path) -> None:
@@ -129,8 +129,8 @@ class Room(Budget):
 
 def test_step_without_room_delays_no_other(tmp_path):
     """The step and its dependents fail; the others are built."""
-    work = Work(tmp_path, {})
-    room = Room(tmp_path)
+    work = ShellBuilds(tmp_path, {})
+    room = FullFarmBudget(tmp_path)
     with contextlib.closing(room), pytest.raises(MachineError, match="no room"):
         run(work, room)
     assert sorted(work.events) == ["+big", "+small", "-big", "-small"]
@@ -138,13 +138,13 @@ def test_step_without_room_delays_no_other(tmp_path):
 
 
 def test_limit_of_one_builds_in_order(tmp_path, budget):
-    work = Work(tmp_path, {})
+    work = ShellBuilds(tmp_path, {})
     run(work, budget, most=1)
     assert [event[0] for event in work.events] == ["+", "-"] * 5
 
 
 def test_finished_plan_starts_nothing(tmp_path, budget):
-    work = Work(tmp_path, {}, done=[s.release.name for s in CHAIN])
+    work = ShellBuilds(tmp_path, {}, done=[s.release.name for s in CHAIN])
     began = time.monotonic()
     run(work, budget)
     assert work.events == []
@@ -156,12 +156,12 @@ def test_ten_thousand_finished_steps_take_a_second(tmp_path, budget):
     steps = [step("s0")]
     steps += [step(f"s{n}", f"s{n - 1}" if n % 2 else "s0") for n in range(1, 10_000)]
     began = time.process_time()
-    run(Work(tmp_path, {}, done=[s.release.name for s in steps]), budget, steps)
+    run(ShellBuilds(tmp_path, {}, done=[s.release.name for s in steps]), budget, steps)
     assert time.process_time() - began < 2
 
 
 def test_other_steps_are_built_after_a_failure(tmp_path, budget, capsys):
-    work = Work(tmp_path, {"bottom": "exit 3", "small": "sleep 0.2"})
+    work = ShellBuilds(tmp_path, {"bottom": "exit 3", "small": "sleep 0.2"})
     with pytest.raises(BuildError, match="bottom-1 failed by 3"):
         run(work, budget)
     assert {e[1:] for e in work.events} == {"bottom", "big", "small"}
@@ -174,24 +174,26 @@ def test_other_steps_are_built_after_a_failure(tmp_path, budget, capsys):
 def test_several_failures_are_listed(tmp_path, budget):
     codes = {"bottom": "exit 3", "big": "exit 4"}
     with pytest.raises(SeveralFailedError) as caught:
-        run(Work(tmp_path, codes), budget)
+        run(ShellBuilds(tmp_path, codes), budget)
     assert caught.value.exit_code == BuildError.exit_code
     for text in ("2 builds failed", "bottom-1 failed by 3", "big-1 failed by 4"):
         assert text in str(caught.value)
     with pytest.raises(SeveralFailedError) as caught:
-        run(Work(tmp_path, {**codes, "small": "unreadable"}), budget)
+        run(ShellBuilds(tmp_path, {**codes, "small": "unreadable"}), budget)
     assert caught.value.exit_code == RezbuildError.exit_code
     assert "cannot be read" in str(caught.value)
 
 
 def test_system_error_fails_one_step(tmp_path, budget):
     with pytest.raises(RezbuildError, match="/some/file: not allowed"):
-        run(Work(tmp_path, {"top": "exit 9"}), budget)
+        run(ShellBuilds(tmp_path, {"top": "exit 9"}), budget)
 
 
 def test_locked_step_is_waited_for_while_others_build(tmp_path, budget, capsys):
     """Otherwise two runs could wait for each other for ever."""
-    work = Work(tmp_path, {"big": "until test -e there; do sleep 0.02; done"}, locked=["bottom"])
+    work = ShellBuilds(
+        tmp_path, {"big": "until test -e there; do sleep 0.02; done"}, locked=["bottom"]
+    )
     (tmp_path / "there").touch()
     run(work, budget)
     assert "+bottom" not in work.events
@@ -200,7 +202,7 @@ def test_locked_step_is_waited_for_while_others_build(tmp_path, budget, capsys):
 
 
 def test_interruption_stops_running_builds(tmp_path, budget, monkeypatch):
-    work = Work(tmp_path, dict.fromkeys(("bottom", "big"), "sleep 50"))
+    work = ShellBuilds(tmp_path, dict.fromkeys(("bottom", "big"), "sleep 50"))
 
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from steps import CHAIN, Work, run_watched
+from steps import CHAIN, ShellBuilds, run_watched
 
 from rezbuild.errors import BuildError, MachineError, UsageError
 from rezbuild.reporter import Event
@@ -32,7 +32,7 @@ def budget(tmp_path):
         yield made
 
 
-class Elsewhere:
+class TaskOnWorker:
     """A task whose worker changes."""
 
     def __init__(self, worker: str = "") -> None:
@@ -46,19 +46,21 @@ def states(watch: Recorder, steps=CHAIN) -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def noted() -> dict[str, float]:
+def recorded_seconds() -> dict[str, float]:
     return {}
 
 
 @pytest.fixture
-def watch(noted) -> Recorder:
-    return Recorder(note=lambda step, seconds: noted.__setitem__(step.release.name, seconds))
+def watch(recorded_seconds) -> Recorder:
+    return Recorder(
+        note=lambda step, seconds: recorded_seconds.__setitem__(step.release.name, seconds)
+    )
 
 
 # Recorded events
 
 
-def test_run_has_a_bar_per_step(tmp_path, budget, watch, noted):
+def test_run_has_a_bar_per_step(tmp_path, budget, watch, recorded_seconds):
     codes = {
         "small": f"{SAY_BEGUN}; sleep 0.2",
         "big": "sleep 0.3; exit 3",
@@ -66,7 +68,7 @@ def test_run_has_a_bar_per_step(tmp_path, budget, watch, noted):
         "middle": "true",
     }
     with pytest.raises(BuildError):
-        run_watched(Work(tmp_path, codes), budget, watch)
+        run_watched(ShellBuilds(tmp_path, codes), budget, watch)
     shown = watch.timeline("title", CHAIN, 2)
     found = {bar.package: bar for bar in shown.bars}
     assert {name: bar.state for name, bar in found.items()} == {
@@ -78,18 +80,18 @@ def test_run_has_a_bar_per_step(tmp_path, budget, watch, noted):
     assert found["big"].began < found["bottom"].ended
     assert shown.critical == ("big-1",)
     # The duration of a mere installation is not recorded.
-    assert set(noted) == {"small", "bottom"}
-    assert 0.2 <= noted["small"] < 5
+    assert set(recorded_seconds) == {"small", "bottom"}
+    assert 0.2 <= recorded_seconds["small"] < 5
 
 
 def test_running_step_is_stopped_at_the_end(watch):
-    watch.update(CHAIN[0], Elsewhere(), [])
+    watch.update(CHAIN[0], TaskOnWorker(), [])
     watch.stop()
     assert states(watch) == [("small", "", "stopped")]
 
 
-def test_farm_step_has_a_bar_per_machine(watch, noted):
-    task = Elsewhere()
+def test_farm_step_has_a_bar_per_machine(watch, recorded_seconds):
+    task = TaskOnWorker()
     watch.update(CHAIN[0], task, [])
     time.sleep(0.1)
     task.worker = "w1"
@@ -103,23 +105,23 @@ def test_farm_step_has_a_bar_per_machine(watch, noted):
     # The step had waited before.
     assert first.began >= 0.1
     assert first.ended == second.began
-    assert noted["small"] == pytest.approx(first.ended - first.began)
+    assert recorded_seconds["small"] == pytest.approx(first.ended - first.began)
 
 
-def test_lost_worker_has_a_lost_bar(watch, noted):
-    task = Elsewhere("w1")
+def test_lost_worker_has_a_lost_bar(watch, recorded_seconds):
+    task = TaskOnWorker("w1")
     watch.update(CHAIN[0], task, [BEGUN])
     task.worker = "w2"
     watch.update(CHAIN[0], task, [BEGUN])
     watch.end(CHAIN[0], well=True)
     assert states(watch) == [("small", "w1", "lost"), ("small", "w2", "built")]
-    assert noted["small"] < 1
+    assert recorded_seconds["small"] < 1
 
 
-def test_restored_payload_records_no_duration(watch, noted):
-    watch.update(CHAIN[0], Elsewhere("w1"), [Event("taken", "small 1: taken from the store")])
+def test_restored_payload_records_no_duration(watch, recorded_seconds):
+    watch.update(CHAIN[0], TaskOnWorker("w1"), [Event("taken", "small 1: taken from the store")])
     watch.end(CHAIN[0], well=True)
-    assert noted == {}
+    assert recorded_seconds == {}
     assert states(watch) == [("small", "w1", "taken")]
 
 

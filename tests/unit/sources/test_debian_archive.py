@@ -175,7 +175,7 @@ LATER = "Sat, 01 Jan 2050 00:00:00 UTC"
 UNSIGNED = 'Acquire::AllowInsecureRepositories "true";'
 
 
-class Silent(SimpleHTTPRequestHandler):
+class QuietHandler(SimpleHTTPRequestHandler):
     """A server of a folder that logs nothing."""
 
     def log_message(self, *_: object) -> None:
@@ -209,7 +209,7 @@ def ask(tmp_path, monkeypatch):
     def run(more: str, **suites: str) -> str:
         for name, until in suites.items():
             suite(root, name, until)
-        handler = functools.partial(Silent, directory=str(root))
+        handler = functools.partial(QuietHandler, directory=str(root))
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
             sources = tmp_path / "sources.list"

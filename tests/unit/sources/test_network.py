@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 import trustme
-from box import BODY, FILE, OTHER, Box
+from build_machine import BODY, FILE, OTHER, Machine
 from fuzz import FACTOR
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lying_server import Answer, LyingServer, lying_server
-from raw_server import Script, Talk, proxy, raw_server
+from raw_server import Connection, Script, proxy, raw_server
+from scripted_server import Answer, ScriptedServer, scripted_server
 
 from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import ChecksumError, FetchError, MachineError, RezbuildError
@@ -44,42 +44,44 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def good() -> Iterator[LyingServer]:
+def good() -> Iterator[ScriptedServer]:
     """Start a good server as the next source."""
-    with lying_server() as running:
+    with scripted_server() as running:
         running.at("/good", Answer(BODY))
         yield running
 
 
 @pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "cache", retries=0)
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "cache", retries=0)
 
 
 @pytest.fixture
-def short_timeouts(tmp_path: Path) -> Box:
-    """Return a box with timeouts of half a second, only for tests of timeouts."""
-    return Box(
+def short_timeouts(tmp_path: Path) -> Machine:
+    """Return a machine with timeouts of half a second, only for tests of timeouts."""
+    return Machine(
         tmp_path / "cache", connect_timeout=0.25, read_timeout=0.25, retries=0, min_speed=4000
     )
 
 
-def passed_over(box: Box, bad: str, good: LyingServer, *, within: float = 3) -> str:
+def reason_of_failed_location(
+    machine: Machine, bad: str, good: ScriptedServer, *, within: float = 3
+) -> str:
     """Return the reason why the download from ``bad`` failed."""
     begin = time.monotonic()
-    got = box.fetch(bad, good.url + "/good")
+    got = machine.fetch(bad, good.url + "/good")
     assert time.monotonic() - begin < within
     assert got.path.read_bytes() == BODY
     assert got.location.endswith("/good")
-    assert box.holds() == {FILE}
-    line = next(line for line in box.said.getvalue().split("\n") if line.startswith("  "))
+    assert machine.file_names() == {FILE}
+    line = next(line for line in machine.output.getvalue().split("\n") if line.startswith("  "))
     return line.partition(": ")[2].partition("; it is not asked again")[0]
 
 
 # Time
 
 
-def test_silent_host_is_given_up(short_timeouts: Box, good: LyingServer) -> None:
+def test_silent_host_is_given_up(short_timeouts: Machine, good: ScriptedServer) -> None:
     """Its connection queue is full, so it drops new connections like a firewall."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -89,71 +91,73 @@ def test_silent_host_is_given_up(short_timeouts: Box, good: LyingServer) -> None
             one.setblocking(False)
             one.connect_ex(full.getsockname())
         bad = f"http://127.0.0.1:{full.getsockname()[1]}/{FILE}"
-        assert passed_over(short_timeouts, bad, good) == "it does not answer"
+        assert reason_of_failed_location(short_timeouts, bad, good) == "it does not answer"
         for one in crowd:
             one.close()
 
 
-def silent(talk: Talk) -> None:
-    talk.request()
-    talk.wait()
+def silent(connection: Connection) -> None:
+    connection.request()
+    connection.wait()
 
 
-def silent_in_the_headers(talk: Talk) -> None:
-    talk.request()
-    talk.say(OK)
-    talk.wait()
+def silent_in_the_headers(connection: Connection) -> None:
+    connection.request()
+    connection.send(OK)
+    connection.wait()
 
 
-def silent_in_the_body(talk: Talk) -> None:
-    talk.request()
-    talk.say(WHOLE + BODY[:1000])
-    talk.wait()
+def silent_in_the_body(connection: Connection) -> None:
+    connection.request()
+    connection.send(WHOLE + BODY[:1000])
+    connection.wait()
 
 
 @pytest.mark.parametrize("script", [silent, silent_in_the_headers, silent_in_the_body])
 @pytest.mark.parametrize("speed", [0, 4000])
 def test_silence_ends_at_the_timeout(
-    tmp_path: Path, good: LyingServer, script: Script, speed: int
+    tmp_path: Path, good: ScriptedServer, script: Script, speed: int
 ) -> None:
-    short_timeouts = Box(tmp_path, read_timeout=0.25, retries=0, min_speed=speed)
+    short_timeouts = Machine(tmp_path, read_timeout=0.25, retries=0, min_speed=speed)
     with raw_server(script) as bad:
-        assert passed_over(short_timeouts, bad.url, good).startswith("it stopped sending")
+        assert reason_of_failed_location(short_timeouts, bad.url, good).startswith(
+            "it stopped sending"
+        )
 
 
 def test_silence_in_the_handshake_ends_at_the_timeout(
-    short_timeouts: Box, good: LyingServer
+    short_timeouts: Machine, good: ScriptedServer
 ) -> None:
-    with raw_server(Talk.wait) as bad:
-        reason = passed_over(short_timeouts, bad.url.replace("http", "https"), good)
+    with raw_server(Connection.wait) as bad:
+        reason = reason_of_failed_location(short_timeouts, bad.url.replace("http", "https"), good)
     assert reason == "it stopped sending"
 
 
-def drip_in_the_handshake(talk: Talk) -> None:
-    talk.drip(b"\x16\x03\x03\x40\x00\x02" + bytes(1000), 0.05)
+def slow_handshake(connection: Connection) -> None:
+    connection.send_slowly(b"\x16\x03\x03\x40\x00\x02" + bytes(1000), 0.05)
 
 
-def drip_in_the_headers(talk: Talk) -> None:
-    talk.drip(OK + b"X-Long: " + b"x" * 1000, 0.05)
+def slow_headers(connection: Connection) -> None:
+    connection.send_slowly(OK + b"X-Long: " + b"x" * 1000, 0.05)
 
 
-def never_more_than_continue(talk: Talk) -> None:
-    talk.drip(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0.01)
+def endless_continue(connection: Connection) -> None:
+    connection.send_slowly(b"HTTP/1.1 100 Continue\r\n\r\n" * 50, 0.01)
 
 
 @pytest.mark.parametrize(
     ("script", "scheme"),
     [
-        (drip_in_the_handshake, "https"),
-        (drip_in_the_headers, "http"),
-        (never_more_than_continue, "http"),
+        (slow_handshake, "https"),
+        (slow_headers, "http"),
+        (endless_continue, "http"),
     ],
 )
 def test_slow_headers_end_at_the_timeout(
-    short_timeouts: Box, good: LyingServer, script: Script, scheme: str
+    short_timeouts: Machine, good: ScriptedServer, script: Script, scheme: str
 ) -> None:
     with raw_server(script) as bad:
-        reason = passed_over(short_timeouts, f"{scheme}://{bad.address}/", good)
+        reason = reason_of_failed_location(short_timeouts, f"{scheme}://{bad.address}/", good)
     # Python limits the time of the whole handshake.
     assert reason == (
         "it does not answer within 0.5 s" if scheme == "http" else "it stopped sending"
@@ -161,14 +165,14 @@ def test_slow_headers_end_at_the_timeout(
 
 
 @pytest.mark.parametrize("head", [WHOLE, CHUNKED + b"%x\r\n" % len(BODY), OK + b"\r\n"])
-def test_slow_body_is_given_up(short_timeouts: Box, good: LyingServer, head: bytes) -> None:
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(head)
-        talk.drip(BODY, 0.02)
+def test_slow_body_is_given_up(short_timeouts: Machine, good: ScriptedServer, head: bytes) -> None:
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(head)
+        connection.send_slowly(BODY, 0.02)
 
     with raw_server(script) as bad:
-        reason = passed_over(short_timeouts, bad.url, good)
+        reason = reason_of_failed_location(short_timeouts, bad.url, good)
     assert reason == "it stopped sending, or sends fewer than 4000 bytes a second"
 
 
@@ -177,12 +181,12 @@ def test_minimum_speed_is_a_setting(tmp_path: Path, speed: int, enough: bool) ->
     """A hundred bytes per second, for longer than the read timeout."""
     body = bytes(range(80))
 
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(OK + b"Content-Length: 80\r\n\r\n")
-        talk.drip(body, 0.01)
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(OK + b"Content-Length: 80\r\n\r\n")
+        connection.send_slowly(body, 0.01)
 
-    short_timeouts = Box(tmp_path, read_timeout=0.4, retries=0, min_speed=speed)
+    short_timeouts = Machine(tmp_path, read_timeout=0.4, retries=0, min_speed=speed)
     with raw_server(script) as slow:
         small = Archive(FILE, hashlib.sha256(body).hexdigest(), None, (slow.url,))
         wanted = Release("thing", "1.0", (small,), (), (), "MIT")
@@ -193,9 +197,9 @@ def test_minimum_speed_is_a_setting(tmp_path: Path, speed: int, enough: bool) ->
                 short_timeouts.fetcher.fetch(wanted)
 
 
-def test_abandoned_transfer_ends(short_timeouts: Box, good: LyingServer) -> None:
+def test_abandoned_transfer_ends(short_timeouts: Machine, good: ScriptedServer) -> None:
     with raw_server(silent_in_the_body) as bad:
-        passed_over(short_timeouts, bad.url, good)
+        reason_of_failed_location(short_timeouts, bad.url, good)
         deadline = time.monotonic() + 3
         while threading.active_count() > 4 and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -230,86 +234,86 @@ def test_late_items_are_dropped() -> None:
 
 
 @pytest.mark.parametrize("said", [b"", OK, WHOLE, CHUNKED])
-def test_reset_connection_is_retried(box: Box, good: LyingServer, said: bytes) -> None:
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(said)
-        talk.reset()
+def test_reset_connection_is_retried(machine: Machine, good: ScriptedServer, said: bytes) -> None:
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(said)
+        connection.reset()
 
     with raw_server(script) as bad:
-        assert passed_over(box, bad.url, good) == "the connection was lost"
+        assert reason_of_failed_location(machine, bad.url, good) == "the connection was lost"
 
 
 def test_reset_within_the_body_is_resumed(tmp_path: Path) -> None:
-    def script(talk: Talk) -> None:
-        asked = talk.request()
-        if talk.number == 0:
-            talk.say(WHOLE + BODY[:200_000])
+    def script(connection: Connection) -> None:
+        asked = connection.request()
+        if connection.number == 0:
+            connection.send(WHOLE + BODY[:200_000])
             time.sleep(0.2)  # a reset throws away what the client has not read
-            talk.reset()
+            connection.reset()
             return
         begin = int(asked.partition(b"Range: bytes=")[2].partition(b"-")[0])
-        talk.say(b"HTTP/1.1 206 Partial Content\r\n")
-        talk.say(b"Content-Range: bytes %d-%d/%d\r\n" % (begin, len(BODY) - 1, len(BODY)))
-        talk.say(b"Content-Length: %d\r\n\r\n" % (len(BODY) - begin) + BODY[begin:])
+        connection.send(b"HTTP/1.1 206 Partial Content\r\n")
+        connection.send(b"Content-Range: bytes %d-%d/%d\r\n" % (begin, len(BODY) - 1, len(BODY)))
+        connection.send(b"Content-Length: %d\r\n\r\n" % (len(BODY) - begin) + BODY[begin:])
 
-    box = Box(tmp_path)
+    machine = Machine(tmp_path)
     with raw_server(script) as server:
-        assert box.fetch(server.url).path.read_bytes() == BODY
-        assert len(server.talks) == 2
+        assert machine.fetch(server.url).path.read_bytes() == BODY
+        assert len(server.connections) == 2
 
 
 # Endless bodies and headers
 
 
-def endless_body(talk: Talk) -> None:
-    talk.request()
-    talk.say(OK + b"\r\n")
-    talk.for_ever(bytes(1 << 16))
+def endless_body(connection: Connection) -> None:
+    connection.request()
+    connection.send(OK + b"\r\n")
+    connection.send_endlessly(bytes(1 << 16))
 
 
-def endless_chunks(talk: Talk) -> None:
-    talk.request()
-    talk.say(CHUNKED)
-    talk.for_ever(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+def endless_chunks(connection: Connection) -> None:
+    connection.request()
+    connection.send(CHUNKED)
+    connection.send_endlessly(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
 
 
-def a_length_that_cannot_be(talk: Talk) -> None:
-    talk.request()
-    talk.say(OK + b"Content-Length: %d\r\n\r\n" % 10**17)
-    talk.for_ever(bytes(1 << 16))
+def impossible_length(connection: Connection) -> None:
+    connection.request()
+    connection.send(OK + b"Content-Length: %d\r\n\r\n" % 10**17)
+    connection.send_endlessly(bytes(1 << 16))
 
 
-ENDLESS = [endless_body, endless_chunks, a_length_that_cannot_be]
+ENDLESS = [endless_body, endless_chunks, impossible_length]
 
 
 @pytest.mark.parametrize("script", ENDLESS)
 def test_endless_body_stops_at_the_size_limit(
-    tmp_path: Path, script: Script, good: LyingServer
+    tmp_path: Path, script: Script, good: ScriptedServer
 ) -> None:
-    box = Box(tmp_path, max_size=1)
+    machine = Machine(tmp_path, max_size=1)
     with raw_server(script) as bad:
-        got = box.fetch(bad.url, good.url + "/good", size=None)
+        got = machine.fetch(bad.url, good.url + "/good", size=None)
         assert got.path.read_bytes() == BODY
-        assert bad.talks[0].sent < 20_000_000
-        assert len(bad.talks) == 1
-    assert "it sends more than 1 MB: give the size" in box.said.getvalue()
-    assert "REZBUILD_MAX_SIZE" in box.said.getvalue()
+        assert bad.connections[0].sent < 20_000_000
+        assert len(bad.connections) == 1
+    assert "it sends more than 1 MB: give the size" in machine.output.getvalue()
+    assert "REZBUILD_MAX_SIZE" in machine.output.getvalue()
 
 
 @pytest.mark.parametrize("script", ENDLESS)
-def test_endless_body_stops_at_the_known_size(box: Box, script: Script) -> None:
+def test_endless_body_stops_at_the_known_size(machine: Machine, script: Script) -> None:
     with raw_server(script) as bad:
         with pytest.raises(ChecksumError, match=f"more than {len(BODY)} bytes"):
-            box.fetch(bad.url)
-        assert bad.talks[0].sent < 20_000_000
+            machine.fetch(bad.url)
+        assert bad.connections[0].sent < 20_000_000
 
 
 def endless(start: bytes, again: bytes) -> Script:
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(start)
-        talk.for_ever(again)
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(start)
+        connection.send_endlessly(again)
 
     return script
 
@@ -325,18 +329,18 @@ ENDLESS_FRAMES = {
 
 
 @pytest.mark.parametrize("case", ENDLESS_FRAMES)
-def test_endless_headers_are_given_up(box: Box, good: LyingServer, case: str) -> None:
+def test_endless_headers_are_given_up(machine: Machine, good: ScriptedServer, case: str) -> None:
     with raw_server(endless(*ENDLESS_FRAMES[case])) as bad:
-        passed_over(box, bad.url, good)
+        reason_of_failed_location(machine, bad.url, good)
         if case != "trailers":  # those are thrown away as they come, until the time is over
-            assert bad.talks[0].sent < 20_000_000
+            assert bad.connections[0].sent < 20_000_000
 
 
-def test_redirect_with_an_endless_body_is_followed(box: Box, good: LyingServer) -> None:
+def test_redirect_with_an_endless_body_is_followed(machine: Machine, good: ScriptedServer) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: %s/good\r\n\r\n" % good.url.encode()
     with raw_server(endless(head, bytes(1 << 16))) as first:
-        assert box.fetch(first.url).path.read_bytes() == BODY
-        assert first.talks[0].sent < 20_000_000
+        assert machine.fetch(first.url).path.read_bytes() == BODY
+        assert first.connections[0].sent < 20_000_000
 
 
 # False answers
@@ -364,33 +368,33 @@ LIES = {
 
 
 @pytest.mark.parametrize("case", LIES)
-def test_false_answer_is_skipped(tmp_path: Path, good: LyingServer, case: str) -> None:
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(LIES[case])
+def test_false_answer_is_skipped(tmp_path: Path, good: ScriptedServer, case: str) -> None:
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(LIES[case])
 
-    box = Box(tmp_path, connect_timeout=0.5, read_timeout=0.5, retries=1)
+    machine = Machine(tmp_path, connect_timeout=0.5, read_timeout=0.5, retries=1)
     with raw_server(script) as bad:
-        passed_over(box, bad.url, good)
+        reason_of_failed_location(machine, bad.url, good)
 
 
 @pytest.mark.parametrize("said", ["999999", "nonsense", "*", "9" * 5000])
 def test_false_total_does_not_matter(tmp_path: Path, said: str) -> None:
     """Only the checksum decides whether a resumed file is complete."""
 
-    def script(talk: Talk) -> None:
-        talk.request()
-        if talk.number == 0:
-            talk.say(WHOLE + BODY[:100_000])
-        elif talk.number == 1:
-            talk.say(b"HTTP/1.1 206 Partial Content\r\n")
-            talk.say(b"Content-Range: bytes 100000-299999/%s\r\n" % said.encode())
-            talk.say(b"Content-Length: 200000\r\n\r\n" + BODY[100_000:])
+    def script(connection: Connection) -> None:
+        connection.request()
+        if connection.number == 0:
+            connection.send(WHOLE + BODY[:100_000])
+        elif connection.number == 1:
+            connection.send(b"HTTP/1.1 206 Partial Content\r\n")
+            connection.send(b"Content-Range: bytes 100000-299999/%s\r\n" % said.encode())
+            connection.send(b"Content-Length: 200000\r\n\r\n" + BODY[100_000:])
         else:
-            talk.say(WHOLE + BODY)
+            connection.send(WHOLE + BODY)
 
     with raw_server(script) as server:
-        assert Box(tmp_path).fetch(server.url).path.read_bytes() == BODY
+        assert Machine(tmp_path).fetch(server.url).path.read_bytes() == BODY
 
 
 # After an invalid answer, the libraries leave the socket to the garbage collector.
@@ -431,13 +435,15 @@ def test_any_other_answer_is_skipped(
     answer = b"HTTP/1.1 " + status + b"\r\n"
     answer += b"".join(name + b": " + value + b"\r\n" for name, value in headers)
 
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(answer + b"\r\n" + body)
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(answer + b"\r\n" + body)
 
-    box = Box(tmp_path_factory.mktemp("any"), read_timeout=0.2, connect_timeout=0.2, retries=0)
+    machine = Machine(
+        tmp_path_factory.mktemp("any"), read_timeout=0.2, connect_timeout=0.2, retries=0
+    )
     with raw_server(script) as bad, pytest.raises((FetchError, ChecksumError)) as caught:
-        box.fetch(bad.url + "/")
+        machine.fetch(bad.url + "/")
     assert caught.value.advice
 
 
@@ -456,22 +462,24 @@ def test_any_other_answer_is_skipped(
         "//[",
     ],
 )
-def test_redirects_to_other_schemes_are_refused(box: Box, good: LyingServer, target: str) -> None:
+def test_redirects_to_other_schemes_are_refused(
+    machine: Machine, good: ScriptedServer, target: str
+) -> None:
     bad = good.at("/bad", Answer(status=302, headers={"Location": target}))
-    reason = passed_over(box, bad, good)
+    reason = reason_of_failed_location(machine, bad, good)
     assert "which is refused" in reason or "cannot be used" in reason
     assert good.paths() == ["/bad", "/good"]
 
 
 def test_insecure_redirect_is_refused(
-    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, good: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, context = certificate("127.0.0.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle(authority, tmp_path))
-    with lying_server(context) as safe:
+    with scripted_server(context) as safe:
         url = safe.at("/down", Answer(status=302, headers={"Location": good.url + "/good"}))
         with pytest.raises(FetchError, match="which is refused"):
-            Box(tmp_path).fetch(url)
+            Machine(tmp_path).fetch(url)
     assert good.log == []
 
 
@@ -504,7 +512,7 @@ WRONG: dict[str, tuple[str, dict[str, dt.datetime], bool, str]] = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_certificate_is_refused(
-    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, case: str
+    tmp_path: Path, good: ScriptedServer, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
     name, fields, known, reason = WRONG[case]
     if "not_before" in fields:
@@ -517,9 +525,9 @@ def test_wrong_certificate_is_refused(
     # Older settings that turned the check off.
     monkeypatch.setenv("PYTHONHTTPSVERIFY", "0")
     monkeypatch.setenv("CURL_SSL_BACKEND", "none")
-    box = Box(tmp_path / "cache")
-    with lying_server(context) as server:
-        said = passed_over(box, server.at("/x", Answer(OTHER)), good)
+    machine = Machine(tmp_path / "cache")
+    with scripted_server(context) as server:
+        said = reason_of_failed_location(machine, server.at("/x", Answer(OTHER)), good)
         assert server.log == []
     assert "its certificate is not trusted: " in said
     assert "REQUESTS_CA_BUNDLE" in said
@@ -532,14 +540,14 @@ def test_authority_of_the_studio_is_trusted(
 ) -> None:
     authority, context = certificate("127.0.0.1")
     monkeypatch.setenv(variable, bundle(authority, tmp_path))
-    with lying_server(context) as server:
+    with scripted_server(context) as server:
         url = server.at("/x", Answer(BODY))
-        assert Box(tmp_path / "cache").fetch(url).path.read_bytes() == BODY
+        assert Machine(tmp_path / "cache").fetch(url).path.read_bytes() == BODY
 
 
 @pytest.mark.parametrize("state", ["missing", "garbage", "empty", "unreadable"])
 def test_unreadable_certificates_are_named(
-    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, state: str
+    tmp_path: Path, good: ScriptedServer, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     path = tmp_path / "studio.pem"
     if state != "missing":
@@ -550,15 +558,15 @@ def test_unreadable_certificates_are_named(
         path.chmod(0)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
     _, context = certificate("127.0.0.1")
-    with lying_server(context) as server, pytest.raises(MachineError) as caught:
-        Box(tmp_path / "cache").fetch(server.at("/x", Answer(BODY)), good.url + "/good")
+    with scripted_server(context) as server, pytest.raises(MachineError) as caught:
+        Machine(tmp_path / "cache").fetch(server.at("/x", Answer(BODY)), good.url + "/good")
     assert f"the certificates of REQUESTS_CA_BUNDLE={path} cannot be read" in caught.value.message
     assert "PEM" in caught.value.advice[0]
     assert caught.value.exit_code == 10
 
 
-def test_server_without_tls_is_reported(box: Box, good: LyingServer) -> None:
-    reason = passed_over(box, good.url.replace("http:", "https:") + "/x", good)
+def test_server_without_tls_is_reported(machine: Machine, good: ScriptedServer) -> None:
+    reason = reason_of_failed_location(machine, good.url.replace("http:", "https:") + "/x", good)
     assert reason.startswith("TLS fails: ")
 
 
@@ -572,74 +580,74 @@ def test_proxy_that_asks_for_a_name_is_reported(
     authority, context = certificate("127.0.0.1")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle(authority, tmp_path))
     variable = "HTTPS_PROXY" if tls else "HTTP_PROXY"
-    with lying_server(context if tls else None) as server, proxy("me:hush") as between:
+    with scripted_server(context if tls else None) as server, proxy("me:hush") as between:
         url = server.at("/x", Answer(BODY))
         for given in ("", "me:wrong@"):
             monkeypatch.setenv(variable, f"http://{given}{between.address}")
             with pytest.raises(FetchError) as caught:
-                Box(tmp_path / "1").fetch(url)
+                Machine(tmp_path / "1").fetch(url)
             assert "the proxy requires a user name: HTTPS_PROXY=" in str(caught.value)
             assert "wrong" not in str(caught.value)
         assert (between.asked, server.log) == (2, [])
         monkeypatch.setenv(variable, f"http://me:hush@{between.address}")
-        box = Box(tmp_path / "2")
-        assert box.fetch(url).path.read_bytes() == BODY
+        machine = Machine(tmp_path / "2")
+        assert machine.fetch(url).path.read_bytes() == BODY
         assert between.log == [f"CONNECT {server.address}" if tls else f"GET {url}"]
-        assert "hush" not in box.said.getvalue()
+        assert "hush" not in machine.output.getvalue()
         assert "Proxy-Authorization" not in server.log[0].headers
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        Box(tmp_path / "3").fetch(url)
+        Machine(tmp_path / "3").fetch(url)
         assert len(between.log) == 1
 
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("status", [403, 502])
 def test_refusing_proxy_is_skipped(
-    tmp_path: Path, good: LyingServer, monkeypatch: pytest.MonkeyPatch, tls: bool, status: int
+    tmp_path: Path, good: ScriptedServer, monkeypatch: pytest.MonkeyPatch, tls: bool, status: int
 ) -> None:
-    box = Box(tmp_path, retries=1)
+    machine = Machine(tmp_path, retries=1)
     with proxy(refuses=status) as between:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@{between.address}")
         monkeypatch.setenv("HTTP_PROXY", f"http://me:hush@{between.address}")
         scheme = "https" if tls else "http"
-        passed_over(box, f"{scheme}://mirror.invalid/{FILE}", good)
+        reason_of_failed_location(machine, f"{scheme}://mirror.invalid/{FILE}", good)
         # Temporary failures are retried.
         assert between.asked == (1 if status == 403 else 2)
-    said = box.said.getvalue()
+    said = machine.output.getvalue()
     assert str(status) in said or "refuses the connection" in said
     assert "hush" not in said
     assert "secret of the proxy" not in said
 
 
 def test_missing_proxy_is_skipped(
-    box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, good: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@127.0.0.1:{held.getsockname()[1]}")
-        reason = passed_over(box, f"https://mirror.invalid/{FILE}", good)
+        reason = reason_of_failed_location(machine, f"https://mirror.invalid/{FILE}", good)
     assert reason == "its proxy does not answer or refuses the connection"
 
 
 def test_silent_proxy_is_skipped(
-    box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch
+    machine: Machine, good: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with raw_server(silent) as between:
         monkeypatch.setenv("HTTPS_PROXY", between.url)
-        passed_over(box, f"https://mirror.invalid/{FILE}", good)
+        reason_of_failed_location(machine, f"https://mirror.invalid/{FILE}", good)
 
 
 @pytest.mark.parametrize("value", ["http://", "http://[", "socks9://x", "http://me:hush@:x/", "::"])
 def test_invalid_proxy_address_is_skipped(
-    box: Box, good: LyingServer, monkeypatch: pytest.MonkeyPatch, value: str
+    machine: Machine, good: ScriptedServer, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("HTTPS_PROXY", value)
-    passed_over(box, f"https://mirror.invalid/{FILE}", good)
-    assert "hush" not in box.said.getvalue()
+    reason_of_failed_location(machine, f"https://mirror.invalid/{FILE}", good)
+    assert "hush" not in machine.output.getvalue()
 
 
 # Captive portals, and servers that compress the file again
@@ -655,35 +663,39 @@ PAGES = [
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("kind", ["application/x-gzip", None])
 def test_portal_page_that_claims_to_be_an_archive_is_skipped(
-    box: Box, good: LyingServer, page: bytes, kind: str | None
+    machine: Machine, good: ScriptedServer, page: bytes, kind: str | None
 ) -> None:
     headers = {"Content-Type": kind} if kind else {}
-    reason = passed_over(box, good.at("/portal", Answer(page, headers=headers)), good)
+    reason = reason_of_failed_location(
+        machine, good.at("/portal", Answer(page, headers=headers)), good
+    )
     assert "a captive portal or proxy?" in reason
 
 
-def test_web_page_does_not_replace_received_data(box: Box, good: LyingServer) -> None:
-    box.place.parent.mkdir(parents=True)
-    box.place.with_name(FILE + ".part").write_bytes(BODY[:5000])
-    passed_over(box, good.at("/portal", Answer(PAGES[0], ranges=False)), good)
+def test_web_page_does_not_replace_received_data(machine: Machine, good: ScriptedServer) -> None:
+    machine.place.parent.mkdir(parents=True)
+    machine.place.with_name(FILE + ".part").write_bytes(BODY[:5000])
+    reason_of_failed_location(machine, good.at("/portal", Answer(PAGES[0], ranges=False)), good)
     assert good.log[1].headers["Range"] == "bytes=5000-"
 
 
-def test_portal_page_is_skipped(box: Box, good: LyingServer) -> None:
-    reason = passed_over(box, good.at("/portal", Answer(PAGES[0], status=511)), good)
+def test_portal_page_is_skipped(machine: Machine, good: ScriptedServer) -> None:
+    reason = reason_of_failed_location(
+        machine, good.at("/portal", Answer(PAGES[0], status=511)), good
+    )
     assert reason == "it answered 511 Network Authentication Required"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x" * 500])
 @pytest.mark.parametrize("size", [len(BODY), None])
 def test_recompressed_body_is_skipped(
-    box: Box, good: LyingServer, encoding: str, size: int | None
+    machine: Machine, good: ScriptedServer, encoding: str, size: int | None
 ) -> None:
     packed = Answer(gzip.compress(BODY), headers={"Content-Encoding": encoding})
     bad = good.at("/packed", packed)
-    assert box.fetch(bad, good.url + "/good", size=size).location.endswith("/good")
+    assert machine.fetch(bad, good.url + "/good", size=size).location.endswith("/good")
     assert f"it compresses the file again (Content-Encoding: {encoding[:20]})" in (
-        box.said.getvalue()
+        machine.output.getvalue()
     )
 
 
@@ -709,24 +721,24 @@ SECRETIVE = [
 @pytest.mark.parametrize("mirror", SECRETIVE)
 @pytest.mark.parametrize("fault", ["missing", "wrong"])
 def test_secret_in_an_address_is_never_printed(
-    tmp_path: Path, good: LyingServer, mirror: str, fault: str
+    tmp_path: Path, good: ScriptedServer, mirror: str, fault: str
 ) -> None:
     good.at(f"/m/thing/{FILE}", Answer(OTHER) if fault == "wrong" else Answer(status=404))
     address = mirror.replace("HOST", good.address)
-    box = Box(tmp_path, mirrors=(address,), retries=0)
+    machine = Machine(tmp_path, mirrors=(address,), retries=0)
     with pytest.raises(RezbuildError) as caught:
-        box.fetch()
-    told = str(caught.value) + box.said.getvalue()
+        machine.fetch()
+    told = str(caught.value) + machine.output.getvalue()
     assert SECRET not in told
     assert f"{address.partition(':')[0]}://" in told
 
 
-def test_password_is_not_sent_to_another_host(tmp_path: Path, good: LyingServer) -> None:
+def test_password_is_not_sent_to_another_host(tmp_path: Path, good: ScriptedServer) -> None:
     """Another port of the same machine is another host (RFC 9110, 15.4)."""
-    with lying_server() as mirror:
+    with scripted_server() as mirror:
         away = {"Location": good.url + "/good"}
         mirror.at(f"/m/thing/{FILE}", Answer(status=302, headers=away))
-        got = Box(tmp_path, mirrors=(f"http://me:hush@{mirror.address}/m",)).fetch()
+        got = Machine(tmp_path, mirrors=(f"http://me:hush@{mirror.address}/m",)).fetch()
     assert got.path.read_bytes() == BODY
     assert "Authorization" in mirror.log[0].headers
     assert "Authorization" not in good.log[0].headers
@@ -734,7 +746,7 @@ def test_password_is_not_sent_to_another_host(tmp_path: Path, good: LyingServer)
 
 def test_secret_is_not_logged_by_libraries(
     tmp_path: Path,
-    good: LyingServer,
+    good: ScriptedServer,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
@@ -746,31 +758,31 @@ def test_secret_is_not_logged_by_libraries(
     root.setLevel(logging.DEBUG)
     request.addfinalizer(lambda: root.setLevel(before))
 
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(OK + b"no header\r\nContent-Length: 0\r\n\r\n")
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(OK + b"no header\r\nContent-Length: 0\r\n\r\n")
 
     with raw_server(script) as bad:
         mirrors = tuple(f"{url}/m?token={SECRET}" for url in (bad.url, good.url))
         with pytest.raises(RezbuildError):
-            Box(tmp_path, mirrors=mirrors).fetch()
-    assert len(bad.talks) + len(good.log) > 2
+            Machine(tmp_path, mirrors=mirrors).fetch()
+    assert len(bad.connections) + len(good.log) > 2
     assert SECRET not in log.getvalue()
     assert "Traceback" not in log.getvalue()
 
 
-def test_reason_phrase_of_a_server_is_not_printed(box: Box, good: LyingServer) -> None:
+def test_reason_phrase_of_a_server_is_not_printed(machine: Machine, good: ScriptedServer) -> None:
     """They may be escape sequences, which a terminal obeys."""
 
-    def script(talk: Talk) -> None:
-        talk.request()
-        talk.say(b"HTTP/1.1 404 \x1b[2Jall is well\r\nContent-Length: 0\r\n\r\n")
+    def script(connection: Connection) -> None:
+        connection.request()
+        connection.send(b"HTTP/1.1 404 \x1b[2Jall is well\r\nContent-Length: 0\r\n\r\n")
 
     with raw_server(script) as bad:
-        assert passed_over(box, bad.url, good) == "it answered 404 Not Found"
+        assert reason_of_failed_location(machine, bad.url, good) == "it answered 404 Not Found"
     away = {"Location": "file:///\x1b]0;owned\x07"}
-    box.place.unlink()
-    box.said.truncate(0)
-    passed_over(box, good.at("/bad", Answer(status=302, headers=away)), good)
-    assert "\x1b" not in box.said.getvalue()
-    assert "\x07" not in box.said.getvalue()
+    machine.place.unlink()
+    machine.output.truncate(0)
+    reason_of_failed_location(machine, good.at("/bad", Answer(status=302, headers=away)), good)
+    assert "\x1b" not in machine.output.getvalue()
+    assert "\x07" not in machine.output.getvalue()

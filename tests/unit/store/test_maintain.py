@@ -32,7 +32,7 @@ def entries(tmp_path: Path, folder: Path) -> list[Entry]:
     return [*(put(store, root) for root in roots), put(store, roots[0], compiler="another")]
 
 
-def aged(folder: Path, place: str, days: float) -> None:
+def make_older(folder: Path, place: str, days: float) -> None:
     path = folder / place
     then = path.stat().st_mtime - days * DAY
     os.utime(path, (then, then))
@@ -49,11 +49,11 @@ def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture
-def set_up(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def store_setting(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv("REZBUILD_STORE", str(folder))
 
 
-def test_list_prints_entries(entries, folder, set_up, capsys):
+def test_list_prints_entries(entries, folder, store_setting, capsys):
     code, out, err = run(capsys, "list")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -73,13 +73,13 @@ def test_list_prints_entries(entries, folder, set_up, capsys):
     assert run(capsys, "list", "nothing")[0] == 0
 
 
-def test_verify_accepts_valid_entries(entries, folder, set_up, capsys):
+def test_verify_accepts_valid_entries(entries, folder, store_setting, capsys):
     code, out, err = run(capsys, "verify")
     assert (code, err) == (0, "")
     assert out == "".join(sorted(f"{entry.place}: ok\n" for entry in entries))
 
 
-def test_verify_finds_and_removes_damaged_entries(entries, folder, set_up, capsys):
+def test_verify_finds_and_removes_damaged_entries(entries, folder, store_setting, capsys):
     one, two, three = entries
     os.truncate(folder / blob(two), 50)
     shutil.copy(folder / one.place, (folder / one.place).with_name(f"{'0' * 64}.json"))
@@ -100,10 +100,10 @@ def test_verify_finds_and_removes_damaged_entries(entries, folder, set_up, capsy
     assert left == {one.place, three.place, blob(one)}
 
 
-def test_prune_removes_old_entries(entries, folder, set_up, capsys):
+def test_prune_removes_old_entries(entries, folder, store_setting, capsys):
     one, two, three = entries
     for place in (one.place, two.place, blob(one), blob(two)):
-        aged(folder, place, 40)
+        make_older(folder, place, 40)
     before = tree(folder)
     code, out, _ = run(capsys, "prune", "--keep-days", "30", "--dry-run")
     assert code == 0
@@ -120,7 +120,7 @@ def test_prune_removes_old_entries(entries, folder, set_up, capsys):
     assert run(capsys, "verify")[:2] == (0, f"{three.place}: ok\n")
 
 
-def test_prune_removes_unreferenced_payloads_after_a_day(entries, folder, set_up, capsys):
+def test_prune_removes_unreferenced_payloads_after_a_day(entries, folder, store_setting, capsys):
     one, two, _ = entries
     (folder / two.place).unlink()
     (folder / "payloads/.part-killed").touch()
@@ -129,7 +129,7 @@ def test_prune_removes_unreferenced_payloads_after_a_day(entries, folder, set_up
     # Its writer may be about to write the entry.
     assert run(capsys, "prune", "--unused")[1] == "0 files removed\n"
     for path in folder.rglob("*"):
-        aged(folder, path.relative_to(folder).as_posix(), 1.1)
+        make_older(folder, path.relative_to(folder).as_posix(), 1.1)
     _, out, _ = run(capsys, "prune", "--unused")
     gone = (blob(two), "payloads/.part-killed", "thing/1.0/.part-killed")
     said = [f"{place}: no entry names it; removed" for place in gone]
@@ -140,13 +140,13 @@ def test_prune_removes_unreferenced_payloads_after_a_day(entries, folder, set_up
 
 
 def test_prune_keeps_entries_with_other_signatures(
-    entries, folder, set_up, tmp_path, monkeypatch, capsys
+    entries, folder, store_setting, tmp_path, monkeypatch, capsys
 ):
     key = ed25519.Ed25519PrivateKey.generate().public_key()
     pem, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     (tmp_path / "key").write_bytes(key.public_bytes(pem, form))
     for path in folder.glob("payloads/*"):
-        aged(folder, path.relative_to(folder).as_posix(), 40)
+        make_older(folder, path.relative_to(folder).as_posix(), 40)
     monkeypatch.setenv("REZBUILD_STORE_TRUST", str(tmp_path / "key"))
     assert run(capsys, "prune", "--unused")[1] == "0 files removed\n"
     code, out, _ = run(capsys, "verify")
@@ -157,7 +157,7 @@ def test_rewritten_blob_is_kept(entries, folder, tmp_path):
     """An upload has found the blob and has not written its entry yet."""
     two = entries[1]
     (folder / two.place).unlink()
-    aged(folder, blob(two), 40)
+    make_older(folder, blob(two), 40)
     put(Store(str(folder)), tmp_path / "2.0")
     (folder / two.place).unlink()
     assert list(maintain.prune(Store(str(folder)), days=None, unused=True)) == []
@@ -168,7 +168,7 @@ def test_blob_rewritten_during_prune_is_kept(entries, folder, tmp_path):
     another = put(store, tmp_path / "2.0", compiler="another")
     (folder / two.place).unlink()
     for place in (another.place, blob(two)):
-        aged(folder, place, 40)
+        make_older(folder, place, 40)
     going = maintain.prune(store, days=30, unused=True)
     # All entries have been listed at this moment.
     assert next(going).place == another.place
@@ -194,7 +194,7 @@ def test_unreadable_store_is_not_pruned(entries, folder, tmp_path):
         (["add", "~zlib"], 2, "excludes a package"),
     ],
 )
-def test_invalid_arguments_are_refused(folder, set_up, capsys, argv, code, said):
+def test_invalid_arguments_are_refused(folder, store_setting, capsys, argv, code, said):
     found, _, err = run(capsys, *argv)
     assert found == code
     assert said in err

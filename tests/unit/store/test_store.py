@@ -28,7 +28,7 @@ from rezbuild.store import key as keys
 SUPPORT = Path(__file__).parents[2] / "support"
 
 
-class Shelf:
+class FolderStore:
     """A store in a folder, and its messages."""
 
     def __init__(self, folder: Path, **options: object) -> None:
@@ -52,67 +52,73 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "a store")
+def folder_store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "a store")
 
 
-def test_stored_payload_is_found_and_restored(shelf, root, tmp_path):
-    assert shelf.find() is None
-    entry = put(shelf.store, root, compiler="gcc")
-    found = shelf.find(compiler="gcc")
+def test_stored_payload_is_found_and_restored(folder_store, root, tmp_path):
+    assert folder_store.find() is None
+    entry = put(folder_store.store, root, compiler="gcc")
+    found = folder_store.find(compiler="gcc")
     assert found == entry
     assert found.payload == digest(root)
     assert found.inputs["compiler"] == "gcc"
-    shelf.store.restore(found, tmp_path / "taken")
+    folder_store.store.restore(found, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     # Other inputs find nothing.
-    assert shelf.find(compiler="clang") is None
-    assert shelf.find() is None
-    assert [found] == list(shelf.store.entries("thing", "1.0"))
-    assert shelf.said == []
+    assert folder_store.find(compiler="clang") is None
+    assert folder_store.find() is None
+    assert [found] == list(folder_store.store.entries("thing", "1.0"))
+    assert folder_store.said == []
 
 
-def test_store_layout_is_stable(shelf, root):
-    entry = put(shelf.store, root)
-    assert shelf.entries() == [shelf.folder / f"thing/1.0/{entry.key}.json"]
-    assert shelf.blobs() == [shelf.folder / f"payloads/{entry.blob}.tar.zst"]
-    assert Entry.from_json(shelf.entries()[0].read_bytes()) == entry
-    assert shelf.blobs()[0].stat().st_size == entry.size
+def test_store_layout_is_stable(folder_store, root):
+    entry = put(folder_store.store, root)
+    assert folder_store.entries() == [folder_store.folder / f"thing/1.0/{entry.key}.json"]
+    assert folder_store.blobs() == [folder_store.folder / f"payloads/{entry.blob}.tar.zst"]
+    assert Entry.from_json(folder_store.entries()[0].read_bytes()) == entry
+    assert folder_store.blobs()[0].stat().st_size == entry.size
     # The mode allows all builders.
-    assert {path.stat().st_mode & 0o777 for path in (*shelf.blobs(), *shelf.entries())} == {0o644}
+    assert {
+        path.stat().st_mode & 0o777 for path in (*folder_store.blobs(), *folder_store.entries())
+    } == {0o644}
 
 
 def test_group_folder_keeps_its_mode(tmp_path, root):
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared").chmod(0o2775)
-    put(Shelf(tmp_path / "shared").store, root)
+    put(FolderStore(tmp_path / "shared").store, root)
     for folder in ("payloads", "thing", "thing/1.0"):
         assert (tmp_path / "shared" / folder).stat().st_mode & 0o7777 == 0o2775
 
 
-def test_existing_entry_is_kept(shelf, root):
-    put(shelf.store, root)
-    before = [(path, path.stat().st_mtime_ns) for path in (*shelf.blobs(), *shelf.entries())]
-    put(shelf.store, root)
-    assert [(p, p.stat().st_mtime_ns) for p in (*shelf.blobs(), *shelf.entries())] == before
+def test_existing_entry_is_kept(folder_store, root):
+    put(folder_store.store, root)
+    before = [
+        (path, path.stat().st_mtime_ns) for path in (*folder_store.blobs(), *folder_store.entries())
+    ]
+    put(folder_store.store, root)
+    assert [
+        (p, p.stat().st_mtime_ns) for p in (*folder_store.blobs(), *folder_store.entries())
+    ] == before
     # The first payload from the same inputs stays, because others may be built against it.
-    first = shelf.find()
+    first = folder_store.find()
     (root / "lib/more").touch()
-    assert put(shelf.store, root) == first
+    assert put(folder_store.store, root) == first
     # Unless it is replaced on request.
-    fresh = shelf.store.put("thing", "1.0", None, first.key, inputs(), root, fresh=True)
+    fresh = folder_store.store.put("thing", "1.0", None, first.key, inputs(), root, fresh=True)
     assert fresh.payload == digest(root)
-    assert shelf.find() == fresh
+    assert folder_store.find() == fresh
 
 
-def test_payload_with_another_fingerprint_is_not_stored(shelf, root):
+def test_payload_with_another_fingerprint_is_not_stored(folder_store, root):
     wrong = inputs(fingerprint="f" * 16)
     with pytest.raises(StoreError, match=r"its rezbuild.json says fingerprint '0123456789abcdef'"):
-        shelf.store.put("thing", "1.0", None, keys.hash_inputs(wrong), wrong, root)
+        folder_store.store.put("thing", "1.0", None, keys.hash_inputs(wrong), wrong, root)
     wrong = inputs("other")
     with pytest.raises(StoreError, match="says name 'thing', not 'other'"):
-        shelf.store.put("other", "1.0", None, keys.hash_inputs(wrong), wrong, root)
-    assert not shelf.folder.exists()
+        folder_store.store.put("other", "1.0", None, keys.hash_inputs(wrong), wrong, root)
+    assert not folder_store.folder.exists()
 
 
 def flip(path: Path) -> None:
@@ -133,8 +139,8 @@ def other_key(path: Path) -> None:
 
 def another_package(path: Path) -> None:
     """Store a valid entry of another package under this package's name."""
-    shelf = Shelf(path.parents[2])
-    entry = put(shelf.store, payload(path.parents[3] / "other", "other"))
+    folder_store = FolderStore(path.parents[2])
+    entry = put(folder_store.store, payload(path.parents[3] / "other", "other"))
     shutil.copy(path.parents[2] / entry.place, path)
 
 
@@ -162,41 +168,41 @@ DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_entry_is_refused_and_repaired(shelf, root, tmp_path, damage):
-    put(shelf.store, root)
+def test_damaged_entry_is_refused_and_repaired(folder_store, root, tmp_path, damage):
+    put(folder_store.store, root)
     kind, spoil, reason = DAMAGES[damage]
-    (place,) = shelf.blobs() if kind == "blob" else shelf.entries()
+    (place,) = folder_store.blobs() if kind == "blob" else folder_store.entries()
     spoil(place)
-    found = shelf.find()
+    found = folder_store.find()
     if found is None:
-        (said,) = shelf.said
+        (said,) = folder_store.said
     else:
         with pytest.raises(StoreError) as caught:
-            shelf.store.restore(found, tmp_path / "taken")
+            folder_store.store.restore(found, tmp_path / "taken")
         said = caught.value.message
         assert not (tmp_path / "taken").exists()
         assert list(tmp_path.glob(".*")) == []
     assert (
-        f"thing/1.0/{keys.hash_inputs(inputs())}.json of the store {shelf.folder} is refused"
+        f"thing/1.0/{keys.hash_inputs(inputs())}.json of the store {folder_store.folder} is refused"
         in said
     )
     assert reason in said
-    put(shelf.store, root)
-    shelf.store.restore(shelf.find(), tmp_path / "taken")
+    put(folder_store.store, root)
+    folder_store.store.restore(folder_store.find(), tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
 
 
-def test_payload_of_another_package_is_refused(shelf, root, tmp_path):
+def test_payload_of_another_package_is_refused(folder_store, root, tmp_path):
     """Its checksums are valid: a person has put it there."""
     forged = put(
-        shelf.store, payload(tmp_path / "forged", fingerprint="f" * 16), fingerprint="f" * 16
+        folder_store.store, payload(tmp_path / "forged", fingerprint="f" * 16), fingerprint="f" * 16
     )
-    good = put(shelf.store, root)
-    shelf.folder.joinpath(good.place).write_text(
+    good = put(folder_store.store, root)
+    folder_store.folder.joinpath(good.place).write_text(
         replace(good, payload=forged.payload, blob=forged.blob, size=forged.size).to_json()
     )
     with pytest.raises(StoreError, match="says fingerprint 'ffffffffffffffff'"):
-        shelf.store.restore(shelf.find(), tmp_path / "taken")
+        folder_store.store.restore(folder_store.find(), tmp_path / "taken")
     assert not (tmp_path / "taken").exists()
 
 
@@ -228,12 +234,12 @@ def test_any_value_in_any_field_is_handled(field: str, value: object) -> None:
 
 def test_unwritable_store_gives_a_notice(tmp_path, root):
     (tmp_path / "file").touch()
-    shelf = Shelf(tmp_path / "file/store")
-    assert shelf.find() is None
-    entry = put(shelf.store, root)
+    folder_store = FolderStore(tmp_path / "file/store")
+    assert folder_store.find() is None
+    entry = put(folder_store.store, root)
     assert entry.payload == digest(root)
-    (said,) = shelf.said
-    assert said.startswith(f"thing 1.0: notice: not put into the store {shelf.folder}: ")
+    (said,) = folder_store.said
+    assert said.startswith(f"thing 1.0: notice: not put into the store {folder_store.folder}: ")
 
 
 def test_invalid_addresses_are_refused():
@@ -300,47 +306,49 @@ def writer(store: Path, root: Path, *more: str) -> list[str]:
     return [sys.executable, "-c", code, str(SUPPORT), str(store), str(root), *more]
 
 
-def test_parallel_writers_leave_one_complete_payload(shelf, tmp_path):
+def test_parallel_writers_leave_one_complete_payload(folder_store, tmp_path):
     """The inputs are equal and the payloads differ, as after a new training."""
     roots = [payload(tmp_path / name, number=name) for name in ("one", "two")]
     sums = {digest(root): root for root in roots}
     with contextlib.ExitStack() as stack:
         running = [
-            stack.enter_context(subprocess.Popen(writer(shelf.folder, root, "20")))
+            stack.enter_context(subprocess.Popen(writer(folder_store.folder, root, "20")))
             for root in roots
         ]
         number = 0
         while any(process.poll() is None for process in running):
-            found = shelf.find()
+            found = folder_store.find()
             if found:
                 number += 1
                 taken = tmp_path / f"taken{number}"
-                shelf.store.restore(found, taken)
+                folder_store.store.restore(found, taken)
                 assert tree(taken) == tree(sums[found.payload])
     assert [process.returncode for process in running] == [0, 0]
     assert number
-    assert shelf.said == []
+    assert folder_store.said == []
 
 
-def test_killed_writer_leaves_a_complete_or_no_entry(shelf, tmp_path):
+def test_killed_writer_leaves_a_complete_or_no_entry(folder_store, tmp_path):
     root = payload(tmp_path / "payload")
     (root / "large").write_bytes(os.urandom(8 << 20))
     landed = 0
     for moment in (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2):
-        shutil.rmtree(shelf.folder, ignore_errors=True)
-        with subprocess.Popen(writer(shelf.folder, root, "1"), stdout=subprocess.PIPE) as process:
+        shutil.rmtree(folder_store.folder, ignore_errors=True)
+        with subprocess.Popen(
+            writer(folder_store.folder, root, "1"), stdout=subprocess.PIPE
+        ) as process:
             assert process.stdout.readline() == b"ready\n"
             time.sleep(moment)
             landed += process.poll() is None
             process.send_signal(signal.SIGKILL)
-        found = shelf.find()
+        found = folder_store.find()
         if found:
-            shelf.store.restore(found, tmp_path / f"taken{moment}")
+            folder_store.store.restore(found, tmp_path / f"taken{moment}")
             assert digest(tmp_path / f"taken{moment}") == digest(root)
-        put(shelf.store, root)
-        assert shelf.find().payload == digest(root)
+        put(folder_store.store, root)
+        assert folder_store.find().payload == digest(root)
     assert landed >= 4
-    assert shelf.said == []
+    assert folder_store.said == []
 
 
 # Debug data.
@@ -353,7 +361,7 @@ def machines(tmp_path: Path) -> list[Settings]:
 
 def test_debug_data_is_stored_with_the_payload(tmp_path, root, machines):
     one, two = machines
-    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    shelves = [FolderStore(tmp_path / "store", settings=settings) for settings in machines]
     with_debug(root, one)
     entry = put(shelves[0].store, root)
     assert len(shelves[0].blobs()) == 2
@@ -362,15 +370,15 @@ def test_debug_data_is_stored_with_the_payload(tmp_path, root, machines):
     assert tree(two.cache / "debug") == tree(one.cache / "debug")
     # A later machine with debug data adds it.
     shelves[0].entries()[0].unlink()
-    bare = put(Shelf(tmp_path / "store").store, root)
+    bare = put(FolderStore(tmp_path / "store").store, root)
     assert bare.debug is None
     assert put(shelves[0].store, root) == entry
-    assert put(Shelf(tmp_path / "store").store, root) == entry
+    assert put(FolderStore(tmp_path / "store").store, root) == entry
 
 
 def test_debug_data_of_an_installed_payload_is_restored(tmp_path, root, machines):
     one, two = machines
-    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    shelves = [FolderStore(tmp_path / "store", settings=settings) for settings in machines]
     put(shelves[0].store, with_debug(root, one))
     recall = shelves[1].store.restore_debug
     recall("thing", "1.0", "0" * 64, root)
@@ -385,7 +393,7 @@ def test_debug_data_of_an_installed_payload_is_restored(tmp_path, root, machines
 
 def test_damaged_debug_data_gives_a_notice(tmp_path, root, machines):
     one, two = machines
-    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    shelves = [FolderStore(tmp_path / "store", settings=settings) for settings in machines]
     entry = put(shelves[0].store, with_debug(root, one))
     blob = tmp_path / f"store/payloads/{entry.debug.blob}.tar.zst"
     flip(blob)
@@ -403,7 +411,7 @@ def test_damaged_debug_data_gives_a_notice(tmp_path, root, machines):
 
 def test_debug_data_of_another_payload_is_refused(tmp_path, root, machines):
     one, two = machines
-    shelves = [Shelf(tmp_path / "store", settings=settings) for settings in machines]
+    shelves = [FolderStore(tmp_path / "store", settings=settings) for settings in machines]
     entry = put(shelves[0].store, with_debug(root, one))
     # These files are no debug data, and must not get into the cache.
     forged = replace(entry, debug=entry.packed)
@@ -417,18 +425,18 @@ def test_debug_data_of_another_payload_is_refused(tmp_path, root, machines):
 # From one store to another.
 
 
-def test_entry_is_copied_to_another_store(shelf, root, tmp_path, machines):
-    source = Shelf(tmp_path / "source", settings=machines[0])
+def test_entry_is_copied_to_another_store(folder_store, root, tmp_path, machines):
+    source = FolderStore(tmp_path / "source", settings=machines[0])
     entry = put(source.store, with_debug(root, machines[0]))
     data = source.store.read_payload(entry), source.store.read_debug(entry)
-    shelf.store.add(entry, *data)
-    assert shelf.find() == entry
-    shelf.store.restore(entry, tmp_path / "taken")
+    folder_store.store.add(entry, *data)
+    assert folder_store.find() == entry
+    folder_store.store.restore(entry, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
     # Without debug data, the entry differs.
-    bare = Shelf(tmp_path / "bare")
+    bare = FolderStore(tmp_path / "bare")
     bare.store.add(entry, data[0])
     assert bare.find() == replace(entry, debug=None)
     with pytest.raises(StoreError, match="its sha256 is"):
-        Shelf(tmp_path / "wrong").store.add(entry, data[0][:-1] + b"?", data[1])
+        FolderStore(tmp_path / "wrong").store.add(entry, data[0][:-1] + b"?", data[1])
     assert not (tmp_path / "wrong").exists()

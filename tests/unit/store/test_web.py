@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from payloads import inputs, payload, put, tree
-from raw_server import RawServer, Talk, raw_server
+from raw_server import Connection, RawServer, raw_server
 
 from rezbuild.errors import StoreError
 from rezbuild.settings import Settings
@@ -139,42 +139,42 @@ def test_damaged_transfer_is_refused(folder, root, tmp_path):
 
 
 def test_portal_instead_of_the_store_is_ignored(tmp_path):
-    def portal(talk: Talk) -> None:
-        talk.request()
+    def captive_portal(connection: Connection) -> None:
+        connection.request()
         body = b"<html>Log in, please</html>"
-        talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 
     said: list[str] = []
-    with raw_server(portal) as server:
+    with raw_server(captive_portal) as server:
         assert find(Store(server.url, say=said.append, settings=short_timeouts(tmp_path))) is None
     assert "a captive portal or proxy?" in said[0]
 
 
-def silent(talk: Talk) -> None:
-    talk.wait()
+def silent(connection: Connection) -> None:
+    connection.wait()
 
 
-def refusing(talk: Talk) -> None:
-    talk.request()
-    talk.say(b"HTTP/1.1 503 geheim\r\nContent-Length: 0\r\n\r\n")
+def refusing(connection: Connection) -> None:
+    connection.request()
+    connection.send(b"HTTP/1.1 503 geheim\r\nContent-Length: 0\r\n\r\n")
 
 
-def resetting(talk: Talk) -> None:
-    talk.reset()
+def resetting(connection: Connection) -> None:
+    connection.reset()
 
 
-def endless_answer(talk: Talk) -> None:
-    talk.request()
-    talk.say(b"HTTP/1.1 200 OK\r\n\r\n")
-    talk.for_ever(b" " * 1000)
+def endless_answer(connection: Connection) -> None:
+    connection.request()
+    connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    connection.send_endlessly(b" " * 1000)
 
 
-def dripping(talk: Talk) -> None:
-    talk.request()
-    talk.drip(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b" " * 1000, 0.2)
+def slow_body(connection: Connection) -> None:
+    connection.request()
+    connection.send_slowly(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b" " * 1000, 0.2)
 
 
-@pytest.mark.parametrize("script", [silent, refusing, resetting, dripping])
+@pytest.mark.parametrize("script", [silent, refusing, resetting, slow_body])
 def test_faulty_server_is_asked_once(tmp_path, root, script):
     said: list[str] = []
     with raw_server(script) as server:
@@ -183,11 +183,11 @@ def test_faulty_server_is_asked_once(tmp_path, root, script):
         began = time.monotonic()
         assert find(store) is None
         assert time.monotonic() - began < 5
-        asked = len(server.talks)
+        asked = len(server.connections)
         assert find(store) is None
         assert list(store.entries("thing", "1.0")) == []
         put(store, root)
-        assert len(server.talks) == asked
+        assert len(server.connections) == asked
     (line,) = said
     assert line.startswith(
         f"notice: the store http://{server.address}/geheim-not/ cannot be used: "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import command_lines
-from waiting import until
+from polling import wait_until
 
 from rezbuild.util.processes import REZ, Task, wait_or_stop
 
@@ -98,7 +98,7 @@ def test_stop_ends_all_child_processes(tmp_path, _):
     done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[-9, -9]"
     # A killed process may run for some more milliseconds.
-    until(lambda: not sleepers_in(tmp_path))
+    wait_until(lambda: not sleepers_in(tmp_path))
 
 
 def sleepers_in(folder):
@@ -132,4 +132,4 @@ def test_process_ends_with_its_parent():
             rez.kill()
             assert process.wait(timeout=10) == 137
     # An orphan may stay a zombie for a long time.
-    until(lambda: not any(alive(pid) for pid in pids))
+    wait_until(lambda: not any(alive(pid) for pid in pids))

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lying_server import Answer
+from scripted_server import Answer
 from upstream import BODY, ENTRY, OTHER, SHA256, TEXT, archive, signer, upstream
 
 from rezbuild.catalogue import sources_toml
@@ -193,11 +193,11 @@ def test_invalid_checksum_is_refused(upstream):
 def test_concurrent_change_is_kept(upstream, monkeypatch):
     upstream.offers("1.2.1")
 
-    def meanwhile(path, before, after, written=pin._replace):
+    def edit_and_replace(path, before, after, written=pin._replace):
         upstream.path.write_text(upstream.path.read_text() + "# mine\n")
         written(path, before, after)
 
-    monkeypatch.setattr(pin, "_replace", meanwhile)
+    monkeypatch.setattr(pin, "_replace", edit_and_replace)
     with pytest.raises(CatalogueError, match="was changed meanwhile"):
         upstream.add("1.2.1")
     assert upstream.path.read_text().endswith("# mine\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lying_server import Answer, LyingServer, lying_server
+from scripted_server import Answer, ScriptedServer, scripted_server
 
 from rezbuild.catalogue.model import Archive, Recipe, Release
 from rezbuild.errors import FetchError
@@ -33,8 +33,8 @@ FEED = b"""<?xml version="1.0" encoding="UTF-8"?><feed><entry>
 
 
 @pytest.fixture
-def server() -> Iterator[LyingServer]:
-    with lying_server() as running:
+def server() -> Iterator[ScriptedServer]:
+    with scripted_server() as running:
         yield running
 
 

@@ -32,7 +32,7 @@ sys.stderr.flush()
 
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    # Deprecated in its series; removed in 3.12 and 3.13.
+    # Deprecated, and removed in 3.12 or 3.13.
     for name in ("imp", "pipes", "sre_compile"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)

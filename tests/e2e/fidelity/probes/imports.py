@@ -34,7 +34,7 @@ def outcome(do):
         return f"{type(error).__name__}: {error}"
 
 
-class Mine(SourceFileLoader):
+class UserFinder(SourceFileLoader):
     pass
 
 
@@ -50,14 +50,16 @@ dynamic = sys.path_hooks[1](os.path.join(LIBRARY, "lib-dynload"))
 found["dynamic finder"] = {name: described(dynamic.find_spec(name)) for name in NAMES}
 extensions = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES))
 found["finder of extensions"] = {name: described(extensions.find_spec(name)) for name in NAMES}
-finder = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES), (Mine, SOURCE_SUFFIXES))
+finder = FileFinder(
+    LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES), (UserFinder, SOURCE_SUFFIXES)
+)
 found["finder with a loader"] = {name: described(finder.find_spec(name)) for name in NAMES}
 packages = FileFinder(os.path.join(LIBRARY, "email"), (SourceFileLoader, SOURCE_SUFFIXES))
 found["finder in a package"] = described(packages.find_spec("email.message"))
 found["path finder"] = {name: described(PathFinder.find_spec(name)) for name in NAMES}
 found["specs"] = {name: described(importlib.util.find_spec(name)) for name in NAMES}
 found["in a package"] = described(importlib.util.find_spec("json.decoder"))
-hook = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (Mine, [".py"]))
+hook = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (UserFinder, [".py"]))
 sys.path_hooks.insert(0, hook)
 sys.path_importer_cache.clear()
 for name in ("shlex", "wave"):

@@ -1,4 +1,4 @@
-"""A scripted HTTP server on loopback, which lies, stalls, truncates and counts."""
+"""An HTTP server on loopback whose answers are scripted, e.g. wrong, slow or incomplete."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Answer:
     """The answer of the server to one request.
 
     Attributes:
-        sent: Bytes of the body that really go out; the length announced is the whole body's.
-        stalls: Then nothing more comes, with the connection open.
+        sent: How many bytes of the body the server sends; it announces the whole length.
+        stalls: The connection stays open after these bytes.
         pause: Seconds before the body.
-        ranges: Range requests are honoured.
-        shift: Bytes by which a range begins elsewhere than asked.
-        framing: "length", "chunked", or "none": the connection's end ends the body.
+        ranges: The server supports Range requests.
+        shift: How many bytes after the requested position a range begins.
+        framing: "length", "chunked", or "none" (the end of the connection ends the body).
     """
 
     body: bytes = b""
@@ -37,21 +37,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     path: str
     headers: Mapping[str, str]
 
 
-class LyingServer:
-    """A server of ``answers`` by path, one after another; the last one repeats.
+class ScriptedServer:
+    """A server with a list of answers for each path; it repeats the last answer.
 
     Attributes:
-        log: Every request, in order.
+        log: All requests, in order.
     """
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self.answers: dict[str, list[Answer]] = {}
-        self.log: list[Asked] = []
+        self.log: list[Request] = []
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"owner": self})
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -74,8 +74,8 @@ class LyingServer:
 
 
 @contextlib.contextmanager
-def lying_server(tls: ssl.SSLContext | None = None) -> Iterator[LyingServer]:
-    server = LyingServer(tls)
+def scripted_server(tls: ssl.SSLContext | None = None) -> Iterator[ScriptedServer]:
+    server = ScriptedServer(tls)
     thread = threading.Thread(target=server.http.serve_forever, args=(0.02,))
     thread.start()
     try:
@@ -89,10 +89,10 @@ def lying_server(tls: ssl.SSLContext | None = None) -> Iterator[LyingServer]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    owner: LyingServer
+    owner: ScriptedServer
 
     def do_GET(self) -> None:
-        self.owner.log.append(Asked(self.path, dict(self.headers)))
+        self.owner.log.append(Request(self.path, dict(self.headers)))
         answer = self.owner.next_answer(unquote(self.path.partition("?")[0]))
         self.owner.closing.wait(answer.pause)
         self.close_connection = True

@@ -22,14 +22,14 @@ from rezbuild.sources.fetch import Fetcher
 # The request for the chain under test; test_matrix.py sets other requests than the default.
 REQUEST = os.environ.get("REZBUILD_TEST_REQUEST") or "python"
 _VERSIONS = "REZBUILD_TEST_VERSIONS"
-# Bytes. Libraries are larger; files in lib-dynload of modules inside the program are smaller.
+# Bytes. Libraries are larger; files in lib-dynload without code are smaller.
 LIBRARY_SIZE = 12_000
 
 
 def _versions() -> dict[str, str]:
     """Return the version of each package that `rezbuild build` chooses on this machine.
 
-    The sources are fetched for that, once: the workers of pytest-xdist inherit the answer.
+    This fetches the sources. The workers of pytest-xdist inherit the result.
     """
     known = json.loads(os.environ.get(_VERSIONS) or "{}")
     if REQUEST not in known:
@@ -82,7 +82,7 @@ def build_folders() -> list[Path]:
 
 
 @contextlib.contextmanager
-def gone(*folders: Path) -> Iterator[None]:
+def hidden(*folders: Path) -> Iterator[None]:
     """Hide folders during the block."""
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -97,18 +97,18 @@ def variant(repository: Path, name: str = "python", version: str = PYTHON) -> Pa
     return root
 
 
-def host_family(studio: Studio, repository: Path) -> None:
+def add_host_packages(studio: Studio, repository: Path) -> None:
     """Create Rez's packages platform and arch in a repository that is used alone."""
     for name in ("platform", "arch"):
         shutil.copytree(studio.local / name, repository / name)
 
 
-def by_rez_cp(
+def copy_with_rez_cp(
     studio: Studio, folder: Path, name: str = "python", options: tuple[str, ...] = ()
 ) -> Path:
     repository = folder / "second repository"
     repository.mkdir()
-    host_family(studio, repository)
+    add_host_packages(studio, repository)
     studio.rez("cp", *options, "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
     return repository
 
@@ -153,10 +153,10 @@ def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
     version = versions.get("python", PYTHON)
     repository = folder / "a repository"
     repository.mkdir()
-    host_family(studio, repository)
+    add_host_packages(studio, repository)
     studio.rez("cp", "--dest-path", repository, f"python-{version}")
     root = variant(repository, "python", version)
-    with gone(studio.local):
+    with hidden(studio.local):
         check(probe(studio, repository), root, **versions)
         studio.rezbuild("audit", root)
     return root
@@ -167,7 +167,7 @@ def snapshot(root: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in facts.items()}
 
 
-def caching(folder: Path, repository: Path) -> dict[str, str]:
+def cache_settings(folder: Path, repository: Path) -> dict[str, str]:
     """Return variables that make Rez cache local packages, from the same disk and from /tmp."""
     cache, temporary = folder / "cache", folder / "tmp"
     cache.mkdir()

@@ -20,15 +20,15 @@ SHA256 = hashlib.sha256(BODY).hexdigest()
 FILE = "thing-1.0.tar.gz"
 
 
-class Box:
-    """A build machine: its settings and its output."""
+class Machine:
+    """A build machine, with its settings and its output."""
 
     def __init__(self, cache: Path, **settings: Any) -> None:
         self.cache = cache
-        self.said = io.StringIO()
-        wishes: dict[str, Any] = {"connect_timeout": 2.0, "read_timeout": 2.0, **settings}
-        console = Console(file=self.said, width=60)
-        self.fetcher = Fetcher(Settings(cache=cache, **wishes), console, backoff=0.01)
+        self.output = io.StringIO()
+        values: dict[str, Any] = {"connect_timeout": 2.0, "read_timeout": 2.0, **settings}
+        console = Console(file=self.output, width=60)
+        self.fetcher = Fetcher(Settings(cache=cache, **values), console, backoff=0.01)
 
     @property
     def place(self) -> Path:
@@ -37,7 +37,7 @@ class Box:
     def fetch(self, *urls: str, size: int | None = len(BODY)) -> Fetched:
         return self.fetcher.fetch(release(*urls, size=size))
 
-    def holds(self) -> set[str]:
+    def file_names(self) -> set[str]:
         return {path.name for path in self.place.parent.iterdir() if path.suffix != ".lock"}
 
 

@@ -1,6 +1,6 @@
 """Compare the answers of probes in a stock CPython and in the moved payload.
 
-An answer is JSON. Each leaf has an address, as "modules:argparse.loader", and is the same on both
+An answer is JSON. Each leaf has an address, e.g. "modules:argparse.loader", and is the same on both
 sides or belongs to an entry of intended.toml.
 """
 
@@ -62,7 +62,7 @@ def ask(
     """Run a script or code with the interpreter below ``prefix``; return its answer.
 
     Raises:
-        AssertionError: The probe itself failed.
+        AssertionError: The probe failed.
     """
     script = [str(probe)] if isinstance(probe, Path) else ["-c", probe]
     argv = [str(prefix / "bin/python3"), *options, *script]
@@ -114,7 +114,7 @@ def unexpected(differences: list[Difference], entries: list[Intended]) -> list[D
 
 
 def main(stock: str, ours: str, *names: str) -> None:
-    """Print the unexpected differences: comparing.py STOCK OURS PROBE ..."""
+    """Print the unexpected differences: comparison.py STOCK OURS PROBE ..."""
     for name in names:
         probe = HERE / "probes" / f"{name}.py"
         env = {"HOME": "/tmp"}

@@ -32,13 +32,13 @@ def build(b):
 """
 
 
-class Toys:
+class Samples:
     """Two recipes, ``low`` and ``top`` (built against it), and a mirror with their sources.
 
     Attributes:
-        recipes: For ``--recipes``.
-        mirror: For REZBUILD_MIRRORS.
-        environ: What makes rezbuild use them, and a cache of their own.
+        recipes: The folder of the recipes, for ``--recipes``.
+        mirror: The folder of the sources, for REZBUILD_MIRRORS.
+        environ: Variables that select these recipes, this mirror and a separate cache.
     """
 
     def __init__(self, folder: Path, recipes: str = "recipes", *, empty: bool = False) -> None:
@@ -50,7 +50,7 @@ class Toys:
             "REZBUILD_MIRRORS": str(self.mirror),
             "REZBUILD_RECIPES": str(self.recipes),
             "REZBUILD_CACHE": str(folder / "cache"),
-            # Nothing here may depend on a network.
+            # These tests must not depend on a network.
             "REZBUILD_OFFLINE": "1",
         }
         if not empty:
@@ -74,7 +74,7 @@ class Toys:
             f'[versions."{version}"]\nsha256 = "{hashlib.sha256(data).hexdigest()}"\n'
             f"size = {len(data)}\nrequires = [{requires}]\n"
         )
-        # The package.py of a real package, so that it is tested too.
+        # The package.py of a real package, so that these tests cover it.
         package = re.sub(r'"openssl"|"[0-9a-f-]{36}"', f'"{name}"', REAL)
         (folder / "package.py").write_text(package)
         (folder / "recipe.py").write_text(RECIPE)
