@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from rezbuild.catalogue.model import Recipe
     from rezbuild.catalogue.platform_years import Platform
 
+# The attribute for the part of ``requires`` that is known before the build.
+FIXED = "fixed_requires"
+
 # Rez defines these two for late functions and commands.
 this: Any = None
 env: Any = None
@@ -104,8 +107,10 @@ def define(definition: dict[str, Any], *, requires_at_run_time: bool = False) ->
     else:
         find = functools.lru_cache(None)(lambda: _package(folder))
         attributes = {name: name for name in ("version", "variants", "build_command", "built_from")}
-        attributes["requires" if requires_at_run_time else "private_build_requires"] = "requires"
-        common.update(tests=tests, glibc=glibc)
+        attributes[FIXED if requires_at_run_time else "private_build_requires"] = "requires"
+        if isinstance(definition.get("requires"), list):
+            definition[FIXED] = definition.pop("requires")
+        common.update(tests=tests, glibc=glibc, requires=requires)
         if "tools" in definition:
             common["commands"] = commands
     common.update((name, _computed(find, source)) for name, source in attributes.items())
@@ -135,13 +140,26 @@ def glibc() -> Any:
     import json
     import os
 
-    # The oldest glibc that the payload runs on, as its build recorded it.
-    try:
-        variant = this if this.is_variant else next(this.iter_variants())
-        with open(os.path.join(variant.root, "rezbuild.json"), encoding="utf-8") as record:
-            return json.load(record)["glibc"]
-    except (KeyError, OSError, TypeError, ValueError):
-        return None
+    from rez.system import system
+
+    # The oldest glibc that the payload for this arch runs on, as its build recorded it.
+    needed = []
+    for variant in this.iter_variants():
+        if f"arch-{system.arch}" in map(str, variant.variant_requires):
+            try:
+                with open(os.path.join(variant.root, "rezbuild.json"), encoding="utf-8") as record:
+                    needed.append([int(part) for part in json.load(record)["glibc"].split(".")])
+            except (AttributeError, KeyError, OSError, TypeError, ValueError):
+                pass  # no payload, or one that needs no glibc
+    return ".".join(map(str, min(needed))) if needed else None
+
+
+@late()  # type: ignore[untyped-decorator]
+def requires() -> Any:
+    # On hosts whose Rez settings have the implicit package .glibc==<version>, Rez refuses payloads
+    # that need a newer glibc. On other hosts, this requirement changes nothing.
+    needed = this.glibc
+    return [*getattr(this, "fixed_requires", []), *([f".glibc-{needed}+"] if needed else [])]
 
 
 def commands() -> None:
