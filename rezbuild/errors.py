@@ -135,6 +135,12 @@ class StoreError(RezbuildError):
     exit_code = 14
 
 
+class ReleaseError(RezbuildError):
+    """A release that is not possible yet, or that lacks its tag."""
+
+    exit_code = 15
+
+
 class SeveralFailedError(RezbuildError):
     """Several failed builds of one run, each with its own error.
 

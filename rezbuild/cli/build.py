@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from rezbuild.cli import plan_arguments
 from rezbuild.cli.arguments import folder, words
 from rezbuild.errors import RezError, UsageError
-from rezbuild.run import timeline
+from rezbuild.plan.matrix import Plan
+from rezbuild.run import dry_run, release, timeline
+from rezbuild.run.plan_runner import PlanRunner
 from rezbuild.run.rez_process import rez_command
+from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
 examples:
@@ -29,6 +32,11 @@ docs/how-to/plan.md describes the file and the timeline.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     plan_arguments.add_arguments(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the plan, and check with --release that a release is possible; build nothing",
+    )
     parser.add_argument("--message", default="", help="message of the release")
     parser.add_argument(
         "--run",
@@ -52,7 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.timeline:
         timeline.check_writable(arguments.timeline)
+    if arguments.dry_run:
+        return _try(arguments)
     with plan_arguments.open_plan(arguments) as (runner, plan):
+        if arguments.release:
+            _prepare_release(runner, plan, arguments)
         runner.run(plan.steps)
         for target, years in plan.years.items():
             for year in years:
@@ -64,6 +76,24 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.run:
                 _run_in(packages, arguments.run)
     return 0
+
+
+def _try(arguments: argparse.Namespace) -> int:
+    """Print the plan, and check that a release is possible."""
+    with plan_arguments.open_plan(arguments, dry_run.make_dry) as (runner, plan):
+        for line in dry_run.examine(runner, plan.steps, runner.workers()).lines():
+            arguments.reporter.result(printable_line(line))
+        if arguments.release:
+            _prepare_release(runner, plan, arguments)
+            arguments.reporter.result("a release is possible")
+    return 0
+
+
+def _prepare_release(runner: PlanRunner, plan: Plan, arguments: argparse.Namespace) -> None:
+    for target, driver in runner.drivers.items():
+        steps = [step for step in plan.steps if step.target == target]
+        years, say = plan.years.get(target, []), arguments.reporter.notice
+        release.prepare(driver, steps, years, say, dry=arguments.dry_run)
 
 
 def _environments(keys: Sequence[tuple[str, str]]) -> list[list[str]]:

@@ -206,6 +206,7 @@ EXIT_CODES = {
     12: "a check of a payload failed",
     13: "an installed package is outdated",
     14: "the store failed",
+    15: "a release is not possible, or lacks its tag",
     130: "interrupted",
 }
 _REZ = (

@@ -27,7 +27,7 @@ def explain(error: RezbuildError | OSError, places: Iterable[Path]) -> RezbuildE
     """
     ours = as_error(error)
     places = tuple(dict.fromkeys(places))
-    if any(words in str(ours) for words in _FULL) or any(_free(p) < _LITTLE for p in places):
+    if any(words in str(ours) for words in _FULL) or any(free_bytes(p) < _LITTLE for p in places):
         ours.tried += tuple(f"{_PREFIX}{place}: {_room(place)}" for place in places)
         ours.advice += (
             "free some space there, then run it again: installed packages have not changed",
@@ -41,12 +41,13 @@ def is_full(error: RezbuildError) -> bool:
 
 
 def _room(place: Path) -> str:
-    free = decimal(_free(place))
+    free = decimal(free_bytes(place))
     facts = os.statvfs(_there(place))
     return f"{free}, no more files" if facts.f_files and not facts.f_favail else free
 
 
-def _free(place: Path) -> int:
+def free_bytes(place: Path) -> int:
+    """Return the free space of a folder's disk; the folder may be missing."""
     return shutil.disk_usage(_there(place)).free
 
 

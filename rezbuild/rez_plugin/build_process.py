@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from rez.build_process import BuildType
 from rez.config import config
-from rez.exceptions import BuildError
+from rez.exceptions import BuildError, ReleaseVCSError
+from rez.exceptions import ReleaseError as RezReleaseError
 from rez.package_repository import package_repository_manager
 from rez.packages import get_package_from_repository
 from rez.utils.filesystem import get_existing_path, make_path_writable
@@ -26,10 +27,11 @@ from rez.utils.logging_ import print_warning
 from rezplugins.build_process.local import LocalBuildProcess
 
 from rezbuild.catalogue import platform_years
-from rezbuild.errors import RezbuildError, write_report
+from rezbuild.errors import REPORT, ReleaseError, RezbuildError, write_report
 from rezbuild.files import disk_space
 from rezbuild.reporter import Reporter
-from rezbuild.repository import staging
+from rezbuild.repository import staging, version_control
+from rezbuild.repository.version_control import Released
 from rezbuild.util import processes
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class StagedBuildProcess(LocalBuildProcess):
             if _installed(variant, repository) and os.environ.get(staging.REPLACE) != "1":
                 # If package.py has changed, Rez would build over the released variant.
                 print_warning("%s is released already: skipped", variant.qualified_name)
+                self._add_missing_tag(repository)
                 return None
             built = self._build_variant_base(
                 variant, BuildType.central, install_path=str(stage), clean=True, install=True
@@ -87,6 +90,36 @@ class StagedBuildProcess(LocalBuildProcess):
             variant.install(str(stage), overrides=facts)
             staging.prune(repository)
             return _into_place(variant, stage, repository, facts, keep=True)
+
+    def pre_release(self) -> None:
+        """Check the clone before the build; `rezbuild build` has checked it for all packages."""
+        checked = os.environ.get(REPORT) or self.skip_repo_errors or self.vcs is None
+        if _is_recipe(self.package, self.working_dir) and not checked:
+            try:
+                tags = [self.get_current_tag_name()]
+                version_control.check(self.vcs, tags, retag=self.ignore_existing_tag)
+            except RezbuildError as error:
+                raise RezReleaseError(str(error)) from None
+        super().pre_release()
+
+    def post_release(self, release_message: str | None = None) -> None:
+        """Create the tag; explain how to repeat that alone if it fails."""
+        try:
+            super().post_release(release_message)
+        except ReleaseVCSError as error:
+            ours = ReleaseError(
+                f"{self.package.qualified_name} is released, but its tag is missing",
+                tried=str(error).splitlines(),
+                advice=["repair the cause, then run the command again, which creates the tag"],
+            )
+            write_report(ours)
+            raise RezReleaseError(str(ours)) from None
+
+    def _add_missing_tag(self, repository: Path) -> None:
+        found = Released.find(self.package.name, str(self.package.version), repository)
+        if found and self.vcs is not None:
+            with self.repo_operation():
+                version_control.add_missing_tags(self.vcs, [found], print)
 
     def get_changelog(self) -> str | None:
         """Return the changes of this recipe and of rezbuild, not of the whole git repository."""

@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from farm import workers_of_its_own
+from git_clone import IDENTITY, commit, make_clone
 from host_tools import require_tool
 from moves import PYTHON, REQUEST, build_folders, copy_with_rez_cp, hidden, variant
 from sample_packages import Samples
@@ -60,6 +61,23 @@ def samples(studio: Studio, tmp_path: Path) -> Samples:
     samples = Samples(tmp_path / "samples")
     studio.env |= samples.environ
     return samples
+
+
+@pytest.fixture
+def release(studio: Studio, samples: Samples) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a release: commit, push and ``rezbuild build --release`` in a shared repository."""
+    require_tool("git")
+    folder = samples.recipes.parent
+    (folder / ".gitignore").write_text("build/\nremote.git/\n__pycache__/\ncache/\n")
+    make_clone(folder, folder / "remote.git")
+    studio.env |= IDENTITY
+
+    def run(*argv: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
+        commit(folder, "Recipes")
+        requests = () if argv and argv[0].startswith("top") else ("top",)
+        return studio.rezbuild("build", *requests, *argv, "--release", ok=ok)
+
+    return run
 
 
 @pytest.fixture(scope="session")

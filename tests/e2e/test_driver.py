@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from host_tools import require_tool
+from git_clone import commit, tags
 from sample_packages import LOW, TOP, Samples
 from studio import Studio, processes_in
 from trees import tree
@@ -540,47 +540,6 @@ def test_recipe_without_a_file_is_named(studio, samples):
         assert "Traceback" not in done.stdout + done.stderr
 
 
-def git(folder: Path, *argv: str) -> None:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
-    subprocess.run(["git", *identity, *argv], cwd=folder, check=True, capture_output=True)
-
-
-def tags(samples: Samples) -> list[str]:
-    argv = ["git", "tag"]
-    folder = samples.recipes.parent
-    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=True)
-    return done.stdout.split()
-
-
-def commit(samples: Samples, message: str) -> None:
-    """Commit and push everything."""
-    folder = samples.recipes.parent
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", message, "--allow-empty")
-    git(folder, "push", "-qu", "origin", "main")
-
-
-@pytest.fixture
-def release(studio, samples):
-    """Return a release: commit, push and ``rezbuild build --release`` in a shared repository."""
-    require_tool("git")
-    folder = samples.recipes.parent
-    (folder / ".gitignore").write_text("build/\nremote.git/\n__pycache__/\n")
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "init", "-q", "--bare", "remote.git")
-    git(folder, "remote", "add", "origin", "./remote.git")
-    for who in ("AUTHOR", "COMMITTER"):
-        for what in ("NAME", "EMAIL"):
-            studio.env[f"GIT_{who}_{what}"] = "t@example.invalid"
-
-    def run(*argv: str, ok: bool = True) -> subprocess.CompletedProcess[str]:
-        commit(samples, "Recipes")
-        requests = () if argv and argv[0].startswith("top") else ("top",)
-        return studio.rezbuild("build", *requests, *argv, "--release", ok=ok)
-
-    return run
-
-
 def test_release_publishes_and_tags(studio, samples, release):
     """The second release does nothing."""
     release("--message", "first")
@@ -588,13 +547,13 @@ def test_release_publishes_and_tags(studio, samples, release):
     assert not (studio.local / "top").exists()
     text = (studio.released / "top/2.0.0/package.py").read_text()
     assert "'profile': 'optimized'" in text
-    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples.recipes.parent) == ["low-1.0.0", "top-2.0.0"]
     assert "top-2.0.0: nothing to do" in release().stdout
 
 
 def test_release_into_several_repositories(studio, samples, release, tmp_path):
     """Both targets of the matrix share one tag."""
-    commit(samples, "Recipes")
+    commit(samples.recipes.parent, "Recipes")
     file = tmp_path / "matrix.toml"
     file.write_text(
         'repository = "of {profile}"\n'
@@ -608,12 +567,12 @@ def test_release_into_several_repositories(studio, samples, release, tmp_path):
         text = (repository / "top/2.0.0/package.py").read_text()
         assert f"'profile': '{profile}'" in text
         assert answer(studio, repository) == "42"
-    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples.recipes.parent) == ["low-1.0.0", "top-2.0.0"]
     assert not list(studio.released.glob("*"))
     again = studio.rezbuild("build", "--matrix", file, "--release").stdout
     assert again.count(": nothing to do, installed from the same inputs in ") == 4
     samples.edit("low/recipe.py", "def build", "# Changed.\ndef build")
-    commit(samples, "Changed")
+    commit(samples.recipes.parent, "Changed")
     out = studio.rezbuild("plan", "--matrix", file, "--release").stdout
     assert out.count("rezbuild will refuse it, since it is already released: the recipe") == 2
     done = studio.rezbuild("build", "--matrix", file, "--release", ok=False)
@@ -639,10 +598,10 @@ def test_failed_check_releases_nothing(studio, samples, release, way):
     assert done.returncode != 0
     assert "FAILED  answer: 42" in done.stdout
     assert not (studio.released / "top/2.0.0").exists()
-    assert tags(samples) == ["low-1.0.0"]
+    assert tags(samples.recipes.parent) == ["low-1.0.0"]
     (samples.recipes / "top/check.py").write_text(CHECK.format(answer=42))
     assert "ok      answer: 42" in release().stdout
-    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples.recipes.parent) == ["low-1.0.0", "top-2.0.0"]
     assert not [
         *studio.released.glob(".rezbuild/staged/*/*"),
         *studio.released.glob("*/.building*"),
@@ -681,7 +640,7 @@ def test_replace_releases_a_version_again(studio, samples, release):
     assert set(heard) <= {"42", "43"}
     assert answer(studio, studio.released) == "43"
     assert "repaired" in (studio.released / "top/2.0.0/package.py").read_text()
-    assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
+    assert tags(samples.recipes.parent) == ["low-1.0.0", "top-2.0.0"]
     assert studio.rezbuild("build", "top", "--replace", ok=False).returncode == 2
 
 
@@ -696,7 +655,7 @@ def test_killed_release_is_complete_or_absent(studio, samples, release, tmp_path
     for turn in range(9):
         had, new = str(42 + turn), str(43 + turn)
         samples.edit("low/recipe.py", "def build(b):", f"def build(b):\n    # {new}")
-        commit(samples, "Recipes")
+        commit(samples.recipes.parent, "Recipes")
         began = time.monotonic()
         with subprocess.Popen(
             argv, env=studio.env, stdout=subprocess.DEVNULL, start_new_session=True
@@ -714,7 +673,7 @@ def test_killed_release_is_complete_or_absent(studio, samples, release, tmp_path
         assert found in (whole[had], whole[new])
         assert not list(studio.released.glob(".rezbuild/staged/*"))
         assert not list(studio.released.glob("*/.building*"))
-        assert tags(samples) == ["low-1.0.0", "top-2.0.0"]
+        assert tags(samples.recipes.parent) == ["low-1.0.0", "top-2.0.0"]
 
 
 def test_older_version_is_released_after_a_newer_one(studio, samples, release):
@@ -723,12 +682,12 @@ def test_older_version_is_released_after_a_newer_one(studio, samples, release):
     release("top-1.9")
     by_hand = ("--no-latest", "--message", "backport")
     samples.add("top", "1.8.0", TOP, requires='"low-1"')
-    commit(samples, "top 1.8.0")
+    commit(samples.recipes.parent, "top 1.8.0")
     env = {"REZBUILD_RECIPES": str(samples.recipes), "REZBUILD_TOP_VERSION": "1.8.0"}
     studio.rez("release", *by_hand, cwd=samples.recipes / "top", **env)
     found = sorted(path.name for path in (studio.released / "top").iterdir())
     assert found == ["1.8.0", "1.9.0", "2.0.0"]
-    assert tags(samples) == ["low-1.0.0", "top-1.8.0", "top-1.9.0", "top-2.0.0"]
+    assert tags(samples.recipes.parent) == ["low-1.0.0", "top-1.8.0", "top-1.9.0", "top-2.0.0"]
 
 
 def test_released_package_records_its_source(studio, samples, release):
@@ -736,9 +695,9 @@ def test_released_package_records_its_source(studio, samples, release):
     release()
     for number in range(15):
         samples.edit("top/recipe.py", "def build", f"# change {number}\ndef build")
-        commit(samples, f"top, change {number}")
+        commit(samples.recipes.parent, f"top, change {number}")
         (samples.recipes / "other").write_text(str(number))
-        commit(samples, f"other, change {number}")
+        commit(samples.recipes.parent, f"other, change {number}")
     samples.add("top", "2.1.0", TOP, requires='"low-1"')
     release("--message", "the new one")
     code = "from rez.packages import get_package_from_repository as get; import json, sys\n"

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from git_clone import IDENTITY, commit, git, make_clone
 from host_tools import require_tool
 from moves import DEFAULTS, hidden
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
-
-
-def git(folder: Path, *argv: str | Path) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@example.invalid")
-    words = ["git", *identity, *map(str, argv)]
-    return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture
@@ -30,20 +24,14 @@ def clone(tmp_path: Path) -> Path:
         ignored = shutil.ignore_patterns("build", "__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / ".gitignore").write_text("build/\n__pycache__/\n")
-    git(tmp_path, "init", "-q", "--bare", "remote.git")
-    git(folder, "init", "-q", "-b", "main")
-    git(folder, "remote", "add", "origin", tmp_path / "remote.git")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "As it is")
-    git(folder, "push", "-qu", "origin", "main")
+    make_clone(folder, tmp_path / "remote.git")
+    commit(folder, "As it is")
     return folder
 
 
 @pytest.fixture
 def releasing(studio: Studio) -> Studio:
-    for who in ("AUTHOR", "COMMITTER"):
-        for what in ("NAME", "EMAIL"):
-            studio.env[f"GIT_{who}_{what}"] = "t@example.invalid"
+    studio.env |= IDENTITY
     for family in ("platform", "arch"):
         studio.rez("bind", "-r", family)
     return studio

@@ -29,6 +29,7 @@ _PAGE_OF_CODE = {
     12: ("Test a payload", "../how-to/check.md"),
     13: ("Bring a security fix to artists", "../how-to/security.md#find-outdated-packages"),
     14: ("Share builds with a store", "../how-to/store.md"),
+    15: ("Build packages", "../how-to/build-packages.md#release"),
 }
 
 

@@ -34,10 +34,10 @@ NAMES = {"CPython", "Dask", "Debian", "Python", "Rez", "Sigstore", "OpenPGP", "O
 CONDITION = re.compile(r"(?:if|to|for|with|without|on|in|after|before|until|unless)\b[^,:]+[,:] ")
 VERBS = frozenset(
     """
-    accept adapt add allow ask build call change check choose clone compare compile configure
+    accept adapt add allow ask build call change check choose clone commit compare compile configure
     contact continue copy create delete describe edit end export extend fetch fill find fix free
     get give grant ignore import increase insert install keep leave let link list look lower
-    make mark mount move name open pass pin put raise read rebuild remove rename repair replace
+    make mark mount move name open pass pin push put raise read rebuild remove rename repair replace
     report request restart restore retry review revoke run see select separate set show sign
     specify start stop take try turn unset update upgrade upload use verify wait write
     """.split()  # noqa: SIM905 (a list of words is easier to read)

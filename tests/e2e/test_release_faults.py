@@ -1,0 +1,116 @@
+"""Releases of small packages that git or its server would refuse, and their repair."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from git_clone import IDENTITY, commit, git, tags
+
+pytestmark = pytest.mark.e2e
+
+
+def published(studio) -> list[str]:
+    return sorted(path.parents[1].name for path in studio.released.glob("*/*/package.py"))
+
+
+def without_identity(studio, clone: Path) -> None:
+    for name in IDENTITY:
+        del studio.env[name]
+    studio.env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    git(clone, "config", "user.useConfigOnly", "true")
+
+
+def refuse_tags(clone: Path) -> Path:
+    hook = clone / "remote.git/hooks/update"
+    hook.write_text("#!/bin/sh\ncase $1 in refs/tags/*) echo no tags today; exit 1;; esac\n")
+    hook.chmod(0o755)
+    return hook
+
+
+def rez_release(studio, folder: Path, *, ok: bool = True) -> str:
+    done = studio.rez("release", "--no-latest", "-m", "by hand", cwd=folder, ok=ok)
+    assert (done.returncode == 0) is ok
+    return done.stdout + done.stderr
+
+
+def test_release_without_identity_builds_nothing(studio, samples, release):
+    clone = samples.recipes.parent
+    without_identity(studio, clone)
+    done = release(ok=False)
+    assert done.returncode == 15
+    assert "git has no name and address for the tags of releases" in done.stderr
+    assert "git config --global user.name" in done.stderr
+    assert "building" not in done.stdout
+    assert "low" not in published(studio)
+    said = rez_release(studio, samples.recipes / "low", ok=False)
+    assert "git has no name and address for the tags of releases" in said
+    assert "low" not in published(studio)
+    studio.env |= IDENTITY
+    release()
+    assert tags(clone) == ["low-1.0.0", "top-2.0.0"]
+
+
+def test_next_run_adds_the_tag_that_the_server_refused(studio, samples, release):
+    clone = samples.recipes.parent
+    hook = refuse_tags(clone)
+    done = release("--message", "first", ok=False)
+    assert done.returncode == 15
+    assert "low-1.0.0 is released, but its tag is missing" in done.stderr
+    assert "no tags today" in done.stderr
+    assert published(studio).count("low") == 1
+    assert release(ok=False).returncode == 15
+    hook.unlink()
+    commit(clone, "A later commit")
+    out = release().stdout
+    assert "low-1.0.0: its tag low-1.0.0 is missing: pushed at commit " in out
+    assert tags(clone / "remote.git") == ["low-1.0.0", "top-2.0.0"]
+    assert git(clone, "tag", "-n", "-l", "low-1.0.0").split() == ["low-1.0.0", "first"]
+
+
+def test_rez_release_adds_a_missing_tag(studio, samples, release):
+    clone = samples.recipes.parent
+    release("low")
+    for folder in (clone, clone / "remote.git"):
+        git(folder, "tag", "-d", "low-1.0.0")
+    said = rez_release(studio, samples.recipes / "low")
+    assert "is released already: skipped" in said
+    assert "low-1.0.0" in tags(clone / "remote.git")
+
+
+def test_dry_run_checks_the_release_and_changes_nothing(studio, samples, release):
+    clone = samples.recipes.parent
+    out = release("--dry-run").stdout
+    assert "2 packages: 0 already installed, 2 to build" in out
+    assert out.endswith("a release is possible\n")
+    samples.edit("low/recipe.py", "def build", "# changed\ndef build")
+    requests = ("build", "top", "--release", "--dry-run")
+    done = studio.rezbuild(*requests, ok=False)
+    assert done.returncode == 15
+    assert "  tried: M recipes/low/recipe.py" in done.stderr
+    assert "2 to build" in done.stdout
+    assert not published(studio)
+    assert not tags(clone)
+
+
+def test_dry_run_of_a_local_build_prints_the_plan(studio, samples):
+    out = studio.rezbuild("build", "top", "--dry-run").stdout
+    assert "2 packages: 0 already installed, 2 to build" in out
+    assert not studio.local.exists()
+
+
+def test_work_tree_with_touched_files_releases(studio, samples, release, tmp_path):
+    clone = samples.recipes.parent
+    commit(clone, "Recipes")
+    tree = tmp_path / "tree"
+    git(clone, "worktree", "add", "-q", "-b", "work", tree)
+    git(clone, "remote", "set-url", "origin", clone / "remote.git")
+    git(tree, "push", "-qu", "origin", "work")
+    os.utime(tree / "recipes/low/recipe.py", (1, 1))
+    studio.env["REZBUILD_RECIPES"] = str(tree / "recipes")
+    studio.rezbuild("build", "low", "--release")
+    assert published(studio).count("low") == 1
+    os.utime(tree / "recipes/top/recipe.py", (1, 1))
+    rez_release(studio, tree / "recipes/top")
+    assert tags(clone / "remote.git") == ["low-1.0.0", "top-2.0.0"]
