@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
+from pathlib import Path
 
 from rezbuild.cli.arguments import add_jobs, add_payload, add_recipes, folder
 from rezbuild.cli.context import find_payload, find_recipes, read_settings
@@ -46,11 +48,20 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(arguments)
     root = find_payload(arguments.what).resolve()
     folder = find_recipes(arguments)
-    failed = []
-    reporter: Reporter = arguments.reporter
     results = check.check(
         root, folder, settings, suite=arguments.suite, keep=arguments.keep, moved=arguments.moved
     )
+    report(results, root, arguments.reporter)
+    return 0
+
+
+def report(results: Iterable[check.Result], root: Path, reporter: Reporter) -> None:
+    """Print the results of checks.
+
+    Raises:
+        CheckError: One has failed.
+    """
+    failed = []
     for result in results:
         if result.problems:
             failed.append(result.name)
@@ -62,4 +73,3 @@ def run(arguments: argparse.Namespace) -> int:
             f"{root} failed: {', '.join(failed)}",
             advice=["read the lines above; --keep DIR keeps the logs"],
         )
-    return 0

@@ -114,3 +114,33 @@ def test_work_tree_with_touched_files_releases(studio, samples, release, tmp_pat
     os.utime(tree / "recipes/top/recipe.py", (1, 1))
     rez_release(studio, tree / "recipes/top")
     assert tags(clone / "remote.git") == ["low-1.0.0", "top-2.0.0"]
+
+
+def test_rollback_puts_back_what_was_replaced(studio, samples, release):
+    """A second rollback undoes the first one; a damaged package is not put back."""
+
+    def answer() -> str:
+        return studio.in_env(studio.released, "top", "top").stdout.strip()
+
+    release()
+    samples.edit(
+        "low/recipe.py", "    b.make", "    b.run('sed', '-i', 's/42/43/', 'low.c')\n    b.make"
+    )
+    release("top-2", "low-1", "--replace", "--message", "repaired")
+    assert answer() == "43"
+    out = studio.rezbuild("rollback", "top").stdout
+    assert "ok      audit" in out
+    assert "top-2.0.0: put back the build that was replaced on " in out
+    assert answer() == "42"
+    assert "repaired" not in (studio.released / "top/2.0.0/package.py").read_text()
+    studio.rezbuild("rollback", "top-2")
+    assert answer() == "43"
+    assert "repaired" in (studio.released / "top/2.0.0/package.py").read_text()
+    (program,) = studio.released.glob(".rezbuild/old/top-2.0.0-*/platform-*/arch-*/bin/top")
+    program.write_bytes(program.read_bytes().replace(b"%d", b"%x"))
+    done = studio.rezbuild("rollback", "top", ok=False)
+    assert done.returncode == 12
+    assert answer() == "43"
+    done = studio.rezbuild("rollback", "top-3", ok=False)
+    assert done.returncode == 15
+    assert "no replaced package for top-3" in done.stderr
