@@ -13,6 +13,7 @@ from rezbuild.bench import counts, interpreters, machine, start, suite
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.errors import CheckError, MachineError, RezbuildError
+from rezbuild.files import noexec
 
 # The parts in their order, with their default number of rounds. Six pairs are the fewest whose
 # extremes hold the median with 95 % confidence. With an even number, each interpreter starts
@@ -90,6 +91,7 @@ def bench(
         left_out.append((what, why))
         say(f"left out: {what}: {why}")
 
+    noexec.refuse(Path(tempfile.gettempdir()))
     facts = machine.gather_facts()
     scratch = Path(tempfile.mkdtemp(prefix="rezbuild-"))
     try:

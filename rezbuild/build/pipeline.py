@@ -24,7 +24,7 @@ from rezbuild.build.recipe_api import Build
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.elf import hardening
 from rezbuild.errors import AuditError, BuildError, UsageError
-from rezbuild.files import apply_patches, locks, ownership, unpack
+from rezbuild.files import apply_patches, locks, noexec, ownership, unpack
 from rezbuild.payload import (
     debug_data,
     licenses,
@@ -71,6 +71,7 @@ def _build(inputs: Inputs, staging: Path, reporter: Reporter) -> None:
     # All users read payloads, whatever the builder's umask is; see the audit's rule on modes.
     os.umask(0o022)
     patchelf = toolchain.patchelf()
+    noexec.refuse(inputs.job.build_path, Path(tempfile.gettempdir()))
     ownership.check_folder(inputs.settings, inputs.settings.cache)
     fetched = Fetcher(inputs.settings, reporter=reporter).fetch(inputs.release)
     work = _work_folder(inputs.job.build_path)

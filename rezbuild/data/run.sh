@@ -33,6 +33,10 @@ libraries() {
         fi
         said=$(LC_ALL=C "$loader" --list "$root/$file" 2>&1)
         status=$?
+        case $said in *'failed to map segment'*)
+            bad "programs cannot run in $root: its file system is mounted with noexec"
+            return ;;
+        esac
         if ! lost=$(printf '%s\n' "$said" | grep 'not found'); then
             [ "$status" -eq 0 ] || bad "$file cannot be loaded ($status): copy the payload again"
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.catalogue.platform_years import Platform
 from rezbuild.errors import RezError
-from rezbuild.files import atomic_swap, locks, temp_folders
+from rezbuild.files import atomic_swap, locks, noexec, temp_folders
 from rezbuild.payload import manifest
 from rezbuild.plan.resolve import DEFAULT_TARGET, Step, Target
 from rezbuild.repository import installed, staging
@@ -132,11 +133,16 @@ class Driver:
         With a store, nothing is checked: it may have payloads that cannot be built here.
 
         Raises:
-            MachineError: Something is missing; the error lists all of it.
+            MachineError: Something is missing, which the error lists, or programs cannot run in a
+                folder of the builds.
         """
         missing = [step.release.name for step in steps if not self._target(step).is_dir()]
         if missing and self.settings.store is None:
             system_needs.require(self.settings, missing)
+            folders = (
+                step.recipe.folder / "build" for step in steps if step.release.name in missing
+            )
+            noexec.refuse(Path(tempfile.gettempdir()), *folders)
 
     def install_year(self, year: Platform) -> None:
         """Install or release the package of a platform year.

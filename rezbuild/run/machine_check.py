@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from rez.config import config
 
 from rezbuild.build import ccache, toolchain
 from rezbuild.errors import MachineError, RezbuildError
+from rezbuild.files import noexec
 from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.run import system_needs
@@ -151,6 +153,10 @@ def _rez(settings: Settings) -> Iterator[Check]:
     ):
         usable = folder if _writable(Path(folder)) else None
         yield Check(what, usable, advice=f"{folder} cannot be written; set another folder")
+    temporary = tempfile.gettempdir()
+    usable = None if noexec.is_noexec(Path(temporary)) else temporary
+    advice = f"programs cannot run in {temporary}, which is mounted with noexec; set TMPDIR"
+    yield Check("temporary folder", usable, advice=advice)
     released = Path(config.release_packages_path)
     usable = str(released) if released.is_dir() and _writable(released) else None
     advice = f"{released} cannot be written; create it, or set another folder"

@@ -20,7 +20,7 @@ from rezbuild.audit import audit
 from rezbuild.build import toolchain
 from rezbuild.catalogue import model, sources_toml
 from rezbuild.errors import CheckError, UsageError
-from rezbuild.files import apply_patches, unpack
+from rezbuild.files import apply_patches, noexec, unpack
 from rezbuild.payload import manifest, self_test
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
@@ -174,6 +174,7 @@ def check(  # noqa: PLR0913 (keywords)
 
     Raises:
         UsageError: ``root`` is not a payload of rezbuild, or its package has no suite.
+        MachineError: Programs cannot run in its folder, or in the one for the tests.
         FetchError: The source of the suite could not be downloaded.
     """
     record = manifest.read(root)
@@ -188,6 +189,7 @@ def check(  # noqa: PLR0913 (keywords)
     name, version = record.get("name"), record.get("version")
     if not (isinstance(name, str) and _NAME.fullmatch(name) and isinstance(version, str)):
         raise UsageError(f"{root / manifest.MANIFEST} does not name a package and a version")
+    noexec.refuse(root, keep or Path(tempfile.gettempdir()))
     broken = audit(root).errors
     problems = tuple(f"{f.rule.id}: {f.path}: {f.message}" for f in broken)
     yield Result("audit", f"{len(broken)} rules broken", problems)
