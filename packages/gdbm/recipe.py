@@ -9,8 +9,6 @@ def build(b: Build) -> None:
     b.language("gnu17")
     b.flags(CFLAGS="-O2")
     b.configure(
-        "./configure",
-        f"--prefix={b.prefix}",
         "--with-pic",
         "--disable-nls",
         "--disable-rpath",

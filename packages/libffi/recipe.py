@@ -9,8 +9,6 @@ def build(b: Build) -> None:
     optimize = "-O3 -fomit-frame-pointer -fstrict-aliasing"
     b.flags(CFLAGS=optimize)
     b.configure(
-        "./configure",
-        f"--prefix={b.prefix}",
         "--with-pic",
         "--disable-docs",
         # Without this, libffi is installed in lib64 on hosts whose gcc uses lib64.

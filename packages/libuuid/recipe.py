@@ -7,8 +7,6 @@ def build(b: Build) -> None:
     """Build and install the libraries."""
     b.flags(CFLAGS="-O2")
     b.configure(
-        "./configure",
-        f"--prefix={b.prefix}",
         "--with-pic",
         "--disable-all-programs",
         "--enable-libuuid",

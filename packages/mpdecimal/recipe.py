@@ -8,8 +8,6 @@ def build(b: Build) -> None:
     # configure adds this to upstream's -O2.
     b.flags(CFLAGS="-fPIC")
     b.configure(
-        "./configure",
-        f"--prefix={b.prefix}",
         "--disable-cxx",
         "--disable-doc",
         # mpdecimal 2.5 has no .pc file; all versions get the same one.

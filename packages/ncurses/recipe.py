@@ -41,8 +41,6 @@ def build(b: Build) -> None:
     _backspace(b)
     tools = _build_tools(b)
     b.configure(
-        "./configure",
-        f"--prefix={b.prefix}",
         *LIBRARY_ONLY,
         "--enable-widec",
         # Without this, configure tests the file system of the build machine.
@@ -85,7 +83,7 @@ def _build_tools(b: Build) -> Path:
     (b.source / "first").mkdir()
     # They run for a second, so -O0 is enough.
     options = ("--enable-widec", *LIBRARY_ONLY)
-    b.configure("../configure", *options, folder="first", env={"CFLAGS": "-O0", **ANSWERS})
+    b.run("../configure", *options, folder="first", env={"CFLAGS": "-O0", **ANSWERS})
     for part in ("include", "ncurses"):
         b.make("-C", f"first/{part}")
     b.make("-C", "first/progs", "tic", "infocmp")

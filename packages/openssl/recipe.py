@@ -20,8 +20,6 @@ def build(b: Build) -> None:
     # Upstream's defaults, which CFLAGS replaces.
     b.flags(CFLAGS="-Wall -O3")
     b.configure(
-        "./config",
-        f"--prefix={b.prefix}",
         f"--openssldir={b.prefix}/ssl",
         "--libdir=lib",
         "shared",
@@ -31,6 +29,7 @@ def build(b: Build) -> None:
         # a move. So the legacy provider is part of libcrypto (from 3.0 on), and engines cannot be
         # loaded from files.
         "no-dynamic-engine" if b.series < (3, 0) else "no-module",
+        script="./config",
     )
     objects = ["ssl/%.o", *(f"crypto/{part}/%.o" for part in FOR_SIZE.split())]
     with (b.source / "Makefile").open("a") as makefile:

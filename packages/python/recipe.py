@@ -60,7 +60,7 @@ def build(b: Build) -> None:
     whole = b.series >= inside.SINCE
     if whole:
         inside.prepare(b)
-    b.configure("./configure", *_arguments(b), env=_environment(b))
+    b.configure(*_arguments(b), env=_environment(b))
     if whole:
         inside.configured(b)
     _compile_nothing(b)
@@ -185,7 +185,6 @@ def _environment(b: Build) -> dict[str, str]:
 
 
 def _arguments(b: Build) -> Iterator[str]:
-    yield f"--prefix={b.prefix}"
     yield "--enable-shared"
     yield "--enable-loadable-sqlite-extensions"
     yield f"--with-openssl={b.dependency('openssl').root}"

@@ -12,8 +12,6 @@ def build(b: Build) -> None:
     b.language("gnu17")
     b.flags(CFLAGS="-O2 -fPIC")
     b.configure(
-        "./configure",
-        f"--prefix={b.prefix}",
         "--disable-install-examples",
         "--enable-multibyte",
         "--with-curses",

@@ -43,5 +43,5 @@ def build(b: Build) -> None:
 
 def _amalgamate(b: Build) -> None:
     """Make the amalgamation from the full tree, with the small Tcl that is part of the tree."""
-    b.configure("./configure", f"--prefix={b.prefix}", "--disable-tcl", "--disable-readline")
+    b.configure("--disable-tcl", "--disable-readline")
     b.make("sqlite3.c", "shell.c")

@@ -18,7 +18,7 @@ def build(b: Build) -> None:
     # If zlib cannot be linked, configure uses Tcl's own copy without a warning: remove the copy.
     shutil.rmtree(b.source / "compat/zlib", ignore_errors=True)
     options = ("--enable-shared", "--enable-threads", "--disable-rpath", "--without-tzdata")
-    b.configure("./configure", f"--prefix={b.prefix}", *options, folder="unix")
+    b.configure(*options, folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
     # These targets write to the same folders: one job only.
     b.run(

@@ -18,8 +18,7 @@ def build(b: Build) -> None:
     tcl = b.dependency("tcl")
     options = ("--enable-shared", "--enable-threads", "--disable-rpath")
     # The screen saver extension (xss) needs one more library for one rarely used command.
-    places = (f"--prefix={b.prefix}", f"--with-tcl={tcl.lib}")
-    b.configure("./configure", *places, *options, "--disable-xss", folder="unix")
+    b.configure(f"--with-tcl={tcl.lib}", *options, "--disable-xss", folder="unix")
     b.make("-C", "unix", "binaries", "libraries")
     install = ("install-binaries", "install-libraries", "install-headers")
     b.run("make", "-C", "unix", f"DESTDIR={b.destdir}", *install)

@@ -8,8 +8,6 @@ def build(b: Build) -> None:
     # CFLAGS replaces the -O2 of configure.
     b.flags(CFLAGS="-O2 -fPIC")
     b.configure(
-        "./configure",
-        f"--prefix={b.prefix}",
         "--disable-nls",
         "--disable-doc",
         "--disable-rpath",

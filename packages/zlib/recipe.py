@@ -12,7 +12,7 @@ _FASTER = {"x86_64": " -DUNALIGNED_OK"}
 def build(b: Build) -> None:
     """Build and install the libraries."""
     b.flags(CFLAGS=f"-O3 -fPIC{_FASTER.get(platform.machine(), '')}")
-    b.configure("./configure", f"--prefix={b.prefix}")
+    b.configure()
     b.make()
     b.install()
     b.remove("share")

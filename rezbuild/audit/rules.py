@@ -1,4 +1,4 @@
-"""The rules as data: id, severity, reason. docs/reference/audit.md lists them with examples."""
+"""The rules as data: id, severity, reason. docs/reference/audit.md adds examples."""
 
 from __future__ import annotations
 

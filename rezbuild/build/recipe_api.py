@@ -176,9 +176,22 @@ class Build:
                 )
                 raise _failure(f"{self.name} {self.version}: {shlex.join(argv)}", how, log)
 
-    def configure(self, *argv: str, env: Mapping[str, str] | None = None, folder: str = "") -> None:
-        """Run a configure script, as `run` does."""
-        self.run(*argv, env=env, folder=folder)
+    def configure(
+        self,
+        *options: str,
+        script: str = "./configure",
+        folder: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run a configure script with ``--prefix`` and the options of the recipe.
+
+        Args:
+            options: Options after ``--prefix=<b.prefix>``.
+            script: The path of the script, from ``folder``.
+            folder: A folder below the source folder, to run the script there.
+            env: Variables that override the environment of all steps.
+        """
+        self.run(script, f"--prefix={self.prefix}", *options, env=env, folder=folder)
 
     def make(self, *arguments: str) -> None:
         """Run ``make`` with the jobs of this build."""

@@ -1,4 +1,4 @@
-"""Write the reference pages that are generated from the code."""
+"""Write the reference pages, or parts of them, that are generated from the code."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from rezbuild.audit import RULES
 from rezbuild.build.recipe_api import Build
 from rezbuild.cli import main, setting_texts
 from rezbuild.payload.dependency import Dependency
@@ -187,7 +188,19 @@ def _text(words: str) -> str:
     return words.replace("|", "\\|")
 
 
+def audit_page() -> str:
+    """Return the text of docs/reference/audit.md, with the severities and reasons of the code."""
+    page = (FOLDER / "audit.md").read_text(encoding="utf-8")
+    for rule in RULES.values():
+        severity = f"{rule.severity}, {rule.elsewhere}" if rule.elsewhere else rule.severity
+        row = rf"(?m)^(\| `{rule.id}` \| )[a-z, ]*[a-z]((?: \(ours\))? \| [^|]*\| )[^|]*(?= \|)"
+        page, found = re.subn(row, rf"\g<1>{severity}\g<2>{_code(rule.reason)}", page)
+        assert found == 1, f"docs/reference/audit.md has {found} rows of the rule {rule.id}"
+    return page
+
+
 PAGES = {
+    "audit.md": audit_page,
     "commands.md": commands_page,
     "exit-codes.md": exit_codes_page,
     "recipe-api.md": recipe_api_page,

@@ -50,6 +50,16 @@ def test_steps_are_logged_by_number(build, capfd):
     assert "01-echo-hello ..." in capfd.readouterr().out
 
 
+def test_configure_script_gets_the_placeholder_prefix_first(build):
+    script = build.source / "unix/configure"
+    script.parent.mkdir()
+    script.write_text('#!/bin/sh\necho "$@" "$MORE" "$(pwd)"\n')
+    script.chmod(0o755)
+    build.configure("--disable-doc", folder="unix", env={"MORE": "more"})
+    log = (build.logs / "01-configure.log").read_text()
+    assert log.splitlines()[1] == f"--prefix={build.prefix} --disable-doc more {script.parent}"
+
+
 def test_c_language_of_a_recipe_overrides_the_compiler(build):
     """gnu2x is C23 in gcc 12; the option sets an older standard, as for gcc 15."""
     (build.source / "old.c").write_text("#if __STDC_VERSION__ > 201710L\n#error too new\n#endif\n")
