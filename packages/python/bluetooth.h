@@ -1,6 +1,6 @@
-/* Linux's interface for Bluetooth sockets, as far as CPython's socket module uses it.
+/* The part of Linux's interface for Bluetooth sockets that CPython's socket module uses.
 
-   The kernel's public headers do not have it; programs bring these definitions along. */
+   The kernel's public headers do not contain it, so each program defines it. */
 
 #ifndef BLUETOOTH_H
 #define BLUETOOTH_H

@@ -1,11 +1,11 @@
 /* The file in lib-dynload of a module whose code is inside bin/python3 and libpython.
 
-   Linked once per module; the linker's --defsym names the function PyInit_<module>. bin/python3 and
-   libpython find the module's code without this file, as long as they run beside it. Others open it:
+   It is linked for each module; ld's --defsym names the function PyInit_<module>. bin/python3
+   and libpython find the module's code without this file if they run beside it. Others open it:
 
-   - a copy of them, e.g. of a freezer or by another path: the function is in the copy;
-   - a program with another libpython of the same version that took this installation for its home,
-     because its python3 is the first one on PATH: it gets its installation's module. */
+   - a copy of bin/python3 or libpython, e.g. made by a freezer: the copy contains the function;
+   - a program with another libpython of the same version that uses this installation as its home,
+     because this python3 is first on PATH: it gets the module of its own installation. */
 
 #define _GNU_SOURCE
 #include "Python.h"

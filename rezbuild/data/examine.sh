@@ -1,12 +1,12 @@
 #!/bin/sh
-# Compare this machine with system.txt, the table beside this script; say all that is missing, and
-# the one command that installs it. `make python` runs it before there is a venv: it needs no Python.
+# List the needs of system.txt that this machine lacks, and print the command that installs them.
+# `make python` runs this before the virtual environment exists.
 #
-#   sh examine.sh [GROUP ...]      default: setup build; exit code 10: nothing can be built here
-#   sh examine.sh --raw GROUP      for rezbuild: the line of each need, and what was found of it
+#   sh examine.sh [GROUP ...]      default: setup build; exit code 10: no build is possible
+#   sh examine.sh --raw GROUP      for rezbuild: line number of each need, and its path or "there"
 #
-# BUILD_PATH names the folders of a build's programs; HOST_PYTHON, REZBUILD_CC and REZBUILD_CXX name
-# the interpreter and the compilers.
+# BUILD_PATH has the folders of a build's PATH. HOST_PYTHON, REZBUILD_CC and REZBUILD_CXX are the
+# interpreter and the compilers.
 
 set -u
 table=${0%/*}/system.txt
@@ -28,7 +28,7 @@ for name in g++ c++; do
     cxx=${cxx:-$(PATH=$build_path; command -v $name)}
 done
 
-# Print what there is of a need; nothing where it is missing.
+# Print the path of a need, or "there"; print nothing if it is missing.
 find_need() { # kind name
     case $1 in
     python)
@@ -54,7 +54,7 @@ find_need() { # kind name
     esac 2>/dev/null
 }
 
-# Print the packages of one column that bring what is missing, each once.
+# Print the system packages with the missing needs, from one column of the table.
 packages() { # column
     names=
     for number in $missing; do
@@ -73,7 +73,7 @@ missing=
 number=0
 while IFS='|' read -r group need _ lost _; do
     number=$((number + 1))
-    # Blanks around a column are no part of it.
+    # Word splitting removes the blanks around a column.
     set -- $group
     case $groups in
     *" ${1-#} "*) ;;
@@ -109,7 +109,7 @@ for command in "apt-get install" "dnf install" "zypper install" "pacman -S"; do
     column=$((column + 1))
 done
 if [ -z "$known" ]; then
-    echo "  next:  install it, as root, by one of these:"
+    echo "  next:  install it, as root, by the command of your system:"
     echo "      apt-get install$(packages 5)"
     echo "      dnf install$(packages 6)"
     echo "      zypper install$(packages 7)"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Proves this payload on the host that runs it: sh run.sh [long]
-# It needs sh and the payload, and neither Rez nor rezbuild.
+# Test this payload on this host: sh run.sh [long]
+# The test needs neither Rez nor rezbuild.
 set -u
 mode=${1:-quick}
 here=$(cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
@@ -12,18 +12,18 @@ failed=0
 ok() { printf 'ok      %s\n' "$1"; }
 note() { printf 'note    %s\n' "$1"; }
 bad() { printf 'FAILED  %s\n' "$1"; failed=1; }
-# reports NAME TEXT: what a library or program says of itself holds the version of this package.
-reports() {
+# compare_version NAME TEXT: check that TEXT contains the version of this package.
+compare_version() {
     case " $2 " in
-        *[!0-9A-Za-z.]"$version"[!0-9A-Za-z.]*) ok "$1 says that it is $version" ;;
-        *) bad "$1 is not version $version: it says \"$(printf '%s' "$2" | head -n 1)\"" ;;
+        *[!0-9A-Za-z.]"$version"[!0-9A-Za-z.]*) ok "$1 has version $version" ;;
+        *) bad "$1 has not version $version: it prints \"$(printf '%s' "$2" | head -n 1)\"" ;;
     esac
 }
-# What a DCC or a user has set must not decide.
+# Variables of a DCC or a user must not change the result.
 unset LD_LIBRARY_PATH LD_PRELOAD PYTHONHOME PYTHONPATH SSL_CERT_FILE SSL_CERT_DIR
 
-# Each program and library, as the host's own loader sees it. ld.so(8).
-libraries() {
+# Let the host's loader find the libraries of each program and library, ld.so(8).
+load_libraries() {
     number=0
     while IFS= read -r file; do
         number=$((number + 1))
@@ -52,23 +52,23 @@ libraries() {
     [ "$failed" -ne 0 ] || ok "$number programs and libraries load with this host's glibc"
 }
 
-# Each file, by the sums that were taken when it was built. sha256sum(1).
-sums() {
+# Compare each file with its checksum in the build, sha256sum(1).
+compare_checksums() {
     if ! command -v sha256sum >/dev/null; then
-        note "the files were not compared with their sums: this host has no sha256sum"
+        note "the checksums were not compared: this host has no sha256sum"
     elif said=$(cd -- "$root" && LC_ALL=C sha256sum -c rezbuild-files.sha256 2>/dev/null); then
-        ok "$(printf '%s\n' "$said" | grep -c ': OK$') files have the sums that were built"
+        ok "$(printf '%s\n' "$said" | grep -c ': OK$') files have the checksums of the build"
     else
-        bad "these are not the files that were built: $(printf '%s\n' "$said" \
+        bad "files differ from the build: $(printf '%s\n' "$said" \
             | grep -v ': OK$' | head -n 5 | tr '\n' ';')"
     fi
 }
 
 if [ "$mode" = long ]; then
-    sums
+    compare_checksums
 fi
 if [ -x "$loader" ]; then
-    libraries
+    load_libraries
 else
     bad "this host has no $loader: the payload is for another kind of machine"
 fi

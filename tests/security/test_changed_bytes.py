@@ -53,7 +53,7 @@ def test_unchanged_payload_matches_its_checksums(payload):
     assert changed(payload) == []
     argv = ["sha256sum", "--strict", "--quiet", "-c", manifest.SUMS]
     subprocess.run(argv, cwd=payload, check=True)
-    assert f"{len(NAMES) + 5} files have the sums that were built" in run(payload).stdout
+    assert f"{len(NAMES) + 5} files have the checksums of the build" in run(payload).stdout
 
 
 @pytest.mark.parametrize("name", [*NAMES, "bin/program", "rezbuild-test/run.sh"])
@@ -72,7 +72,7 @@ def test_change_of_equal_size_fails_the_test_on_a_host(payload):
     patch(payload / "bin/program")
     done = run(payload)
     assert done.returncode == 1
-    assert "FAILED  these are not the files that were built: bin/program: FAILED" in done.stdout
+    assert "FAILED  files differ from the build: bin/program: FAILED" in done.stdout
 
 
 def test_changed_record_is_found(payload):

@@ -103,7 +103,7 @@ def test_payload_test_fails_if_the_program_has_another_version(tmp_path, says, s
     argv = ["sh", payload / self_test.FOLDER / self_test.RUN]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout
-    wanted = "bzip2 says that it is 1.0.9" if status == 0 else "bzip2 is not version 1.0.9"
+    wanted = "bzip2 has version 1.0.9" if status == 0 else "bzip2 has not version 1.0.9"
     assert wanted in done.stdout
 
 
@@ -113,7 +113,7 @@ _WITHOUT = {"python_debug", "python_freethreading", "python_tests", "vfxplatform
 
 @pytest.mark.parametrize("name", sorted({*resolve.recipes(PACKAGES)} - _WITHOUT))
 def test_each_payload_test_compares_the_version(name):
-    assert "\nreports " in (PACKAGES / name / "host/test.sh").read_text(), (
+    assert "\ncompare_version " in (PACKAGES / name / "host/test.sh").read_text(), (
         f"packages/{name}/host/test.sh: add a line such as: "
-        'reports bzip2 "$("$root/bin/bzip2" --version)"'
+        'compare_version bzip2 "$("$root/bin/bzip2" --version)"'
     )

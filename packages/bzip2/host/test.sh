@@ -4,4 +4,4 @@ if [ "$(printf studio | "$root/bin/bzip2" -c | "$root/bin/bzip2" -dc)" = studio 
 else
     bad "bzip2: decompression gives other data"
 fi
-reports bzip2 "$("$root/bin/bzip2" --version 2>&1 </dev/null | head -n 1)"
+compare_version bzip2 "$("$root/bin/bzip2" --version 2>&1 </dev/null | head -n 1)"

@@ -1,2 +1,2 @@
 # A part of run.sh. shellcheck shell=sh
-reports gdbmtool "$("$root/bin/gdbmtool" --version | head -n 1)"
+compare_version gdbmtool "$("$root/bin/gdbmtool" --version | head -n 1)"

@@ -1,3 +1,3 @@
 # A part of run.sh. shellcheck shell=sh
 # Written by upstream's own configure.
-reports uuid.pc "$(grep '^Version:' "$root/lib/pkgconfig/uuid.pc")"
+compare_version uuid.pc "$(grep '^Version:' "$root/lib/pkgconfig/uuid.pc")"

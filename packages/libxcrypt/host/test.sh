@@ -1,3 +1,3 @@
 # A part of run.sh. shellcheck shell=sh
 # Written by upstream's own configure.
-reports libxcrypt.pc "$(grep '^Version:' "$root/lib/pkgconfig/libxcrypt.pc")"
+compare_version libxcrypt.pc "$(grep '^Version:' "$root/lib/pkgconfig/libxcrypt.pc")"

@@ -1,2 +1,2 @@
 # A part of run.sh. shellcheck shell=sh
-reports mpdecimal.h "$(grep 'MPD_VERSION ' "$root/include/mpdecimal.h")"
+compare_version mpdecimal.h "$(grep 'MPD_VERSION ' "$root/include/mpdecimal.h")"

@@ -4,6 +4,6 @@ if [ "$("$root/bin/tput" -T xterm-256color colors)" = 256 ]; then
 else
     bad "tput: the terminal xterm-256color is not known"
 fi
-# A snapshot's date follows the version.
+# tput prints the date of a snapshot after the version.
 said=$("$root/bin/tput" -V)
-reports tput "${said%.*}"
+compare_version tput "${said%.*}"

@@ -3,6 +3,6 @@ if digest=$(printf abc | "$root/bin/openssl" dgst -sha256) && [ "${digest##* }" 
     ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ]; then
     ok "$("$root/bin/openssl" version)"
 else
-    bad "openssl: no right SHA-256 comes out"
+    bad "openssl: the SHA-256 is wrong"
 fi
-reports openssl "$("$root/bin/openssl" version)"
+compare_version openssl "$("$root/bin/openssl" version)"

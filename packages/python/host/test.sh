@@ -1,3 +1,3 @@
-# A part of run.sh: tries the interpreter. shellcheck shell=sh
+# A part of run.sh: test the interpreter. shellcheck shell=sh
 "$root/bin/python3" -I -B "$here/trials.py" "$mode" || failed=1
-reports python3 "$("$root/bin/python3" -I -V 2>&1)"
+compare_version python3 "$("$root/bin/python3" -I -V 2>&1)"

@@ -1,3 +1,3 @@
 # A part of run.sh. shellcheck shell=sh
 # Written by upstream's own configure.
-reports readline.pc "$(grep '^Version:' "$root/lib/pkgconfig/readline.pc")"
+compare_version readline.pc "$(grep '^Version:' "$root/lib/pkgconfig/readline.pc")"

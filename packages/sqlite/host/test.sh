@@ -4,4 +4,4 @@ if [ "$("$root/bin/sqlite3" :memory: "select json_extract('[42]', '\$[0]')")" = 
 else
     bad "sqlite3: a query fails"
 fi
-reports sqlite3 "$("$root/bin/sqlite3" -version)"
+compare_version sqlite3 "$("$root/bin/sqlite3" -version)"

@@ -4,4 +4,4 @@ if [ "$(echo 'puts [clock format 0 -gmt 1 -format %Y]' | "$root/bin/tclsh")" = 1
 else
     bad "tclsh: a script fails"
 fi
-reports tclsh "$(echo 'puts [info patchlevel]' | "$root/bin/tclsh")"
+compare_version tclsh "$(echo 'puts [info patchlevel]' | "$root/bin/tclsh")"

@@ -1,3 +1,3 @@
 # A part of run.sh. shellcheck shell=sh
 # Written by upstream's own configure.
-reports tk.pc "$(grep '^Version:' "$root/lib/pkgconfig/tk.pc")"
+compare_version tk.pc "$(grep '^Version:' "$root/lib/pkgconfig/tk.pc")"

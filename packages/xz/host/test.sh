@@ -4,4 +4,4 @@ if [ "$(printf studio | "$root/bin/xz" -c | "$root/bin/xz" -dc)" = studio ]; the
 else
     bad "xz: decompression gives other data"
 fi
-reports xz "$("$root/bin/xz" --version)"
+compare_version xz "$("$root/bin/xz" --version)"

@@ -4,4 +4,4 @@ if [ "$(printf studio | "$root/bin/zstd" -c | "$root/bin/zstd" -dc)" = studio ];
 else
     bad "zstd: decompression gives other data"
 fi
-reports zstd "$("$root/bin/zstd" --version 2>&1 | tr v ' ')"
+compare_version zstd "$("$root/bin/zstd" --version 2>&1 | tr v ' ')"
