@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from rezbuild.build import toolchain
 from rezbuild.errors import UsageError
 from rezbuild.payload import manifest
-from rezbuild.util.processes import last_line
+from rezbuild.util.processes import capture, last_line
 
 _FACTS = """\
 import json, platform, sys, sysconfig
@@ -104,14 +103,7 @@ def copy_payload(interpreter: Interpreter, folder: Path) -> Interpreter:
 
 def _facts(label: str, python: Path) -> dict[str, Any]:
     try:
-        done = subprocess.run(
-            [python, "-I", "-c", _FACTS],
-            env={},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = capture([python, "-I", "-c", _FACTS], env={})
         facts = json.loads(done.stdout)
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else last_line(done.stderr)

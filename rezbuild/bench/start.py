@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement, interleave
 from rezbuild.errors import CheckError
 from rezbuild.util import strace
-from rezbuild.util.processes import last_line
+from rezbuild.util.processes import capture, last_line
 
 # The code of each measured start, by name: none; the modules that use bundled libraries; a usual
 # part of the standard library.
@@ -80,15 +79,7 @@ def warm_up(pair: Sequence[Interpreter], code: str) -> None:
     """
     for interpreter in pair:
         for _ in range(_WARM_UPS):
-            done = subprocess.run(
-                command(interpreter, code),
-                env={},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-            )
+            done = capture(command(interpreter, code), env={})
             if done.returncode != 0:
                 raise CheckError(
                     f"{interpreter.label} fails on {code!r}: {last_line(done.stderr)}",

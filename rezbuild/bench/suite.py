@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from rezbuild.bench.numbers import Measurement, interleave
 from rezbuild.build.toolchain import SYSTEM_PATH
 from rezbuild.errors import CheckError, MachineError, RezbuildError
 from rezbuild.util import extras, toml
-from rezbuild.util.processes import last_line
+from rezbuild.util.processes import capture, last_line
 
 # A quick choice of benchmarks that depend on the interpreter only: calls and attributes, numbers,
 # containers, generators and coroutines, strings, and one that mostly runs C code.
@@ -160,7 +159,7 @@ class Suite:
         result = self.scratch / "result.json"
         result.unlink(missing_ok=True)
         once = ["--processes=1", "--values=3", "--warmups=1", "--quiet", *options]
-        done = subprocess.run(
+        done = capture(
             [interpreter.python, benchmark.script, *benchmark.options, *once, "-o", result],
             cwd=self.scratch,
             env={
@@ -169,12 +168,7 @@ class Suite:
                 "TMPDIR": str(self.scratch),
                 "PYTHONPATH": path,
             },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
+            merge=True,
         )
         if done.returncode != 0 or not result.is_file():
             raise CheckError(f"{interpreter.label} fails: {last_line(done.stdout)}")
@@ -192,7 +186,7 @@ def install(requirements: Path, interpreter: Interpreter, folder: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--python", str(interpreter.python)]
     words = [*pip, "install", "--quiet", "--target", str(unfinished), "-r", str(requirements)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        done = capture(words)
         if done.returncode != 0:
             raise MachineError(
                 f"pip cannot install the requirements: {last_line(done.stderr)}",

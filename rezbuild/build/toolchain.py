@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
+from rezbuild.util.processes import capture
 
 # Not the caller's PATH: a build must not depend on who starts it. REZBUILD_CC and REZBUILD_CXX may
 # name compilers in other folders, e.g. /opt/rh/gcc-toolset-14/root/usr/bin/gcc; see `build_path`.
@@ -282,8 +283,7 @@ def _output(program: str, option: str, path: str) -> str:
 
 
 def _run(path: str, *argv: str) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": path, "LC_ALL": "C"}
-    return subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+    return capture(argv, env={"PATH": path, "LC_ALL": "C"})
 
 
 def _say(program: str, option: str, path: str) -> str:

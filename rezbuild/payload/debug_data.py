@@ -8,7 +8,6 @@ manual, Separate Debug Files).
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from rezbuild.elf import reader
 from rezbuild.errors import AuditError, BuildError, RelocationError
 from rezbuild.payload.dependency import Dependency
 from rezbuild.payload.relocate import DEPS
+from rezbuild.util.processes import capture
 
 # Returns the folders of the build that some bytes contain.
 Named = Callable[[bytes], Sequence[str]]
@@ -107,9 +107,7 @@ def _keep(path: Path, target: Path, objcopy: str, named: Named) -> None:
 
 def _run(*argv: str) -> None:
     try:
-        done = subprocess.run(
-            argv, capture_output=True, text=True, check=False, env=toolchain.ENVIRONMENT
-        )
+        done = capture(argv, env=toolchain.ENVIRONMENT)
     except OSError as error:
         raise RelocationError(
             f"{argv[0]} cannot be started: {error.strerror}",

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from rezbuild.elf.reader import Elf
 from rezbuild.errors import RelocationError
 from rezbuild.files.hashing import sha256
 from rezbuild.payload.dependency import Dependency
+from rezbuild.util.processes import capture
 
 DEPS = "deps"
 
@@ -283,9 +283,7 @@ def _patchelf_arguments(edit: Edit) -> list[str]:
 
 
 def _run(argv: Sequence[str], path: Path) -> None:
-    done = subprocess.run(
-        argv, capture_output=True, text=True, check=False, env=toolchain.ENVIRONMENT
-    )
+    done = capture(argv, env=toolchain.ENVIRONMENT)
     if done.returncode != 0:
         raise RelocationError(
             f"{Path(argv[0]).name} failed on {path}: {done.stderr.strip() or done.returncode}",

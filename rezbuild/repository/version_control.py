@@ -19,6 +19,7 @@ from rez.release_vcs import create_release_vcs
 
 from rezbuild.errors import ReleaseError
 from rezbuild.repository import installed
+from rezbuild.util.processes import capture
 
 
 @dataclass(frozen=True)
@@ -143,16 +144,7 @@ def add_missing_tags(
 
 def git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git in a folder, with English messages."""
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        env={**os.environ, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    return capture(["git", *arguments], cwd=folder, env={**os.environ, "LC_ALL": "C"})
 
 
 def _words(done: subprocess.CompletedProcess[str]) -> list[str]:

@@ -7,7 +7,6 @@ venv.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from rezbuild.build import toolchain
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
+from rezbuild.util.processes import capture
 
 _DATA = Path(__file__).parents[1] / "data"
 # Each package manager's program, and the command that installs packages.
@@ -73,7 +73,7 @@ def examine(settings: Settings, *groups: str) -> list[tuple[Need, str]]:
         "LC_ALL": "C",
     }
     argv = ["/bin/sh", str(_DATA / "examine.sh"), "--raw", *groups]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    done = capture(argv, env=env)
     found = dict(line.split(" ", 1) for line in done.stdout.splitlines())
     return [(need, found.get(str(need.line), "")) for need in table(*groups)]
 

@@ -19,6 +19,7 @@ from rezbuild.catalogue.model import DistributionFile
 from rezbuild.errors import FetchError
 from rezbuild.files import locks, safe_files
 from rezbuild.settings import Settings
+from rezbuild.util.processes import capture
 
 SUITES = ("oldstable", "stable", "oldoldstable", "testing", "unstable")
 
@@ -258,16 +259,7 @@ def _environ() -> dict[str, str]:
 def _run(
     *command: str, env: dict[str, str] | None = None, folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        cwd=folder,
-        env=_environ() if env is None else env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    return capture(command, cwd=folder, env=_environ() if env is None else env)
 
 
 def _first_error(done: subprocess.CompletedProcess[str]) -> str:

@@ -160,6 +160,37 @@ class Task:
         return self._process.wait()
 
 
+def capture(
+    argv: Sequence[str | Path],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    merge: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program without input, and return its exit code and its output as text.
+
+    Args:
+        argv: The program and its arguments.
+        env: Its whole environment; default: that of this process.
+        cwd: Its working folder; default: the current folder.
+        merge: Write stderr to stdout.
+
+    Raises:
+        OSError: The program cannot be started.
+    """
+    return subprocess.run(
+        argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT if merge else subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+
+
 def last_line(output: str) -> str:
     """Return the last line that a program has printed, for an error message."""
     return (output.strip().splitlines() or ["no output"])[-1]

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rezbuild.errors import MachineError
-from rezbuild.util.processes import last_line
+from rezbuild.util.processes import capture, last_line
 
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
 _CALL = re.compile(rf"(\w+)\((?:(AT_FDCWD|\d+), )?(?:{_TEXT})?.*?(?: = (-?\d+)[^=]*)?")
@@ -82,17 +81,8 @@ def trace(argv: Sequence[str | Path], *, env: Mapping[str, str], cwd: Path) -> T
     with tempfile.TemporaryDirectory(prefix="rezbuild-") as folder:
         # One file per process (-ff): in a shared file, lines of two processes may mix.
         options = ("-ff", "-qq", "-s", "4096", "-e", "trace=%file", "-o", f"{folder}/trace")
-        done = subprocess.run(
-            [find_strace(), *options, *map(str, argv)],
-            env=dict(env),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        words = [find_strace(), *options, *map(str, argv)]
+        done = capture(words, env=env, cwd=cwd, merge=True)
         calls = tuple(call for text in _records(Path(folder)) for call in parse(text, cwd))
     if not calls:
         reason = last_line(done.stdout)

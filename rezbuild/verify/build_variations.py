@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rezbuild.build import toolchain
+from rezbuild.util.processes import capture
 
 # An unlikely user id.
 _USER = 47110
@@ -114,7 +114,7 @@ def _is_allowed(condition: str, value: object) -> bool:
     """Try a condition in a child process; return whether the kernel allows it."""
     start = f"from rezbuild.verify import rebuild_process; rebuild_process.{condition}({value!r})"
     argv = [sys.executable, "-I", "-c", start]
-    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    return capture(argv).returncode == 0
 
 
 def _locale() -> str | None:
@@ -122,7 +122,7 @@ def _locale() -> str | None:
     program = toolchain.which("locale")
     if program is None:
         return None
-    done = subprocess.run([program, "-a"], capture_output=True, text=True, check=False)
+    done = capture([program, "-a"])
     names = [name for name in done.stdout.split() if name not in ("C", "POSIX")]
     return min(names, key=lambda name: (name.startswith(("C.", "en_")), name), default=None)
 
@@ -134,7 +134,7 @@ def _clock() -> dict[str, str]:
         return {}
     # The program knows the path of its library.
     argv = [program, "-f", "+0", sys.executable, "-c", "import os; print(os.environ['LD_PRELOAD'])"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = capture(argv)
     library = done.stdout.strip()
     if done.returncode != 0 or not library:
         return {}
