@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from moves import copy_packages
 from sample_packages import Samples
 from studio import Studio
 
@@ -68,10 +69,7 @@ def test_rez_package_has_the_needed_glibc(studio, samples, tmp_path):
 
     # A copy reads its own record in any folder, without recipe and rezbuild.
     copy = tmp_path / "a copy"
-    copy.mkdir()
-    for name in ("platform", "arch"):
-        shutil.copytree(studio.local / name, copy / name)
-    studio.rez("cp", "--dest-path", copy, "top-2.0.0")
+    copy_packages(studio, copy, "top-2.0.0")
     shutil.rmtree(studio.local / "top")
     changed = {**record(root(copy)), "glibc": "2.99"}
     (root(copy) / "rezbuild.json").write_text(json.dumps(changed))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from moves import PYTHON, add_host_packages, hidden, variant
+from moves import PYTHON, copy_packages, hidden, variant
 from studio import Studio
 
 from rezbuild.elf import reader
@@ -30,12 +30,7 @@ def repository(built: Studio, scratch: Path) -> Path:
     """Copy the package and its python into a folder with a space in its name."""
     request = f"python_debug-{PYTHON}"
     assert f"ready: rez-env python_debug=={PYTHON}" in built.rezbuild("build", request).stdout
-    folder = scratch / "debug repository"
-    folder.mkdir()
-    add_host_packages(built, folder)
-    for name in ("python", "python_debug"):
-        built.rez("cp", "--dest-path", folder, f"{name}-{PYTHON}")
-    return folder
+    return copy_packages(built, scratch / "debug repository", f"python-{PYTHON}", request)
 
 
 def test_each_file_of_the_payload_has_debug_data(repository):

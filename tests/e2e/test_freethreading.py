@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from moves import add_host_packages, hidden, snapshot, variant
+from moves import copy_packages, hidden, snapshot, variant
 from studio import Studio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
@@ -55,14 +55,9 @@ assert not sys._is_gil_enabled()
 @pytest.fixture(scope="module")
 def repository(built: Studio, scratch: Path) -> Path:
     """Copy the package without the package python."""
-    assert (
-        f"ready: rez-env {NAME}=={VERSION}" in built.rezbuild("build", f"{NAME}-{VERSION}").stdout
-    )
-    folder = scratch / "free threaded"
-    folder.mkdir()
-    add_host_packages(built, folder)
-    built.rez("cp", "--dest-path", folder, f"{NAME}-{VERSION}")
-    return folder
+    request = f"{NAME}-{VERSION}"
+    assert f"ready: rez-env {NAME}=={VERSION}" in built.rezbuild("build", request).stdout
+    return copy_packages(built, scratch / "free threaded", request)
 
 
 @pytest.mark.parametrize("program", ["python", "python3", "python3.13", "python3.13t"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from each_chain import BY_PATH, MOST, SAME
-from moves import PROBE, PYTHON, add_host_packages, check, hidden, move_and_check, variant
+from moves import PROBE, PYTHON, check, copy_packages, hidden, move_and_check, variant
 from studio import ROOT, Studio
 
 from rezbuild.bench.counts import measure_tree
@@ -80,12 +80,10 @@ def test_platform_years_build(studio):
 def test_two_pythons_work_in_one_repository(studio, scratch):
     """Each finds its own library and modules."""
     repository = scratch / "two pythons"
-    repository.mkdir()
-    add_host_packages(studio, repository)
     versions = (PYTHON, "3.13.5")
     for version in versions:
         studio.rezbuild("build", f"python-{version}")
-        studio.rez("cp", "--dest-path", repository, f"python=={version}")
+    copy_packages(studio, repository, *(f"python=={version}" for version in versions))
     with hidden(studio.local):
         for version in versions:
             done = studio.in_env(repository, f"python=={version}", "python3", "-c", PROBE)

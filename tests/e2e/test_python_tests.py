@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from moves import PYTHON, PYTHON_SERIES, add_host_packages, hidden, snapshot, variant
+from moves import PYTHON, PYTHON_SERIES, copy_packages, hidden, snapshot, variant
 
 pytestmark = pytest.mark.e2e
 
@@ -17,12 +17,7 @@ def repository(built, scratch):
     """Copy the package and its python, both read-only."""
     request = f"python_tests-{PYTHON}"
     assert f"ready: rez-env python_tests=={PYTHON}" in built.rezbuild("build", request).stdout
-    folder = scratch / "tests repository"
-    folder.mkdir()
-    add_host_packages(built, folder)
-    for name in ("python", "python_tests"):
-        built.rez("cp", "--dest-path", folder, f"{name}-{PYTHON}")
-    return folder
+    return copy_packages(built, scratch / "tests repository", f"python-{PYTHON}", request)
 
 
 def test_tests_of_the_package_run(built, repository, tmp_path):

@@ -103,14 +103,22 @@ def add_host_packages(studio: Studio, repository: Path) -> None:
         shutil.copytree(studio.local / name, repository / name)
 
 
+def copy_packages(
+    studio: Studio, repository: Path, *requests: str, options: tuple[str, ...] = ()
+) -> Path:
+    """Copy packages with rez-cp into a new repository, which can be used alone; return it."""
+    repository.mkdir()
+    add_host_packages(studio, repository)
+    for request in requests:
+        studio.rez("cp", *options, "--dest-path", repository, request)
+    return repository
+
+
 def copy_with_rez_cp(
     studio: Studio, folder: Path, name: str = "python", options: tuple[str, ...] = ()
 ) -> Path:
-    repository = folder / "second repository"
-    repository.mkdir()
-    add_host_packages(studio, repository)
-    studio.rez("cp", *options, "--dest-path", repository, f"{name}-{DEFAULTS[name]}")
-    return repository
+    request = f"{name}-{DEFAULTS[name]}"
+    return copy_packages(studio, folder / "second repository", request, options=options)
 
 
 def find_on_host(soname: str) -> Path | None:
@@ -151,10 +159,7 @@ def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
     """Copy by rez-cp, check the copy while the original is hidden, and return its root."""
     folder.mkdir()
     version = versions.get("python", PYTHON)
-    repository = folder / "a repository"
-    repository.mkdir()
-    add_host_packages(studio, repository)
-    studio.rez("cp", "--dest-path", repository, f"python-{version}")
+    repository = copy_packages(studio, folder / "a repository", f"python-{version}")
     root = variant(repository, "python", version)
     with hidden(studio.local):
         check(probe(studio, repository), root, **versions)

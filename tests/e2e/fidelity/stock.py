@@ -20,6 +20,7 @@ from rezbuild.catalogue import sources_toml
 from rezbuild.files import unpack
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
+from rezbuild.util.processes import capture
 
 RECIPE = ROOT / "packages/python"
 OPTIONS = (
@@ -94,15 +95,6 @@ def _build(source: Path, prefix: Path, libraries: Path) -> None:
         ["make", "install"],
     )
     for command in commands:
-        done = subprocess.run(
-            command,
-            cwd=source,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = capture(command, cwd=source, env=env, merge=True)
         if done.returncode:
             pytest.fail(f"{command} of the stock CPython failed:\n{done.stdout[-4000:]}")
