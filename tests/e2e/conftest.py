@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from farm import workers_of_its_own
+from farm import two_workers
 from git_clone import IDENTITY, commit, make_clone
 from host_tools import require_tool
 from moves import PYTHON, REQUEST, build_folders, copy_with_rez_cp, hidden, variant
@@ -91,7 +91,7 @@ def built(scratch: Path) -> Studio:
     with contextlib.ExitStack() as stack:
         given = {k: v for k, v in os.environ.items() if k == "REZBUILD_CCACHE"}
         if os.environ.get("REZBUILD_TEST_FARM"):
-            given |= stack.enter_context(workers_of_its_own(scratch / "farm"))
+            given |= stack.enter_context(two_workers(scratch / "farm"))
         out = studio.rezbuild("build", REQUEST, **given).stdout
     assert f"ready: rez-env python=={PYTHON}" in out
     return studio

@@ -48,7 +48,7 @@ def recipes(tmp_path: Path) -> Path:
     return shutil.copytree(ROOT / "packages", tmp_path / "packages", ignore=ignored)
 
 
-def offer(studio: Studio, folder: Path, name: str, version: str) -> Path:
+def add_to_mirror(studio: Studio, folder: Path, name: str, version: str) -> Path:
     """Copy a real archive and its real signature into the mirror."""
     studio.rezbuild("fetch", f"{name}=={version}", "--to", folder)
     archive = resolve.recipes(ROOT / "packages")[name].release(version).archives[0]
@@ -56,7 +56,7 @@ def offer(studio: Studio, folder: Path, name: str, version: str) -> Path:
     return folder / name / archive.file
 
 
-def forget(recipes: Path, name: str, version: str) -> str:
+def remove_entry(recipes: Path, name: str, version: str) -> str:
     """Remove the entry of a version, and return its lines."""
     path = recipes / name / "sources.toml"
     text = path.read_text()
@@ -99,8 +99,8 @@ def forget(recipes: Path, name: str, version: str) -> str:
 def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, version, by):
     """The test removes the entry of a pinned archive; the command must write the same entry."""
     folder, address = mirror
-    archive = offer(studio, folder, name, version)
-    entry = forget(recipes, name, version)
+    archive = add_to_mirror(studio, folder, name, version)
+    entry = remove_entry(recipes, name, version)
     before = (recipes / name / "sources.toml").read_text()
     words = ("add-version", name, version, "--recipes", recipes)
     done = studio.rezbuild(*words, REZBUILD_MIRRORS=address, REZBUILD_CACHE=str(tmp_path / "cache"))
@@ -133,7 +133,7 @@ def test_signed_release_is_added(studio, recipes, mirror, tmp_path, name, versio
 def test_pinned_version_is_verified_again(studio, recipes, mirror, name, version, by):
     """The entry does not change."""
     folder, address = mirror
-    offer(studio, folder, name, version)
+    add_to_mirror(studio, folder, name, version)
     before = (recipes / name / "sources.toml").read_bytes()
     words = ("add-version", name, version, "--recipes", recipes)
     done = studio.rezbuild(*words, REZBUILD_MIRRORS=address)

@@ -102,19 +102,19 @@ class Client:
         self.tree.mkdir()
         self.env = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
 
-    def lay_out(self, layout: Mapping[str, str]) -> None:
+    def install_authority(self, layout: Mapping[str, str]) -> None:
         """Install the authority at the path that this distribution uses."""
         for path, what in sorted(layout.items()):
             place = self.tree / path[1:]
             place.parent.mkdir(parents=True, exist_ok=True)
             if what is HASHED:
-                self.hashed(place)
+                self.make_hashed_folder(place)
             elif what is BUNDLE:
                 place.write_bytes(self.server.authority.read_bytes())
             else:
                 place.symlink_to(what)
 
-    def hashed(self, folder: Path) -> Path:
+    def make_hashed_folder(self, folder: Path) -> Path:
         """Return a certificate folder as ``openssl rehash`` makes it."""
         folder.mkdir(parents=True)
         (folder / "authority.pem").write_bytes(self.server.authority.read_bytes())
@@ -173,7 +173,7 @@ NONE = dict.fromkeys(ALL, False)
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_host_authorities_are_trusted(client, layout):
-    client.lay_out(LAYOUTS[layout])
+    client.install_authority(LAYOUTS[layout])
     assert client.trusts() == ALL
 
 
@@ -185,7 +185,7 @@ def test_host_without_authorities_trusts_no_server(client):
 
 def test_authority_in_the_hashed_folder_is_found(client, tmp_path):
     """An administrator adds an authority beside the distribution's bundle."""
-    client.lay_out({"/etc/ssl/certs": HASHED})
+    client.install_authority({"/etc/ssl/certs": HASHED})
     other = Authority(tmp_path).file
     (client.tree / "etc/ssl/certs/ca-certificates.crt").write_bytes(other.read_bytes())
     assert client.trusts() == ALL
@@ -193,13 +193,13 @@ def test_authority_in_the_hashed_folder_is_found(client, tmp_path):
 
 def test_dangling_certificate_link_is_skipped(client):
     """A removed ca-certificates package leaves such a link."""
-    client.lay_out({"/etc/ssl/certs/ca-certificates.crt": "nothing", RED_HAT: BUNDLE})
+    client.install_authority({"/etc/ssl/certs/ca-certificates.crt": "nothing", RED_HAT: BUNDLE})
     assert client.trusts() == ALL
 
 
 def test_package_sets_no_certificate_variable(client, built, moved):
     """Neither the process nor rez-env sets one."""
-    client.lay_out(DISTRIBUTIONS["Debian"])
+    client.install_authority(DISTRIBUTIONS["Debian"])
     done = client.urlopen()
     assert json.loads(done.stdout) == ["hello", True, []], done.stderr
     out = built.in_env(moved, "python", "env").stdout
@@ -210,22 +210,22 @@ def test_package_sets_no_certificate_variable(client, built, moved):
 def test_ssl_cert_file_replaces_the_host_file(client, tmp_path):
     ours, other = str(client.server.authority), str(Authority(tmp_path).file)
     assert client.trusts(SSL_CERT_FILE=ours) == ALL
-    client.lay_out({"/etc/ssl/certs/ca-certificates.crt": BUNDLE})
+    client.install_authority({"/etc/ssl/certs/ca-certificates.crt": BUNDLE})
     assert client.trusts() == ALL
     assert client.trusts(SSL_CERT_FILE=other) == NONE
 
 
 def test_ssl_cert_dir_replaces_the_host_folder(client, tmp_path):
-    ours, other = client.hashed(tmp_path / "hashed"), tmp_path / "empty"
+    ours, other = client.make_hashed_folder(tmp_path / "hashed"), tmp_path / "empty"
     other.mkdir()
     assert client.trusts(SSL_CERT_DIR=str(ours)) == ALL
-    client.lay_out({"/etc/ssl/certs": HASHED})
+    client.install_authority({"/etc/ssl/certs": HASHED})
     assert client.trusts() == ALL
     assert client.trusts(SSL_CERT_DIR=str(other)) == NONE
 
 
 def test_host_openssl_cnf_is_not_read(client):
-    client.lay_out(DISTRIBUTIONS["Debian"])
+    client.install_authority(DISTRIBUTIONS["Debian"])
     for folder in ("etc/ssl", "etc/pki/tls", "usr/lib/ssl"):
         (client.tree / folder).mkdir(parents=True, exist_ok=True)
         (client.tree / folder / "openssl.cnf").write_text(NONSENSE)

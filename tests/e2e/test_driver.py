@@ -182,7 +182,7 @@ def test_killed_build_keeps_the_installed_package(studio, samples, tmp_path, pha
         assert processes_in(tmp_path) == []
     if phase == "build":
         # A process may end a moment later, but long before its 30 seconds are over.
-        ends_soon(tmp_path)
+        assert_processes_end(tmp_path)
     assert answer(studio) == "42"
     if phase == "build":
         samples.edit("top/recipe.py", new, old)
@@ -198,7 +198,7 @@ def test_killed_build_keeps_the_installed_package(studio, samples, tmp_path, pha
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def ends_soon(folder: Path) -> None:
+def assert_processes_end(folder: Path) -> None:
     """Assert that the processes in a folder end soon."""
     deadline = time.monotonic() + 10
     while left := processes_in(folder):
@@ -664,7 +664,7 @@ def test_killed_release_is_complete_or_absent(studio, samples, release, tmp_path
             process.wait() if turn == 0 else time.sleep(seconds * turn / 8)
             process.send_signal(number)
         seconds = seconds or time.monotonic() - began
-        ends_soon(tmp_path)
+        assert_processes_end(tmp_path)
         found = tree(studio.released / "low")
         studio.in_env(studio.released, "low", "true")
         studio.run(*argv)

@@ -28,14 +28,14 @@ def difference(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def inside(built, moved: Path, **env: str) -> dict[str, str]:
+def variables_in_rez_env(built, moved: Path, **env: str) -> dict[str, str]:
     out = built.in_env(moved, "python", "env", "-0", **env).stdout
     return dict(item.split("=", 1) for item in out.split("\0") if "=" in item)
 
 
 def test_environment_gets_path_and_loses_python_variables_of_a_dcc(built, moved):
     """A DCC sets PYTHONHOME and PYTHONPATH for its own Python."""
-    assert difference(built.env, inside(built, moved)) == {"PATH": "changed"}
+    assert difference(built.env, variables_in_rez_env(built, moved)) == {"PATH": "changed"}
     dcc = {
         "PYTHONHOME": "/dcc/python",
         "PYTHONPATH": "/dcc/scripts",
@@ -43,9 +43,9 @@ def test_environment_gets_path_and_loses_python_variables_of_a_dcc(built, moved)
         "SSL_CERT_FILE": "/dcc/cert.pem",
         "QT_PLUGIN_PATH": "/dcc/plugins",
     }
-    after = difference({**built.env, **dcc}, inside(built, moved, **dcc))
+    after = difference({**built.env, **dcc}, variables_in_rez_env(built, moved, **dcc))
     assert after == {"PATH": "changed", "PYTHONHOME": "removed", "PYTHONPATH": "removed"}
-    path = inside(built, moved)["PATH"].split(os.pathsep)
+    path = variables_in_rez_env(built, moved)["PATH"].split(os.pathsep)
     assert path[0] == str(variant(moved) / "bin")
     assert not [folder for folder in path[1:] if str(moved) in folder]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from farm import Farm, Process, alive, farm, payloads, start
+from farm import Farm, Process, farm, payloads, processes_with, start
 from host_tools import needs_tool
 from mounts import mounts
 from network import HUB, network
@@ -118,31 +118,31 @@ def running(home: Path, env: dict[str, str]) -> Iterator[Farm]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, running: Farm, env: dict[str, str]) -> Studio:
-    return client(tmp_path, running, env)
+def client(tmp_path: Path, running: Farm, env: dict[str, str]) -> Studio:
+    return make_client(tmp_path, running, env)
 
 
-def client(folder: Path, running: Farm, env: dict[str, str]) -> Studio:
+def make_client(folder: Path, running: Farm, env: dict[str, str]) -> Studio:
     """Return a client of the farm, with an empty repository."""
-    site = Studio(folder / "site")
+    client = Studio(folder / "site")
     ours = {name: value for name, value in env.items() if name.startswith("REZBUILD")}
-    site.env |= {**ours, "REZBUILD_SCHEDULER": running.address}
-    site.env["REZBUILD_CACHE"] = str(folder / "cache")
-    return site
+    client.env |= {**ours, "REZBUILD_SCHEDULER": running.address}
+    client.env["REZBUILD_CACHE"] = str(folder / "cache")
+    return client
 
 
-def workers(running: Farm, label: str, *names: str) -> None:
+def add_workers(running: Farm, label: str, *names: str) -> None:
     for name in names:
         running.worker(name, "--cores", "1", "--label", label)
     running.ready()
 
 
-def gone(running: Farm, *names: str) -> None:
+def end_workers(running: Farm, *names: str) -> None:
     for name in names:
         running.workers.pop(name).end()
 
 
-def local(folder: Path, samples: Packages, *requests: str) -> dict[str, str]:
+def build_locally(folder: Path, samples: Packages, *requests: str) -> dict[str, str]:
     """Build without a farm, and return the payloads."""
     studio = Studio(folder / "local studio")
     studio.env |= {**samples.environ, "REZBUILD_CACHE": str(folder / "local cache")}
@@ -150,12 +150,12 @@ def local(folder: Path, samples: Packages, *requests: str) -> dict[str, str]:
     return payloads(studio)
 
 
-def test_killed_worker_loses_its_job_and_third_loss_fails(site, running, samples, tmp_path):
+def test_killed_worker_loses_its_job_and_third_loss_fails(client, running, samples, tmp_path):
     """Finished jobs are kept; another worker does the rest."""
-    workers(running, "killed", "k1", "k2")
-    site.env["REZBUILD_HOST_LABEL"] = "killed"
-    with start(site, "build", "top") as process:
-        wait_until(lambda: alive("3000.25"), 60)
+    add_workers(running, "killed", "k1", "k2")
+    client.env["REZBUILD_HOST_LABEL"] = "killed"
+    with start(client, "build", "top") as process:
+        wait_until(lambda: processes_with("3000.25"), 60)
         (name,) = running.busy_workers()
         builds = running.workers[name].builds()
         running.workers.pop(name).kill()
@@ -164,17 +164,17 @@ def test_killed_worker_loses_its_job_and_third_loss_fails(site, running, samples
     assert process.returncode == 0, out
     assert re.search(rf"middle-1\.0\.0: farm: .*{name} was lost", out), out
     assert [samples.built(name) for name in ("low", "middle", "top")] == [1, 2, 1]
-    assert payloads(site) == local(tmp_path, samples, "top")
-    gone(running, *running.workers)
+    assert payloads(client) == build_locally(tmp_path, samples, "top")
+    end_workers(running, *running.workers)
 
 
 def test_restarted_scheduler_keeps_finished_jobs(home, env, samples, tmp_path):
     """Workers and client wait for the scheduler."""
     with farm(home / "again", env) as running:
-        workers(running, "plain", "a1", "a2")
-        site = client(tmp_path, running, env)
-        with start(site, "build", "low", "heir") as process:
-            wait_until(lambda: "low" in payloads(site), 60)
+        add_workers(running, "plain", "a1", "a2")
+        client = make_client(tmp_path, running, env)
+        with start(client, "build", "low", "heir") as process:
+            wait_until(lambda: "low" in payloads(client), 60)
             wait_until(lambda: samples.built("patient"), 60)
             before = samples.built("low")
             running.scheduler.kill()
@@ -186,43 +186,43 @@ def test_restarted_scheduler_keeps_finished_jobs(home, env, samples, tmp_path):
             out = process.communicate(timeout=120)[0]
     assert process.returncode == 0, out
     assert "farm: the scheduler " in out
-    assert set(payloads(site)) == {"low", "patient", "heir"}
+    assert set(payloads(client)) == {"low", "patient", "heir"}
     assert [samples.built(name) - n for name, n in (("low", before), ("patient", 2))] == [0, 0]
-    assert payloads(site) == local(tmp_path, samples, "low", "heir")
+    assert payloads(client) == build_locally(tmp_path, samples, "low", "heir")
 
 
-def test_job_moves_from_a_worker_with_a_full_disk(site, running, samples, tmp_path):
+def test_job_moves_from_a_worker_with_a_full_disk(client, running, samples, tmp_path):
     """The message names the worker without space."""
-    site.env["REZBUILD_HOST_LABEL"] = "disks"
+    client.env["REZBUILD_HOST_LABEL"] = "disks"
     with mounts() as space:
         disk = tmp_path / "disk"
         space.disk(disk)
         argv = ("--cores", "2", "--label", "disks")
         running.worker("full", *argv, before=space.command, TMPDIR=str(disk))
-        workers(running, "disks", "roomy")
+        add_workers(running, "disks", "roomy")
         space.fill(disk, 250)
         # It has more cores, so that it gets the job first.
-        out = site.rezbuild("build", "bulky").stdout
+        out = client.rezbuild("build", "bulky").stdout
         assert re.search(
             r"bulky-1\.0\.0: farm: failed on full; retrying on another worker: ", out
         ), out
-        assert payloads(site) == local(tmp_path, samples, "bulky")
-        gone(running, "roomy")
+        assert payloads(client) == build_locally(tmp_path, samples, "bulky")
+        end_workers(running, "roomy")
         # Without another worker, the error names the full folder.
-        done = site.rezbuild("build", "bulky", "--force", ok=False)
+        done = client.rezbuild("build", "bulky", "--force", ok=False)
         assert done.returncode in {6, 7, 8, 10, 11}, done.stderr
         assert f"free space in {disk}" in done.stderr
         assert "on full, a worker of the farm" in done.stderr
-        gone(running, "full")
+        end_workers(running, "full")
 
 
 @pytest.mark.matrix
-def test_failure_on_every_worker_is_like_a_local_one(site, running, samples, tmp_path):
+def test_failure_on_every_worker_is_like_a_local_one(client, running, samples, tmp_path):
     """The error names skipped steps, the other steps are built, and logs are in their place."""
-    workers(running, "failing", "f1", "f2", "f3")
-    site.env["REZBUILD_HOST_LABEL"] = "failing"
+    add_workers(running, "failing", "f1", "f2", "f3")
+    client.env["REZBUILD_HOST_LABEL"] = "failing"
     before = samples.built("bad")
-    there = site.rezbuild("build", "victim", "left", ok=False)
+    there = client.rezbuild("build", "victim", "left", ok=False)
     logs = sorted((samples.recipes / "bad/build").rglob("*.log"))
     text = next((samples.recipes / "bad/build").rglob("01-sh.log")).read_text()
     # A defect fails everywhere, so one more worker is enough.
@@ -234,11 +234,11 @@ def test_failure_on_every_worker_is_like_a_local_one(site, running, samples, tmp
     skipped = "victim-1.0.0: skipped, it needs bad-1.0.0"
     assert skipped in there.stdout
     assert skipped in own.stdout
-    assert payloads(site) == payloads(here)
-    assert set(payloads(site)) == {"low", "left"}
+    assert payloads(client) == payloads(here)
+    assert set(payloads(client)) == {"low", "left"}
     assert logs == sorted((samples.recipes / "bad/build").rglob("*.log"))
     assert text == next((samples.recipes / "bad/build").rglob("01-sh.log")).read_text()
-    gone(running, "f1", "f2", "f3")
+    end_workers(running, "f1", "f2", "f3")
 
 
 # test_farm.py has tests of the other two.
@@ -250,27 +250,27 @@ def test_failure_on_every_worker_is_like_a_local_one(site, running, samples, tmp
         pytest.param(signal.SIGKILL, marks=pytest.mark.matrix),
     ],
 )
-def test_interrupted_client_ends_its_builds(site, running, samples, number):
+def test_interrupted_client_ends_its_builds(client, running, samples, number):
     """The builds end within seconds, and the repository is unchanged."""
-    workers(running, "told", "t1", "t2")
-    site.env["REZBUILD_HOST_LABEL"] = "told"
-    site.rezbuild("build", "low")
-    before = packages(site)
+    add_workers(running, "told", "t1", "t2")
+    client.env["REZBUILD_HOST_LABEL"] = "told"
+    client.rezbuild("build", "low")
+    before = packages(client)
     (samples.marks / "alone").unlink(missing_ok=True)
-    with start(site, "build", "--force", "alone") as process:
-        wait_until(lambda: alive("3001.25"), 60)
+    with start(client, "build", "--force", "alone") as process:
+        wait_until(lambda: processes_with("3001.25"), 60)
         process.send_signal(number)
         process.communicate(timeout=10)
-    wait_until(lambda: not alive("3001.25"), 5)
+    wait_until(lambda: not processes_with("3001.25"), 5)
     wait_until(lambda: not running.busy_workers(), 5)
-    assert packages(site) == before
-    assert set(payloads(site)) == {"low"}
-    gone(running, "t1", "t2")
+    assert packages(client) == before
+    assert set(payloads(client)) == {"low"}
+    end_workers(running, "t1", "t2")
 
 
-def packages(site: Studio) -> dict[str, str]:
+def packages(client: Studio) -> dict[str, str]:
     """Return the packages that Rez finds in a repository."""
-    return {name: sum_ for name, sum_ in tree(site.local).items() if name[0] != "."}
+    return {name: sum_ for name, sum_ in tree(client.local).items() if name[0] != "."}
 
 
 # Resolve in a loop, and print the results.
@@ -299,30 +299,33 @@ while not stop.exists():
 def test_two_farms_publish_each_package_once(home, running, env, samples, tmp_path, requests):
     """At each moment, Rez resolves complete packages."""
     with farm(home / f"second-{requests[0]}", env) as second:
-        workers(running, "plain", "p1")
-        workers(second, "plain", "p2")
-        site, other = client(tmp_path, running, env), client(tmp_path / "2", second, env)
-        other.env |= {k: v for k, v in site.env.items() if k.startswith("REZ_")}
+        add_workers(running, "plain", "p1")
+        add_workers(second, "plain", "p2")
+        client, other = (
+            make_client(tmp_path, running, env),
+            make_client(tmp_path / "2", second, env),
+        )
+        other.env |= {k: v for k, v in client.env.items() if k.startswith("REZ_")}
         for name in ("platform", "arch"):
-            site.rez("bind", "-i", site.local, name)
+            client.rez("bind", "-i", client.local, name)
         stop = tmp_path / "stop"
-        argv = (sys.executable, "-c", RESOLVE, site.local, "left right both", stop)
+        argv = (sys.executable, "-c", RESOLVE, client.local, "left right both", stop)
         seen: list[subprocess.CompletedProcess[str]] = []
-        watcher = threading.Thread(target=lambda: seen.append(site.run(*argv, ok=False)))
+        watcher = threading.Thread(target=lambda: seen.append(client.run(*argv, ok=False)))
         watcher.start()
         try:
             runs = [
-                start(site, "build", *requests, "both"),
+                start(client, "build", *requests, "both"),
                 start(other, "build", *reversed(requests), "both"),
             ]
             outs = [run.communicate(timeout=120)[0] for run in runs]
         finally:
             stop.touch()
             watcher.join()
-        gone(running, "p1")
+        end_workers(running, "p1")
     assert [run.returncode for run in runs] == [0, 0], outs
-    made = local(tmp_path, samples, "both")
-    assert payloads(site) == made
+    made = build_locally(tmp_path, samples, "both")
+    assert payloads(client) == made
     assert seen[0].returncode == 0, seen[0].stderr
     resolved = {tuple(line.split()) for line in seen[0].stdout.splitlines()}
     assert resolved <= set(made.items())
@@ -339,17 +342,17 @@ def test_lost_machine_gives_its_job_to_another(home, env, samples, tmp_path):
             running.worker(name, *argv, before=net.on(number))
         running.ready()
         assert running.workers["n2"].address.startswith(f"tcp://{net.address(2)}:")
-        site = client(tmp_path, running, env)
+        client = make_client(tmp_path, running, env)
         (samples.marks / "alone").unlink(missing_ok=True)
-        with start(site, "build", "alone", before=net.on(0)) as process:
-            wait_until(lambda: alive("3001.25"), 60)
+        with start(client, "build", "alone", before=net.on(0)) as process:
+            wait_until(lambda: processes_with("3001.25"), 60)
             (name,) = running.busy_workers()
             running.workers[name].kill()
             out = process.communicate(timeout=120)[0]
         assert process.returncode == 0, out
         assert "without TLS" in out
         assert f"{name} was lost" in out
-        assert payloads(site) == local(tmp_path, samples, "alone")
+        assert payloads(client) == build_locally(tmp_path, samples, "alone")
 
 
 def test_unreachable_worker_fails_after_three_tries(home, env, tmp_path):
@@ -360,16 +363,16 @@ def test_unreachable_worker_fails_after_three_tries(home, env, tmp_path):
         subprocess.run(command, check=True)
         running.worker("w1", "--cores", "1", "--host", address, before=net.on(1))
         running.ready()
-        site = client(tmp_path, running, env)
-        site.env["REZBUILD_FARM_TIMEOUT"] = "2"
-        with start(site, "build", "low", before=net.on(0)) as process:
+        client = make_client(tmp_path, running, env)
+        client.env["REZBUILD_FARM_TIMEOUT"] = "2"
+        with start(client, "build", "low", before=net.on(0)) as process:
             out = process.communicate(timeout=60)[0]
         assert process.returncode == 10, out
         assert "w1 did not hand over its result; restarting" in out
         assert "3 workers were lost during low-1.0.0" in out
 
 
-def test_missing_host_kind_fails_after_the_timeout(site, running, samples, tmp_path):
+def test_missing_host_kind_fails_after_the_timeout(client, running, samples, tmp_path):
     """Steps for the other host kinds are built."""
     for label in ("stays", "leaves"):
         running.worker(label, "--cores", "2" if label == "stays" else "1", "--label", label)
@@ -379,8 +382,8 @@ def test_missing_host_kind_fails_after_the_timeout(site, running, samples, tmp_p
         f'repository = "{tmp_path}/{{host}}"\n'
         '[sets.all]\nrequests = ["waits", "waits_too"]\nhosts = ["stays", "leaves"]\n'
     )
-    site.env["REZBUILD_FARM_TIMEOUT"] = "6"
-    with start(site, "build", "--matrix", str(table)) as process:
+    client.env["REZBUILD_FARM_TIMEOUT"] = "6"
+    with start(client, "build", "--matrix", str(table)) as process:
         wait_until(lambda: samples.built("waits") + samples.built("waits_too") == 3, 60)
         running.workers.pop("leaves").kill()
         time.sleep(8)
@@ -391,16 +394,16 @@ def test_missing_host_kind_fails_after_the_timeout(site, running, samples, tmp_p
     assert out.count("the farm has had no worker of the kind leaves for 6 s") == 2  # failed, error
     names = {path.parts[-5] for path in (tmp_path / "stays").glob("*/*/*/*/rezbuild.json")}
     assert names == {"waits", "waits_too"}
-    gone(running, "stays")
+    end_workers(running, "stays")
 
 
 @needs_tool("git")
-def test_packages_build_at_once_and_release_one_by_one(site, running, samples, tmp_path):
+def test_packages_build_at_once_and_release_one_by_one(client, running, samples, tmp_path):
     """The releases share one git repository."""
-    workers(running, "release", "r1", "r2")
+    add_workers(running, "release", "r1", "r2")
     folder = samples.recipes.parent
     for who in ("AUTHOR", "COMMITTER"):
-        site.env |= {f"GIT_{who}_NAME": "t", f"GIT_{who}_EMAIL": "t@example.invalid"}
+        client.env |= {f"GIT_{who}_NAME": "t", f"GIT_{who}_EMAIL": "t@example.invalid"}
     (folder / ".gitignore").write_text("build/\n/remote.git/\n/cache/\n/marks/\n__pycache__/\n")
     for line in (
         "init -q -b main",
@@ -410,25 +413,25 @@ def test_packages_build_at_once_and_release_one_by_one(site, running, samples, t
         "commit -qm Recipes",
         "push -qu origin main",
     ):
-        site.run("git", *line.split(), cwd=folder)
+        client.run("git", *line.split(), cwd=folder)
     table = tmp_path / "matrix.toml"
     table.write_text(
         f'repository = "{tmp_path}/{{profile}}"\n[sets.all]\n'
         'requests = ["left"]\nprofiles = ["fast", "optimized"]\n'
     )
     argv = ("build", "--matrix", table, "--release", "--message", "first")
-    out = site.rezbuild(*argv, REZBUILD_HOST_LABEL="release").stdout
+    out = client.rezbuild(*argv, REZBUILD_HOST_LABEL="release").stdout
     begun = [out.index(f"left-1.0.0@{name}: building, ") for name in ("fast", "optimized")]
     assert max(begun) < out.index(": released, "), out
     marks = (samples.marks / "released").read_text()
     assert marks == "+-" * (len(marks) // 2), marks
     assert len(marks) >= 4
-    tags = site.run("git", "tag", cwd=folder).stdout.split()
+    tags = client.run("git", "tag", cwd=folder).stdout.split()
     assert tags == ["left-1.0.0"]
     found = tmp_path.glob("*/*/*/platform-*/arch-*/rezbuild.json")
     assert len({path for path in found if path.parts[-6] in {"fast", "optimized"}}) == 2
-    assert payloads(site) == {}
-    gone(running, "r1", "r2")
+    assert payloads(client) == {}
+    end_workers(running, "r1", "r2")
 
 
 @pytest.mark.matrix
@@ -441,9 +444,9 @@ def test_silent_worker_is_lost_after_a_minute(home, env, samples, tmp_path, faul
             argv = ("--cores", "1", "--host", net.address(number))
             running.worker(name, *argv, before=net.on(number))
         running.ready()
-        site = client(tmp_path, running, env)
-        with start(site, "build", "hung", before=net.on(0)) as process:
-            wait_until(lambda: alive("3002.25"), 60)
+        client = make_client(tmp_path, running, env)
+        with start(client, "build", "hung", before=net.on(0)) as process:
+            wait_until(lambda: processes_with("3002.25"), 60)
             (name,) = running.busy_workers()
             if fault == "stopped":
                 psutil.Process(running.workers[name].pid).suspend()
@@ -454,8 +457,8 @@ def test_silent_worker_is_lost_after_a_minute(home, env, samples, tmp_path, faul
         assert process.returncode == 0, out
         assert f"{name} was lost" in out
         assert time.monotonic() - began < 150
-        assert payloads(site) == local(tmp_path, samples, "hung")
+        assert payloads(client) == build_locally(tmp_path, samples, "hung")
         if fault == "stopped":
             # After it wakes up, it ends its build.
             psutil.Process(running.workers[name].pid).resume()
-            wait_until(lambda: not alive("3002.25"), 30)
+            wait_until(lambda: not processes_with("3002.25"), 30)

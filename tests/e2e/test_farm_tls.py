@@ -52,7 +52,7 @@ def env(home: Path, samples: Samples) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def safe(home: Path, env: dict[str, str], authority: trustme.CA) -> Iterator[Farm]:
+def tls_farm(home: Path, env: dict[str, str], authority: trustme.CA) -> Iterator[Farm]:
     """Start a farm with TLS, with a certificate for each part."""
     with farm(home / "safe", {**env, **certificate(authority, home / "scheduler")}) as running:
         running.worker("one", "--cores", "1", **certificate(authority, home / "worker"))
@@ -61,7 +61,7 @@ def safe(home: Path, env: dict[str, str], authority: trustme.CA) -> Iterator[Far
 
 
 @pytest.fixture(scope="module")
-def plain(home: Path, env: dict[str, str]) -> Iterator[Farm]:
+def open_farm(home: Path, env: dict[str, str]) -> Iterator[Farm]:
     """Start a farm without TLS, which every user of this machine can use."""
     with farm(home / "plain", {**env, "REZBUILD_FARM_OPEN": "1"}) as running:
         running.worker("one", "--cores", "1")
@@ -70,55 +70,65 @@ def plain(home: Path, env: dict[str, str]) -> Iterator[Farm]:
 
 
 @pytest.fixture
-def site(tmp_path: Path, env: dict[str, str]) -> Studio:
-    site = Studio(tmp_path / "site")
-    site.env |= {name: value for name, value in env.items() if name.startswith("REZBUILD")}
-    site.env["REZBUILD_CACHE"] = str(tmp_path / "cache")
-    return site
+def client(tmp_path: Path, env: dict[str, str]) -> Studio:
+    client = Studio(tmp_path / "site")
+    client.env |= {name: value for name, value in env.items() if name.startswith("REZBUILD")}
+    client.env["REZBUILD_CACHE"] = str(tmp_path / "cache")
+    return client
 
 
-def test_farm_with_certificates_works(site, safe, authority, tmp_path):
-    assert safe.address.startswith("tls://127.0.0.1:")
-    assert safe.workers["one"].address.startswith("tls://127.0.0.1:")
-    for part in (safe.scheduler, *safe.workers.values()):
+def test_farm_with_certificates_works(client, tls_farm, authority, tmp_path):
+    assert tls_farm.address.startswith("tls://127.0.0.1:")
+    assert tls_farm.workers["one"].address.startswith("tls://127.0.0.1:")
+    for part in (tls_farm.scheduler, *tls_farm.workers.values()):
         assert part.listens() == {"127.0.0.1"}
         assert part.ports() == 1
-    site.env |= certificate(authority, tmp_path / "client")
-    site.rezbuild("build", "low", "--scheduler", safe.address)
-    assert set(payloads(site)) == {"low"}
+    client.env |= certificate(authority, tmp_path / "client")
+    client.rezbuild("build", "low", "--scheduler", tls_farm.address)
+    assert set(payloads(client)) == {"low"}
 
 
-def test_clients_without_the_authority_are_refused(site, safe, authority, tmp_path):
+def test_clients_without_the_authority_are_refused(client, tls_farm, authority, tmp_path):
     """The message of each refusal names the cause."""
     other = certificate(trustme.CA(), tmp_path / "other")
     ours = certificate(authority, tmp_path / "ours")
-    port = safe.address.rpartition(":")[2]
+    port = tls_farm.address.rpartition(":")[2]
     tcp = f"tcp://127.0.0.1:{port}"
     for address, files, code, words in (
-        (safe.address, other, 10, "no scheduler answers at tls://"),
+        (tls_farm.address, other, 10, "no scheduler answers at tls://"),
         # The worker trusts the scheduler, but the scheduler does not trust the worker.
-        (safe.address, {**other, "REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 10, "no scheduler"),
+        (
+            tls_farm.address,
+            {**other, "REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]},
+            10,
+            "no scheduler",
+        ),
         # This user's secret differs from the farm's.
         (tcp, {}, 10, "no scheduler answers at tls://"),
-        (safe.address, {}, 10, "no scheduler answers at tls://"),
+        (tls_farm.address, {}, 10, "no scheduler answers at tls://"),
         (tcp, {"REZBUILD_FARM_OPEN": "1"}, 10, "no scheduler answers at tcp://"),
         (tcp, ours, 2, "is without TLS, but REZBUILD_FARM_CA, _CERT and _KEY are set"),
-        (safe.address, {"REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]}, 2, "REZBUILD_FARM_CERT, "),
-        (safe.address, {**ours, "REZBUILD_FARM_KEY": "/none"}, 10, "REZBUILD_FARM_KEY=/none"),
+        (
+            tls_farm.address,
+            {"REZBUILD_FARM_CA": ours["REZBUILD_FARM_CA"]},
+            2,
+            "REZBUILD_FARM_CERT, ",
+        ),
+        (tls_farm.address, {**ours, "REZBUILD_FARM_KEY": "/none"}, 10, "REZBUILD_FARM_KEY=/none"),
     ):
-        done = site.rezbuild("build", "low", "--scheduler", address, ok=False, **files)
+        done = client.rezbuild("build", "low", "--scheduler", address, ok=False, **files)
         assert done.returncode == code, (words, done.stderr)
         assert words in done.stderr
         assert "Traceback" not in done.stderr
         assert "\n  next:  " in done.stderr
-    assert payloads(site) == {}
+    assert payloads(client) == {}
 
 
-def test_workers_without_the_authority_are_refused(safe, tmp_path, env):
+def test_workers_without_the_authority_are_refused(tls_farm, tmp_path, env):
     other = certificate(trustme.CA(), tmp_path / "other")
     for address, files, words in (
-        (safe.address, other, "CERTIFICATE_VERIFY_FAILED"),
-        (f"tcp://{safe.address.partition('://')[2]}", {"REZBUILD_FARM_OPEN": "1"}, "tcp://"),
+        (tls_farm.address, other, "CERTIFICATE_VERIFY_FAILED"),
+        (f"tcp://{tls_farm.address.partition('://')[2]}", {"REZBUILD_FARM_OPEN": "1"}, "tcp://"),
     ):
         stranger = Process(tmp_path, {**env, **files}, "worker", address, "--name", "stranger")
         try:
@@ -128,19 +138,19 @@ def test_workers_without_the_authority_are_refused(safe, tmp_path, env):
         finally:
             stranger.end()
         # Peers that were connected before continue.
-        assert safe.workers["one"].process.poll() is None
-        assert "one at" in safe.workers["one"].log.read_text()
+        assert tls_farm.workers["one"].process.poll() is None
+        assert "one at" in tls_farm.workers["one"].log.read_text()
 
 
-def test_noise_on_the_port_is_harmless(safe):
+def test_noise_on_the_port_is_harmless(tls_farm):
     """Random bytes and an incomplete handshake stop no peer."""
     import socket
 
-    host, _, port = safe.address.partition("://")[2].rpartition(":")
+    host, _, port = tls_farm.address.partition("://")[2].rpartition(":")
     for noise in (b"\0" * 5000, b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01"):
         with socket.create_connection((host, int(port)), timeout=5) as line:
             line.sendall(noise)
-    assert safe.scheduler.process.poll() is None
+    assert tls_farm.scheduler.process.poll() is None
 
 
 # Attacks of a client; each printed line is a refusal or a result.
@@ -209,7 +219,7 @@ asyncio.run(main())
 """
 
 
-def test_hostile_client_is_refused(site, plain, samples, tmp_path, env):
+def test_hostile_client_is_refused(client, open_farm, samples, tmp_path, env):
     """It tries to run code, to choose paths on the worker, and to deliver wrong payloads."""
     mark = tmp_path / "mark"
     mark.mkdir()
@@ -225,7 +235,7 @@ def test_hostile_client_is_refused(site, plain, samples, tmp_path, env):
     script = tmp_path / "hostile.py"
     script.write_text(HOSTILE)
     done = subprocess.run(
-        [sys.executable, script, plain.address, mark, json.dumps(good)],
+        [sys.executable, script, open_farm.address, mark, json.dumps(good)],
         capture_output=True,
         text=True,
         check=False,
@@ -240,7 +250,7 @@ def test_hostile_client_is_refused(site, plain, samples, tmp_path, env):
         assert refused or error.get("error"), (name, came)
     assert list(mark.iterdir()) == []
     # All workers are connected, and build for other clients.
-    for part in (plain.scheduler, *plain.workers.values()):
+    for part in (open_farm.scheduler, *open_farm.workers.values()):
         assert part.process.poll() is None
-    site.rezbuild("build", "low", "--scheduler", plain.address, REZBUILD_FARM_OPEN="1")
-    assert set(payloads(site)) == {"low"}
+    client.rezbuild("build", "low", "--scheduler", open_farm.address, REZBUILD_FARM_OPEN="1")
+    assert set(payloads(client)) == {"low"}

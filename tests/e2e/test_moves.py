@@ -38,7 +38,7 @@ from studio import Studio
 pytestmark = pytest.mark.e2e
 
 
-def by_rez_mv(studio: Studio, folder: Path) -> Path:
+def move_with_rez(studio: Studio, folder: Path) -> Path:
     first = copy_with_rez_cp(studio, folder)
     repository = folder / "moved"
     repository.mkdir()
@@ -48,7 +48,7 @@ def by_rez_mv(studio: Studio, folder: Path) -> Path:
     return repository
 
 
-def by_hand(studio: Studio, folder: Path) -> Path:
+def copy_by_hand(studio: Studio, folder: Path) -> Path:
     first = copy_with_rez_cp(studio, folder)
     repository = folder / "a much longer path than before" / ("x" * 100) / "repository"
     repository.parent.mkdir(parents=True)
@@ -56,30 +56,30 @@ def by_hand(studio: Studio, folder: Path) -> Path:
     return repository
 
 
-def by_a_link(studio: Studio, folder: Path) -> Path:
+def reach_by_link(studio: Studio, folder: Path) -> Path:
     first = copy_with_rez_cp(studio, folder)
     repository = folder / "link"
     repository.symlink_to(first)
     return repository
 
 
-def read_only(studio: Studio, folder: Path) -> Path:
+def copy_read_only(studio: Studio, folder: Path) -> Path:
     repository = copy_with_rez_cp(studio, folder)
     subprocess.run(["chmod", "-R", "a-w", repository], check=True)
     return repository
 
 
-def following_links(studio: Studio, folder: Path) -> Path:
+def copy_following_links(studio: Studio, folder: Path) -> Path:
     return copy_with_rez_cp(studio, folder, options=("--follow-symlinks",))
 
 
 MOVES: dict[str, Callable[[Studio, Path], Path]] = {
     "rez-cp": copy_with_rez_cp,
-    "rez-cp --follow-symlinks": following_links,
-    "rez-mv": by_rez_mv,
-    "by hand": by_hand,
-    "symlinked": by_a_link,
-    "read-only": read_only,
+    "rez-cp --follow-symlinks": copy_following_links,
+    "rez-mv": move_with_rez,
+    "by hand": copy_by_hand,
+    "symlinked": reach_by_link,
+    "read-only": copy_read_only,
 }
 
 

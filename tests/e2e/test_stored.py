@@ -43,7 +43,7 @@ class Machines:
         self.samples, self.folder = samples, folder
         self.store = folder / "the store"
 
-    def another(self, name: str, *, sources: bool = False) -> Studio:
+    def make_machine(self, name: str, *, sources: bool = False) -> Studio:
         """Return a machine with empty repositories and cache, and sources on request."""
         studio = Studio(self.folder / name)
         recipes = studio.folder / "recipes"
@@ -57,9 +57,9 @@ class Machines:
         }
         return studio
 
-    def filled(self, request: str = "top", **env: str) -> Studio:
+    def fill_store(self, request: str = "top", **env: str) -> Studio:
         """Return a machine that has built a package without Rez."""
-        studio = self.another("first", sources=True)
+        studio = self.make_machine("first", sources=True)
         self.stage(studio, request, **env)
         return studio
 
@@ -71,7 +71,7 @@ class Machines:
     def entries(self) -> list[Path]:
         return sorted(self.store.glob("*/*/*.json"))
 
-    def taken(self, name: str, version: str) -> str:
+    def restored(self, name: str, version: str) -> str:
         return f"{name} {version}: taken from the store {self.store}"
 
 
@@ -81,12 +81,12 @@ def machines(samples: Samples, tmp_path: Path) -> Machines:
 
 
 def test_second_machine_installs_from_the_store(machines):
-    one, two = machines.another("one", sources=True), machines.another("two")
+    one, two = machines.make_machine("one", sources=True), machines.make_machine("two")
     out = one.rezbuild("build", "top").stdout
     assert out.count("not in the store") == 2
     out = two.rezbuild("build", "top").stdout
-    assert f"low-1.0.0: {machines.taken('low', '1.0.0')}\n" in out
-    assert f"top-2.0.0: {machines.taken('top', '2.0.0')}\n" in out
+    assert f"low-1.0.0: {machines.restored('low', '1.0.0')}\n" in out
+    assert f"top-2.0.0: {machines.restored('top', '2.0.0')}\n" in out
     assert "01-make" not in out
     for name in ("low", "top"):
         assert tree(two.local / name) == tree(one.local / name)
@@ -95,11 +95,11 @@ def test_second_machine_installs_from_the_store(machines):
     # rez-build and `rezbuild export` use the store, too.
     low = Path(two.env["REZBUILD_RECIPES"], "low")
     shutil.rmtree(two.local / "low")
-    assert machines.taken("low", "1.0.0") in two.rez("build", "-i", cwd=low).stdout
+    assert machines.restored("low", "1.0.0") in two.rez("build", "-i", cwd=low).stdout
     assert tree(two.local / "low") == tree(one.local / "low")
-    three = machines.another("three")
+    three = machines.make_machine("three")
     out = machines.stage(three, "top").stdout
-    assert machines.taken("top", "2.0.0") in out
+    assert machines.restored("top", "2.0.0") in out
     (installed,) = (one.local / "top").glob("*/platform-*/arch-*")
     assert digest(three.folder / "top") == digest(installed)
 
@@ -114,8 +114,8 @@ def compiler(machine: Studio) -> str:
 
 
 def test_different_inputs_miss_the_store(machines):
-    machines.filled("low")
-    first, two = machines.entries(), machines.another("two", sources=True)
+    machines.fill_store("low")
+    first, two = machines.entries(), machines.make_machine("two", sources=True)
     differences = {
         "compiler, environment": {"REZBUILD_CC": compiler(two)},
         "profile": {"REZBUILD_PROFILE": "optimized"},
@@ -133,8 +133,8 @@ def test_different_inputs_miss_the_store(machines):
 
 
 def test_different_dependency_misses_the_store(machines):
-    machines.filled()
-    two = machines.another("two", sources=True)
+    machines.fill_store()
+    two = machines.make_machine("two", sources=True)
     machines.stage(two, "low")
     # All recorded inputs are the same.
     (library,) = two.folder.glob("cache/stage/low/*/staging/lib/liblow.so.1")
@@ -148,7 +148,7 @@ def test_different_dependency_misses_the_store(machines):
 
 def test_only_known_and_unchanged_builds_are_uploaded(machines):
     """The fingerprint in the record always matches the current inputs."""
-    studio = machines.another("one", sources=True)
+    studio = machines.make_machine("one", sources=True)
     machines.stage(studio, "low", REZBUILD_STORE="")
     notice = "notice: not put into the store .*: .*/staging may be changed"
     out = machines.stage(studio, "low").stdout
@@ -171,10 +171,10 @@ def test_only_known_and_unchanged_builds_are_uploaded(machines):
 
 
 def test_damaged_entry_is_built_and_repaired(machines):
-    machines.filled("low")
+    machines.fill_store("low")
     (blob,) = machines.store.glob("payloads/*")
     os.truncate(blob, 1000)
-    two = machines.another("two")
+    two = machines.make_machine("two")
     done = machines.stage(two, "low", ok=False)
     # Without a usable entry and without sources, the build fails.
     assert done.returncode == 4
@@ -184,18 +184,21 @@ def test_damaged_entry_is_built_and_repaired(machines):
     out = machines.stage(two, "low", REZBUILD_MIRRORS=str(machines.samples.mirror)).stdout
     assert "building it instead" in out
     assert "01-make" in out
-    assert machines.taken("low", "1.0.0") in machines.stage(machines.another("three"), "low").stdout
+    assert (
+        machines.restored("low", "1.0.0")
+        in machines.stage(machines.make_machine("three"), "low").stdout
+    )
 
 
 def test_stored_payload_obeys_the_glibc_limit(machines):
-    machines.filled()
-    done = machines.stage(machines.another("two"), "top", "--glibc-max", "2.2", ok=False)
+    machines.fill_store()
+    done = machines.stage(machines.make_machine("two"), "top", "--glibc-max", "2.2", ok=False)
     assert done.returncode == 9
     assert "top 2.0.0, taken from the store, needs glibc 2." in done.stderr
 
 
 def test_force_builds_and_replaces_the_entry(machines):
-    studio = machines.another("one", sources=True)
+    studio = machines.make_machine("one", sources=True)
     studio.rezbuild("build", "low")
     (entry,) = machines.entries()
     before = entry.stat().st_mtime_ns
@@ -207,7 +210,7 @@ def test_force_builds_and_replaces_the_entry(machines):
 
 
 def test_reproduce_does_not_use_the_store(machines):
-    studio = machines.filled("low")
+    studio = machines.fill_store("low")
     kept = studio.folder / "kept"
     out = studio.rezbuild("reproduce", "low", "--keep", kept).stdout
     assert "identical byte for byte" in out
@@ -217,8 +220,8 @@ def test_reproduce_does_not_use_the_store(machines):
 
 def test_named_entry_is_used_or_the_build_fails(machines):
     """A farm publishes a worker's payload this way, without source and compiler."""
-    machines.filled()
-    two = machines.another("two")
+    machines.fill_store()
+    two = machines.make_machine("two")
     recipes = Path(two.env["REZBUILD_RECIPES"])
     top, low = (str(next(machines.store.glob(f"{name}/*/*.json"))) for name in ("top", "low"))
     nothing = {"REZBUILD_CC": "no-such-compiler", "REZBUILD_CXX": "no-such-compiler"}
@@ -238,7 +241,7 @@ def test_named_entry_is_used_or_the_build_fails(machines):
     assert not (two.local / "low").exists()
     code, said = build("low", low)
     assert code == 0, said
-    assert machines.taken("low", "1.0.0") in said
+    assert machines.restored("low", "1.0.0") in said
     assert build("top", top)[0] == 0
     assert two.in_env(two.local, "top", "top").stdout == "42\n"
 
@@ -255,17 +258,17 @@ def key_pair(folder: Path) -> tuple[str, str]:
 
 def test_unsigned_entry_is_built(machines, tmp_path):
     private, public = key_pair(tmp_path)
-    machines.filled("low")
-    two, trust = machines.another("two", sources=True), {"REZBUILD_STORE_TRUST": public}
+    machines.fill_store("low")
+    two, trust = machines.make_machine("two", sources=True), {"REZBUILD_STORE_TRUST": public}
     out = machines.stage(two, "low", **trust, REZBUILD_STORE_SIGN=private).stdout
     assert "is refused: the entry has no signature" in out
     assert "01-make" in out
-    out = machines.stage(machines.another("three"), "low", **trust).stdout
-    assert machines.taken("low", "1.0.0") in out
+    out = machines.stage(machines.make_machine("three"), "low", **trust).stdout
+    assert machines.restored("low", "1.0.0") in out
 
 
 def test_full_or_read_only_store_gives_a_notice(machines):
-    studio = machines.another("one", sources=True)
+    studio = machines.make_machine("one", sources=True)
     with mounts() as space:
         space.disk(machines.store)
         space.fill(machines.store, 0)
@@ -293,7 +296,7 @@ def test_killed_upload_is_repaired(machines):
     stages = ("payloads/.part-*", "payloads/*.zst", "low/1.0.0", "low/1.0.0/*.json")
     for number, pattern in enumerate(stages):
         shutil.rmtree(machines.store, ignore_errors=True)
-        studio = machines.another(f"killed{number}", sources=True)
+        studio = machines.make_machine(f"killed{number}", sources=True)
         argv = [sys.executable, "-m", "rezbuild", "export", "low", str(studio.folder / "low")]
         with subprocess.Popen(
             argv, env=studio.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -305,10 +308,13 @@ def test_killed_upload_is_repaired(machines):
         if not machines.entries():
             assert studio.rezbuild("store", "verify").stdout == ""
     # The entries are complete, and the missing ones are added.
-    other = machines.another("other", sources=True)
+    other = machines.make_machine("other", sources=True)
     assert studio.rezbuild("store", "verify").returncode == 0
     machines.stage(other, "low")
-    assert machines.taken("low", "1.0.0") in machines.stage(machines.another("last"), "low").stdout
+    assert (
+        machines.restored("low", "1.0.0")
+        in machines.stage(machines.make_machine("last"), "low").stdout
+    )
 
 
 @contextlib.contextmanager
@@ -326,8 +332,8 @@ def served(folder: Path) -> Iterator[str]:
 
 
 def test_password_of_a_web_store_is_written_nowhere(machines):
-    machines.filled("low")
-    two = machines.another("two", sources=True)
+    machines.fill_store("low")
+    two = machines.make_machine("two", sources=True)
     with served(machines.store) as address:
         two.env |= {"REZBUILD_STORE": f"http://me:geheim@{address}/", "REZBUILD_OFFLINE": ""}
         out = two.rezbuild("build", "low").stdout
@@ -345,12 +351,12 @@ def test_password_of_a_web_store_is_written_nowhere(machines):
 
 
 def test_store_add_uploads_installed_packages(studio, machines):
-    one = machines.another("one", sources=True)
+    one = machines.make_machine("one", sources=True)
     one.rezbuild("build", "low", REZBUILD_STORE="")
     assert not machines.store.exists()
     assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: added, ")
     assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: there already, ")
-    machines.stage(machines.another("two"), "low")
+    machines.stage(machines.make_machine("two"), "low")
     # A changed payload is not the built one.
     (root,) = (one.local / "low").glob("*/platform-*/arch-*")
     (root / "lib/late").touch()

@@ -51,10 +51,10 @@ _OPENS = ("open", "openat", "openat2", "execve")
 
 @pytest.fixture
 def trace(payload, tmp_path) -> list[Call]:
-    return traced(payload, tmp_path, LIBRARY.read_text())
+    return trace_code(payload, tmp_path, LIBRARY.read_text())
 
 
-def traced(payload: Path, folder: Path, code: str) -> list[Call]:
+def trace_code(payload: Path, folder: Path, code: str) -> list[Call]:
     require_tool("strace")
     home = folder / "home"
     home.mkdir()
@@ -67,7 +67,7 @@ def traced(payload: Path, folder: Path, code: str) -> list[Call]:
     return [call for call in calls if call.path]
 
 
-def outside(trace: list[Call], payload: Path, folder: Path) -> Iterator[Call]:
+def host_calls(trace: list[Call], payload: Path, folder: Path) -> Iterator[Call]:
     """Return the calls about files of the host."""
     own = (str(payload.resolve()), str(payload), str(folder))
     for call in trace:
@@ -99,11 +99,11 @@ def allowed_libraries(paths: list[str]) -> set[str]:
     return reached | host_libraries().glibc | UNWINDER
 
 
-def foreign(trace: list[Call], payload: Path, folder: Path) -> list[str]:
+def host_files(trace: list[Call], payload: Path, folder: Path) -> list[str]:
     """Return opened files of the host that do not belong to glibc, the kernel or X11."""
     opened = [
         call.path
-        for call in outside(trace, payload, folder)
+        for call in host_calls(trace, payload, folder)
         if call.worked and call.name in _OPENS and not is_the_hosts_own(call.path)
     ]
     files = [path for path in dict.fromkeys(opened) if not Path(path).is_dir()]
@@ -114,7 +114,7 @@ def foreign(trace: list[Call], payload: Path, folder: Path) -> list[str]:
 def test_imports_read_only_the_payload(payload, tmp_path, trace):
     files = (".py", ".pyc", ".so")
     assert len([call for call in trace if call.path.endswith(files)]) > 300
-    assert foreign(trace, payload, tmp_path) == []
+    assert host_files(trace, payload, tmp_path) == []
 
 
 # CPython's getpath.py walks up from the executable (search_up of ZIP_LANDMARK) before it looks for
@@ -122,9 +122,9 @@ def test_imports_read_only_the_payload(payload, tmp_path, trace):
 ZIP = re.compile(r"(.*)/lib/python3\d+\.zip")
 
 
-def missed(trace: list[Call], payload: Path, folder: Path) -> set[str]:
+def missing_paths(trace: list[Call], payload: Path, folder: Path) -> set[str]:
     """Return the paths of the host that were not found."""
-    failed = {call.path for call in outside(trace, payload, folder) if not call.worked}
+    failed = {call.path for call in host_calls(trace, payload, folder) if not call.worked}
     failed = {path for path in failed if not is_the_hosts_own(path)}
     places = ((path, ZIP.fullmatch(path)) for path in failed)
     above = {path for path, zipped in places if zipped and is_above(zipped[1], (str(payload),))}
@@ -134,7 +134,7 @@ def missed(trace: list[Call], payload: Path, folder: Path) -> set[str]:
 
 def test_start_searches_only_the_payload(payload, tmp_path, trace):
     """Neither the placeholder prefix nor the host's Python folders are searched."""
-    assert missed(trace, payload, tmp_path) == set()
+    assert missing_paths(trace, payload, tmp_path) == set()
 
 
 def test_strace_sees_files_of_the_host(payload, tmp_path, scratch):
@@ -144,6 +144,6 @@ def test_strace_sees_files_of_the_host(payload, tmp_path, scratch):
     subprocess.run(words, input=b"int none;", check=True)
     code = f"import ctypes; ctypes.CDLL({str(library)!r}); open('/etc/hostname')\n"
     code += "open('/rezbuild/python/lib')"
-    found = traced(payload, tmp_path, code)
-    assert {str(library), "/etc/hostname"} <= set(foreign(found, payload, tmp_path))
-    assert missed(found, payload, tmp_path) == {"/rezbuild/python/lib"}
+    found = trace_code(payload, tmp_path, code)
+    assert {str(library), "/etc/hostname"} <= set(host_files(found, payload, tmp_path))
+    assert missing_paths(found, payload, tmp_path) == {"/rezbuild/python/lib"}

@@ -20,11 +20,11 @@ PACKAGES = Path(__file__).parents[2] / "packages"
 
 def test_archive_of_another_version_is_refused_by_its_checksum(upstream):
     old = archive("thing")
-    upstream.offers("1.2.1", old, signed=old)
+    upstream.serve("1.2.1", old, signed=old)
     upstream.add("1.2.1")
     shutil.rmtree(upstream.cache)
-    upstream.offers("1.2.2", old, signed=old)
-    said = upstream.fails(ChecksumError, "1.2.2")
+    upstream.serve("1.2.2", old, signed=old)
+    said = upstream.error_of_add(ChecksumError, "1.2.2")
     assert "it has the sha256 of thing 1.2.1" in said
 
 
@@ -34,16 +34,16 @@ def test_archive_of_another_version_is_refused_by_its_checksum(upstream):
 def test_archive_of_another_version_is_refused_by_its_top_folder(upstream, top):
     """Another archive of the old release, which upstream has also signed."""
     old = archive(top)
-    upstream.offers("1.2.1", old, signed=old)
-    assert f"its top folder is '{top}'" in upstream.fails(ChecksumError, "1.2.1")
+    upstream.serve("1.2.1", old, signed=old)
+    assert f"its top folder is '{top}'" in upstream.error_of_add(ChecksumError, "1.2.1")
 
 
 @pytest.mark.parametrize("top", ["thing-1.2.1", "thing1.2.1", "thing-R_1_2_1", "lib32-thing-1.2.1"])
 def test_archive_of_the_version_is_accepted(upstream, top):
     new = archive(top)
-    upstream.offers("1.2.1", new, signed=new)
+    upstream.serve("1.2.1", new, signed=new)
     assert upstream.add("1.2.1")
-    assert not [line for line in upstream.said if "has no version" in line]
+    assert not [line for line in upstream.lines if "has no version" in line]
 
 
 @pytest.mark.parametrize(("inside", "good"), [("1.2.0", False), ("1.2.1", True), ("11.2.1", False)])
@@ -54,22 +54,22 @@ def test_version_in_a_file_of_the_source_is_compared(upstream, inside, good):
         'version_in = { file = "thing.h", text = \'"{version}"\' }\n'
     )
     new = archive("thing", {"thing.h": f'#define VERSION "{inside}"\n'})
-    upstream.offers("1.2.1", new, signed=new)
+    upstream.serve("1.2.1", new, signed=new)
     if good:
         assert upstream.add("1.2.1")
     else:
-        said = upstream.fails(ChecksumError, "1.2.1")
+        said = upstream.error_of_add(ChecksumError, "1.2.1")
         assert "its thing.h does not hold '\"1.2.1\"'" in said
 
 
 def test_signature_older_than_the_predecessor_is_refused(upstream):
     first, second = archive("thing", {"a": "first"}), archive("thing", {"a": "second"})
-    upstream.offers("1.2.1", first, signed=first, at="20240501T000000")
+    upstream.serve("1.2.1", first, signed=first, at="20240501T000000")
     upstream.add("1.2.1")
     assert sources_toml.load(upstream.folder).release("1.2.1").signed_on == "2024-05-01"
     shutil.rmtree(upstream.cache)
-    upstream.offers("1.2.2", second, signed=second, at="20240430T000000")
-    said = upstream.fails(SignatureError, "1.2.2")
+    upstream.serve("1.2.2", second, signed=second, at="20240430T000000")
+    said = upstream.error_of_add(SignatureError, "1.2.2")
     assert "was signed on 2024-04-30, before 1.2.1, which was signed on 2024-05-01" in said
     assert "--older-signature" in said
     assert upstream.add("1.2.2", older_signature=True)
@@ -77,9 +77,9 @@ def test_signature_older_than_the_predecessor_is_refused(upstream):
 
 def test_older_signature_of_another_series_is_accepted(upstream):
     first, second = archive("thing", {"a": "first"}), archive("thing", {"a": "second"})
-    upstream.offers("1.2.1", first, signed=first, at="20240501T000000")
+    upstream.serve("1.2.1", first, signed=first, at="20240501T000000")
     upstream.add("1.2.1")
-    upstream.offers("2.0.1", second, signed=second, at="20230101T000000")
+    upstream.serve("2.0.1", second, signed=second, at="20230101T000000")
     assert upstream.add("2.0.1")
 
 

@@ -154,7 +154,7 @@ def farm(
 
 
 @contextlib.contextmanager
-def workers_of_its_own(folder: Path) -> Iterator[dict[str, str]]:
+def two_workers(folder: Path) -> Iterator[dict[str, str]]:
     """Start a farm of two workers with sources only; return the variables that select it."""
     sources = {"REZBUILD_MIRRORS": str(Settings.read().cache / "sources")}
     with farm(folder / "run", {**Studio(folder / "studio").env, **sources}) as running:
@@ -170,12 +170,12 @@ def payloads(studio: Studio) -> dict[str, str]:
     return {path.parts[-5]: pack.digest(path.parent) for path in found}
 
 
-def start(site: Studio, *argv: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+def start(studio: Studio, *argv: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Start ``rezbuild`` so that it can get Ctrl-C."""
     return subprocess.Popen(
         [*before, sys.executable, "-m", "rezbuild", *argv],
         cwd=ROOT,
-        env=site.env,
+        env=studio.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -188,7 +188,7 @@ def pid_of(path: Path) -> int:
     return int(path.parent.name)
 
 
-def alive(word: str) -> list[int]:
+def processes_with(word: str) -> list[int]:
     """Return the processes whose command line contains a word."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):

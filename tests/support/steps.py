@@ -73,5 +73,5 @@ class ShellBuilds:
             raise BuildError(f"{step} failed by {status}")
 
 
-def run_watched(work, budget, watch):
+def run_recorded(work, budget, watch):
     Executor(CHAIN, work, budget, progress.LineProgress(), 9, watch).run()

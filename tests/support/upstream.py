@@ -83,7 +83,7 @@ class Upstream:
         text = TEXT.replace("SIGNED", signed)
         self.path.write_text(text.replace("https://upstream.invalid", self.server.url))
 
-    def offers(
+    def serve(
         self, version: str, body: bytes = BODY, *, signed: bytes | None = BODY, at: str = ""
     ) -> None:
         """Serve a version; ``signed``: the signed bytes; ``at``: the time of the signature."""
@@ -95,25 +95,25 @@ class Upstream:
             self.server.at(f"{place}.asc", Answer(self.signer.sign(file, self.key, at=at)))
 
     @property
-    def said(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Return each printed line."""
         return self._printed.getvalue().splitlines()
 
     def add(
-        self, version: str, *, mirrors: tuple[str, ...] = (), retries: int = 0, **wishes: Any
+        self, version: str, *, mirrors: tuple[str, ...] = (), retries: int = 0, **values: Any
     ) -> str:
         settings = Settings(
             self.cache, mirrors, connect_timeout=2.0, read_timeout=2.0, retries=retries
         )
-        wish = pin.NewVersion(version, **wishes)
+        version_request = pin.NewVersion(version, **values)
         reporter = Reporter(stream=self._printed)
-        return pin.add(sources_toml.load(self.folder), wish, settings, reporter)
+        return pin.add(sources_toml.load(self.folder), version_request, settings, reporter)
 
-    def fails(self, error: type[Exception], version: str, **wishes: Any) -> str:
+    def error_of_add(self, error: type[Exception], version: str, **values: Any) -> str:
         """Return the error, and assert that no file was written or remains."""
         before = self.path.read_bytes()
         with pytest.raises(error) as caught:
-            self.add(version, **wishes)
+            self.add(version, **values)
         assert self.path.read_bytes() == before
         assert {path.name for path in self.folder.iterdir()} == {"keys", "sources.toml"}
         assert not [path for path in self.cache.rglob("*") if path.is_file()]

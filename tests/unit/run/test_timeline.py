@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from steps import CHAIN, ShellBuilds, run_watched
+from steps import CHAIN, ShellBuilds, run_recorded
 
 from rezbuild.errors import BuildError, MachineError, UsageError
 from rezbuild.reporter import Event
@@ -68,7 +68,7 @@ def test_run_has_a_bar_per_step(tmp_path, budget, watch, recorded_seconds):
         "middle": "true",
     }
     with pytest.raises(BuildError):
-        run_watched(ShellBuilds(tmp_path, codes), budget, watch)
+        run_recorded(ShellBuilds(tmp_path, codes), budget, watch)
     shown = watch.timeline("title", CHAIN, 2)
     found = {bar.package: bar for bar in shown.bars}
     assert {name: bar.state for name, bar in found.items()} == {

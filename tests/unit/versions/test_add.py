@@ -21,7 +21,7 @@ __all__ = ["signer", "upstream"]
 
 
 def test_signed_version_is_added(upstream):
-    upstream.offers("1.2.1")
+    upstream.serve("1.2.1")
     before = upstream.path.read_text()
     changed = upstream.add("1.2.1")
     release = sources_toml.load(upstream.folder).release("1.2.1")
@@ -30,7 +30,7 @@ def test_signed_version_is_added(upstream):
     # file does not.
     assert (release.license, release.requires) == ("Apache-2.0", ("other-1",))
     assert release.archives[0].debian is None
-    assert any(f"signed by {upstream.key}" in line for line in upstream.said)
+    assert any(f"signed by {upstream.key}" in line for line in upstream.lines)
     # The entry is between its neighbors, and nothing else has changed.
     after = upstream.path.read_text()
     assert [line for line in changed.splitlines() if line[:1] == "-"][1:] == []
@@ -41,7 +41,7 @@ def test_signed_version_is_added(upstream):
 
 
 def test_printed_diff_applies_with_patch(upstream):
-    upstream.offers("1.0.10")
+    upstream.serve("1.0.10")
     before = upstream.path.read_bytes()
     changed = upstream.add("1.0.10", dry_run=True)
     assert upstream.path.read_bytes() == before
@@ -58,66 +58,66 @@ def test_printed_diff_applies_with_patch(upstream):
     ids=["other", "cut", "not-this", "nothing"],
 )
 def test_unsigned_bytes_are_refused(upstream, served, signed):
-    upstream.offers("1.2.1", served, signed=signed)
-    said = upstream.fails(SignatureError, "1.2.1")
+    upstream.serve("1.2.1", served, signed=signed)
+    said = upstream.error_of_add(SignatureError, "1.2.1")
     assert "is not a valid signature of thing-1.2.1.tar.gz" in said
     # A given checksum does not replace a bad signature.
-    upstream.fails(SignatureError, "1.2.1", sha256=hashlib.sha256(served).hexdigest())
+    upstream.error_of_add(SignatureError, "1.2.1", sha256=hashlib.sha256(served).hexdigest())
 
 
 def test_missing_signature_is_reported(upstream):
-    upstream.offers("1.2.1", signed=None)
-    said = upstream.fails(FetchError, "1.2.1")
+    upstream.serve("1.2.1", signed=None)
+    said = upstream.error_of_add(FetchError, "1.2.1")
     assert "the signature thing-1.2.1.tar.gz.asc could not be downloaded" in said
     assert "404" in said
     assert "--sha256 SUM" in said
     assert upstream.add("1.2.1", sha256=SHA256.upper())
     reason = "not verified by a signature: thing-1.2.1.tar.gz.asc could not be downloaded"
-    assert any(reason in line for line in upstream.said)
+    assert any(reason in line for line in upstream.lines)
 
 
 def test_endless_signature_is_refused(upstream):
-    upstream.offers("1.2.1")
+    upstream.serve("1.2.1")
     upstream.server.at("/1.2/thing-1.2.1.tar.gz.asc", Answer(b"x" * 3_000_000))
-    assert "more than 1 MB" in upstream.fails(FetchError, "1.2.1")
+    assert "more than 1 MB" in upstream.error_of_add(FetchError, "1.2.1")
 
 
 def test_unsigned_is_refused_where_upstream_signs(upstream):
-    upstream.offers("1.2.1")
-    assert "--unsigned is not needed" in upstream.fails(UsageError, "1.2.1", unsigned=True)
+    upstream.serve("1.2.1")
+    assert "--unsigned is not needed" in upstream.error_of_add(UsageError, "1.2.1", unsigned=True)
 
 
 def test_version_without_a_pinned_key_needs_confirmation(upstream):
     upstream.write()
-    upstream.offers("1.2.1", signed=None)
-    said = upstream.fails(UsageError, "1.2.1")
+    upstream.serve("1.2.1", signed=None)
+    said = upstream.error_of_add(UsageError, "1.2.1")
     assert "thing 1.2.1 cannot be verified" in said
     assert "--sha256 SUM" in said
     assert "--unsigned" in said
     assert not upstream.server.log
-    wrong = upstream.fails(ChecksumError, "1.2.1", sha256="f" * 64)
+    wrong = upstream.error_of_add(ChecksumError, "1.2.1", sha256="f" * 64)
     assert SHA256 in wrong
     assert upstream.add("1.2.1", unsigned=True)
-    assert any("pins no key of upstream" in line for line in upstream.said)
-    upstream.offers("1.2.2", archive("thing-1.2.2"), signed=None)
+    assert any("pins no key of upstream" in line for line in upstream.lines)
+    upstream.serve("1.2.2", archive("thing-1.2.2"), signed=None)
     assert upstream.add("1.2.2", sha256=hashlib.sha256(archive("thing-1.2.2")).hexdigest())
 
 
 def test_existing_version_is_verified_again(upstream):
     """The file does not change."""
-    upstream.offers("1.2.1")
+    upstream.serve("1.2.1")
     upstream.add("1.2.1")
     before = upstream.path.read_bytes()
     assert upstream.add("1.2.1") == ""
-    assert "already has thing 1.2.1 with this checksum" in upstream.said[-1]
-    upstream.offers("1.2.1", OTHER, signed=OTHER)
+    assert "already has thing 1.2.1 with this checksum" in upstream.lines[-1]
+    upstream.serve("1.2.1", OTHER, signed=OTHER)
     with pytest.raises(ChecksumError, match=SHA256):
         upstream.add("1.2.1")
     assert upstream.path.read_bytes() == before
 
 
 def test_other_address_is_written(upstream):
-    upstream.offers("1.2.1", signed=None)
+    upstream.serve("1.2.1", signed=None)
     address = upstream.server.at("/elsewhere/thing_1_2_1.tgz", Answer(BODY))
     upstream.add("1.2.1", url=address, sha256=SHA256)
     (archive,) = sources_toml.load(upstream.folder).release("1.2.1").archives
@@ -128,12 +128,12 @@ def test_other_address_is_written(upstream):
     "url", ["http://upstream.invalid/a.tgz", "https://a:b@u.invalid/a.tgz", "x"]
 )
 def test_invalid_address_is_refused(upstream, url):
-    assert "versions.1.2.1.urls holds" in upstream.fails(CatalogueError, "1.2.1", url=url)
+    assert "versions.1.2.1.urls holds" in upstream.error_of_add(CatalogueError, "1.2.1", url=url)
 
 
 def test_interrupted_transfer_starts_again(upstream):
     """Without a known checksum, parts of two transfers are never joined."""
-    upstream.offers("1.2.1")
+    upstream.serve("1.2.1")
     place, before = "/1.2/thing-1.2.1.tar.gz", upstream.path.read_text()
     cut = Answer(BODY[::-1], sent=1000)
     for answers in (
@@ -149,14 +149,14 @@ def test_interrupted_transfer_starts_again(upstream):
 
 def test_interrupted_mirror_gives_way(upstream):
     """The next source starts from the beginning."""
-    upstream.offers("1.2.1")
+    upstream.serve("1.2.1")
     upstream.server.at("/mirror/thing-1.2.1.tar.gz", Answer(BODY[::-1], sent=1000))
     upstream.add("1.2.1", mirrors=(f"{upstream.server.url}/mirror",))
     assert sources_toml.load(upstream.folder).release("1.2.1").archives[0].sha256 == SHA256
 
 
 def test_missing_archive_is_reported(upstream):
-    said = upstream.fails(FetchError, "1.2.1")
+    said = upstream.error_of_add(FetchError, "1.2.1")
     assert f"{upstream.server.url}/1.2/thing-1.2.1.tar.gz: it answered 404" in said
     assert "--url URL" in said
 
@@ -178,20 +178,22 @@ def test_mirror_gives_archive_and_signature(upstream, tmp_path):
 
 @pytest.mark.parametrize("version", ["latest", "1", "1.2.3-rc1", "../1.2", "1.2.3\n", "", "1.٢"])
 def test_invalid_version_is_refused(upstream, version):
-    assert "invalid version" in upstream.fails(UsageError, version)
+    assert "invalid version" in upstream.error_of_add(UsageError, version)
 
 
 def test_other_address_of_an_existing_version_is_refused(upstream):
-    said = upstream.fails(UsageError, "1.2.0", url="https://upstream.invalid/thing-1.2.0.tgz")
+    said = upstream.error_of_add(
+        UsageError, "1.2.0", url="https://upstream.invalid/thing-1.2.0.tgz"
+    )
     assert "is already in the catalogue" in said
 
 
 def test_invalid_checksum_is_refused(upstream):
-    assert "invalid --sha256" in upstream.fails(UsageError, "1.2.1", sha256="abc")
+    assert "invalid --sha256" in upstream.error_of_add(UsageError, "1.2.1", sha256="abc")
 
 
 def test_concurrent_change_is_kept(upstream, monkeypatch):
-    upstream.offers("1.2.1")
+    upstream.serve("1.2.1")
 
     def edit_and_replace(path, before, after, written=pin._replace):
         upstream.path.write_text(upstream.path.read_text() + "# mine\n")
