@@ -49,6 +49,7 @@ class Settings:
         min_speed: Bytes per second that a transfer must reach over that time; 0: any speed.
         max_size: Most megabytes of a source without a size in the catalogue.
         retries: Retries after a connection error, a 429 or a 5xx.
+        glibc: The glibc to build for, e.g. ``2.28``; None: the host's.
         glibc_max: The newest glibc that a payload may need, e.g. ``2.28``; None: any.
         cc, cxx: The compilers; None: ``cc`` and ``c++``.
         ccache: The name or path of ccache; None: do not use ccache.
@@ -78,6 +79,7 @@ class Settings:
     min_speed: int = 1000
     max_size: int = 1000
     retries: int = 3
+    glibc: str | None = None
     glibc_max: str | None = None
     cc: str | None = None
     cxx: str | None = None
@@ -127,6 +129,7 @@ class Settings:
             min_speed=count("REZBUILD_MIN_SPEED", 0, cls.min_speed),
             max_size=count("REZBUILD_MAX_SIZE", 1, cls.max_size),
             retries=count("REZBUILD_RETRIES", 0, cls.retries),
+            glibc=glibc_version(env.get("REZBUILD_GLIBC", ""), "REZBUILD_GLIBC"),
             glibc_max=glibc_version(env.get("REZBUILD_GLIBC_MAX", ""), "REZBUILD_GLIBC_MAX"),
             cc=env.get("REZBUILD_CC") or None,
             cxx=env.get("REZBUILD_CXX") or None,
@@ -148,6 +151,12 @@ class Settings:
             store_fresh=_switch(env, STORE_FRESH),
             host=host_label(env),
         )
+
+    @property
+    def glibc_limit(self) -> str | None:
+        """The newest glibc that a payload may need: the lower one of both settings."""
+        limits = [version for version in (self.glibc, self.glibc_max) if version]
+        return min(limits, key=lambda version: int(version.partition(".")[2]), default=None)
 
 
 def build_profile(asked: str | None, *, release: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -85,10 +86,19 @@ def check_record(payload: str, record: Mapping[str, Any], ceiling: str | None) -
     if Needs(needed).over(ceiling):
         because = record.get("glibc_because") or {}
         raise AuditError(
-            f"{payload} needs glibc {needed}, and REZBUILD_GLIBC_MAX is {ceiling}",
+            f"{payload} needs glibc {needed}, and the limit is {ceiling}",
             tried=[f"{path}: {', '.join(names)}" for path, names in because.items()],
-            advice=["build it on a host with an older glibc, or raise REZBUILD_GLIBC_MAX"],
+            advice=[f"build it for that glibc: --glibc {ceiling}", "or raise REZBUILD_GLIBC_MAX"],
         )
+
+
+def host_glibc() -> str:
+    """Return the glibc version of this host, e.g. ``2.36``; "" if it has another C library."""
+    try:
+        # confstr(3): "glibc 2.36".
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
+    except (ValueError, OSError):
+        return ""
 
 
 def number(version: str) -> tuple[int, ...]:

@@ -50,6 +50,7 @@ def inputs_as_data(inputs: Inputs, fetched: Fetched) -> dict[str, Any]:
         "compiler": inputs.tools.description,
         "assembler": inputs.tools.assembler,
         "linker": inputs.tools.linker,
+        **({"glibc_floor": inputs.tools.glibc} if inputs.tools.glibc else {}),
         "machine": inputs.tools.machine,
         "built_against": {d.name: d.version for d in inputs.job.dependencies.values()},
         "dependencies": dependency_fingerprints(inputs.job, release),

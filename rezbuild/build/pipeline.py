@@ -18,7 +18,7 @@ from typing import Any
 
 from rezbuild.audit import audit, glibc, show
 from rezbuild.audit.places import Places, placeholder_prefix
-from rezbuild.build import build_record, ccache, toolchain
+from rezbuild.build import build_record, ccache, glibc_floor, toolchain
 from rezbuild.build.inputs import Inputs, Job
 from rezbuild.build.recipe_api import Build
 from rezbuild.build.toolchain import Toolchain
@@ -61,7 +61,7 @@ def build_payload(job: Job, settings: Settings, reporter: Reporter) -> Iterator[
         if ready is not None and ready.get("fingerprint") == inputs.fingerprint:
             name = f"{inputs.recipe.name} {job.version}"
             reporter.info(f"{name}: already built from the same inputs", READY)
-            glibc.check_record(name, ready, settings.glibc_max)
+            glibc.check_record(name, ready, settings.glibc_limit)
         else:
             _build(inputs, staging, reporter)
         yield staging
@@ -109,7 +109,7 @@ def _steps(
     work = {build.destdir.parent: "/rezbuild/work"}
     flags = build_record.flags_as_data(build, _replacements(build) | work)
     _set_modes(build.payload)
-    needs = _audit(build, places, inputs.settings.glibc_max)
+    needs = _audit(build, places, inputs.settings.glibc_limit)
     training = {"training": build.training} if build.training else {}
     return {"bundled": bundled, **debug, **training, **flags, **needs}
 
@@ -136,6 +136,7 @@ def _describe_parts(
         parts=parts,
         inside=inside,
         bundled=tuple(bundled),
+        glibc=inputs.tools.glibc,
     )
     sbom.write(build.payload, subject)
 
@@ -167,7 +168,10 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path, reporter:
     source = unpack.unpack(fetched.path, work / "source")
     epoch = _newest_time(source)
     apply_patches.apply_patches(source, inputs.recipe.patches(inputs.release))
-    env = toolchain.environment(inputs.tools, home, epoch)
+    tools, settings = inputs.tools, inputs.settings
+    if tools.glibc and settings.glibc:
+        tools = glibc_floor.wrap(tools, settings.glibc, settings.cache)
+    env = toolchain.environment(tools, home, epoch)
     return Build(
         name=inputs.recipe.name,
         version=inputs.release.version,
@@ -177,7 +181,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path, reporter:
         logs=_make_empty(inputs.job.build_path / "logs"),
         profile=inputs.job.profile,
         jobs=toolchain.jobs(inputs.settings, os.environ),
-        env={**env, **_ccache(inputs, home, work), **inputs.job.environ},
+        env={**env, **_ccache(settings, tools, home, work), **inputs.job.environ},
         dependencies=_link_dependencies(inputs.job.dependencies, work / "needs"),
         jobserver=os.environ.get(jobserver.VARIABLE, ""),
         debug_store=inputs.settings.cache / "debug",
@@ -187,12 +191,12 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path, reporter:
     )
 
 
-def _ccache(inputs: Inputs, home: Path, work: Path) -> dict[str, str]:
+def _ccache(settings: Settings, tools: Toolchain, home: Path, work: Path) -> dict[str, str]:
     """Return the variables that run compilers through ccache; none if it is not in use."""
-    program = ccache.find(inputs.settings)
+    program = ccache.find(settings)
     if program is None:
         return {}
-    return ccache.environment(program, inputs.tools, home, work, inputs.settings.cache)
+    return ccache.environment(program, tools, home, work, settings.cache)
 
 
 def _keep_debug_data(build: Build, tools: Toolchain, places: Sequence[Path]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rezbuild.build import glibc_floor
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
 from rezbuild.util.processes import capture
@@ -55,6 +56,8 @@ class Toolchain:
         path: PATH of the build's steps; see `build_path`.
         assembler, linker: First line of ``--version`` of the assembler and the linker that the C
             compiler runs.
+        glibc: The glibc that payloads are built for, if it is not the host's, e.g.
+            ``2.28 (ziglang 0.17.1)``; see `rezbuild.build.glibc_floor`.
     """
 
     cc: str
@@ -64,11 +67,13 @@ class Toolchain:
     path: str = SYSTEM_PATH
     assembler: str = ""
     linker: str = ""
+    glibc: str = ""
 
     @property
     def identity(self) -> str:
-        """Versions of compiler, assembler and linker, for fingerprints."""
-        return f"{self.description}\n{self.assembler}\n{self.linker}"
+        """Versions of compiler, assembler and linker, and the floor, for fingerprints."""
+        parts = [self.description, self.assembler, self.linker]
+        return "\n".join([*parts, self.glibc] if self.glibc else parts)
 
     def difference(self, record: Mapping[str, object]) -> str:
         """Return why these tools do not match a payload's record; "" if they do."""
@@ -76,6 +81,8 @@ class Toolchain:
         for what, version in own.items():
             if record.get(what) != version:
                 return f"it was built with another {what} ({record.get(what)})"
+        if record.get("glibc_floor", "") != self.glibc:
+            return f"it was built for glibc {record.get('glibc_floor') or 'of its host'}"
         return ""
 
     def which(self, tool: str) -> str | None:
@@ -106,7 +113,7 @@ def find(settings: Settings) -> Toolchain:
     """Find the compilers, and the assembler and linker that they run.
 
     Raises:
-        MachineError: A compiler is missing or cannot be run.
+        MachineError: A compiler is missing or cannot be run, or cannot build for the floor.
     """
     path = build_path(settings)
     cc, cxx = compilers(settings)
@@ -114,7 +121,9 @@ def find(settings: Settings) -> Toolchain:
         _check_compiler(name, variable, path)
     cc, cxx = _plain_name(cc, path), _plain_name(cxx, path)
     found = Toolchain(cc, cxx, _say(cc, "--version", path), _say(cc, "-dumpmachine", path), path)
-    return replace(found, assembler=_version(found, "as"), linker=_version(found, "ld"))
+    glibc = glibc_floor.describe(settings.glibc) if settings.glibc else ""
+    versions = {"assembler": _version(found, "as"), "linker": _version(found, "ld")}
+    return replace(found, glibc=glibc, **versions)
 
 
 def build_path(settings: Settings) -> str:

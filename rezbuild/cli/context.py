@@ -15,21 +15,22 @@ from rezbuild.settings import Settings, glibc_version
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """Return the settings of the environment, with those options that override them."""
     options = {name: getattr(arguments, name, None) for name in ("profile", "jobs", "scheduler")}
-    options["glibc_max"] = _glibc_max(arguments)
+    options["glibc"] = _glibc(arguments, "--glibc")
+    options["glibc_max"] = _glibc(arguments, "--glibc-max")
     return replace(Settings.read(), **{name: v for name, v in options.items() if v})
 
 
-def _glibc_max(arguments: argparse.Namespace) -> str | None:
-    """Return the version of --glibc-max; a platform's year, e.g. CY2026, means its glibc."""
-    text = getattr(arguments, "glibc_max", "")
+def _glibc(arguments: argparse.Namespace, option: str) -> str | None:
+    """Return the version of an option; a platform's year, e.g. CY2026, means its glibc."""
+    text = getattr(arguments, option.strip("-").replace("-", "_"), "")
     if not text.upper().startswith("CY"):
-        return glibc_version(text, "--glibc-max")
+        return glibc_version(text, option)
     years = [p for found in platform_years.find(find_recipes(arguments)).values() for p in found]
     for year in years:
         if year.version == text[2:]:
             return year.glibc
     raise UsageError(
-        f"--glibc-max: unknown year {text!r}",
+        f"{option}: unknown year {text!r}",
         advice=[f"name one of {', '.join('CY' + year.version for year in years)}"],
     )
 

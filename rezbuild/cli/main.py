@@ -91,6 +91,7 @@ def _parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentPars
         description="Build CPython and its native dependencies as Rez packages that can be moved.",
         epilog=setting_texts.epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"rezbuild {__version__}")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -100,6 +101,7 @@ def _parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentPars
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         if name in commands:
             module = importlib.import_module(f"rezbuild.cli.{name.replace('-', '_')}")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from rezbuild.audit import glibc
 from rezbuild.build import toolchain
 from rezbuild.catalogue import platform_years
+from rezbuild.catalogue.platform_years import Platform
 from rezbuild.cli.arguments import add_build_options, folder
 from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.errors import MachineError, UsageError
@@ -77,6 +80,8 @@ def open_plan(
         arguments.timeline,
     )
     folder = find_recipes(arguments)
+    known = platform_years.find(folder)
+    settings = _with_floor_of_year(settings, arguments, known)
     request_sets = _request_sets(arguments, settings)
     targets = [request_set.target for request_set in request_sets]
     with _open_runner(targets, settings, options, folder, arguments.reporter) as runner:
@@ -87,11 +92,29 @@ def open_plan(
             matrix.plan(
                 request_sets,
                 resolve.recipes(folder),
-                platform_years.find(folder),
+                known,
                 lambda target: drivers[target].is_available,
                 lambda target: drivers[target].repository,
             ),
         )
+
+
+def _with_floor_of_year(
+    settings: Settings, arguments: argparse.Namespace, known: Mapping[str, list[Platform]]
+) -> Settings:
+    """Let the release of a year build for the glibc of the year, unless another one is set."""
+    if settings.glibc or not arguments.release:
+        return settings
+    years, _ = platform_years.expand(known, arguments.requests)
+    host = glibc.host_glibc()
+    lowest = min((year.glibc for year in years), key=glibc.number, default=host)
+    if not host or glibc.number(lowest) >= glibc.number(host):
+        return settings
+    arguments.reporter.notice(
+        f"{' '.join(map(str, years))}: built for glibc {lowest}, the newest that the year allows;"
+        f" --glibc {host} builds for the glibc of this host"
+    )
+    return replace(settings, glibc=lowest)
 
 
 def _request_sets(arguments: argparse.Namespace, settings: Settings) -> list[RequestSet]:

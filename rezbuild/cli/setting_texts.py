@@ -97,6 +97,12 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
             "gcc-12",
         ),
         SettingText(
+            ("REZBUILD_GLIBC",),
+            "The glibc to build for. It may be older than that of the host.",
+            "the host's",
+            "2.28",
+        ),
+        SettingText(
             ("REZBUILD_GLIBC_MAX",),
             "The newest glibc that a payload may need. The audit fails above it.",
             "no limit",

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:
         text = summary[0].upper() + summary[1:] + "."
-        found = parsers.add_parser(name, help=summary, description=text)
+        found = parsers.add_parser(name, help=summary, description=text, allow_abbrev=False)
         add_options(found)
         return found
 

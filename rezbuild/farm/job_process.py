@@ -72,9 +72,11 @@ def main() -> int:
 
 def _settings(order: Order) -> Settings:
     """Return the settings of this worker, with those of the job."""
+    own = Settings.read()
     settings = replace(
-        Settings.read(),
+        own,
         jobs=order.cores,
+        glibc=order.glibc or own.glibc,
         glibc_max=order.glibc_max,
         store_fresh=order.force,
         store_entry=None,

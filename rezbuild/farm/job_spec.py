@@ -62,6 +62,7 @@ def make_job(
         return_payload=not transport.shared,
         force=spec.force,
         step_timeout=settings.step_timeout,
+        glibc=settings.glibc,
         glibc_max=settings.glibc_max,
     )
 

@@ -55,6 +55,7 @@ class Order:
         force: Do not take the payload from a store.
         topic: The topic of the worker's events.
         step_timeout: Seconds that a step may take; None for the worker's setting.
+        glibc: The glibc to build for; None for the worker's setting.
         glibc_max: The newest glibc that the payload may need, or None.
     """
 
@@ -70,6 +71,7 @@ class Order:
     force: bool = False
     topic: str = ""
     step_timeout: float | None = None
+    glibc: str | None = None
     glibc_max: str | None = None
 
     def __str__(self) -> str:
@@ -100,6 +102,7 @@ class Order:
             type(found.cores) is int and 0 < found.cores <= MOST_JOBS,
             type(found.return_payload) is bool and type(found.force) is bool,
             found.step_timeout is None or type(found.step_timeout) in (int, float),
+            found.glibc is None or isinstance(found.glibc, str),
             found.glibc_max is None or isinstance(found.glibc_max, str),
         )
         return found

@@ -83,6 +83,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "built against",
         "\n".join(f"{n} {v}  {prints.get(n, '')}".rstrip() for n, v in sorted(against.items())),
     )
+    yield "built for glibc", str(record.get("glibc_floor") or "of its host")
     yield "needs glibc", str(record.get("glibc") or "any")
     yield "of the host", "\n".join(map(str, record.get("host_libraries") or ()))
 

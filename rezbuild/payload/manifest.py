@@ -178,7 +178,7 @@ def _is_version(value: object) -> bool:
 
 # Checks of the values that rezbuild uses.
 _TEXTS = ["name", "version", "profile", "recipe", "fingerprint", "training"]
-_TEXTS += ["compiler", "machine", "assembler", "linker"]
+_TEXTS += ["compiler", "machine", "assembler", "linker", "glibc_floor"]
 _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(_TEXTS, _is_text),
     **dict.fromkeys(("build_ids", "built_against", "patches"), _has_texts),

@@ -57,6 +57,7 @@ class Subject:
         parts: Parts of other projects in the source.
         inside: Payloads that are linked or copied into this one, by name.
         bundled: Packages whose libraries are files below ``deps/``, e.g. ``zlib-1.3.1``.
+        glibc: The glibc that it was built for, if not the host's; see `Toolchain`.
     """
 
     release: Release
@@ -67,6 +68,7 @@ class Subject:
     parts: Iterable[Part] = ()
     inside: Mapping[str, Path] | None = None
     bundled: Iterable[str] = ()
+    glibc: str = ""
 
 
 def write(payload: Path, subject: Subject) -> None:
@@ -188,6 +190,8 @@ def _own(subject: Subject) -> Component:
     properties = {"rezbuild:archive": f"{archive.file} sha256:{archive.sha256}"}
     for path in subject.patches:
         properties[f"rezbuild:patch:{path.name}"] = f"sha256:{sha256(path)}"
+    if subject.glibc:
+        properties["rezbuild:glibc-floor"] = subject.glibc
     if subject.bundled:
         properties["rezbuild:bundled"] = " ".join(sorted(subject.bundled))
     for name, value in properties.items():

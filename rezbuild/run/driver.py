@@ -196,7 +196,7 @@ class Driver:
             return False
         # The limit is no input of the build, so it may have changed since.
         what = f"{step}, installed in {current.root},"
-        glibc.check_record(what, current.record, self.settings.glibc_max)
+        glibc.check_record(what, current.record, self.settings.glibc_limit)
         self.progress.info(
             f"{step}: nothing to do, installed from the same inputs in {current.root}"
         )
@@ -361,6 +361,7 @@ class Driver:
             staging.REPLACE: "1" if self.options.replace and step.requested else "",
             # For `rezbuild check`, the test of a release.
             "REZBUILD_RECIPES": str(step.recipe.folder.parent),
+            "REZBUILD_GLIBC": self.settings.glibc or "",
             "REZBUILD_GLIBC_MAX": self.settings.glibc_max or "",
             # The build command runs in another folder, so paths must be absolute.
             "REZBUILD_CACHE": str(self.settings.cache),

@@ -96,11 +96,13 @@ class DryRun:
         rows: Installed packages first, then the others in the order of their begin.
         workers: The number of parallel builds.
         outcome: The simulated run.
+        glibc: The glibc that is built for, if it is not the host's; see `Toolchain`.
     """
 
     rows: tuple[Row, ...]
     workers: int
     outcome: Outcome
+    glibc: str = ""
 
     def as_data(self) -> dict[str, Any]:
         """Return the result for programs; times in seconds."""
@@ -108,6 +110,7 @@ class DryRun:
         return {
             "jobs": [asdict(row) for row in self.rows],
             "workers": self.workers,
+            "glibc_floor": self.glibc,
             "work": outcome.work,
             "critical_path": [str(step) for step in outcome.critical],
             "critical_seconds": outcome.length,
@@ -133,6 +136,8 @@ class DryRun:
         yield f"{len(self.rows)} packages: {there} already installed, {len(left)} to build"
         if not left:
             return
+        if self.glibc:
+            yield f"built for glibc {self.glibc}"
         guesses = sum(not row.known for row in left)
         many = f"{guesses} packages have" if guesses > 1 else "1 package has"
         note = f"; ~ estimated ({many} no recorded time)" if guesses else ""
@@ -207,7 +212,8 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
         )
 
     ordered = sorted(steps, key=lambda step: begins.get(step.job, -1.0))
-    return DryRun(tuple(map(row, ordered)), len(workers), outcome)
+    (glibc,) = {driver.tools.glibc for driver in runner.drivers.values()}
+    return DryRun(tuple(map(row, ordered)), len(workers), outcome, glibc)
 
 
 def _simulate(

@@ -191,7 +191,7 @@ def _restore_named(
                 tried=[f"expected: {value}", f"in {file}: {entry.inputs.get(what)}"],
             )
     # A farm has compared the entry with its worker, which may be another kind of host.
-    found = keys.host_differences(entry.inputs, os.uname().machine, keys.host_glibc())
+    found = keys.host_differences(entry.inputs, os.uname().machine, glibc.host_glibc())
     wrong = [] if settings.store_entry_checked else list(found)
     if wrong:
         raise StoreError(
@@ -208,7 +208,7 @@ def _restore_named(
 def _check_glibc(name: str, job: Job, payload: Path, settings: Settings) -> None:
     record = manifest.read(payload) or {}
     what = f"{name} {job.version}, taken from the store,"
-    glibc.check_record(what, record, settings.glibc_max)
+    glibc.check_record(what, record, settings.glibc_limit)
 
 
 @contextlib.contextmanager

@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rezbuild
+from rezbuild.audit.glibc import host_glibc
 from rezbuild.build import toolchain
 from rezbuild.files import pack
 from rezbuild.files.hashing import sha256
@@ -141,15 +141,6 @@ def canonical_json(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def host_glibc() -> str:
-    """Return the glibc version of this host, e.g. ``2.36``; "" if it has another C library."""
-    try:
-        # confstr(3): "glibc 2.36".
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
-    except (ValueError, OSError):
-        return ""
-
-
 @functools.lru_cache(maxsize=1)
 def machine_inputs(tools: Toolchain) -> dict[str, Any]:
     """Return compilers, flags and other tools of this machine, which are the same at each build."""
@@ -160,6 +151,7 @@ def machine_inputs(tools: Toolchain) -> dict[str, Any]:
         "environment": {name: value for name, value in environment.items() if name not in _PASSING},
         "assembler": tools.assembler,
         "linker": tools.linker,
+        **({"glibc_floor": tools.glibc} if tools.glibc else {}),
         "patchelf": ".".join(map(str, toolchain.patchelf_version(toolchain.patchelf()))),
         "glibc": host_glibc(),
     }

@@ -109,6 +109,7 @@ class _Subject:
         profile_store: The path of the PGO profile in a cache.
         installed: The installed package, if it was built from the same inputs.
         trained: The file with the PGO profile, or None.
+        glibc: The glibc to build for, or None; as of the installed package, unless it is set.
     """
 
     recipe: Recipe
@@ -118,6 +119,7 @@ class _Subject:
     profile_store: Path = Path()
     installed: Installed | None = None
     trained: Path | None = None
+    glibc: str | None = None
 
     def order(self, folder: Path, under: Conditions) -> RebuildOrder:
         """Return the order for a build below ``folder``."""
@@ -202,12 +204,13 @@ def _find(
     step = resolve.plan(recipes, [request], lambda _, release: fetcher.available(release))[-1]
     profile = build_profile(settings.profile, release=False)
     against = _payloads(step.built_against, paths, str(step))
-    subject = _Subject(step.recipe, step.release, profile, against)
+    subject = _Subject(step.recipe, step.release, profile, against, glibc=settings.glibc)
     return replace(subject, profile_store=_inputs(subject, settings).stored_profile)
 
 
 def _inputs(subject: _Subject, settings: Settings) -> Inputs:
-    return Inputs.gather(subject.order(Path(), build_variations.usual_conditions(1)).job, settings)
+    job = subject.order(Path(), build_variations.usual_conditions(1)).job
+    return Inputs.gather(job, replace(settings, glibc=subject.glibc))
 
 
 def _trained(subject: _Subject, named: Path | None) -> Path | None:
@@ -261,7 +264,8 @@ def _installed(
     profile = settings.profile or had or build_profile(None, release=False)
     name = f"{release.name}-{release.version}"
     against = in_order(release, record.get("built_against") or {})
-    subject = _Subject(recipe, release, profile, _payloads(against, paths, name))
+    floor = settings.glibc or str(record.get("glibc_floor") or "").partition(" ")[0] or None
+    subject = _Subject(recipe, release, profile, _payloads(against, paths, name), glibc=floor)
     inputs = _inputs(subject, settings)
     subject = replace(subject, profile_store=inputs.stored_profile)
     if inputs.fingerprint != record.get("fingerprint"):
@@ -331,6 +335,7 @@ def _build(
         **under.environ,
         **_cache(subject, folder, settings),
         "REZBUILD_JOBS": str(under.jobs),
+        "REZBUILD_GLIBC": subject.glibc or "",
         REPORT: str(report),
     }
     shown = ", ".join(f"{name} {value}" for name, value in under.as_data().items())

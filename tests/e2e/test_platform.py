@@ -6,8 +6,11 @@ import re
 import subprocess
 
 import pytest
+from host_tools import require_newer_glibc
 from sample_packages import TOP
 from studio import ROOT
+
+from rezbuild.audit.glibc import host_glibc
 
 pytestmark = pytest.mark.e2e
 
@@ -104,6 +107,25 @@ def test_year_sets_the_glibc_limit_on_request(studio, samples, years):
     done = studio.rezbuild("audit", "top-3", "--glibc-max", "CY1999", ok=False)
     assert done.returncode == 2
     assert "name one of CY2025, CY2026, CY2027" in done.stderr
+
+
+def test_release_of_a_year_is_for_its_glibc(studio, years):
+    """A plan says so; with ``--glibc`` or without ``--release`` it does not."""
+    require_newer_glibc("2.28")
+    asked = ("plan", "years-2025", "--release")
+    out = studio.rezbuild(*asked)
+    assert (
+        "years-2025: built for glibc 2.28, the newest that the year allows"
+        in out.stdout + out.stderr
+    )
+    assert "built for glibc 2.28 (" in out.stdout
+    out = studio.rezbuild(*asked, "--glibc", host_glibc())
+    assert "built for glibc" not in out.stdout + out.stderr
+    # The year allows a newer glibc than that of the host.
+    out = studio.rezbuild("plan", "years-2026", "--release")
+    assert "built for glibc" not in out.stdout + out.stderr
+    out = studio.rezbuild("plan", "years-2025")
+    assert "built for glibc" not in out.stdout + out.stderr
 
 
 def test_rez_build_installs_a_year(studio, years):

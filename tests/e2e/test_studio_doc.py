@@ -28,7 +28,7 @@ REPAIRED = {**LOW, "low.c": LOW["low.c"].replace("42", "43")}
 @pytest.fixture(scope="module")
 def commands(scratch: Path) -> Path:
     """Install Rez with its own installer, and rezbuild beside it."""
-    return rez_install.install(scratch / "doc-rez", ROOT)
+    return rez_install.install(scratch / "doc-rez", f"{ROOT}[glibc]")
 
 
 @pytest.fixture

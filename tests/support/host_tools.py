@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rezbuild.audit.glibc import host_glibc, number
 from rezbuild.run import system_needs
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,13 @@ def require_tool(*tools: str) -> None:
     reason = missing(*tools)
     if reason:
         pytest.skip(reason)
+
+
+def require_newer_glibc(version: str) -> None:
+    """Skip the test that calls this, if the host's glibc is not newer."""
+    host = host_glibc()
+    if not host or number(host) <= number(version):
+        pytest.skip(f"a host with a glibc newer than {version} runs this; here: {host or 'none'}")
 
 
 def documented_packages() -> tuple[list[str], list[str]]:

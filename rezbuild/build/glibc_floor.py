@@ -1,0 +1,99 @@
+"""Compilers that build for an older glibc than the host's, e.g. 2.28 on a host with 2.36.
+
+The system's compiler compiles, so PGO, LTO, hardening and ccache work as usual. A wrapper with its
+name is before it on the build's PATH and passes a sysroot (`rezbuild.build.glibc_sysroot`), which
+has headers of the older version, and libraries with its symbols only.
+
+The sysroot lacks functions that are newer, even on hosts that have them. newer_functions.c defines
+those that programs would miss: they call the host's function, or the kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rezbuild.audit.glibc import host_glibc, number
+from rezbuild.build import glibc_sysroot
+from rezbuild.errors import MachineError
+from rezbuild.files import locks
+
+if TYPE_CHECKING:
+    from rezbuild.build.toolchain import Toolchain
+
+# The oldest version that ziglang has.
+OLDEST = (2, 17)
+# Scripts call them by these names, whatever CC is.
+_COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
+
+
+def describe(floor: str) -> str:
+    """Return a floor for fingerprints and records, e.g. ``2.28 (ziglang 0.17.1)``.
+
+    It is "" for the host's own version, which needs no sysroot.
+
+    Raises:
+        MachineError: ziglang is not installed, or the host's own glibc is older than the floor.
+    """
+    host = host_glibc()
+    if floor == host:
+        return ""
+    if not host or not OLDEST <= number(floor) <= number(host):
+        raise MachineError(
+            f"glibc {floor} is not a possible --glibc: this host has {host or 'another C library'}",
+            advice=["name a version from 2.17 to the host's, or build on a newer host"],
+        )
+    return f"{floor} (ziglang {glibc_sysroot.installed_version()})"
+
+
+def wrap(tools: Toolchain, floor: str, cache: Path) -> Toolchain:
+    """Return the same compilers, as wrappers that build for the floor. The cache keeps them.
+
+    Args:
+        tools: The compilers.
+        floor: A version of glibc, e.g. ``2.28``.
+        cache: Its folder ``glibc`` is used.
+
+    Raises:
+        ChecksumError: The files of ziglang are not those of its pinned release.
+        MachineError: ziglang or the compiler failed.
+    """
+    own = {os.path.basename(name): name for name in (tools.cc, tools.cxx)}
+    programs = {name: tools.which(name) for name in _COMPILERS}
+    programs |= {name: tools.which(program) for name, program in own.items()}
+    key = glibc_sysroot.inputs(tools) + f"{programs}\n".encode() + Path(__file__).read_bytes()
+    place = cache / "glibc" / f"{floor}-{hashlib.sha256(key).hexdigest()[:16]}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with locks.open_lock(place.with_name(f"{place.name}.lock"), lambda _: None):
+        if not place.is_dir():
+            partial = place.with_name(f"{place.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            glibc_sysroot.make(floor, tools, partial / "sysroot")
+            _write_wrappers(partial / "bin", programs, place / "sysroot")
+            partial.rename(place)
+    cc, cxx = (os.path.basename(name) for name in (tools.cc, tools.cxx))
+    return replace(tools, cc=cc, cxx=cxx, path=f"{place}/bin:{tools.path}")
+
+
+def _write_wrappers(folder: Path, programs: Mapping[str, str | None], sysroot: Path) -> None:
+    # gcc searches its own folders of libraries before the sysroot's, but for -B and -L. Libraries
+    # of the host, e.g. libX11, need symbols of the host's glibc, which the sysroot lacks.
+    options = [
+        f"--sysroot={sysroot}",
+        f"-B{sysroot}/usr/lib/",
+        f"-L{sysroot}/usr/lib",
+        "-Wl,--allow-shlib-undefined",
+        f"-ffile-prefix-map={sysroot}=/glibc",
+    ]
+    folder.mkdir()
+    for name, program in programs.items():
+        if program:
+            wrapper = folder / name
+            wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([program, *options])} "$@"\n')
+            wrapper.chmod(0o755)

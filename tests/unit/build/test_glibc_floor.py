@@ -1,0 +1,253 @@
+"""Compilers for an older glibc than the host's: real sysroots, compilers and programs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from host_tools import require_newer_glibc
+
+from rezbuild.audit import glibc
+from rezbuild.build import glibc_floor, glibc_sysroot, toolchain
+from rezbuild.elf import reader
+from rezbuild.errors import ChecksumError, MachineError
+from rezbuild.files import diff_trees
+from rezbuild.settings import Settings
+
+FLOOR = "2.28"
+# pthread_create has moved to libc.so.6 with version 2.34; hypot has a new version in 2.35.
+PROGRAM = """\
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+static void leave(void) { }
+static void *count(void *data) { ++*(int *)data; return NULL; }
+int main(int argc, char **argv) {
+    int counted = 0;
+    char random[4];
+    struct stat facts;
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, count, &counted) || pthread_join(thread, NULL)) return 1;
+    if (getrandom(random, 4, 0) != 4 || memfd_create("name", 0) < 0) return 2;
+    if (atexit(leave) || at_quick_exit(leave) || stat(argv[0], &facts)) return 3;
+    if (copy_file_range(-1, NULL, -1, NULL, 1, 0) != -1) return 4;
+    printf("%d %.1f %d\\n", counted, hypot(2 + argc, 4), dlsym(RTLD_DEFAULT, "main") == NULL);
+    return 0;
+}
+"""
+VARIABLES = """\
+#define _GNU_SOURCE
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+extern char **__environ;
+int main(int argc, char **argv) {
+    tzset();
+    printf("%s %s %s %s ", environ[0], __environ[0], tzname[0], tzname[1]);
+    printf("%ld %d ", timezone, daylight);
+    printf("%s %d ", program_invocation_short_name, program_invocation_name == argv[0]);
+    lgamma(-0.5 * argc);
+    printf("%d\\n", signgam);
+    return 0;
+}
+"""
+LIBRARIES = ("-lm", "-lpthread", "-ldl")
+# SOURCE is newer_functions.c, compiled as for the floor.
+NEWER_FUNCTIONS = """\
+#define OWN static
+#include <features.h>
+#undef __GLIBC_PREREQ
+#define __GLIBC_PREREQ(major, minor) 0
+#define sem_clockwait own_sem_clockwait
+#define close_range own_close_range
+#include <stddef.h>
+#ifdef WITHOUT_THE_HOSTS
+#include <dlfcn.h>
+static void *none(void *handle, const char *name) { return NULL; }
+#define dlsym none
+#endif
+#include "SOURCE"
+#include <stdio.h>
+int main(void) {
+    struct timespec until;
+    sem_t semaphore;
+    sem_init(&semaphore, 0, 1);
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += 20000000;
+    if (until.tv_nsec >= 1000000000) { until.tv_sec++; until.tv_nsec -= 1000000000; }
+    printf("%d ", own_sem_clockwait(&semaphore, CLOCK_MONOTONIC, &until));
+    printf("%d ", own_sem_clockwait(&semaphore, CLOCK_MONOTONIC, &until));
+    printf("%d ", errno == ETIMEDOUT);
+    int copy = dup(1);
+    own_close_range(copy, copy, 0);
+    printf("%d\\n", dup2(copy, copy));
+    return 0;
+}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def newer_host():
+    require_newer_glibc(FLOOR)
+
+
+@pytest.fixture(scope="module")
+def tools() -> toolchain.Toolchain:
+    return toolchain.find(Settings.read({}))
+
+
+@pytest.fixture(scope="module")
+def wrapped(tools, tmp_path_factory) -> toolchain.Toolchain:
+    return glibc_floor.wrap(tools, FLOOR, tmp_path_factory.mktemp("cache"))
+
+
+def compiled(tools: toolchain.Toolchain, path: Path, source: str, *flags: str) -> Path:
+    compiler = tools.cxx if path.suffix == ".cc" else tools.cc
+    path.write_text(source)
+    argv = [compiler, "-O2", *flags, path.name, "-o", path.stem, *LIBRARIES]
+    env = {"PATH": tools.path}
+    done = subprocess.run(
+        argv, cwd=path.parent, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return path.with_name(path.stem)
+
+
+def needed(program: Path) -> tuple[int, ...]:
+    found = glibc.needs({program.name: reader.read(program)}).glibc
+    assert found
+    return glibc.number(found)
+
+
+@pytest.mark.parametrize("flags", [(), ("-flto",), ("-no-pie",)], ids=["pie", "lto", "no-pie"])
+def test_program_needs_no_newer_glibc_than_the_floor(wrapped, tools, tmp_path, flags):
+    program = compiled(wrapped, tmp_path / "floor.c", PROGRAM, *flags)
+    told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    assert told == "1 5.0 1\n"
+    assert needed(program) <= glibc.number(FLOOR)
+    assert needed(compiled(tools, tmp_path / "native.c", PROGRAM, *flags)) > glibc.number(FLOOR)
+
+
+def test_programs_in_cpp_need_no_newer_glibc_than_the_floor(wrapped, tmp_path):
+    source = """\
+#include <iostream>
+#include <thread>
+int main() { std::thread([] { std::cout << "from a thread" << std::endl; }).join(); }
+"""
+    program = compiled(wrapped, tmp_path / "floor.cc", source)
+    told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    assert told == "from a thread\n"
+    assert needed(program) <= glibc.number(FLOOR)
+
+
+def test_headers_are_those_of_the_floor(wrapped, tmp_path):
+    """configure finds no header and no macro that is newer."""
+    source = """\
+#include <features.h>
+#if __has_include(<sys/pidfd.h>) || __has_include(<sys/single_threaded.h>)
+#error "too new"
+#endif
+#if !__GLIBC_PREREQ(2, 28) || __GLIBC_PREREQ(2, 29) || !__has_include(<threads.h>)
+#error "another version"
+#endif
+int main(void) { return 0; }
+"""
+    compiled(wrapped, tmp_path / "headers.c", source)
+
+
+def test_newer_functions_are_found_by_configure_and_work(wrapped, tmp_path):
+    """A test of autoconf: declared without a prototype, and linked."""
+    for name in ("sem_clockwait", "close_range"):
+        source = f"char {name}(void);\nint main(void) {{ return {name}(); }}\n"
+        program = compiled(wrapped, tmp_path / f"{name}.c", source, "-fno-builtin", "-w")
+        assert needed(program) <= glibc.number(FLOOR)
+
+
+@pytest.mark.parametrize("flags", [(), ("-DWITHOUT_THE_HOSTS",)], ids=["newer", "older"])
+def test_newer_functions_do_the_same_on_older_hosts(tools, tmp_path, flags):
+    """A posted semaphore is taken, the second wait ends in time, and the file is closed."""
+    source = NEWER_FUNCTIONS.replace("SOURCE", str(glibc_sysroot.FUNCTIONS))
+    program = compiled(tools, tmp_path / "newer.c", source, "-D_GNU_SOURCE", *flags)
+    done = subprocess.run([program], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "0 -1 1 -1\n"
+
+
+@pytest.mark.parametrize("flags", [(), ("-no-pie",), ("-fPIC",)], ids=["pie", "no-pie", "pic"])
+def test_variables_of_glibc_have_their_values(wrapped, tmp_path, flags):
+    """Programs have copies of variables, which glibc knows by another name."""
+    program = compiled(wrapped, tmp_path / "variables.c", VARIABLES, *flags)
+    env = {"TZ": "AAA-3BBB"}
+    done = subprocess.run([program], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout == "TZ=AAA-3BBB TZ=AAA-3BBB AAA BBB -10800 1 variables 1 -1\n"
+
+
+def test_debug_data_and_assertions_do_not_name_the_sysroot(wrapped, tmp_path):
+    source = "#include <stdio.h>\nint main(void) { return printf(__FILE__) + getchar(); }\n"
+    program = compiled(wrapped, tmp_path / "named.c", source, "-g")
+    assert b"/sysroot" not in program.read_bytes()
+    assert b"/glibc" in program.read_bytes()
+
+
+def test_wrappers_are_made_once(wrapped, tools):
+    (place,) = {Path(folder) for folder in wrapped.path.split(":") if "glibc" in folder}
+    before = place.stat().st_mtime_ns
+    assert glibc_floor.wrap(tools, FLOOR, place.parents[2]) == wrapped
+    assert place.stat().st_mtime_ns == before
+
+
+def test_sysroot_is_the_same_in_each_folder(wrapped, tools, tmp_path):
+    """Else programs would have other build ids."""
+    other = glibc_floor.wrap(tools, FLOOR, tmp_path / "another folder")
+    roots = [Path(found.path.partition(":")[0]).with_name("sysroot") for found in (wrapped, other)]
+    assert [d.path for d in diff_trees.compare(*roots)] == []
+
+
+def test_floor_of_the_host_needs_no_sysroot(tools):
+    host = glibc.host_glibc()
+    assert glibc_floor.describe(host) == ""
+    assert toolchain.find(Settings.read({"REZBUILD_GLIBC": host})) == tools
+
+
+@pytest.mark.parametrize("version", ["2.16", "2.99", "3.0"])
+def test_floor_out_of_range_is_refused(version):
+    with pytest.raises(MachineError, match=rf"glibc {re.escape(version)} is not a possible"):
+        glibc_floor.describe(version)
+
+
+def test_floor_is_part_of_the_identity(tools):
+    found = toolchain.find(Settings.read({"REZBUILD_GLIBC": FLOOR}))
+    assert found.identity != tools.identity
+    assert FLOOR in found.identity
+    recorded = {
+        "compiler": found.description,
+        "assembler": found.assembler,
+        "linker": found.linker,
+        "glibc_floor": found.glibc,
+    }
+    assert found.difference(recorded) == ""
+    assert tools.difference(recorded) == f"it was built for glibc {found.glibc}"
+
+
+@pytest.mark.parametrize(("version", "error"), [("0.17.1", ChecksumError), ("0.1", MachineError)])
+def test_other_files_of_ziglang_are_refused(monkeypatch, tools, tmp_path, version, error):
+    """A package with the pinned version and other files, and one with another version."""
+    metadata = tmp_path / f"lib/ziglang-{version}.dist-info/METADATA"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text(f"Metadata-Version: 2.1\nName: ziglang\nVersion: {version}\n")
+    (tmp_path / "lib/ziglang").mkdir()
+    (tmp_path / "lib/ziglang/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    with pytest.raises(error, match=r"ziglang"):
+        glibc_floor.wrap(tools, FLOOR, tmp_path / "cache")
+    assert not list((tmp_path / "cache/glibc").glob("*/bin"))
