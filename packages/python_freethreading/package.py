@@ -16,14 +16,16 @@ def tools():
 
 def commands():
     env.PATH.prepend("{root}/bin")
-    # A DCC may have set PYTHONHOME for its Python, and other Pythons cannot start with it. Unset
-    # it, and also the DCC's PYTHONPATH, unless a package of this environment has set another.
-    if defined("PYTHONHOME"):
-        import os
-
-        unsetenv("PYTHONHOME")
-        if defined("PYTHONPATH") and getenv("PYTHONPATH") == os.environ.get("PYTHONPATH"):
+    # A DCC may have set PYTHONHOME for its Python, and other Pythons cannot start with it. Python
+    # ignores an empty value, which also works where Rez cannot unset a variable: its interpreter
+    # for ResolvedContext.execute_command (rez/rex.py, class Python).
+    if defined("PYTHONHOME") and getenv("PYTHONHOME"):
+        env.PYTHONHOME = ""
+        # Also remove the DCC's PYTHONPATH, unless a package of this environment has set it.
+        actions = getenv.__self__
+        if "PYTHONPATH" not in actions.environ:
             unsetenv("PYTHONPATH")
+            getattr(actions.interpreter, "target_environ", {}).pop("PYTHONPATH", None)
 
 
 define(globals())

@@ -44,7 +44,7 @@ def test_environment_gets_path_and_loses_python_variables_of_a_dcc(built, moved)
         "QT_PLUGIN_PATH": "/dcc/plugins",
     }
     after = difference({**built.env, **dcc}, variables_in_rez_env(built, moved, **dcc))
-    assert after == {"PATH": "changed", "PYTHONHOME": "removed", "PYTHONPATH": "removed"}
+    assert after == {"PATH": "changed", "PYTHONHOME": "changed", "PYTHONPATH": "removed"}
     path = variables_in_rez_env(built, moved)["PATH"].split(os.pathsep)
     assert path[0] == str(variant(moved) / "bin")
     assert not [folder for folder in path[1:] if str(moved) in folder]
