@@ -35,14 +35,16 @@ import sys
 import sysconfig
 
 
-def check():
+def check(error=SystemExit):
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
     if sys.prefix != sys.base_prefix or not os.path.isfile(marker):
         return
     parser = configparser.ConfigParser(interpolation=None)
     parser.read(marker, encoding="utf-8")
     message = parser.get("externally-managed", "Error", fallback="it is managed by other means")
-    sys.exit("error: externally-managed-environment\\n" + message)
+    # pip prints its own errors without a traceback, after "ERROR: ".
+    prefix = "error: " if error is SystemExit else ""
+    raise error(prefix + "externally-managed-environment\\n" + message)
 '''
 WITHIN = "os.path.realpath({}).startswith(os.path.realpath(sys.prefix) + os.sep)"
 NOT_HERE = (
@@ -159,11 +161,16 @@ def _edit(path: Path, line: str, condition: str) -> Path:
     text = path.read_text()
     if text.count(line) != 1:
         raise BuildError(f"{path} has an unknown layout: the guard for PEP 668 does not fit")
+    pip = "/pip/" in path.as_posix()
+    module, error = (
+        ("pip._internal.exceptions", "InstallationError") if pip else ("builtins", "SystemExit")
+    )
     guard = f"""\
         if {condition}:
+            from {module} import {error} as Refused
             from ._externally_managed import check
 
-            check()
+            check(Refused)
 """
     path.write_text(text.replace(line, guard + line))
     return path

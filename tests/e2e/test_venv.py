@@ -370,6 +370,7 @@ def assert_refused(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode != 0, done.stdout
     for word in ("externally-managed-environment", "rez-pip", "-m venv"):
         assert word in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_pip_does_not_uninstall_from_the_package(venvs):
