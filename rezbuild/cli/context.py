@@ -41,7 +41,7 @@ def find_recipes(arguments: argparse.Namespace) -> Path:
     Raises:
         CatalogueError: There is none.
     """
-    named = arguments.recipes or os.environ.get("REZBUILD_RECIPES")
+    named = getattr(arguments, "recipes", None) or os.environ.get("REZBUILD_RECIPES")
     if named:
         return Path(named).absolute()
     here = Path.cwd()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from pathlib import Path
 
-from rezbuild.errors import MachineError
+import rezbuild
+from rezbuild.cli.context import find_recipes
+from rezbuild.errors import CatalogueError, MachineError
 from rezbuild.run import machine_check
+from rezbuild.run.machine_check import Check
 from rezbuild.settings import Settings
+from rezbuild.util import extras
 
 EPILOG = ""
 
@@ -26,9 +32,20 @@ def run(arguments: argparse.Namespace) -> int:
     """
     settings = Settings.read()
     tests = machine_check.examine_tests(settings) if arguments.tests else []
-    status = machine_check.report([*machine_check.examine(settings), *tests], arguments.reporter)
+    checks = [*_installation(arguments), *machine_check.examine(settings), *tests]
+    status = machine_check.report(checks, arguments.reporter)
     machine_check.report_commands(
         arguments.reporter, "setup", "build", *(["tests"] if arguments.tests else [])
     )
     is_missing = any(check.found is None for check in tests)
     return status or (MachineError.exit_code if is_missing else 0)
+
+
+def _installation(arguments: argparse.Namespace) -> Iterator[Check]:
+    """Check that rezbuild is not an outdated copy of the clone."""
+    try:
+        copy = extras.outdated_copy(find_recipes(arguments))
+    except CatalogueError:  # no clone
+        copy = ""
+    place = f"{rezbuild.__version__} ({Path(rezbuild.__file__).parent})"
+    yield Check("rezbuild", None if copy else place, "changes of the clone", advice=copy)

@@ -23,6 +23,7 @@ from rezbuild.run import progress, system_needs
 from rezbuild.run.driver import Options
 from rezbuild.run.plan_runner import PlanRunner, local_drivers
 from rezbuild.settings import Settings
+from rezbuild.util import extras
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +83,8 @@ def open_plan(
     folder = find_recipes(arguments)
     known = platform_years.find(folder)
     settings = _with_floor_of_year(settings, arguments, known)
+    if copy := extras.outdated_copy(folder):
+        arguments.reporter.on_stderr().notice(f"notice: {copy}")
     request_sets = _request_sets(arguments, settings)
     targets = [request_set.target for request_set in request_sets]
     with _open_runner(targets, settings, options, folder, arguments.reporter) as runner:

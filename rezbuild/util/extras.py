@@ -1,4 +1,4 @@
-"""The commands that install the extras of `pyproject.toml`, which only some commands need."""
+"""How rezbuild was installed: the extras of `pyproject.toml`, and copies of a clone's code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 # The name on a package index; the module and the command are called rezbuild.
 DISTRIBUTION = "rez-python-builder"
-_CLONE = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CLONE = _PACKAGE.parent
 
 
 def install_command(extra: str, clone: Path = _CLONE) -> str:
@@ -22,3 +23,27 @@ def install_command(extra: str, clone: Path = _CLONE) -> str:
     if (clone / "pyproject.toml").is_file():
         what = ["-e", f"{clone}[{extra}]"]
     return shlex.join([sys.executable, "-m", "pip", "install", *what])
+
+
+def outdated_copy(recipes: Path, package: Path = _PACKAGE) -> str:
+    """Return a line if rezbuild runs from a copy that differs from the clone of the recipes, or "".
+
+    ``pip install '.[farm]'`` in a clone replaces an editable installation by a copy, which later
+    changes of the clone do not reach.
+
+    Args:
+        recipes: The folder of recipes.
+        package: The folder of the running rezbuild.
+    """
+    clone = recipes.parent / package.name
+    if not (clone / "__init__.py").is_file() or clone.samefile(package):
+        return ""
+    code = (path.relative_to(clone) for path in sorted(clone.rglob("*.py")))
+    if all(_same(clone / path, package / path) for path in code):
+        return ""
+    command = shlex.join([sys.executable, "-m", "pip", "install", "-e", str(recipes.parent)])
+    return f"{package} is a copy that differs from {clone}; install the clone itself: {command}"
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +29,38 @@ def test_advice_without_a_clone_names_the_distribution(tmp_path):
     assert extras.install_command("farm", tmp_path).endswith(
         f"pip install '{PROJECT['name']}[farm]'"
     )
+
+
+def test_copy_that_differs_from_the_clone_is_named(tmp_path):
+    clone, copy = tmp_path / "clone", tmp_path / "site-packages/rezbuild"
+    for folder in (clone / "rezbuild", copy):
+        shutil.copytree(ROOT / "rezbuild", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    recipes = clone / "packages"
+    assert extras.outdated_copy(recipes, copy) == ""
+    assert extras.outdated_copy(recipes, clone / "rezbuild") == ""
+    assert extras.outdated_copy(tmp_path / "elsewhere/packages", copy) == ""
+    (clone / "rezbuild/cli/new.py").touch()
+    found = extras.outdated_copy(recipes, copy)
+    assert found.startswith(f"{copy} is a copy that differs from {clone / 'rezbuild'}; install")
+    assert shlex.split(found.rpartition(": ")[2])[1:] == ["-m", "pip", "install", "-e", str(clone)]
+
+
+def test_build_and_doctor_name_an_outdated_copy(tmp_path):
+    """The copy comes first on the module search path, as one in site-packages would."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "rezbuild", tmp_path / "rezbuild", ignore=ignore)
+    (tmp_path / "rezbuild/util/svg.py").write_text("")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path), "REZBUILD_RECIPES": str(ROOT / "packages")}
+    for argv in (["plan", "zlib"], ["doctor"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "rezbuild", *argv],
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert f"{tmp_path / 'rezbuild'} is a copy that differs from" in done.stdout + done.stderr
 
 
 def test_pages_advise_no_extra_of_another_project():
