@@ -1,14 +1,28 @@
-"""Old names of commands and options. Each works for one more release, with a notice.
+"""Old names of commands and options, and unknown settings, each with a notice.
 
-`rezbuild.settings.RENAMED` has the old names of settings.
+Old names work for one more release. `rezbuild.settings.RENAMED` has those of settings.
 """
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from rezbuild.settings import RENAMED
+from rezbuild.cli import setting_texts
+from rezbuild.errors import REPORT
+from rezbuild.reporter import EVENTS
+from rezbuild.settings import RENAMED, STORE_ENTRY, STORE_ENTRY_CHECKED, STORE_FRESH
+from rezbuild.util import jobserver, processes
 
+_PREFIX = "REZBUILD_"
+# Variables between processes of rezbuild.
+_INTERNAL = {
+    *(EVENTS, REPORT, STORE_ENTRY, STORE_ENTRY_CHECKED, STORE_FRESH),
+    *("REZBUILD_REPLACE", jobserver.VARIABLE, processes.REZ),
+}
+# Versions of packages, and variables of the test suite.
+_OTHER = re.compile(r"REZBUILD_(\w+_VERSION|TEST_\w+)")
 COMMANDS = {"stage": "export"}
 OPTIONS = {"--training": "--pgo-profile"}
 
@@ -32,6 +46,21 @@ def notices(words: Sequence[str], environ: Mapping[str, str]) -> Iterator[str]:
     for old, new in pairs:
         if old != new:
             yield f"notice: {old.partition('=')[0]} is deprecated; use {new.partition('=')[0]}"
+
+
+def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for the user for each REZBUILD_* variable that is no setting."""
+    known = {
+        name for group in setting_texts.GROUPS.values() for text in group for name in text.names
+    }
+    for name in sorted(environ):
+        if not name.startswith(_PREFIX) or name in known | _INTERNAL | set(RENAMED):
+            continue
+        if _OTHER.fullmatch(name):
+            continue
+        words = {text.removeprefix(_PREFIX): text for text in known}
+        near = difflib.get_close_matches(name.removeprefix(_PREFIX), words, 1)
+        yield f"notice: {name} is unknown{f'; is it {words[near[0]]}?' if near else ''}"
 
 
 def _option(word: str) -> str:

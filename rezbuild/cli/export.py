@@ -9,6 +9,7 @@ from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.files import temp_folders
 from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
+from rezbuild.run import named_folders
 from rezbuild.run.export import available, check_target
 from rezbuild.run.export import export as export_payload
 
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     reporter: Reporter = arguments.reporter
     settings = read_settings(arguments)
+    named_folders.require(settings)
     recipes = resolve.recipes(find_recipes(arguments))
     target = arguments.folder.absolute()
     # Refuse the folder before anything is fetched.

@@ -12,6 +12,7 @@ from rezbuild.errors import FetchError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Available, Recipes
 from rezbuild.reporter import Reporter
+from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.versions import notices
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     reporter: Reporter = arguments.reporter
-    fetcher = Fetcher(Settings.read(), reporter=reporter)
+    settings = Settings.read()
+    named_folders.require(settings, created=arguments.to and arguments.to.absolute())
+    fetcher = Fetcher(settings, reporter=reporter)
     folder = find_recipes(arguments)
     recipes = resolve.recipes(folder)
     _, requests = platform_years.expand(platform_years.find(folder), arguments.requests)

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     reporter = arguments.reporter = Reporter(
         quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", False)
     )
-    for line in aliases.notices(given, os.environ):
+    for line in (*aliases.notices(given, os.environ), *aliases.unknown_settings(os.environ)):
         reporter.on_stderr().notice(printable_line(line))
     signal.signal(signal.SIGTERM, _stop)
     # A shell without job control ignores SIGINT for programs in the background.

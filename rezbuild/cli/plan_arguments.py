@@ -19,7 +19,7 @@ from rezbuild.plan import matrix, resolve
 from rezbuild.plan.matrix import Plan, RequestSet
 from rezbuild.plan.resolve import Target
 from rezbuild.reporter import Reporter
-from rezbuild.run import progress, system_needs
+from rezbuild.run import named_folders, progress, system_needs
 from rezbuild.run.driver import Options
 from rezbuild.run.plan_runner import PlanRunner, local_drivers
 from rezbuild.settings import Settings
@@ -73,6 +73,7 @@ def open_plan(
             advice=["leave out --replace: a local build replaces the installed package"],
         )
     settings = read_settings(arguments)
+    named_folders.require(settings)
     options = Options(
         arguments.release,
         arguments.force,

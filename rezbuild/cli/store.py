@@ -17,6 +17,7 @@ from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import temp_folders
 from rezbuild.reporter import Reporter, add_options
+from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
 from rezbuild.store.maintain import Finding
@@ -185,8 +186,11 @@ def _open_store(arguments: argparse.Namespace, settings: Settings | None = None)
 
     Raises:
         UsageError: No store is set.
+        MachineError: The folder does not exist.
     """
-    store = Store.of(settings or Settings.read(), arguments.reporter.on_stderr().notice)
+    settings = settings or Settings.read()
+    named_folders.require(replace(settings, mirrors=()))
+    store = Store.of(settings, arguments.reporter.on_stderr().notice)
     if store is None:
         raise UsageError("no store is set", advice=["set REZBUILD_STORE to a folder or address"])
     return store

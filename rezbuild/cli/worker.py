@@ -7,6 +7,7 @@ import argparse
 from rezbuild.cli.arguments import add_recipes, job_count, label
 from rezbuild.cli.context import find_recipes
 from rezbuild.farm import daemons
+from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 
 EPILOG = """\
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     settings = Settings.read()
+    named_folders.require(settings)
     options = daemons.WorkerOptions(
         scheduler=arguments.scheduler,
         host=arguments.host,

@@ -17,7 +17,7 @@ from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.files import noexec
 from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
-from rezbuild.run import system_needs
+from rezbuild.run import named_folders, system_needs
 from rezbuild.run.system_needs import Need
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
@@ -54,6 +54,7 @@ def examine(settings: Settings) -> list[Check]:
         *_system(settings, "build"),
         *_patchelf(),
         *_ccache(settings),
+        *_named_folders(settings),
         *_store(settings),
         *_rez(settings),
     ]
@@ -121,6 +122,12 @@ def _ccache(settings: Settings) -> Iterator[Check]:
     else:
         there = f"{found}, not used" if found else "none (optional)"
         yield Check("ccache", f"{there}; see REZBUILD_CCACHE")
+
+
+def _named_folders(settings: Settings) -> Iterator[Check]:
+    for variable, folder in named_folders.named_folders(settings):
+        advice = f"{folder} does not exist; mount it, correct the setting, or create it"
+        yield Check(variable, str(folder) if folder.is_dir() else None, advice=advice)
 
 
 def _store(settings: Settings) -> Iterator[Check]:

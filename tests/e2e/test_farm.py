@@ -52,6 +52,7 @@ def samples(home: Path) -> Samples:
 def running(home: Path, samples: Samples) -> Iterator[Farm]:
     """Start two workers that share nothing with the client, and one that shares a store."""
     env = Studio(home / "studio").env | samples.environ
+    (home / "store").mkdir()
     with farm(home / "run", env) as started:
         for name in ("one", "two"):
             started.worker(name, "--cores", "2", "--label", "plain")

@@ -134,6 +134,7 @@ def test_offline_plan_uses_local_sources(studio, samples):
 
 def test_plan_uses_the_store(studio, samples, tmp_path):
     studio.env |= {"REZBUILD_STORE": str(tmp_path / "store")}
+    (tmp_path / "store").mkdir()
     studio.rezbuild("build", "low")
     other = {
         "REZ_LOCAL_PACKAGES_PATH": str(tmp_path / "b"),

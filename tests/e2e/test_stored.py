@@ -42,6 +42,12 @@ class Machines:
     def __init__(self, samples: Samples, folder: Path) -> None:
         self.samples, self.folder = samples, folder
         self.store = folder / "the store"
+        self.store.mkdir()
+
+    def remove_all(self) -> None:
+        """Remove everything from the store."""
+        shutil.rmtree(self.store)
+        self.store.mkdir()
 
     def make_machine(self, name: str, *, sources: bool = False) -> Studio:
         """Return a machine with empty repositories and cache, and sources on request."""
@@ -158,13 +164,13 @@ def test_only_known_and_unchanged_builds_are_uploaded(machines):
     (staging,) = studio.folder.glob("cache/stage/low/*/staging")
     shutil.rmtree(staging)
     machines.stage(studio, "low")
-    shutil.rmtree(machines.store)
+    machines.remove_all()
     # The recipe has the recorded inputs again.
     out = machines.stage(studio, "low").stdout
     assert "already built" in out
     assert "notice" not in out
     assert len(machines.entries()) == 1
-    shutil.rmtree(machines.store)
+    machines.remove_all()
     (staging / "lib/liblow.so.1").write_bytes(b"of somebody else")
     assert re.search(notice, machines.stage(studio, "low").stdout)
     assert machines.entries() == []
@@ -295,7 +301,7 @@ def test_killed_upload_is_repaired(machines):
     machines.samples.add("low", "1.0.0", {**LOW, **data, "Makefile": install})
     stages = ("payloads/.part-*", "payloads/*.zst", "low/1.0.0", "low/1.0.0/*.json")
     for number, pattern in enumerate(stages):
-        shutil.rmtree(machines.store, ignore_errors=True)
+        machines.remove_all()
         studio = machines.make_machine(f"killed{number}", sources=True)
         argv = [sys.executable, "-m", "rezbuild", "export", "low", str(studio.folder / "low")]
         with subprocess.Popen(
@@ -353,7 +359,7 @@ def test_password_of_a_web_store_is_written_nowhere(machines):
 def test_store_add_uploads_installed_packages(studio, machines):
     one = machines.make_machine("one", sources=True)
     one.rezbuild("build", "low", REZBUILD_STORE="")
-    assert not machines.store.exists()
+    assert not list(machines.store.iterdir())
     assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: added, ")
     assert one.rezbuild("store", "add", "low").stdout.startswith("low-1.0.0: there already, ")
     machines.stage(machines.make_machine("two"), "low")
@@ -374,6 +380,7 @@ def test_store_add_uploads_installed_packages(studio, machines):
 def test_empty_machine_installs_the_whole_chain(built, scratch):
     """Without sources and cache, python works after half a minute."""
     store = {"REZBUILD_STORE": str(scratch / "store")}
+    (scratch / "store").mkdir()
     built.rezbuild("store", "add", f"python-{PYTHON}", **store)
     empty = Studio(scratch / "empty")
     shutil.copytree(

@@ -106,6 +106,7 @@ def test_other_assembler_or_linker_gives_another_build(studio, toolset):
 @pytest.mark.usefixtures("recipe")
 def test_store_separates_payloads_of_two_assemblers(studio, toolset, tmp_path):
     chosen = {"REZBUILD_CC": str(toolset.bin / "gcc"), "REZBUILD_STORE": str(tmp_path / "store")}
+    (tmp_path / "store").mkdir()
     studio.rezbuild("build", "low", **chosen)
     toolset.set_version("as", "GNU made-up 99.1")
     assert "(the nearest: assembler)" in studio.rezbuild("build", "low", **chosen).stdout

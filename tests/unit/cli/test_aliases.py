@@ -1,6 +1,9 @@
-"""Old names of commands, options and settings work for one more release, with a notice."""
+"""Notices for old names, which work for one more release, and for unknown settings."""
 
 from __future__ import annotations
+
+import re
+from pathlib import Path
 
 import pytest
 
@@ -29,3 +32,22 @@ def test_old_command_and_setting_give_a_notice(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main.main(["export"])
     assert "rezbuild export" in capsys.readouterr().err
+
+
+def test_unknown_setting_gives_a_notice_with_the_nearest_name(capsys, monkeypatch):
+    monkeypatch.setenv("REZBUILD_PROFIL", "fast")
+    monkeypatch.setenv("REZBUILD_QUX", "1")
+    monkeypatch.setenv("REZBUILD_ZLIB_VERSION", "1.3.1")
+    assert main.main(["export", "zlib", "/etc"]) == 2
+    said = capsys.readouterr().err
+    assert "notice: REZBUILD_PROFIL is unknown; is it REZBUILD_PROFILE?\n" in said
+    assert "notice: REZBUILD_QUX is unknown\n" in said
+    assert "VERSION is unknown" not in said
+
+
+def test_all_variables_of_the_code_are_known():
+    code = Path(aliases.__file__).parents[1].rglob("*.py")
+    text = "".join(path.read_text(encoding="utf-8") for path in code)
+    names = set(re.findall(r"\bREZBUILD(?:_[A-Z]+)+\b", text))
+    assert len(names) > 30
+    assert list(aliases.unknown_settings(dict.fromkeys(names, ""))) == []
