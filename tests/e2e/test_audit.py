@@ -71,9 +71,9 @@ def test_rez_package_has_the_needed_glibc(studio, samples, tmp_path):
     copy = tmp_path / "a copy"
     copy_packages(studio, copy, "top-2.0.0")
     shutil.rmtree(studio.local / "top")
-    changed = {**record(root(copy)), "glibc": "2.99"}
+    changed = {**record(root(copy)), "glibc": "2.17"}
     (root(copy) / "rezbuild.json").write_text(json.dumps(changed))
-    assert ask(studio, copy) == ["2.99"] * 3
+    assert ask(studio, copy) == ["2.17"] * 3
     for broken in ("[]", "nonsense", "{}"):
         (root(copy) / "rezbuild.json").write_text(broken)
         assert ask(studio, copy) == [None] * 3
