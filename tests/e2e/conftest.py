@@ -14,7 +14,7 @@ import pytest
 from farm import two_workers
 from git_clone import IDENTITY, commit, make_clone
 from host_tools import require_tool
-from moves import PYTHON, REQUEST, build_folders, copy_with_rez_cp, hidden, variant
+from moves import PYTHON, REQUEST, build_folders, copy_with_rez_cp, hide, variant
 from sample_packages import Samples
 from studio import Studio
 
@@ -116,7 +116,7 @@ def copied_openssl(built: Studio, scratch: Path) -> Path:
 @pytest.fixture
 def hidden_original(built: Studio, copied: Path, copied_openssl: Path) -> Iterator[None]:
     """Hide the original packages and their build folders."""
-    with hidden(built.local, *build_folders()):
+    with hide(built.local, *build_folders()):
         yield
 
 

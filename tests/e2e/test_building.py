@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from extension_module import MODULE, SETUP
-from moves import RESOLVER, build_folders, hidden, variant
+from moves import RESOLVER, build_folders, hide, variant
 from studio import Studio
 
 from rezbuild.build import toolchain
@@ -89,7 +89,7 @@ def moved_copy(built: Studio, scratch: Path) -> Iterator[Path]:
     folder = scratch / "building"
     folder.mkdir()
     shutil.copytree(variant(built.local), folder / "payload", symlinks=True)
-    with hidden(built.local, *build_folders()):
+    with hide(built.local, *build_folders()):
         yield folder
 
 
@@ -247,7 +247,7 @@ def test_embedding_program_runs(built, moved_copy, way, language):
     shutil.copytree(payload, elsewhere, symlinks=True)
     # The user says where the library is; everything else is beside it.
     assert_own_payload(built, program, payload, LD_LIBRARY_PATH=str(payload / "lib"))
-    with hidden(payload):
+    with hide(payload):
         assert_own_payload(built, program, elsewhere, LD_LIBRARY_PATH=str(elsewhere / "lib"))
         # Through a link to the folder or to the library, as in installations of DCCs.
         link = folder / "link"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from host_tools import require_tool
-from moves import PYTHON, copy_packages, hidden, variant
+from moves import PYTHON, copy_packages, hide, variant
 from studio import Studio
 
 from rezbuild.elf import reader
@@ -49,7 +49,7 @@ def test_gdb_shows_python_code_of_a_moved_python(built, repository, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     orders = [word for command in COMMANDS for word in ("-ex", command)]
-    with hidden(built.local):
+    with hide(built.local):
         said = built.in_env(
             *(repository, "python_debug", "gdb-python", "-batch", *orders),
             *("--args", "python3", "-I", script),

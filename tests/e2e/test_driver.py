@@ -33,7 +33,7 @@ def root(studio: Studio, name: str, version: str) -> Path:
     return found
 
 
-def staged(studio: Studio) -> list[Path]:
+def list_staged(studio: Studio) -> list[Path]:
     """Return the files that unfinished builds left in the repository."""
     hidden = (".building*", ".rezbuild-*", "staged/*/*", "swapping/*")
     return [path for pattern in hidden for path in studio.local.glob(f"*/{pattern}")]
@@ -133,7 +133,7 @@ def test_failure_of_rez_keeps_the_installed_package(studio, samples):
     assert "ended with exit code" in done.stderr
     assert "read all output of rez-build: " in done.stderr
     assert answer(studio) == "42"
-    assert not staged(studio)
+    assert not list_staged(studio)
 
 
 def add_test(samples: Samples, command: str) -> None:
@@ -215,7 +215,7 @@ def test_failed_rez_build_keeps_the_installed_package(studio, samples):
     samples.edit("top/recipe.py", "    b.install", "    b.run('false')\n#")
     assert studio.rez("build", "-i", cwd=samples.recipes / "top", ok=False).returncode != 0
     assert contents(studio) == before
-    assert not staged(studio)
+    assert not list_staged(studio)
     # This is the purpose of the record.
     local = ("--process", "local")
     assert studio.rez("build", "-i", *local, cwd=samples.recipes / "top", ok=False).returncode != 0
@@ -249,7 +249,7 @@ def test_killed_rez_build_keeps_the_installed_package(studio, samples):
         assert not list(studio.local.glob("*/.building*"))
     studio.run(*argv, cwd=folder)
     assert answer(studio) == "42"
-    assert not staged(studio)
+    assert not list_staged(studio)
 
 
 def test_other_packages_use_the_process_of_rez(studio, tmp_path):
@@ -317,7 +317,7 @@ def test_leftovers_of_an_unfinished_installation_are_removed(studio, samples):
     (studio.local / "low/.building1.0.0").touch()
     studio.rezbuild("build", "top")
     assert answer(studio) == "42"
-    assert not staged(studio)
+    assert not list_staged(studio)
 
 
 def test_wrong_checksum_stops_the_command(studio, samples):

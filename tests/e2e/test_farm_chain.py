@@ -47,7 +47,7 @@ def objects(folder: Path) -> int:
     return sum(name.endswith(".o") for _, _, names in os.walk(folder) for name in names)
 
 
-def openssl_whose_worker_is_killed(folder: Path) -> tuple[dict[str, str], str]:
+def build_openssl_and_kill_worker(folder: Path) -> tuple[dict[str, str], str]:
     """Build OpenSSL, kill the worker that compiles it, and return payloads and output."""
     with machines(folder) as (net, running):
         site = Studio(folder / "site")
@@ -94,7 +94,7 @@ def test_chain_from_a_farm_passes_the_same_tests(scratch):
 
 def test_killed_worker_leaves_the_same_openssl(built, scratch):
     """The worker is killed while it compiles; another one builds the same bytes."""
-    made, out = openssl_whose_worker_is_killed(scratch / "farm-openssl")
+    made, out = build_openssl_and_kill_worker(scratch / "farm-openssl")
     assert "was lost; " in out
     local = payloads(built)
     assert made == {name: local[name] for name in made}

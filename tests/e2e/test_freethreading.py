@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from moves import copy_packages, hidden, snapshot, variant
+from moves import copy_packages, hide, snapshot, variant
 from studio import Studio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
@@ -62,7 +62,7 @@ def repository(built: Studio, scratch: Path) -> Path:
 
 @pytest.mark.parametrize("program", ["python", "python3", "python3.13", "python3.13t"])
 def test_each_program_runs_without_the_gil(built, repository, program):
-    with hidden(built.local):
+    with hide(built.local):
         seen = json.loads(built.in_env(repository, NAME, program, "-c", PROBE).stdout)
     assert seen == {
         "gil": False,
@@ -74,7 +74,7 @@ def test_each_program_runs_without_the_gil(built, repository, program):
 
 
 def test_moved_freethreading_payload_passes_its_checks(built, repository):
-    with hidden(built.local):
+    with hide(built.local):
         out = built.rezbuild("check", variant(repository, NAME, VERSION)).stdout
     assert "FAILED" not in out
     assert "read-only: nothing is written" in out
@@ -98,7 +98,7 @@ def test_venv_with_pip_builds_an_extension_with_the_tag_cp313t(built, repository
     (tmp_path / "source/setup.py").write_text(SETUP)
     (tmp_path / "source/answer.c").write_text(MODULE)
     venv = tmp_path / "venv"
-    with hidden(built.local):
+    with hide(built.local):
         built.in_env(repository, NAME, "python3", "-m", "venv", venv)
         pip = (venv / "bin/python", "-m", "pip", "--quiet", "--disable-pip-version-check")
         built.run(*pip, "install", "setuptools", "wheel")

@@ -42,28 +42,28 @@ class PackageOnDisks:
         self.number += 1
         (self.samples.recipes / "low/recipe.py").write_text(f"{RECIPE}# {self.number}\n")
         for place, pattern in (("cache", "sources/low/*"), ("build", "*")):
-            for path in self.mounts.seen(self.places[place]).glob(pattern):
+            for path in self.mounts.outer_path(self.places[place]).glob(pattern):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def installed(self) -> dict[str, str]:
-        return tree(self.mounts.seen(self.places["repository"]) / "low")
+    def installed_files(self) -> dict[str, str]:
+        return tree(self.mounts.outer_path(self.places["repository"]) / "low")
 
     def error_of_build(self, place: str, codes: set[int], before: tuple[str, ...] = ()) -> str:
         """Run once, and return the error."""
-        had = self.installed()
+        had = self.installed_files()
         done = self.mounts.rezbuild(self.studio, "build", "low", ok=False, before=before)
         assert done.returncode in codes, done.stderr
         assert "Traceback" not in done.stdout + done.stderr
         assert "\n  next:  " in done.stderr
         assert str(self.places[place]) in done.stderr
-        assert self.installed() == had
+        assert self.installed_files() == had
         return done.stderr
 
     def assert_rebuilt(self) -> None:
-        had = self.installed()
+        had = self.installed_files()
         self.mounts.rezbuild(self.studio, "build", "low")
-        assert self.installed().keys() == had.keys()
-        assert self.installed() != had
+        assert self.installed_files().keys() == had.keys()
+        assert self.installed_files() != had
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_folder_without_permission_is_named(scratch):
     with package_on_disks(studio, samples, scratch / "permission-tmp") as disks:
         for place in ("cache", "build", "repository"):
             disks.change()
-            folder = disks.mounts.seen(disks.places[place])
+            folder = disks.mounts.outer_path(disks.places[place])
             set_modes(folder, 0o755)
             assert "Permission denied" in disks.error_of_build(place, {10, 11}, before=NOBODY)
             set_modes(folder, 0o777)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from each_chain import BY_PATH
-from moves import PYTHON, PYTHON_SERIES, hidden, snapshot
+from moves import PYTHON, PYTHON_SERIES, hide, snapshot
 from other_host import unshare
 
 from rezbuild.payload import manifest
@@ -308,9 +308,9 @@ def test_python_runs_without_proc(built, payload):
     start = unshare()
     if start is None:
         pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")
-    hide = 'mount -t tmpfs none /proc && exec "$@"'
+    command = 'mount -t tmpfs none /proc && exec "$@"'
     code = "import resource, ssl, sys; print(sys.prefix)"
-    argv = [*start, "--mount", "sh", "-c", hide, "sh", payload / "bin/python3", "-c", code]
+    argv = [*start, "--mount", "sh", "-c", command, "sh", payload / "bin/python3", "-c", code]
     assert built.run(*argv, cwd="/").stdout == f"{payload}\n"
 
 
@@ -350,7 +350,7 @@ def test_embedding_program_reads_the_code_of_the_program(built, payload, tmp_pat
     """libpython contains no code of modules; without the program it reads the sources."""
     program = embedding_program(payload, tmp_path)
     assert json.loads(built.run(program, INSIDE, cwd="/").stdout) == ["SourceFileLoader", True]
-    with hidden(payload / "bin"):
+    with hide(payload / "bin"):
         found = built.run(program, INSIDE, cwd="/", PYTHONDONTWRITEBYTECODE="1")
     assert json.loads(found.stdout) == ["SourceFileLoader", False]
 

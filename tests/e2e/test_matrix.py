@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from each_chain import BY_PATH, MOST, SAME
-from moves import PROBE, PYTHON, check, copy_packages, hidden, move_and_check, variant
+from moves import PROBE, PYTHON, check, copy_packages, hide, move_and_check, variant
 from studio import ROOT, Studio
 
 from rezbuild.bench.counts import measure_tree
@@ -84,7 +84,7 @@ def test_two_pythons_work_in_one_repository(studio, scratch):
     for version in versions:
         studio.rezbuild("build", f"python-{version}")
     copy_packages(studio, repository, *(f"python=={version}" for version in versions))
-    with hidden(studio.local):
+    with hide(studio.local):
         for version in versions:
             done = studio.in_env(repository, f"python=={version}", "python3", "-c", PROBE)
             check(json.loads(done.stdout), variant(repository, version=version), python=version)

@@ -28,7 +28,7 @@ from moves import (
     cache_settings,
     check,
     copy_with_rez_cp,
-    hidden,
+    hide,
     probe,
     snapshot,
     variant,
@@ -90,7 +90,7 @@ def test_python_works_after_a_move(built, scratch, way):
     repository = MOVES[way](built, folder)
     root = variant(repository)
     before = snapshot(root)
-    with hidden(built.local, *build_folders()):
+    with hide(built.local, *build_folders()):
         check(probe(built, repository), root)
         built.rezbuild("audit", root)
     # The use wrote no file.
@@ -164,7 +164,7 @@ def test_bundle_works(built, copied, tmp_path, options):
     moved_bundle = tmp_path / "moved"
     bundle.rename(moved_bundle)
     root = variant(moved_bundle / "packages")
-    with hidden(built.local, copied, *build_folders()):
+    with hide(built.local, copied, *build_folders()):
         done = built.rez("env", "-i", moved_bundle / "context.rxt", "--", "python3", "-c", PROBE)
         check(json.loads(done.stdout), root)
         built.rezbuild("audit", root)
@@ -201,7 +201,7 @@ def test_package_cache_copy_works(built, copied, tmp_path):
     check(seen, root)
     built.rezbuild("audit", root)
     # The cached copy works alone.
-    with hidden(built.local, copied / "python", *build_folders()):
+    with hide(built.local, copied / "python", *build_folders()):
         done = subprocess.run(
             [root / "bin/python3", "-I", "-c", PROBE], capture_output=True, text=True, check=True
         )

@@ -58,7 +58,7 @@ def test_payload_test_names_a_noexec_repository_once(studio, samples, space, tmp
     disk = tmp_path / "disk"
     mount(space, disk)
     studio.run(*space.command, "cp", "-a", studio.local, disk)
-    (script,) = space.seen(disk).glob("local/top/*/platform-*/arch-*/rezbuild-test/run.sh")
+    (script,) = space.outer_path(disk).glob("local/top/*/platform-*/arch-*/rezbuild-test/run.sh")
     inside = Path("/", *script.parts[4:])
     done = studio.run(*space.command, "sh", inside, "long", ok=False)
     assert done.returncode == 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from moves import add_host_packages, build_folders, find_on_host, hidden
+from moves import add_host_packages, build_folders, find_on_host, hide
 from studio import ROOT, Studio
 
 from rezbuild import audit
@@ -147,7 +147,7 @@ def moved(scratch: Path) -> Iterator[MovedPackages]:
         if version.is_dir()
     ]
     studio.run(sys.executable, "-c", COPY, studio.local, repository, *names)
-    with hidden(studio.local, *build_folders()):
+    with hide(studio.local, *build_folders()):
         yield MovedPackages(repository, scratch / "programs")
 
 
@@ -217,11 +217,11 @@ def test_ncurses_knows_host_and_built_in_terminals(moved):
     program = moved.compile("ncurses", "-lpanelw")
     known = ["xterm-256color", "screen-256color", "tmux", "linux", "vt220", "alacritty", "kitty"]
     env = {"TERMINFO": "/nowhere", "HOME": "/nowhere"}
-    hide = "for d in /etc /lib /usr/share /usr/lib; do"
-    hide += " [ ! -d $d/terminfo ] || mount -t tmpfs none $d/terminfo; done"
+    command = "for d in /etc /lib /usr/share /usr/lib; do"
+    command += " [ ! -d $d/terminfo ] || mount -t tmpfs none $d/terminfo; done"
     unshare = ("/usr/bin/unshare", "--map-root-user", "--mount", "/bin/sh", "-c")
     try:
-        moved.run(*unshare, hide, PATH="/usr/bin:/bin")
+        moved.run(*unshare, command, PATH="/usr/bin:/bin")
     except AssertionError as error:
         pytest.skip(f"no mount namespace for this user: {error}")
     rule = f'{hide}; exec "$@"'
@@ -346,7 +346,7 @@ HOST = {
 }
 
 
-def _paired(program: Path, name: str, own: Path) -> list[float]:
+def _measure_pairs(program: Path, name: str, own: Path) -> list[float]:
     for soname in HOST[name]:
         done = subprocess.run(
             [program, name, own, soname, "6"], capture_output=True, text=True, check=False
@@ -371,7 +371,7 @@ def test_speed_is_that_of_the_distribution(moved, name):
     (own,) = (moved.root(name) / "lib").glob("*.so")
     ratios: list[float] = []
     for _ in range(3):
-        ratios += _paired(program, name, own)
+        ratios += _measure_pairs(program, name, own)
         if min(ratios) <= 1.1:
             break
     print(name, ratios)

@@ -51,7 +51,7 @@ def wait_for_builds(folder: Path, name: str, *names: str) -> str:
     return MEET.format(here=folder, name=name, all=there)
 
 
-def installed(studio: Studio) -> set[str]:
+def list_installed(studio: Studio) -> set[str]:
     """Return the names of our packages in the repository."""
     return {path.parts[-5] for path in studio.local.glob("*/*/platform-*/arch-*/rezbuild.json")}
 
@@ -61,7 +61,7 @@ def test_independent_packages_build_at_once(studio, samples, tmp_path):
         add(samples, name, first=wait_for_builds(tmp_path, name, "one", "two"))
     add(samples, "both", "one", "two", first="test -d /")
     out = studio.rezbuild("build", "both").stdout
-    assert installed(studio) == {"one", "two", "both"}
+    assert list_installed(studio) == {"one", "two", "both"}
     both = out.index("both-1.0.0: building")
     for name in ("one", "two"):
         assert out.index(f"{name}-1.0.0: installed, ") < both
@@ -115,7 +115,7 @@ def test_jobs_of_a_killed_make_return(studio, samples, tmp_path):
     done = studio.rezbuild("build", "one", "two", "three", ok=False)
     assert done.returncode == 7
     assert "killed by signal 9" in done.stderr
-    assert installed(studio) == {"two", "three"}
+    assert list_installed(studio) == {"two", "three"}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -132,7 +132,7 @@ def test_killed_rez_build_stops_no_other(studio, samples, tmp_path, number):
         error = process.communicate()[1]
     assert process.returncode == 11
     assert "rez-build of one-1.0.0 ended with exit code" in error
-    assert installed(studio) == {"two"}
+    assert list_installed(studio) == {"two"}
     assert processes_in(tmp_path) == []
 
 
@@ -154,7 +154,7 @@ def test_failure_skips_only_dependents(studio, samples, tmp_path):
     add(samples, "victim", "bad", "good")
     add(samples, "last", "victim")
     done = studio.rezbuild("build", "last", "later", ok=False)
-    assert installed(studio) == {"good", "later"}
+    assert list_installed(studio) == {"good", "later"}
     assert done.returncode == 7
     for name in ("victim", "last"):
         assert f"{name}-1.0.0: skipped, it needs bad-1.0.0" in done.stdout
@@ -178,7 +178,7 @@ def test_all_failures_are_listed(studio, samples, tmp_path):
     assert "rezbuild: 2 builds failed" in done.stderr
     for name in ("one", "two"):
         assert f"    no {name}" in done.stderr
-    assert installed(studio) == set()
+    assert list_installed(studio) == set()
     samples.edit("two/recipe.py", "    b.make", "    b.payload.mkdir(parents=True)\n    return\n#")
     samples.edit("two/recipe.py", "exit 3", "exit 0")
     link = "    (b.payload / 'link').symlink_to('/usr/bin/env')\n    return\n"
@@ -224,7 +224,7 @@ def test_interrupted_run_leaves_nothing(studio, samples, tmp_path, number, whom)
     assert "rezbuild: interrupted" in out
     assert "Traceback" not in out
     assert processes_in(tmp_path) == []
-    assert installed(studio) == set()
+    assert list_installed(studio) == set()
     assert not list(studio.local.glob("*/.building*"))
     assert not list(scratch.glob("rezbuild-*/jobs"))
 

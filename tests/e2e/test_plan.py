@@ -26,7 +26,7 @@ def samples(studio: Studio, samples: Samples) -> Samples:
     return samples
 
 
-def planned(studio: Studio, *argv: str | Path, **env: str) -> dict:
+def read_plan(studio: Studio, *argv: str | Path, **env: str) -> dict:
     return json.loads(studio.rezbuild("plan", "--json", *argv, **env).stdout)
 
 
@@ -47,7 +47,7 @@ def bars(picture: Path) -> dict[str, set[str]]:
 
 def test_build_follows_the_plan(studio, samples, tmp_path):
     before = tree(tmp_path)
-    plan = planned(studio, "top")
+    plan = read_plan(studio, "top")
     assert tree(tmp_path) == before, "a plan does nothing"
     assert states(plan) == {"low-1.0.0": False, "top-2.0.0": False}
     assert plan["critical_path"] == ["low-1.0.0", "top-2.0.0"]
@@ -58,7 +58,7 @@ def test_build_follows_the_plan(studio, samples, tmp_path):
     out = studio.rezbuild("build", "top").stdout
     built = re.findall(r"(?m)^(\S+): building, (.*)$", out)
     assert built == [(row["job"], row["why"]) for row in plan["jobs"]]
-    plan = planned(studio, "top")
+    plan = read_plan(studio, "top")
     assert states(plan) == {"low-1.0.0": True, "top-2.0.0": True}
     assert plan["makespan"] == 0
     for row in plan["jobs"]:
@@ -66,7 +66,7 @@ def test_build_follows_the_plan(studio, samples, tmp_path):
 
     # Now durations are recorded; the plan names the changed package and its dependents.
     samples.edit("low/recipe.py", "def build", "# Other bytes, the same build.\ndef build")
-    plan = planned(studio, "top")
+    plan = read_plan(studio, "top")
     assert [(row["known"], row["why"]) for row in plan["jobs"]] == [
         (True, "the recipe or rezbuild has changed since"),
         (True, "a dependency has changed since"),
@@ -80,9 +80,9 @@ def test_build_follows_the_plan(studio, samples, tmp_path):
 
 def test_rebuild_from_the_same_inputs_keeps_dependents(studio, samples):
     studio.rezbuild("build", "top")
-    plan = planned(studio, "low", "top", "--force")
+    plan = read_plan(studio, "low", "top", "--force")
     assert states(plan) == {"low-1.0.0": False, "top-2.0.0": False}
-    plan = planned(studio, "low", "--force")
+    plan = read_plan(studio, "low", "--force")
     assert [row["why"] for row in plan["jobs"]] == ["--force is given"]
 
 
@@ -126,10 +126,10 @@ def test_plan_without_suitable_workers_gives_advice(studio, samples):
 
 def test_offline_plan_uses_local_sources(studio, samples):
     samples.add("low", "1.1.0", {"Makefile": ""})
-    assert "low-1.1.0" in states(planned(studio, "low-1"))
+    assert "low-1.1.0" in states(read_plan(studio, "low-1"))
     (samples.mirror / "low-1.1.0.tar.gz").unlink()
-    assert states(planned(studio, "low-1")) == {"low-1.0.0": False}
-    assert "low-1.1.0" in states(planned(studio, "low-1", REZBUILD_OFFLINE="0"))
+    assert states(read_plan(studio, "low-1")) == {"low-1.0.0": False}
+    assert "low-1.1.0" in states(read_plan(studio, "low-1", REZBUILD_OFFLINE="0"))
 
 
 def test_plan_uses_the_store(studio, samples, tmp_path):
@@ -140,7 +140,7 @@ def test_plan_uses_the_store(studio, samples, tmp_path):
         "REZ_LOCAL_PACKAGES_PATH": str(tmp_path / "b"),
         "REZ_PACKAGES_PATH": str(tmp_path / "b"),
     }
-    plan = planned(studio, "top", **other)
+    plan = read_plan(studio, "top", **other)
     assert {row["job"]: row["stored"] for row in plan["jobs"]} == {
         "low-1.0.0": True,
         "top-2.0.0": False,
@@ -246,7 +246,7 @@ profiles = ["fast", "optimized"]
 def test_matrix_builds_two_profiles_into_two_repositories(studio, samples, tmp_path):
     file = tmp_path / "matrix.toml"
     file.write_text(MATRIX)
-    plan = planned(studio, "--matrix", file)
+    plan = read_plan(studio, "--matrix", file)
     profiles = ("fast", "optimized")
     jobs = {f"{package}@{p}" for package in ("low-1.0.0", "top-2.0.0") for p in profiles}
     assert states(plan) == dict.fromkeys(jobs, False)
@@ -261,7 +261,7 @@ def test_matrix_builds_two_profiles_into_two_repositories(studio, samples, tmp_p
             assert json.loads(record.read_text())["profile"] == profile
         assert studio.in_env(repository, "top", "top").stdout == "42\n"
     assert not list(studio.local.glob("*"))
-    assert all(states(planned(studio, "--matrix", file)).values())
+    assert all(states(read_plan(studio, "--matrix", file)).values())
     assert "building" not in studio.rezbuild("build", "--matrix", file).stdout
 
 
@@ -310,10 +310,10 @@ def test_machine_builds_its_part_of_a_matrix(studio, samples, tmp_path):
     done = studio.rezbuild("plan", "--matrix", file, ok=False)
     assert done.returncode == 2
     assert "kind of host only: --host box1" in done.stderr
-    plan = planned(studio, "--matrix", file, "--host", "box1")
+    plan = read_plan(studio, "--matrix", file, "--host", "box1")
     assert {row["host"] for row in plan["jobs"]} == {"box1"}
     assert studio.rezbuild("plan", "--matrix", file, "--host", "no", ok=False).returncode == 2
-    other = planned(studio, "--matrix", file, "--host", "box2", REZBUILD_HOST_LABEL="box2")
+    other = read_plan(studio, "--matrix", file, "--host", "box2", REZBUILD_HOST_LABEL="box2")
     assert {row["repository"] for row in other["jobs"]} == {
         str(tmp_path / "out/box2" / profile) for profile in ("fast", "optimized")
     }

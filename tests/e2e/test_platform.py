@@ -34,7 +34,7 @@ def years(samples):
     return folder
 
 
-def resolved(studio, *request: str) -> str:
+def resolve(studio, *request: str) -> str:
     code = "import os; print(os.environ['REZ_USED_RESOLVE'])"
     argv = ("env", *request, "--", "python3", "-c", code)
     return studio.rez(*argv, cwd=studio.folder).stdout.strip()
@@ -44,10 +44,10 @@ def test_year_builds_its_packages(studio, years):
     for year in ("2025", "2026"):
         out = studio.rezbuild("build", f"years-{year}").stdout
         assert f"ready: rez-env years=={year} top==" in out
-    assert "top-2.0.0" in resolved(studio, "years-2025", "top")
-    assert "top-3.1.0" in resolved(studio, "years-2026", "top")
+    assert "top-2.0.0" in resolve(studio, "years-2025", "top")
+    assert "top-3.1.0" in resolve(studio, "years-2026", "top")
     # A weak request adds no package, and allows no other version.
-    assert "top" not in resolved(studio, "years-2026")
+    assert "top" not in resolve(studio, "years-2026")
     assert studio.rez("env", "years-2026", "top-2", "--", "true", ok=False).returncode != 0
     out = studio.rezbuild("build", "years-2026").stdout
     assert "years-2026: nothing to do" in out
@@ -92,7 +92,7 @@ def test_changed_year_is_installed_again(studio, years):
     studio.rezbuild("build", "years-2025")
     (years / "platform.toml").write_text(YEARS.replace("~top-2", "~top-3"))
     studio.rezbuild("build", "years-2025")
-    assert "top-3.1.0" in resolved(studio, "years-2025", "top")
+    assert "top-3.1.0" in resolve(studio, "years-2025", "top")
 
 
 def test_year_sets_the_glibc_limit_on_request(studio, samples, years):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from moves import PYTHON, PYTHON_SERIES, copy_packages, hidden, snapshot, variant
+from moves import PYTHON, PYTHON_SERIES, copy_packages, hide, snapshot, variant
 
 pytestmark = pytest.mark.e2e
 
@@ -22,7 +22,7 @@ def repository(built, scratch):
 
 def test_tests_of_the_package_run(built, repository, tmp_path):
     before = snapshot(variant(repository, "python_tests"))
-    with hidden(built.local):
+    with hide(built.local):
         run = ("python3", "-m", "test", "--tempdir", tmp_path, *NAMES)
         said = built.in_env(repository, "python_tests", *run).stdout
     assert f"All {len(NAMES)} tests OK." in said

@@ -70,14 +70,14 @@ def test_whole_suite_passes(built, payload):
     assert "test suite: 4" in done.stdout, "about 430 files of tests"
 
 
-def broken(payload: Path, folder: Path) -> Path:
+def copy_payload(payload: Path, folder: Path) -> Path:
     root = folder / "broken"
     shutil.copytree(payload, root, symlinks=True)
     return root
 
 
 def test_library_of_another_version_fails_the_check(built, payload, scratch):
-    root = broken(payload, scratch / "other version")
+    root = copy_payload(payload, scratch / "other version")
     record = json.loads((root / "rezbuild.json").read_text())
     record["built_against"]["zlib"] = "1.2.99"
     (root / "rezbuild.json").write_text(json.dumps(record))
@@ -88,7 +88,7 @@ def test_library_of_another_version_fails_the_check(built, payload, scratch):
 
 def test_missing_module_fails_the_check(built, payload, scratch):
     """The quick checks and the suite find it; a test file that skips for this reason fails."""
-    root = broken(payload, scratch / "lost module")
+    root = copy_payload(payload, scratch / "lost module")
     (module,) = root.glob("lib/python3*/lib-dynload/readline.*")
     module.unlink()
     done = built.rezbuild("check", root, "--regrtest", "test_readline", ok=False)
@@ -99,7 +99,7 @@ def test_missing_module_fails_the_check(built, payload, scratch):
 
 
 def test_failed_test_is_named(built, payload, scratch):
-    root = broken(payload, scratch / "wrong result")
+    root = copy_payload(payload, scratch / "wrong result")
     (module,) = root.glob("lib/python3*/colorsys.py")
     # Another size, so that Python ignores the code that was compiled before (up to 3.10, a .pyc).
     module.write_text(module.read_text().replace("0.30*r", "0.310*r"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from git_clone import IDENTITY, commit, git, make_clone
 from host_tools import require_tool
-from moves import DEFAULTS, hidden
+from moves import DEFAULTS, hide
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
@@ -48,7 +48,7 @@ def test_real_package_is_released(releasing, clone, tmp_path):
     text = (root.parents[1] / "package.py").read_text()
     for fact in (record["recipe"], record["source"]["sha256"], "first", "'profile'"):
         assert (fact in text) is (fact != "'profile'"), fact
-    with hidden(clone):
+    with hide(clone):
         said = releasing.in_env(releasing.released, "xz", "xz", "--version").stdout
         assert f"liblzma {version}" in said
         releasing.rez("test", f"xz-{version}", cwd=tmp_path)

@@ -60,7 +60,7 @@ def leaky(samples: Samples) -> Samples:
     return samples
 
 
-def _found(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+def _differences(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     """Return path and text of each difference in the JSON."""
     data = json.loads(done.stdout)
     return {d["path"]: "\n".join([d["what"], *d["detail"]]) for d in data["differences"]}
@@ -96,7 +96,7 @@ def test_leaked_facts_are_shown(studio: Studio, leaky: Samples, tmp_path: Path) 
     keep = tmp_path / "kept"
     done = studio.rezbuild("reproduce", "leaky", "-j2", "--json", "--keep", keep, ok=False)
     assert done.returncode == 12
-    found = _found(done)
+    found = _differences(done)
     assert sorted(found)[:4] == ["bin/leaky", "lib/facts", "lib/jobs", "lib/libother.a"]
     assert "-2\n+3" in found["lib/jobs"]
     assert "section .rodata" in found["bin/leaky"]

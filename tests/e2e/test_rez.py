@@ -18,7 +18,7 @@ from moves import (
     build_folders,
     cache_settings,
     check,
-    hidden,
+    hide,
     variant,
 )
 from studio import ROOT, Studio
@@ -67,7 +67,7 @@ def artist(artists_rez: Path, copied: Path, tmp_path: Path) -> Host:
 
 
 def test_artist_runs_python_without_rezbuild(built, artist, copied):
-    with hidden(built.local, *build_folders()):
+    with hide(built.local, *build_folders()):
         done = artist.rez("env", "python", "--", "python3", "-c", PROBE)
     check(json.loads(done.stdout), variant(copied))
 
@@ -84,7 +84,7 @@ def test_rez_caches_the_package_automatically(built, artist, copied, tmp_path):
 
 def test_rez_test_passes_on_the_host(built, artist):
     """Only the check before a release needs rezbuild."""
-    with hidden(built.local, *build_folders()):
+    with hide(built.local, *build_folders()):
         out = artist.rez("test", f"python-{PYTHON}").stdout
     assert "programs and libraries load with this host's glibc" in out
     assert "ok      TLS: OpenSSL" in out

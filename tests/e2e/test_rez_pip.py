@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rez_install
 from host_tools import require_tool
-from moves import PYTHON, RESOLVER, build_folders, hidden
+from moves import PYTHON, RESOLVER, build_folders, hide
 from studio import Studio
 
 pytestmark = pytest.mark.e2e
@@ -66,7 +66,7 @@ def test_package_and_rez_pip_package_are_moved(built, copied, rez_pip, tmp_path,
     WAYS[way](studio, rez_pip, *WANTED)
     use(studio, studio.local, studio.released)
     moved = [folder.rename(tmp_path / folder.name) for folder in (studio.local, studio.released)]
-    with hidden(built.local, copied, *build_folders()):
+    with hide(built.local, copied, *build_folders()):
         use(studio, *moved)
     # rez-pip may not write into the package of Python.
     (root,) = (moved[1] / "python").glob("*/platform-*/arch-*")
@@ -92,7 +92,7 @@ def test_usd_and_qt_wheels_import(built, copied, rez_pip, tmp_path):
     studio = studio_of(tmp_path / "studio", copied)
     built_in(studio, rez_pip, "PySide6-Essentials", "usd-core")
     request = ("usd_core", "PySide6_Essentials", "python")
-    with hidden(built.local, copied, *build_folders()):
+    with hide(built.local, copied, *build_folders()):
         done = studio.rez(
             *("env", *request, "--", "python3", "-c", OFFSCREEN), QT_QPA_PLATFORM="offscreen"
         )

@@ -84,7 +84,7 @@ class TracedBuild:
         options = ("-ff", "-qq", "--seccomp-bpf", "-s", "4096", "-e", calls, "-o", folder / "trace")
         studio.run("strace", *options, sys.executable, "-m", "rezbuild", "build", *words)
         records = [path.read_text().splitlines() for path in folder.iterdir()]
-        self.programs = {path for record in records for path in executed(record)}
+        self.programs = {path for record in records for path in list_executed(record)}
         self.sent = [line for record in records for line in record if SENT.match(line)]
 
     def foreign(self, *own: Path) -> set[str]:
@@ -94,7 +94,7 @@ class TracedBuild:
         return {path for path in self.programs if is_foreign(path, places)}
 
 
-def executed(record: list[str]) -> Iterator[str]:
+def list_executed(record: list[str]) -> Iterator[str]:
     """Return the programs that a process executed, with absolute paths where possible."""
     folder = ""
     for name, path in (match.groups() for match in map(CALL.fullmatch, record) if match):

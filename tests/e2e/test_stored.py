@@ -77,7 +77,7 @@ class Machines:
     def entries(self) -> list[Path]:
         return sorted(self.store.glob("*/*/*.json"))
 
-    def restored(self, name: str, version: str) -> str:
+    def restored_line(self, name: str, version: str) -> str:
         return f"{name} {version}: taken from the store {self.store}"
 
 
@@ -91,8 +91,8 @@ def test_second_machine_installs_from_the_store(machines):
     out = one.rezbuild("build", "top").stdout
     assert out.count("not in the store") == 2
     out = two.rezbuild("build", "top").stdout
-    assert f"low-1.0.0: {machines.restored('low', '1.0.0')}\n" in out
-    assert f"top-2.0.0: {machines.restored('top', '2.0.0')}\n" in out
+    assert f"low-1.0.0: {machines.restored_line('low', '1.0.0')}\n" in out
+    assert f"top-2.0.0: {machines.restored_line('top', '2.0.0')}\n" in out
     assert "01-make" not in out
     for name in ("low", "top"):
         assert tree(two.local / name) == tree(one.local / name)
@@ -101,11 +101,11 @@ def test_second_machine_installs_from_the_store(machines):
     # rez-build and `rezbuild export` use the store, too.
     low = Path(two.env["REZBUILD_RECIPES"], "low")
     shutil.rmtree(two.local / "low")
-    assert machines.restored("low", "1.0.0") in two.rez("build", "-i", cwd=low).stdout
+    assert machines.restored_line("low", "1.0.0") in two.rez("build", "-i", cwd=low).stdout
     assert tree(two.local / "low") == tree(one.local / "low")
     three = machines.make_machine("three")
     out = machines.stage(three, "top").stdout
-    assert machines.restored("top", "2.0.0") in out
+    assert machines.restored_line("top", "2.0.0") in out
     (installed,) = (one.local / "top").glob("*/platform-*/arch-*")
     assert digest(three.folder / "top") == digest(installed)
 
@@ -191,7 +191,7 @@ def test_damaged_entry_is_built_and_repaired(machines):
     assert "building it instead" in out
     assert "01-make" in out
     assert (
-        machines.restored("low", "1.0.0")
+        machines.restored_line("low", "1.0.0")
         in machines.stage(machines.make_machine("three"), "low").stdout
     )
 
@@ -247,7 +247,7 @@ def test_named_entry_is_used_or_the_build_fails(machines):
     assert not (two.local / "low").exists()
     code, said = build("low", low)
     assert code == 0, said
-    assert machines.restored("low", "1.0.0") in said
+    assert machines.restored_line("low", "1.0.0") in said
     assert build("top", top)[0] == 0
     assert two.in_env(two.local, "top", "top").stdout == "42\n"
 
@@ -270,7 +270,7 @@ def test_unsigned_entry_is_built(machines, tmp_path):
     assert "is refused: the entry has no signature" in out
     assert "01-make" in out
     out = machines.stage(machines.make_machine("three"), "low", **trust).stdout
-    assert machines.restored("low", "1.0.0") in out
+    assert machines.restored_line("low", "1.0.0") in out
 
 
 def test_full_or_read_only_store_gives_a_notice(machines):
@@ -290,8 +290,8 @@ def test_full_or_read_only_store_gives_a_notice(machines):
         assert notices() == ["Read-only file system"]
         space.writable(machines.store, to=True)
         assert notices() == []
-        assert len(list(space.seen(machines.store).glob("low/*/*.json"))) == 1
-        assert list(space.seen(machines.store).rglob(".part-*")) == []
+        assert len(list(space.outer_path(machines.store).glob("low/*/*.json"))) == 1
+        assert list(space.outer_path(machines.store).rglob(".part-*")) == []
 
 
 def test_killed_upload_is_repaired(machines):
@@ -318,13 +318,13 @@ def test_killed_upload_is_repaired(machines):
     assert studio.rezbuild("store", "verify").returncode == 0
     machines.stage(other, "low")
     assert (
-        machines.restored("low", "1.0.0")
+        machines.restored_line("low", "1.0.0")
         in machines.stage(machines.make_machine("last"), "low").stdout
     )
 
 
 @contextlib.contextmanager
-def served(folder: Path) -> Iterator[str]:
+def serve(folder: Path) -> Iterator[str]:
     handler = type("Quiet", (http.server.SimpleHTTPRequestHandler,), {"log_message": lambda *_: 0})
     server = http.server.ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
@@ -340,7 +340,7 @@ def served(folder: Path) -> Iterator[str]:
 def test_password_of_a_web_store_is_written_nowhere(machines):
     machines.fill_store("low")
     two = machines.make_machine("two", sources=True)
-    with served(machines.store) as address:
+    with serve(machines.store) as address:
         two.env |= {"REZBUILD_STORE": f"http://me:geheim@{address}/", "REZBUILD_OFFLINE": ""}
         out = two.rezbuild("build", "low").stdout
         assert f"low 1.0.0: taken from the store http://{address}/" in out

@@ -80,7 +80,7 @@ def is_above(path: str, own: tuple[str, ...]) -> bool:
     return any(place.startswith(path.rstrip("/") + "/") for place in own)
 
 
-def is_the_hosts_own(path: str) -> bool:
+def is_allowed_file(path: str) -> bool:
     return any(re.match(pattern, path) for pattern in HOST)
 
 
@@ -104,7 +104,7 @@ def host_files(trace: list[Call], payload: Path, folder: Path) -> list[str]:
     opened = [
         call.path
         for call in host_calls(trace, payload, folder)
-        if call.worked and call.name in _OPENS and not is_the_hosts_own(call.path)
+        if call.worked and call.name in _OPENS and not is_allowed_file(call.path)
     ]
     files = [path for path in dict.fromkeys(opened) if not Path(path).is_dir()]
     allowed = allowed_libraries(files)
@@ -125,7 +125,7 @@ ZIP = re.compile(r"(.*)/lib/python3\d+\.zip")
 def missing_paths(trace: list[Call], payload: Path, folder: Path) -> set[str]:
     """Return the paths of the host that were not found."""
     failed = {call.path for call in host_calls(trace, payload, folder) if not call.worked}
-    failed = {path for path in failed if not is_the_hosts_own(path)}
+    failed = {path for path in failed if not is_allowed_file(path)}
     places = ((path, ZIP.fullmatch(path)) for path in failed)
     above = {path for path, zipped in places if zipped and is_above(zipped[1], (str(payload),))}
     # readlink(2) fails for other files.

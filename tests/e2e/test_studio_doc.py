@@ -116,10 +116,10 @@ def test_commands_of_the_studio_pages_run(commands, clone, tmp_path):
     said = [line for line in done.stdout.splitlines() if line in ("42", "43")]
     starts = [line for line in COMMANDS if line.startswith("rez-env") and "python3" in line]
     assert said == ["42"] * (len(starts) - 1) + ["43"]
-    check_what_is_left(share, clone)
+    check_final_state(share, clone)
 
 
-def check_what_is_left(share: Path, clone: Path) -> None:
+def check_final_state(share: Path, clone: Path) -> None:
     packages = share / "packages"
     assert [path.name for path in (packages / "python").iterdir() if path.name[0] != "."] == [
         "3.11.2"

@@ -78,15 +78,18 @@ def terminal_host(moved: Path, tmp_path: Path) -> TerminalHost:
     return TerminalHost(variant(moved) / "bin/python3", tmp_path)
 
 
-def usual(terminal_host: TerminalHost) -> None:
+def use_usual_folder(terminal_host: TerminalHost) -> None:
     terminal_host.describe("/usr/share/terminfo")
 
 
-def nowhere(terminal_host: TerminalHost) -> None:
+def use_no_folder(terminal_host: TerminalHost) -> None:
     pass
 
 
-HOSTS: dict[str, Callable[[TerminalHost], None]] = {"usual": usual, "nowhere": nowhere}
+HOSTS: dict[str, Callable[[TerminalHost], None]] = {
+    "usual": use_usual_folder,
+    "nowhere": use_no_folder,
+}
 on_each = pytest.mark.parametrize("host", HOSTS)
 for_each = pytest.mark.parametrize("term", TERMS)
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from moves import PYTHON, RESOLVER, hidden
+from moves import PYTHON, RESOLVER, hide
 
 pytestmark = pytest.mark.e2e
 
@@ -86,7 +86,7 @@ def test_pyinstaller_freezes_a_program(built, copied, payload, tmp_path_factory,
     (tmp_path / "app.py").write_text(f"import mine\n{CODE}")
     run(venv / "bin/pyinstaller", "--noconfirm", mode, "app.py", cwd=tmp_path)
     program = tmp_path / ("dist/app/app" if mode == "--onedir" else "dist/app")
-    with hidden(copied):
+    with hide(copied):
         done = subprocess.run([program], env={}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{PYTHON} ")

@@ -54,7 +54,7 @@ class Toolset:
         """Let a program print another version."""
         self.add(name, f'[ "$1" = --version ] && echo "{version}" && exit\n')
 
-    def called(self) -> set[str]:
+    def called_programs(self) -> set[str]:
         return set(self.log.read_text().split()) if self.log.exists() else set()
 
 
@@ -77,7 +77,7 @@ def payload(studio) -> Path:
 @pytest.mark.usefixtures("recipe")
 def test_build_uses_each_program_of_the_toolset(studio, toolset):
     studio.rezbuild("build", "low", REZBUILD_CC=str(toolset.bin / "gcc"))
-    assert toolset.called() == {*TOOLS}
+    assert toolset.called_programs() == {*TOOLS}
     # The record has the compiler's name without its folder.
     assert (payload(studio) / "compiler").read_text() == "gcc"
     files = (path for path in payload(studio).rglob("*") if path.is_file())

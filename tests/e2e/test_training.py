@@ -60,7 +60,7 @@ def _record(studio: Studio) -> dict[str, str]:
     return record
 
 
-def _stored(samples: Samples) -> list[Path]:
+def _stored_profiles(samples: Samples) -> list[Path]:
     return list(Path(samples.environ["REZBUILD_CACHE"], "profiles").iterdir())
 
 
@@ -69,7 +69,7 @@ def test_training_runs_once_and_is_stored(
 ) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
     record, program = _record(studio), (_payload(studio) / "bin/trained").read_bytes()
-    (stored,) = _stored(samples)
+    (stored,) = _stored_profiles(samples)
     assert stored.name == f"trained-1.0.0-{record['fingerprint']}.tar.gz"
     assert record["training"] == hashlib.sha256(stored.read_bytes()).hexdigest()
     # A release engineer and an auditor build the package again.
@@ -87,7 +87,7 @@ def test_training_runs_once_and_is_stored(
     assert "--pgo-profile" in done.stderr
     done = studio.rezbuild("reproduce", "trained", "--pgo-profile", given)
     assert "identical byte for byte" in done.stdout
-    assert not _stored(samples), "nothing is left in the cache"
+    assert not _stored_profiles(samples), "nothing is left in the cache"
     # After another training, the file does not belong to this payload.
     studio.rezbuild("build", "trained", "--profile", "optimized", "--force")
     assert runs.read_text() == "once\nonce\n"
@@ -124,7 +124,7 @@ def test_fast_build_has_no_profile(
 
 def test_damaged_profile_stops_the_build(studio: Studio, samples: Samples, runs: Path) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
-    (stored,) = _stored(samples)
+    (stored,) = _stored_profiles(samples)
     stored.write_bytes(stored.read_bytes()[:-9])
     done = studio.rezbuild("build", "trained", "--profile", "optimized", "--force", ok=False)
     assert done.returncode == 6
@@ -136,7 +136,7 @@ def test_damaged_profile_stops_the_build(studio: Studio, samples: Samples, runs:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_profile_of_another_user_is_refused(studio: Studio, samples: Samples, runs: Path) -> None:
     studio.rezbuild("build", "trained", "--profile", "optimized")
-    (stored,) = _stored(samples)
+    (stored,) = _stored_profiles(samples)
     os.chown(stored, 47110, 47110)
     for argv in (("build", "--force", "--profile", "optimized"), ("reproduce",)):
         done = studio.rezbuild(*argv, "trained", ok=False)

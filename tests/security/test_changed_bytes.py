@@ -32,7 +32,7 @@ def payload(tmp_path: Path) -> Path:
     return folder
 
 
-def changed(payload: Path) -> list[tuple[str, str]]:
+def audit_errors(payload: Path) -> list[tuple[str, str]]:
     rules = ("file-changed", "file-missing")
     return [(f.rule.id, f.path) for f in audit.audit(payload).errors if f.rule.id in rules]
 
@@ -50,7 +50,7 @@ def run(payload: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_unchanged_payload_matches_its_checksums(payload):
-    assert changed(payload) == []
+    assert audit_errors(payload) == []
     argv = ["sha256sum", "--strict", "--quiet", "-c", manifest.SUMS]
     subprocess.run(argv, cwd=payload, check=True)
     assert f"{len(NAMES) + 5} files have the checksums of the build" in run(payload).stdout
@@ -59,7 +59,7 @@ def test_unchanged_payload_matches_its_checksums(payload):
 @pytest.mark.parametrize("name", [*NAMES, "bin/program", "rezbuild-test/run.sh"])
 def test_change_of_equal_size_is_an_error_of_the_audit(payload, name):
     patch(payload / name)
-    assert changed(payload) == [("file-changed", name)]
+    assert audit_errors(payload) == [("file-changed", name)]
 
 
 def test_change_of_equal_size_is_not_uploaded(payload):
@@ -78,19 +78,19 @@ def test_change_of_equal_size_fails_the_test_on_a_host(payload):
 def test_changed_record_is_found(payload):
     text = (payload / manifest.MANIFEST).read_text()
     (payload / manifest.MANIFEST).write_text(text.replace('"1.0"', '"1.1"'))
-    assert changed(payload) == [("file-changed", manifest.MANIFEST)]
+    assert audit_errors(payload) == [("file-changed", manifest.MANIFEST)]
 
 
 def test_removed_checksum_is_found(payload):
     lines = (payload / manifest.SUMS).read_bytes().splitlines(keepends=True)
     (payload / manifest.SUMS).write_bytes(b"".join(x for x in lines if b"bin/program" not in x))
-    assert changed(payload) == [("file-changed", "bin/program")]
+    assert audit_errors(payload) == [("file-changed", "bin/program")]
     (payload / manifest.SUMS).unlink()
-    assert changed(payload) == [("file-missing", manifest.SUMS)]
+    assert audit_errors(payload) == [("file-missing", manifest.SUMS)]
     with pytest.raises(StoreError):
         add_installed._check_unchanged(payload)
 
 
 def test_copy_that_follows_links_is_unchanged(payload, tmp_path):
     shutil.copytree(payload, tmp_path / "copy")
-    assert changed(tmp_path / "copy") == []
+    assert audit_errors(tmp_path / "copy") == []

@@ -27,7 +27,7 @@ def test_result_is_read(tmp_path):
     assert job_runner.read_result((json.dumps(GOOD), b"x"))[0].worker == "one"
 
 
-def taken(field: str, value: Any) -> bool:
+def is_accepted(field: str, value: Any) -> bool:
     """Return whether a result with this field is accepted; then it must be usable."""
     try:
         found, _ = job_runner.read_result((json.dumps({**GOOD, field: value}),))
@@ -39,7 +39,7 @@ def taken(field: str, value: Any) -> bool:
 
 @pytest.mark.parametrize("field", sorted(GOOD))
 def test_result_of_another_type_is_an_error_of_its_worker(field):
-    assert sum(taken(field, value) for value in ODD) <= len(ODD) - 4
+    assert sum(is_accepted(field, value) for value in ODD) <= len(ODD) - 4
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ class Changed:
     def __init__(self, name: tuple[str, str], state: Any) -> None:
         self.name, self.state = name, state
 
-    def pickled(self) -> bytes:
+    def to_bytes(self) -> bytes:
         module, name = (bytes([len(text)]) + text.encode() for text in self.name)
         short = pickle.SHORT_BINUNICODE
         head = pickle.PROTO + b"\x04" + short + module + short + name + pickle.STACK_GLOBAL
@@ -104,7 +104,7 @@ def test_pickle_changes_nothing_that_is_allowed(name, state):
     for part in name[1].split("."):
         target = getattr(target, part)
     with pytest.raises(pickle.UnpicklingError, match="would change"):
-        restricted_pickle.loads(Changed(name, state).pickled())
+        restricted_pickle.loads(Changed(name, state).to_bytes())
     assert not hasattr(target, "evil")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz import DEEP, VALUES, altered, fuzzed
+from fuzz import DEEP, VALUES, fuzzed, vary
 from hypothesis import given
 from hypothesis import strategies as st
 from payloads import inputs, payload, put
@@ -76,7 +76,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @fuzzed
-@given(altered(RECORD).map(text) | DATA)
+@given(vary(RECORD).map(text) | DATA)
 def test_any_record_of_a_payload_is_read_or_refused(folder, data):
     (folder / manifest.MANIFEST).write_bytes(data)
     record = manifest.read(folder)
@@ -125,7 +125,7 @@ ENTRY = {
 }
 
 
-def _keyed(data: dict[str, Any]) -> bytes:
+def _add_key(data: dict[str, Any]) -> bytes:
     """Add the key that belongs to the inputs, since the reader checks it first."""
     with contextlib.suppress(Exception):
         data = {**data, "key": keys.hash_inputs(data["inputs"])}
@@ -133,7 +133,7 @@ def _keyed(data: dict[str, Any]) -> bytes:
 
 
 @fuzzed
-@given(altered(ENTRY).map(_keyed) | DATA)
+@given(vary(ENTRY).map(_add_key) | DATA)
 def test_any_entry_of_a_store_is_read_or_refused(data):
     with OURS:
         found = Entry.from_json(data)
@@ -238,7 +238,7 @@ BUILD |= {"size": 1, "at": 1.0}
 
 
 @fuzzed
-@given(altered(BUILD).map(lambda entry: text({"builds": [entry]})) | DATA)
+@given(vary(BUILD).map(lambda entry: text({"builds": [entry]})) | DATA)
 def test_any_durations_are_read_or_ignored(folder, data):
     (folder / "durations.json").write_bytes(data)
     for record in durations._read(folder / "durations.json").values():
@@ -259,7 +259,7 @@ FACTS |= {"machine": "x86_64-linux-gnu", "assembler": "as", "linker": "ld", "sto
 
 
 @fuzzed
-@given(altered(FACTS) | VALUES)
+@given(vary(FACTS) | VALUES)
 def test_any_facts_of_a_worker_are_read_or_ignored(data):
     found = Facts.read(data)
     if found is not None:
@@ -275,7 +275,7 @@ RESULT |= {"output": "", "logs": {}, "seconds": 1.0}
 
 
 @fuzzed
-@given(altered(ORDER).map(json.dumps) | VALUES | DATA)
+@given(vary(ORDER).map(json.dumps) | VALUES | DATA)
 def test_any_order_of_a_client_is_read_or_refused(data):
     with contextlib.suppress(ValueError):
         found = Order.from_json(data)
@@ -284,7 +284,7 @@ def test_any_order_of_a_client_is_read_or_refused(data):
 
 
 @fuzzed
-@given(altered(RESULT).map(json.dumps) | VALUES | DATA)
+@given(vary(RESULT).map(json.dumps) | VALUES | DATA)
 def test_any_result_of_a_worker_is_read_or_refused(data):
     with contextlib.suppress(ValueError):
         found = Result.from_json(data)
@@ -292,7 +292,7 @@ def test_any_result_of_a_worker_is_read_or_refused(data):
 
 
 @fuzzed
-@given(altered({"type": "StoreError", "message": "m", "tried": [], "advice": []}))
+@given(vary({"type": "StoreError", "message": "m", "tried": [], "advice": []}))
 def test_any_report_of_an_error_is_read_or_ignored(data):
     assert isinstance(str(from_report(data)), str)
 
@@ -358,7 +358,7 @@ def test_any_file_of_revoked_payloads_is_read_or_refused(folder, data):
 
 
 @fuzzed
-@given(st.binary(max_size=300) | altered({"mediaType": "x", "verificationMaterial": {}}).map(text))
+@given(st.binary(max_size=300) | vary({"mediaType": "x", "verificationMaterial": {}}).map(text))
 def test_any_sigstore_signature_is_verified_or_refused(folder, data):
     (folder / "x.tar").write_bytes(b"x")
     (folder / "x.tar.sigstore").write_bytes(data)

@@ -118,14 +118,14 @@ def test_link_that_replaces_a_folder_during_removal_is_not_followed(place, home,
     before = home.stat().st_mode
     real = os.listdir
 
-    def swapped(folder: int) -> list[str]:
+    def make_swapped(folder: int) -> list[str]:
         found = real(folder)
         if "folder" in found:
             shutil.move(left / "folder", place / "elsewhere")
             (left / "folder").symlink_to(home)
         return found
 
-    monkeypatch.setattr(os, "listdir", swapped)
+    monkeypatch.setattr(os, "listdir", make_swapped)
     safe_files.remove(left)
     assert home.stat().st_mode == before
     assert (home / "file").read_text() == "precious"

@@ -83,7 +83,7 @@ def test_list_does_not_call_a_garbage_signature_signed(tmp_path, capsys, monkeyp
 
 
 @pytest.fixture
-def revoked(tmp_path, root, machine, monkeypatch, capsys) -> tuple[Entry, bytes]:
+def revoked_payload(tmp_path, root, machine, monkeypatch, capsys) -> tuple[Entry, bytes]:
     """Revoke a signed payload, and return its packed bytes."""
     signing = store(tmp_path, sign=machine.private)
     entry = put(signing, root)
@@ -94,34 +94,34 @@ def revoked(tmp_path, root, machine, monkeypatch, capsys) -> tuple[Entry, bytes]
     return entry, blob
 
 
-def replay(tmp_path: Path, revoked: tuple[Entry, bytes]) -> None:
+def replay(tmp_path: Path, revoked_payload: tuple[Entry, bytes]) -> None:
     """Put the signed entry and its blob back, as a person with write access can."""
-    entry, blob = revoked
+    entry, blob = revoked_payload
     (tmp_path / "store" / entry.place).write_text(entry.to_json())
     (tmp_path / f"store/payloads/{entry.blob}.tar.zst").write_bytes(blob)
 
 
-def test_revoked_payload_is_removed_and_not_used(tmp_path, machine, revoked):
-    entry, _ = revoked
+def test_revoked_payload_is_removed_and_not_used(tmp_path, machine, revoked_payload):
+    entry, _ = revoked_payload
     assert not (tmp_path / "store" / entry.place).exists()
     assert not list((tmp_path / "store/payloads").iterdir())
-    replay(tmp_path, revoked)
+    replay(tmp_path, revoked_payload)
     assert find(store(tmp_path, trust=[machine.public])) is None
     assert find(store(tmp_path)) is None
 
 
-def test_revoked_payload_is_not_uploaded_again(tmp_path, root, machine, revoked):
-    entry, blob = revoked
+def test_revoked_payload_is_not_uploaded_again(tmp_path, root, machine, revoked_payload):
+    entry, blob = revoked_payload
     put(store(tmp_path, sign=machine.private), root)
     assert not (tmp_path / "store" / entry.place).exists()
     with pytest.raises(StoreError, match="was revoked"):
         store(tmp_path).add(entry, blob)
 
 
-def test_revoked_payload_is_refused_by_a_local_list(tmp_path, machine, revoked):
+def test_revoked_payload_is_refused_by_a_local_list(tmp_path, machine, revoked_payload):
     """The store is an old copy without the revocation."""
-    entry, _ = revoked
-    replay(tmp_path, revoked)
+    entry, _ = revoked_payload
+    replay(tmp_path, revoked_payload)
     (tmp_path / "store/revoked" / entry.payload).unlink()
     own = tmp_path / "revoked.txt"
     own.write_text(f"# bad payloads\n{entry.payload} built on box7\n")

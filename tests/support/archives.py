@@ -56,10 +56,10 @@ class Archive:
     def unpack(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> Path:
         return unpack(self.make(*members, **options), self.place)
 
-    def refused(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> str:
-        return self.refused_file(self.make(*members), **options)
+    def refusal(self, *members: tarfile.TarInfo | tuple[str, bytes], **options: Any) -> str:
+        return self.refusal_of_file(self.make(*members), **options)
 
-    def refused_file(self, path: Path, **options: Any) -> str:
+    def refusal_of_file(self, path: Path, **options: Any) -> str:
         """Return the message of the refusal, and assert that no file remains."""
         before = sorted(self.tmp_path.rglob("*"))
         with pytest.raises(UnpackError) as caught:

@@ -26,7 +26,7 @@ DAMAGE = st.lists(
 )
 
 
-def damaged(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
+def apply_damage(data: bytes, damage: list[tuple[int, bytes]]) -> bytes:
     found = bytearray(data)
     for place, value in damage:
         start = place % (len(found) - len(value))

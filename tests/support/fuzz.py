@@ -41,7 +41,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-def nested(levels: int) -> Any:
+def nested_values(levels: int) -> Any:
     """Return nested lists and tables."""
     found: Any = "x"
     for level in range(levels):
@@ -49,10 +49,10 @@ def nested(levels: int) -> Any:
     return found
 
 
-DEEP = st.integers(1, 400).map(nested)
+DEEP = st.integers(1, 400).map(nested_values)
 
 
-def altered(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+def vary(good: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Return variants of a good table, with some values of any type, depth and size."""
     changes = st.dictionaries(st.sampled_from([*good, "other"]), VALUES | DEEP, max_size=3)
     missing = st.sets(st.sampled_from(sorted(good)), max_size=2)

@@ -27,7 +27,7 @@ class Mounts:
         self.command = ["nsenter", f"--target={pid}", "--mount", f"--wd={Path.cwd()}"]
         self.command += ["--user", "--preserve-credentials"] if users else []
 
-    def seen(self, path: Path) -> Path:
+    def outer_path(self, path: Path) -> Path:
         """Return the path by which this process reaches a file of the other mount namespace."""
         return self._root / path.relative_to("/")
 
@@ -41,7 +41,7 @@ class Mounts:
 
     def fill(self, folder: Path, room: int) -> None:
         """Fill the disk, except for some kilobytes."""
-        filler = self.seen(folder) / _FILLER
+        filler = self.outer_path(folder) / _FILLER
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
@@ -49,7 +49,7 @@ class Mounts:
             file.truncate(filler.stat().st_size - room * 1024)
 
     def empty(self, folder: Path) -> None:
-        (self.seen(folder) / _FILLER).unlink()
+        (self.outer_path(folder) / _FILLER).unlink()
 
     def writable(self, folder: Path, to: bool) -> None:
         self.mount("-o", f"remount,{'rw' if to else 'ro'}", folder)

@@ -82,7 +82,7 @@ def build_folders() -> list[Path]:
 
 
 @contextlib.contextmanager
-def hidden(*folders: Path) -> Iterator[None]:
+def hide(*folders: Path) -> Iterator[None]:
     """Hide folders during the block."""
     with contextlib.ExitStack() as stack:
         for folder in folders:
@@ -161,7 +161,7 @@ def move_and_check(studio: Studio, folder: Path, **versions: str) -> Path:
     version = versions.get("python", PYTHON)
     repository = copy_packages(studio, folder / "a repository", f"python-{version}")
     root = variant(repository, "python", version)
-    with hidden(studio.local):
+    with hide(studio.local):
         check(probe(studio, repository), root, **versions)
         studio.rezbuild("audit", root)
     return root

@@ -29,7 +29,7 @@ COUNTS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
 @lru_cache(maxsize=1)
 def steps() -> tuple[Step, ...]:
     recipes = resolve.recipes(ROOT / "packages")
-    measured = {name for name, *_ in recorded().records}
+    measured = {name for name, *_ in load_durations().records}
     found: list[Step] = []
     for host in HOSTS:
         for year, series in YEARS.items():
@@ -45,17 +45,17 @@ def steps() -> tuple[Step, ...]:
 
 def _available(recipe: Recipe, release: Release) -> bool:
     """Return whether a build of this version is recorded, if the package has records."""
-    known = {key[1] for key in recorded().records if key[0] == recipe.name}
+    known = {key[1] for key in load_durations().records if key[0] == recipe.name}
     return recipe.name.startswith("python") or not known or release.version in known
 
 
 @lru_cache(maxsize=1)
-def recorded() -> Durations:
+def load_durations() -> Durations:
     return Durations(ROOT / "tests/data", print)
 
 
 def seconds() -> Callable[[Step], float]:
-    known = recorded()
+    known = load_durations()
     return lambda step: known.estimate(step, "fast", "debian12").seconds
 
 

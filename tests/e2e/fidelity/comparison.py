@@ -47,11 +47,11 @@ class Intended:
     addresses: list[str]
     used: list[str] = field(default_factory=list, compare=False)
 
-    def fits(self, address: str) -> bool:
+    def allows(self, address: str) -> bool:
         return any(fnmatch.fnmatchcase(address, pattern) for pattern in self.addresses)
 
 
-def intended(path: Path = INTENDED) -> list[Intended]:
+def load_intended(path: Path = INTENDED) -> list[Intended]:
     entries = toml.loads(path.read_text(encoding="utf-8"))["difference"]
     return [Intended(**entry) for entry in entries]
 
@@ -72,11 +72,11 @@ def ask(
     if done.returncode:
         message = f"{argv} ended with {done.returncode}:\n{done.stderr}"
         raise AssertionError(message)
-    answer: dict[str, Any] = json.loads(named(done.stdout, prefix))
+    answer: dict[str, Any] = json.loads(replace_prefix(done.stdout, prefix))
     return answer
 
 
-def named(text: str, prefix: Path) -> str:
+def replace_prefix(text: str, prefix: Path) -> str:
     return text.replace(str(prefix.resolve()), "<prefix>").replace(str(prefix), "<prefix>")
 
 
@@ -101,11 +101,11 @@ def compare(name: str, stock: Mapping[str, Any], ours: Mapping[str, Any]) -> lis
     ]
 
 
-def unexpected(differences: list[Difference], entries: list[Intended]) -> list[Difference]:
+def find_unexpected(differences: list[Difference], entries: list[Intended]) -> list[Difference]:
     """Return the differences that no entry allows; record which addresses each entry allowed."""
     found = []
     for difference in differences:
-        fitting = [entry for entry in entries if entry.fits(difference.address)]
+        fitting = [entry for entry in entries if entry.allows(difference.address)]
         for entry in fitting:
             entry.used.append(difference.address)
         if not fitting:
@@ -119,7 +119,7 @@ def main(stock: str, ours: str, *names: str) -> None:
         probe = HERE / "probes" / f"{name}.py"
         env = {"HOME": "/tmp"}
         answers = [ask(Path(p), probe, "-B", cwd=Path("/"), env=env) for p in (stock, ours)]
-        for difference in unexpected(compare(name, *answers), intended()):
+        for difference in find_unexpected(compare(name, *answers), load_intended()):
             print(difference)
 
 

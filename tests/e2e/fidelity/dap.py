@@ -13,7 +13,7 @@ import pytest
 
 
 @contextlib.contextmanager
-def connected(port: int, seconds: float = 60) -> Iterator[Client]:
+def connect(port: int, seconds: float = 60) -> Iterator[Client]:
     """Wait until debugpy listens on the port, and return a client."""
     end = time.monotonic() + seconds
     with socket.socket() as connection:

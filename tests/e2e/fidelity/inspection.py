@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from comparison import named
+from comparison import replace_prefix
 from moves import PYTHON_SERIES, RESOLVER
 from studio import OWN
 
@@ -125,7 +125,7 @@ def _run(*argv: str | Path, cwd: Path | str = "/", **env: str) -> subprocess.Com
 
 
 @contextlib.contextmanager
-def started(*argv: str | Path, executable: Path | None = None, **env: str) -> Iterator[int]:
+def start_process(*argv: str | Path, executable: Path | None = None, **env: str) -> Iterator[int]:
     """Start a process, return its id when it prints "ready", and kill it at the end."""
     process = subprocess.Popen(
         [str(word) for word in argv],
@@ -162,21 +162,21 @@ def python(
     if way == "embedded":
         code = f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
         # Without a Python on PATH, the stock libpython uses the prefix of configure.
-        return started(embedding_program(prefix, folder), "plain", code, PATH="/nowhere")
+        return start_process(embedding_program(prefix, folder), "plain", code, PATH="/nowhere")
     if way == "exec -a":
         # Some programs name their processes: argv[0] is not a path. PYTHONHOME gives the prefix.
-        return started("application", script, executable=command, PYTHONHOME=str(prefix))
+        return start_process("application", script, executable=command, PYTHONHOME=str(prefix))
     if way == "link":
         link = folder / "application"
         link.unlink(missing_ok=True)
         link.symlink_to(command)
-        return started(link, script)
+        return start_process(link, script)
     if way == "renamed":
         copy = folder / "copy"
         shutil.copyfile(command, copy)
         copy.chmod(0o755)
-        return started(copy, script, PYTHONHOME=str(prefix))
-    return started(command, script)
+        return start_process(copy, script, PYTHONHOME=str(prefix))
+    return start_process(command, script)
 
 
 def take(path: Path) -> str:
@@ -192,7 +192,7 @@ def stacks(text: str, prefix: Path) -> list[str]:
     Each line of the output is ``<stack> <samples>``.
     """
     counts: dict[str, int] = {}
-    for line in named(text, prefix).splitlines():
+    for line in replace_prefix(text, prefix).splitlines():
         stack, _, count = line.rpartition(" ")
         if count.isdecimal() and stack and not stack.startswith("#"):
             stack = re.sub(r"^P\d+;T\w+:\w+;|^process \d+:.*?;", "", stack)

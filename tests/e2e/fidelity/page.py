@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from comparison import intended
+from comparison import load_intended
 
 PAGE = Path(__file__).parents[3] / "docs/reference/differences.md"
 HEAD = """\
@@ -21,7 +21,7 @@ on both and compare the results. A difference that is not listed here fails the 
 
 def page() -> str:
     """Return the text of the page."""
-    entries = intended()
+    entries = load_intended()
     sections = [f"## {entry.title}\n\n{entry.reason.strip()}\n" for entry in entries]
     return "\n".join([HEAD.format(len(entries)), *sections])
 

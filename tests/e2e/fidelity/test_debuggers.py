@@ -8,10 +8,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from comparison import named
-from dap import connected
+from comparison import replace_prefix
+from dap import connect
 from host_tools import require_tool
-from inspection import SERIES, Pair, inspect_process, run, started, take
+from inspection import SERIES, Pair, inspect_process, run, start_process, take
 from moves import PYTHON_SERIES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
@@ -87,13 +87,13 @@ def test_debugpy_stops_at_the_same_places(pair: Pair, tmp_path, way):
         port = free_port()
         debugpy = ("-X", "frozen_modules=off", "-m", "debugpy", "--listen", f"127.0.0.1:{port}")
         arguments = (*debugpy, script) if way == "listen" else (script,)
-        with started(commands / "python", *arguments) as pid:
+        with start_process(commands / "python", *arguments) as pid:
             if way == "pid":
                 inspect_process(commands / "python", *debugpy, "--pid", str(pid))
-            with connected(port) as client:
+            with connect(port) as client:
                 client.attach(breakpoints(prefix, script))
                 stops = sorted(json.dumps(client.stop()) for _ in range(2))
-        return named(f"[{','.join(stops)}]", prefix)
+        return replace_prefix(f"[{','.join(stops)}]", prefix)
 
     expected, found = map(json.loads, pair.compare(look))
     frames = [stop["frames"][0] for stop in expected]
@@ -118,7 +118,7 @@ def test_coverage_of_the_standard_library_is_the_same(pair: Pair, tmp_path, core
         run(command, "json", "-q", "-o", tmp_path / "report.json", cwd=tmp_path, **env)
         report = json.loads(take(tmp_path / "report.json"))
         return {
-            named(path, prefix): [facts["executed_lines"], facts.get("executed_branches")]
+            replace_prefix(path, prefix): [facts["executed_lines"], facts.get("executed_branches")]
             for path, facts in report["files"].items()
         }
 
@@ -141,7 +141,7 @@ def test_gdb_shows_the_same_python_code(debug_data, pair: Pair, tmp_path):
         program = ("--args", prefix / "bin/python3", "-I", script)
         output = inspect_process(*start, "-batch", *commands, *program)
         output = output[output.index("== py-bt") :]
-        return re.sub(r"0x[0-9a-f]+", "<address>", named(output, prefix)).splitlines()
+        return re.sub(r"0x[0-9a-f]+", "<address>", replace_prefix(output, prefix)).splitlines()
 
     expected, found = pair.compare(look)
     # gcc 12 keeps the frames of 3.13 where gdb does not find them, in either build.

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from comparison import compare, intended, named, unexpected
+from comparison import compare, find_unexpected, load_intended, replace_prefix
 from inspection import SERIES, embedding_program
 from moves import LIBRARY_SIZE, PYTHON_SERIES
 
@@ -42,14 +42,14 @@ def run(prefix: Path, folder: Path, way: str) -> dict[str, list[str]]:
     done = subprocess.run(
         [program, way, CODE], env=env, cwd=folder, capture_output=True, text=True, check=False
     )
-    text = named(f"{done.returncode}\n{done.stdout}{done.stderr}", prefix)
+    text = replace_prefix(f"{done.returncode}\n{done.stdout}{done.stderr}", prefix)
     return {"said": text.splitlines()}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_embedding_program_reports_the_same_paths(stock, payload, tmp_path, way):
     answers = [run(prefix, tmp_path, way) for prefix in (stock, payload)]
-    found = unexpected(compare(f"embedding {way}", *answers), intended())
+    found = find_unexpected(compare(f"embedding {way}", *answers), load_intended())
     assert not found, "\n".join(map(str, found))
 
 
@@ -84,7 +84,7 @@ def test_other_libpython_with_the_payload_as_home_imports_every_module(
     assert f"{payload}/lib/libpython" not in done.stdout
 
 
-def test_module_that_the_other_libpython_lacks_is_named(stock, payload, tmp_path):
+def test_module_that_the_other_libpython_lacks_is_replace_prefix(stock, payload, tmp_path):
     lonely = tmp_path / "lonely"
     shutil.copytree(stock, lonely, symlinks=True)
     for file in lonely.glob("lib/python3*/lib-dynload/_ssl.*"):

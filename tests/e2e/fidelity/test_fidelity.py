@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from comparison import ask, compare, intended, unexpected
+from comparison import ask, compare, find_unexpected, load_intended
 from moves import PYTHON_SERIES
 
 pytestmark = pytest.mark.e2e
@@ -41,7 +41,7 @@ RUNS: dict[str, list[tuple[tuple[str, ...], dict[str, str]]]] = {
 }
 CASES = [(name, *run) for name, runs in RUNS.items() for run in runs]
 # The entries of intended.toml that this run has needed.
-ENTRIES = intended()
+ENTRIES = load_intended()
 DONE: set[str] = set()
 
 
@@ -56,7 +56,7 @@ def test_probe_answers_equal_the_stock_build(stock, payload, tmp_path, name, opt
     shutil.copyfile(PROBES / probe.name, probe)
     env = {name: value for name, value in {"HOME": str(tmp_path), **env}.items() if value}
     answers = [ask(prefix, probe, *options, cwd=tmp_path, env=env) for prefix in (stock, payload)]
-    found = unexpected(compare(name, *answers), ENTRIES)
+    found = find_unexpected(compare(name, *answers), ENTRIES)
     DONE.add(name)
     assert not found, f"{len(found)} differences:\n" + "\n".join(map(str, found[:40]))
 

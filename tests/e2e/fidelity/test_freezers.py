@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from inspection import Pair, run
-from moves import hidden
+from moves import hide
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 APPLICATION = """\
@@ -77,5 +77,5 @@ def test_frozen_program_runs_without_the_payload(pair: Pair, display, tmp_path, 
 
     stock, ours = pair.compare(freeze)
     expected = output(stock)
-    with hidden(pair.ours):
+    with hide(pair.ours):
         assert output(ours) == expected

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from comparison import named
+from comparison import replace_prefix
 from host_tools import require_tool
-from inspection import Pair, inspect_process, run, started, take
+from inspection import Pair, inspect_process, run, start_process, take
 
 pytestmark = pytest.mark.e2e
 OPTIONS = ("", "--trace-python-allocators", "--native")
@@ -44,7 +44,7 @@ def report(memray: Path, data: Path, prefix: Path) -> dict:
     """Return numbers of ``memray stats``, and the bytes that were not freed."""
     target = data.with_suffix(".json")
     run(memray, "stats", "--json", "--force", "--output", target, data)
-    stats = json.loads(named(take(target), prefix))
+    stats = json.loads(replace_prefix(take(target), prefix))
     leaks = data.with_suffix(".csv")
     run(memray, "transform", "csv", "--leaks", "--force", "--output", leaks, data)
     sizes = [int(line.split(",")[2]) for line in take(leaks).splitlines()[1:]]
@@ -111,7 +111,7 @@ def test_memray_attaches(pair: Pair, tmp_path):
 
     def look(prefix: Path) -> dict:
         commands = pair.venv(prefix, "memray")
-        with started(commands / "python", script) as pid:
+        with start_process(commands / "python", script) as pid:
             attach = ("attach", "--method", "gdb", "--duration", "3", "--force", "-o", data)
             inspect_process(commands / "memray", *attach, str(pid))
             time.sleep(5)

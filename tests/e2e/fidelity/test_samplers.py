@@ -9,7 +9,7 @@ from pathlib import Path
 
 import inspection
 import pytest
-from comparison import named
+from comparison import replace_prefix
 from inspection import LOOP_LINE, SCRIPT, WAYS, inspect_process, run, stacks, take
 from moves import PYTHON_SERIES
 
@@ -38,7 +38,7 @@ def test_py_spy_dump_shows_the_same_frames(pair, tools, script, way):
                 inspect_process(tools / "py-spy", "dump", "--json", "--pid", str(pid))
             )
         frames = [
-            (f["name"], named(f["filename"], prefix), f["line"])
+            (f["name"], replace_prefix(f["filename"], prefix), f["line"])
             for thread in dump
             for f in thread["frames"]
         ]
@@ -110,7 +110,9 @@ def test_perf_map_lists_the_same_functions(pair, script):
 
     def look(prefix: Path) -> list[str]:
         pid = run(prefix / "bin/python3", "-X", "perf", script).strip()
-        names = re.findall(r"(?m)py::.*$", named(take(Path(f"/tmp/perf-{pid}.map")), prefix))
+        names = re.findall(
+            r"(?m)py::.*$", replace_prefix(take(Path(f"/tmp/perf-{pid}.map")), prefix)
+        )
         # The import system and site of the payload call fewer functions.
         return sorted(name for name in names if "<frozen " not in name)
 

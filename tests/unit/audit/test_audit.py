@@ -15,7 +15,7 @@ from rezbuild.payload import manifest
 START = "void _start(void) { for (;;) ; }\n"
 
 
-def found(payload: Path) -> set[tuple[str, str]]:
+def find_broken(payload: Path) -> set[tuple[str, str]]:
     return {(finding.rule.id, finding.path) for finding in audit.audit(payload).findings}
 
 
@@ -27,25 +27,25 @@ def payload(tmp_path) -> Path:
 
 
 def test_empty_payload_passes(payload):
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 def test_program_on_glibc_alone_passes(payload, compile_c):
     compile_c.program(f"{payload}/bin/program")
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 def test_missing_library_is_an_error(payload, compile_c, tmp_path):
     library = compile_c.library(f"{tmp_path}/elsewhere/libfar.so.1")
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library))
-    assert found(payload) == {("needed-unresolved", "lib/libnear.so.1")}
+    assert find_broken(payload) == {("needed-unresolved", "lib/libnear.so.1")}
 
 
 def test_library_beside_the_file_needs_a_rpath(payload, compile_c):
     """The host, LD_LIBRARY_PATH or the rpath of another file do not count."""
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library))
-    assert found(payload) == {("needed-unresolved", "lib/libnear.so.1")}
+    assert find_broken(payload) == {("needed-unresolved", "lib/libnear.so.1")}
 
 
 @pytest.mark.parametrize("origin", ["$ORIGIN", "${ORIGIN}/../lib"])
@@ -53,13 +53,13 @@ def test_library_is_found_by_the_own_rpath(payload, compile_c, origin):
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     rpath = f"-Wl,--disable-new-dtags,-rpath,{origin}"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 def test_absolute_needed_path_is_refused_even_if_it_exists(payload, compile_c):
     bare = compile_c(f"{payload}/lib/libbare.so", "int f(void) { return 1; }\n", "-shared", "-fPIC")
     compile_c.program(f"{payload}/bin/x", "-Wl,--no-as-needed", str(bare))
-    assert ("needed-absolute", "bin/x") in found(payload)
+    assert ("needed-absolute", "bin/x") in find_broken(payload)
 
 
 def test_library_for_another_machine_does_not_count(payload, compile_c):
@@ -69,18 +69,18 @@ def test_library_for_another_machine_does_not_count(payload, compile_c):
     data = bytearray(library.read_bytes())
     data[18:20] = b"\xb7\x00"  # e_machine: AArch64
     library.write_bytes(data)
-    assert ("needed-unresolved", "lib/libnear.so.1") in found(payload)
+    assert ("needed-unresolved", "lib/libnear.so.1") in find_broken(payload)
 
 
 def test_loader_must_be_that_of_the_abi(payload, compile_c):
     compile_c.program(f"{payload}/bin/x", "-Wl,--dynamic-linker=/opt/store/ld.so")
-    assert found(payload) == {("interpreter", "bin/x")}
+    assert find_broken(payload) == {("interpreter", "bin/x")}
 
 
 @pytest.mark.parametrize("kind", ["filter", "auxiliary", "audit", "depaudit"])
 def test_auxiliary_libraries_are_refused(payload, compile_c, kind):
     compile_c.library(f"{payload}/lib/libx.so", f"-Wl,--{kind}=libother.so.9")
-    assert found(payload) == {("helper", "lib/libx.so")}
+    assert find_broken(payload) == {("helper", "lib/libx.so")}
 
 
 def test_misaligned_segment_is_an_error(payload, compile_c):
@@ -92,19 +92,19 @@ def test_misaligned_segment_is_an_error(payload, compile_c):
         if data[start] == 1:  # PT_LOAD
             data[start + 48 : start + 56] = (0x200000).to_bytes(8, "little")  # p_align
     path.write_bytes(data)
-    assert found(payload) == {("segment-misaligned", "lib/libx.so")}
+    assert find_broken(payload) == {("segment-misaligned", "lib/libx.so")}
 
 
 def test_origin_of_a_linked_library_is_the_link(payload, compile_c):
     library = compile_c.library(f"{payload}/far/libfar.so.1")
     rpath = "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../far"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
     (payload / "lib/beside.so").symlink_to("libnear.so.1")
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
     (payload / "deep/er").mkdir(parents=True)
     (payload / "deep/er/link.so").symlink_to("../../lib/libnear.so.1")
-    assert found(payload) == {("needed-unresolved", "deep/er/link.so")}
+    assert find_broken(payload) == {("needed-unresolved", "deep/er/link.so")}
 
 
 def test_link_that_leaves_through_another_is_found(payload, tmp_path):
@@ -112,14 +112,14 @@ def test_link_that_leaves_through_another_is_found(payload, tmp_path):
     (payload / "deep").mkdir()
     (payload / "deep/up").symlink_to("..")
     (payload / "out").symlink_to("deep/up/../outside")
-    assert ("link-outside", "out") in found(payload)
+    assert ("link-outside", "out") in find_broken(payload)
 
 
 def test_runpath_is_refused(payload, compile_c):
     library = compile_c.library(f"{payload}/lib/libfar.so.1")
     rpath = "-Wl,--enable-new-dtags,-rpath,$ORIGIN"
     compile_c.library(f"{payload}/lib/libnear.so.1", "-Wl,--no-as-needed", str(library), rpath)
-    assert found(payload) == {("rpath-runpath", "lib/libnear.so.1")}
+    assert find_broken(payload) == {("rpath-runpath", "lib/libnear.so.1")}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_runpath_is_refused(payload, compile_c):
 )
 def test_bad_rpaths_are_errors(payload, compile_c, rpath, rule):
     compile_c.library(f"{payload}/lib/libx.so.1", f"-Wl,--disable-new-dtags,-rpath,{rpath}")
-    assert found(payload) == {(rule, "lib/libx.so.1")}
+    assert find_broken(payload) == {(rule, "lib/libx.so.1")}
 
 
 def test_second_folder_with_the_same_library_is_unneeded(payload, compile_c):
@@ -161,14 +161,14 @@ def test_known_host_library_is_a_note_with_its_reason(payload, compile_c):
 
 def test_executable_stack_is_an_error(payload, compile_c):
     compile_c.library(f"{payload}/lib/libx.so", "-Wl,-z,execstack")
-    assert ("stack-executable", "lib/libx.so") in found(payload)
+    assert ("stack-executable", "lib/libx.so") in find_broken(payload)
 
 
 def test_writable_and_executable_segment_is_an_error(payload, compile_c):
     compile_c.program(
         f"{payload}/bin/x", "-static", "-nostdlib", "-no-pie", "-Wl,--omagic", source=START
     )
-    assert ("write-execute", "bin/x") in found(payload)
+    assert ("write-execute", "bin/x") in find_broken(payload)
 
 
 def test_text_relocations_are_errors(payload, compile_c):
@@ -179,12 +179,12 @@ def test_text_relocations_are_errors(payload, compile_c):
         *("-shared", "-nostdlib", "-Wl,-z,notext"),
         language="assembler",
     )
-    assert ("text-relocation", "lib/libx.so") in found(payload)
+    assert ("text-relocation", "lib/libx.so") in find_broken(payload)
 
 
 def test_damaged_file_is_an_error(payload):
     (payload / "lib/libx.so").write_bytes(b"\x7fELF" + b"\xff" * 100)
-    assert found(payload) == {("elf-damaged", "lib/libx.so")}
+    assert find_broken(payload) == {("elf-damaged", "lib/libx.so")}
 
 
 @pytest.mark.parametrize(
@@ -200,19 +200,19 @@ def test_damaged_file_is_an_error(payload):
 )
 def test_bad_links_are_errors(payload, target, rules):
     (payload / "link").symlink_to(target)
-    assert {rule for rule, _ in found(payload)} == rules
+    assert {rule for rule, _ in find_broken(payload)} == rules
 
 
 @pytest.mark.parametrize("mode", [0o4755, 0o2755])
 def test_setuid_is_an_error(payload, mode):
     (payload / "x").write_text("x")
     (payload / "x").chmod(mode)
-    assert found(payload) == {("setuid", "x")}
+    assert find_broken(payload) == {("setuid", "x")}
 
 
 def test_object_files_and_archives_do_not_count(payload, compile_c):
     compile_c(f"{payload}/lib/x.o", "int f(void) { return 1; }\n", "-c")
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 def test_errors_come_first(payload, compile_c):

@@ -22,7 +22,7 @@ def payload(tmp_path) -> Path:
     return folder
 
 
-def found(payload: Path, **options) -> set[tuple[str, str, str]]:
+def find_broken(payload: Path, **options) -> set[tuple[str, str, str]]:
     report = audit.audit(payload, **options)
     return {(one.rule.id, one.path, one.severity) for one in report.findings}
 
@@ -35,15 +35,18 @@ def test_missing_hardening_is_an_error_in_our_payloads_and_a_note_elsewhere(
     compile_c.library(f"{payload}/lib/libx.so", f"-Wl,-z,{flag}")
     compile_c.program(f"{payload}/bin/x", f"-Wl,-z,{flag}")
     wanted = {(rule, path, severity) for path in ("lib/libx.so", "bin/x")}
-    assert found(payload, own=own) >= wanted
-    assert {path for r, path, _ in found(payload, own=own) if r == rule} == {"lib/libx.so", "bin/x"}
+    assert find_broken(payload, own=own) >= wanted
+    assert {path for r, path, _ in find_broken(payload, own=own) if r == rule} == {
+        "lib/libx.so",
+        "bin/x",
+    }
 
 
 def test_folder_with_a_record_counts_as_ours(payload, compile_c):
     compile_c.library(f"{payload}/lib/libx.so", "-Wl,-z,lazy")
-    assert found(payload) == {("bind-now", "lib/libx.so", "note")}
+    assert find_broken(payload) == {("bind-now", "lib/libx.so", "note")}
     (payload / "rezbuild.json").write_text("{}")
-    assert found(payload) == {("bind-now", "lib/libx.so", "error")}
+    assert find_broken(payload) == {("bind-now", "lib/libx.so", "error")}
 
 
 def test_exported_symbol_of_a_bundled_library_is_an_error(payload, compile_c):
@@ -71,7 +74,7 @@ def test_hidden_and_linker_symbols_are_not_exports(payload, compile_c, source):
     theirs = "int far(void) { return 1; }\nvoid _init(void) {}\nint _edata, __bss_start;\n"
     compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source=theirs)
     compile_c.library(f"{payload}/lib/libx.so", source=source)
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 def test_symbols_of_a_program_are_not_exports(payload, compile_c):
@@ -79,7 +82,7 @@ def test_symbols_of_a_program_are_not_exports(payload, compile_c):
     compile_c.library(f"{payload}/deps/far/1/lib/libfar.so.1", source="int far = 1;\n")
     source = "int far = 2;\nint main(void) { return far; }\n"
     compile_c.program(f"{payload}/bin/x", "-rdynamic", source=source)
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 def version_of(path: Path) -> str:

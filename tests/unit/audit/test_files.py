@@ -26,7 +26,7 @@ def payload(tmp_path) -> Path:
     return folder
 
 
-def found(payload: Path, **options) -> set[tuple[str, str]]:
+def find_broken(payload: Path, **options) -> set[tuple[str, str]]:
     return {(one.rule.id, one.path) for one in audit.audit(payload, **options).findings}
 
 
@@ -46,21 +46,21 @@ PLACE = "/mnt/build box/work"
 )
 def test_path_anywhere_in_a_file_is_found(payload, data):
     (payload / "lib/x").write_text(data)
-    assert found(payload, places=[PLACE]) == {("build-path", "lib/x")}
-    assert found(payload) == set()
+    assert find_broken(payload, places=[PLACE]) == {("build-path", "lib/x")}
+    assert find_broken(payload) == set()
 
 
 @pytest.mark.parametrize("more", ["2", "-old", "_x", ".bak", "é"])
 def test_longer_path_is_not_a_finding(payload, more):
     (payload / "lib/x").write_text(f"prefix={PLACE}{more}\n", encoding="utf-8")
-    assert found(payload, places=[PLACE]) == set()
+    assert find_broken(payload, places=[PLACE]) == set()
 
 
 def test_path_in_a_library_and_in_compiled_python_is_found(payload, compile_c):
     compile_c.library(f"{payload}/lib/libx.so", source=f'const char *home = "{PLACE}/etc";\n')
     (payload / "x.py").write_text("x = 1\n")
     py_compile.compile(str(payload / "x.py"), str(payload / "lib/x.pyc"), dfile=f"{PLACE}/x.py")
-    assert found(payload, places=[PLACE]) == {
+    assert find_broken(payload, places=[PLACE]) == {
         ("build-path", "lib/libx.so"),
         ("build-path", "lib/x.pyc"),
     }
@@ -70,7 +70,7 @@ def test_path_in_a_name_and_in_a_link_target_is_found(payload):
     """DESTDIR was given twice; a link leads there."""
     (payload / PLACE.lstrip("/")).mkdir(parents=True)
     (payload / "link").symlink_to(f".{PLACE}")
-    paths = {path for rule, path in found(payload, places=[PLACE]) if rule == "build-path"}
+    paths = {path for rule, path in find_broken(payload, places=[PLACE]) if rule == "build-path"}
     assert paths == {"link", "mnt/build box/work"}
 
 
@@ -79,7 +79,7 @@ def test_own_path_is_found_resolved_and_as_given(payload, tmp_path):
     link.symlink_to(payload)
     for number, text in enumerate((str(payload), str(link), str(link).replace(" ", "%20"))):
         (payload / f"file{number}").write_text(f"home = {text}\n")
-    assert found(payload) == {("build-path", "file0")}
+    assert find_broken(payload) == {("build-path", "file0")}
     report = audit.audit(link)
     assert {one.path for one in report.findings} == {"file0", "file1", "file2"}
     assert report.places == {str(payload): 1, str(link): 1, str(link).replace(" ", "%20"): 1}
@@ -106,7 +106,7 @@ def test_large_file_is_not_read_into_memory(payload):
         stream.write(PLACE.encode())
     tracemalloc.start()
     try:
-        assert found(payload, places=[PLACE]) == {("build-path", "large")}
+        assert find_broken(payload, places=[PLACE]) == {("build-path", "large")}
         assert tracemalloc.get_traced_memory()[1] < size // 4
     finally:
         tracemalloc.stop()
@@ -116,7 +116,10 @@ def test_records_of_rez_are_ignored(payload):
     for name in ("build.rxt", "variant.json"):
         (payload / name).write_text(f"{payload}\n")
         (payload / "lib" / name).write_text(f"{payload}\n")
-    assert found(payload) == {("build-path", "lib/build.rxt"), ("build-path", "lib/variant.json")}
+    assert find_broken(payload) == {
+        ("build-path", "lib/build.rxt"),
+        ("build-path", "lib/variant.json"),
+    }
 
 
 @pytest.mark.parametrize("name", ["python-3.11.2", "libx11-1.8", "source"])
@@ -126,7 +129,7 @@ def test_placeholder_prefix_in_a_text_is_an_error(payload, name):
     report = audit.audit(payload, own=True)
     assert [(one.rule.id, one.path) for one in report.findings] == [("text-prefix", "lib/x.txt")]
     assert report.findings[0].message == f"it names /rezbuild/{name}"
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,7 @@ def test_private_modes_are_errors(payload, kind, mode):
     path = payload / "x"
     path.mkdir() if kind == "folder" else path.write_text("x")
     path.chmod(mode)
-    assert found(payload) == {("mode", "x")}
+    assert find_broken(payload) == {("mode", "x")}
     (finding,) = audit.audit(payload, own=True).findings
     assert finding.severity == "error"
     assert audit.audit(payload, own=False).errors == ()
@@ -150,18 +153,18 @@ def test_private_modes_are_errors(payload, kind, mode):
 def test_public_modes_pass(payload, mode):
     (payload / "x").write_text("x")
     (payload / "x").chmod(mode)
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 def test_mode_of_the_root_is_checked(payload):
     payload.chmod(0o777)
-    assert found(payload) == {("mode", ".")}
+    assert find_broken(payload) == {("mode", ".")}
 
 
 def test_program_without_execute_mode_is_found(payload, compile_c):
     compile_c.program(f"{payload}/bin/x").chmod(0o644)
     compile_c.library(f"{payload}/lib/libx.so").chmod(0o644)
-    assert found(payload) == {("mode", "bin/x")}
+    assert find_broken(payload) == {("mode", "bin/x")}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +186,7 @@ def test_program_without_execute_mode_is_found(payload, compile_c):
 def test_foreign_interpreter_of_a_script_is_an_error(payload, line, wrong):
     path = payload / "script"
     path.write_text(f"{line}\nx\n")
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
     path.chmod(0o755)
     findings = audit.audit(payload).findings
     assert [(one.rule.id, one.message) for one in findings] == (
@@ -193,7 +196,7 @@ def test_foreign_interpreter_of_a_script_is_an_error(payload, line, wrong):
 
 def test_libtool_archive_is_an_error(payload):
     (payload / "lib/libx.la").write_text("libdir='/usr/lib'\n")
-    assert found(payload) == {("libtool-archive", "lib/libx.la")}
+    assert find_broken(payload) == {("libtool-archive", "lib/libx.la")}
     assert audit.audit(payload).errors == ()
     assert len(audit.audit(payload, own=True).errors) == 1
 
@@ -203,7 +206,10 @@ def test_special_files_are_named_and_not_opened(payload):
     subprocess.run(["mkfifo", payload / "pipe"], check=True)
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(payload / "s"))
-        assert found(payload) - {("mode", "s")} == {("special-file", "pipe"), ("special-file", "s")}
+        assert find_broken(payload) - {("mode", "s")} == {
+            ("special-file", "pipe"),
+            ("special-file", "s"),
+        }
 
 
 def lists(payload: Path) -> None:
@@ -214,70 +220,70 @@ def lists(payload: Path) -> None:
 
 
 @pytest.fixture
-def listed(payload, compile_c) -> Path:
+def payload_with_lists(payload, compile_c) -> Path:
     compile_c.library(f"{payload}/lib/libx.so.1")
     (payload / "lib/libx.so").symlink_to("libx.so.1")
     (payload / "text").write_text("text\n")
     lists(payload)
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
     return payload
 
 
-def test_added_module_is_an_error(listed, compile_c):
-    compile_c.library(f"{listed}/lib/later.so")
-    assert found(listed) == {("elf-set", "lib/later.so")}
+def test_added_module_is_an_error(payload_with_lists, compile_c):
+    compile_c.library(f"{payload_with_lists}/lib/later.so")
+    assert find_broken(payload_with_lists) == {("elf-set", "lib/later.so")}
     assert RULES["elf-set"].severity == "error"
 
 
-def test_added_file_is_a_note(listed):
-    (listed / "lib/later.py").write_text("x")
-    assert found(listed) == {("file-added", "lib/later.py")}
-    assert audit.audit(listed).errors == ()
+def test_added_file_is_a_note(payload_with_lists):
+    (payload_with_lists / "lib/later.py").write_text("x")
+    assert find_broken(payload_with_lists) == {("file-added", "lib/later.py")}
+    assert audit.audit(payload_with_lists).errors == ()
 
 
-def test_pycache_files_are_ignored(listed):
-    (listed / "lib/__pycache__").mkdir()
-    (listed / "lib/__pycache__/x.cpython-311.pyc").write_text("x")
-    assert found(listed) == set()
+def test_pycache_files_are_ignored(payload_with_lists):
+    (payload_with_lists / "lib/__pycache__").mkdir()
+    (payload_with_lists / "lib/__pycache__/x.cpython-311.pyc").write_text("x")
+    assert find_broken(payload_with_lists) == set()
 
 
 @pytest.mark.parametrize("path", ["text", "lib/libx.so.1", "lib/libx.so"])
-def test_missing_file_is_an_error(listed, path):
-    (listed / path).unlink()
-    assert ("file-missing", path) in found(listed)
+def test_missing_file_is_an_error(payload_with_lists, path):
+    (payload_with_lists / path).unlink()
+    assert ("file-missing", path) in find_broken(payload_with_lists)
 
 
-def test_truncated_copy_is_an_error(listed):
-    (listed / "text").write_text("te")
-    (finding,) = audit.audit(listed).findings
+def test_truncated_copy_is_an_error(payload_with_lists):
+    (payload_with_lists / "text").write_text("te")
+    (finding,) = audit.audit(payload_with_lists).findings
     assert (finding.rule.id, finding.path) == ("file-missing", "text")
     assert finding.message == "it has 2 bytes; 5 were built"
 
 
-def test_changed_link_is_an_error(listed):
-    (listed / "lib/libx.so").unlink()
-    (listed / "lib/libx.so").symlink_to("../text")
-    assert found(listed) == {("file-missing", "lib/libx.so")}
+def test_changed_link_is_an_error(payload_with_lists):
+    (payload_with_lists / "lib/libx.so").unlink()
+    (payload_with_lists / "lib/libx.so").symlink_to("../text")
+    assert find_broken(payload_with_lists) == {("file-missing", "lib/libx.so")}
 
 
-def test_copy_that_follows_links_passes(listed, tmp_path):
+def test_copy_that_follows_links_passes(payload_with_lists, tmp_path):
     copy = tmp_path / "copy"
-    shutil.copytree(listed, copy)
+    shutil.copytree(payload_with_lists, copy)
     assert not (copy / "lib/libx.so").is_symlink()
-    assert found(copy) == set()
+    assert find_broken(copy) == set()
 
 
-def test_record_lists_libraries_without_a_file_list(listed):
-    (listed / manifest.CONTENTS).unlink()
-    assert found(listed) == {("file-missing", manifest.CONTENTS)}
-    (listed / "lib/libx.so.1").unlink()
-    assert ("file-missing", "lib/libx.so.1") in found(listed)
+def test_record_lists_libraries_without_a_file_list(payload_with_lists):
+    (payload_with_lists / manifest.CONTENTS).unlink()
+    assert find_broken(payload_with_lists) == {("file-missing", manifest.CONTENTS)}
+    (payload_with_lists / "lib/libx.so.1").unlink()
+    assert ("file-missing", "lib/libx.so.1") in find_broken(payload_with_lists)
 
 
 def test_payload_without_lists_is_audited(payload):
     manifest.write(payload, {"name": "x"})
     (payload / "text").write_text("x")
-    assert found(payload) == set()
+    assert find_broken(payload) == set()
 
 
 # Run as another user, because root reads everything.

@@ -134,7 +134,7 @@ def test_signers_are_read(tmp_path):
     keys = tmp_path / "thing/keys"
     keys.mkdir(parents=True)
     (keys / f"{'A' * 40}.asc").write_text("a key")
-    text = GOOD.replace(*signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "")[:2])
+    text = GOOD.replace(*add_signature(f'suffix = ".asc", by = ["{"A" * 40}"]', "")[:2])
     text = text.replace(
         "size = 10", 'size = 10\nsigned = { suffix = ".s", identity = "me", issuer = "https://i" }'
     )
@@ -152,7 +152,7 @@ def test_signers_are_no_input_of_a_build(tmp_path):
     before = manifest.recipe_revision(recipe, recipe.release("1.2.3"))
     (recipe.folder / "keys").mkdir()
     (recipe.folder / "keys" / f"{'A' * 40}.asc").write_text("a key")
-    text = GOOD.replace(*signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "")[:2])
+    text = GOOD.replace(*add_signature(f'suffix = ".asc", by = ["{"A" * 40}"]', "")[:2])
     recipe = sources_toml.loads(text, recipe.folder)
     assert recipe.release("1.2.3").signed
     assert manifest.recipe_revision(recipe, recipe.release("1.2.3")) == before
@@ -171,7 +171,7 @@ def test_same_bytes_in_debian_are_one_archive(tmp_path):
     assert archive.debian == model.DistributionFile("thing", "thing_1.1.1w.orig.tar.gz")
 
 
-def signed(text: str, reason: str) -> tuple[str, str, str]:
+def add_signature(text: str, reason: str) -> tuple[str, str, str]:
     return 'license = "Zlib"', f'license = "Zlib"\nsigned = {{ {text} }}', reason
 
 
@@ -212,16 +212,20 @@ WRONG = {
     "debug": ('license = "Zlib"', 'license = "Zlib"\ndebug = 1', "debug is not true or false"),
     "unknown field in a request": ('"other-1"', '"other-{x}"', r"requires holds \{x\}; known"),
     "signed is a text": ('license = "Zlib"', 'license = "Zlib"\nsigned = "x"', "signed is not a t"),
-    "signed by nobody": signed('suffix = ".asc", by = []', r"signed\.by names no key"),
-    "signed by whom": signed('suffix = ".asc"', r"signed\.identity is missing"),
-    "half an identity": signed('suffix = ".x", identity = "a"', r"signed\.issuer is missing"),
-    "signed by both": signed('suffix = ".asc", by = [], issuer = "a"', "use one of them"),
-    "signed without suffix": signed("by = []", r"signed\.suffix is missing"),
-    "signed elsewhere": signed('suffix = "/x.asc", by = []', r"suffix is not what follows"),
-    "unknown in signed": signed('suffix = ".asc", key = "a"', r"signed\.key is unknown"),
-    "lower-case key": signed(f'suffix = ".asc", by = ["{"a" * 40}"]', "not a fingerprint"),
-    "short key id": signed('suffix = ".asc", by = ["0123456789ABCDEF"]', "not a fingerprint"),
-    "key not there": signed(f'suffix = ".asc", by = ["{"A" * 40}"]', "does not exist"),
+    "signed by nobody": add_signature('suffix = ".asc", by = []', r"signed\.by names no key"),
+    "signed by whom": add_signature('suffix = ".asc"', r"signed\.identity is missing"),
+    "half an identity": add_signature(
+        'suffix = ".x", identity = "a"', r"signed\.issuer is missing"
+    ),
+    "signed by both": add_signature('suffix = ".asc", by = [], issuer = "a"', "use one of them"),
+    "signed without suffix": add_signature("by = []", r"signed\.suffix is missing"),
+    "signed elsewhere": add_signature('suffix = "/x.asc", by = []', r"suffix is not what follows"),
+    "unknown in signed": add_signature('suffix = ".asc", key = "a"', r"signed\.key is unknown"),
+    "lower-case key": add_signature(f'suffix = ".asc", by = ["{"a" * 40}"]', "not a fingerprint"),
+    "short key id": add_signature(
+        'suffix = ".asc", by = ["0123456789ABCDEF"]', "not a fingerprint"
+    ),
+    "key not there": add_signature(f'suffix = ".asc", by = ["{"A" * 40}"]', "does not exist"),
     "profiled": ('license = "Zlib"', 'license = "Zlib"\nprofiled = "yes"', "profiled is not"),
 }
 

@@ -131,10 +131,10 @@ def places(table: Any, here: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return [here, *below] if here else below
 
 
-def changed(table: Any, place: tuple[str, ...], value: Any) -> Any:
+def change(table: Any, place: tuple[str, ...], value: Any) -> Any:
     if not place:
         return value
-    return {**table, place[0]: changed(table[place[0]], place[1:], value)}
+    return {**table, place[0]: change(table[place[0]], place[1:], value)}
 
 
 @examples
@@ -146,7 +146,7 @@ def test_any_catalogue_is_read_or_refused_by_name(
     tmp_path_factory: pytest.TempPathFactory, place: tuple[str, ...], value: Any, key: str
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
-    for table in (changed(GOOD, place, value), {**changed(GOOD, place, value), key: value}):
+    for table in (change(GOOD, place, value), {**change(GOOD, place, value), key: value}):
         refused = refusal(CatalogueError, load, folder, document(table))
         if refused:
             assert str(folder / "thing" / "sources.toml") in refused.message
@@ -182,7 +182,7 @@ def test_any_platform_is_read_or_refused_by_name(
     tmp_path_factory: pytest.TempPathFactory, place: tuple[str, ...], value: Any
 ) -> None:
     folder = tmp_path_factory.mktemp("years")
-    text = document(changed(YEARS, place, value))
+    text = document(change(YEARS, place, value))
     (folder / platform_years.FILE_NAME).write_bytes(text.encode(errors="surrogatepass"))
     refused = refusal(CatalogueError, platform_years.load, folder)
     assert refused is None or str(folder / platform_years.FILE_NAME) in refused.message
@@ -198,7 +198,7 @@ def test_any_matrix_is_planned_or_refused_by_name(
     folder = tmp_path_factory.mktemp("matrix")
     recipe = load(folder, document({**GOOD, "requires": []}))
     file = folder / "matrix.toml"
-    table = {**changed(MATRIX, place, value), **({more: value} if more else {})}
+    table = {**change(MATRIX, place, value), **({more: value} if more else {})}
     file.write_bytes(document(table).encode(errors="surrogatepass"))
 
     def plan() -> None:
@@ -242,14 +242,14 @@ def test_folder_instead_of_a_catalogue_is_refused(tmp_path: Path) -> None:
 def test_pattern_with_a_format_is_refused(tmp_path: Path, key: str, form: str) -> None:
     """One of them would print a gigabyte of spaces."""
     value = f"https://h/{{version{form}}}"
-    table = changed(GOOD, (key,), [value] if key == "urls" else value)
+    table = change(GOOD, (key,), [value] if key == "urls" else value)
     with pytest.raises(CatalogueError, match="pattern with a format"):
         load(tmp_path, document(table))
 
 
 def test_two_versions_with_one_file_name_are_refused(tmp_path: Path) -> None:
     """Each version would delete the other's file from the cache as damaged."""
-    table = changed(GOOD, ("file",), "thing.tar.gz")
+    table = change(GOOD, ("file",), "thing.tar.gz")
     load(tmp_path, document(table))
     table["versions"]["1.1.1w"]["sha256"] = SUM[::-1]
     with pytest.raises(CatalogueError, match=r"1\.1\.1w has the file .* another sha256 than 1.2.3"):
@@ -431,11 +431,11 @@ def test_invalid_command_gives_advice(
 def test_defect_prints_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(_: object) -> int:
+    def raise_defect(_: object) -> int:
         raise KeyError("what nobody has thought of")
 
     monkeypatch.delenv("REZBUILD_TRACE", raising=False)
-    monkeypatch.setattr(doctor, "run", broken)  # a real one would be mended
+    monkeypatch.setattr(doctor, "run", raise_defect)  # no real defect would stay in the code
     assert main.main(["doctor"]) == 1
     said = capsys.readouterr().err
     assert "a defect of rezbuild itself: KeyError: 'what nobody has thought of'" in said

@@ -17,7 +17,7 @@ def test_page_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
 
     try:
         assert page.PAGE.read_text(encoding="utf-8") == page.page(), "run page.py"
-        entries = comparison.intended()
+        entries = comparison.load_intended()
         assert len(entries) <= 10
         assert all(entry.title and entry.reason.strip() for entry in entries)
     finally:

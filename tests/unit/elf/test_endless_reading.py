@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from archives import Archive
-from damage import DAMAGE, damaged, examples, refusal
+from damage import DAMAGE, apply_damage, examples, refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ def test_name_with_a_million_folders_is_refused_at_once(tmp_path: Path) -> None:
     archive = Archive(tmp_path)
     path = archive.make((f"{'a/' * 10**6}x", b""), format=tarfile.PAX_FORMAT)
     begin = time.monotonic()
-    assert "2000001 characters long" in archive.refused_file(path)
+    assert "2000001 characters long" in archive.refusal_of_file(path)
     assert time.monotonic() - begin < 5
 
 
@@ -38,7 +38,7 @@ def test_audit_of_any_damage_is_a_report(
     cut: int,
 ) -> None:
     payload = tmp_path_factory.mktemp("damaged")
-    for number, data in enumerate((damaged(small_elf, damage), small_elf[:cut])):
+    for number, data in enumerate((apply_damage(small_elf, damage), small_elf[:cut])):
         (payload / f"lib{number}.so").write_bytes(data)
     (payload / "link.so").symlink_to("lib0.so")
     report = audit.audit(payload)
@@ -51,7 +51,9 @@ def test_audit_of_any_damage_is_a_report(
         assert "elf-damaged" in {finding.rule.id for finding in report.findings}
 
 
-def crafted(small_elf: bytes, headers: list[tuple[int, ...]], tags: list[tuple[int, int]]) -> bytes:
+def add_headers(
+    small_elf: bytes, headers: list[tuple[int, ...]], tags: list[tuple[int, int]]
+) -> bytes:
     """Append other program headers and dynamic tags to a library."""
     data = bytearray(small_elf + bytes(-len(small_elf) % 16))
     begin = len(data)
@@ -70,7 +72,7 @@ def test_huge_counts_take_seconds_at_most(small_elf: bytes, tmp_path: Path, coun
     useless = [(1, 4, 0, far, far, 1, 1, 4096)] * count  # PT_LOAD
     whole = (1, 4, 0, 0, 0, len(small_elf), len(small_elf), 4096)
     tags = [(5, 0), (10, len(small_elf)), *[(1, 100)] * count]  # DT_STRTAB, DT_STRSZ, DT_NEEDED
-    (tmp_path / "lib.so").write_bytes(crafted(small_elf, [*useless, whole], tags))
+    (tmp_path / "lib.so").write_bytes(add_headers(small_elf, [*useless, whole], tags))
     begin = time.monotonic()
     refused = refusal(reader.read, tmp_path / "lib.so")
     assert time.monotonic() - begin < 10
@@ -89,7 +91,7 @@ def test_endless_symbol_names_are_refused(small_elf: bytes, tmp_path: Path) -> N
     data += struct.pack("<II", 0, count)
     tags = [(5, string_table), (10, strings), (6, symbol_table), (4, hash_table)]
     whole = (1, 4, 0, 0, 0, len(data), len(data), 4096)
-    (tmp_path / "lib.so").write_bytes(crafted(bytes(data), [whole], tags))
+    (tmp_path / "lib.so").write_bytes(add_headers(bytes(data), [whole], tags))
     with pytest.raises(reader.ElfError, match="has no end"):
         symbols.exported(tmp_path / "lib.so")
 

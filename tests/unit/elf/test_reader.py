@@ -366,7 +366,7 @@ def test_noise_after_the_magic_is_refused(tmp_path: Path, data: bytes) -> None:
     read_or_refuse(path)
 
 
-def refused(image: Image, tmp_path: Path) -> str:
+def read_error(image: Image, tmp_path: Path) -> str:
     with pytest.raises(ElfError) as caught:
         reader.read(image.write(tmp_path / "damaged.so"))
     return caught.value.message
@@ -374,22 +374,22 @@ def refused(image: Image, tmp_path: Path) -> str:
 
 def test_program_headers_beyond_the_end_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(E_PHOFF, 2**63)
-    assert "program header table ends" in refused(image, tmp_path)
+    assert "program header table ends" in read_error(image, tmp_path)
 
 
 def test_too_many_program_headers_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(E_PHNUM, 0xFFFF, "H")
-    assert "65535 program headers" in refused(image, tmp_path)
+    assert "65535 program headers" in read_error(image, tmp_path)
 
 
 def test_too_small_program_headers_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(E_PHNUM - 2, 8, "H")
-    assert "8 bytes each" in refused(image, tmp_path)
+    assert "8 bytes each" in read_error(image, tmp_path)
 
 
 def test_dynamic_table_beyond_the_end_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.segment(PT_DYNAMIC) + P_FILESZ, 2**62)
-    assert "dynamic table ends" in refused(image, tmp_path)
+    assert "dynamic table ends" in read_error(image, tmp_path)
 
 
 def test_endless_dynamic_table_is_refused(image: Image, tmp_path: Path) -> None:
@@ -397,27 +397,27 @@ def test_endless_dynamic_table_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(header + P_OFFSET, len(image.data))
     image.put(header + P_FILESZ, 2**20)
     image.data += struct.pack("<QQ", 1, 1) * 2**16
-    assert "more than 4096 entries" in refused(image, tmp_path)
+    assert "more than 4096 entries" in read_error(image, tmp_path)
 
 
 def test_string_table_outside_the_file_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRTAB), 2**40)
-    assert "string table is at address 0x10000000000" in refused(image, tmp_path)
+    assert "string table is at address 0x10000000000" in read_error(image, tmp_path)
 
 
 def test_too_long_string_table_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRSZ), 2**40)
-    assert "string table ends" in refused(image, tmp_path)
+    assert "string table ends" in read_error(image, tmp_path)
 
 
 def test_string_outside_its_table_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRSZ), 1)
-    assert "string table of 1 bytes" in refused(image, tmp_path)
+    assert "string table of 1 bytes" in read_error(image, tmp_path)
 
 
 def test_missing_string_table_is_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_STRTAB) - 8, 0x6FFFFFF0)
-    assert "has no string table" in refused(image, tmp_path)
+    assert "has no string table" in read_error(image, tmp_path)
 
 
 def test_endless_string_is_refused(image: Image, tmp_path: Path) -> None:
@@ -426,14 +426,14 @@ def test_endless_string_is_refused(image: Image, tmp_path: Path) -> None:
     offset = image.get(image.tag(DT_STRTAB)) - image.get(load + P_VADDR)
     size = image.get(image.tag(DT_STRSZ))
     image.data[offset : offset + size] = b"x" * size
-    assert "has no end" in refused(image, tmp_path)
+    assert "has no end" in read_error(image, tmp_path)
 
 
 @pytest.mark.usefixtures("image")  # for its skip
 def test_interpreter_beyond_the_end_is_refused(compile_c: Compiler, tmp_path: Path) -> None:
     program = Image(compile_c.program("program").read_bytes())
     program.put(program.segment(PT_INTERP) + P_FILESZ, 2**40)
-    assert "interpreter's name ends" in refused(program, tmp_path)
+    assert "interpreter's name ends" in read_error(program, tmp_path)
 
 
 def version_chain(image: Image) -> int:
@@ -444,12 +444,12 @@ def version_chain(image: Image) -> int:
 def test_endless_versions_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(image.tag(DT_VERNEEDNUM), 2**40)
     image.put(version_chain(image) + 12, 1, "I")  # vn_next: overlapping entries
-    refused(image, tmp_path)
+    read_error(image, tmp_path)
 
 
 def test_too_many_versions_are_refused(image: Image, tmp_path: Path) -> None:
     image.put(version_chain(image) + 2, 0xFFFF, "H")  # vn_cnt
-    assert "version table has more than 4096" in refused(image, tmp_path)
+    assert "version table has more than 4096" in read_error(image, tmp_path)
 
 
 def test_overlapping_version_chains_are_bounded(image: Image, tmp_path: Path) -> None:
@@ -460,4 +460,4 @@ def test_overlapping_version_chains_are_bounded(image: Image, tmp_path: Path) ->
     image.put(load + P_FILESZ, len(image.data))
     image.put(image.tag(DT_VERNEED), start + image.get(load + P_VADDR))
     image.put(image.tag(DT_VERNEEDNUM), 20000)
-    assert "version table has more than 4096" in refused(image, tmp_path)
+    assert "version table has more than 4096" in read_error(image, tmp_path)

@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Store:
+def own_store(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "own"))
 
 
@@ -45,14 +45,14 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(cache=tmp_path / "cache")
 
 
-def test_payload_in_the_shared_store_is_used(root, store, own, tmp_path):
+def test_payload_in_the_shared_store_is_used(root, store, own_store, tmp_path):
     entry = put(store, root)
-    assert job_process.find_or_store(inputs(), root, store, own) == (entry, store)
+    assert job_process.find_or_store(inputs(), root, store, own_store) == (entry, store)
     assert not (tmp_path / "own").exists()
 
 
 @pytest.mark.parametrize("damage", ["none", "truncated", "another"])
-def test_damaged_store_entry_makes_the_payload_travel(root, store, own, tmp_path, damage):
+def test_damaged_store_entry_makes_the_payload_travel(root, store, own_store, tmp_path, damage):
     """The store is not writable."""
     entry = put(store, root)
     blob = tmp_path / f"store/payloads/{entry.blob}.tar.zst"
@@ -62,10 +62,10 @@ def test_damaged_store_entry_makes_the_payload_travel(root, store, own, tmp_path
         os.truncate(blob, 100)
     else:
         (root / "lib/more").touch()
-    made, holder = job_process.find_or_store(inputs(), root, store, own)
-    assert holder is own
+    made, holder = job_process.find_or_store(inputs(), root, store, own_store)
+    assert holder is own_store
     assert made.payload == digest(root)
-    own.restore(made, tmp_path / "taken")
+    own_store.restore(made, tmp_path / "taken")
     assert tree(tmp_path / "taken") == tree(root)
 
 
@@ -142,13 +142,13 @@ def test_payloads_in_the_store_do_not_travel(root, tmp_path):
         "fingerprint": FINGERPRINT,
     }
 
-    def stored(profile: str = "fast", **more: str) -> bool:
+    def is_stored(profile: str = "fast", **more: str) -> bool:
         made, store = {**fits, **more}, Store(str(tmp_path / f"store {profile} {more}"))
         store.put("thing", "1.0", made["profile"], keys.hash_inputs(made), made, root)
         return driver.has_payload(store, recipe, release, profile, FACTS)
 
-    assert stored()
-    assert not stored("optimized")
+    assert is_stored()
+    assert not is_stored("optimized")
     for what in ("recipe", "rezbuild", "compiler", "assembler", "linker", "machine", "glibc"):
-        assert not stored(**{what: "another"}), what
+        assert not is_stored(**{what: "another"}), what
     assert not driver.has_payload(None, recipe, release, "fast", FACTS)

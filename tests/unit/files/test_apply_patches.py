@@ -69,7 +69,7 @@ class Sources:
             found[str(path)] = (status.st_mode, status.st_mtime_ns if data else 0, data)
         return found
 
-    def refused(self, *texts: str) -> str:
+    def patch_error(self, *texts: str) -> str:
         """Return the error's text; no file outside of the root may change."""
         patches = [self.patch(text, f"{number}.patch") for number, text in enumerate(texts)]
         before = self.outside()
@@ -89,7 +89,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def changed(**lines: str) -> str:
+def change_lines(**lines: str) -> str:
     """Return the file's text with some lines replaced, e.g. `l5="LINE 5"`."""
     new = {int(key[1:]) - 1: value + "\n" for key, value in lines.items()}
     return "".join(new.get(number, line) for number, line in enumerate(LINES))
@@ -97,37 +97,40 @@ def changed(**lines: str) -> str:
 
 def test_patch_applies(sources: Sources) -> None:
     sources.apply(NAMES + HUNK_AT_5 + HUNK_AT_15)
-    assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
+    assert sources.text() == change_lines(l5="LINE 5", l15="line 15\nline 15 and a half")
 
 
 def test_no_patches_change_nothing(sources: Sources) -> None:
     apply_patches(sources.root, [])
-    assert sources.text() == changed()
+    assert sources.text() == change_lines()
 
 
 def test_relative_root_works(sources: Sources) -> None:
     patch = sources.patch(NAMES + HUNK_AT_5)
     root = Path(os.path.relpath(sources.root))
     apply_patches(root, [Path(os.path.relpath(patch))])
-    assert sources.text() == changed(l5="LINE 5")
+    assert sources.text() == change_lines(l5="LINE 5")
 
 
 def test_header_text_is_tolerated(sources: Sources) -> None:
     why = "Why: it is broken.\n\n - one\n + two\n---\n file | 2 +-\n\n"
     git = "diff --git a/file b/file\nindex 123..456 100644\n"
     sources.apply(why + git + NAMES + HUNK_AT_5 + "-- \n2.39.2\n\n")
-    assert sources.text() == changed(l5="LINE 5")
+    assert sources.text() == change_lines(l5="LINE 5")
 
 
 def test_names_with_dates_are_read(sources: Sources) -> None:
     date = "\t2024-01-02 03:04:05.000000000 +0100\n"
     sources.apply(f"--- pkg.orig/file{date}+++ pkg/file{date}{HUNK_AT_5}")
-    assert sources.text() == changed(l5="LINE 5")
+    assert sources.text() == change_lines(l5="LINE 5")
 
 
 def test_patch_of_diff_applies(sources: Sources) -> None:
     old, new = sources.tmp_path / "old", sources.tmp_path / "new"
-    for path, text in ((old, changed()), (new, changed(l1="one", l12="twelve", l20="end"))):
+    for path, text in (
+        (old, change_lines()),
+        (new, change_lines(l1="one", l12="twelve", l20="end")),
+    ):
         path.mkdir()
         (path / "file").write_text(text)
     (old / "gone").write_text("gone\n")
@@ -146,7 +149,7 @@ def test_patch_of_diff_applies(sources: Sources) -> None:
 def test_patched_file_keeps_its_mode_and_gets_one_time(sources: Sources) -> None:
     sources.file.chmod(0o755)
     other = NAMES.replace("file", "other")
-    (sources.root / "other").write_text(changed())
+    (sources.root / "other").write_text(change_lines())
     sources.apply(NAMES + HUNK_AT_5 + other + HUNK_AT_5, NAMES + HUNK_AT_15)
     assert mode_of(sources.file) == 0o755
     assert sources.file.stat().st_mtime > THEN
@@ -156,12 +159,12 @@ def test_patched_file_keeps_its_mode_and_gets_one_time(sources: Sources) -> None
 def test_later_patch_sees_earlier_changes(sources: Sources) -> None:
     second = NAMES + HUNK_AT_5.replace("-line 5", "-LINE 5").replace("+LINE 5", "+Line 5")
     sources.apply(NAMES + HUNK_AT_5, second)
-    assert sources.text() == changed(l5="Line 5")
+    assert sources.text() == change_lines(l5="Line 5")
 
 
 def test_patch_may_name_a_file_twice(sources: Sources) -> None:
     sources.apply(NAMES + HUNK_AT_5 + NAMES + HUNK_AT_15)
-    assert sources.text() == changed(l5="LINE 5", l15="line 15\nline 15 and a half")
+    assert sources.text() == change_lines(l5="LINE 5", l15="line 15\nline 15 and a half")
 
 
 def test_removed_lines_that_look_like_names_are_lines(sources: Sources) -> None:
@@ -178,53 +181,53 @@ def test_line_ends_are_kept(sources: Sources) -> None:
 
 def test_line_ends_must_match(sources: Sources) -> None:
     sources.write("a\r\nb\r\nc\r\n")
-    sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
+    sources.patch_error(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
 
 
 def test_newline_at_the_end_must_match(sources: Sources) -> None:
     sources.write("a\nb\nc")
-    sources.refused(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
+    sources.patch_error(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n")
     sources.apply(NAMES + "@@ -1,3 +1,3 @@\n a\n-b\n+B\n c\n\\ No newline at end of file\n")
     assert sources.text() == "a\nB\nc"
 
 
 def test_offset_is_allowed_if_all_context_matches(sources: Sources) -> None:
-    sources.write("new\n" * 3 + changed())
+    sources.write("new\n" * 3 + change_lines())
     sources.apply(NAMES + HUNK_AT_5)
-    assert sources.text() == "new\n" * 3 + changed(l5="LINE 5")
+    assert sources.text() == "new\n" * 3 + change_lines(l5="LINE 5")
 
 
 @pytest.mark.parametrize("line", [4, 5, 6])
 def test_fuzz_is_refused(sources: Sources, line: int) -> None:
-    sources.write(changed(**{f"l{line}": "other"}))
-    message = sources.refused(NAMES + HUNK_AT_5)
+    sources.write(change_lines(**{f"l{line}": "other"}))
+    message = sources.patch_error(NAMES + HUNK_AT_5)
     assert "patching file file" in message
     assert "Hunk #1 FAILED at 4" in message
 
 
 def test_white_space_must_match(sources: Sources) -> None:
-    sources.write(changed(l4="line  4"))
-    sources.refused(NAMES + HUNK_AT_5)
+    sources.write(change_lines(l4="line  4"))
+    sources.patch_error(NAMES + HUNK_AT_5)
 
 
 def test_second_hunk_that_fails_is_named(sources: Sources) -> None:
-    sources.write(changed(l15="other"))
-    assert "Hunk #2 FAILED" in sources.refused(NAMES + HUNK_AT_5 + HUNK_AT_15)
+    sources.write(change_lines(l15="other"))
+    assert "Hunk #2 FAILED" in sources.patch_error(NAMES + HUNK_AT_5 + HUNK_AT_15)
 
 
 def test_second_file_that_fails_is_named(sources: Sources) -> None:
     (sources.root / "other").write_text("text\n")
-    message = sources.refused(NAMES + HUNK_AT_5 + NAMES.replace("file", "other") + HUNK_AT_15)
+    message = sources.patch_error(NAMES + HUNK_AT_5 + NAMES.replace("file", "other") + HUNK_AT_15)
     assert "patching file other" in message
 
 
 def test_second_patch_that_fails_is_named(sources: Sources) -> None:
-    sources.refused(NAMES + HUNK_AT_5, NAMES + HUNK_AT_15.replace("line 14", "other"))
+    sources.patch_error(NAMES + HUNK_AT_5, NAMES + HUNK_AT_15.replace("line 14", "other"))
 
 
 def test_applied_patch_is_refused(sources: Sources) -> None:
     sources.apply(NAMES + HUNK_AT_5)
-    assert "previously applied" in sources.refused(NAMES + HUNK_AT_5)
+    assert "previously applied" in sources.patch_error(NAMES + HUNK_AT_5)
 
 
 NEW = "--- /dev/null\n+++ b/sub/new\n@@ -0,0 +1,2 @@\n+one\n+two\n"
@@ -244,12 +247,12 @@ def test_patch_creates_a_program(sources: Sources) -> None:
 
 
 def test_new_file_replaces_no_file(sources: Sources) -> None:
-    assert "already exists" in sources.refused(NEW.replace("sub/new", "file"))
+    assert "already exists" in sources.patch_error(NEW.replace("sub/new", "file"))
 
 
 def test_hunk_without_context_is_for_new_files_only(sources: Sources) -> None:
-    sources.refused(NAMES + "@@ -0,0 +1 @@\n+one\n")
-    assert sources.text() == changed()
+    sources.patch_error(NAMES + "@@ -0,0 +1 @@\n+one\n")
+    assert sources.text() == change_lines()
 
 
 def delete(lines: list[str]) -> str:
@@ -263,11 +266,11 @@ def test_patch_deletes_a_file(sources: Sources) -> None:
 
 
 def test_deletion_of_another_content_is_refused(sources: Sources) -> None:
-    sources.refused(delete([*LINES[:10], "other\n", *LINES[11:]]))
+    sources.patch_error(delete([*LINES[:10], "other\n", *LINES[11:]]))
 
 
 def test_deletion_of_a_part_is_refused(sources: Sources) -> None:
-    sources.refused(delete(LINES[:10]))
+    sources.patch_error(delete(LINES[:10]))
 
 
 def test_file_is_deleted_and_created_again(sources: Sources) -> None:
@@ -276,7 +279,7 @@ def test_file_is_deleted_and_created_again(sources: Sources) -> None:
 
 
 def test_missing_file_is_refused(sources: Sources) -> None:
-    assert "can't find file to patch" in sources.refused(
+    assert "can't find file to patch" in sources.patch_error(
         NAMES.replace("file", "missing") + HUNK_AT_5
     )
 
@@ -295,7 +298,7 @@ def test_missing_file_is_refused(sources: Sources) -> None:
     ],
 )
 def test_names_outside_are_refused(sources: Sources, name: str) -> None:
-    (sources.root.parent / "out").write_text(changed())
+    (sources.root.parent / "out").write_text(change_lines())
     before = sources.outside()
     for patch in (
         f"--- {name}\n+++ {name}\n{HUNK_AT_5}",
@@ -312,24 +315,26 @@ def test_names_outside_are_refused(sources: Sources, name: str) -> None:
 def test_names_behind_symlinks_are_refused(sources: Sources) -> None:
     outside = sources.root.parent / "outside"
     outside.mkdir()
-    (outside / "file").write_text(changed())
+    (outside / "file").write_text(change_lines())
     (sources.root / "folder").symlink_to("../outside")
     (sources.root / "link").symlink_to("../outside/file")
-    sources.refused(NAMES.replace("file", "folder/file") + HUNK_AT_5)
-    sources.refused(NAMES.replace("file", "link") + HUNK_AT_5)
-    sources.refused(NEW.replace("sub/new", "folder/new"))
+    sources.patch_error(NAMES.replace("file", "folder/file") + HUNK_AT_5)
+    sources.patch_error(NAMES.replace("file", "link") + HUNK_AT_5)
+    sources.patch_error(NEW.replace("sub/new", "folder/new"))
 
 
 def test_file_instead_of_a_folder_is_refused(sources: Sources) -> None:
-    assert "Invalid file name file/new" in sources.refused(NEW.replace("sub/new", "file/new"))
-    assert "Invalid file name sub/new/er" in sources.refused(
+    assert "Invalid file name file/new" in sources.patch_error(NEW.replace("sub/new", "file/new"))
+    assert "Invalid file name sub/new/er" in sources.patch_error(
         NEW + NEW.replace("sub/new", "sub/new/er")
     )
 
 
 def test_folder_instead_of_a_file_is_refused(sources: Sources) -> None:
     (sources.root / "sub").mkdir()
-    assert "sub is not a regular file" in sources.refused(NAMES.replace("file", "sub") + HUNK_AT_5)
+    assert "sub is not a regular file" in sources.patch_error(
+        NAMES.replace("file", "sub") + HUNK_AT_5
+    )
 
 
 BAD = {
@@ -360,7 +365,7 @@ BAD = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_invalid_patches_are_refused(sources: Sources, case: str) -> None:
-    sources.refused(BAD[case])
+    sources.patch_error(BAD[case])
 
 
 def test_missing_patch_is_refused(sources: Sources) -> None:
@@ -392,4 +397,4 @@ def test_missing_gnu_patch_is_reported(sources: Sources) -> None:
     other.write_text("#!/bin/sh\necho patch 2.0-12u11\n")
     other.chmod(0o755)
     assert "not GNU patch" in output()
-    assert sources.text() == changed()
+    assert sources.text() == change_lines()

@@ -41,7 +41,7 @@ def test_odd_names_are_kept_byte_by_byte(archive: Archive, name: str, form: int)
 
 
 def test_refusal_of_an_odd_name_is_printable(archive: Archive) -> None:
-    message = archive.refused(member("pkg/l\udce4\x1b[2J", type=tarfile.FIFOTYPE))
+    message = archive.refusal(member("pkg/l\udce4\x1b[2J", type=tarfile.FIFOTYPE))
     printable(message).encode()
     assert "\x1b" not in printable(message)
 
@@ -137,7 +137,7 @@ def test_any_damage_is_refused_or_harmless(
 
 
 def test_too_long_name_is_refused(archive: Archive) -> None:
-    assert "File name too long" in archive.refused((f"pkg/{'x' * 300}", b""))
+    assert "File name too long" in archive.refusal((f"pkg/{'x' * 300}", b""))
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
@@ -149,7 +149,7 @@ def test_archive_bomb_stops_at_the_limit(archive: Archive, mode: str) -> None:
         tar.addfile(info, zeros)
     assert path.stat().st_size < 1 << 20
     begin = time.monotonic()
-    assert "holds more than 1048576 bytes" in archive.refused_file(path, max_bytes=1 << 20)
+    assert "holds more than 1048576 bytes" in archive.refusal_of_file(path, max_bytes=1 << 20)
     assert time.monotonic() - begin < 1
 
 
@@ -159,6 +159,6 @@ def test_too_many_members_of_any_kind_are_refused(archive: Archive) -> None:
     with tarfile.open(path, "w:gz", compresslevel=1) as tar:
         for number in range(2000 * FACTOR):
             tar.addfile(member(f"pkg/{number}"))
-    assert f"more than {1000 * FACTOR} members" in archive.refused_file(
+    assert f"more than {1000 * FACTOR} members" in archive.refusal_of_file(
         path, max_members=1000 * FACTOR
     )

@@ -19,7 +19,7 @@ def trees(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "one", tmp_path / "other"
 
 
-def _found(trees: tuple[Path, Path]) -> dict[str, Difference]:
+def _compare(trees: tuple[Path, Path]) -> dict[str, Difference]:
     return {found.path: found for found in compare(*trees, ["variant.json"])}
 
 
@@ -29,7 +29,7 @@ def test_equal_trees_have_no_differences(trees):
         (tree / "link").symlink_to("lib/file")
     os.utime(trees[0] / "lib/file", (1, 1))
     (trees[0] / "variant.json").write_text("Rez's own")
-    assert not _found(trees)
+    assert not _compare(trees)
 
 
 def test_names_kinds_modes_and_links_are_compared(trees):
@@ -42,7 +42,7 @@ def test_names_kinds_modes_and_links_are_compared(trees):
     (other / "link").symlink_to("there")
     other.chmod(0o700)
     (one / "lib").chmod(0o2755)
-    found = _found(trees)
+    found = _compare(trees)
     assert {path: d.what for path, d in found.items()} == {
         ".": "mode 755 and 700",
         "a": "only in the first",
@@ -57,13 +57,13 @@ def test_names_kinds_modes_and_links_are_compared(trees):
 def test_text_differs_by_lines(trees):
     for tree, line in zip(trees, ("by root", "by nobody")):
         (tree / "facts").write_text(f"1\n2\nbuilt {line}\n3\n4\n")
-    assert _found(trees)["facts"].detail[1:] == (" 2", "-built by root", "+built by nobody", " 3")
+    assert _compare(trees)["facts"].detail[1:] == (" 2", "-built by root", "+built by nobody", " 3")
 
 
 def test_long_difference_is_truncated(trees):
     for tree, sign in zip(trees, "ab"):
         (tree / "many").write_text(f"{sign}\n" * 1000)
-    detail = _found(trees)["many"].detail
+    detail = _compare(trees)["many"].detail
     assert len(detail) == 21
     assert detail[-1].endswith("lines more")
 
@@ -118,4 +118,4 @@ def test_diffoscope_is_used_if_installed(trees, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     for tree, text in zip(trees, "ab"):
         (tree / "facts").write_text(text)
-    assert _found(trees)["facts"].detail == ("it knows",)
+    assert _compare(trees)["facts"].detail == ("it knows",)

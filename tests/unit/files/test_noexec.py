@@ -18,7 +18,7 @@ def test_noexec_folder_is_refused_with_one_line(tmp_path):
     with mounts() as space:
         space.disk(disk)
         space.mount("-o", "remount,noexec", disk)
-        seen = space.seen(disk)
+        seen = space.outer_path(disk)
         assert noexec.is_noexec(seen / "missing")
         with pytest.raises(MachineError, match="mounted with noexec") as error:
             noexec.refuse(tmp_path, seen)
@@ -31,7 +31,7 @@ def test_advice_for_the_temporary_folder_is_tmpdir(tmp_path, monkeypatch):
     with mounts() as space:
         space.disk(disk)
         space.mount("-o", "remount,noexec", disk)
-        monkeypatch.setattr("tempfile.tempdir", str(space.seen(disk)))
+        monkeypatch.setattr("tempfile.tempdir", str(space.outer_path(disk)))
         with pytest.raises(MachineError, match="noexec") as error:
-            noexec.refuse(space.seen(disk))
+            noexec.refuse(space.outer_path(disk))
         assert error.value.advice == ("set TMPDIR to a folder where programs can run",)

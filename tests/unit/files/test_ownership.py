@@ -15,7 +15,7 @@ OTHER = 47110
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
 
-def _refused(cache: Path, *paths: Path) -> str:
+def _error_of_check(cache: Path, *paths: Path) -> str:
     with pytest.raises(MachineError) as caught:
         ownership.check(Settings(cache), [cache, *paths])
     ownership.check(Settings(cache, trust_cache=True), [cache, *paths])
@@ -33,7 +33,7 @@ def test_folder_of_another_user_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.mkdir(parents=True, exist_ok=True)
     os.chown(path, OTHER, OTHER)
-    said = _refused(tmp_path, path)
+    said = _error_of_check(tmp_path, path)
     assert f"{path} belongs to the user with the number {OTHER}" in said
     assert "REZBUILD_TRUST_CACHE=1" in said
     assert f"REZBUILD_MIRRORS={tmp_path}/sources" in said
@@ -43,12 +43,12 @@ def test_folder_of_another_user_is_refused(tmp_path: Path, name: str) -> None:
 def test_link_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "debug").symlink_to(tmp_path)
     os.lchown(tmp_path / "debug", OTHER, OTHER)
-    assert "debug belongs to" in _refused(tmp_path, tmp_path / "debug")
+    assert "debug belongs to" in _error_of_check(tmp_path, tmp_path / "debug")
 
 
 def test_world_writable_folder_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    assert f"anyone may write {tmp_path}" in _refused(tmp_path)
+    assert f"anyone may write {tmp_path}" in _error_of_check(tmp_path)
     tmp_path.chmod(0o1777)
     ownership.check(Settings(tmp_path), [tmp_path])
 

@@ -48,18 +48,18 @@ def make_tree(path: Path, content: object) -> Path:
     return path
 
 
-def packed(root: Path) -> bytes:
+def pack_bytes(root: Path) -> bytes:
     stream = io.BytesIO()
     pack(root, stream)
     return stream.getvalue()
 
 
-def unpacked(data: bytes, target: Path, wanted: str) -> Path:
+def unpack_bytes(data: bytes, target: Path, wanted: str) -> Path:
     unpack(io.BytesIO(data), target, wanted)
     return target
 
 
-def refused(data: bytes, target: Path, wanted: str) -> str:
+def refusal(data: bytes, target: Path, wanted: str) -> str:
     """Return the reason of a refusal, and assert that no file remains."""
     target.parent.mkdir(exist_ok=True)
     with pytest.raises(StoreError) as caught:
@@ -73,19 +73,19 @@ def refused(data: bytes, target: Path, wanted: str) -> str:
 def test_pack_unpack_roundtrip(content: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = make_tree(Path(place, "root"), content)
-        data, there = packed(root), Path(place, "there")
-        unpacked(data, there, digest(root))
+        data, there = pack_bytes(root), Path(place, "there")
+        unpack_bytes(data, there, digest(root))
         assert tree(there) == tree(root)
         # The same tree at another place and time has the same digest and bytes.
         assert digest(there) == digest(root)
-        assert packed(there) == data
+        assert pack_bytes(there) == data
 
 
 def test_unpacked_files_are_new_with_their_modes(tmp_path):
     root = payload(tmp_path / "root")
     (root / "lib/empty").chmod(0o555)
     began = time.time()
-    there = unpacked(packed(root), tmp_path / "there", digest(root))
+    there = unpack_bytes(pack_bytes(root), tmp_path / "there", digest(root))
     assert tree(there) == tree(root)
     # pip makes no wheels of files from before 1980.
     for path in (there, *there.rglob("*")):
@@ -127,7 +127,7 @@ def test_digest_covers_names_kinds_modes_and_contents(tmp_path):
 def test_special_files_are_refused(tmp_path):
     root = payload(tmp_path / "root")
     os.mkfifo(root / "lib/pipe")
-    for work in (digest, packed):
+    for work in (digest, pack_bytes):
         with pytest.raises(StoreError, match="lib/pipe is neither a file nor a folder nor a link"):
             work(root)
 
@@ -137,7 +137,7 @@ def test_special_files_are_refused(tmp_path):
 def test_any_damage_is_refused(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as place:
         root = payload(Path(place, "root"))
-        good, wanted = packed(root), digest(root)
+        good, wanted = pack_bytes(root), digest(root)
         at = data.draw(st.integers(0, len(good) - 1))
         kind = data.draw(st.sampled_from(["flip", "cut", "lose", "double"]))
         bad = {
@@ -148,7 +148,7 @@ def test_any_damage_is_refused(data: st.DataObject) -> None:
         }[kind]
         there = Path(place, "there")
         try:
-            unpacked(bad, there, wanted)
+            unpack_bytes(bad, there, wanted)
         except StoreError:
             assert sorted(os.listdir(place)) == ["root"]
         else:
@@ -158,7 +158,7 @@ def test_any_damage_is_refused(data: st.DataObject) -> None:
 
 def test_another_payload_is_refused(tmp_path):
     one, two = payload(tmp_path / "one"), payload(tmp_path / "two", version="2.0")
-    said = refused(packed(two), tmp_path / "place/here", digest(one))
+    said = refusal(pack_bytes(two), tmp_path / "place/here", digest(one))
     assert digest(one) in said
     assert digest(two) in said
 
@@ -185,7 +185,7 @@ def test_hostile_archives_are_refused(tmp_path, hostile, reason):
         for each in hostile:
             tar.addfile(each)
     data = zstandard.ZstdCompressor().compress(stream.getvalue())
-    assert reason in refused(data, tmp_path / "place/here", "0" * 64)
+    assert reason in refusal(data, tmp_path / "place/here", "0" * 64)
     assert sorted(os.listdir(tmp_path)) == ["place"]
 
 
@@ -193,7 +193,7 @@ def test_hostile_archives_are_refused(tmp_path, hostile, reason):
     "data", [b"", b"\0" * 4096, b"anything", zstandard.ZstdCompressor().compress(b"no archive")]
 )
 def test_other_files_are_refused(tmp_path, data):
-    refused(data, tmp_path / "place/here", "0" * 64)
+    refusal(data, tmp_path / "place/here", "0" * 64)
 
 
 def test_blob_that_needs_much_memory_is_refused(tmp_path):
@@ -203,4 +203,4 @@ def test_blob_that_needs_much_memory_is_refused(tmp_path):
         with compressor.stream_writer(stream, closefd=False) as writer:
             writer.write(bytes(1 << 20))
         data = stream.getvalue()
-    assert "memory" in refused(data, tmp_path / "place/here", "0" * 64)
+    assert "memory" in refusal(data, tmp_path / "place/here", "0" * 64)

@@ -208,7 +208,7 @@ def test_target_that_is_no_folder_is_refused(archive: Archive, make: Any) -> Non
 
 
 def test_missing_archive_is_refused(archive: Archive) -> None:
-    assert "No such file" in archive.refused_file(archive.tmp_path / "missing.tar.gz")
+    assert "No such file" in archive.refusal_of_file(archive.tmp_path / "missing.tar.gz")
 
 
 OUTSIDE = [
@@ -244,7 +244,7 @@ OUTSIDE = [
 
 @pytest.mark.parametrize(("bad", "reason"), OUTSIDE)
 def test_bad_member_is_refused_by_name(archive: Archive, bad: Any, reason: str) -> None:
-    message = archive.refused(("pkg/file", b"good"), bad, ("pkg/later", b"good"))
+    message = archive.refusal(("pkg/file", b"good"), bad, ("pkg/later", b"good"))
     name = bad[0] if isinstance(bad, tuple) else bad.name
     assert repr(name) in message
     assert reason in message
@@ -281,28 +281,28 @@ SEQUENCES: dict[str, Any] = {
 @pytest.mark.parametrize("case", SEQUENCES)
 def test_bad_combination_of_members_is_refused(archive: Archive, case: str) -> None:
     members, reason = SEQUENCES[case]
-    assert reason in archive.refused(*members)
+    assert reason in archive.refusal(*members)
 
 
 @pytest.mark.parametrize("mtime", ["nan", "inf", "1e300"])
 def test_invalid_times_are_refused(archive: Archive, mtime: str) -> None:
     info = member("pkg/file")
     info.pax_headers = {"mtime": mtime}
-    assert "damaged" in archive.refused(info)
+    assert "damaged" in archive.refusal(info)
 
 
 def test_too_many_bytes_are_refused(archive: Archive) -> None:
-    assert "more than 50000 bytes" in archive.refused(("pkg/file", bytes(10**6)), max_bytes=50000)
+    assert "more than 50000 bytes" in archive.refusal(("pkg/file", bytes(10**6)), max_bytes=50000)
 
 
 def test_too_many_bytes_in_small_files_are_refused(archive: Archive) -> None:
     members = [(f"pkg/{number}", bytes(1000)) for number in range(100)]
-    assert "more than 50000 bytes" in archive.refused(*members, max_bytes=50000)
+    assert "more than 50000 bytes" in archive.refusal(*members, max_bytes=50000)
 
 
 def test_too_many_members_are_refused(archive: Archive) -> None:
     members = [(f"pkg/{number}", b"") for number in range(11)]
-    assert "more than 10 members" in archive.refused(*members, max_members=10)
+    assert "more than 10 members" in archive.refusal(*members, max_members=10)
     unpack(archive.make(*members), archive.place, max_members=11)
 
 
@@ -315,13 +315,13 @@ def test_holes_count_as_bytes(archive: Archive) -> None:
         "GNU.sparse.name": "pkg/holes",
         "GNU.sparse.realsize": str(10**12),
     }
-    assert "bytes" in archive.refused((("pkg/first"), b""), info)
+    assert "bytes" in archive.refusal((("pkg/first"), b""), info)
     path = archive.tmp_path / "sparse.tar"
     data = b"0\n".ljust(512, b"\0")
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
         info.size = len(data)
         tar.addfile(info, io.BytesIO(data))
-    assert "more than" in archive.refused_file(path)
+    assert "more than" in archive.refusal_of_file(path)
 
 
 def test_header_that_claims_gigabytes_is_refused(archive: Archive) -> None:
@@ -329,7 +329,7 @@ def test_header_that_claims_gigabytes_is_refused(archive: Archive) -> None:
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2**33
     path = archive.tmp_path / "long.tar"
     path.write_bytes(info.tobuf(tarfile.GNU_FORMAT) + bytes(10240))
-    assert "claims to be" in archive.refused_file(path)
+    assert "claims to be" in archive.refusal_of_file(path)
 
 
 @pytest.mark.parametrize("size", [-512, -1, -(2**40)])
@@ -342,14 +342,14 @@ def test_negative_sizes_are_refused(archive: Archive, size: int) -> None:
     header[148:156] = b"%06o\0 " % sum(header)
     path = archive.tmp_path / "negative.tar"
     path.write_bytes(header + bytes(1024))
-    archive.refused_file(path)
+    archive.refusal_of_file(path)
 
 
 def test_zip_is_refused_by_name(archive: Archive) -> None:
     path = archive.tmp_path / "archive.tar.gz"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("pkg/file", "text")
-    assert "zip" in archive.refused_file(path)
+    assert "zip" in archive.refusal_of_file(path)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_zip_is_refused_by_name(archive: Archive) -> None:
 def test_unknown_formats_are_refused(archive: Archive, data: bytes) -> None:
     path = archive.tmp_path / "archive.tar.gz"
     path.write_bytes(data)
-    archive.refused_file(path)
+    archive.refusal_of_file(path)
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
@@ -373,13 +373,13 @@ def test_archive_truncated_anywhere_is_refused(archive: Archive, mode: str) -> N
     length = len(data.rstrip(b"\0")) if mode == "w:" else len(data)
     for end in range(0, length, 97):
         path.write_bytes(data[:end])
-        archive.refused_file(path)
+        archive.refusal_of_file(path)
 
 
 def test_archive_truncated_between_members_is_refused(archive: Archive) -> None:
     path = archive.make(("pkg/one", b"x" * 512), ("pkg/two", b"y"), mode="w:")
     path.write_bytes(path.read_bytes()[:1024])
-    assert "last block" in archive.refused_file(path)
+    assert "last block" in archive.refusal_of_file(path)
 
 
 def test_damaged_header_is_refused(archive: Archive) -> None:
@@ -387,7 +387,7 @@ def test_damaged_header_is_refused(archive: Archive) -> None:
     data = bytearray(path.read_bytes())
     data[1024] ^= 1
     path.write_bytes(data)
-    assert "damaged" in archive.refused_file(path)
+    assert "damaged" in archive.refusal_of_file(path)
 
 
 def test_checksum_of_the_compression_is_verified(archive: Archive) -> None:
@@ -395,7 +395,7 @@ def test_checksum_of_the_compression_is_verified(archive: Archive) -> None:
     data = bytearray(path.read_bytes())
     data[-8] ^= 1
     path.write_bytes(data)
-    assert "damaged" in archive.refused_file(path)
+    assert "damaged" in archive.refusal_of_file(path)
 
 
 def test_flipped_bytes_are_refused_or_harmless(archive: Archive) -> None:

@@ -18,7 +18,7 @@ PREFIX = "/rezbuild/python-3.11.2"
 
 
 @pytest.fixture(scope="module")
-def installed():
+def installed_module():
     return import_file.load(FOLDER, "recipe.py").installed
 
 
@@ -50,11 +50,11 @@ def build(tmp_path):
         ("is gcc-12 here", "is gcc-12 here"),
     ],
 )
-def test_sysconfig_contains_no_flags_of_the_build(installed, build, text, clean):
-    assert " ".join(installed.clean(build, text).split()) == clean
+def test_sysconfig_contains_no_flags_of_the_build(installed_module, build, text, clean):
+    assert " ".join(installed_module.clean(build, text).split()) == clean
 
 
-def test_unknown_sysconfig_text_stops_the_build(installed, build):
+def test_unknown_sysconfig_text_stops_the_build(installed_module, build):
     folder = build.payload / "lib/python3.11/config-3.11"
     folder.mkdir(parents=True)
     makefile = folder / "Makefile"
@@ -62,13 +62,13 @@ def test_unknown_sysconfig_text_stops_the_build(installed, build):
     with pytest.raises(
         BuildError, match=r"names folders of the build: /rezbuild/thing-1\.0/bin/tool"
     ):
-        installed.fix(build)
+        installed_module.fix(build)
     makefile.write_text("prefix=\t/one\nprefix=\t/two\n")
     with pytest.raises(BuildError, match="sets its prefix 2 times"):
-        installed.fix(build)
+        installed_module.fix(build)
 
 
-def test_json_files_of_newer_versions_are_relative(installed, build):
+def test_json_files_of_newer_versions_are_relative(installed_module, build):
     """PEP 739: base_prefix may be relative to the file, other paths are relative to base_prefix."""
     lib = build.payload / "lib/python3.11"
     lib.mkdir(parents=True)
@@ -84,7 +84,7 @@ def test_json_files_of_newer_versions_are_relative(installed, build):
         f' "CC": "/opt/gcc-12/bin/gcc-12", "CONFIG_ARGS": "\'--prefix={PREFIX}\' \'CC=gcc\'",'
         ' "abs_srcdir": "/rezbuild/source"}'
     )
-    installed.fix(build)
+    installed_module.fix(build)
     text = file.read_text() + variables.read_text()
     assert "/rezbuild" not in text
     assert '"base_prefix": "../.."' in text
@@ -180,11 +180,11 @@ def test_freethreading_package_is_configured_without_gil(name, disabled, program
     assert recipe._lib(build) == f"lib/{program}"
 
 
-def test_freethreading_flags_use_its_own_headers(installed, build):
+def test_freethreading_flags_use_its_own_headers(installed_module, build):
     text = (
         "-I/rezbuild/python_freethreading-3.13.5/include/python3.13t -I/rezbuild/zlib-1.3/include"
     )
-    cleaned = installed.clean(build, text).split()
+    cleaned = installed_module.clean(build, text).split()
     assert cleaned == ["-I/rezbuild/python_freethreading-3.13.5/include/python3.13t"]
 
 
@@ -308,14 +308,16 @@ def parse_makefile(fn):
 """
 
 
-def test_makefile_parser_reads_the_path_like_make(installed, tmp_path):
+def test_makefile_parser_reads_the_path_like_make(installed_module, tmp_path):
     path = tmp_path / "parser.py"
-    assert not installed.parser(path)
+    assert not installed_module.parser(path)
     path.write_text(PARSER)
-    assert installed.parser(path)
+    assert installed_module.parser(path)
     makefile = tmp_path / "pre fix/lib/python3.11/config/Makefile"
     makefile.parent.mkdir(parents=True)
-    makefile.write_text(f"{installed.PREFIX}\nLIBDIR=\t$(prefix)/lib\nall:\n\t@echo $(LIBDIR)\n")
+    makefile.write_text(
+        f"{installed_module.PREFIX}\nLIBDIR=\t$(prefix)/lib\nall:\n\t@echo $(LIBDIR)\n"
+    )
     namespace = {}
     exec(path.read_text(), namespace)
     assert namespace["parse_makefile"](str(makefile))["prefix"] == str(tmp_path / "pre fix")
@@ -351,7 +353,7 @@ MAPPED = {
 HEADER = "static inline int low(int n) { int i = 0; while (n > i) i += n & 7; return i; }\n"
 
 
-def compiled(recipe, root: Path, modules: str, lto: list[str]) -> Path:
+def compile_files(recipe, root: Path, modules: str, lto: list[str]) -> Path:
     """Compile both files like make, setup.py or ccache; return the folder of the objects."""
     work, source = root / "work", root / "work/source/Python-3.11.2"
     for name, text in MAPPED.items():
@@ -368,7 +370,7 @@ def compiled(recipe, root: Path, modules: str, lto: list[str]) -> Path:
     return source
 
 
-def linked(recipe, source: Path, objects: Path, lto: list[str]) -> bytes:
+def link_program(recipe, source: Path, objects: Path, lto: list[str]) -> bytes:
     flags = [*lto, "-O2", "-g", *recipe._mapped(source.parents[1], source), "-Wl,--build-id=sha1"]
     for name in ("x.o", "y.o"):
         if objects != source:
@@ -388,13 +390,13 @@ def test_object_is_equal_from_each_folder_and_spelling(tmp_path, lto):
     found = {}
     for place in places:
         for way in ways:
-            source = compiled(recipe, place, way, lto)
-            found[place, way] = linked(recipe, source, source, lto)
+            source = compile_files(recipe, place, way, lto)
+            found[place, way] = link_program(recipe, source, source, lto)
     # ccache gives these names in another folder.
     given = places[1] / "given/work/source/Python-3.11.2"
-    compiled(recipe, places[1] / "given", "make", lto)
-    first = compiled(recipe, places[0], "ccache", lto)
-    found["given"] = linked(recipe, given, first, lto)
+    compile_files(recipe, places[1] / "given", "make", lto)
+    first = compile_files(recipe, places[0], "ccache", lto)
+    found["given"] = link_program(recipe, given, first, lto)
     assert len(set(found.values())) == 1
     data = found["given"]
     assert b"/usr/src/debug/python" in data

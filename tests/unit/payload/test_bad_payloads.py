@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from build_machine import BODY, FILE, release
-from damage import DAMAGE, damaged, examples, refusal
+from damage import DAMAGE, apply_damage, examples, refusal
 from elf_chain import Chain, run
 from fuzz import FACTOR
 from hypothesis import given
@@ -126,7 +126,7 @@ def test_any_damage_is_read_or_refused(
 ) -> None:
     payload = tmp_path_factory.mktemp("damaged")
     path = payload / "lib.so"
-    path.write_bytes(reader.MAGIC + damaged(small_elf, damage)[4:])
+    path.write_bytes(reader.MAGIC + apply_damage(small_elf, damage)[4:])
     for call, argument in (
         (symbols.exported, path),
         (symbols.versioned, path),

@@ -27,8 +27,8 @@ def payload(compile_c, tmp_path) -> Path:
     return folder
 
 
-def keep(payload: Path, store: Path, named=lambda _: ()) -> dict[str, str]:
-    return debug_data.keep(payload, store, shutil.which("objcopy") or "", named)
+def keep(payload: Path, store: Path, find_names=lambda _: ()) -> dict[str, str]:
+    return debug_data.keep(payload, store, shutil.which("objcopy") or "", find_names)
 
 
 def test_debug_data_is_found_by_build_id(payload, tmp_path):
@@ -62,11 +62,11 @@ def test_debug_files_are_not_stripped_or_audited_as_libraries(payload, tmp_path)
 
 
 def test_build_folder_in_debug_data_is_an_error(payload, tmp_path):
-    def named(data: bytes) -> list[str]:
+    def find_names(data: bytes) -> list[str]:
         return ["/the/place"] if b"deep" in data else []
 
     with pytest.raises(AuditError, match=r"libone.so contains /the/place"):
-        keep(payload, tmp_path / "store", named)
+        keep(payload, tmp_path / "store", find_names)
 
 
 def test_file_without_a_build_id_is_an_error(compile_c, payload, tmp_path):

@@ -28,13 +28,13 @@ def step(name="thing", version="1.0", size=1_000_000, source="") -> Step:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def kept(tmp_path, said) -> Durations:
-    return Durations(tmp_path, said.append)
+def kept(tmp_path, messages) -> Durations:
+    return Durations(tmp_path, messages.append)
 
 
 def seconds(kept: Durations, one: Step, profile="fast", host="here") -> float:
@@ -129,12 +129,12 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_damaged_file_counts_as_missing(tmp_path, said, case):
+def test_damaged_file_counts_as_missing(tmp_path, messages, case):
     (tmp_path / FILE).write_bytes(DAMAGE[case])
-    kept = Durations(tmp_path, said.append)
+    kept = Durations(tmp_path, messages.append)
     assert kept.records == {}
     kept.record(step(), "fast", "here", 3.0, 2)
-    assert said == []
+    assert messages == []
     assert len(Durations(tmp_path, print).records) == 1
 
 
@@ -178,12 +178,12 @@ def test_any_json_is_read(tmp_path, data):
     assert seconds(kept, step()) > 0
 
 
-def test_unwritable_folder_gives_a_notice(tmp_path, said):
+def test_unwritable_folder_gives_a_notice(tmp_path, messages):
     (tmp_path / "file").write_text("")
-    kept = Durations(tmp_path / "file", said.append)
+    kept = Durations(tmp_path / "file", messages.append)
     kept.record(step(), "fast", "here", 3.0, 2)
     assert seconds(kept, step()) == 3.0
-    (line,) = said
+    (line,) = messages
     assert line.startswith("notice: the duration of thing-1.0 is not recorded in ")
 
 

@@ -49,14 +49,14 @@ def recipes(tmp_path) -> Path:
 
 
 @pytest.fixture
-def own(tmp_path) -> Settings:
+def defaults(tmp_path) -> Settings:
     return Settings(cache=tmp_path / "cache", host="here")
 
 
-def load(tmp_path: Path, text: str, own: Settings, *, release: bool = False):
+def load(tmp_path: Path, text: str, defaults: Settings, *, release: bool = False):
     file = tmp_path / "matrix.toml"
     file.write_text(text)
-    return matrix.load(file, own, release=release)
+    return matrix.load(file, defaults, release=release)
 
 
 def plan(recipes: Path, request_sets) -> matrix.Plan:
@@ -69,8 +69,8 @@ def plan(recipes: Path, request_sets) -> matrix.Plan:
     )
 
 
-def test_set_is_expanded_by_profile_and_host(tmp_path, own):
-    request_sets = load(tmp_path, MATRIX, own)
+def test_set_is_expanded_by_profile_and_host(tmp_path, defaults):
+    request_sets = load(tmp_path, MATRIX, defaults)
     found = [
         (t.name, t.target.host, t.target.profile, t.target.repository, t.requests)
         for t in request_sets
@@ -87,13 +87,13 @@ def test_set_is_expanded_by_profile_and_host(tmp_path, own):
     assert request_sets[0].where == f"{tmp_path}/matrix.toml: sets.old"
 
 
-def test_missing_keys_have_defaults(tmp_path, own):
+def test_missing_keys_have_defaults(tmp_path, defaults):
     """The defaults are this host, the profile of the command, and Rez's own repository."""
     text = '[sets.a]\nrequests = ["tool"]\n'
-    (request_set,) = load(tmp_path, text, own)
+    (request_set,) = load(tmp_path, text, defaults)
     assert request_set.target == Target("here", "fast", "")
     assert request_set.target.name == ""
-    (request_set,) = load(tmp_path, text, own, release=True)
+    (request_set,) = load(tmp_path, text, defaults, release=True)
     assert request_set.target.profile == "optimized"
     (request_set,) = load(
         tmp_path, text, Settings(cache=tmp_path, host="x", profile="fast"), release=True
@@ -105,22 +105,22 @@ def names(request_sets) -> list[str]:
     return [request_set.target.name for request_set in request_sets]
 
 
-def test_target_names_are_as_short_as_possible(tmp_path, own):
-    assert names(load(tmp_path, MATRIX, own)) == [
+def test_target_names_are_as_short_as_possible(tmp_path, defaults):
+    assert names(load(tmp_path, MATRIX, defaults)) == [
         *("debian12:fast", "debian12:optimized", "rocky8:fast", "rocky8:optimized", "here:fast")
     ]
     one = '[sets.a]\nrequests = ["tool"]\nrepository = "/{profile}"\n'
     two = one + 'profiles = ["fast", "optimized"]\n'
-    assert names(load(tmp_path, two, own)) == ["fast", "optimized"]
+    assert names(load(tmp_path, two, defaults)) == ["fast", "optimized"]
     # Two sets with one target, and with two.
     same = one + one.replace("sets.a", "sets.b")
-    assert names(load(tmp_path, same, own)) == ["", ""]
+    assert names(load(tmp_path, same, defaults)) == ["", ""]
     apart = one + one.replace("sets.a", "sets.b").replace("/{profile}", "/other")
-    assert names(load(tmp_path, apart, own)) == ["a", "b"]
+    assert names(load(tmp_path, apart, defaults)) == ["a", "b"]
 
 
-def test_host_option_selects_hosts(tmp_path, own):
-    request_sets = load(tmp_path, MATRIX, own)
+def test_host_option_selects_hosts(tmp_path, defaults):
+    request_sets = load(tmp_path, MATRIX, defaults)
     assert {t.target.host for t in matrix.only(request_sets, ["rocky8", "here"])} == {
         "rocky8",
         "here",
@@ -131,8 +131,8 @@ def test_host_option_selects_hosts(tmp_path, own):
     assert caught.value.advice == ("choose a host: debian12, rocky8, here",)
 
 
-def test_all_sets_form_one_plan(tmp_path, own, recipes):
-    request_sets = load(tmp_path, MATRIX, own)
+def test_all_sets_form_one_plan(tmp_path, defaults, recipes):
+    request_sets = load(tmp_path, MATRIX, defaults)
     found = plan(recipes, request_sets)
     assert len({step.job for step in found.steps}) == len(found.steps) == 10
     assert {str(step) for step in found.steps} == {
@@ -147,23 +147,23 @@ def test_all_sets_form_one_plan(tmp_path, own, recipes):
     assert found.asked[4] == (request_sets[4].target, [("years", "2026"), ("tool", "2.0")])
 
 
-def test_package_for_one_repository_is_built_once(tmp_path, own, recipes):
+def test_package_for_one_repository_is_built_once(tmp_path, defaults, recipes):
     text = (
         'repository = "/r"\n[sets.a]\nrequests = ["tool-1"]\n[sets.b]\n'
         'requests = ["base-1.0"]\n[sets.c]\nrequests = ["tool-2"]\n'
     )
-    found = plan(recipes, load(tmp_path, text, own))
+    found = plan(recipes, load(tmp_path, text, defaults))
     assert [(str(s), s.requested) for s in found.steps] == [
         *(("base-1.0", True), ("tool-1.0", True), ("tool-2.0", True))
     ]
 
 
-def test_package_without_profile_is_built_once(tmp_path, own, recipes):
+def test_package_without_profile_is_built_once(tmp_path, defaults, recipes):
     text = (
         'repository = "/r"\n[sets.a]\nrequests = ["tool-1"]\n[sets.b]\n'
         'requests = ["tool-2"]\nprofiles = ["optimized"]\n'
     )
-    found = plan(recipes, load(tmp_path, text, own))
+    found = plan(recipes, load(tmp_path, text, defaults))
     assert [str(s) for s in found.steps] == ["base-1.0@fast", "tool-1.0@fast", "tool-2.0@optimized"]
     assert found.steps[2].needs == [found.steps[0].job]
 
@@ -191,14 +191,14 @@ CONFLICTS = {
 
 
 @pytest.mark.parametrize("case", CONFLICTS)
-def test_conflicting_inputs_for_one_variant_are_refused(tmp_path, own, recipes, case):
+def test_conflicting_inputs_for_one_variant_are_refused(tmp_path, defaults, recipes, case):
     text, said = CONFLICTS[case]
     with pytest.raises(CatalogueError, match=said) as caught:
-        plan(recipes, load(tmp_path, text, own))
+        plan(recipes, load(tmp_path, text, defaults))
     assert "{host} or {profile}" in caught.value.advice[0]
 
 
-def test_repository_by_another_name_is_the_same(tmp_path, own, recipes):
+def test_repository_by_another_name_is_the_same(tmp_path, defaults, recipes):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     text = (
@@ -206,12 +206,12 @@ def test_repository_by_another_name_is_the_same(tmp_path, own, recipes):
         '[sets.b]\nrequests = ["tool"]\nrepository = "real"\nprofiles = ["optimized"]\n'
     )
     with pytest.raises(CatalogueError, match="built twice"):
-        plan(recipes, load(tmp_path, text, own))
+        plan(recipes, load(tmp_path, text, defaults))
 
 
 @pytest.mark.parametrize("request_", ["nothing", "tool-9", "tool-<<", "!tool", "years-1999"])
-def test_invalid_request_names_the_file(tmp_path, own, recipes, request_):
-    request_sets = load(tmp_path, f'[sets.a]\nrequests = ["{request_}"]\n', own)
+def test_invalid_request_names_the_file(tmp_path, defaults, recipes, request_):
+    request_sets = load(tmp_path, f'[sets.a]\nrequests = ["{request_}"]\n', defaults)
     with pytest.raises(CatalogueError, match=r"matrix\.toml: sets\.a\.requests: ") as caught:
         plan(recipes, request_sets)
     assert caught.value.advice
@@ -241,25 +241,25 @@ FOLDERS = ["", "  ", "/{year}", "/{", "/}", "/{host!r}", "/{host:>9}", "/{}", "/
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_error_names_file_and_key(tmp_path, own, case):
+def test_error_names_file_and_key(tmp_path, defaults, case):
     text, said = WRONG[case]
     with pytest.raises(CatalogueError, match=rf"matrix\.toml: {said}") as caught:
-        load(tmp_path, text, own)
+        load(tmp_path, text, defaults)
     assert caught.value.advice == ("see docs/how-to/plan.md",)
 
 
 @pytest.mark.parametrize("folder", [*FOLDERS, "~nobody-of-that-name/x"])
-def test_invalid_repository_folder_is_refused(tmp_path, own, folder):
+def test_invalid_repository_folder_is_refused(tmp_path, defaults, folder):
     text = f'[sets.a]\nrequests = ["tool"]\nrepository = "{folder}"\n'
     with pytest.raises(CatalogueError, match=r"sets\.a\.repository: a folder"):
-        load(tmp_path, text, own)
+        load(tmp_path, text, defaults)
 
 
 @pytest.mark.parametrize("text", ["[", "a = \xff", "a" * 100, "x = " + "[" * 5000])
-def test_invalid_toml_is_refused(tmp_path, own, text):
+def test_invalid_toml_is_refused(tmp_path, defaults, text):
     file = tmp_path / "matrix.toml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(CatalogueError, match=r"matrix\.toml cannot be read"):
-        matrix.load(file, own, release=False)
+        matrix.load(file, defaults, release=False)
     with pytest.raises(CatalogueError, match="cannot be read"):
-        matrix.load(tmp_path, own, release=False)
+        matrix.load(tmp_path, defaults, release=False)

@@ -48,7 +48,7 @@ def recipes(tmp_path) -> resolve.Recipes:
     return resolve.recipes(tmp_path)
 
 
-def everything(_: Recipe, __: Release) -> bool:
+def accept_all(_: Recipe, __: Release) -> bool:
     return True
 
 
@@ -125,7 +125,7 @@ def test_other_packages_have_a_series_per_minor_version(recipes):
 
 def test_request_pins_the_dependency_of_others(recipes):
     assert steps(recipes, "crypt-3.0.20", "tool") == ["base-1.2.0", "crypt-3.0.20", "tool-3.11.2"]
-    (tool,) = [s for s in resolve.plan(recipes, ["crypt-3.0", "tool"], everything) if s.requested][
+    (tool,) = [s for s in resolve.plan(recipes, ["crypt-3.0", "tool"], accept_all) if s.requested][
         1:
     ]
     assert tool.built_against == {"base": "1.2.0", "crypt": "3.0.20"}
@@ -163,13 +163,13 @@ def test_shared_dependency_is_planned_once(tmp_path):
                 'default = "1.0"\nlicense = "MIT"\nfile = "{version}.tar.gz"\n'
                 'urls = ["https://example.invalid/{file}"]\n' + entry("1.0", requires)
             )
-    plan = resolve.plan(resolve.recipes(tmp_path), ["a59"], everything)
+    plan = resolve.plan(resolve.recipes(tmp_path), ["a59"], accept_all)
     assert len(plan) == 59 * 2 + 1
 
 
 def test_plan_keeps_its_target(recipes):
     target = resolve.Target("rocky8", "fast", "/r", "r8")
-    plan = resolve.plan(recipes, ["tool"], everything, target)
+    plan = resolve.plan(recipes, ["tool"], accept_all, target)
     assert [str(step) for step in plan] == ["base-1.2.0@r8", "crypt-3.5.6@r8", "tool-3.11.2@r8"]
     assert plan[2].package == "tool-3.11.2"
     assert plan[2].job == ("rocky8", "/r", "tool", "3.11.2")
@@ -177,7 +177,7 @@ def test_plan_keeps_its_target(recipes):
 
 
 def test_requested_steps_are_marked(recipes):
-    plan = resolve.plan(recipes, ["tool", "base-1.2.0"], everything)
+    plan = resolve.plan(recipes, ["tool", "base-1.2.0"], accept_all)
     assert {str(step) for step in plan if step.requested} == {"tool-3.11.2", "base-1.2.0"}
 
 
@@ -213,7 +213,7 @@ def test_every_version_of_our_own_catalogue_can_be_planned():
     own = resolve.recipes(Path(__file__).parents[3] / "packages")
     for recipe in own.values():
         for version in recipe.releases:
-            steps = resolve.plan(own, [f"{recipe.name}=={version}"], everything)
+            steps = resolve.plan(own, [f"{recipe.name}=={version}"], accept_all)
             assert steps[-1].key == (recipe.name, version)
 
 

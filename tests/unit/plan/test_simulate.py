@@ -116,7 +116,7 @@ def test_simulated_plan_has_many_recorded_builds():
     steps = scaling.steps()
     assert len(steps) > 190
     assert len({s.job for s in steps}) == len(steps)
-    known = scaling.recorded()
+    known = scaling.load_durations()
     assert sum(known.estimate(s, "fast", "debian12").known for s in steps) > len(steps) * 0.6
 
 

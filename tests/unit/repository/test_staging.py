@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def left(repository: Path) -> list[str]:
+def leftovers(repository: Path) -> list[str]:
     """Return the files below .rezbuild, without locks."""
     folder = repository / staging.FOLDER
     found = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
@@ -54,7 +54,7 @@ def test_stage_is_empty_and_records_its_target(repository):
         inside = stage / PLACE / "platform-linux"
         assert staging.stage_of(inside) == stage
         assert staging.final_place(inside) == repository / PLACE / "platform-linux"
-    assert left(repository) == []
+    assert leftovers(repository) == []
     assert staging.stage_of(repository / PLACE) is None
     assert staging.final_place(repository / PLACE) == repository / PLACE
 
@@ -120,7 +120,7 @@ def test_kill_between_two_renames_restores_the_old_variant(repository):
         assert (repository / PLACE / "file").read_text() == "first"
     replace(repository, "second")
     assert (repository / PLACE / "file").read_text() == "second"
-    assert left(repository) == []
+    assert leftovers(repository) == []
 
 
 def test_removed_variant_is_not_restored(repository):
@@ -176,7 +176,7 @@ def test_leftovers_of_other_packages_are_removed(repository):
     ):
         staging.tidy(repository, print)
         assert stage.is_dir()
-        assert left(repository) == ["staged/third-1", f"staged/third-1/{stage.name}"]
+        assert leftovers(repository) == ["staged/third-1", f"staged/third-1/{stage.name}"]
     assert (repository / "other/1/file").read_text() == "old"
 
 

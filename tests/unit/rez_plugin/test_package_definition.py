@@ -125,7 +125,7 @@ def load(folder: Path, definition: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def installed(folder: Path, definition: str) -> dict[str, str]:
+def install(folder: Path, definition: str) -> dict[str, str]:
     """Install a definition by Rez; return the text of each attribute by name."""
     repository = folder.parent / "repository"
     shutil.rmtree(repository, ignore_errors=True)
@@ -139,7 +139,7 @@ def installed(folder: Path, definition: str) -> dict[str, str]:
 
 
 def test_definition_equals_a_written_out_one(folder):
-    new, old = installed(folder, DEFINED), installed(folder, WRITTEN_OUT)
+    new, old = install(folder, DEFINED), install(folder, WRITTEN_OUT)
     assert {"name", "version", "variants", "commands", "built_from"} <= old.keys()
     # The text of package.py is an input of the build, so the recipe's revision differs.
     assert new.keys() - old.keys() == {"tests", "glibc", "requires"}
@@ -150,11 +150,11 @@ def test_definition_equals_a_written_out_one(folder):
 def test_definition_leaves_no_other_name_behind(folder):
     names = "name version description tools private_build_requires variants commands uuid timestamp"
     names += " relocatable cachable tests glibc requires built_from format_version"
-    assert installed(folder, DEFINED).keys() == set(names.split())
+    assert install(folder, DEFINED).keys() == set(names.split())
 
 
 def test_late_functions_are_stored_with_their_whole_source(folder):
-    found = installed(folder, DEFINED)
+    found = install(folder, DEFINED)
     assert found["commands"] == 'def commands():\n    env.PATH.prepend("{root}/bin")'
     for name in ("tests", "glibc", "requires"):
         assert found[name].startswith(f"@late()\ndef {name}():\n    ")
@@ -164,22 +164,22 @@ def test_late_functions_are_stored_with_their_whole_source(folder):
 
 def test_attributes_of_package_py_stay(folder):
     own = "def commands():\n    env.OWN = '1'\n\n\nrequires = ['!other']\ncachable = False\n"
-    found = installed(folder, DEFINED.replace("define(", own + "define("))
+    found = install(folder, DEFINED.replace("define(", own + "define("))
     assert found["commands"] == "def commands():\n    env.OWN = '1'"
     assert found["fixed_requires"] == "fixed_requires = ['!other']"
     assert found["cachable"] == "cachable = False"
 
 
 def test_package_without_tools_has_no_commands(folder):
-    assert "commands" not in installed(folder, DEFINED.replace('tools = ["thing"]\n', ""))
+    assert "commands" not in install(folder, DEFINED.replace('tools = ["thing"]\n', ""))
 
 
 def test_dependencies_are_those_of_the_build_or_of_the_run_time(folder):
-    found = installed(folder, DEFINED)
+    found = install(folder, DEFINED)
     assert found["private_build_requires"] == "private_build_requires = ['other-1']"
     assert "fixed_requires" not in found
     run_time = DEFINED.replace("globals()", "globals(), requires_at_run_time=True")
-    found = installed(folder, run_time)
+    found = install(folder, run_time)
     assert found["fixed_requires"] == "fixed_requires = ['other-1']"
     assert "private_build_requires" not in found
 
@@ -195,7 +195,7 @@ def test_wrong_version_is_an_error_of_rez(folder, monkeypatch):
 def test_platform_definition_equals_a_written_out_one(folder):
     (folder / "sources.toml").unlink()
     (folder / "platform.toml").write_text(PLATFORM)
-    new, old = installed(folder, DEFINED), installed(folder, PLATFORM_WRITTEN_OUT)
+    new, old = install(folder, DEFINED), install(folder, PLATFORM_WRITTEN_OUT)
     assert old["requires"] == "requires = ['~thing-1']"
     for name in old.keys() - {"timestamp"}:
         assert new[name] == old[name]

@@ -18,7 +18,7 @@ def test_small_or_read_only_disk_is_refused_before_a_release(tmp_path):
     disk = tmp_path / "disk"
     with mounts() as space:
         space.disk(disk)
-        seen = space.seen(disk)
+        seen = space.outer_path(disk)
         with pytest.raises(MachineError, match=r"has .* MB of free space, and .* needs 1.0 GB"):
             release.check_folders([seen / "packages"])
         space.writable(disk, to=False)

@@ -56,23 +56,23 @@ def test_each_input_is_in_the_key(recipe, tmp_path):
     assert keys.hash_inputs(first) == keys.hash_inputs(gather(recipe, low))
     found = {keys.hash_inputs(first): "nothing"}
 
-    def differs(what: str, *names: str, **more: str) -> None:
+    def assert_differs(what: str, *names: str, **more: str) -> None:
         changed = gather(recipe, low, **more)
         assert {*names} <= {*keys.differences(first, changed)}, what
         assert keys.hash_inputs(changed) not in found, what
         found[keys.hash_inputs(changed)] = what
 
-    differs("profile", "profile", profile="optimized")
-    differs("compiler's name", "environment", cc=toolchain.which("cc") or "")
+    assert_differs("profile", "profile", profile="optimized")
+    assert_differs("compiler's name", "environment", cc=toolchain.which("cc") or "")
     (recipe / "recipe.py").write_text("another")
-    differs("recipe", "recipe")
+    assert_differs("recipe", "recipe")
     (recipe / "patches/one.patch").write_text("another")
-    differs("patch", "patches", "recipe")
+    assert_differs("patch", "patches", "recipe")
     (recipe / "sources.toml").write_text(SOURCES.replace("SUM", "1" * 64))
-    differs("source", "sources", "recipe")
+    assert_differs("source", "sources", "recipe")
     # Another payload from the same inputs has an equal record.
     (low / "lib/library.so").chmod(0o755)
-    differs("what it is built against", "against")
+    assert_differs("what it is built against", "against")
 
 
 def test_other_compiler_of_the_same_name_changes_the_key(recipe, tmp_path):

@@ -41,7 +41,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def served(folder: Path, *, lists: bool = True) -> Iterator[tuple[str, list[str]]]:
+def serve(folder: Path, *, lists: bool = True) -> Iterator[tuple[str, list[str]]]:
     asked: list[str] = []
     handler = type("Own", (Handler,), {"lists": lists, "asked": asked})
     server = http.server.ThreadingHTTPServer(
@@ -79,7 +79,7 @@ def find(store: Store) -> Entry | None:
 
 def test_web_store_is_read_with_a_secret_address(folder, root, tmp_path):
     said: list[str] = []
-    with served(folder) as (address, asked):
+    with serve(folder) as (address, asked):
         store = Store(f"http://me:geheim@{address}/store/{SECRETS}", say=said.append)
         entry = find(store)
         store.restore(entry, tmp_path / "taken")
@@ -99,7 +99,7 @@ def test_web_store_is_read_with_a_secret_address(folder, root, tmp_path):
 
 def test_web_store_is_read_only(folder, root, tmp_path):
     said: list[str] = []
-    with served(folder) as (address, _):
+    with serve(folder) as (address, _):
         store = Store(f"http://me:geheim@{address}/store", say=said.append)
         put(store, root, other=True)
         (line,) = said
@@ -112,7 +112,7 @@ def test_web_store_is_read_only(folder, root, tmp_path):
 
 def test_server_without_folder_lists_is_reported(folder, root, tmp_path):
     said: list[str] = []
-    with served(folder, lists=False) as (address, _):
+    with serve(folder, lists=False) as (address, _):
         store = Store(f"http://{address}/store", say=said.append)
         assert list(store.entries("thing", "1.0")) == []
         assert maintain.list_packages(store) == []
@@ -122,7 +122,7 @@ def test_server_without_folder_lists_is_reported(folder, root, tmp_path):
 
 
 def test_damaged_transfer_is_refused(folder, root, tmp_path):
-    with served(folder) as (address, _):
+    with serve(folder) as (address, _):
         store = Store(f"http://{address}/store", say=print)
         entry = find(store)
         blob = folder / f"store/payloads/{entry.blob}.tar.zst"

@@ -42,14 +42,14 @@ def test_each_call_is_read():
     ]
 
 
-def traced(*argv: str, cwd: Path) -> strace.Trace:
+def run_traced(*argv: str, cwd: Path) -> strace.Trace:
     return strace.trace(argv, env={"PATH": "/usr/bin:/bin"}, cwd=cwd)
 
 
 @WITH_STRACE
 def test_calls_of_children_are_read(tmp_path):
     (tmp_path / "there").touch()
-    found = traced("/bin/sh", "-c", "cat there; cat not-there & wait; exit 3", cwd=tmp_path)
+    found = run_traced("/bin/sh", "-c", "cat there; cat not-there & wait; exit 3", cwd=tmp_path)
     assert found.status == 3
     assert "not-there" in found.output
     asked = {call.path: call.worked for call in found.calls if call.name.startswith("open")}
@@ -67,23 +67,23 @@ def test_counts_agree_with_strace(tmp_path):
     subprocess.run(["strace", *options, *argv], env={"PATH": "/usr/bin:/bin"}, cwd=tmp_path,
                    check=True)  # fmt: skip
     total = next(line.split() for line in summary.read_text().splitlines() if "total" in line)
-    found = traced(*argv, cwd=tmp_path)
+    found = run_traced(*argv, cwd=tmp_path)
     assert [len(found.calls), len(found.failed)] == [int(n) for n in total if n.isdecimal()][-2:]
 
 
 @WITH_STRACE
 def test_killed_program_is_reported(tmp_path):
-    assert traced("/bin/sh", "-c", "kill -9 $$", cwd=tmp_path).status == 137
+    assert run_traced("/bin/sh", "-c", "kill -9 $$", cwd=tmp_path).status == 137
 
 
 @WITH_STRACE
 def test_missing_program_is_reported(tmp_path):
     with pytest.raises(MachineError, match=r"strace cannot trace here: .*no-such-program"):
-        traced("/no-such-program", cwd=tmp_path)
+        run_traced("/no-such-program", cwd=tmp_path)
 
 
 def test_missing_strace_is_reported(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MachineError, match="strace is not installed") as caught:
-        traced("/bin/true", cwd=tmp_path)
+        run_traced("/bin/true", cwd=tmp_path)
     assert "install strace" in caught.value.advice[0]

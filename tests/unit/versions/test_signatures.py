@@ -52,7 +52,7 @@ def verify(archive: Path, signature: bytes, *keys: Path) -> str:
     return str(signatures.check(archive, path, Signed(".asc", keys)))
 
 
-def refused(archive: Path, signature: bytes, *keys: Path) -> str:
+def verify_error(archive: Path, signature: bytes, *keys: Path) -> str:
     with pytest.raises(SignatureError) as error:
         verify(archive, signature, *keys)
     assert error.value.exit_code == 5
@@ -70,19 +70,19 @@ def test_good_signature_is_accepted(signer, upstream, archive, tmp_path):
 def test_tampered_archive_is_refused(signer, upstream, archive, tmp_path):
     key, signature = signer.export(upstream, tmp_path), signer.sign(archive, upstream)
     archive.write_bytes(archive.read_bytes().replace(b"archive", b"Archive"))
-    assert f"claimed: by {upstream}" in refused(archive, signature, key)
+    assert f"claimed: by {upstream}" in verify_error(archive, signature, key)
 
 
 def test_signature_of_another_file_is_refused(signer, upstream, archive, tmp_path):
     other = tmp_path / "thing-1.1.tar.gz"
     other.write_bytes(b"other bytes")
     signature = signer.sign(other, upstream)
-    refused(archive, signature, signer.export(upstream, tmp_path))
+    verify_error(archive, signature, signer.export(upstream, tmp_path))
 
 
 def test_unpinned_key_is_refused(signer, upstream, archive, tmp_path):
     stranger = signer.key("stranger")
-    said = refused(archive, signer.sign(archive, stranger), signer.export(upstream, tmp_path))
+    said = verify_error(archive, signer.sign(archive, stranger), signer.export(upstream, tmp_path))
     assert f"by {stranger}" in said
     assert f"pinned: {upstream}" in said
 
@@ -94,7 +94,7 @@ def test_signature_after_key_expiry_is_refused(signer, archive, tmp_path):
     assert "2020-06-01" in verify(archive, signer.sign(archive, old, at="20200601T000000"), key)
     # Its owner has extended the key, but not in the pinned copy.
     signer.gpg("--quick-set-expire", old, "0", at="20201201T000000")
-    said = refused(archive, signer.sign(archive, old, at="20220101T000000"), key)
+    said = verify_error(archive, signer.sign(archive, old, at="20220101T000000"), key)
     assert f"{old}, which expires on 2021-01-01" in said
     prolonged = signer.export(old, tmp_path / "anew")
     assert "2022-01-01" in verify(
@@ -107,33 +107,33 @@ def test_revoked_key_is_refused(signer, archive, tmp_path):
     signature = signer.sign(archive, lost)
     verify(archive, signature, signer.export(lost, tmp_path))
     signer.revoke(lost)
-    assert "which is revoked" in refused(archive, signature, signer.export(lost, tmp_path))
+    assert "which is revoked" in verify_error(archive, signature, signer.export(lost, tmp_path))
 
 
 @pytest.mark.parametrize(("digest", "shown"), [("SHA1", "SHA1"), ("RIPEMD160", "RipeMD")])
 def test_weak_signature_is_refused(signer, upstream, archive, tmp_path, digest, shown):
     signature = signer.sign(archive, upstream, digest=digest)
-    said = refused(archive, signature, signer.export(upstream, tmp_path))
+    said = verify_error(archive, signature, signer.export(upstream, tmp_path))
     assert f"with {shown}" in said
 
 
 def test_weak_key_is_refused(signer, archive, tmp_path):
     weak = signer.key("weak", kind="rsa1024")
-    refused(archive, signer.sign(archive, weak), signer.export(weak, tmp_path))
+    verify_error(archive, signer.sign(archive, weak), signer.export(weak, tmp_path))
 
 
 def test_damaged_signature_is_refused(signer, upstream, archive, tmp_path):
     key, signature = signer.export(upstream, tmp_path), signer.sign(archive, upstream)
     for end in range(0, len(signature) - 40, 37):
-        refused(archive, signature[:end], key)
+        verify_error(archive, signature[:end], key)
     for odd in (b"", b"\0" * 300, b"<html>", bytes(range(256))):
-        assert "does not contain an OpenPGP signature" in refused(archive, odd, key)
+        assert "does not contain an OpenPGP signature" in verify_error(archive, odd, key)
 
 
 def test_signed_message_is_refused(signer, upstream, archive, tmp_path):
     """The message is valid, but does not sign the archive."""
     message = signer.gpg("--armor", "--local-user", upstream, "--sign", text="anything")
-    refused(archive, message, signer.export(upstream, tmp_path))
+    verify_error(archive, message, signer.export(upstream, tmp_path))
 
 
 def test_key_under_another_name_is_refused(signer, upstream, archive, tmp_path):
@@ -164,7 +164,7 @@ def test_keys_of_the_catalogue_match_their_names():
 def test_real_weak_signature_is_refused(archive):
     """The signature of gdbm uses SHA-1, by a key that is itself signed with SHA-1."""
     key = REAL / "325F650C4C2B6AD58807327A3602B07F55D0C732.asc"
-    said = refused(archive, (REAL / "gdbm-1.24.tar.gz.sig").read_bytes(), key)
+    said = verify_error(archive, (REAL / "gdbm-1.24.tar.gz.sig").read_bytes(), key)
     assert "with SHA1" in said
     assert "which is too weak" in said
 

@@ -38,27 +38,27 @@ class UserFinder(SourceFileLoader):
     pass
 
 
-def described(spec):
+def describe_spec(spec):
     return spec and [type(spec.loader).__name__, spec.origin, spec.submodule_search_locations]
 
 
 NAMES = ("shlex", "email", "resource", "_ssl", "os", "sys", "itertools", "wave", "missing")
 default = sys.path_hooks[1](LIBRARY)
-found["default finder"] = {name: described(default.find_spec(name)) for name in NAMES}
+found["default finder"] = {name: describe_spec(default.find_spec(name)) for name in NAMES}
 found["default finder, its attributes"] = sorted(vars(default))
 dynamic = sys.path_hooks[1](os.path.join(LIBRARY, "lib-dynload"))
-found["dynamic finder"] = {name: described(dynamic.find_spec(name)) for name in NAMES}
+found["dynamic finder"] = {name: describe_spec(dynamic.find_spec(name)) for name in NAMES}
 extensions = FileFinder(LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES))
-found["finder of extensions"] = {name: described(extensions.find_spec(name)) for name in NAMES}
+found["finder of extensions"] = {name: describe_spec(extensions.find_spec(name)) for name in NAMES}
 finder = FileFinder(
     LIBRARY, (ExtensionFileLoader, EXTENSION_SUFFIXES), (UserFinder, SOURCE_SUFFIXES)
 )
-found["finder with a loader"] = {name: described(finder.find_spec(name)) for name in NAMES}
+found["finder with a loader"] = {name: describe_spec(finder.find_spec(name)) for name in NAMES}
 packages = FileFinder(os.path.join(LIBRARY, "email"), (SourceFileLoader, SOURCE_SUFFIXES))
-found["finder in a package"] = described(packages.find_spec("email.message"))
-found["path finder"] = {name: described(PathFinder.find_spec(name)) for name in NAMES}
-found["specs"] = {name: described(importlib.util.find_spec(name)) for name in NAMES}
-found["in a package"] = described(importlib.util.find_spec("json.decoder"))
+found["finder in a package"] = describe_spec(packages.find_spec("email.message"))
+found["path finder"] = {name: describe_spec(PathFinder.find_spec(name)) for name in NAMES}
+found["specs"] = {name: describe_spec(importlib.util.find_spec(name)) for name in NAMES}
+found["in a package"] = describe_spec(importlib.util.find_spec("json.decoder"))
 hook = FileFinder.path_hook((ExtensionFileLoader, EXTENSION_SUFFIXES), (UserFinder, [".py"]))
 sys.path_hooks.insert(0, hook)
 sys.path_importer_cache.clear()
@@ -93,7 +93,7 @@ def put(path, text):
         stream.write(text)
 
 
-def mine(name):
+def gets_user_module(name):
     """Return whether an import gets the user's own module."""
     for known in [known for known in sys.modules if known.partition(".")[0] == name]:
         del sys.modules[known]
@@ -114,21 +114,25 @@ with tempfile.TemporaryDirectory() as top:
             archive.writestr(f"{name}.py", "mine = True")
     for place in ("files", "packages", "namespaces", "first.zip"):
         sys.path.insert(0, f"{top}/{place}")
-        found[f"own modules: {place}, first"] = {name: mine(name) for name in OWN}
+        found[f"own modules: {place}, first"] = {name: gets_user_module(name) for name in OWN}
         sys.path.append(sys.path.pop(0))
-        found[f"own modules: {place}, last"] = {name: mine(name) for name in OWN}
+        found[f"own modules: {place}, last"] = {name: gets_user_module(name) for name in OWN}
         sys.path.pop()
     # Written after the folder was listed.
     sys.path.insert(0, f"{top}/late")
     os.makedirs(sys.path[0])
-    late = [mine("shlex"), mine("resource")]
+    late = [gets_user_module("shlex"), gets_user_module("resource")]
     put(f"{top}/late/shlex.py", "mine = True")
     put(f"{top}/late/resource.py", "mine = True")
-    found["own modules: written late"] = [late, mine("shlex"), mine("resource")]
+    found["own modules: written late"] = [
+        late,
+        gets_user_module("shlex"),
+        gets_user_module("resource"),
+    ]
     sys.path.pop(0)
 
 
-def loaded(**methods):
+def call_loader(**methods):
     """Return the results of the methods of a standard library loader for one file."""
     loader = SourceFileLoader("colorsys", os.path.join(LIBRARY, "colorsys.py"))
     vars(loader).update(methods)
@@ -142,9 +146,9 @@ def no_file(path):
 
 
 found["loader with a reader of its own"] = [
-    loaded(),
-    loaded(get_data=lambda path: b"MINE = 1", path_stats=no_file),
-    loaded(get_data=lambda path: b"MINE = 1", path_stats=no_file, _cache_bytecode=None),
+    call_loader(),
+    call_loader(get_data=lambda path: b"MINE = 1", path_stats=no_file),
+    call_loader(get_data=lambda path: b"MINE = 1", path_stats=no_file, _cache_bytecode=None),
 ]
 # Each path hook checks the path itself.
 zip_hook, folder_hook = sys.path_hooks[:2]
@@ -158,15 +162,15 @@ with tempfile.TemporaryDirectory() as top:
 found["path hooks"] = [str(look).replace(top, "") for look in looks]
 for odd in (None, 5, b"json", ()):
     found[f"odd values: {odd}"] = [
-        outcome(lambda odd=odd: described(sys.path_hooks[1](LIBRARY).find_spec(odd))),
+        outcome(lambda odd=odd: describe_spec(sys.path_hooks[1](LIBRARY).find_spec(odd))),
         outcome(lambda odd=odd: repr(zip_hook(odd))),
         outcome(lambda odd=odd: type(folder_hook(odd)).__name__),
-        outcome(lambda odd=odd: described(PathFinder.find_spec("shlex", [odd]))),
+        outcome(lambda odd=odd: describe_spec(PathFinder.find_spec("shlex", [odd]))),
     ]
 
 
 def builtin(name):
-    return outcome(lambda: described(importlib.machinery.BuiltinImporter.find_spec(name)))
+    return outcome(lambda: describe_spec(importlib.machinery.BuiltinImporter.find_spec(name)))
 
 
 found["builtin importer"] = {name: builtin(name) for name in NAMES}

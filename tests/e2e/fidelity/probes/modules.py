@@ -17,7 +17,7 @@ NOT_IMPORTED = ("antigravity", "this", "idlelib", "turtledemo", "lib2to3.pgen2.d
 TESTS = ("test", "tests", "idle_test", "_test", "xxlimited", "xxsubtype", "_xxtestfuzz")
 
 
-def wanted(name):
+def is_wanted(name):
     parts = name.split(".")
     if parts[-1] == "__main__" or name.startswith(NOT_IMPORTED):
         return False
@@ -26,11 +26,11 @@ def wanted(name):
 
 def names():
     for name in sorted(sys.stdlib_module_names):
-        if wanted(name):
+        if is_wanted(name):
             yield name
             module = load(name)
             for item in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
-                if wanted(item.name):
+                if is_wanted(item.name):
                     yield item.name
 
 

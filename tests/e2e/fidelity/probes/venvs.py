@@ -21,7 +21,7 @@ print(json.dumps({
 KINDS = ([], ["--copies"], ["--system-site-packages"], ["--symlinks", "--prompt", "it"])
 
 
-def made(options):
+def make_venv(options):
     with tempfile.TemporaryDirectory() as folder:
         place = os.path.join(folder, "env")
         argv = [sys.executable, "-m", "venv", "--without-pip", *options, place]
@@ -45,4 +45,4 @@ def made(options):
         return {"files": files, "links": links, "said": said, "plain": plain}
 
 
-print(json.dumps({" ".join(options) or "plain": made(options) for options in KINDS}))
+print(json.dumps({" ".join(options) or "plain": make_venv(options) for options in KINDS}))
