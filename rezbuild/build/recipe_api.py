@@ -117,30 +117,6 @@ class Build:
         """
         self.flags(CFLAGS=f"-std={standard}")
 
-    def first_library(self, *names: str) -> str:
-        """Return the first library (as in ``-l<name>``) that a program can be linked with.
-
-        Raises:
-            BuildError: None of them can be linked.
-        """
-        words = [self.env["CC"], "-x", "c", "-", "-o", os.devnull]
-        words += shlex.split(self.env.get("LDFLAGS", ""))
-        for name in names:
-            done = subprocess.run(
-                [*words, f"-l{name}"],
-                input=b"int main(void) { return 0; }",
-                env=self.env,
-                cwd=self.source,
-                capture_output=True,
-                check=False,
-            )
-            if done.returncode == 0:
-                return name
-        raise BuildError(
-            f"{self.name} needs one of the libraries {', '.join(names)}; none can be linked",
-            advice=["install the system package that rezbuild doctor names"],
-        )
-
     def run(
         self,
         *argv: str,

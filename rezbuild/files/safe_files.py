@@ -62,14 +62,14 @@ def parse_json(data: str | bytes) -> Any:
     raise ValueError("it is nested too deeply")
 
 
-def create(path: Path, mode: int = 0o644) -> BinaryIO:
+def create(path: Path) -> BinaryIO:
     """Open a new file for writing.
 
     Raises:
         OSError: The name is taken, also by a dangling link.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return open(os.open(path, flags, mode), "wb")
+    return open(os.open(path, flags, 0o644), "wb")
 
 
 def resume(path: Path) -> BinaryIO:

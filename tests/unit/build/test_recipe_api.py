@@ -154,12 +154,6 @@ def test_unresolved_dependency_is_an_error(build):
         build.dependency("high")
 
 
-def test_first_existing_library_is_returned(build):
-    assert build.first_library("no-such-library", "m", "c") == "m"
-    with pytest.raises(BuildError, match="needs one of the libraries no-such-library"):
-        build.first_library("no-such-library")
-
-
 def test_remove_takes_patterns(build):
     lib = build.payload / "lib"
     (lib / "deep/tests").mkdir(parents=True)
