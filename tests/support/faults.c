@@ -1,4 +1,4 @@
-/* A library to preload, which adds faults to answers of the kernel.
+/* A library for LD_PRELOAD that simulates faults of system calls.
  *
  * NO_LOCKS=PATH      flock(2) of files below PATH fails with the error number NO_LOCKS_ERROR
  * CLOCK_OFFSET=FILE  the clock is wrong by the seconds in FILE, which is read at each call */

@@ -11,7 +11,7 @@ int main(void) {
     uuid_parse("6ba7b810-9dad-11d1-80b4-00c04fd430c8", dns);
     uuid_generate_sha1(named, dns, "python.org", 10);
     uuid_unparse_lower(named, text);
-    /* As Python's documentation has it. */
+    /* As in Python's documentation. */
     if (strcmp(text, "886313e1-3b8a-5372-9b90-0c9aee199e5d")) return 2;
     puts("ok");
     return 0;

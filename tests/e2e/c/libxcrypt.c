@@ -24,13 +24,13 @@ int main(void) {
     }
     if (strcmp(crypt("rasmuslerdorf", "rl"), "rl.3StKT.4T8M")) return 4;
     if (strcmp(crypt("rasmuslerdorf", "$1$rasmusle$"), "$1$rasmusle$rISCgZzpwk3UhDidwXvin0")) return 5;
-    /* What programs that were linked with glibc's own library ask for. */
+    /* The symbol version that programs linked with glibc's libcrypt need. */
 #ifdef __x86_64__
     if (!dlvsym(RTLD_DEFAULT, "encrypt", "GLIBC_2.2.5")) return 6;
 #else
     if (!dlvsym(RTLD_DEFAULT, "encrypt", "GLIBC_2.17")) return 6;
 #endif
-    /* A failure is a text that is no hash, as old programs expect, and never NULL. */
+    /* A failure returns a text that is no hash, never NULL, as old programs expect. */
     if (crypt("x", "*")[0] != '*') return 7;
     puts("ok");
     return 0;

@@ -7,7 +7,7 @@ int main(void) {
     rl_reset_terminal("xterm-256color");
     rl_get_screen_size(&rows, &columns);
     add_history("one");
-    /* Facts of the terminal come from the terminfo library inside. */
+    /* The library gets facts of the terminal from the bundled terminfo library. */
     puts(rl_get_termcap("ce") && history_length == 1 ? rl_library_version : "no terminal");
     return 0;
 }

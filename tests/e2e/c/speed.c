@@ -92,12 +92,12 @@ int main(int count, char **words) {
     if (count != 5) return 2;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (!strcmp(words[1], kinds[i].name)) work = kinds[i].work;
-    /* The host's goes first: a name would lead to any library of that soname that is loaded. */
+    /* Load the host's library first: dlopen() by name returns a loaded library of that soname. */
     other = dlopen(words[3], RTLD_NOW | RTLD_LOCAL);
     if (!other) return 3;
     one = dlopen(words[2], RTLD_NOW | RTLD_LOCAL);
     if (!work || !one || one == other) return fprintf(stderr, "the same library\n"), 2;
-    /* Words of a small alphabet: neither noise nor one long run. */
+    /* Words of a small alphabet, which compress neither badly nor perfectly. */
     srand(1);
     for (size_t i = 0; i < SIZE; i++) text[i] = rand() % 6 ? "etaoinsr"[rand() % 8] : ' ';
     for (size_t i = SIZE / 2; i + 64 < SIZE; i += 64)

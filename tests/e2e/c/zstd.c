@@ -7,7 +7,7 @@ int main(void) {
     ZSTD_CCtx *context = ZSTD_createCCtx();
     size_t size;
     memset(text, 'a', sizeof text);
-    /* A library without threads refuses this. */
+    /* A library without threads refuses this parameter. */
     if (ZSTD_isError(ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, 2))) return 1;
     size = ZSTD_compress2(context, packed, sizeof packed, text, sizeof text);
     if (ZSTD_isError(size)) return 2;

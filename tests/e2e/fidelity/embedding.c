@@ -1,4 +1,4 @@
-/* A program that embeds CPython in the way that its first argument names, and runs its second. */
+/* A program that embeds CPython in the way of its first argument, and runs its second argument. */
 
 #include <Python.h>
 
