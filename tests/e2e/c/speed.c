@@ -1,6 +1,7 @@
 /* speed KIND ONE OTHER ROUNDS: CPU seconds of ONE over those of OTHER, a line a round.
 
-   Exit code 3: there is no OTHER. Both libraries are in this process, which is linked with neither; who goes first alternates. */
+   Exit code 3: OTHER is missing. The process loads both libraries and is linked with neither. The
+   libraries alternate as the first of a round. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdint.h>
