@@ -29,6 +29,7 @@ from rezbuild.payload import (
     debug_data,
     licenses,
     manifest,
+    older_symbols,
     relocate,
     relocate_text,
     sbom,
@@ -223,6 +224,7 @@ def _relocate(build: Build, tools: Toolchain, patchelf: str) -> Mapping[str, lis
     relocate.strip(payload, tools.tool("strip"))
     plan = relocate.plan(payload, build.dependencies.values())
     relocate.apply(plan, payload, patchelf)
+    older_symbols.bind(payload)
     relocate_text.fix(payload, build.prefix, _replacements(build))
     return relocate.bundled_packages(plan)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from elftools.common.utils import struct_parse
 from elftools.elf.constants import P_FLAGS
@@ -61,6 +61,22 @@ class Elf:
     bind_now: bool
     pie: bool  # a program that runs at any address
     versions: tuple[tuple[str, str], ...]  # (needed file, version name), sorted
+
+
+class NeededVersion(NamedTuple):
+    """A version of symbols that a file needs, an Elf_Vernaux.
+
+    Attributes:
+        file: The needed library, e.g. ``libm.so.6``.
+        name: The version, e.g. ``GLIBC_2.35``.
+        number: The index of the version, which symbols have.
+        offset: The place of the entry in the file, in bytes.
+    """
+
+    file: str
+    name: str
+    number: int
+    offset: int
 
 
 def is_elf(path: Path) -> bool:
@@ -213,7 +229,7 @@ class Image:
                 self._flag("DT_FLAGS_1", ENUM_DT_FLAGS_1["DF_1_PIE"])
                 or self._interpreter() is not None
             ),
-            versions=tuple(sorted({(file, name) for file, name, _ in self.versions()})),
+            versions=tuple(sorted({(one.file, one.name) for one in self.versions()})),
         )
 
     def check(self, what: str, offset: int, size: int) -> None:
@@ -348,8 +364,8 @@ class Image:
             return self.dynamic is not None and not self._emptied()
         return bool(segment.p_flags & P_FLAGS.PF_X)
 
-    def versions(self) -> Iterator[tuple[str, str, int]]:
-        """Yield the needed file, version and version index of each entry of DT_VERNEED.
+    def versions(self) -> Iterator[NeededVersion]:
+        """Yield the needed versions of DT_VERNEED.
 
         The table has an entry for each file, with a chain of versions.
         """
@@ -364,16 +380,16 @@ class Image:
             if budget < 0:
                 raise ElfError(f"its version table has more than {_MAX_ENTRIES} entries")
             file = self.string(entry.vn_file)
-            yield from ((file, *version) for version in self._version_names(offset, entry))
+            yield from self._versions_of(file, offset, entry)
             if not entry.vn_next:
                 return
             offset += entry.vn_next
 
-    def _version_names(self, offset: int, entry: Any) -> Iterator[tuple[str, int]]:
+    def _versions_of(self, file: str, offset: int, entry: Any) -> Iterator[NeededVersion]:
         offset += entry.vn_aux
         for _ in range(entry.vn_cnt):
             version = self.parse(self.structs.Elf_Vernaux, offset)
-            yield self.string(version.vna_name), int(version.vna_other)
+            yield NeededVersion(file, self.string(version.vna_name), int(version.vna_other), offset)
             if not version.vna_next:
                 return
             offset += version.vna_next

@@ -123,7 +123,7 @@ class _Table:
         """Return the needed library and version of each symbol, or None."""
         if self.image.last("DT_VERSYM") is None:
             return []
-        names = {number: (file, name) for file, name, number in self.image.versions()}
+        names = {one.number: (one.file, one.name) for one in self.image.versions()}
         data = self._read("DT_VERSYM", "table of symbol versions", self.count * 2)
         numbers = struct.unpack(f"{self.order}{self.count}H", data)
         return [names.get(number & _VERSION_MASK) for number in numbers]

@@ -93,7 +93,7 @@ def strip(payload: Path, program: str) -> None:
         data = reader.read(path)
         if data.debug or data.type not in ("ET_EXEC", "ET_DYN"):
             continue
-        with _writable(path):
+        with writable(path):
             _run([program, "--strip-unneeded", str(path)], path)
 
 
@@ -111,7 +111,7 @@ def apply(plan: Plan, payload: Path, patchelf: str) -> None:
     for edit in plan.edits:
         if edit.changed:
             path = payload / edit.path
-            with _writable(path):
+            with writable(path):
                 if not edit.rpath:
                     # --remove-rpath alone leaves the old text in the file, which may contain a
                     # folder of this machine.
@@ -293,7 +293,7 @@ def _run(argv: Sequence[str], path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _writable(path: Path) -> Iterator[None]:
+def writable(path: Path) -> Iterator[None]:
     """Make a file writable for a while, and replace a hard link by a copy.
 
     Some installers make files read-only. Another hard link may need another rpath.
