@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from rezbuild.elf import symbols
 from rezbuild.elf.host_libraries import host_libraries
 from rezbuild.elf.reader import Elf, ElfError
 from rezbuild.errors import AuditError
+from rezbuild.util.glibc_version import number
 
 _VERSION = re.compile(r"([A-Z]+)_(\d+(?:\.\d+)+)")
 # A version for a feature of ld.so, not for a symbol (glibc 2.36's NEWS).
@@ -90,20 +90,6 @@ def check_record(payload: str, record: Mapping[str, Any], ceiling: str | None) -
             tried=[f"{path}: {', '.join(names)}" for path, names in because.items()],
             advice=[f"build it for that glibc: --glibc {ceiling}", "or raise REZBUILD_GLIBC_MAX"],
         )
-
-
-def host_glibc() -> str:
-    """Return the glibc version of this host, e.g. ``2.36``; "" if it has another C library."""
-    try:
-        # confstr(3): "glibc 2.36".
-        return (os.confstr("CS_GNU_LIBC_VERSION") or "").rpartition(" ")[2]
-    except (ValueError, OSError):
-        return ""
-
-
-def number(version: str) -> tuple[int, ...]:
-    """Return the numbers of a version, for comparisons."""
-    return tuple(map(int, version.split(".")))
 
 
 def _is_over(version: str, ceiling: str) -> bool:

@@ -19,10 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rezbuild.audit.glibc import host_glibc, number
 from rezbuild.build import glibc_sysroot
 from rezbuild.errors import MachineError
 from rezbuild.files import locks
+from rezbuild.util.glibc_version import host_glibc, number
 
 if TYPE_CHECKING:
     from rezbuild.build.toolchain import Toolchain

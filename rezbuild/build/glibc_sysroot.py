@@ -50,6 +50,11 @@ _NEW_HEADERS = {
     "stdbit.h": (2, 39),
     "sys/hwprobe.h": (2, 40),
 }
+# The declarations of newer_functions.c, and the version of glibc that has them itself.
+_DECLARATIONS = {
+    "semaphore.h": ((2, 30), "int sem_clockwait(sem_t *, clockid_t, const struct timespec *);"),
+    "unistd.h": ((2, 34), "int close_range(unsigned int, unsigned int, int) __THROW;"),
+}
 _HEADER_ABSENT = re.compile(r'#\s*error "\S+ did not exist before glibc (\d+)\.(\d+)"')
 
 
@@ -205,7 +210,7 @@ def _variables(image: Any) -> dict[int, Any]:
 
 
 def _fit_headers(floor: str, include: Path) -> None:
-    """Let features.h have the version's number, and remove headers that are newer."""
+    """Let the headers say what the version has, and what newer_functions.c adds."""
     features = include / "features.h"
     major, minor = floor.split(".")
     line = f"#define\t__GLIBC__\t{major}\n"
@@ -219,6 +224,11 @@ def _fit_headers(floor: str, include: Path) -> None:
     for header, version in since.items():
         if version > (int(major), int(minor)):
             header.unlink(missing_ok=True)
+    for name, (version, declaration) in _DECLARATIONS.items():
+        if version > (int(major), int(minor)):
+            lines = ("#ifdef __USE_GNU", "__BEGIN_DECLS", declaration, "__END_DECLS", "#endif")
+            with (include / name).open("a") as stream:
+                stream.write("\n" + "\n".join(lines) + "\n")
     for name in _HOST_HEADERS:
         host = Path("/usr/include", name)
         if host.is_dir() and not (include / name).exists():

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rezbuild.audit import glibc
 from rezbuild.build import toolchain
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.platform_years import Platform
@@ -24,6 +23,7 @@ from rezbuild.run.driver import Options
 from rezbuild.run.plan_runner import PlanRunner, local_drivers
 from rezbuild.settings import Settings
 from rezbuild.util import extras
+from rezbuild.util.glibc_version import host_glibc, number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,9 +110,9 @@ def _with_floor_of_year(
     if settings.glibc or not arguments.release:
         return settings
     years, _ = platform_years.expand(known, arguments.requests)
-    host = glibc.host_glibc()
-    lowest = min((year.glibc for year in years), key=glibc.number, default=host)
-    if not host or glibc.number(lowest) >= glibc.number(host):
+    host = host_glibc()
+    lowest = min((year.glibc for year in years), key=number, default=host)
+    if not host or number(lowest) >= number(host):
         return settings
     arguments.reporter.notice(
         f"{' '.join(map(str, years))}: built for glibc {lowest}, the newest that the year allows;"

@@ -13,12 +13,12 @@ from typing import Any
 from rez.system import system
 
 import rezbuild
-from rezbuild.audit.glibc import host_glibc
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.files.hashing import sha256
 from rezbuild.payload import manifest
 from rezbuild.plan import resolve
 from rezbuild.settings import MOST_JOBS
+from rezbuild.util.glibc_version import host_glibc
 
 # The name of Dask's resource for cores.
 CORES = "cores"

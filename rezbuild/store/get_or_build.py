@@ -25,6 +25,7 @@ from rezbuild.settings import STORE_ENTRY, Settings
 from rezbuild.store import Entry, Store
 from rezbuild.store import key as keys
 from rezbuild.store.build_note import BuildNote
+from rezbuild.util.glibc_version import host_glibc
 
 
 @contextlib.contextmanager
@@ -191,7 +192,7 @@ def _restore_named(
                 tried=[f"expected: {value}", f"in {file}: {entry.inputs.get(what)}"],
             )
     # A farm has compared the entry with its worker, which may be another kind of host.
-    found = keys.host_differences(entry.inputs, os.uname().machine, glibc.host_glibc())
+    found = keys.host_differences(entry.inputs, os.uname().machine, host_glibc())
     wrong = [] if settings.store_entry_checked else list(found)
     if wrong:
         raise StoreError(

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rezbuild
-from rezbuild.audit.glibc import host_glibc
 from rezbuild.build import toolchain
 from rezbuild.files import pack
 from rezbuild.files.hashing import sha256
 from rezbuild.payload import manifest
+from rezbuild.util.glibc_version import host_glibc
 
 if TYPE_CHECKING:
     from rezbuild.build.inputs import Inputs

@@ -10,7 +10,7 @@ from host_tools import require_newer_glibc
 from sample_packages import TOP
 from studio import ROOT
 
-from rezbuild.audit.glibc import host_glibc
+from rezbuild.util.glibc_version import host_glibc
 
 pytestmark = pytest.mark.e2e
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rezbuild.audit.glibc import host_glibc, number
 from rezbuild.run import system_needs
+from rezbuild.util.glibc_version import host_glibc, number
 
 ROOT = Path(__file__).parents[2]
 _TABLE = {need.name: need for need in system_needs.table("tests")}

@@ -15,6 +15,7 @@ from rezbuild.elf import reader
 from rezbuild.errors import ChecksumError, MachineError
 from rezbuild.files import diff_trees
 from rezbuild.settings import Settings
+from rezbuild.util.glibc_version import host_glibc, number
 
 FLOOR = "2.28"
 # pthread_create has moved to libc.so.6 with version 2.34; hypot has a new version in 2.35.
@@ -127,7 +128,7 @@ def compiled(tools: toolchain.Toolchain, path: Path, source: str, *flags: str) -
 def needed(program: Path) -> tuple[int, ...]:
     found = glibc.needs({program.name: reader.read(program)}).glibc
     assert found
-    return glibc.number(found)
+    return number(found)
 
 
 @pytest.mark.parametrize("flags", [(), ("-flto",), ("-no-pie",)], ids=["pie", "lto", "no-pie"])
@@ -135,8 +136,8 @@ def test_program_needs_no_newer_glibc_than_the_floor(wrapped, tools, tmp_path, f
     program = compiled(wrapped, tmp_path / "floor.c", PROGRAM, *flags)
     told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     assert told == "1 5.0 1\n"
-    assert needed(program) <= glibc.number(FLOOR)
-    assert needed(compiled(tools, tmp_path / "native.c", PROGRAM, *flags)) > glibc.number(FLOOR)
+    assert needed(program) <= number(FLOOR)
+    assert needed(compiled(tools, tmp_path / "native.c", PROGRAM, *flags)) > number(FLOOR)
 
 
 def test_programs_in_cpp_need_no_newer_glibc_than_the_floor(wrapped, tmp_path):
@@ -148,7 +149,7 @@ int main() { std::thread([] { std::cout << "from a thread" << std::endl; }).join
     program = compiled(wrapped, tmp_path / "floor.cc", source)
     told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
     assert told == "from a thread\n"
-    assert needed(program) <= glibc.number(FLOOR)
+    assert needed(program) <= number(FLOOR)
 
 
 def test_headers_are_those_of_the_floor(wrapped, tmp_path):
@@ -171,7 +172,25 @@ def test_newer_functions_are_found_by_configure_and_work(wrapped, tmp_path):
     for name in ("sem_clockwait", "close_range"):
         source = f"char {name}(void);\nint main(void) {{ return {name}(); }}\n"
         program = compiled(wrapped, tmp_path / f"{name}.c", source, "-fno-builtin", "-w")
-        assert needed(program) <= glibc.number(FLOOR)
+        assert needed(program) <= number(FLOOR)
+
+
+@pytest.mark.parametrize("suffix", ["c", "cc"])
+def test_newer_functions_are_declared(wrapped, tmp_path, suffix):
+    source = """\
+#include <semaphore.h>
+#include <time.h>
+#include <unistd.h>
+int main() {
+    sem_t semaphore;
+    struct timespec until = {0, 0};
+    sem_init(&semaphore, 0, 1);
+    return sem_clockwait(&semaphore, CLOCK_MONOTONIC, &until) || close_range(900, 900, 0);
+}
+"""
+    flags = ("-D_GNU_SOURCE", "-Wall", "-Werror")
+    program = compiled(wrapped, tmp_path / f"declared.{suffix}", source, *flags)
+    subprocess.run([program], check=True)
 
 
 @pytest.mark.parametrize("flags", [(), ("-DWITHOUT_THE_HOSTS",)], ids=["newer", "older"])
@@ -214,7 +233,7 @@ def test_sysroot_is_the_same_in_each_folder(wrapped, tools, tmp_path):
 
 
 def test_floor_of_the_host_needs_no_sysroot(tools):
-    host = glibc.host_glibc()
+    host = host_glibc()
     assert glibc_floor.describe(host) == ""
     assert toolchain.find(Settings.read({"REZBUILD_GLIBC": host})) == tools
 
