@@ -175,7 +175,18 @@ def environment(toolchain: Toolchain, home: Path, epoch: int) -> dict[str, str]:
         "CFLAGS": " ".join(protection(toolchain)),
         "LDFLAGS": LINK_FLAGS,
         "SOURCE_DATE_EPOCH": str(epoch),
+        **_pkg_config(toolchain.path),
     }
+
+
+def _pkg_config(path: str) -> dict[str, str]:
+    """Return the variable that keeps pkg-config out of /usr/local, which it searches by default."""
+    try:
+        folders = _run(path, "pkg-config", "--variable=pc_path", "pkg-config").stdout.strip()
+    except OSError:
+        return {}
+    kept = [folder for folder in folders.split(":") if not folder.startswith("/usr/local/")]
+    return {"PKG_CONFIG_LIBDIR": ":".join(kept)} if folders else {}
 
 
 def protection(toolchain: Toolchain) -> list[str]:

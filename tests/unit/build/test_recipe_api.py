@@ -131,6 +131,15 @@ def test_caller_environment_does_not_reach_a_step(build, tmp_path):
     assert "SOURCE_DATE_EPOCH=7\n" in seen
 
 
+def test_pkg_config_searches_the_system_but_not_usr_local(build):
+    argv = ["pkg-config", "--variable=pc_path", "pkg-config"]
+    env = {"PATH": toolchain.SYSTEM_PATH}
+    default = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+    expected = [name for name in default.strip().split(":") if "/usr/local/" not in name]
+    assert expected
+    assert build.env["PKG_CONFIG_LIBDIR"].split(":") == expected
+
+
 def test_dependencies_are_searched_before_the_host(build, tmp_path):
     (tmp_path / "low/include").mkdir(parents=True)
     (tmp_path / "low/lib").mkdir()
