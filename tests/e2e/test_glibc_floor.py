@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import sys
+from pathlib import Path
 
 import pytest
+from chroots import Chroot, scratch_folder
 from host_tools import require_newer_glibc
+from moves import PYTHON, REQUEST, variant
+from studio import ROOT, Studio
+
+from rezbuild.audit import glibc
+from rezbuild.elf import reader
+from rezbuild.util.glibc_version import number
 
 pytestmark = pytest.mark.e2e
 
@@ -87,3 +98,51 @@ def test_reproduce_builds_for_the_floor_of_the_installed_package(studio, threads
     out = studio.rezbuild("reproduce", "top").stdout
     assert "the first build is" in out
     assert "identical byte for byte" in out
+
+
+@pytest.fixture(scope="module")
+def chain(scratch: Path) -> Studio:
+    """Build the chain under test for the older glibc.
+
+    While tests are written, the folder that REZBUILD_TEST_CHAIN names keeps it.
+    """
+    require_newer_glibc(FLOOR)
+    kept = os.environ.get("REZBUILD_TEST_CHAIN")
+    chain = Studio(Path(f"{kept}-glibc") if kept else scratch / "older glibc")
+    given = {name: value for name, value in os.environ.items() if name == "REZBUILD_CCACHE"}
+    chain.rezbuild("build", REQUEST, REZBUILD_GLIBC=FLOOR, **given)
+    return chain
+
+
+@pytest.mark.matrix
+def test_no_file_of_python_needs_a_newer_glibc(chain):
+    root = variant(chain.local)
+    files = {str(path.relative_to(root)): reader.read(path) for path in reader.walk(root)}
+    needs = glibc.needs(files)
+    assert needs.glibc
+    assert number(needs.glibc) <= number(FLOOR), needs.because
+    chain.rezbuild("check", root)
+
+
+@pytest.mark.matrix
+def test_python_for_an_older_glibc_equals_a_native_stock_build(chain):
+    """A new process is needed, because tests read their settings at import."""
+    environ = {"REZBUILD_TEST_CHAIN": str(chain.folder), "REZBUILD_GLIBC": FLOOR}
+    files = [ROOT / "tests/e2e" / name for name in ("fidelity", "test_budget.py", "test_inside.py")]
+    argv = (sys.executable, "-m", "pytest", "-q", "-m", "not matrix", *files)
+    done = chain.run(*argv, ok=False, **environ)
+    assert done.returncode == 0, done.stdout[-20000:]
+
+
+@pytest.mark.matrix
+@pytest.mark.parametrize("suite", ["bullseye", "trixie"])
+def test_python_for_an_older_glibc_runs_on_other_releases(chain, suite):
+    """Debian 11 has glibc 2.31, Debian 13 has 2.41."""
+    system = Chroot(suite, scratch_folder())
+    try:
+        copy = system.folder / "another place"
+        shutil.copytree(variant(chain.local), copy, symlinks=True)
+        told = system.run("sh", f"/{copy.name}/rezbuild-test/run.sh", "long").stdout
+        assert f"python3 says that it is {PYTHON}" in told
+    finally:
+        shutil.rmtree(system.folder)

@@ -13,6 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 # Variables of the caller that a test must not inherit.
+# Variables of the caller for all builds of a test; tests of the older glibc set the last one.
+CALLERS = ("REZBUILD_CACHE", "REZBUILD_GLIBC")
 OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH")
 
 
@@ -48,7 +50,7 @@ class Studio:
         self.released = folder / "released"
         self.released.mkdir(parents=True, exist_ok=True)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(OWN)}
-        self.env |= {k: v for k, v in os.environ.items() if k.startswith("REZBUILD_CACHE")}
+        self.env |= {k: v for k, v in os.environ.items() if k in CALLERS}
         self.env |= {
             "REZ_CONFIG_FILE": str(ROOT / "rezconfig.py"),
             "REZ_DISABLE_HOME_CONFIG": "1",
