@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rezbuild.util import words
+
 # The variable with the file to which a build process writes its error, for the process above Rez.
 REPORT = "REZBUILD_REPORT"
 _DISK_ADVICE = "check the free space and the permissions"
@@ -108,7 +110,7 @@ class MachineError(RezbuildError):
             number = f", and {len(error.args[0]) - 1} more" if error.args[0][1:] else ""
             return cls(f"{place}{number}: {reason.partition(': ')[0]}", advice=[_DISK_ADVICE])
         where = f"{error.filename}: " if error.filename else ""
-        return cls(f"{where}{error.strerror or error}", advice=[_DISK_ADVICE])
+        return cls(f"{where}{error.strerror or words.reason(error)}", advice=[_DISK_ADVICE])
 
 
 class RezError(RezbuildError):

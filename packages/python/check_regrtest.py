@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from rez.version import Version, VersionRange
 
-from rezbuild.errors import CatalogueError, CheckError
+from rezbuild.errors import CatalogueError, CheckError, UsageError
 from rezbuild.util import import_file, toml
+from rezbuild.util.words import count
 from rezbuild.verify.check import Result, snapshot
 
 KNOWN = "known-failures.toml"
@@ -65,6 +66,12 @@ def suite(c, tests):
     """Run the suite; run failed files again one by one, since a busy machine makes tests fail."""
     known = load_known(c)
     python = assemble(c)
+    unknown = unknown_tests(next(python.parents[1].glob("lib/python3.*/test")), tests)
+    if unknown:
+        raise UsageError(
+            f"{c.name} has no test {', '.join(unknown)}",
+            advice=["name a file in Lib/test of CPython's source, e.g. test_ssl"],
+        )
     before = snapshot(python.parents[1])
     ignored = [word for name in known["ignore"] for word in ("-i", name)]
     if ignored:
@@ -111,7 +118,8 @@ def judge(results, known, flaky):
     bad = unknown(results, known)
     yield Result(
         "test suite",
-        f"{len(results.files)} files, {results.tests} tests; {results.tests_skipped} skipped, "
+        f"{count(len(results.files), 'file')}, {count(results.tests, 'test')}; "
+        f"{results.tests_skipped} skipped, "
         f"{len(results.failures) - len(set(bad) & set(results.failures))} known failures",
         tuple(f"{name}: {reason}" for name, reason in bad.items()),
     )
@@ -165,6 +173,17 @@ def load_known(c):
             if Version(c.version) in VersionRange(entry["python"]):
                 found[kind][entry["test"]] = entry["reason"]
     return found
+
+
+def unknown_tests(folder, tests):
+    """Return the names of tests without a file or a folder; options of regrtest are none."""
+    names = (test for test in tests if not test.startswith("-"))
+    tops = {name: name.removeprefix("test.").partition(".")[0] for name in names}
+    return [
+        name
+        for name, top in tops.items()
+        if not ((folder / f"{top}.py").is_file() or (folder / top).is_dir())
+    ]
 
 
 def assemble(c):

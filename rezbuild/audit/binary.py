@@ -12,6 +12,7 @@ from rezbuild.elf import reader, sections, symbols
 from rezbuild.elf.host_libraries import host_libraries
 from rezbuild.elf.reader import Elf, ElfError
 from rezbuild.payload.relocate import DEPS
+from rezbuild.util import words
 
 # As glibc reads it: in braces, or not followed by a character of a name.
 _ORIGIN = re.compile(r"\$ORIGIN(?![A-Za-z0-9_])|\$\{ORIGIN\}")
@@ -102,7 +103,11 @@ class Binaries:
                 if common:
                     shown = ", ".join(common[:_SHOWN]) + (", ..." if len(common) > _SHOWN else "")
                     whose = ", ".join(sorted({theirs[name] for name in common}))
-                    yield path, "symbol-exported", f"{len(common)} symbols of {whose}: {shown}"
+                    yield (
+                        path,
+                        "symbol-exported",
+                        f"{words.count(len(common), 'symbol')} of {whose}: {shown}",
+                    )
 
     def loaded(self) -> Iterator[tuple[str, str, str]]:
         """Find libraries of the host that the files may open by dlopen(3).

@@ -9,6 +9,7 @@ from typing import Any
 
 from rezbuild.audit import Finding, Needs, Report
 from rezbuild.errors import AuditError
+from rezbuild.util import words
 
 # Findings per rule that are printed.
 SHOWN = 10
@@ -18,13 +19,14 @@ _EXAMPLES = 3
 def lines(root: Path, report: Report) -> Iterator[str]:
     """Yield the lines for a terminal: findings, broken rules with reasons, a summary."""
     yield from findings(report.findings)
-    for name, count in report.places.items():
-        yield f"  {name}: named in {count} files"
+    for name, number in report.places.items():
+        yield f"  {name}: named in {words.count(number, 'file')}"
     counts = collections.Counter(finding.rule for finding in report.findings)
     for rule, count in counts.items():
         yield f"  {rule.id} ({count}): {rule.reason}"
     yield f"{root}: {needs(report.needs)}"
-    yield f"{root}: {len(report.errors)} errors, {len(report.notes)} notes"
+    errors, notes = len(report.errors), len(report.notes)
+    yield f"{root}: {words.count(errors, 'error')}, {words.count(notes, 'note')}"
 
 
 def findings(found: Iterable[Finding]) -> Iterator[str]:
@@ -103,7 +105,7 @@ def refusal(what: str, report: Report, *, look: Path) -> AuditError:
     reasons = {finding.rule.id: finding.rule.reason for finding in report.errors}
     details += [f"{rule}: {reason}" for rule, reason in reasons.items()]
     return AuditError(
-        f"{what} breaks rules of the audit {len(report.errors)} times:\n    "
+        f"{what} breaks rules of the audit {words.count(len(report.errors), 'time')}:\n    "
         + "\n    ".join(details),
         advice=[f"run rezbuild audit {look}", "see docs/reference/audit.md"],
     )

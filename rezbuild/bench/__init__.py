@@ -14,6 +14,7 @@ from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.errors import CheckError, MachineError, RezbuildError
 from rezbuild.files import noexec
+from rezbuild.util import words
 
 # The parts in their order, with their default number of rounds. Six pairs are the fewest whose
 # extremes hold the median with 95 % confidence. With an even number, each interpreter starts
@@ -101,7 +102,7 @@ def bench(
         ]
         for part in (part for part in PARTS if part in options.only):
             rounds = options.rounds or PARTS[part]
-            how_often = "" if part in _EXACT else f", {rounds} rounds"
+            how_often = "" if part in _EXACT else f", {words.count(rounds, 'round')}"
             say(f"{part}: {_ABOUT[part]}{how_often} ...")
             try:
                 found += _measure(part, pair, rounds, options, scratch, leave_out)

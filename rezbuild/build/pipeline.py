@@ -39,7 +39,7 @@ from rezbuild.payload.dependency import Dependency
 from rezbuild.reporter import BUILD, READY, Event, Reporter
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetched, Fetcher
-from rezbuild.util import import_file, jobserver
+from rezbuild.util import import_file, jobserver, words
 
 # Paths that make, configure and shells read literally.
 _PLAIN = re.compile(r"[A-Za-z0-9_./+@~-]+")
@@ -96,7 +96,7 @@ def _steps(
 ) -> dict[str, Any]:
     """Build and check the payload; return its part of the record."""
     recipe = import_file.load(inputs.recipe.steps, "recipe.py")
-    how = f"{build.profile}, {build.jobs} jobs"
+    how = f"{build.profile}, {words.count(build.jobs, 'job')}"
     build.reporter.info(f"{build.name} {build.version} ({how}): logs in {build.logs}")
     build.reporter.event(Event(BUILD))
     recipe.build(build)

@@ -20,6 +20,8 @@ examples:
   rezbuild check python-3.11 --regrtest test_ssl        some of it
 Exit code 12 when a check fails. docs/how-to/check.md lists the checks.
 """
+# Problems that the error repeats.
+_SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +63,18 @@ def report(results: Iterable[check.Result], root: Path, reporter: Reporter) -> N
     Raises:
         CheckError: One has failed.
     """
-    failed = []
+    failed, problems = [], []
     for result in results:
         if result.problems:
             failed.append(result.name)
+            problems += [f"{result.name}: {problem}" for problem in result.problems]
             reporter.notice(str(result))
         else:
             reporter.info(str(result), CHECKED)
+    more = len(problems[_SHOWN:])
     if failed:
         raise CheckError(
             f"{root} failed: {', '.join(failed)}",
-            advice=["read the lines above; --keep DIR keeps the logs"],
+            tried=[*problems[:_SHOWN], *([f"{more} more"] if more else [])],
+            advice=[f"keep the logs: rezbuild check {root} --keep DIR"],
         )

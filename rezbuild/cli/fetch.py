@@ -15,6 +15,7 @@ from rezbuild.reporter import Reporter
 from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
+from rezbuild.util import words
 from rezbuild.versions import notices
 
 EPILOG = """\
@@ -77,7 +78,7 @@ def _fetch_all(recipes: Recipes, get: Available) -> None:
                     missing[f"{release.name}-{release.version}"] = error
     if missing:
         raise FetchError(
-            f"{len(missing)} sources could not be fetched: {', '.join(missing)}",
+            f"{words.count(len(missing), 'source')} could not be fetched: {', '.join(missing)}",
             tried=[f"{name}: {'; '.join(error.tried)}" for name, error in missing.items()],
             advice=[
                 "put each archive into a folder, and set REZBUILD_MIRRORS to the folder",

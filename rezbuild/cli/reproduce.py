@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if report.differences:
         raise CheckError(
             f"{report.package}: two builds from the same inputs differ",
-            advice=["read the lines above; --keep DIR keeps both builds"],
+            tried=list(report.lines()),
+            advice=["run it again with --keep DIR, which keeps both builds"],
         )
     return 0

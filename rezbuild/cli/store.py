@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from rich.filesize import decimal
 from rich.markup import escape
@@ -21,6 +21,7 @@ from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
 from rezbuild.store.maintain import Finding
+from rezbuild.util import words
 from rezbuild.util.tables import console
 from rezbuild.util.terminal import printable_line
 
@@ -94,7 +95,7 @@ def _list(arguments: argparse.Namespace) -> int:
     signed = "yes" if store.verifies else "not verified"
     sound = [entry for _, entry in found if not isinstance(entry, str)]
     if arguments.json:
-        arguments.reporter.result(json.dumps([asdict(entry) for entry in sound], indent=2))
+        arguments.reporter.result(json.dumps([entry.as_data() for entry in sound], indent=2))
     else:
         table = Table("package", "version", "profile", "size", "compiler", "glibc", box=None)
         table.add_column("signed")
@@ -102,7 +103,7 @@ def _list(arguments: argparse.Namespace) -> int:
         for entry in sound:
             row = [
                 *(entry.name, entry.version, entry.profile or "", decimal(entry.size)),
-                *(str(entry.inputs.get(what, "")) for what in ("compiler", "glibc")),
+                *(str(entry.inputs.get("compiler", "")), entry.glibc),
                 *(signed if entry.signature else "", entry.key[:16]),
             ]
             table.add_row(*(escape(printable_line(text)) for text in row))
@@ -168,7 +169,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         arguments.reporter,
     )
     verb = "would be removed" if arguments.dry_run else "removed"
-    arguments.reporter.info(f"{number} files {verb}")
+    arguments.reporter.info(f"{words.count(number, 'file')} {verb}")
     return 0
 
 

@@ -21,6 +21,7 @@ from rezbuild.farm import connection
 from rezbuild.farm.job_runner import FarmJob, JobRunner
 from rezbuild.farm.worker_facts import FACTS, Facts
 from rezbuild.settings import Settings
+from rezbuild.util import words
 
 # Seconds until a scheduler must have answered; between two updates; until all jobs are released.
 ANSWER = 5.0
@@ -202,9 +203,10 @@ class Farm:
         """
         deadline = time.monotonic() + seconds
         while (error := await self._open()) is not None:
+            why = words.reason(error.__cause__ or error)
             if self._stopping or time.monotonic() > deadline or not self._ready.done():
                 raise MachineError(
-                    f"no scheduler answers at {self.address}: {error.__cause__ or error}",
+                    f"no scheduler answers at {self.address}: {why}",
                     advice=[
                         "start one there: rezbuild scheduler",
                         "or leave out --scheduler and REZBUILD_SCHEDULER to build here",

@@ -16,7 +16,7 @@ from rezbuild.farm import connection, payload_cache, worker_facts
 from rezbuild.files import ownership, temp_folders
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
-from rezbuild.util import processes
+from rezbuild.util import processes, words
 
 # Seconds between two attempts to reach a scheduler.
 _AGAIN = 2.0
@@ -130,7 +130,9 @@ async def _serve(
         try:
             await _check_scheduler(options.scheduler, settings)
             async with running:
-                reporter.info(f"worker: {facts.name} at {running.address}, {facts.cores} cores")
+                reporter.info(
+                    f"worker: {facts.name} at {running.address}, {words.count(facts.cores, 'core')}"
+                )
                 is_reported = False
                 await _wait_or_stop(running.finished)
             reporter.notice(f"worker: {facts.name} has lost its scheduler; waiting for it")

@@ -17,6 +17,8 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from rezbuild.util import words
+
 # Lines to show for one file.
 _MOST = 20
 _WINDOW = 24  # bytes shown from the first that differs
@@ -103,7 +105,7 @@ def _contents(path: str, first: Path, second: Path) -> Iterator[Difference]:
         return
     detail = _by_diffoscope(first, second) or list(explain(a, b))
     if len(detail) > _MOST:
-        detail = [*detail[:_MOST], f"... and {len(detail) - _MOST} lines more"]
+        detail = [*detail[:_MOST], f"... and {words.count(len(detail) - _MOST, 'line')} more"]
     yield Difference(path, "its content", tuple(detail))
 
 
@@ -152,7 +154,7 @@ def _bytes(a: bytes, b: bytes) -> Iterator[str]:
     at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
     sizes = f", {len(a)} and {len(b)} bytes long" if len(a) != len(b) else ""
     count = sum(x != y for x, y in zip(a, b)) + abs(len(a) - len(b))
-    yield f"{count} bytes differ, the first at {at:#x}{sizes}"
+    yield f"{words.count(count, 'byte')} differ{'s' * (count == 1)}, the first at {at:#x}{sizes}"
     for sign, data in (("-", a), ("+", b)):
         word = next((m for m in _TEXT.finditer(data, max(at - 64, 0)) if m.end() > at), None)
         near = word is not None and word.start() <= at + _WINDOW

@@ -20,6 +20,7 @@ from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 from rezbuild.sources import local_sources
 from rezbuild.sources.fetch import Fetcher
+from rezbuild.util import words
 
 # The time to restore a payload from the store.
 _RESTORED = Estimate(3.0, known=False)
@@ -133,7 +134,8 @@ class DryRun:
         outcome, left = self.outcome, [row for row in self.rows if not row.built]
         yield ""
         there = len(self.rows) - len(left)
-        yield f"{len(self.rows)} packages: {there} already installed, {len(left)} to build"
+        packages = words.count(len(self.rows), "package")
+        yield f"{packages}: {there} already installed, {len(left)} to build"
         if not left:
             return
         if self.glibc:

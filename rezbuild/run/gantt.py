@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rezbuild.util import svg as parts
+from rezbuild.util import words
 
 # Taken: restored from the store, or ready from an earlier run. Lost: with its worker.
 BUILT, TAKEN, PUBLISHED, FAILED, STOPPED, LOST = (
@@ -151,8 +152,9 @@ def _labels(names: Sequence[str]) -> list[str]:
 def _summary(timeline: Timeline, count: int) -> str:
     work = sum(bar.ended - bar.began for bar in timeline.bars)
     busy = work / (timeline.seconds * count) if timeline.seconds and count else 0.0
+    builds = words.count(len({bar.job for bar in timeline.bars}), "build")
     return (
-        f"{clock(timeline.seconds)} in all; {len({bar.job for bar in timeline.bars})} builds of "
+        f"{clock(timeline.seconds)} in all; {builds} of "
         f"{clock(work)} together; {count} row{'s' * (count != 1)}, busy for {busy:.0%} of the time"
     )
 

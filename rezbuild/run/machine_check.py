@@ -21,6 +21,7 @@ from rezbuild.run import named_folders, system_needs
 from rezbuild.run.system_needs import Need
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
+from rezbuild.util import words
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,10 @@ def _store(settings: Settings) -> Iterator[Check]:
     notices: list[str] = []
     try:
         store = Store.of(settings, notices.append)
-        found = (
-            f"{store.display_url}, with {len(maintain.list_packages(store))} packages"
-            if store
-            else None
-        )
+        found = None
+        if store:
+            packages = words.count(len(maintain.list_packages(store)), "package")
+            found = f"{store.display_url}, with {packages}"
     except RezbuildError as error:
         found, notices = None, ["; ".join([error.message, *error.advice])]
     yield Check("store", found, "payloads of earlier builds", advice="; ".join(notices))

@@ -20,6 +20,7 @@ from typing import Any
 
 from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.files import pack, temp_folders
+from rezbuild.payload import manifest
 from rezbuild.settings import Settings, is_folder
 from rezbuild.sources.http_errors import public_address
 from rezbuild.store.debug_data import DebugCache
@@ -268,7 +269,10 @@ class Store(EntryReader):
         if self._debug.collect(payload, folder / "debug"):
             blobs.append(folder / "debug.blob")
             debug = pack_tree(folder / "debug", blobs[1])
-        made = replace(entry, payload=own.tree, blob=own.blob, size=own.size, debug=debug)
+        glibc = str((manifest.read(payload) or {}).get("glibc") or "")
+        made = replace(
+            entry, payload=own.tree, blob=own.blob, size=own.size, debug=debug, glibc=glibc
+        )
         return self._sign(made), blobs
 
     def _upload(self, entry: Entry, blobs: Sequence[Path]) -> None:

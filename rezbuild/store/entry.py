@@ -20,6 +20,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Names of folders in the store; none may lead out of it.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/=]{0,200}")
+_GLIBC = re.compile(r"(2\.[0-9]{1,3})?")
 # Bytes. A valid entry has about two thousand.
 MOST = 1 << 20
 # Bytes. Larger packed trees are refused.
@@ -53,6 +54,7 @@ class Entry:
         size: The bytes of the packed payload.
         blob: The sha256 of the packed payload.
         inputs: All inputs of the key; see `rezbuild.store.key`.
+        glibc: The oldest glibc that the payload runs on, e.g. ``2.28``; "" if it is unknown.
         debug: The debug data, if there is some; see `rezbuild.payload.debug_data`.
         signature: The signature over all other attributes, in base64, or "".
     """
@@ -67,6 +69,7 @@ class Entry:
     inputs: Mapping[str, Any]
     debug: Packed | None = None
     signature: str = ""
+    glibc: str = ""
 
     @property
     def place(self) -> str:
@@ -80,11 +83,18 @@ class Entry:
 
     def signed(self) -> bytes:
         """Return the bytes that a signature covers."""
-        return keys.canonical_json({**asdict(self), "signature": ""})
+        return keys.canonical_json({**self.as_data(), "signature": ""})
 
     def to_json(self) -> str:
         """Return the entry as text, which people can read, too."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        return json.dumps(self.as_data(), indent=1, sort_keys=True) + "\n"
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the entry as plain data. Older entries have no glibc, and are signed so."""
+        data = asdict(self)
+        if not self.glibc:
+            del data["glibc"]
+        return data
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Entry:
@@ -112,6 +122,7 @@ class Entry:
             *(type(p.size) is int and 0 < p.size <= _MOST_PACKED for p in packed),
             self.profile is None or _PLAIN.fullmatch(self.profile),
             _SIGNATURE.fullmatch(self.signature),
+            _GLIBC.fullmatch(self.glibc),
             isinstance(self.inputs, dict),
         ]
         if not all(fits):

@@ -65,8 +65,14 @@ def list_entries(store: Store, packages: Sequence[str]) -> Iterator[tuple[str, E
         packages: Their names; empty for all.
 
     Raises:
-        StoreError: The store cannot be read.
+        StoreError: The store cannot be read, or has none of the packages.
     """
+    unknown = [name for name in packages if not list_versions(store, name)]
+    if unknown:
+        raise StoreError(
+            f"the store {store.display_url} has no package {', '.join(unknown)}",
+            advice=["list its packages: rezbuild store list"],
+        )
     for folder in _folders(store, packages):
         for place in store.list_places(*folder):
             found = _load(store, place)

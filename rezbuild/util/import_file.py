@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from rezbuild.errors import CatalogueError
+from rezbuild.util import words
 
 _PACKAGE = "recipe"
 
@@ -31,4 +32,4 @@ def load(folder: Path, file: str) -> ModuleType:
     try:
         return importlib.import_module(f"{_PACKAGE}.{Path(file).stem}")
     except (ImportError, SyntaxError) as error:
-        raise CatalogueError(f"{folder / file} cannot be loaded: {error}") from None
+        raise CatalogueError(f"{folder / file} cannot be loaded: {words.reason(error)}") from None

@@ -24,7 +24,7 @@ from rezbuild.files import apply_patches, noexec, unpack
 from rezbuild.payload import manifest, self_test
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
-from rezbuild.util import import_file
+from rezbuild.util import import_file, words
 
 FILE_NAME = "check.py"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -192,7 +192,7 @@ def check(  # noqa: PLR0913 (keywords)
     noexec.refuse(root, keep or Path(tempfile.gettempdir()))
     broken = audit(root).errors
     problems = tuple(f"{f.rule.id}: {f.path}: {f.message}" for f in broken)
-    yield Result("audit", f"{len(broken)} rules broken", problems)
+    yield Result("audit", f"{words.count(len(broken), 'rule')} broken", problems)
     temporary = Path(tempfile.mkdtemp(prefix="rezbuild-"))
     try:
         scratch = temporary if keep is None else _empty(keep)

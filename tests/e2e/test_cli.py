@@ -82,7 +82,7 @@ def test_audit_of_a_foreign_folder(studio, tmp_path):
     done = studio.rezbuild("audit", tree, ok=False)
     assert done.returncode == 9
     assert "error: link-absolute: link: it leads to /usr/bin/env" in done.stdout
-    assert "1 errors, 0 notes" in done.stdout
+    assert "1 error, 0 notes" in done.stdout
     done = studio.rezbuild("audit", "--json", tree, ok=False)
     (finding,) = json.loads(done.stdout)["findings"]
     assert finding["rule"] == "link-absolute"

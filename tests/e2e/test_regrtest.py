@@ -60,7 +60,7 @@ def test_long_keep_folder_leaves_socket_paths_short(built, payload, tmp_path):
     """A socket's path has at most 107 bytes (unix(7)); multiprocessing makes sockets in TMPDIR."""
     options = ("--regrtest", "test_multiprocessing_main_handling", "--keep")
     out = built.rezbuild("check", payload, *options, tmp_path / ("long" * 30)).stdout
-    assert "test suite: 1 files, " in out
+    assert "test suite: 1 file, " in out
 
 
 @pytest.mark.matrix

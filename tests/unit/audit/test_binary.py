@@ -57,7 +57,7 @@ def test_exported_symbol_of_a_bundled_library_is_an_error(payload, compile_c):
     )
     (finding,) = audit.audit(payload).findings
     assert (finding.rule.id, finding.path) == ("symbol-exported", "lib/libx.so")
-    assert "1 symbols of deps/far/1/lib/libfar.so.1: far" in finding.message
+    assert "1 symbol of deps/far/1/lib/libfar.so.1: far" in finding.message
 
 
 @pytest.mark.parametrize(

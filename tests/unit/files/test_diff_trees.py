@@ -79,7 +79,7 @@ def _program(folder: Path, stamp: str) -> bytes:
 def test_elf_files_differ_by_sections(tmp_path):
     lines = list(explain(_program(tmp_path, "12:00"), _program(tmp_path, "12:01")))
     text = "\n".join(lines)
-    assert "section .rodata: 1 bytes differ" in text
+    assert "section .rodata: 1 byte differs" in text
     assert "  -at 12:00\n  +at 12:01" in text
     assert "section .text" not in text
 

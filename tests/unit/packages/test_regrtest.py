@@ -159,3 +159,10 @@ def test_files_in_folders_have_one_name(regrtest, tmp_path, prefix):
     }
     assert regrtest.file_of("test.test_asyncio.test_events.C.test_b", found.files)
     assert not regrtest.file_of("test.test_asyncio_more.C.test_b", ["test_asyncio"])
+
+
+def test_unknown_test_is_named(regrtest, tmp_path):
+    (tmp_path / "test_ssl.py").touch()
+    (tmp_path / "test_asyncio").mkdir()
+    known = ["test_ssl", "test.test_ssl", "test_asyncio.test_events", "-unetwork"]
+    assert regrtest.unknown_tests(tmp_path, [*known, "test_nonexistent"]) == ["test_nonexistent"]

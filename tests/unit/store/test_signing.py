@@ -83,7 +83,7 @@ def test_machine_with_a_key_signs_its_own_entry_again(tmp_path, root, machines):
 
 
 @pytest.mark.parametrize(
-    "change", ["payload", "blob", "size", "debug", "inputs", "name", "signature"]
+    "change", ["payload", "blob", "size", "debug", "inputs", "name", "signature", "glibc"]
 )
 def test_signature_covers_the_whole_entry(tmp_path, root, machines, change):
     said: list[str] = []
@@ -96,6 +96,7 @@ def test_signature_covers_the_whole_entry(tmp_path, root, machines, change):
         "debug": replace(entry, debug=entry.packed),
         "inputs": replace(entry, inputs=made, key=keys.hash_inputs(made)),
         "name": replace(entry, name="other", inputs={}, key=keys.hash_inputs({})),
+        "glibc": replace(entry, glibc="2.17"),
         "signature": replace(entry, signature=entry.signature[:-4] + "AAA="),
     }[change]
     place = tmp_path / "store" / changed.place

@@ -211,7 +211,18 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
     max_leaves=5,
 )
-FIELDS = ("key", "name", "version", "profile", "payload", "size", "blob", "inputs", "debug")
+FIELDS = (
+    "key",
+    "name",
+    "version",
+    "profile",
+    "payload",
+    "size",
+    "blob",
+    "inputs",
+    "debug",
+    "glibc",
+)
 
 
 @settings(

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rezbuild.cli.check import report
 from rezbuild.errors import CatalogueError, CheckError, UsageError
+from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.verify.check import Result, check
 
@@ -118,3 +120,12 @@ def test_errors_of_a_recipe_are_rezbuild_errors(root):
         results(root, "from . import x\n")
     with pytest.raises(CatalogueError, match=r"check\.py cannot be loaded: .*syntax"):
         results(root, "def\n")
+
+
+def test_error_repeats_the_problems_of_failed_checks(capsys, tmp_path):
+    """The results are on standard output, the error is on standard error."""
+    found = [Result("one", "fine"), Result("two", "", ("it is damaged", "it is old"))]
+    with pytest.raises(CheckError) as error:
+        report(found, tmp_path, Reporter())
+    assert error.value.tried == ("two: it is damaged", "two: it is old")
+    assert "FAILED  two\n        it is damaged\n" in capsys.readouterr().out

@@ -1,0 +1,36 @@
+"""Numbers of things, reasons, and tables in pipes."""
+
+from __future__ import annotations
+
+import pytest
+from rich.table import Table
+
+from rezbuild.errors import MachineError
+from rezbuild.util import tables, words
+
+
+def test_plural_is_right():
+    assert [words.count(n, "package") for n in (0, 1, 2)] == [
+        "0 packages",
+        "1 package",
+        "2 packages",
+    ]
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), AssertionError(), OSError()])
+def test_reason_of_an_exception_without_text_is_its_type(error):
+    assert words.reason(error) == type(error).__name__
+
+
+def test_error_of_the_machine_has_a_reason():
+    assert MachineError.from_os_error(TimeoutError()).message == "TimeoutError"
+
+
+def test_lines_in_a_pipe_have_no_spaces_at_their_ends(capsys):
+    table = Table("name", "text", box=None)
+    table.add_row("short", "x")
+    table.add_row("long", "y" * 500)
+    tables.console().print(table)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rstrip() for line in lines] == lines
+    assert max(map(len, lines)) > 500
