@@ -67,8 +67,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         arguments.reporter.result(json.dumps([asdict(row) for row in rows], indent=2))
     else:
+        left_out: dict[str, str] = {}
+        if not arguments.names:
+            rows, left_out = table.shorten(rows)
         if rows:
             console().print(table.table(rows))
+        for name, other in left_out.items():
+            arguments.reporter.result(
+                f"{name}: the versions of {other}, which `rezbuild versions {name}` lists"
+            )
         for year in (year for name in names for year in years.get(name, ())):
             pins = ", ".join(year.builds)
             draft = " (draft)" * year.draft

@@ -140,7 +140,9 @@ def _verified(
 ) -> tuple[Fetched, str]:
     """Return the archive, and the day of its signature or ""."""
     try:
-        fetched = fetcher.unpinned(release, "", folder)
+        pinned = release.archives[0].sha256 != _UNKNOWN
+        # The cache may have a pinned archive.
+        fetched = fetcher.fetch(release) if pinned else fetcher.unpinned(release, "", folder)
     except FetchError as error:
         raise FetchError(
             error.message,

@@ -21,6 +21,7 @@ class Row:
     """One version.
 
     Attributes:
+        source: The package whose versions it has, e.g. ``python`` for ``python_debug``; or "".
         tested: Records of its tests; see `rezbuild.catalogue.test_records`.
         had_from: ``cache``, ``upstream``, ``debian``: known places of its source.
         installed: Repositories that have it, with its profile; outdated payloads are marked.
@@ -29,6 +30,7 @@ class Row:
     name: str
     version: str
     default: bool
+    source: str
     tested: tuple[Record, ...]
     had_from: tuple[str, ...]
     installed: tuple[str, ...]
@@ -42,6 +44,7 @@ def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
             name=recipe.name,
             version=release.version,
             default=release.version == recipe.default,
+            source=release.source or "",
             tested=release.tested,
             had_from=tuple(_places(release, settings.cache / "sources")),
             installed=tuple(_installed(recipe, release, paths)),
@@ -49,6 +52,15 @@ def rows(recipes: Iterable[Recipe], settings: Settings) -> list[Row]:
         for recipe in recipes
         for release in resolve.versions_in(recipe, recipe.name)
     ]
+
+
+def shorten(rows: Sequence[Row]) -> tuple[list[Row], dict[str, str]]:
+    """Return the rows without versions of another package, and these packages with the other one.
+
+    Rows of installed versions stay.
+    """
+    left_out = {row.name: row.source for row in rows if row.source}
+    return [row for row in rows if not row.source or row.installed], left_out
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -9,6 +9,7 @@ import pytest
 from scripted_server import Answer, ScriptedServer, scripted_server
 
 from rezbuild.catalogue.model import Archive, Recipe, Release
+from rezbuild.cli import main
 from rezbuild.errors import FetchError
 from rezbuild.plan import resolve
 from rezbuild.settings import Settings
@@ -49,6 +50,20 @@ def newest(folder: Path, *pins: Release) -> list[str]:
     asked = Upstream(settings, said.append)
     recipe = Recipe("thing", folder, "1.0", False, {pin.version: pin for pin in pins})
     return [asked.newest(recipe, pin) for pin in pins]
+
+
+def test_packages_with_the_versions_of_another_one_get_a_line(capsys, monkeypatch):
+    monkeypatch.setenv("REZBUILD_RECIPES", str(PACKAGES))
+    assert main.main(["versions"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line for line in out if line.startswith("python_")] == [
+        f"{name}: the versions of python, which `rezbuild versions {name}` lists"
+        for name in ("python_debug", "python_freethreading", "python_tests")
+    ]
+    assert sum(line.split()[:1] == ["python"] for line in out) > 5
+    assert main.main(["versions", "python_debug"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert sum(line.split()[:1] == ["python_debug"] for line in out) > 5
 
 
 def test_versions_are_read_from_folders(server, tmp_path):
