@@ -17,6 +17,7 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
+from rezbuild.files import safe_files
 from rezbuild.util import words
 
 # Lines to show for one file.
@@ -71,15 +72,9 @@ def compare(first: Path, second: Path, ignored: Iterable[str] = ()) -> Iterator[
 def _listing(root: Path, ignored: set[str]) -> Mapping[str, int]:
     """Return the mode (``st_mode``) of each path below a folder, and of the folder as "."."""
     found = {".": root.lstat().st_mode}
-    for folder, folders, names in os.walk(root, onerror=_raise):
-        for name in (*folders, *names):
-            path = Path(folder, name)
-            found[str(path.relative_to(root))] = path.lstat().st_mode
+    for path in safe_files.walk(root):
+        found[str(path.relative_to(root))] = path.lstat().st_mode
     return {path: mode for path, mode in found.items() if path not in ignored}
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _kind(mode: int) -> str:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 import zstandard
 
 from rezbuild.errors import RezbuildError, StoreError
-from rezbuild.files import temp_folders
+from rezbuild.files import safe_files, temp_folders
 from rezbuild.files import unpack as archives
 from rezbuild.files.hashing import sha256
 
@@ -150,18 +150,12 @@ def _restore_modes(archive: Path, tree: Path) -> None:
 def _walk(root: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
     """Yield name, path and status of everything in a payload, sorted by the names' bytes."""
     found = []
-    for folder, folders, names in os.walk(root, onerror=_refuse):
-        for name in (*folders, *names):
-            path = Path(folder, name)
-            place = path.relative_to(root).as_posix()
-            if place not in OF_REZ:
-                found.append((os.fsencode(place), place, path))
+    for path in safe_files.walk(root):
+        place = path.relative_to(root).as_posix()
+        if place not in OF_REZ:
+            found.append((os.fsencode(place), place, path))
     for _, place, path in sorted(found):
         status = path.lstat()
         if not any(kind(status.st_mode) for kind in (stat.S_ISREG, stat.S_ISDIR, stat.S_ISLNK)):
             raise StoreError(f"{path} is neither a file nor a folder nor a link")
         yield place, path, status
-
-
-def _refuse(error: OSError) -> None:
-    raise error

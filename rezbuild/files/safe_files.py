@@ -62,6 +62,20 @@ def parse_json(data: str | bytes) -> Any:
     raise ValueError("it is nested too deeply")
 
 
+def walk(root: Path) -> Iterator[Path]:
+    """Yield the paths of all files and folders below a folder.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, folders, names in os.walk(root, onerror=refuse):
+        yield from (Path(folder, name) for name in (*folders, *names))
+
+
 def create(path: Path) -> BinaryIO:
     """Open a new file for writing.
 

@@ -123,7 +123,10 @@ def _bom(subject: Subject) -> Bom:
             component=own, timestamp=datetime.fromtimestamp(subject.epoch, timezone.utc)
         ),
     )
-    direct = [_part(part) for part in subject.parts]
+    direct = [
+        _component(part.name, part.version, part.license, part.cpe, part.kind)
+        for part in subject.parts
+    ]
     edges: dict[str, set[str]] = {part.bom_ref.value or "": set() for part in direct}
     known = {part.bom_ref.value: part for part in direct}
     for package, root in sorted((subject.inside or {}).items()):
@@ -160,10 +163,6 @@ def _unreadable(package: str, root: Path, reason: str) -> BuildError:
         f"the bill of materials of {package} cannot be read: {root / FILE}: {reason}",
         advice=[f"build it again: rezbuild build --force {package}"],
     )
-
-
-def _part(part: Part) -> Component:
-    return _component(part.name, part.version, part.license, part.cpe, part.kind)
 
 
 def _own(subject: Subject) -> Component:

@@ -108,7 +108,7 @@ def put(arrived: Path, place: Path, repository: Path, package: str, *, keep: boo
     try:
         old = atomic_swap.swap(arrived, target, swapping / quote(str(place), safe=""))
         if old and keep:
-            _keep(old, repository, package)
+            old.rename(_private(repository, "old") / f"{package}-{time.time_ns()}")
         elif old:
             safe_files.remove(old)
     finally:
@@ -238,7 +238,3 @@ def _place(name: str, package: str) -> Path | None:
     plain = all(part and not part.startswith(".") and "\0" not in part for part in parts)
     fits = len(parts) > 1 and "-".join(parts[:2]) == package
     return Path(*parts) if plain and fits and quote("/".join(parts), safe="") == name else None
-
-
-def _keep(old: Path, repository: Path, package: str) -> None:
-    old.rename(_private(repository, "old") / f"{package}-{time.time_ns()}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +52,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Check everything that a build needs."""
     return [
-        *_python(),
+        Check("Python", f"{platform.python_version()} ({sys.executable})"),
         *_system(settings, "build"),
         *_patchelf(),
         *_ccache(settings),
@@ -90,10 +91,6 @@ def _advice(missing: Sequence[Check]) -> Iterator[str]:
             yield f"{check.what}: {check.advice}"
     for line in system_needs.commands([check.need for check in missing if check.need]):
         yield f"install the missing packages (as root): {line}"
-
-
-def _python() -> Iterator[Check]:
-    yield Check("Python", f"{'.'.join(map(str, sys.version_info[:3]))} ({sys.executable})")
 
 
 def _system(settings: Settings, group: str) -> Iterator[Check]:

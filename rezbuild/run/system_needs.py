@@ -57,8 +57,8 @@ class Need:
 def table(*groups: str) -> list[Need]:
     """Return the needs of some groups, in the order of the table."""
     lines = (_DATA / "system.txt").read_text(encoding="utf-8").splitlines()
-    rows = [(number, _row(line)) for number, line in enumerate(lines, 1) if "|" in line]
-    return [_need(number, row) for number, row in rows if row[0] in groups]
+    rows = [(number, line.split("|")) for number, line in enumerate(lines, 1) if "|" in line]
+    return [_need(number, row) for number, row in rows if row[0].strip() in groups]
 
 
 def examine(settings: Settings, *groups: str) -> list[tuple[Need, str]]:
@@ -136,12 +136,8 @@ def _missing(settings: Settings, names: Collection[str] | None) -> list[Need]:
     ]
 
 
-def _row(line: str) -> list[str]:
-    return [cell.strip() for cell in line.split("|")]
-
-
 def _need(number: int, row: Sequence[str]) -> Need:
-    group, need, users, lost, *brings = row
+    group, need, users, lost, *brings = (cell.strip() for cell in row)
     kind, name = need.split()
     found = {manager: tuple(cell.split()) for manager, cell in zip(MANAGERS, brings)}
     return Need(number, group, kind, name, tuple(users.split()), lost, found)

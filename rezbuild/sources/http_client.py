@@ -196,7 +196,8 @@ class HttpClient:
     def _receive(self, response: requests.Response, answer: _Answer, part: PartialFile) -> None:
         """Append the body to ``part``; a complete body replaces the bytes of ``part``."""
         _check_status(response)
-        if not self._pages and _is_page(response):
+        kind = response.headers.get("Content-Type", "").lower()
+        if not self._pages and kind.startswith("text/html"):
             raise DownloadError(_PORTAL)
         blocks = self._body(answer)
         first = next(blocks, b"")
@@ -267,10 +268,6 @@ def _check_status(response: requests.Response) -> None:
         raise RetryableError(reason, wait=_retry_after(response))
     if status not in (requests.codes.ok, requests.codes.partial_content):
         raise DownloadError(reason, missing=requests.codes.bad_request <= status)
-
-
-def _is_page(response: requests.Response) -> bool:
-    return response.headers.get("Content-Type", "").lower().startswith("text/html")
 
 
 def _check_encoding(response: requests.Response, part: PartialFile) -> None:
