@@ -14,7 +14,7 @@ from studio import ROOT, Studio
 pytestmark = pytest.mark.e2e
 VERSION = "3.13.5"
 # Tests that depend on the series; test_matrix.py has the others.
-FILES = ("fidelity", "test_budget.py", "test_inside.py")
+FILES = ("fidelity", "test_budget.py", "test_program_code.py")
 TOOLS = [f"fidelity/test_{n}.py" for n in ("debuggers", "freezers", "memory_profilers", "samplers")]
 
 
