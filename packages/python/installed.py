@@ -33,7 +33,7 @@ OURS = re.compile(
 )
 TOOLS = {f"{maker}-{tool}": tool for maker in ("gcc", "llvm") for tool in ("ar", "ranlib", "nm")}
 HEAD = """\
-# System configuration, computed from where this file stands.
+# The system configuration, computed from the folder of this file.
 import os
 
 try:
@@ -59,7 +59,7 @@ LAUNCHER = """\
 ' '''
 """
 PLACE = """\
-# The place of this installation: the folder that this script's own folder is in.
+# The prefix of this installation: the parent of this script's folder.
 installed_prefix ()
 {
     dirname -- "$(dirname -- "$(readlink -f -- "$1")")"

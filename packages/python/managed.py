@@ -16,18 +16,18 @@ from . import installed
 
 MARKER = """\
 [externally-managed]
-Error=This Python is a Rez package: whoever resolves it shares these files, so nothing is
- installed into them.
+Error=This Python is a Rez package, whose files all users share, so pip does not install
+ into it.
 
- For Rez environments, make it a Rez package:
+ For Rez environments, make a Rez package of NAME:
      rez-pip --install NAME
- For yourself, in a virtual environment:
+ For yourself, use a virtual environment:
      python3 -m venv DIR
      DIR/bin/pip install NAME
 """
 # For pip before 23.0.1 and for setup.py, which ignore the marker.
 GUARD = '''\
-"""Refuses what PEP 668 forbids: to install into the files of a managed environment."""
+"""Refuse installations into the files of a managed environment (PEP 668)."""
 
 import configparser
 import os
@@ -94,7 +94,7 @@ SCRIPTS = {
 INTERPRETER = '''
 
 def _interpreter() -> str:
-    """What a script starts with: this Python may be moved, one of a venv stays."""
+    """Return the interpreter for scripts: a venv's has a fixed path, but this Python may move."""
     if sys.prefix != sys.base_prefix:
         return sys.executable
     return "/usr/bin/env python{}.{}".format(*sys.version_info[:2])

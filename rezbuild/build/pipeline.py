@@ -49,7 +49,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./+@~-]+")
 def build_payload(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
     """Build a payload in the job's build path, unless it is there from the same inputs; yield it.
 
-    The build path is locked meanwhile, so that the caller can move the payload away.
+    The build path is locked during the block, so that the caller can move the payload away.
 
     Raises:
         RezbuildError: The build failed; the class of the error says at which step.

@@ -98,7 +98,7 @@ def _prune(cache: Path) -> None:
     for path in folder(cache).glob("*"):
         if path.is_dir() and _is_old(path):
             with locks.open_lock(path.with_name(f"{path.name}.lock"), print):
-                # A job may have begun to use it meanwhile.
+                # A job may have begun to use it before the lock was free.
                 if path.is_dir() and _is_old(path):
                     safe_files.remove(path)
 

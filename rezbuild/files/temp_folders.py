@@ -1,7 +1,7 @@
 """Temporary folders that are cleaned up even after a crash.
 
 A process holds a lock in its folder. A folder whose lock is free is stale; the next run removes it.
-The folder of a whole run is TMPDIR meanwhile, so it also contains files of Rez and the compilers.
+TMPDIR is the folder of the whole run, so it also contains files of Rez and the compilers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VARIABLE = "TMPDIR"
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    """Yield a private folder that is TMPDIR meanwhile, and remove it afterwards.
+    """Yield a private folder, set TMPDIR to it during the block, and remove it afterwards.
 
     Raises:
         OSError: The folder cannot be created.

@@ -87,7 +87,7 @@ def _replaced(repository: Path, wanted: Requirement) -> Iterator[Replaced]:
 
 @contextlib.contextmanager
 def locked(package: Replaced, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a package, so that no release replaces it meanwhile.
+    """Hold the lock of a package, so that no release replaces it during the block.
 
     Raises:
         MachineError: Another user may have put the replaced folder there.

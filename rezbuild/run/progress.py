@@ -66,7 +66,7 @@ class TableProgress(LineProgress):
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
         """Draw the table while builds run, and clear it at the end."""
-        # Without a thread of Rich: the tasks change meanwhile.
+        # No thread of Rich draws, because the tasks change at the same time.
         with Live(console=Console(), auto_refresh=False, transient=True) as live:
             self._live = live
             try:

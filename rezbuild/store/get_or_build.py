@@ -30,7 +30,7 @@ from rezbuild.util.glibc_version import host_glibc
 
 @contextlib.contextmanager
 def get_or_build(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
-    """Yield the finished payload in the job's build path, which is locked meanwhile.
+    """Yield the finished payload in the job's build path, which is locked during the block.
 
     Raises:
         RezbuildError: It can be neither restored nor built.

@@ -1,6 +1,6 @@
 """The inputs of a payload, readable, and their hash: its key in a store.
 
-Two builds with one key give the same payload, as far as known. So the key covers more than the
+Two builds with the same key should give the same payload. So the key covers more than the
 fingerprint in ``rezbuild.json``, which decides whether one machine builds again.
 """
 

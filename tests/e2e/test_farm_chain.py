@@ -93,7 +93,7 @@ def test_chain_from_a_farm_passes_the_same_tests(scratch):
 
 
 def test_killed_worker_leaves_the_same_openssl(built, scratch):
-    """The worker is killed while it compiles; another one builds the same bytes."""
+    """The worker is killed while it compiles; another worker builds the same bytes."""
     made, out = build_openssl_and_kill_worker(scratch / "farm-openssl")
     assert "was lost; " in out
     local = payloads(built)

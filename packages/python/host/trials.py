@@ -106,7 +106,7 @@ print("decimal, uuid, curses with terminfo, Unicode " + unicodedata.unidata_vers
 """,
 }
 
-# A server's, for "localhost", and of no use anywhere else; valid from 2020 for a hundred years.
+# The key and certificate of a test server, for "localhost"; valid from 2020 for a hundred years.
 CERTIFICATE = """\
 -----BEGIN PRIVATE KEY-----
 MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgfU0gwZOQj3evs6p8
@@ -125,7 +125,7 @@ SAAwRQIhAIQpMwBm0IyxMLSCA3+VBITDDSeVcMjQbECM1ndgOWLaAiAC++SeX1A+
 wyfrL0JbF832APQP2r6DOJAaumYJUPqRHQ==
 -----END CERTIFICATE-----
 """
-# What takes some seconds more.
+# Tests that take some seconds.
 LONG = {
     "handshake": """\
 import os, socket, ssl, threading
@@ -160,12 +160,12 @@ with open(sys.prefix + "/rezbuild-files.json", encoding="utf-8") as listed:
     files = json.load(listed)
 for name, size in files.items():
     path = os.path.join(sys.prefix, name)
-    # A link may have become a copy; what was a file must have its size.
+    # A copy may have replaced a link by a file; other files must have their size.
     assert os.path.lexists(path), f"{name} is missing: copy the payload again"
     if isinstance(size, int):
         found = os.path.getsize(path)
         assert found == size, f"{name} has {found} bytes, not {size}: copy the payload again"
-print(f"{len(files)} are there, each of its size")
+print(f"{len(files)} files exist, with the sizes of the build")
 """,
 }
 
