@@ -1,7 +1,8 @@
 """The hardening of an ELF file, as ``checksec`` reports it.
 
-Sources: the System V gABI and its supplement for x86-64 (GNU_PROPERTY_X86_FEATURE_1_AND), gcc's
-manual for the stack protector, glibc's for _FORTIFY_SOURCE.
+Sources: the System V gABI and its supplements for x86-64 (GNU_PROPERTY_X86_FEATURE_1_AND) and
+AArch64 (GNU_PROPERTY_AARCH64_FEATURE_1_AND), gcc's manual for the stack protector, glibc's for
+_FORTIFY_SOURCE.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from rezbuild.elf.host_libraries import host_libraries
 
 _NT_GNU_PROPERTY = ("NT_GNU_PROPERTY_TYPE_0", 5)
 _X86_FEATURE_1_AND = 0xC0000002
+_AARCH64_FEATURE_1_AND = 0xC0000000
 _IBT, _SHSTK = 1, 2
+_BTI, _PAC = 1, 2
 _CHECKED = re.compile(r"__(\w+)_chk")
 _CANARY = "__stack_chk_fail"
 
@@ -36,6 +39,7 @@ class Hardening:
             ``__memcpy_chk``.
         fortifiable: The number of called glibc functions that have a checking form.
         ibt, shstk: Intel CET is enabled: indirect branch tracking, shadow stack.
+        bti, pac: The same for AArch64: branch targets, signed return addresses.
     """
 
     kind: str
@@ -47,6 +51,8 @@ class Hardening:
     fortifiable: int
     ibt: bool
     shstk: bool
+    bti: bool = False
+    pac: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """Return plain data for JSON."""
@@ -65,7 +71,9 @@ def read(path: Path) -> Hardening | None:
     called = symbols.undefined(path)
     checked = {match[1] for name in called if (match := _CHECKED.fullmatch(name))}
     known = host_libraries().fortifiable
-    features = _features(path)
+    x86, aarch64 = (
+        _features(path, number) for number in (_X86_FEATURE_1_AND, _AARCH64_FEATURE_1_AND)
+    )
     return Hardening(
         kind=_kind(data),
         relro=("full" if data.bind_now else "partial") if data.relro else "none",
@@ -74,8 +82,10 @@ def read(path: Path) -> Hardening | None:
         canary=_CANARY in called,
         fortified=len(checked & known),
         fortifiable=len((checked | called) & known),
-        ibt=bool(features & _IBT),
-        shstk=bool(features & _SHSTK),
+        ibt=bool(x86 & _IBT),
+        shstk=bool(x86 & _SHSTK),
+        bti=bool(aarch64 & _BTI),
+        pac=bool(aarch64 & _PAC),
     )
 
 
@@ -85,15 +95,15 @@ def _kind(data: reader.Elf) -> str:
     return "pie" if data.pie else "shared"
 
 
-def _features(path: Path) -> int:
-    """Return GNU_PROPERTY_X86_FEATURE_1_AND: the linker keeps bits that all objects have."""
+def _features(path: Path, wanted: int) -> int:
+    """Return the bits of a property: the linker keeps those that all objects have."""
     with reader.open_image(path) as image:
         order = "<" if image.little_endian else ">"
         word = image.bits // 8
         for owner, kind, start, size in image.notes():
             if owner == b"GNU\0" and kind in _NT_GNU_PROPERTY:
                 for number, value in _properties(image.bytes_at(start, size), order, word):
-                    if number == _X86_FEATURE_1_AND and len(value) == 4:
+                    if number == wanted and len(value) == 4:
                         return int(struct.unpack(f"{order}I", value)[0])
     return 0
 

@@ -99,7 +99,7 @@ def _protection(files: Mapping[str, Any]) -> Table:
     names = ("file", "kind", "RELRO", "canary", "fortified", "CET", "stack")
     table = Table(*names, box=None, header_style="bold", pad_edge=False)
     for name, said in sorted(files.items()):
-        cet = [mark.upper() for mark in ("ibt", "shstk") if said.get(mark)]
+        cet = [mark.upper() for mark in ("ibt", "shstk", "bti", "pac") if said.get(mark)]
         table.add_row(
             _plain(name),
             str(said.get("kind")),

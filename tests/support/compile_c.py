@@ -14,14 +14,15 @@ MAIN = "int main(void) { return 0; }\n"
 class Compiler:
     """A compiler of small sources into files of `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = "cc") -> None:
         self.folder = folder
+        self.program_name = program
 
     def __call__(self, name: str, source: str, *flags: str, language: str = "c") -> Path:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
-            ["cc", "-O0", "-x", language, "-", "-x", "none", "-o", str(path), *flags],
+            [self.program_name, "-O0", "-x", language, "-", "-x", "none", "-o", str(path), *flags],
             input=source,
             text=True,
             check=True,
