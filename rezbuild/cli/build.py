@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rezbuild.cli import plan_arguments
 from rezbuild.cli.arguments import folder, words
-from rezbuild.errors import RezError, UsageError
+from rezbuild.errors import ReleaseError, RezError, UsageError
 from rezbuild.plan.matrix import Plan
 from rezbuild.run import dry_run, release, timeline
 from rezbuild.run.plan_runner import PlanRunner
@@ -79,11 +79,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _try(arguments: argparse.Namespace) -> int:
-    """Print the plan, and check that a release is possible."""
+    """Print the plan, and check that a release is possible.
+
+    Raises:
+        ReleaseError: Git would refuse it, or packages are released already.
+    """
     with plan_arguments.open_plan(arguments, dry_run.make_dry) as (runner, plan):
-        for line in dry_run.examine(runner, plan.steps, runner.workers()).lines():
+        found = dry_run.examine(runner, plan.steps, runner.workers())
+        for line in found.lines():
             arguments.reporter.result(printable_line(line))
         if arguments.release:
+            refused = [f"{row.job}: {row.why}" for row in found.rows if row.refused]
+            if refused:
+                raise ReleaseError(
+                    "a release is not possible: some packages cannot be built",
+                    tried=refused,
+                    advice=["request packages that are released already, with --replace"],
+                )
             _prepare_release(runner, plan, arguments)
             arguments.reporter.result("a release is possible")
     return 0

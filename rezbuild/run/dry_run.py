@@ -22,6 +22,9 @@ from rezbuild.sources import local_sources
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.util import words
 
+# Reasons of steps that cannot be built.
+_FAILS = "the build will fail"
+_REFUSED = "rezbuild will refuse it, since it is already released"
 # The time to restore a payload from the store.
 _RESTORED = Estimate(3.0, known=False)
 
@@ -87,6 +90,11 @@ class Row:
     critical: bool
     begins: float | None
     needs: tuple[str, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Whether the build would end with an error at once."""
+        return self.why.startswith((_FAILS, _REFUSED))
 
 
 @dataclass(frozen=True)
@@ -240,12 +248,12 @@ def _state(driver: Driver, step: Step) -> tuple[str, str]:
             found = installed.installed(*step.key, driver.search_path)
             return str(found.root) if found else "", ""
     except RezbuildError as error:
-        return "", f"the build will fail: {error.message}"
+        return "", f"{_FAILS}: {error.message}"
     driver.assume_built(step)
     reason, options = driver.reasons[step.key], driver.options
     released = installed.variant_root(driver.repository, *step.key).is_dir()
     if options.release and released and not (options.replace and step.requested):
-        reason = f"rezbuild will refuse it, since it is already released: {reason}"
+        reason = f"{_REFUSED}: {reason}"
     return "", reason
 
 

@@ -19,8 +19,7 @@ from rezbuild.repository import installed, version_control
 from rezbuild.repository.version_control import Released
 from rezbuild.run.driver import Driver
 
-# Bytes. A Python takes 0.1 GB in the repository, twice while it replaces another one, and its
-# optimized build with LTO and debug data takes most of a gigabyte.
+# Bytes: a round number. The payload of a Python has 0.1 GB; its objects and debug data need more.
 _LEAST_SPACE = 10**9
 
 

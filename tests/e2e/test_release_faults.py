@@ -94,6 +94,15 @@ def test_dry_run_checks_the_release_and_changes_nothing(studio, samples, release
     assert not tags(clone)
 
 
+def test_dry_run_refuses_what_a_release_would_refuse(studio, samples, release):
+    release("--message", "first")
+    samples.edit("low/recipe.py", "def build", "# changed\ndef build")
+    done = release("--dry-run", ok=False)
+    assert done.returncode == 15
+    assert "tried: low-1.0.0: rezbuild will refuse it, since it is already released" in done.stderr
+    assert release("top-2", "low-1", "--replace", "--dry-run").stdout.endswith("is possible\n")
+
+
 def test_dry_run_of_a_local_build_prints_the_plan(studio, samples):
     out = studio.rezbuild("build", "top", "--dry-run").stdout
     assert "2 packages: 0 already installed, 2 to build" in out
