@@ -21,6 +21,7 @@ from moves import (
     hide,
     variant,
 )
+from other_host import unshare
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
@@ -146,6 +147,38 @@ def test_host_without_x11_gets_a_note(built, tmp_path):
     done = subprocess.run(["sh", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "note    lib/libtk8.6.so does not load here: this host has no libX11.so.6" in done.stdout
+
+
+def test_host_without_proc_gets_a_note(built):
+    """The dynamic linker does not find the program's own folder there."""
+    script = variant(built.local) / "rezbuild-test/run.sh"
+    hide = 'mount -t tmpfs none /proc && exec "$@"'
+    argv = [*namespaces(), "--mount", "sh", "-c", hide, "sh", "sh", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "note    /proc is not mounted here: programs load libraries of the host" in done.stdout
+    assert done.returncode == 0, done.stdout
+
+
+def test_host_without_libgcc_gets_a_note(built):
+    script = variant(built.local) / "rezbuild-test/run.sh"
+    told = subprocess.run(["sh", script], capture_output=True, text=True, check=True).stdout
+    assert "libgcc_s" not in told
+    found = subprocess.run(
+        ["cc", "-print-file-name=libgcc_s.so.1"], capture_output=True, text=True, check=True
+    )
+    library = Path(found.stdout.strip()).resolve()
+    hide = f'mount --bind /dev/null {library} && exec "$@"'
+    argv = [*namespaces(), "--mount", "sh", "-c", hide, "sh", "sh", script]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "note    this host has no libgcc_s.so.1" in done.stdout
+    assert done.returncode == 0, done.stdout
+
+
+def namespaces() -> list[str]:
+    start = unshare()
+    if start is None:
+        pytest.skip("no mount namespaces: neither as root nor by `unshare --map-root-user`")
+    return start
 
 
 # A build host: Rez from its own installer, and rezbuild beside it.
