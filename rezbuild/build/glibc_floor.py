@@ -75,25 +75,42 @@ def wrap(tools: Toolchain, floor: str, cache: Path) -> Toolchain:
             partial = place.with_name(f"{place.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             glibc_sysroot.make(floor, tools, partial / "sysroot")
-            _write_wrappers(partial / "bin", programs, place / "sysroot")
+            _write_wrappers(partial / "bin", programs, tools.program("ld"), place)
             partial.rename(place)
     cc, cxx = (os.path.basename(name) for name in (tools.cc, tools.cxx))
     return replace(tools, cc=cc, cxx=cxx, path=f"{place}/bin:{tools.path}")
 
 
-def _write_wrappers(folder: Path, programs: Mapping[str, str | None], sysroot: Path) -> None:
-    # gcc searches its own folders of libraries before the sysroot's, but for -B and -L. Libraries
-    # of the host, e.g. libX11, need symbols of the host's glibc, which the sysroot lacks.
+def _write_wrappers(
+    folder: Path, programs: Mapping[str, str | None], linker: str, place: Path
+) -> None:
+    """Write the wrappers of the compilers, and of the linker that they run.
+
+    Args:
+        folder: The new folder for them, which becomes ``bin`` of `place`.
+        programs: The path of each compiler, by the name of its wrapper; None if it is missing.
+        linker: The path of the linker.
+        place: The folder of the sysroot.
+    """
+    sysroot = place / "sysroot"
+    # gcc searches its own folders of libraries before the sysroot's, but for -B and -L. By the
+    # other -B it finds the wrapper of ld.
     options = [
         f"--sysroot={sysroot}",
+        f"-B{place}/bin/",
         f"-B{sysroot}/usr/lib/",
         f"-L{sysroot}/usr/lib",
-        "-Wl,--allow-shlib-undefined",
         f"-ffile-prefix-map={sysroot}=/glibc",
     ]
     folder.mkdir()
     for name, program in programs.items():
         if program:
-            wrapper = folder / name
-            wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([program, *options])} "$@"\n')
-            wrapper.chmod(0o755)
+            _write_wrapper(folder / name, program, *options)
+    # Libraries of the host, e.g. libX11, need symbols of the host's glibc, which the sysroot lacks.
+    # As an option of the compiler (-Wl), it would make `gcc -v` link, and fail.
+    _write_wrapper(folder / "ld", linker, "--allow-shlib-undefined")
+
+
+def _write_wrapper(wrapper: Path, program: str, *options: str) -> None:
+    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([program, *options])} "$@"\n')
+    wrapper.chmod(0o755)

@@ -218,6 +218,13 @@ def test_debug_data_and_assertions_do_not_name_the_sysroot(wrapped, tmp_path):
     assert b"/glibc" in program.read_bytes()
 
 
+@pytest.mark.parametrize("option", ["-v", "--version", "-dumpmachine", "-print-prog-name=ld"])
+def test_compiler_answers_without_a_file(wrapped, option):
+    """configure and libtool ask so whether a compiler works."""
+    for compiler in (wrapped.cc, wrapped.cxx):
+        subprocess.run([compiler, option], env={"PATH": wrapped.path}, check=True)
+
+
 def test_wrappers_are_made_once(wrapped, tools):
     (place,) = {Path(folder) for folder in wrapped.path.split(":") if "glibc" in folder}
     before = place.stat().st_mtime_ns
