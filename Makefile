@@ -2,6 +2,8 @@
 #
 #   make python [PYTHON=3.13] [CY=2026] [PROFILE=optimized]
 #                    build Python, or the versions of a platform year, and test it
+#   make container BASE=debian:12 [PYTHON=3.13] [CY=2026] [PROFILE=optimized] [SOURCES=DIR] [TO=DIR]
+#                    build them in a container, from an image of a distribution, into build/repository
 #   make doctor      list missing programs and headers, and the command that installs them
 #   make lint        ruff and mypy
 #   make unit        unit tests and security tests
@@ -34,6 +36,16 @@ CY =
 REQUEST = $(if $(CY),'vfxplatform-$(CY)') 'python$(if $(PYTHON),-$(PYTHON))'
 WANTED = $(if $(CY),$(if $(PYTHON),$(REQUEST),'vfxplatform-$(CY)'),$(REQUEST))
 
+# For make container: the image, a folder of source archives (see rezbuild fetch --to), the folder for
+# the Rez repository, and the program that builds images.
+BASE =
+SOURCES =
+TO = build/repository
+ENGINE := $(shell command -v podman || command -v buildah || command -v docker)
+IMAGES = BUILDAH_LAYERS=true DOCKER_BUILDKIT=1 $(ENGINE) build --file Containerfile \
+	--build-arg BASE='$(BASE)' --build-arg REQUEST="$(subst ',,$(WANTED))" \
+	--build-arg PROFILE='$(PROFILE)' --build-arg REZBUILD_CC --build-arg PIP_INDEX_URL
+
 # Tests that share the chain run in one process; the other tests run in parallel to it.
 PARALLEL = -n 2 --dist loadgroup
 
@@ -43,7 +55,7 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-
 OLD_PIP = echo 'pip 21.3 or newer is needed and could not be downloaded.'; \
 	echo '  next:  name a package index or a folder of wheels: PIP_INDEX_URL or PIP_FIND_LINKS'
 
-.PHONY: help python test test-all lint unit docs e2e doctor clean
+.PHONY: help python container test test-all lint unit docs e2e doctor clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +69,20 @@ python: $(VENV)/.base
 	@echo '    . .venv/bin/activate'
 	@echo '    export REZ_CONFIG_FILE="$$PWD/rezconfig.py"'
 	@echo "    rez-env $(strip $(REQUEST)) -- python3"
+
+# Two commands, because buildah has no option for the network of one RUN. The second one takes the
+# stages of the first one from the cache. docker's older builder does not know --output.
+container:
+	@[ -n '$(BASE)' ] || { echo 'BASE is missing'; \
+		echo '  next:  name an image of a distribution: BASE=debian:12'; exit 2; }
+	@[ -n '$(ENGINE)' ] || { echo 'podman, buildah and docker are missing'; \
+		echo '  next:  install one of them'; exit 10; }
+	@rm -rf build/container && mkdir -p build/container/sources
+	@[ -z '$(SOURCES)' ] || cp -RL '$(SOURCES)'/. build/container/sources
+	$(IMAGES) --target sources .
+	$(IMAGES) --network none --output type=local,dest='$(TO)' .
+	@rm -rf build/container
+	@echo 'ready: REZ_PACKAGES_PATH=$(abspath $(TO)) rez-env $(strip $(REQUEST))'
 
 test: lint unit docs e2e
 
