@@ -29,6 +29,19 @@ if TYPE_CHECKING:
 
 # The oldest version that ziglang has.
 OLDEST = (2, 17)
+# Some builds name the host's folders, e.g. setup.py of CPython 3.11. Headers of two versions of
+# glibc do not fit together.
+_WRAPPER = """\
+#!/bin/sh
+for word; do
+    shift
+    case $word in
+        -I/usr/include | -I/usr/include/*-linux-gnu | -I/usr/local/include) ;;
+        *) set -- "$@" "$word" ;;
+    esac
+done
+exec {command} "$@"
+"""
 # Scripts call them by these names, whatever CC is.
 _COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
 
@@ -112,5 +125,5 @@ def _write_wrappers(
 
 
 def _write_wrapper(wrapper: Path, program: str, *options: str) -> None:
-    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join([program, *options])} "$@"\n')
+    wrapper.write_text(_WRAPPER.format(command=shlex.join([program, *options])))
     wrapper.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -63,6 +64,8 @@ int main(int argc, char **argv) {
     return 0;
 }
 """
+# setup.py of CPython 3.11 names them.
+HOST_FOLDERS = ("-I/usr/include", f"-I/usr/include/{os.uname().machine}-linux-gnu")
 LIBRARIES = ("-lm", "-lpthread", "-ldl")
 # SOURCE is newer_functions.c, compiled as for the floor.
 NEWER_FUNCTIONS = """\
@@ -152,7 +155,8 @@ int main() { std::thread([] { std::cout << "from a thread" << std::endl; }).join
     assert needed(program) <= number(FLOOR)
 
 
-def test_headers_are_those_of_the_floor(wrapped, tmp_path):
+@pytest.mark.parametrize("flags", [(), HOST_FOLDERS], ids=["plain", "host folders"])
+def test_headers_are_those_of_the_floor(wrapped, tmp_path, flags):
     """configure finds no header and no macro that is newer."""
     source = """\
 #include <features.h>
@@ -164,7 +168,7 @@ def test_headers_are_those_of_the_floor(wrapped, tmp_path):
 #endif
 int main(void) { return 0; }
 """
-    compiled(wrapped, tmp_path / "headers.c", source)
+    compiled(wrapped, tmp_path / "headers.c", source, *flags)
 
 
 def test_newer_functions_are_found_by_configure_and_work(wrapped, tmp_path):
