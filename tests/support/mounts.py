@@ -24,7 +24,8 @@ class Mounts:
 
     def __init__(self, pid: int, users: bool) -> None:
         self._root = Path(f"/proc/{pid}/root")
-        self.command = ["nsenter", f"--target={pid}", "--mount", f"--wd={Path.cwd()}"]
+        # Without --root, nsenter leaves the root folder of a process in a chroot.
+        self.command = ["nsenter", f"--target={pid}", "--mount", "--root", f"--wd={Path.cwd()}"]
         self.command += ["--user", "--preserve-credentials"] if users else []
 
     def outer_path(self, path: Path) -> Path:
