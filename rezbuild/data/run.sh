@@ -22,7 +22,8 @@ compare_version() {
 # Variables of a DCC or a user must not change the result.
 unset LD_LIBRARY_PATH LD_PRELOAD PYTHONHOME PYTHONPATH SSL_CERT_FILE SSL_CERT_DIR
 
-# Let the host's loader find the libraries of each program and library, ld.so(8).
+# Let the host's loader find the libraries of each program and library, ld.so(8). It does what ldd
+# does: with --list, it would end at the first library that is missing.
 load_libraries() {
     number=0
     while IFS= read -r file; do
@@ -31,7 +32,7 @@ load_libraries() {
             bad "$file is missing: copy the payload again"
             continue
         fi
-        said=$(LC_ALL=C "$loader" --list "$root/$file" 2>&1)
+        said=$(LC_ALL=C LD_TRACE_LOADED_OBJECTS=1 "$loader" "$root/$file" 2>&1)
         status=$?
         case $said in *'failed to map segment'*)
             bad "programs cannot run in $root: its file system is mounted with noexec"

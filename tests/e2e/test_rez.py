@@ -21,7 +21,7 @@ from moves import (
     hide,
     variant,
 )
-from other_host import unshare
+from other_host import on_host, unshare
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
@@ -135,18 +135,17 @@ def test_each_payload_contains_its_test(built, name):
 
 def test_host_without_x11_gets_a_note(built, tmp_path):
     """X11 is the documented exception: Tk does not work, and this is no failure."""
-    copy = tmp_path / "tk"
-    shutil.copytree(variant(built.local, "tk", DEFAULTS["tk"]), copy, symlinks=True)
-    script = copy / "rezbuild-test/run.sh"
-    # A missing library of this name replaces libX11.so.6 of another host.
-    loader = tmp_path / "loader"
-    loader.write_text('#!/bin/sh\necho "	libX11.so.6 => not found"\n')
-    loader.chmod(0o755)
-    text = script.read_text()
-    script.write_text(text.replace("loader=/lib64/ld-linux-x86-64.so.2", f"loader={loader}"))
-    done = subprocess.run(["sh", script], capture_output=True, text=True, check=False)
+    names = ("libX11.so.6", "libXft.so.2", "libfontconfig.so.1")
+    asked = ["cc", f"-print-file-name={names[0]}"]
+    found = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    folder = Path(found).parent.resolve()
+    (tmp_path / "tree").mkdir()
+    without = on_host(tmp_path / "tree", [str(folder / name) for name in names])
+    script = variant(built.local, "tk", DEFAULTS["tk"]) / "rezbuild-test/run.sh"
+    done = subprocess.run([*without, "sh", script], capture_output=True, text=True, check=False)
+    for name in names:
+        assert f"note    lib/libtk8.6.so does not load here: this host has no {name}" in done.stdout
     assert done.returncode == 0, done.stdout
-    assert "note    lib/libtk8.6.so does not load here: this host has no libX11.so.6" in done.stdout
 
 
 def test_host_without_proc_gets_a_note(built):
