@@ -80,7 +80,7 @@ def check(clone: Any, tags: Collection[str], *, retag: bool) -> None:
         _check_changes(folder)
     try:
         clone.validate_repostate()
-    except RezsOwnError as error:
+    except (RezsOwnError, ValueError) as error:  # ValueError: the upstream is a local branch
         raise ReleaseError(
             f"the clone {clone.vcs_root} is not ready for a release",
             tried=str(error).splitlines(),
@@ -125,12 +125,12 @@ def add_missing_tags(
     if clone.name() != "git" or not packages:
         return
     folder = Path(clone.pkg_root)
-    remote, _ = clone.get_tracking_branch()
+    remote = _remote(clone)
     pushed = _remote_tags(folder, remote) if remote else None
     for package in packages:
         tag = tag_of(clone, package.name, package.version)
         local = tag is not None and clone.tag_exists(tag)
-        if tag is None or (local and (pushed is None or tag in pushed)):
+        if tag is None or (local if pushed is None else tag in pushed):
             continue
         what = f"{package.name}-{package.version}: its tag {tag} is missing"
         if not local and git(folder, "cat-file", "-e", f"{package.commit}^{{commit}}").returncode:
@@ -195,7 +195,7 @@ def _check_changes(folder: Path) -> None:
 
 
 def _check_push(clone: Any, folder: Path, tags: Sequence[str]) -> None:
-    remote, _ = clone.get_tracking_branch()
+    remote = _remote(clone)
     if remote is None or not tags:
         return
     done = git(folder, "push", "--dry-run", remote, *(f"HEAD:refs/tags/{tag}" for tag in tags))
@@ -205,6 +205,15 @@ def _check_push(clone: Any, folder: Path, tags: Sequence[str]) -> None:
             tried=_words(done),
             advice=["check the address and your rights: git remote -v, git push --dry-run"],
         )
+
+
+def _remote(clone: Any) -> str | None:
+    """Return the remote of the current branch, or None if it has no upstream on a server."""
+    try:
+        remote, _ = clone.get_tracking_branch()
+    except (RezsOwnError, ValueError):  # the upstream was deleted, or is a local branch
+        return None
+    return str(remote) if remote else None
 
 
 def _remote_tags(folder: Path, remote: str) -> set[str]:

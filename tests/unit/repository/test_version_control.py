@@ -193,6 +193,34 @@ def test_tag_that_was_not_pushed_is_pushed(clone, tmp_path):
     assert tags(tmp_path / "remote.git") == [TAG]
 
 
+def test_tag_that_only_the_server_has_is_not_missing(clone, tmp_path):
+    released = Released("low", "1.0.0", git(clone, "rev-parse", "HEAD").strip(), "first")
+    git(clone, "tag", "-a", TAG, "-m", "first")
+    git(clone, "push", "-q", "origin", TAG)
+    git(clone, "tag", "-d", TAG)
+    found = version_control.open_clone(clone / "packages/low")
+    said: list[str] = []
+    version_control.add_missing_tags(found, [released], said.append)
+    assert (said, tags(clone), tags(tmp_path / "remote.git")) == ([], [], [TAG])
+
+
+@pytest.mark.parametrize("upstream", ["local", "deleted"])
+def test_branch_without_upstream_on_a_server_is_refused(clone, upstream):
+    released = Released("low", "1.0.0", git(clone, "rev-parse", "HEAD").strip(), "first")
+    if upstream == "local":
+        git(clone, "checkout", "-q", "-b", "side", "--track", "main")
+    else:
+        git(clone, "checkout", "-q", "-b", "side")
+        git(clone, "push", "-qu", "origin", "side")
+        git(clone, "push", "-q", "origin", ":side")
+        git(clone, "fetch", "-q", "--prune")
+    assert "is not ready for a release" in refused(clone)
+    found = version_control.open_clone(clone / "packages/low")
+    said: list[str] = []
+    version_control.add_missing_tags(found, [released], said.append, dry=True)
+    assert len(said) == 1
+
+
 def test_release_from_another_clone_gets_no_tag(clone):
     released = Released("low", "1.0.0", "0123456789" * 4, "first")
     found = version_control.open_clone(clone / "packages/low")
