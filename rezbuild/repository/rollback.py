@@ -108,9 +108,24 @@ def put_back(package: Replaced) -> None:
     """Swap a replaced package with the one in its place, which is kept for a week then.
 
     Both are swapped in one step if the file system can do so. Requires `locked`.
+
+    Raises:
+        ReleaseError: The package in its place has variants that the replaced one lacks.
     """
     place = Path(package.name, package.version)
+    added = _variants(package.repository / place) - _variants(package.folder)
+    if added:
+        raise ReleaseError(
+            f"{package.package} has variants that the replaced package lacks:"
+            f" {', '.join(sorted(added))}",
+            advice=["build the older recipe again: rezbuild build --release --replace"],
+        )
     staging.put(package.folder, place, package.repository, package.package, keep=True)
     # Rez's caches check the time of this folder.
     os.utime(package.repository / package.name)
     installed.forget()
+
+
+def _variants(folder: Path) -> set[str]:
+    """Return the paths of the variants below the folder of a package."""
+    return {str(path.parent.relative_to(folder)) for path in folder.rglob("rezbuild.json")}

@@ -53,3 +53,19 @@ def test_package_of_another_user_is_refused(tmp_path):
     with rollback.locked(found, print):
         rollback.put_back(found)
     assert (current / "package.py").exists()
+
+
+def test_package_with_more_variants_is_not_swapped(tmp_path):
+    replaced(tmp_path, "low-1.0.0-5")
+    found = rollback.find(tmp_path, "low")
+    (found.payload / "rezbuild.json").touch()
+    current = tmp_path / "low/1.0.0"
+    for variant in ("one", "two"):
+        (current / variant).mkdir(parents=True)
+        (current / variant / "rezbuild.json").touch()
+    with (
+        rollback.locked(found, print),
+        pytest.raises(ReleaseError, match="variants that the replaced package lacks: one, two"),
+    ):
+        rollback.put_back(found)
+    assert (current / "two/rezbuild.json").exists()
