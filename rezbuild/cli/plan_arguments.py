@@ -83,10 +83,10 @@ def open_plan(
     )
     folder = find_recipes(arguments)
     known = platform_years.find(folder)
-    settings = _with_floor_of_year(settings, arguments, known)
     if copy := extras.outdated_copy(folder):
         arguments.reporter.on_stderr().notice(f"notice: {copy}")
     request_sets = _request_sets(arguments, settings)
+    settings = _with_floor_of_year(settings, arguments, request_sets, known)
     targets = [request_set.target for request_set in request_sets]
     with _open_runner(targets, settings, options, folder, arguments.reporter) as runner:
         prepare(runner)
@@ -104,12 +104,19 @@ def open_plan(
 
 
 def _with_floor_of_year(
-    settings: Settings, arguments: argparse.Namespace, known: Mapping[str, list[Platform]]
+    settings: Settings,
+    arguments: argparse.Namespace,
+    request_sets: Sequence[RequestSet],
+    known: Mapping[str, list[Platform]],
 ) -> Settings:
-    """Let the release of a year build for the glibc of the year, unless another one is set."""
+    """Let the release of a year build for the glibc of the year, unless another one is set.
+
+    For several years, it is the oldest glibc of them.
+    """
     if settings.glibc or not arguments.release:
         return settings
-    years, _ = platform_years.expand(known, arguments.requests)
+    asked = dict.fromkeys(request for one in request_sets for request in one.requests)
+    years, _ = platform_years.expand(known, list(asked))
     host = host_glibc()
     lowest = min((year.glibc for year in years), key=number, default=host)
     if not host or number(lowest) >= number(host):

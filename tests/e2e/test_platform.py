@@ -119,6 +119,10 @@ def test_release_of_a_year_is_for_its_glibc(studio, years):
         in out.stdout + out.stderr
     )
     assert "built for glibc 2.28 (" in out.stdout
+    file = studio.folder / "years.toml"
+    file.write_text(f'[sets.old]\nrequests = ["years-2025"]\nrepository = "{studio.released}"\n')
+    out = studio.rezbuild("plan", "--matrix", file, "--release").stdout
+    assert "years-2025: built for glibc 2.28, the newest that the year allows" in out
     out = studio.rezbuild(*asked, "--glibc", host_glibc())
     assert "built for glibc" not in out.stdout + out.stderr
     # The year allows a newer glibc than that of the host.
