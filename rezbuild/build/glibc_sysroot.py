@@ -230,9 +230,9 @@ def _fit_headers(floor: str, include: Path) -> None:
             with (include / name).open("a") as stream:
                 stream.write("\n" + "\n".join(lines) + "\n")
     for name in _HOST_HEADERS:
-        host = Path("/usr/include", name)
-        if host.is_dir() and not (include / name).exists():
-            (include / name).symlink_to(host)
+        # Also before the headers are installed: the cache keeps the sysroot.
+        if not (include / name).exists():
+            (include / name).symlink_to(Path("/usr/include", name))
 
 
 def _add_newer_functions(sysroot: Path, tools: Toolchain) -> None:
