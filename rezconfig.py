@@ -12,10 +12,10 @@ if __import__("importlib.util").util.find_spec("rezbuild"):
     default_build_process = "staged"
 
 # Packages state the glibc that they need, e.g. ".glibc-2.34+". With the glibc of this host in each
-# request, Rez refuses packages that cannot run here. Other operating systems have no glibc.
-if "CS_GNU_LIBC_VERSION" in getattr(__import__("os"), "confstr_names", {}):
+# request, Rez refuses packages that cannot run here. Other systems have no glibc.
+if __import__("platform").libc_ver()[0] == "glibc":
     implicit_packages = ModifyList(  # noqa: F821 (Rez defines it)
-        append=[".glibc==" + __import__("os").confstr("CS_GNU_LIBC_VERSION").split()[1]]
+        append=[".glibc==" + __import__("platform").libc_ver()[1]]
     )
 
 # Without a limit, the first release would contain the changelog of the whole git repository.
