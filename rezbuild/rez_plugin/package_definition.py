@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,9 +107,13 @@ def define(definition: dict[str, Any], *, requires_at_run_time: bool = False) ->
     else:
         find = functools.lru_cache(None)(lambda: _package(folder))
         attributes = {name: name for name in ("version", "variants", "build_command", "built_from")}
-        attributes[FIXED if requires_at_run_time else "private_build_requires"] = "requires"
-        if isinstance(definition.get("requires"), list):
-            definition[FIXED] = definition.pop("requires")
+        own = definition.pop("requires") if isinstance(definition.get("requires"), list) else []
+        if requires_at_run_time:
+            common[FIXED] = _computed(find, "requires", own)
+        else:
+            attributes["private_build_requires"] = "requires"
+            if own:
+                definition[FIXED] = own
         common.update(tests=tests, glibc=glibc, requires=requires)
         if "tools" in definition:
             common["commands"] = commands
@@ -184,13 +188,18 @@ def platform() -> Platform:
     return _platform(_folder_of_caller())
 
 
-def _computed(find: Callable[[], Any], attribute: str) -> Callable[[], Any]:
-    """Return a function that Rez replaces by its result when it has loaded ``package.py``."""
+def _computed(
+    find: Callable[[], Any], attribute: str, first: Sequence[Any] = ()
+) -> Callable[[], Any]:
+    """Return a function that Rez replaces by its result when it has loaded ``package.py``.
+
+    If the attribute is a list or a tuple, the result is a list that begins with `first`.
+    """
 
     @early()  # type: ignore[untyped-decorator]
     def compute() -> Any:
         value = getattr(find(), attribute)
-        return list(value) if isinstance(value, tuple) else value
+        return [*first, *value] if isinstance(value, (list, tuple)) else value
 
     return compute  # type: ignore[no-any-return]
 

@@ -182,6 +182,8 @@ def test_dependencies_are_those_of_the_build_or_of_the_run_time(folder):
     found = install(folder, run_time)
     assert found["fixed_requires"] == "fixed_requires = ['other-1']"
     assert "private_build_requires" not in found
+    found = install(folder, run_time.replace("define(", "requires = ['!third']\ndefine("))
+    assert "".join(found["fixed_requires"].split()) == "fixed_requires=['!third','other-1']"
 
 
 def test_wrong_version_is_an_error_of_rez(folder, monkeypatch):
