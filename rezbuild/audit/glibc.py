@@ -88,7 +88,12 @@ def check_record(payload: str, record: Mapping[str, Any], ceiling: str | None) -
         raise AuditError(
             f"{payload} needs glibc {needed}, and the limit is {ceiling}",
             tried=[f"{path}: {', '.join(names)}" for path, names in because.items()],
-            advice=[f"build it for that glibc: --glibc {ceiling}", "or raise REZBUILD_GLIBC_MAX"],
+            advice=[
+                f"build it for that glibc: --glibc {ceiling}"
+                if not record.get("glibc_floor")
+                else "find out which library has these functions, or name a newer --glibc",
+                "or raise REZBUILD_GLIBC_MAX",
+            ],
         )
 
 

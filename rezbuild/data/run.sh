@@ -27,7 +27,6 @@ unset LD_LIBRARY_PATH LD_PRELOAD PYTHONHOME PYTHONPATH SSL_CERT_FILE SSL_CERT_DI
 load_libraries() {
     number=0
     while IFS= read -r file; do
-        number=$((number + 1))
         if [ ! -f "$root/$file" ]; then
             bad "$file is missing: copy the payload again"
             continue
@@ -39,7 +38,11 @@ load_libraries() {
             return ;;
         esac
         if ! lost=$(printf '%s\n' "$said" | grep 'not found'); then
-            [ "$status" -eq 0 ] || bad "$file cannot be loaded ($status): copy the payload again"
+            if [ "$status" -eq 0 ]; then
+                number=$((number + 1))
+            else
+                bad "$file cannot be loaded ($status): copy the payload again"
+            fi
             continue
         fi
         for name in @HOST@; do
