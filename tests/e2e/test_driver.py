@@ -369,6 +369,7 @@ def test_rez_build_lists_available_versions_if_the_default_is_not(studio, sample
 
 def test_no_available_version_exits_with_4(studio, samples):
     shutil.rmtree(samples.mirror)
+    samples.mirror.mkdir()
     done = studio.rezbuild("build", "top", ok=False)
     assert done.returncode == 4
     assert "REZBUILD_MIRRORS" in done.stdout + done.stderr

@@ -323,9 +323,7 @@ def test_matrix_builds_for_two_host_kinds(client, running, home, local_payloads,
     assert all(row["built"] for row in plan["jobs"])
     for host in ("plain", "stored"):
         found = (tmp_path / host).glob("*/*/platform-*/arch-*/rezbuild.json")
-        assert {
-            path.timeline_parts[-5]: pack.digest(path.parent) for path in found
-        } == local_payloads, out
+        assert {path.parts[-5]: pack.digest(path.parent) for path in found} == local_payloads, out
 
 
 def test_targets_share_workers_by_remaining_work(client, running, tmp_path):

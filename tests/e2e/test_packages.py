@@ -224,7 +224,7 @@ def test_ncurses_knows_host_and_built_in_terminals(moved):
         moved.run(*unshare, command, PATH="/usr/bin:/bin")
     except AssertionError as error:
         pytest.skip(f"no mount namespace for this user: {error}")
-    rule = f'{hide}; exec "$@"'
+    rule = f'{command}; exec "$@"'
     words = (*unshare, rule, "sh", program, *known, "sun")
     lines = moved.run(*words, **env, PATH="/usr/bin:/bin").splitlines()
     assert lines[0] == "xterm-256color: 256 127"
