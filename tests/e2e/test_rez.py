@@ -146,6 +146,10 @@ def test_host_without_x11_gets_a_note(built, tmp_path):
     for name in names:
         assert f"note    lib/libtk8.6.so does not load here: this host has no {name}" in done.stdout
     assert done.returncode == 0, done.stdout
+    python = variant(built.local)
+    argv = [*without, python / "bin/python3", "-I", "-B", python / "rezbuild-test/stdlib.py"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_host_without_proc_gets_a_note(built):

@@ -113,7 +113,9 @@ def broken():
                 importlib.import_module(name)
             # BaseException: a module may call sys.exit() at import.
             except BaseException as error:  # noqa: BLE001, PERF203
-                if not (isinstance(error, ImportError) and str(error).startswith(ON_THE_HOST)):
+                # idlelib.pyshell exits if it cannot import tkinter.
+                cause = error.__context__ if isinstance(error, SystemExit) else error
+                if not (isinstance(cause, ImportError) and str(cause).startswith(ON_THE_HOST)):
                     problems[name] = f"{type(error).__name__}: {error}"
     return problems
 
