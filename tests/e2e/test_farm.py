@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,8 @@ def test_job_of_a_killed_worker_starts_again(client, running, home):
     with start(client, "build", "mortal") as process:
         wait_until((home / "mortal").exists)
         (victim,) = running.busy_workers()
+        # The client hears of the job's begin later than this process; else it has lost nothing.
+        time.sleep(2)
         running.workers[victim].kill()
         wait_until(lambda: not processes_with("1000.25"), 3)
         out = process.communicate(timeout=60)[0]
