@@ -64,19 +64,12 @@ class Elf:
 
 
 class NeededVersion(NamedTuple):
-    """A version of symbols that a file needs, an Elf_Vernaux.
+    """A version of symbols that a file needs, an Elf_Vernaux."""
 
-    Attributes:
-        file: The needed library, e.g. ``libm.so.6``.
-        name: The version, e.g. ``GLIBC_2.35``.
-        number: The index of the version, which symbols have.
-        offset: The place of the entry in the file, in bytes.
-    """
-
-    file: str
-    name: str
-    number: int
-    offset: int
+    file: str  # the needed library, e.g. libm.so.6
+    name: str  # e.g. GLIBC_2.35
+    number: int  # the index of the version, which symbols have
+    offset: int  # of the entry in the file, in bytes
 
 
 def is_elf(path: Path) -> bool:
