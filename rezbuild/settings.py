@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from rezbuild.errors import UsageError
+from rezbuild.util.glibc_version import number
 
 PROFILES = ("fast", "optimized")
 # Between processes of rezbuild: the store entry to restore, and whether to restore none.
@@ -156,7 +157,7 @@ class Settings:
     def glibc_limit(self) -> str | None:
         """The newest glibc that a payload may need: the lower one of both settings."""
         limits = [version for version in (self.glibc, self.glibc_max) if version]
-        return min(limits, key=lambda version: int(version.partition(".")[2]), default=None)
+        return min(limits, key=number, default=None)
 
 
 def build_profile(asked: str | None, *, release: bool) -> str:

@@ -77,9 +77,9 @@ def wrap(tools: Toolchain, floor: str, cache: Path) -> Toolchain:
         ChecksumError: The files of ziglang are not those of its pinned release.
         MachineError: ziglang or the compiler failed.
     """
-    own = {os.path.basename(name): name for name in (tools.cc, tools.cxx)}
+    cc, cxx = os.path.basename(tools.cc), os.path.basename(tools.cxx)
     programs = {name: tools.which(name) for name in _COMPILERS}
-    programs |= {name: tools.which(program) for name, program in own.items()}
+    programs |= {cc: tools.which(tools.cc), cxx: tools.which(tools.cxx)}
     key = glibc_sysroot.inputs(tools) + f"{programs}\n".encode() + Path(__file__).read_bytes()
     place = cache / "glibc" / f"{floor}-{hashlib.sha256(key).hexdigest()[:16]}"
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,6 @@ def wrap(tools: Toolchain, floor: str, cache: Path) -> Toolchain:
             glibc_sysroot.make(floor, tools, partial / "sysroot")
             _write_wrappers(partial / "bin", programs, tools.program("ld"), place)
             partial.rename(place)
-    cc, cxx = (os.path.basename(name) for name in (tools.cc, tools.cxx))
     return replace(tools, cc=cc, cxx=cxx, path=f"{place}/bin:{tools.path}")
 
 

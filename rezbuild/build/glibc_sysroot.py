@@ -14,7 +14,6 @@ import re
 import shlex
 import shutil
 import struct
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,8 @@ from elftools.elf.elffile import ELFFile
 
 from rezbuild.errors import ChecksumError, MachineError
 from rezbuild.files.hashing import sha256
+from rezbuild.util.glibc_version import number
+from rezbuild.util.processes import capture
 
 if TYPE_CHECKING:
     from rezbuild.build.toolchain import Toolchain
@@ -55,7 +56,7 @@ _DECLARATIONS = {
     "semaphore.h": ((2, 30), "int sem_clockwait(sem_t *, clockid_t, const struct timespec *);"),
     "unistd.h": ((2, 34), "int close_range(unsigned int, unsigned int, int) __THROW;"),
 }
-_HEADER_ABSENT = re.compile(r'#\s*error "\S+ did not exist before glibc (\d+)\.(\d+)"')
+_HEADER_ABSENT = re.compile(r'#\s*error "\S+ did not exist before glibc (\d+\.\d+)"')
 
 
 def installed_version() -> str:
@@ -80,7 +81,7 @@ def installed_version() -> str:
 def inputs(tools: Toolchain) -> bytes:
     """Return what a sysroot is made from, besides the version of glibc."""
     own = Path(__file__).read_bytes() + FUNCTIONS.read_bytes()
-    return f"{ZIGLANG}\n{tools.identity}\n{tools.path}\n".encode() + own
+    return f"{tools.identity}\n{tools.path}\n".encode() + own
 
 
 def make(floor: str, tools: Toolchain, sysroot: Path) -> None:
@@ -216,16 +217,18 @@ def _fit_headers(floor: str, include: Path) -> None:
     line = f"#define\t__GLIBC__\t{major}\n"
     text = features.read_text()
     features.write_text(text.replace(line, f"{line}#define\t__GLIBC_MINOR__\t{minor}\n"))
-    since = {include / name: version for name, version in _NEW_HEADERS.items()}
+    since: dict[Path, tuple[int, ...]] = {
+        include / name: version for name, version in _NEW_HEADERS.items()
+    }
     for header in include.rglob("*.h"):
         found = _HEADER_ABSENT.search(header.read_text(encoding="utf-8", errors="replace"))
         if found:
-            since[header] = (int(found[1]), int(found[2]))
+            since[header] = number(found[1])
     for header, version in since.items():
-        if version > (int(major), int(minor)):
+        if version > number(floor):
             header.unlink(missing_ok=True)
     for name, (version, declaration) in _DECLARATIONS.items():
-        if version > (int(major), int(minor)):
+        if version > number(floor):
             lines = ("#ifdef __USE_GNU", "__BEGIN_DECLS", declaration, "__END_DECLS", "#endif")
             with (include / name).open("a") as stream:
                 stream.write("\n" + "\n".join(lines) + "\n")
@@ -259,16 +262,7 @@ def _run(path: str, *argv: str, cwd: Path | None = None) -> str:
     # zig keeps what it makes in two folders; by default, one of them is in the home folder.
     folders = ("ZIG_GLOBAL_CACHE_DIR", "ZIG_LOCAL_CACHE_DIR")
     caches = {name: str(cwd / "cache") for name in folders} if cwd else {}
-    done = subprocess.run(
-        argv,
-        cwd=cwd,
-        env={"PATH": path, "LC_ALL": "C", **caches},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = capture(argv, env={"PATH": path, "LC_ALL": "C", **caches}, cwd=cwd, merge=True)
     if done.returncode != 0:
         raise MachineError(
             f"the files of an older glibc cannot be made: {shlex.join(argv)} failed:\n"

@@ -53,12 +53,9 @@ def unknown_settings(environ: Mapping[str, str]) -> Iterator[str]:
     known = {
         name for group in setting_texts.GROUPS.values() for text in group for name in text.names
     }
-    for name in sorted(environ):
-        if not name.startswith(_PREFIX) or name in known | _INTERNAL | set(RENAMED):
-            continue
-        if _OTHER.fullmatch(name):
-            continue
-        words = {text.removeprefix(_PREFIX): text for text in known}
+    words = {text.removeprefix(_PREFIX): text for text in known}
+    given = {name for name in environ if name.startswith(_PREFIX) and not _OTHER.fullmatch(name)}
+    for name in sorted(given - known - _INTERNAL - set(RENAMED)):
         near = difflib.get_close_matches(name.removeprefix(_PREFIX), words, 1)
         yield f"notice: {name} is unknown{f'; is it {words[near[0]]}?' if near else ''}"
 

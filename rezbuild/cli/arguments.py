@@ -41,17 +41,6 @@ def add_glibc_max(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_glibc(parser: argparse.ArgumentParser) -> None:
-    """Add ``--glibc``."""
-    parser.add_argument(
-        "--glibc",
-        metavar="VERSION",
-        default="",
-        help="build for this glibc, e.g. 2.28, or for that of a platform's year, e.g. CY2026;"
-        " overrides REZBUILD_GLIBC; default: the host's",
-    )
-
-
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """Add ``--jobs``."""
     parser.add_argument("-j", "--jobs", metavar="N", type=job_count, help="overrides REZBUILD_JOBS")
@@ -61,7 +50,13 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that build for a user: profile, jobs, glibc and recipes."""
     parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")
     add_jobs(parser)
-    add_glibc(parser)
+    parser.add_argument(
+        "--glibc",
+        metavar="VERSION",
+        default="",
+        help="build for this glibc, e.g. 2.28, or for the glibc of a year, e.g. CY2026;"
+        " overrides REZBUILD_GLIBC; default: the host's",
+    )
     add_glibc_max(parser)
     add_recipes(parser)
 
