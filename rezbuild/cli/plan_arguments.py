@@ -109,7 +109,7 @@ def _with_floor_of_year(
     request_sets: Sequence[RequestSet],
     known: Mapping[str, list[Platform]],
 ) -> Settings:
-    """Let the release of a year build for the glibc of the year, unless another one is set.
+    """Let the release of a year build for the glibc of the year, unless a glibc is set.
 
     For several years, it is the oldest glibc of them.
     """

@@ -98,7 +98,7 @@ GROUPS: dict[str, tuple[SettingText, ...]] = {
         ),
         SettingText(
             ("REZBUILD_GLIBC",),
-            "The glibc to build for. It may be older than that of the host.",
+            "The glibc to build for. It may be older than the host's glibc.",
             "the host's",
             "2.28",
         ),

@@ -66,7 +66,7 @@ def record(studio, name: str) -> dict:
 
 @pytest.mark.usefixtures("threads")
 def test_floor_is_an_input_of_the_build(studio):
-    """plan, record, bill of materials and manifest name it; another one builds again."""
+    """plan, record, bill of materials and manifest name it; a change of it builds again."""
     assert "built for glibc 2.28 (" in studio.rezbuild("plan", "top", "--glibc", FLOOR).stdout
     studio.rezbuild("build", "top", "--glibc", FLOOR)
     found = record(studio, "top")

@@ -125,7 +125,7 @@ def test_release_of_a_year_is_for_its_glibc(studio, years):
     assert "years-2025: built for glibc 2.28, the newest that the year allows" in out
     out = studio.rezbuild(*asked, "--glibc", host_glibc())
     assert "built for glibc" not in out.stdout + out.stderr
-    # The year allows a newer glibc than that of the host.
+    # The year allows a newer glibc than the host has.
     out = studio.rezbuild("plan", "years-2026", "--release")
     assert "built for glibc" not in out.stdout + out.stderr
     out = studio.rezbuild("plan", "years-2025")
