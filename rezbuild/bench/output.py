@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from rezbuild.bench import Report, picture, report_format
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.reporter import Reporter
+from rezbuild.util import json_output
 from rezbuild.util.tables import console
 
 STDOUT = "-"
@@ -69,4 +69,4 @@ class Output:
 
 
 def _text(report: Report) -> str:
-    return json.dumps(report_format.as_data(report), indent=2) + "\n"
+    return json_output.text("rezbuild-bench", report_format.as_data(report)) + "\n"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from rezbuild.audit import audit, show
 from rezbuild.cli.arguments import add_glibc_max, add_payload, add_recipes
 from rezbuild.cli.context import find_payload, read_settings
 from rezbuild.errors import AuditError, UsageError
+from rezbuild.util import json_output
 from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
@@ -18,7 +18,7 @@ Exit code 9 when a rule is broken; notes do not count. docs/reference/audit.md l
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_payload(parser, "a folder, or e.g. python-3.11")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
     add_glibc_max(parser)
     add_recipes(parser)
 
@@ -33,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
             advice=["name a payload, or run rezbuild with Python 3.12 or newer"],
         ) from None
     if arguments.json:
-        arguments.reporter.result(json.dumps(show.as_data(root, report), indent=2))
+        data = show.as_data(root, report)
+        arguments.reporter.result(json_output.text("rezbuild-audit", data))
     else:
         for line in show.lines(root, report):
             arguments.reporter.result(printable_line(line))

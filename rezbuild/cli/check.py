@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from rezbuild.cli.arguments import add_jobs, add_payload, add_recipes, folder
 from rezbuild.cli.context import find_payload, find_recipes, read_settings
 from rezbuild.errors import CheckError
 from rezbuild.reporter import CHECKED, Reporter
-from rezbuild.util import processes
+from rezbuild.util import json_output, processes
 from rezbuild.verify import check
 
 EPILOG = """\
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=folder,
         help="work in this folder, and keep it with all logs",
     )
+    json_output.add_option(parser)
     add_recipes(parser)
 
 
@@ -53,6 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     results = check.check(
         root, folder, settings, suite=arguments.suite, keep=arguments.keep, moved=arguments.moved
     )
+    if arguments.json:
+        found = list(results)
+        data = {"root": str(root), "results": [asdict(result) for result in found]}
+        arguments.reporter.result(json_output.text("rezbuild-check", data))
+        results = iter(found)
     report(results, root, arguments.reporter)
     return 0
 

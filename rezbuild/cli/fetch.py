@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.model import Recipe, Release
@@ -14,8 +15,8 @@ from rezbuild.plan.resolve import Available, Recipes
 from rezbuild.reporter import Reporter
 from rezbuild.run import named_folders
 from rezbuild.settings import Settings
-from rezbuild.sources.fetch import Fetcher
-from rezbuild.util import words
+from rezbuild.sources.fetch import Fetched, Fetcher
+from rezbuild.util import json_output, words
 from rezbuild.versions import notices
 
 EPILOG = """\
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("requests", nargs="*", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument("--all", action="store_true", help="every version of every package")
     parser.add_argument("--to", metavar="DIR", type=folder, help="also fill this mirror folder")
+    json_output.add_option(parser)
     add_recipes(parser)
 
 
@@ -40,25 +42,42 @@ def run(arguments: argparse.Namespace) -> int:
     fetcher = Fetcher(settings, reporter=reporter)
     folder = find_recipes(arguments)
     recipes = resolve.recipes(folder)
+    sources: list[dict[str, Any]] = []
     _, requests = platform_years.expand(platform_years.find(folder), arguments.requests)
 
     def get(_: Recipe, release: Release) -> bool:
         fetched = fetcher.fetch(release)
         if arguments.to:
             fetched = fetcher.mirror(release, arguments.to.absolute())
-        reporter.result(f"{release.name}-{release.version}: {fetched.path}")
+        sources.append(_source(release, fetched))
+        if not arguments.json:
+            reporter.result(f"{release.name}-{release.version}: {fetched.path}")
         return True
 
-    if arguments.all:
-        _fetch_all(recipes, get)
-    elif requests:
-        for line in notices.for_steps(resolve.plan(recipes, requests, get)):
-            reporter.notice(line)
-    else:
+    if not (arguments.all or requests):
         raise UsageError(
             "rezbuild fetch requires a request or --all", advice=["name a request, or give --all"]
         )
+    try:
+        if arguments.all:
+            _fetch_all(recipes, get)
+        else:
+            for line in notices.for_steps(resolve.plan(recipes, requests, get)):
+                reporter.notice(line)
+    finally:
+        if arguments.json:
+            reporter.result(json_output.text("rezbuild-fetch", {"sources": sources}))
     return 0
+
+
+def _source(release: Release, fetched: Fetched) -> dict[str, Any]:
+    return {
+        "name": release.name,
+        "version": release.version,
+        "path": str(fetched.path),
+        "sha256": fetched.archive.sha256,
+        "location": fetched.location,
+    }
 
 
 def _fetch_all(recipes: Recipes, get: Available) -> None:

@@ -50,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in words if not word.startswith("-")), "")
     arguments = _parser([command]).parse_args(words)
     reporter = arguments.reporter = Reporter(
-        quiet=getattr(arguments, "quiet", False), verbose=getattr(arguments, "verbose", False)
+        quiet=getattr(arguments, "quiet", False),
+        verbose=getattr(arguments, "verbose", False),
+        # With --json, standard output holds the result alone.
+        stream=sys.stderr if getattr(arguments, "json", None) else None,
     )
     for line in (*aliases.notices(given, os.environ), *aliases.unknown_settings(os.environ)):
         reporter.on_stderr().notice(printable_line(line))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from rezbuild.cli import plan_arguments
 from rezbuild.cli.arguments import folder, job_count
 from rezbuild.plan.simulate import Worker
 from rezbuild.run import dry_run
+from rezbuild.util import json_output
 from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", metavar="N", type=job_count, help="parallel builds; default: REZBUILD_JOBS"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
     parser.add_argument("--svg", metavar="FILE", type=folder, help="draw the expected run")
     parser.set_defaults(message="", timeline=None)
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         title = f"rezbuild plan {what}: as expected with {found.workers} at once"
         arguments.svg.write_text(found.picture(title), encoding="utf-8")
     if arguments.json:
-        arguments.reporter.result(json.dumps(found.as_data(), indent=2))
+        arguments.reporter.result(json_output.text("rezbuild-plan", found.as_data()))
     else:
         for line in found.lines():
             arguments.reporter.result(printable_line(line))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from rezbuild.cli.arguments import add_jobs, add_recipes, folder
 from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.errors import CheckError
 from rezbuild.reporter import Reporter
 from rezbuild.settings import PROFILES
+from rezbuild.util import json_output
 from rezbuild.util.terminal import printable_line
 from rezbuild.verify import reproduce
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile", choices=PROFILES, help="default: the profile of the installed package"
     )
     add_jobs(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(parser)
     parser.add_argument(
         "--keep",
         metavar="DIR",
@@ -46,17 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    # With --json, standard output holds the result alone.
     reporter: Reporter = arguments.reporter
     report = reproduce.reproduce(
         arguments.request,
         find_recipes(arguments),
         read_settings(arguments),
-        reporter.on_stderr() if arguments.json else reporter,
+        reporter,
         reproduce.Options(arguments.keep, arguments.pgo_profile),
     )
     if arguments.json:
-        reporter.result(json.dumps(report.as_data(), indent=2))
+        reporter.result(json_output.text("rezbuild-reproduce", report.as_data()))
     else:
         for line in report.lines():
             reporter.result(printable_line(line))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from rich.filesize import decimal
 from rich.markup import escape
@@ -21,7 +20,7 @@ from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
 from rezbuild.store.maintain import Finding
-from rezbuild.util import words
+from rezbuild.util import json_output, words
 from rezbuild.util.tables import console
 from rezbuild.util.terminal import printable_line
 
@@ -40,18 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the commands below ``store``, and their arguments."""
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def command(name: str, summary: str) -> argparse.ArgumentParser:
+    def command(name: str, summary: str, *, json: bool = True) -> argparse.ArgumentParser:
         text = summary[0].upper() + summary[1:] + "."
         found = parsers.add_parser(name, help=summary, description=text, allow_abbrev=False)
         add_options(found)
+        if json:
+            json_output.add_option(found)
         return found
 
     found = command("list", "list the entries")
     found.add_argument("names", nargs="*", metavar="NAME", help="packages; default: all")
-    found.add_argument("--json", action="store_true", help="print whole entries as JSON")
     found.set_defaults(store_command=_list)
 
-    found = command("add", "upload an installed package, if its recipe is unchanged")
+    found = command("add", "upload an installed package, if its recipe is unchanged", json=False)
     found.add_argument(
         "what", nargs="+", metavar="PATH or REQUEST", help="a payload, or e.g. python-3.11"
     )
@@ -95,7 +95,12 @@ def _list(arguments: argparse.Namespace) -> int:
     signed = "yes" if store.verifies else "not verified"
     sound = [entry for _, entry in found if not isinstance(entry, str)]
     if arguments.json:
-        arguments.reporter.result(json.dumps([entry.as_data() for entry in sound], indent=2))
+        data = {
+            "store": store.display_url,
+            "entries": [entry.as_data() for entry in sound],
+            "invalid": [{"place": at, "why": why} for at, why in found if isinstance(why, str)],
+        }
+        arguments.reporter.result(json_output.text("rezbuild-store-list", data))
     else:
         table = Table("package", "version", "profile", "size", "compiler", "glibc", box=None)
         table.add_column("signed")
@@ -128,7 +133,7 @@ def _add(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     with temp_folders.folder():
         store, reporter = _open_store(arguments), arguments.reporter
-        number = _show(maintain.verify(store, reporter.info, remove=arguments.remove), reporter)
+        number = _show(maintain.verify(store, reporter.info, remove=arguments.remove), arguments)
     if number:
         raise CheckError(
             f"the store has {number} damaged files",
@@ -143,7 +148,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _revoke(arguments: argparse.Namespace) -> int:
     store = _open_store(arguments, _settings_without_trust())
-    _show(maintain.revoke(store, arguments.key, arguments.because), arguments.reporter)
+    _show(maintain.revoke(store, arguments.key, arguments.because), arguments)
     return 0
 
 
@@ -166,20 +171,26 @@ def _prune(arguments: argparse.Namespace) -> int:
             unused=arguments.unused,
             dry_run=arguments.dry_run,
         ),
-        arguments.reporter,
+        arguments,
     )
     verb = "would be removed" if arguments.dry_run else "removed"
     arguments.reporter.info(f"{words.count(number, 'file')} {verb}")
     return 0
 
 
-def _show(findings: Iterable[Finding], reporter: Reporter) -> int:
+def _show(findings: Iterable[Finding], arguments: argparse.Namespace) -> int:
     """Print findings; return how many there are."""
-    number = 0
-    for finding in findings:
-        reporter.result(printable_line(str(finding)))
-        number += 1
-    return number
+    reporter: Reporter = arguments.reporter
+    found = []
+    try:
+        for finding in findings:
+            found.append(asdict(finding))
+            if not arguments.json:
+                reporter.result(printable_line(str(finding)))
+    finally:
+        if arguments.json:
+            reporter.result(json_output.text("rezbuild-store-findings", {"findings": found}))
+    return len(found)
 
 
 def _open_store(arguments: argparse.Namespace, settings: Settings | None = None) -> Store:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rezbuild.catalogue import platform_years
+from rezbuild.catalogue.platform_years import Platform
 from rezbuild.cli.arguments import add_recipes
 from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CatalogueError, FetchError, OutdatedError, UsageError
@@ -16,6 +17,7 @@ from rezbuild.plan.resolve import Recipes
 from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.settings import Settings
+from rezbuild.util import json_output
 from rezbuild.util.tables import console
 from rezbuild.versions import support_matrix, table
 
@@ -38,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--upstream", action="store_true", help="also ask upstream for newer versions"
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print JSON")
+    json_output.add_option(form)
     form.add_argument(
         "--markdown", action="store_true", help="print the page docs/reference/support-matrix.md"
     )
@@ -65,7 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = [recipe for name, recipe in recipes.items() if name in names]
     rows = table.rows(wanted, Settings.read())
     if arguments.json:
-        arguments.reporter.result(json.dumps([asdict(row) for row in rows], indent=2))
+        data = {
+            "versions": [asdict(row) for row in rows],
+            "years": [_year(year) for name in names for year in years.get(name, ())],
+        }
+        arguments.reporter.result(json_output.text("rezbuild-versions", data))
     else:
         left_out: dict[str, str] = {}
         if not arguments.names:
@@ -81,6 +87,16 @@ def run(arguments: argparse.Namespace) -> int:
             draft = " (draft)" * year.draft
             arguments.reporter.result(f"{year}{draft}: {pins}; glibc up to {year.glibc}")
     return 0
+
+
+def _year(year: Platform) -> dict[str, Any]:
+    return {
+        "name": year.name,
+        "version": year.version,
+        "requires": list(year.requires),
+        "glibc": year.glibc,
+        "draft": year.draft,
+    }
 
 
 def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namespace) -> int:
@@ -101,7 +117,11 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
         asked = Upstream(settings, reporter.on_stderr().info)
         found += outdated.upstream(recipes, names, asked, unknown.append)
     if arguments.json:
-        reporter.result(json.dumps([asdict(finding) for finding in found], indent=2))
+        data = {
+            "outdated": [asdict(finding) for finding in found],
+            "unknown": [error.message for error in unknown],
+        }
+        reporter.result(json_output.text("rezbuild-outdated", data))
     else:
         for finding in found:
             reporter.result(str(finding))

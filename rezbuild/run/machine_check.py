@@ -6,9 +6,10 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import rez
 from rez.config import config
@@ -44,6 +45,11 @@ class Check:
     advice: str = ""
 
     @property
+    def state(self) -> str:
+        """``ok``, ``missing``, or ``optional``: missing, and builds are possible without it."""
+        return "ok" if self.found is not None else "missing" if self.fatal else "optional"
+
+    @property
     def fatal(self) -> bool:
         """Whether no build is possible on this machine."""
         return self.found is None and not self.lost
@@ -67,22 +73,39 @@ def examine_tests(settings: Settings) -> list[Check]:
     return list(_system(settings, "tests"))
 
 
-def report(checks: Sequence[Check], reporter: Reporter) -> int:
-    """Print the checks and what to do; return the exit code."""
+def report(checks: Sequence[Check], reporter: Reporter) -> None:
+    """Print the checks and what to do."""
     for check in checks:
-        state = "ok" if check.found is not None else "missing" if check.fatal else "optional"
         detail = check.found or (f"missing (needed for {check.lost})" if check.lost else "required")
-        reporter.result(f"{state:8}  {check.what}: {detail}")
+        reporter.result(f"{check.state:8}  {check.what}: {detail}")
     for line in _advice([check for check in checks if check.found is None]):
         reporter.result(f"  {line}")
+
+
+def exit_code(checks: Sequence[Check]) -> int:
+    """Return 0 if builds are possible on this machine."""
     return MachineError.exit_code if any(check.fatal for check in checks) else 0
 
 
-def report_commands(reporter: Reporter, *groups: str) -> None:
-    """Print the command that installs all needs of some groups, for each package manager."""
-    reporter.result("\nOn any machine, one of these commands (as root) installs everything:")
-    for manager in system_needs.MANAGERS:
-        reporter.result(f"  {system_needs.command(system_needs.table(*groups), manager)}")
+def as_data(checks: Sequence[Check], commands: Mapping[str, str]) -> dict[str, Any]:
+    """Return the checks for JSON, and the result of `commands`."""
+    rows = [
+        {
+            "what": check.what,
+            "state": check.state,
+            "found": check.found,
+            "needed_for": check.lost,
+            "advice": list(_advice([check])) if check.found is None else [],
+        }
+        for check in checks
+    ]
+    return {"checks": rows, "commands": dict(commands)}
+
+
+def commands(*groups: str) -> dict[str, str]:
+    """Return the command that installs all needs of some groups, for each package manager."""
+    needs = system_needs.table(*groups)
+    return {manager: system_needs.command(needs, manager) for manager in system_needs.MANAGERS}
 
 
 def _advice(missing: Sequence[Check]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import json_page
 import pytest
 from moves import copy_packages
 from sample_packages import Samples
@@ -52,7 +53,7 @@ def rules(studio: Studio, what: Path | str, **env: str) -> dict[str, set[str]]:
     """Return the paths that break each rule."""
     done = studio.rezbuild("audit", "--json", what, ok=False, **env)
     found: dict[str, set[str]] = {}
-    for finding in json.loads(done.stdout)["findings"]:
+    for finding in json_page.read(done.stdout)["findings"]:
         found.setdefault(finding["rule"], set()).add(finding["path"])
     return found
 
@@ -238,5 +239,6 @@ def test_file_name_that_is_not_text_is_reported(studio, tmp_path):
         done = studio.rezbuild("audit", tree, ok=False, **env)
         assert done.returncode == 9
         assert "link-absolute: caf\\xe9: it leads to /nowhere" in done.stdout
-    (finding, _) = json.loads(studio.rezbuild("audit", "--json", tree, ok=False).stdout)["findings"]
+    done = studio.rezbuild("audit", "--json", tree, ok=False)
+    (finding, _) = json_page.read(done.stdout)["findings"]
     assert finding["path"] == name

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
 
+import json_page
 import pytest
 
 from rezbuild import errors
@@ -84,14 +84,14 @@ def test_audit_of_a_foreign_folder(studio, tmp_path):
     assert "error: link-absolute: link: it leads to /usr/bin/env" in done.stdout
     assert "1 error, 0 notes" in done.stdout
     done = studio.rezbuild("audit", "--json", tree, ok=False)
-    (finding,) = json.loads(done.stdout)["findings"]
+    (finding,) = json_page.read(done.stdout)["findings"]
     assert finding["rule"] == "link-absolute"
     (tree / "link").unlink()
     assert studio.rezbuild("audit", tree).returncode == 0
 
 
 def test_versions_prints_json(studio):
-    rows = json.loads(studio.rezbuild("versions", "zlib", "--json").stdout)
+    rows = json_page.read(studio.rezbuild("versions", "zlib", "--json").stdout)["versions"]
     assert [row["version"] for row in rows] == ["1.3.2", "1.3.1", "1.2.13"]
     assert [row["version"] for row in rows if row["default"]] == ["1.3.2"]
     assert all({"upstream", "debian"} <= set(row["had_from"]) for row in rows)

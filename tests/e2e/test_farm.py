@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import json_page
 import pytest
 from farm import Farm, farm, payloads, processes_with, start
 from polling import wait_until
@@ -314,7 +315,7 @@ def test_matrix_builds_for_two_host_kinds(client, running, home, local_payloads,
         f'repository = "{tmp_path}/{{host}}"\n'
         '[sets.all]\nrequests = ["top"]\nhosts = ["plain", "stored"]\n'
     )
-    plan = json.loads(client.rezbuild("plan", "--json", "--matrix", table).stdout)
+    plan = json_page.read(client.rezbuild("plan", "--json", "--matrix", table).stdout)
     assert {row["job"]: row["built"] for row in plan["jobs"]} == {
         f"{package}@{host}": False
         for package in ("low-1.0.0", "top-2.0.0")
@@ -322,7 +323,7 @@ def test_matrix_builds_for_two_host_kinds(client, running, home, local_payloads,
     }
     assert plan["workers"] >= 3
     out = client.rezbuild("build", "--matrix", table).stdout
-    plan = json.loads(client.rezbuild("plan", "--json", "--matrix", table).stdout)
+    plan = json_page.read(client.rezbuild("plan", "--json", "--matrix", table).stdout)
     assert all(row["built"] for row in plan["jobs"])
     for host in ("plain", "stored"):
         found = (tmp_path / host).glob("*/*/platform-*/arch-*/rezbuild.json")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+import json_page
 import pytest
 from sample_packages import LOW
 
@@ -32,7 +31,7 @@ def test_new_pin_is_outdated_until_it_is_built(studio, samples):
         f"top 2.0.0 in {studio.local}: built against low 1.0.0; 1.0.1 is pinned",
     ]
     assert "docs/how-to/security.md" in done.stderr
-    found = json.loads(studio.rezbuild(*outdated, "top", "--json", ok=False).stdout)
+    found = json_page.read(studio.rezbuild(*outdated, "top", "--json", ok=False).stdout)["outdated"]
     wanted = ("name", "version", "repository", "library", "has", "newest")
     assert [tuple(each[key] for key in wanted) for each in found] == [
         ("top", "2.0.0", str(studio.local), "low", "1.0.0", "1.0.1")

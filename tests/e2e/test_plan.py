@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import json_page
 import pytest
 from sample_packages import Samples
 from studio import Studio
@@ -27,7 +28,7 @@ def samples(studio: Studio, samples: Samples) -> Samples:
 
 
 def read_plan(studio: Studio, *argv: str | Path, **env: str) -> dict:
-    return json.loads(studio.rezbuild("plan", "--json", *argv, **env).stdout)
+    return json_page.read(studio.rezbuild("plan", "--json", *argv, **env).stdout)
 
 
 def states(plan: dict) -> dict[str, bool]:

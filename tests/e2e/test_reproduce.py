@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -11,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import json_page
 import pytest
 from moves import DEFAULTS
 from sample_packages import Samples
@@ -62,14 +62,14 @@ def leaky(samples: Samples) -> Samples:
 
 def _differences(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     """Return path and text of each difference in the JSON."""
-    data = json.loads(done.stdout)
+    data = json_page.read(done.stdout)
     return {d["path"]: "\n".join([d["what"], *d["detail"]]) for d in data["differences"]}
 
 
 def test_package_and_dependency_are_reproducible(studio: Studio, samples: Samples) -> None:
     studio.rezbuild("build", "top")
     done = studio.rezbuild("reproduce", "top", "--json")
-    data = json.loads(done.stdout)
+    data = json_page.read(done.stdout)
     assert data["identical"]
     assert data["files"] >= 5
     assert Path(data["first"]).is_relative_to(studio.local)
@@ -105,7 +105,7 @@ def test_leaked_facts_are_shown(studio: Studio, leaky: Samples, tmp_path: Path) 
     assert " a line that stays" in facts
     assert "\n-place" in facts
     assert "\n+place" in facts
-    data = json.loads(done.stdout)["varied"]
+    data = json_page.read(done.stdout)["varied"]
     if "user" in data:
         assert f"-user {os.getuid()} " in facts
         assert "+user 47110 " in facts

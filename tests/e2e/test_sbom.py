@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import json_page
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -108,7 +109,7 @@ def test_missing_license_text_stops_the_build(studio, samples):
 
 def test_manifest_prints_the_build(top, studio):
     told = studio.rezbuild("manifest", top).stdout
-    record = json.loads(studio.rezbuild("manifest", "--json", top).stdout)
+    record = json_page.read(studio.rezbuild("manifest", "--json", top).stdout)
     assert record == json.loads((top / "rezbuild.json").read_text())
     for fact in (
         record["fingerprint"],

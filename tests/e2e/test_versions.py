@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
+import json_page
 import pytest
 from studio import ROOT
 
@@ -13,7 +12,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_records_of_tests_are_shown(studio):
-    rows = json.loads(studio.rezbuild("versions", "zlib", "--json").stdout)
+    rows = json_page.read(studio.rezbuild("versions", "zlib", "--json").stdout)["versions"]
     tested = {row["version"]: row["tested"] for row in rows}
     assert tested["1.3.1"][0]["host"] == "debian12"
     assert tested["1.2.13"] == []

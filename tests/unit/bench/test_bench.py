@@ -10,6 +10,7 @@ import venv
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import json_page
 import pytest
 from host_tools import needs_tool
 
@@ -51,7 +52,7 @@ def test_interpreter_against_itself_has_ratio_one(capfd, tmp_path):
     assert status == 0
     assert "start: time of a start, 2 rounds" in err
     assert re.search(r"calls +pass, all +(\d+) +\1 +1\.000", out)
-    found = {(m["part"], m["name"]): m for m in json.loads(data.read_text())["measurements"]}
+    found = {(m["part"], m["name"]): m for m in json_page.read(data.read_text())["measurements"]}
     assert len(found) == 3 * (2 + 2 + 1)
     for (part, _), measurement in found.items():
         first, second = measurement["values"]
@@ -108,7 +109,7 @@ def test_host_python_has_no_size(capfd, payload):
 
 def test_json_is_the_only_output(capfd, payload):
     status, out, _ = run(capfd, payload, "--only", "size", "--json", "-")
-    data = json.loads(out)
+    data = json_page.read(out)
     assert status == 0
     assert data["interpreters"][0]["profile"] == "fast"
     assert data["interpreters"][0]["moved"] is True

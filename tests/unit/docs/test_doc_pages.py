@@ -11,8 +11,13 @@ ROOT = Path(__file__).parents[3]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 
-# A list of all changes, and pages that are generated from the code.
-LONG = ("CHANGELOG.md", "docs/reference/commands.md", "docs/reference/recipe-api.md")
+# A list of all changes, pages that are generated from the code, and a table of all keys.
+LONG = (
+    "CHANGELOG.md",
+    "docs/reference/commands.md",
+    "docs/reference/json.md",
+    "docs/reference/recipe-api.md",
+)
 
 
 def prose(text: str) -> str:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import json_page
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -85,7 +86,7 @@ def test_list_prints_entries(entries, folder, store_setting, capsys):
     (folder / entries[0].place).write_text("damaged")
     code, out, err = run(capsys, "list", "thing", "--json")
     assert code == 0
-    found = [Entry.from_json(json.dumps(one)) for one in json.loads(out)]
+    found = [Entry.from_json(json.dumps(one)) for one in json_page.read(out)["entries"]]
     assert sorted(found, key=lambda e: e.key) == sorted(entries[1:], key=lambda e: e.key)
     assert err == f"notice: {entries[0].place}: the entry is invalid\n"
 
