@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from rezbuild.errors import RezbuildError
+from rezbuild.run import export_uv
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "key"),
+    [
+        ("python", "3.11.2", "cpython-3.11.2-linux-x86_64-gnu"),
+        ("python", "3.15.0rc1", "cpython-3.15.0rc1-linux-x86_64-gnu"),
+        ("python_freethreading", "3.13.5", "cpython-3.13.5+freethreaded-linux-x86_64-gnu"),
+    ],
+)
+def test_key_is_the_name_that_uv_gives(name, version, key):
+    record = {"name": name, "version": version, "machine": "x86_64-linux-gnu"}
+    assert export_uv.key_of(export_uv.entry_of(record, "0" * 64)) == key
+
+
+def test_paths_below_the_prefix_become_paths_that_uv_replaces():
+    values = {"LIBDIR": "/a b/lib", "QUOTED": "'x' \\", "SIZE": 8}
+    text = export_uv.literal(values, "/a b")
+    assert text.startswith("# system configuration generated and used by the sysconfig module\n")
+    found: dict[str, object] = {}
+    exec(text, found)
+    assert found["build_time_vars"] == {"LIBDIR": "/install/lib", "QUOTED": "'x' \\", "SIZE": 8}
+
+
+@pytest.mark.parametrize("value", ["a\tb", "a\nb", 1.5, None])
+def test_variable_that_uv_cannot_read_is_refused(value):
+    with pytest.raises(RezbuildError, match="the variable CC of sysconfig has a form that uv does"):
+        export_uv.literal({"CC": value}, "/p")
