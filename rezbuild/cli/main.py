@@ -25,6 +25,7 @@ _COMMANDS = {
     "fetch": "get and verify sources",
     "add-version": "add a version: fetch it, verify who signed it, write its catalogue entry",
     "versions": "show the catalogue: versions, tests, sources, and what is installed",
+    "log": "show the last log of a package, of the failed step if there is one",
     "audit": "prove that a payload is relocatable and independent of the host",
     "manifest": "show the sources, compiler, flags and contents of a payload",
     "check": "test a payload: the audit, the package's checks, upstream's own tests",

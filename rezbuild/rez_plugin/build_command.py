@@ -101,7 +101,9 @@ def main() -> int:
         if os.environ.get(REPORT) and not isinstance(exception, (RezbuildError, OSError)):
             traceback.print_exc()  # into the log of the process that started Rez
         error = as_error(exception)
-        if not write_report(error):
+        if write_report(error):
+            reporter.info(error.message)  # into the same log
+        else:
             reporter.error(f"\nrezbuild: {error}")
         return error.exit_code
     return 0
