@@ -1,4 +1,4 @@
-"""Measurements of interpreters, compared in pairs: start, system calls, size, pyperformance."""
+"""Measurements of interpreters, compared in pairs: start, calls, memory, size, pyperformance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rezbuild.bench import counts, interpreters, machine, start, suite
+from rezbuild.bench import counts, interpreters, machine, memory, start, suite
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.errors import CheckError, MachineError, RezbuildError
@@ -19,11 +19,19 @@ from rezbuild.util import words
 # The parts in their order, with their default number of rounds. Six pairs are the fewest whose
 # extremes hold the median with 95 % confidence. With an even number, each interpreter starts
 # equally often.
-PARTS: Mapping[str, int] = {"start": 100, "calls": 1, "latency": 10, "size": 1, "suite": 6}
+PARTS: Mapping[str, int] = {
+    "start": 100,
+    "calls": 1,
+    "latency": 10,
+    "memory": 6,
+    "size": 1,
+    "suite": 6,
+}
 _ABOUT = {
     "start": "time of a start",
     "calls": "file system calls of a start",
     "latency": f"start with {start.DELAY / 1000:g} ms delay of each file system call",
+    "memory": "resident memory of a process",
     "size": "bytes and files",
     "suite": "benchmarks of pyperformance",
 }
@@ -32,6 +40,7 @@ _SIMPLE: Mapping[str, Callable[[Sequence[Interpreter], int], Iterator[Measuremen
     "start": start.measure_starts,
     "calls": counts.count_calls,
     "latency": start.measure_delayed_starts,
+    "memory": memory.measure_memory,
     "size": counts.measure_sizes,
 }
 
@@ -45,12 +54,14 @@ class Options:
         only: The parts.
         rounds: Pairs of each measurement; None for the default of `PARTS`.
         full: Run all benchmarks of pyperformance, not a quick choice.
+        without: Patterns of benchmarks, e.g. ``scimark_*``; a second mean leaves them out.
     """
 
     cache: Path
     only: Sequence[str] = tuple(PARTS)
     rounds: int | None = None
     full: bool = False
+    without: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -134,6 +145,7 @@ def _measure(  # noqa: PLR0913, PLR0917 (one call)
             pair,
             rounds,
             full=options.full,
+            without=options.without,
             left_out=lambda name, error: leave_out(f"suite: {name}", error),
         )
         return

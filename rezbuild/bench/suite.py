@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rezbuild.bench.interpreters import Interpreter
@@ -197,31 +198,43 @@ def install(requirements: Path, interpreter: Interpreter, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def geometric_means(found: Sequence[Measurement]) -> Measurement:
+def geometric_means(found: Sequence[Measurement], name: str = MEAN) -> Measurement:
     """Return the geometric mean over all benchmarks, round by round."""
     rounds = range(len(found[0].first))
     first = tuple(statistics.geometric_mean([m.first[i] for m in found]) for i in rounds)
     second: tuple[float, ...] = ()
     if all(m.second for m in found):
         second = tuple(statistics.geometric_mean([m.second[i] for m in found]) for i in rounds)
-    return Measurement("suite", MEAN, "s", first, second)
+    return Measurement("suite", name, "s", first, second)
 
 
-def measure_all(
+def means(found: Sequence[Measurement], without: Sequence[str]) -> Iterator[Measurement]:
+    """Yield the geometric mean of all benchmarks, and that of those that fit no pattern."""
+    if not found:
+        return
+    yield geometric_means(found)
+    rest = [m for m in found if not any(fnmatchcase(m.name, pattern) for pattern in without)]
+    if rest and len(rest) < len(found):
+        yield geometric_means(rest, f"{MEAN} without {','.join(without)}")
+
+
+def measure_all(  # noqa: PLR0913 (one call)
     suite: Suite,
     pair: Sequence[Interpreter],
     rounds: int,
     *,
     full: bool,
+    without: Sequence[str] = (),
     left_out: Callable[[str, RezbuildError], None],
 ) -> Iterator[Measurement]:
-    """Yield each benchmark, and the geometric mean of all.
+    """Yield each benchmark, and the geometric means.
 
     Args:
         suite: The benchmarks.
         pair: One or two interpreters.
         rounds: How often each interpreter runs each benchmark.
         full: Run all benchmarks, not only `DEFAULT`.
+        without: See `means`.
         left_out: Called with the name of each benchmark that cannot run, and the reason.
     """
     found: list[Measurement] = []
@@ -233,8 +246,7 @@ def measure_all(
             continue
         found += measured
         yield from measured
-    if found:
-        yield geometric_means(found)
+    yield from means(found, without)
 
 
 def _package(name: str) -> Path:

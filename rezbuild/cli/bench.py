@@ -17,7 +17,8 @@ examples:
   rezbuild bench python-3.11                     a moved copy, against the host's 3.11
   rezbuild bench python-3.11 --only start,calls  in a minute
   rezbuild bench NEW --against OLD --full        two payloads, all of pyperformance
-Parts: start, calls, latency, size, suite. docs/explanation/performance.md explains the method.
+Parts: start, calls, latency, memory, size, suite.
+docs/explanation/performance.md explains the method.
 """
 
 
@@ -35,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--rounds", metavar="N", type=job_count, help="number of pairs for each measurement"
     )
     parser.add_argument("--full", action="store_true", help="all of pyperformance; takes hours")
+    parser.add_argument(
+        "--without",
+        metavar="NAMES",
+        type=names,
+        default=(),
+        help="print a second mean without these benchmarks, e.g. 'scimark_*'",
+    )
     parser.add_argument(
         "--json", metavar="FILE", help="write all raw data; - for stdout instead of the table"
     )
@@ -57,7 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     )
     output = Output(arguments.json, arguments.svg)
     output.check(compared=second is not None)
-    options = bench.Options(Settings.read().cache, parts, arguments.rounds, arguments.full)
+    options = bench.Options(
+        *(Settings.read().cache, parts, arguments.rounds, arguments.full, arguments.without)
+    )
     # Standard output holds the result alone.
     report = bench.bench(first, second, options, arguments.reporter.on_stderr().info)
     output.write(report, arguments.reporter)

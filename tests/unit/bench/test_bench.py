@@ -68,6 +68,20 @@ def test_interpreter_against_itself_has_ratio_one(capfd, tmp_path):
     assert ET.parse(svg).getroot().tag == f"{SVG}svg"
 
 
+def test_memory_of_an_interpreter_against_itself_is_equal(capfd):
+    status, out, _ = run(
+        capfd,
+        *(sys.executable, "--against", sys.executable, "--only", "memory"),
+        *("--rounds", "2", "--json", "-"),
+    )
+    assert status == 0
+    found = {m["name"]: m for m in json_page.read(out)["measurements"]}
+    assert all(0.8 < m["ratio"]["median"] < 1.25 for m in found.values())
+    small, freed = (found[name]["values"][0][0] for name in ("pass", "objects freed"))
+    # An object in 40,000 stays in each arena, so most of the memory stays.
+    assert 2e6 < small < 5e7 < freed
+
+
 def test_payload_is_copied_before_it_is_measured(payload, tmp_path):
     here = interpreters.find("mine", payload)
     assert (here.root, here.version) == (payload, VERSION)

@@ -136,6 +136,18 @@ def test_mean_is_geometric_per_round():
     assert mean.ratio.low == pytest.approx(0.5)
 
 
+def test_second_mean_leaves_benchmarks_out():
+    found = [
+        Measurement("suite", "chaos", "s", (1.0,), (2.0,)),
+        Measurement("suite", "scimark_fft", "s", (8.0,), (2.0,)),
+    ]
+    both, rest = suite.means(found, ["scimark_*"])
+    assert (both.name, both.ratio.median) == ("geometric mean", pytest.approx(2**0.5))
+    assert (rest.name, rest.ratio.median) == ("geometric mean without scimark_*", 0.5)
+    # Patterns that fit none, or all, give no second mean.
+    assert len(list(suite.means(found, ["nbody"]))) == len(list(suite.means(found, ["*"]))) == 1
+
+
 def test_missing_pyperformance_is_reported(capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyperformance", None)  # as the import system marks it
     assert main.main(["bench", sys.executable, "--only", "suite"]) == 10
