@@ -1,8 +1,8 @@
 # Targets for users and developers.
 #
-#   make python [PYTHON=3.13] [CY=2026] [PROFILE=optimized]
+#   make python [PYTHON=3.13] [CY=2026] [PROFILE=optimized] [GLIBC=2.28]
 #                    build Python, or the versions of a platform year, and test it
-#   make container BASE=debian:12 [PYTHON=3.13] [CY=2026] [PROFILE=optimized] [SOURCES=DIR] [TO=DIR]
+#   make container BASE=debian:12 [PYTHON, CY, PROFILE, GLIBC as above] [SOURCES=DIR] [TO=DIR]
 #                    build them in a container, from an image of a distribution, into build/repository
 #   make doctor      list missing programs and headers, and the command that installs them
 #   make lint        ruff and mypy
@@ -33,6 +33,8 @@ PYTHON =
 PROFILE =
 # A year of the VFX Reference Platform, e.g. 2026.
 CY =
+# The oldest glibc of the hosts, e.g. 2.28 or CY2026. Empty: REZBUILD_GLIBC, or the host's glibc.
+GLIBC =
 REQUEST = $(if $(CY),'vfxplatform-$(CY)') 'python$(if $(PYTHON),-$(PYTHON))'
 WANTED = $(if $(CY),$(if $(PYTHON),$(REQUEST),'vfxplatform-$(CY)'),$(REQUEST))
 
@@ -44,7 +46,8 @@ TO = build/repository
 ENGINE := $(shell command -v podman || command -v buildah || command -v docker)
 IMAGES = BUILDAH_LAYERS=true DOCKER_BUILDKIT=1 $(ENGINE) build --file Containerfile \
 	--build-arg BASE='$(BASE)' --build-arg REQUEST="$(subst ',,$(WANTED))" \
-	--build-arg PROFILE='$(PROFILE)' --build-arg REZBUILD_CC --build-arg PIP_INDEX_URL
+	--build-arg PROFILE='$(PROFILE)' --build-arg GLIBC='$(GLIBC)' \
+	--build-arg REZBUILD_CC --build-arg PIP_INDEX_URL
 
 # Tests that share the chain run in one process; the other tests run in parallel to it.
 PARALLEL = -n 2 --dist loadgroup
@@ -60,10 +63,10 @@ OLD_PIP = echo 'pip 21.3 or newer is needed and could not be downloaded.'; \
 help:
 	@sed -n 's/^#   //p' Makefile
 
-python: $(VENV)/.base
+python: $(VENV)/.base $(if $(GLIBC),$(VENV)/.glibc)
 	@REZ_CONFIG_FILE="$(CURDIR)/rezconfig.py$${REZ_CONFIG_FILE:+:$$REZ_CONFIG_FILE}" \
 	$(BIN)/rezbuild build $(WANTED) $(if $(PROFILE),--profile '$(PROFILE)') \
-		--run 'python3 tests/smoke.py'
+		$(if $(GLIBC),--glibc '$(GLIBC)') --run 'python3 tests/smoke.py'
 	@echo
 	@echo 'Use it:'
 	@echo '    . .venv/bin/activate'
@@ -117,6 +120,11 @@ $(VENV)/.base: pyproject.toml
 	$(HOST_PYTHON) -m venv $(VENV)
 	@$(PIP) --upgrade 'pip>=21.3' || { $(OLD_PIP); exit 10; }
 	$(PIP) -e .
+	@touch $@
+
+# The headers and stubs of older releases of glibc.
+$(VENV)/.glibc: $(VENV)/.base
+	$(PIP) -e '.[glibc]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base

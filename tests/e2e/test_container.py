@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from host_tools import require_tool
 from studio import ROOT, Studio, run_command
 
 from rezbuild.settings import Settings
+from rezbuild.util.glibc_version import number
 
 pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 
@@ -100,15 +102,20 @@ def base(engine: str) -> str:
     return "localhost/base"
 
 
-def test_container_builds_a_repository_without_files_of_the_image(engine, base, tmp_path):
+@pytest.mark.parametrize("glibc", ["", "2.28"], ids=["native", "older"])
+def test_container_builds_a_repository_without_files_of_the_image(engine, base, tmp_path, glibc):
     repository, sources = tmp_path / "repository", Settings.read().cache / "sources"
     words = {"ENGINE": engine, "BASE": base, "PYTHON": "3.11", "SOURCES": sources, "TO": repository}
+    words["GLIBC"] = glibc
     make = ["make", "container", *(f"{name}={value}" for name, value in words.items())]
     env = {**os.environ, "BUILDAH_ISOLATION": "chroot"}
     run_command(make, ok=True, cwd=ROOT, env=env)
     found = [path for path in repository.rglob("*") if path.is_file() and not path.is_symlink()]
     assert not [path for path in found if POISON.encode() in path.read_bytes()]
     assert not (repository / ".rezbuild").exists()
+    (record,) = repository.glob("python/*/platform-*/arch-*/rezbuild.json")
+    needed = json.loads(record.read_text())["glibc"]
+    assert number(needed) <= number(glibc or "2.36")
     studio = Studio(tmp_path / "studio")
     env = {"REZ_PACKAGES_PATH": str(repository)}
     said = studio.rez("env", "python-3.11", "--", "python3", "tests/smoke.py", **env).stdout
