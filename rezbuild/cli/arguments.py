@@ -107,3 +107,14 @@ def job_count(text: str) -> int:
             f"must be a whole number from 1 to {MOST_JOBS}, not {text!r}"
         )
     return int(text)
+
+
+def day_count(text: str) -> float:
+    """Return a number of days."""
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 1e6:
+        raise argparse.ArgumentTypeError(f"must be a number of days, not {text!r}")
+    return days

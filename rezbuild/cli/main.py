@@ -14,7 +14,9 @@ from typing import NoReturn
 from rezbuild import __version__
 from rezbuild.cli import aliases, setting_texts
 from rezbuild.errors import as_error
+from rezbuild.files import cache_lock
 from rezbuild.reporter import Reporter, add_options
+from rezbuild.settings import Settings
 from rezbuild.util.terminal import printable_line
 
 # In the order of --help. The module of a command is imported when the command is called.
@@ -35,8 +37,11 @@ _COMMANDS = {
     "scheduler": "run the scheduler of a farm",
     "worker": "build for a farm",
     "store": "manage the store of payloads that REZBUILD_STORE names",
+    "cache": "show and clean the cache: sources, objects of compilers, ...",
     "doctor": "list what this machine lacks, and the command that installs it",
 }
+# While one of these runs, `rezbuild cache clean` removes nothing. Each job of a worker has a lock.
+_USES_CACHE = ("add-version", "bench", "build", "export", "fetch", "reproduce")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        if command in _USES_CACHE:
+            with cache_lock.shared(Settings.read().cache, reporter.on_stderr().notice):
+                return int(arguments.command(arguments))
         return int(arguments.command(arguments))
     except KeyboardInterrupt:
         reporter.error("\nrezbuild: interrupted")

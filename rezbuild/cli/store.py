@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from rezbuild.cli.arguments import add_recipes
+from rezbuild.cli.arguments import add_recipes, day_count
 from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import temp_folders
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     found.add_argument(
         "--keep-days",
         metavar="N",
-        type=_days,
+        type=day_count,
         help="remove entries older than N days, and their payloads",
     )
     found.add_argument(
@@ -212,13 +212,3 @@ def _key(text: str) -> str:
     if not re.fullmatch(r"[0-9a-f]{8,64}", text):
         raise argparse.ArgumentTypeError(f"must have 8 to 64 hex digits, not {text!r}")
     return text
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = -1.0
-    if not 0 <= days < 1e6:
-        raise argparse.ArgumentTypeError(f"must be a number of days, not {text!r}")
-    return days

@@ -23,7 +23,7 @@ from rezbuild.catalogue import sources_toml
 from rezbuild.errors import MachineError, RezbuildError, UsageError, as_error, write_report
 from rezbuild.farm import payload_cache
 from rezbuild.farm.messages import Order
-from rezbuild.files import disk_space, pack
+from rezbuild.files import cache_lock, disk_space, pack
 from rezbuild.payload import manifest
 from rezbuild.payload.dependency import Dependency
 from rezbuild.reporter import Reporter
@@ -61,7 +61,10 @@ def main() -> int:
     try:
         processes.exit_with_rez()
         order = Order.from_json((place / ORDER).read_text(encoding="utf-8"))
-        _work(order, _settings(order), place, recipes)
+        settings = _settings(order)
+        # The job uses payloads of the cache before it builds.
+        with cache_lock.shared(settings.cache, Reporter().notice):
+            _work(order, settings, place, recipes)
     except Exception as exception:  # noqa: BLE001 (users see a message, not a traceback)
         error = as_error(exception)
         write_report(error)

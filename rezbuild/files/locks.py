@@ -1,4 +1,6 @@
-"""Lock files that one process at a time may hold, also on file systems without locks.
+"""Lock files that one process at a time may hold, or several that share them.
+
+They also work on file systems without locks.
 
 A lock is flock(2) on a file. A user who can open the file could hold the lock forever, so only
 users who may write the folder can open it. On some shares flock fails (ENOLCK, EOPNOTSUPP, ENOSYS).
@@ -47,11 +49,13 @@ class Lock:
     Args:
         path: The file; it is created if it is missing.
         say: Prints a line for the user if the lock is not free.
+        shared: Hold the lock together with others that share it.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, say: Callable[[str], None], *, shared: bool = False) -> None:
         self._path = path
         self._say = say
+        self._shared = shared
         self._file: int | None = None
 
     def __enter__(self) -> Self:
@@ -70,16 +74,19 @@ class Lock:
         """
         file = _open(self._path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if self._shared else fcntl.LOCK_EX
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except OSError as error:
             os.close(file)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise
             return False
+        self._file = file
+        if self._shared:  # it has no single holder
+            return True
         os.ftruncate(file, 0)
         with contextlib.suppress(OSError):  # a full disk: the lock has no holder's name
             os.pwrite(file, f"process {os.getpid()} of {_user(os.getuid())}".encode(), 0)
-        self._file = file
         return True
 
     def acquire(self, waiting: str = "", limit: float = LIMIT) -> None:
@@ -111,7 +118,8 @@ class Lock:
         """Let others take the lock."""
         if self._file is not None:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._file, 0)
+                if not self._shared:
+                    os.ftruncate(self._file, 0)
             os.close(self._file)
             self._file = None
 
@@ -126,12 +134,13 @@ class Lock:
         return "a process on another host"
 
 
-def open_lock(path: Path, say: Callable[[str], None]) -> Lock:
+def open_lock(path: Path, say: Callable[[str], None], *, shared: bool = False) -> Lock:
     """Return the lock of a file, or the lock of this host that replaces it.
 
     Args:
         path: The lock file. Its folder exists and can be written.
         say: Prints a notice once for each folder whose file system has no locks.
+        shared: See `Lock`.
 
     Raises:
         OSError: The folder cannot be written.
@@ -139,7 +148,7 @@ def open_lock(path: Path, say: Callable[[str], None]) -> Lock:
     """
     missing = missing_support(path.parent)
     if not missing:
-        return Lock(path, say)
+        return Lock(path, say, shared=shared)
     if path.parent not in _told:
         _told.add(path.parent)
         say(
@@ -147,7 +156,7 @@ def open_lock(path: Path, say: Callable[[str], None]) -> Lock:
             "other builds and downloads of this host only"
         )
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:32]
-    return Lock(_of_this_host() / f"{name}.lock", say)
+    return Lock(_of_this_host() / f"{name}.lock", say, shared=shared)
 
 
 def missing_support(folder: Path) -> str:

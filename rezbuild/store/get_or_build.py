@@ -18,7 +18,7 @@ from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
 from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import StoreError, UsageError, as_error
-from rezbuild.files import locks, safe_files
+from rezbuild.files import cache_lock, locks, safe_files
 from rezbuild.payload import manifest
 from rezbuild.reporter import ABSENT, TAKEN, Reporter
 from rezbuild.settings import STORE_ENTRY, Settings
@@ -35,6 +35,13 @@ def get_or_build(job: Job, settings: Settings, reporter: Reporter) -> Iterator[P
     Raises:
         RezbuildError: It can be neither restored nor built.
     """
+    lock = cache_lock.shared(settings.cache, reporter.notice)
+    with lock, _get_or_build(job, settings, reporter) as payload:
+        yield payload
+
+
+@contextlib.contextmanager
+def _get_or_build(job: Job, settings: Settings, reporter: Reporter) -> Iterator[Path]:
     store = Store.of(settings, reporter.notice)
     if settings.store_entry is not None:
         with _restore_named(job, settings.store_entry, store, settings, reporter) as payload:

@@ -1,0 +1,200 @@
+"""``rezbuild cache``: the disk space of each kind, and what is removed when."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import json_page
+import pytest
+from payloads import payload, put
+
+from rezbuild.cli import main
+from rezbuild.files import cache_lock
+from rezbuild.run.cache_folder import KINDS
+from rezbuild.store import Store
+
+ROOT = Path(__file__).parents[3]
+KEPT = {"debug", "profiles", "timelines", "durations"}
+FILES = {
+    "sources": ("sources/zlib/zlib-0.1.tar.gz",),
+    "ccache": ("ccache/a/1/object", "ccache/a/stats"),
+    "debian": ("debian/lists/Sources",),
+    "glibc": ("glibc/2.28-1234/sysroot/libc.so",),
+    "stage": ("stage/zlib/1.3-fast/staging/file",),
+    "bench": ("bench/cpython-311/abcd/bin/python",),
+    "farm": ("farm/payloads/abcd/file", "farm/store/zlib/1.3/abcd.json"),
+    "stock": ("stock/3.11/bin/python",),
+    "unfinished": ("pin-1234/archive", "apt-1234/file"),
+    "configure": ("configure/answers",),
+    "debug": ("debug/ab/cd.debug",),
+    "profiles": ("profiles/python-3.11.2-abcd.tar.gz",),
+    "timelines": ("timelines/run.svg",),
+    "durations": ("durations.json",),
+}
+NOT_CACHED = ("ccache/ccache.conf", "notes.txt", "glibc/2.28-1234.lock", "durations.lock")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "cache"
+    for name in (*(name for names in FILES.values() for name in names), *NOT_CACHED):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 5000)
+    monkeypatch.setenv("REZBUILD_CACHE", str(folder))
+    monkeypatch.setenv("REZBUILD_RECIPES", str(ROOT / "packages"))
+    return folder
+
+
+def left(cache: Path) -> set[str]:
+    """Return the kinds that still have all their files; none may have lost only some."""
+    for name in NOT_CACHED:
+        assert (cache / name).is_file()
+    found = set()
+    for kind, names in FILES.items():
+        there = [(cache / name).exists() for name in names]
+        assert len(set(there)) == 1, kind
+        if there[0]:
+            found.add(kind)
+    return found
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, str, str]:
+    code = main.main(["cache", *argv])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_files_of_the_test_are_of_all_kinds() -> None:
+    assert set(FILES) == {kind.name for kind in KINDS}
+
+
+def test_page_has_each_kind_and_says_what_is_kept() -> None:
+    page = (ROOT / "docs/how-to/cache.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\| `(\w+)` \| [^|]* \| (\w+)[^|]* \|", page)
+    assert {name: word == "no" for name, word in rows} == {k.name: k.kept for k in KINDS}
+
+
+def test_size_has_each_kind_and_the_sum(cache, capsys) -> None:
+    found = json_page.read(run(capsys, "size", "--json")[1])
+    sizes = {one["kind"]: (one["size"], one["files"]) for one in found["kinds"]}
+    assert sizes["stock"] == (cache_size(cache / "stock"), 1)
+    assert sizes["farm"][1] == 2
+    assert sizes["other"][1] == 2
+    assert set(sizes) == {*FILES, "other"}
+    assert found["size"] == sum(size for size, _ in sizes.values())
+    assert found["store"] is None
+    out = run(capsys, "size")[1]
+    assert "Pythons that tests compare with" in out
+    assert f"{cache}: " in out
+
+
+def cache_size(folder: Path) -> int:
+    done = subprocess.run(["du", "-s", "-B1", folder], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0])
+
+
+def test_size_of_the_store_counts_shared_payloads_once(cache, tmp_path, monkeypatch, capsys):
+    store = Store(str(tmp_path / "store"))
+    root = payload(tmp_path / "root")
+    entries = [put(store, root), put(store, root, compiler="another")]
+    monkeypatch.setenv("REZBUILD_STORE", str(tmp_path / "store"))
+    found = json_page.read(run(capsys, "size", "--json")[1])["store"]
+    assert (found["size"], found["payloads"]) == (entries[0].size, 2)
+    assert "in 2 payloads" in run(capsys, "size")[1]
+
+
+def test_clean_keeps_needed_sources_and_what_no_build_can_make(cache, capsys) -> None:
+    archive = cache / "sources/zlib/zlib-1.3.2.tar.gz"
+    signature = archive.with_name(f"{archive.name}.asc")
+    for path in (archive, signature):
+        path.write_text("x")
+    assert run(capsys, "clean")[0] == 0
+    assert left(cache) == KEPT
+    assert archive.exists()
+    assert signature.exists()
+    code, out, _ = run(capsys, "clean", "sources", "debug")
+    assert code == 0
+    assert "sources: 8.2 kB in 2 files removed" in out
+    assert left(cache) == KEPT - {"debug"}
+    assert not archive.exists()
+
+
+def test_clean_removes_only_named_kinds(cache, capsys) -> None:
+    found = json_page.read(run(capsys, "clean", "--json", "ccache", "stock")[1])
+    assert left(cache) == set(FILES) - {"ccache", "stock"}
+    assert [one["kind"] for one in found["removed"]] == ["ccache", "stock"]
+    assert found["dry_run"] is False
+
+
+def test_dry_run_removes_nothing_and_says_the_same(cache, capsys) -> None:
+    out = run(capsys, "clean", "--dry-run")[1]
+    assert left(cache) == set(FILES)
+    assert run(capsys, "clean")[1] == out.replace("would be removed", "removed")
+
+
+def test_clean_keeps_newer_files(cache, capsys) -> None:
+    """A folder is as old as its newest file."""
+    old = time.time() - 40 * 24 * 3600
+    for kind in ("stock", "stage", "ccache"):
+        for path in sorted((cache / kind).rglob("*"), reverse=True):
+            os.utime(path, (old, old))
+    os.utime(cache / FILES["stage"][0])
+    run(capsys, "clean", "--older-than", "30")
+    assert left(cache) == set(FILES) - {"stock", "ccache"}
+
+
+def test_clean_follows_no_links(cache, tmp_path, capsys) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").write_text("x")
+    (cache / "glibc/link").symlink_to(outside)
+    run(capsys, "clean")
+    assert not os.path.lexists(cache / "glibc/link")
+    assert (outside / "file").exists()
+
+
+def test_clean_without_recipes_keeps_all_sources(cache, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("REZBUILD_RECIPES", str(tmp_path / "nothing"))
+    assert "all sources are kept" in run(capsys, "clean")[2]
+    assert left(cache) == {*KEPT, "sources"}
+
+
+def test_clean_removes_nothing_while_a_build_uses_the_cache(cache, capsys) -> None:
+    code = """
+import sys, pathlib
+from rezbuild.files import cache_lock
+with cache_lock.shared(pathlib.Path(sys.argv[1]), print):
+    print("begins", flush=True)
+    input()
+"""
+    argv = [sys.executable, "-c", code, cache]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as build:
+        build.stdout.readline()
+        status, _, err = run(capsys, "clean")
+        assert status == 10
+        assert f"is in use by process {build.pid} of " in err
+        assert left(cache) == set(FILES)
+        # Builds share the lock.
+        with cache_lock.shared(cache, pytest.fail):
+            pass
+        build.communicate(b"end\n")
+    assert run(capsys, "clean")[0] == 0
+
+
+def test_unknown_kind_is_a_usage_error(cache, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["cache", "clean", "nonsense"])
+    assert "must be one of sources, ccache" in capsys.readouterr().err
+
+
+def test_empty_cache_has_no_size(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("REZBUILD_CACHE", str(tmp_path / "none"))
+    assert "none: 0 bytes" in run(capsys, "size")[1]
+    assert "none: 0 bytes removed" in run(capsys, "clean")[1]
+    assert not (tmp_path / "none").exists()
