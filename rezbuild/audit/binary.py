@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rezbuild.audit.files import inside
-from rezbuild.elf import reader, sections, symbols
+from rezbuild.elf import sections, symbols
 from rezbuild.elf.host_libraries import host_libraries
-from rezbuild.elf.reader import Elf, ElfError
+from rezbuild.elf.model import Elf
+from rezbuild.elf.reader import ElfError
+from rezbuild.errors import RezbuildError
+from rezbuild.payload import formats
+from rezbuild.payload.formats import Binary
 from rezbuild.payload.relocate import DEPS
 from rezbuild.util import words
 
-# As glibc reads it: in braces, or not followed by a character of a name.
-_ORIGIN = re.compile(r"\$ORIGIN(?![A-Za-z0-9_])|\$\{ORIGIN\}")
 # ld.so(8) replaces them by lib or lib64, and by the processor, of the host.
 _TOKEN = re.compile(r"\$(?:LIB|PLATFORM)(?![A-Za-z0-9_])|\$\{(?:LIB|PLATFORM)\}")
 # A possible argument of dlopen(3): a text between two zero bytes.
@@ -45,7 +47,7 @@ class Binaries:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files: dict[str, Elf] = {}
-        self._read: dict[Path, Elf] = {}
+        self._read: dict[Path, Binary] = {}
 
     def check(self, place: str) -> Iterator[tuple[str, str]]:
         """Check one file.
@@ -56,7 +58,7 @@ class Binaries:
         path = self.root / place
         try:
             data = self._of(path)
-        except ElfError as error:
+        except RezbuildError as error:
             yield "elf-damaged", error.message
             return
         self.files[place] = data
@@ -78,13 +80,13 @@ class Binaries:
         """
         path = self.root / place
         real = Path(os.path.realpath(path))
-        if real.parent == path.parent or not reader.is_elf(real):
+        if real.parent == path.parent or not formats.is_binary(real):
             return
         try:
             data = self._of(real)
-        except ElfError:
+        except RezbuildError:
             return
-        if data.dynamic and not data.interpreter:
+        if data.loadable and not data.interpreter:
             found = self._search(data, path.parent)
             yield from ((rule, text) for rule, text in found if rule == "needed-unresolved")
 
@@ -126,12 +128,12 @@ class Binaries:
                 elif name not in known and name not in host.dlopened and not _is_of(name, own):
                     yield place, "dlopen-host", text
 
-    def _of(self, path: Path) -> Elf:
+    def _of(self, path: Path) -> Binary:
         if path not in self._read:
-            self._read[path] = reader.read(path)
+            self._read[path] = formats.read(path)
         return self._read[path]
 
-    def _search(self, data: Elf, origin: Path) -> Iterator[tuple[str, str]]:
+    def _search(self, data: Binary, origin: Path) -> Iterator[tuple[str, str]]:
         if data.runpath:
             yield "rpath-runpath", ":".join(data.runpath)
         used = set()
@@ -139,45 +141,49 @@ class Binaries:
             hit = self._resolve(name, data, origin)
             if hit is not None:
                 used.add(hit)
+            elif data.from_host(name):
+                continue
             elif name.startswith("/"):
                 yield "needed-absolute", name
-            elif name not in host_libraries().glibc:
-                yield from _not_found(name)
+            else:
+                yield from _not_found(name, data.SYSTEM)
         for element in (*data.rpath, *data.runpath):
-            yield from self._element(element, origin, used)
+            yield from self._element(element, data, origin, used)
 
-    def _resolve(self, name: str, data: Elf, origin: Path) -> str | None:
+    def _resolve(self, name: str, data: Binary, origin: Path) -> str | None:
         """Return the rpath entry that finds ``name`` in the tree, or "" for a path; ld.so(8)."""
-        if "/" in name:
-            found = _ORIGIN.match(name) and self._fits(_expand(name, origin), data)
-            return "" if found else None
+        searched = data.searched(name)
+        if searched is None:
+            at_origin = data.ORIGIN_PATTERN.match(name)
+            return "" if at_origin and self._fits(_expand(name, data, origin), data) else None
         for element in (*data.rpath, *data.runpath):
-            if self._fits(_expand(element, origin) / name, data):
+            if self._fits(_expand(element, data, origin) / searched, data):
                 return element
         return None
 
-    def _fits(self, path: Path, data: Elf) -> bool:
+    def _fits(self, path: Path, data: Binary) -> bool:
         """Whether a file is a library of the same machine type: ld.so ignores others."""
         real = Path(os.path.realpath(path))
-        if not inside(real, self.root) or not reader.is_elf(real):
+        if not inside(real, self.root) or not formats.is_binary(real):
             return False
         try:
             found = self._of(real)
-        except ElfError:
+        except RezbuildError:
             return False
-        # ld.so finds relocatable objects and programs, too, and fails.
-        loadable = found.type == "ET_DYN" and found.dynamic
-        return loadable and (found.bits, found.machine) == (data.bits, data.machine)
+        # The loader finds other files, too, and fails.
+        return found.loadable and (found.bits, found.machine) == (data.bits, data.machine)
 
-    def _element(self, element: str, origin: Path, used: set[str]) -> Iterator[tuple[str, str]]:
+    def _element(
+        self, element: str, data: Binary, origin: Path, used: set[str]
+    ) -> Iterator[tuple[str, str]]:
         shown = element or "an empty element (the current folder)"
         token = _TOKEN.search(element)
         if token:
             yield "rpath-token", f"{shown} has {token[0]}"
             return
-        if not _ORIGIN.match(element):
-            yield "rpath-absolute", f"{shown} does not start with $ORIGIN"
-        elif not inside(_expand(element, origin), self.root):
+        if not data.ORIGIN_PATTERN.match(element):
+            yield "rpath-absolute", f"{shown} does not start with {data.ORIGIN}"
+        elif not inside(_expand(element, data, origin), self.root):
             yield "rpath-outside", f"{shown} leaves the payload"
         elif element not in used:
             yield "rpath-unneeded", f"{shown} finds nothing that the file needs"
@@ -200,12 +206,12 @@ def _memory(data: Elf) -> Iterator[tuple[str, str]]:
         yield "bind-now", "neither DF_BIND_NOW nor DF_1_NOW: link it with -Wl,-z,now"
 
 
-def _not_found(name: str) -> Iterator[tuple[str, str]]:
+def _not_found(name: str, system: str) -> Iterator[tuple[str, str]]:
     reason = host_libraries().known.get(name)
     if reason is not None:
         yield "needed-host", f"{name} ({reason})"
     else:
-        yield "needed-unresolved", f"{name} is not found by its own rpath and is not glibc's"
+        yield "needed-unresolved", f"{name} is not found by its own rpath and is not {system}'s"
 
 
 def _texts(path: Path) -> set[str]:
@@ -237,5 +243,5 @@ def _exports(data: Elf) -> frozenset[str]:
         return frozenset()  # reported for the file, if ld.so needs it
 
 
-def _expand(text: str, origin: Path) -> Path:
-    return Path(os.path.realpath(_ORIGIN.sub(lambda _: str(origin), text)))
+def _expand(text: str, data: Binary, origin: Path) -> Path:
+    return Path(os.path.realpath(data.ORIGIN_PATTERN.sub(lambda _: str(origin), text)))

@@ -9,7 +9,8 @@ from typing import Any
 
 from rezbuild.elf import symbols
 from rezbuild.elf.host_libraries import host_libraries
-from rezbuild.elf.reader import Elf, ElfError
+from rezbuild.elf.model import Elf
+from rezbuild.elf.reader import ElfError
 from rezbuild.errors import AuditError
 from rezbuild.util.glibc_version import number
 

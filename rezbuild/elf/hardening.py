@@ -16,6 +16,7 @@ from typing import Any
 
 from rezbuild.elf import reader, symbols
 from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.elf.model import Elf
 
 _NT_GNU_PROPERTY = ("NT_GNU_PROPERTY_TYPE_0", 5)
 _X86_FEATURE_1_AND = 0xC0000002
@@ -89,7 +90,7 @@ def read(path: Path) -> Hardening | None:
     )
 
 
-def _kind(data: reader.Elf) -> str:
+def _kind(data: Elf) -> str:
     if data.type == "ET_EXEC":
         return "no-pie"
     return "pie" if data.pie else "shared"

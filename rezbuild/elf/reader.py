@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from elftools.common.utils import struct_parse
 from elftools.elf.constants import P_FLAGS
 from elftools.elf.enums import ENUM_DT_FLAGS, ENUM_DT_FLAGS_1
 from elftools.elf.structs import ELFStructs
 
+from rezbuild.elf.model import Elf, NeededVersion
 from rezbuild.errors import RezbuildError
 
 MAGIC = b"\x7fELF"
@@ -37,56 +37,26 @@ class ElfError(RezbuildError):
     exit_code = 8
 
 
-@dataclass(frozen=True)
-class Elf:
-    """The properties of an ELF file; names as in elf(5)."""
-
-    path: Path
-    type: str  # "ET_EXEC", "ET_DYN", "ET_REL", ...
-    machine: str  # "EM_X86_64", ...
-    bits: int  # 32 or 64
-    dynamic: bool  # has a PT_DYNAMIC segment that is not empty
-    debug: bool  # has only debug data, and nothing that can be loaded
-    interpreter: str | None
-    soname: str | None
-    needed: tuple[str, ...]  # in the file's order
-    rpath: tuple[str, ...]  # an empty element is the current folder, see ld.so(8)
-    runpath: tuple[str, ...]
-    textrel: bool
-    executable_stack: bool
-    writable_and_executable: bool  # a PT_LOAD segment that is both
-    misaligned: bool  # a PT_LOAD segment that glibc before 2.35 refuses to map
-    helpers: tuple[str, ...]  # DT_FILTER, DT_AUXILIARY, DT_AUDIT and DT_DEPAUDIT
-    relro: bool
-    bind_now: bool
-    pie: bool  # a program that runs at any address
-    versions: tuple[tuple[str, str], ...]  # (needed file, version name), sorted
-
-
-class NeededVersion(NamedTuple):
-    """A version of symbols that a file needs, an Elf_Vernaux."""
-
-    file: str  # the needed library, e.g. libm.so.6
-    name: str  # e.g. GLIBC_2.35
-    number: int  # the index of the version, which symbols have
-    offset: int  # of the entry in the file, in bytes
-
-
 def is_elf(path: Path) -> bool:
     """Return whether `path` is a regular file, not a symlink, that begins with the ELF magic.
 
     Return False for a file that cannot be read.
     """
+    return magic(path) == MAGIC
+
+
+def magic(path: Path) -> bytes:
+    """Return the first four bytes of a regular file; none of a symlink or an unreadable file."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
-            return False
+            return b""
         with open(path, "rb", buffering=0) as stream:
-            return stream.read(len(MAGIC)) == MAGIC
+            return stream.read(len(MAGIC))
     except OSError:
-        return False
+        return b""
 
 
-def walk(root: Path) -> Iterator[Path]:
+def walk(root: Path, wanted: Callable[[Path], bool] = is_elf) -> Iterator[Path]:
     """Yield the ELF files below `root`, sorted by path; do not follow symlinks.
 
     Raises:
@@ -97,7 +67,7 @@ def walk(root: Path) -> Iterator[Path]:
         for folder, _, names in os.walk(root, onerror=_unlistable)
         for name in names
     ]
-    return (path for path in sorted(paths) if is_elf(path))
+    return (path for path in sorted(paths) if wanted(path))
 
 
 def read(path: Path) -> Elf:

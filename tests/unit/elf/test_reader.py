@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rezbuild.elf import reader
-from rezbuild.elf.reader import Elf, ElfError, is_elf, walk
+from rezbuild.elf.model import Elf
+from rezbuild.elf.reader import ElfError, is_elf, walk
 from rezbuild.errors import RezbuildError
 
 # elf(5), 64 bits: offsets of the fields that the tests change.

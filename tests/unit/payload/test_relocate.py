@@ -83,6 +83,17 @@ def test_program_runs_after_a_move_with_spaces(chain, tmp_path):
     assert run(link) == "42"
 
 
+def test_program_with_the_soname_of_a_library_is_no_library(chain, compile_c):
+    """Python's program has the soname of libpython, see docs/explanation/relocation.md."""
+    soname = ("-pie", "-fPIE", "-Wl,-soname,libtop.so.3")
+    other = compile_c.program(f"{chain.payload}/bin/other", *soname)
+    assert (reader.read(other).type, reader.read(other).soname) == ("ET_DYN", "libtop.so.3")
+    top = f"{chain.payload}/lib/libtop.so.3"
+    user = compile_c.program("payload/bin/user", top, "-Wl,--allow-shlib-undefined", source=MAIN)
+    chain.relocate()
+    assert reader.read(user).needed[0] == "$ORIGIN/../lib/libtop.so.3"
+
+
 def test_leaked_library_path_has_no_effect(chain, compile_c, tmp_path):
     chain.relocate()
     program = chain.move(tmp_path / "moved")
