@@ -6,6 +6,8 @@ A recipe's ``package.py`` has its own attributes, and ``define(globals())`` adds
 
     name = "zlib"
     description = "Lossless data compression."
+    authors = ["Jean-loup Gailly", "Mark Adler"]
+    help = "https://zlib.net/"
     uuid = "2a9d40ec-43f1-50fc-8c6d-31ca83eb0cee"
     define(globals())
 
