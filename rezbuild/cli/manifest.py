@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from rezbuild.cli.arguments import add_payload
 from rezbuild.cli.context import find_payload
-from rezbuild.payload import describe, sbom
+from rezbuild.payload import describe, provenance, sbom
+from rezbuild.settings import Settings
 from rezbuild.util import json_output
 from rezbuild.util.tables import console
 
@@ -16,6 +20,7 @@ examples:
   rezbuild manifest python-3.11                       a table
   rezbuild manifest --json python-3.11                the whole record, for programs
   rezbuild manifest --sbom python-3.11 > sbom.cdx.json  CycloneDX, for scanners
+  rezbuild manifest --provenance python-3.11 > python.intoto.json  SLSA, for policies
 """
 
 
@@ -24,6 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kind = parser.add_mutually_exclusive_group()
     json_output.add_option(kind)
     kind.add_argument("--sbom", action="store_true", help="print the bill of materials (CycloneDX)")
+    kind.add_argument(
+        "--provenance",
+        action="store_true",
+        help="print an in-toto statement (SLSA provenance), signed if REZBUILD_STORE_SIGN is set",
+    )
+    parser.add_argument(
+        "--builder",
+        metavar="URI",
+        default=provenance.BUILDER,
+        help="with --provenance: the studio's build system; default: %(default)s",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,9 +48,23 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.reporter.result(json.dumps(describe.bill(root), indent=2))
         return 0
     record = describe.load(root)
+    if arguments.provenance:
+        arguments.reporter.result(_provenance(root, record, arguments.builder))
+        return 0
     if arguments.json:
         data = dict(sorted(record.items()))
         arguments.reporter.result(json_output.text("rezbuild-manifest", data))
         return 0
     describe.show(console(), record, sbom.read(root))
     return 0
+
+
+def _provenance(root: Path, record: Mapping[str, Any], builder: str) -> str:
+    text = provenance.text(provenance.statement(root, record, describe.bill(root), builder))
+    key = Settings.read().store_sign
+    if not key:
+        return text
+    from rezbuild.store.signing import Signer  # noqa: PLC0415 (the store's modules take 90 ms)
+
+    signer = Signer(key)
+    return json.dumps(provenance.envelope(text, signer.sign, signer.key_id()), indent=2)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 # Scanners search *.cdx.json.
 FILE = "rezbuild-sbom.cdx.json"
+# Properties of a component: the file and the sum of its source, and those of each patch.
+ARCHIVE = "rezbuild:archive"
+PATCH = "rezbuild:patch:"
 # CPE 2.3, NIST IR 7695: part, vendor and product, version; the rest is any.
 _CPE = "cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*"
 
@@ -186,9 +189,9 @@ def _own(subject: Subject) -> Component:
             hashes=sums if archive.urls else None,
         )
         found.external_references.add(reference)
-    properties = {"rezbuild:archive": f"{archive.file} sha256:{archive.sha256}"}
+    properties = {ARCHIVE: f"{archive.file} sha256:{archive.sha256}"}
     for path in subject.patches:
-        properties[f"rezbuild:patch:{path.name}"] = f"sha256:{sha256(path)}"
+        properties[f"{PATCH}{path.name}"] = f"sha256:{sha256(path)}"
     if subject.glibc:
         properties["rezbuild:glibc-floor"] = subject.glibc
     if subject.bundled:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -38,6 +39,14 @@ class Signer:
     def trust(self) -> Trust:
         """Return trust in this key alone."""
         return Trust([], [self._key.public_key()])
+
+    def key_id(self) -> str:
+        """Return the SHA-256 of the public key in DER (RFC 8410)."""
+        serialization = _library().serialization
+        der = self._key.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        return hashlib.sha256(der).hexdigest()
 
     def sign(self, data: bytes) -> str:
         """Return the signature in base64."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import json_page
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
+from google.protobuf.json_format import ParseDict
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement
 from sample_packages import LICENSE_TEXT, LOW, Samples
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import SSlibKey
+from store_keys import SigningMachine
 from studio import Studio
 
 FILE = "rezbuild-sbom.cdx.json"
@@ -75,6 +86,43 @@ def test_bill_of_materials_lists_the_whole_payload(top, studio):
     assert said["rezbuild:patch:more.patch"] == f"sha256:{record['patches']['more.patch']}"
     needs = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
     assert needs[own["bom-ref"]] == ["pkg:generic/low@1.0.0", "pkg:generic/tiny@0.1"]
+
+
+def test_provenance_names_sources_patches_and_all_files(top, studio):
+    text = studio.rezbuild(
+        "manifest", "--provenance", top, "--builder", "https://ci.example"
+    ).stdout
+    found = json.loads(text)
+    in_toto = ParseDict({"type": found.pop("_type"), **found}, statement_pb2.Statement())
+    Statement.copy_from_pb(in_toto).validate()
+    predicate = ParseDict(found["predicate"], provenance_pb2.Provenance())
+    assert predicate.run_details.builder.id == "https://ci.example"
+    (subject,) = found["subject"]
+    sums = top / "rezbuild-files.sha256"
+    assert subject["digest"] == {"sha256": hashlib.sha256(sums.read_bytes()).hexdigest()}
+    subprocess.run(["sha256sum", "--check", "--quiet", sums.name], cwd=top, check=True)
+    build = predicate.build_definition
+    assert build.external_parameters["version"] == "2.0.0"
+    low = json.loads((_payload(studio, "low") / "rezbuild.json").read_text())
+    sums_by_name = {one.name: one.digest["sha256"] for one in build.resolved_dependencies}
+    assert sums_by_name["low-1.0.0.tar.gz"] == low["source"]["sha256"]
+    assert sums_by_name["packages/low/patches/more.patch"] == low["patches"]["more.patch"]
+
+
+def test_provenance_is_signed_with_the_key_of_the_store(top, studio, tmp_path):
+    machine = SigningMachine(tmp_path / "keys")
+    plain = studio.rezbuild("manifest", "--provenance", top).stdout
+    out = studio.rezbuild(
+        "manifest", "--provenance", top, REZBUILD_STORE_SIGN=str(machine.private)
+    ).stdout
+    envelope = Envelope.from_dict(json.loads(out))
+    assert envelope.payload.decode() == plain.rstrip("\n")
+    (key_id,) = envelope.signatures
+    found = load_pem_public_key(machine.public.read_bytes())
+    envelope.verify([SSlibKey.from_crypto(found, key_id)], 1)
+    envelope.payload += b" "
+    with pytest.raises(VerificationError):
+        envelope.verify([SSlibKey.from_crypto(found, key_id)], 1)
 
 
 def test_payload_has_all_license_texts(top):
