@@ -46,6 +46,15 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-j", "--jobs", metavar="N", type=job_count, help="overrides REZBUILD_JOBS")
 
 
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add ``--strict``."""
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail if a source cannot be fetched here, instead of taking another version",
+    )
+
+
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that build for a user: profile, jobs, glibc and recipes."""
     parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")

@@ -15,6 +15,7 @@ from rezbuild.run import dry_run, release, timeline
 from rezbuild.run.plan_runner import PlanRunner
 from rezbuild.run.rez_process import rez_command
 from rezbuild.util.terminal import printable_line
+from rezbuild.versions import fallbacks
 
 EPILOG = """\
 examples:
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.reporter.info(f"ready: rez-env {paths}{' '.join(packages)}")
             if arguments.run:
                 _run_in(packages, arguments.run)
+    fallbacks.report(plan.steps, arguments.reporter)
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from rezbuild.build import toolchain
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.platform_years import Platform
-from rezbuild.cli.arguments import add_build_options, folder
+from rezbuild.cli.arguments import add_build_options, add_strict, folder
 from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.plan import matrix, resolve
@@ -24,6 +24,7 @@ from rezbuild.run.plan_runner import PlanRunner, local_drivers
 from rezbuild.settings import Settings
 from rezbuild.util import extras
 from rezbuild.util.glibc_version import host_glibc, number
+from rezbuild.versions import fallbacks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="build again even if nothing has changed"
     )
+    add_strict(parser)
     add_build_options(parser)
     parser.add_argument(
         "--scheduler",
@@ -91,16 +93,16 @@ def open_plan(
     with _open_runner(targets, settings, options, folder, arguments.reporter) as runner:
         prepare(runner)
         drivers = runner.drivers
-        yield (
-            runner,
-            matrix.plan(
-                request_sets,
-                resolve.recipes(folder),
-                known,
-                lambda target: drivers[target].is_available,
-                lambda target: drivers[target].repository,
-            ),
+        plan = matrix.plan(
+            request_sets,
+            resolve.recipes(folder),
+            known,
+            lambda target: drivers[target].is_available,
+            lambda target: drivers[target].repository,
         )
+        if arguments.strict:
+            fallbacks.refuse(plan.steps)
+        yield runner, plan
 
 
 def _with_floor_of_year(

@@ -53,6 +53,7 @@ class Step:
         requested: The user requested the package.
         target: The target that the step belongs to.
         preferred: The version that would be chosen if every source could be fetched.
+        missing: Why the source of the preferred version cannot be fetched; "" if it was chosen.
     """
 
     recipe: Recipe
@@ -61,6 +62,7 @@ class Step:
     requested: bool
     target: Target = DEFAULT_TARGET
     preferred: str = ""
+    missing: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -172,7 +174,8 @@ class _Planner:
         # Many packages have the same dependencies: check each version and read each request once.
         self.checked: dict[tuple[str, str], bool] = {}
         self.chosen: dict[str, tuple[Recipe, Release]] = {}
-        self.preferred: dict[tuple[str, str], str] = {}
+        # The preferred version, and why it is missing, by name and chosen version.
+        self.fallbacks: dict[tuple[str, str], tuple[str, str]] = {}
         self.errors: dict[tuple[str, str], FetchError] = {}
 
     def add(
@@ -181,8 +184,8 @@ class _Planner:
         step = self.steps.get((recipe.name, release.version))
         if step is None:
             against = self._needs(recipe, release, path)
-            preferred = self.preferred.get((recipe.name, release.version), release.version)
-            step = Step(recipe, release, against, requested, self.target, preferred)
+            fallback = self.fallbacks.get((recipe.name, release.version), (release.version, ""))
+            step = Step(recipe, release, against, requested, self.target, *fallback)
         elif requested:
             step = replace(step, requested=True)
         self.steps[step.key] = step
@@ -222,17 +225,19 @@ class _Planner:
                 advice=[f"choose a version: {', '.join(recipe.releases)}", "run rezbuild versions"],
             )
         if not exact:
-            first = [*self.pins.get(recipe.name, []), recipe.default]
-            first += [release.version for release in same_series(recipe, recipe.default)]
-            last = len(first)
-            candidates.sort(key=lambda r: first.index(r.version) if r.version in first else last)
+            order = [*self.pins.get(recipe.name, []), recipe.default]
+            order += [release.version for release in same_series(recipe, recipe.default)]
+            last = len(order)
+            candidates.sort(key=lambda r: order.index(r.version) if r.version in order else last)
         for release in candidates:
             if self._is_available(recipe, release):
-                self.preferred.setdefault((recipe.name, release.version), candidates[0].version)
+                if release is not (first := candidates[0]):
+                    missing = self._reason(first) or "its source cannot be fetched here"
+                    self.fallbacks[release.name, release.version] = (first.version, missing)
                 return recipe, release
         raise FetchError(
             f"no version of {recipe.name} in {request!r} can be fetched here",
-            tried=[self._reason(release) for release in candidates],
+            tried=[self._line(release) for release in candidates],
             advice=_advice(candidates[0]),
         )
 
@@ -245,11 +250,15 @@ class _Planner:
                 self.checked[key], self.errors[key] = False, error
         return self.checked[key]
 
-    def _reason(self, release: Release) -> str:
+    def _line(self, release: Release) -> str:
         """Return a version, and why its source cannot be fetched."""
+        reason = self._reason(release)
+        return f"{release.version}: {reason}" if reason else release.version
+
+    def _reason(self, release: Release) -> str:
         error = self.errors.get((release.name, release.version))
-        tried = [line for line in error.tried if not line.startswith("cache: no ")] if error else []
-        return f"{release.version}: {'; '.join(tried)}" if tried else release.version
+        tried = error.tried if error else ()
+        return "; ".join(line for line in tried if not line.startswith("cache: no "))
 
     def _recipe(self, name: str) -> Recipe:
         try:

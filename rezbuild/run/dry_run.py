@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rezbuild.catalogue.model import Release
-from rezbuild.errors import MachineError, RezbuildError
+from rezbuild.errors import FetchError, MachineError, RezbuildError
 from rezbuild.plan.durations import Estimate
 from rezbuild.plan.resolve import Job, Step
 from rezbuild.plan.simulate import Outcome, Worker, simulate
@@ -18,9 +18,9 @@ from rezbuild.run.gantt import Bar, Timeline, clock
 from rezbuild.run.plan_runner import PlanRunner
 from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
-from rezbuild.sources import local_sources
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.util import words
+from rezbuild.versions import fallbacks
 
 # Reasons of steps that cannot be built.
 _FAILS = "the build will fail"
@@ -39,24 +39,41 @@ class _Silent(LineProgress):
 _SILENT = _Silent()
 
 
-class _LocalSources(Fetcher):
-    """Fetches nothing. A source that is not on this machine counts as available, unless offline."""
+class _Probe(Fetcher):
+    """Looks for each source once, where a build looks for it, and fetches none."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self._online = not settings.offline
+        self._failures: dict[tuple[str, str], FetchError | None] = {}
 
     def available(self, release: Release) -> bool:
-        """Return whether a source is here, or could be fetched."""
-        return self._online or local_sources.is_available(release, self._settings)
+        """Return True if a source is there.
+
+        Raises:
+            FetchError: No location has it.
+        """
+        key = (release.home, release.version)
+        if key not in self._failures:
+            self._failures[key] = self._failure(release)
+        if failure := self._failures[key]:
+            raise failure
+        return True
+
+    def _failure(self, release: Release) -> FetchError | None:
+        try:
+            self.probe(release)
+        except FetchError as error:
+            return error
+        return None
 
 
 def make_dry(runner: PlanRunner) -> None:
     """Keep the drivers of a runner from fetching sources and from printing."""
     runner.progress = _SILENT
+    probe = _Probe(next(iter(runner.drivers.values())).settings)
     for driver in runner.drivers.values():
         driver.progress = _SILENT
-        driver.fetcher = _LocalSources(driver.settings)
+        driver.fetcher = probe
 
 
 @dataclass(frozen=True)
@@ -68,6 +85,7 @@ class Row:
         built: Whether it is installed from the same inputs.
         stored: Whether the store has it. Its dependencies may differ.
         why: The place of the installed package, or the reason to build it.
+        wanted: The version that would be chosen if its source could be fetched here, or "".
         seconds: The expected time of the build; 0 if ``built``.
         known: Whether an earlier build took this time; otherwise it is an estimate.
         critical: Whether it is on the critical path.
@@ -85,6 +103,7 @@ class Row:
     built: bool
     stored: bool
     why: str
+    wanted: str
     seconds: float
     known: bool
     critical: bool
@@ -106,12 +125,14 @@ class DryRun:
         workers: The number of parallel builds.
         outcome: The simulated run.
         glibc: The glibc that is built for, if it is not the host's; see `Toolchain`.
+        fallbacks: A line for each version that replaces the wanted one.
     """
 
     rows: tuple[Row, ...]
     workers: int
     outcome: Outcome
     glibc: str = ""
+    fallbacks: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """Return the result for programs; times in seconds."""
@@ -135,8 +156,10 @@ class DryRun:
             took = "" if row.built else f"{guess}{clock(row.seconds)}"
             mark = "*" if row.critical else " "
             where = "; the store has it" if row.stored else ""
-            yield f"{mark} {row.job:{width}}  {took:>8}  {row.why}{where}".rstrip()
+            instead = f"; {row.wanted} cannot be fetched here" if row.wanted else ""
+            yield f"{mark} {row.job:{width}}  {took:>8}  {row.why}{where}{instead}".rstrip()
         yield from self._sums()
+        yield from self.fallbacks
 
     def _sums(self) -> Iterator[str]:
         outcome, left = self.outcome, [row for row in self.rows if not row.built]
@@ -193,6 +216,9 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
     states = {step.job: _state(runner.driver_of(step), step) for step in steps}
     left = [step for step in steps if states[step.job][1]]
     stored = {step.job for step in left if _is_stored(runner.driver_of(step), step)}
+    for step in left:
+        failure = "" if step.job in stored else _missing_source(runner.driver_of(step), step)
+        states[step.job] = ("", failure or states[step.job][1])
 
     expected = {s.job: _RESTORED if s.job in stored else runner.estimate(s) for s in steps}
     outcome = _simulate(left, expected, workers)
@@ -214,6 +240,7 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
             built=not reason,
             stored=step.job in stored,
             why=reason or f"installed in {where}",
+            wanted=step.preferred if step.missing else "",
             seconds=expected[step.job].seconds if reason else 0.0,
             known=expected[step.job].known,
             critical=step.job in critical,
@@ -223,7 +250,8 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
 
     ordered = sorted(steps, key=lambda step: begins.get(step.job, -1.0))
     (glibc,) = {driver.tools.glibc for driver in runner.drivers.values()}
-    return DryRun(tuple(map(row, ordered)), len(workers), outcome, glibc)
+    lines = tuple(fallbacks.lines(steps))
+    return DryRun(tuple(map(row, ordered)), len(workers), outcome, glibc, lines)
 
 
 def _simulate(
@@ -255,6 +283,15 @@ def _state(driver: Driver, step: Step) -> tuple[str, str]:
     if options.release and released and not (options.replace and step.requested):
         reason = f"{_REFUSED}: {reason}"
     return "", reason
+
+
+def _missing_source(driver: Driver, step: Step) -> str:
+    """Return why the build of a step would fail if it has no source, else ""."""
+    try:
+        driver.fetcher.available(step.release)
+    except FetchError as error:
+        return f"{_FAILS}: {error.message}"
+    return ""
 
 
 def _is_stored(driver: Driver, step: Step) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from rezbuild.build import toolchain
 from rezbuild.catalogue.model import DistributionFile
@@ -20,6 +21,8 @@ from rezbuild.errors import FetchError
 from rezbuild.files import locks, safe_files
 from rezbuild.settings import Settings
 from rezbuild.util.processes import capture
+
+_T = TypeVar("_T")
 
 SUITES = ("oldstable", "stable", "oldoldstable", "testing", "unstable")
 
@@ -33,6 +36,8 @@ _KEYRINGS = (
 _KEY_SUFFIXES = {".asc": ".asc", ".gpg": ".gpg", ".pgp": ".gpg"}  # as apt reads them
 _TARGET = "$(ORIGIN)|$(COMPONENT)|$(REPO_URI)|$(CODENAME)|$(SUITE)"
 _INDEX_URI = re.compile(r"^'([^']+/)dists/([^']+)/main/binary-", re.MULTILINE)
+# 'ADDRESS' FILE SIZE SHA256:SUM
+_SOURCE_URI = re.compile(r"^'([^']+)' (\S+) ", re.MULTILINE)
 _PLAIN_SUITE = re.compile(r"[a-z0-9.]+")
 
 
@@ -64,18 +69,18 @@ class SourceArchive:
             FetchError: apt is missing or cannot reach the archive, or no suite has these bytes.
             OSError: The private folders cannot be written.
         """
-        if not toolchain.which("apt-get") or not _HELPER.exists():
-            raise FetchError("apt-get is not installed")
-        self._base.mkdir(parents=True, exist_ok=True)
-        with locks.open_lock(self._base / ".lock", self._say):
-            self._configure()
-            try:
-                return self._download(self._find(wanted, sha256), wanted.file, folder)
-            except FetchError:
-                if self._age() < _MAX_AGE:
-                    raise
-            self._update()
-            return self._download(self._find(wanted, sha256), wanted.file, folder)
+        return self._search(wanted, sha256, lambda source: self._download(source, wanted, folder))
+
+    def address(self, wanted: DistributionFile, sha256: str) -> str:
+        """Return the address of the file ``wanted.file``; download only the archive's lists.
+
+        The archive may list a file that it has deleted meanwhile.
+
+        Raises:
+            FetchError: apt is missing or cannot reach the archive, or no suite has these bytes.
+            OSError: The private folders cannot be written.
+        """
+        return self._search(wanted, sha256, lambda source: self._address(source, wanted))
 
     def lists(self, wanted: DistributionFile, sha256: str) -> bool:
         """Whether the archive lists a file; downloads only its lists.
@@ -83,17 +88,25 @@ class SourceArchive:
         Raises:
             OSError: The private folders cannot be written.
         """
-        if not toolchain.which("apt-get") or not _HELPER.exists():
+        try:
+            return self._search(wanted, sha256, bool)
+        except FetchError:
             return False
+
+    def _search(self, wanted: DistributionFile, sha256: str, use: Callable[[str], _T]) -> _T:
+        """Call ``use`` with the source package of a file; again with new lists if it fails."""
+        if not toolchain.which("apt-get") or not _HELPER.exists():
+            raise FetchError("apt-get is not installed")
         self._base.mkdir(parents=True, exist_ok=True)
         with locks.open_lock(self._base / ".lock", self._say):
             self._configure()
             try:
-                if self._age() >= _MAX_AGE:
-                    self._update()
-                return bool(self._find(wanted, sha256))
+                return use(self._find(wanted, sha256))
             except FetchError:
-                return False
+                if self._age() < _MAX_AGE:
+                    raise
+            self._update()
+            return use(self._find(wanted, sha256))
 
     def _configure(self) -> None:
         """Write an apt.conf with private folders and the machine's network settings.
@@ -208,7 +221,7 @@ class SourceArchive:
     def _find(self, wanted: DistributionFile, sha256: str) -> str:
         """Return the source package with the file, e.g. ``zlib=1:1.3.dfsg-3``."""
         for path in self._lists():
-            found = _search(self._cat(path), wanted.file, sha256)
+            found = _source_of(self._cat(path), wanted.file, sha256)
             if found:
                 return found
         refused = self._refused.read_text(encoding="utf-8") if self._refused.is_file() else ""
@@ -220,9 +233,16 @@ class SourceArchive:
         done = subprocess.run(command, env=self._environ(), capture_output=True, check=False)
         return done.stdout
 
-    def _download(self, source: str, file: str, folder: Path) -> Path:
+    def _address(self, source: str, wanted: DistributionFile) -> str:
+        done = self._apt("source", "-q", "--print-uris", "--tar-only", source)
+        for address, file in _SOURCE_URI.findall(done.stdout):
+            if file == wanted.file:
+                return str(address)
+        raise FetchError(f"apt-get source {source} failed: {_first_error(done)}")
+
+    def _download(self, source: str, wanted: DistributionFile, folder: Path) -> Path:
         done = self._apt("source", "-q", "--download-only", "--tar-only", source, folder=folder)
-        path = folder / file
+        path = folder / wanted.file
         if done.returncode or not path.is_file():
             raise FetchError(f"apt-get source {source} failed: {_first_error(done)}")
         return path
@@ -234,7 +254,7 @@ class SourceArchive:
         return {**_environ(), "APT_CONFIG": str(self._conf)}
 
 
-def _search(index: bytes, file: str, sha256: str) -> str:
+def _source_of(index: bytes, file: str, sha256: str) -> str:
     """Return ``name=version`` of the entry in a Sources index that lists the file, or ""."""
     if sha256.encode() not in index:  # ten times as fast as the pattern
         return ""

@@ -8,10 +8,12 @@ only after their pinned checksum was compared.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, NoReturn, TypeVar, cast
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -29,6 +31,7 @@ from rezbuild.sources.locations import Location
 from rezbuild.sources.partial_file import PartialFile
 from rezbuild.util.terminal import printable
 
+_T = TypeVar("_T")
 _CACHE_ADVICE = "set REZBUILD_CACHE to a writable folder with enough space"
 _ALTERED = (
     "do not use these bytes: upstream, a mirror or a proxy has changed the file",
@@ -88,6 +91,27 @@ class Fetcher:
         """
         self.fetch(release)
         return True
+
+    def probe(self, release: Release) -> None:
+        """Find a location that has a source, as `fetch` would; download no archive.
+
+        Raises:
+            FetchError: No location has it.
+        """
+        if local_sources.is_available(release, self._settings):
+            return
+
+        def ask(location: Location) -> bool:
+            with tempfile.TemporaryFile() as file:
+                part = PartialFile(cast(BinaryIO, file), location.archive)
+                part.on_first(_stop)
+                with contextlib.suppress(_FirstBytesError):
+                    location.probe(part)
+            return True
+
+        tried: list[str] = []
+        if not self._first(self._locations(release, self._http), tried, ask):
+            raise self._not_found(release, tried)
 
     def offered(self, releases: Iterable[Release]) -> list[Release]:
         """Return those that are in the cache, a mirror folder, or the lists of the distribution.
@@ -245,17 +269,20 @@ class Fetcher:
         tried = self._delete_damaged(release)
         candidates = self._locations(release, self._http)
         found = self._first(candidates, tried, lambda one: self._fetch_from(one, release))
-        if found is not None:
-            return found
-        raise FetchError(
+        if found is None:
+            raise self._not_found(release, tried)
+        return found
+
+    def _not_found(self, release: Release, tried: Sequence[str]) -> FetchError:
+        return FetchError(
             f"the source archive of {release.name} {release.version} could not be downloaded",
             tried=tried,
             advice=tuple(self._advice(release)),
         )
 
     def _first(
-        self, candidates: Iterable[Location], tried: list[str], take: Callable[[Location], Fetched]
-    ) -> Fetched | None:
+        self, candidates: Iterable[Location], tried: list[str], take: Callable[[Location], _T]
+    ) -> _T | None:
         """Return the result of the first working location; add the failures to ``tried``."""
         for location in candidates:
             if self._settings.offline and not location.local:
@@ -303,6 +330,14 @@ class Fetcher:
                 raise _checksum_error(part, origin)
         self._say(f"  ok, {decimal(part.size)} in {time.monotonic() - started:.1f} s")
         return Fetched(target, archive, location.name)
+
+
+class _FirstBytesError(Exception):
+    """A location has sent bytes: not an error, but the end of a probe."""
+
+
+def _stop() -> NoReturn:
+    raise _FirstBytesError
 
 
 def _checksum_error(part: PartialFile, origin: str) -> ChecksumError:

@@ -27,6 +27,7 @@ class Location:
         name: For the user, without credentials.
         archive: The archive that it may have.
         get: Fills a partial file; returns the exact place that the bytes came from.
+        probe: Does the same, but may end without bytes if the file is there.
         local: It is a folder.
         url: The address, or "".
     """
@@ -34,6 +35,7 @@ class Location:
     name: str
     archive: Archive
     get: Callable[[PartialFile], str]
+    probe: Callable[[PartialFile], object]
     local: bool = False
     url: str = ""
 
@@ -48,13 +50,14 @@ def find(
     for archive in release.archives:
         for url in archive.urls:
             get = functools.partial(http.get, url)
-            yield Location(public_address(url), archive, get, url=url)
+            yield Location(public_address(url), archive, get, get, url=url)
     for archive in release.archives:
         if archive.debian is not None:
             get = functools.partial(
                 _get_from_distribution, distribution, settings.cache, archive.debian
             )
-            yield Location("Debian source archive", archive, get)
+            probe = functools.partial(_probe_distribution, distribution, http, archive.debian)
+            yield Location("Debian source archive", archive, get, probe)
 
 
 def join_url(base: str, *names: str) -> str:
@@ -75,9 +78,9 @@ def _mirror(mirror: str, package: str, archive: Archive, http: HttpClient) -> Lo
     folder = local_sources.mirror_folder(mirror)
     if folder is None:
         get = functools.partial(_get_from_mirror, http, mirror, package)
-        return Location(public_address(mirror), archive, get, url=mirror)
+        return Location(public_address(mirror), archive, get, get, url=mirror)
     get = functools.partial(_get_from_folder, folder, package)
-    return Location(str(folder), archive, get, local=True)
+    return Location(str(folder), archive, get, get, local=True)
 
 
 def _get_from_mirror(http: HttpClient, mirror: str, package: str, part: PartialFile) -> str:
@@ -118,3 +121,17 @@ def _get_from_distribution(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return f"the Debian source archive ({wanted.source})"
+
+
+def _probe_distribution(
+    distribution: SourceArchive, http: HttpClient, wanted: DistributionFile, part: PartialFile
+) -> None:
+    try:
+        address = distribution.address(wanted, part.archive.sha256)
+        http.get(address, part)
+    except FetchError as error:
+        raise DownloadError(error.message) from None
+    except DownloadError as error:
+        # apt may reach an address that this client cannot: it has its own proxies and schemes.
+        if error.missing:
+            raise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import json_page
 import pytest
-from sample_packages import Samples
+from sample_packages import LOW, Samples
 from studio import Studio
 from terminal import Terminal
 from trees import tree
@@ -109,7 +110,7 @@ from rezbuild.plan.simulate import Worker
 from rezbuild.reporter import Reporter
 asked = argparse.Namespace(requests=["top"], matrix=None, host=None, profile=None, recipes=None,
                            release=False, replace=False, force=False, message=None, timeline=None,
-                           reporter=Reporter())
+                           strict=False, reporter=Reporter())
 with plan_arguments.open_plan(asked, dry_run.make_dry) as (runner, plan):
     try:
         dry_run.examine(runner, plan.steps, [Worker("elsewhere")])
@@ -130,7 +131,47 @@ def test_offline_plan_uses_local_sources(studio, samples):
     assert "low-1.1.0" in states(read_plan(studio, "low-1"))
     (samples.mirror / "low-1.1.0.tar.gz").unlink()
     assert states(read_plan(studio, "low-1")) == {"low-1.0.0": False}
-    assert "low-1.1.0" in states(read_plan(studio, "low-1", REZBUILD_OFFLINE="0"))
+    # The address in the catalogue does not resolve.
+    assert states(read_plan(studio, "low-1", REZBUILD_OFFLINE="0")) == {"low-1.0.0": False}
+
+
+def test_plan_and_build_tell_which_version_was_wanted(studio, samples):
+    samples.add("low", "1.1.0", LOW)
+    (samples.mirror / "low-1.1.0.tar.gz").unlink()
+    taken = "low 1.1.0 was wanted, 1.0.0 taken"
+    rows = {row["name"]: row for row in read_plan(studio, "top", "low-1")["jobs"]}
+    assert {name: row["wanted"] for name, row in rows.items()} == {"low": "1.1.0", "top": ""}
+    said = studio.rezbuild("plan", "top", "low-1").stdout.splitlines()
+    assert said[-1] == taken
+    assert "it is not installed; 1.1.0 cannot be fetched here" in said[0]
+    assert studio.rezbuild("build", "top", "low-1", "-q").stdout.splitlines()[-1] == taken
+
+
+def test_strict_plan_and_build_refuse_another_version(studio, samples):
+    samples.add("low", "1.1.0", LOW)
+    source = samples.mirror / "low-1.1.0.tar.gz"
+    archive = source.read_bytes()
+    source.unlink()
+    for command in ("plan", "build"):
+        done = studio.rezbuild(command, "low-1", "--strict", ok=False)
+        assert (done.returncode, "building" in done.stdout) == (4, False)
+        assert "1 wanted version cannot be fetched here" in done.stderr
+        assert "  tried: low 1.1.0: " in done.stderr
+        assert "rezbuild fetch low-1.1.0 --to DIR" in done.stderr
+    source.write_bytes(archive)
+    assert "wanted" not in studio.rezbuild("build", "low-1", "--strict").stdout
+
+
+def test_plan_says_which_build_will_fail_without_its_source(studio, samples):
+    """The version is installed, but another compiler or dependency means a new build."""
+    studio.rezbuild("build", "top")
+    (samples.mirror / "low-1.0.0.tar.gz").unlink()
+    shutil.rmtree(Path(samples.environ["REZBUILD_CACHE"]) / "sources")
+    profile = {"REZBUILD_PROFILE": "optimized"}
+    rows = {row["name"]: row for row in read_plan(studio, "top", **profile)["jobs"]}
+    assert rows["low"]["why"].startswith("the build will fail: the source archive of low 1.0.0")
+    assert "fail" not in rows["top"]["why"]
+    assert studio.rezbuild("build", "top", ok=False, **profile).returncode == 4
 
 
 def test_plan_uses_the_store(studio, samples, tmp_path):

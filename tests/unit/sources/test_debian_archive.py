@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -202,26 +203,38 @@ def suite(root: Path, name: str, until: str) -> None:
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch):
-    """Ask an archive twice for a missing source, and return the second error."""
+def serve(tmp_path, monkeypatch):
+    """Serve an archive, make it apt's only one, and return its folder."""
     root = tmp_path / "archive"
+    with contextlib.ExitStack() as stack:
 
-    def run(more: str, **suites: str) -> str:
-        for name, until in suites.items():
-            suite(root, name, until)
-        handler = functools.partial(QuietHandler, directory=str(root))
-        with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        def run(more: str, **suites: str) -> Path:
+            for name, until in suites.items():
+                suite(root, name, until)
+            handler = functools.partial(QuietHandler, directory=str(root))
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
             threading.Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
             sources = tmp_path / "sources.list"
             sources.write_text(f"deb http://127.0.0.1:{server.server_port}/ stable main\n")
             config = tmp_path / "apt.conf"
             config.write_text(CONFIG.format(sources=sources, more=more))
             monkeypatch.setenv("APT_CONFIG", str(config))
-            for _ in range(2):
-                archive = SourceArchive(Settings(cache=tmp_path / "cache", retries=0), print)
-                with pytest.raises(FetchError) as caught:
-                    archive.fetch(DistributionFile("thing", "thing.tar"), "1" * 64, tmp_path)
-            server.shutdown()
+            return root
+
+        yield run
+
+
+@pytest.fixture
+def ask(serve, tmp_path):
+    """Ask an archive twice for a missing source, and return the second error."""
+
+    def run(more: str, **suites: str) -> str:
+        serve(more, **suites)
+        for _ in range(2):
+            archive = SourceArchive(Settings(cache=tmp_path / "cache", retries=0), print)
+            with pytest.raises(FetchError) as caught:
+                archive.fetch(DistributionFile("thing", "thing.tar"), "1" * 64, tmp_path)
         return caught.value.message
 
     return run
@@ -250,3 +263,20 @@ def test_refused_list_is_named_if_no_other_has_the_source(ask):
     assert "; apt refused: E: Release file for http://127.0.0.1" in message
     assert "/dists/oldstable/Release is expired (invalid since " in message
     assert "/dists/stable/" not in message
+
+
+@needs_apt
+def test_probe_finds_only_files_that_the_archive_still_has(serve, tmp_path):
+    """Archives list files that they have deleted meanwhile."""
+    pool = serve(UNSIGNED, stable=LATER) / "pool"
+    pool.mkdir()
+    (pool / "thing_1.0.orig.tar.gz").write_bytes(b"bytes")
+    listed = DistributionFile("thing", "thing_1.0.orig.tar.gz")
+    release = Release("thing", "1.0", (Archive("x", "0" * 64, 5, (), listed),), (), (), "MIT")
+    fetcher = Fetcher(Settings(cache=tmp_path / "cache", retries=0), Console(file=io.StringIO()))
+    fetcher.probe(release)
+    assert not (tmp_path / "cache/sources").exists()
+    (pool / "thing_1.0.orig.tar.gz").unlink()
+    with pytest.raises(FetchError) as caught:
+        fetcher.probe(release)
+    assert caught.value.tried == ("Debian source archive: it answered 404 Not Found",)

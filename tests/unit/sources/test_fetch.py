@@ -491,6 +491,32 @@ def test_wrong_file_in_a_mirror_folder_stops_the_fetch(
     assert wrong.exists()
 
 
+def test_probe_downloads_nothing(server: ScriptedServer, machine: Machine) -> None:
+    gone = server.at("/gone", Answer(status=404))
+    good = server.at("/good", Answer(BODY, sent=200_000, stalls=True))
+    machine.fetcher.probe(release(gone, good))
+    assert server.paths() == ["/gone", "/good"]
+    assert not machine.cache.exists()
+    with pytest.raises(FetchError) as caught:
+        machine.fetcher.probe(release(gone))
+    assert caught.value.tried == (f"{gone}: it answered 404 Not Found",)
+
+
+def test_probe_asks_no_server_for_a_local_source(server: ScriptedServer, machine: Machine) -> None:
+    put(machine.place.parent)
+    machine.fetcher.probe(release(server.at("/good", Answer(BODY))))
+    assert server.paths() == []
+
+
+def test_probe_looks_into_mirror_folders_without_a_network(tmp_path: Path) -> None:
+    machine = Machine(tmp_path / "cache", mirrors=(str(tmp_path / "mirror"),), offline=True)
+    wanted = release("https://upstream.invalid/x", size=None)
+    with pytest.raises(FetchError, match="could not be downloaded"):
+        machine.fetcher.probe(wanted)
+    put(tmp_path / "mirror")
+    machine.fetcher.probe(wanted)
+
+
 def test_offline_fetch_without_sources_fails(server: ScriptedServer, tmp_path: Path) -> None:
     url = server.at("/" + FILE, Answer(BODY))
     machine = Machine(tmp_path, offline=True, mirrors=(server.url,))
