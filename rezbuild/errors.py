@@ -143,6 +143,12 @@ class ReleaseError(RezbuildError):
     exit_code = 15
 
 
+class LockError(RezbuildError):
+    """A lock file that cannot be read, or does not fit the recipes here."""
+
+    exit_code = 16
+
+
 class SeveralFailedError(RezbuildError):
     """Several failed builds of one run, each with its own error.
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
 
+# The default name of a lock file.
+LOCK_FILE = "rezbuild.lock"
+
 
 def add_payload(
     parser: argparse.ArgumentParser, text: str = "a payload, or e.g. python-3.11"
@@ -27,6 +30,17 @@ def add_recipes(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=folder,
         help="folder of recipes; default: REZBUILD_RECIPES, or packages/ here or above",
+    )
+
+
+def add_glibc(parser: argparse.ArgumentParser) -> None:
+    """Add ``--glibc``."""
+    parser.add_argument(
+        "--glibc",
+        metavar="VERSION",
+        default="",
+        help="build for this glibc, e.g. 2.28, or for the glibc of a year, e.g. CY2026;"
+        " overrides REZBUILD_GLIBC; default: the host's",
     )
 
 
@@ -46,6 +60,19 @@ def add_jobs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-j", "--jobs", metavar="N", type=job_count, help="overrides REZBUILD_JOBS")
 
 
+def add_locked(parser: argparse.ArgumentParser) -> None:
+    """Add ``--locked``."""
+    parser.add_argument(
+        "--locked",
+        metavar="FILE",
+        nargs="?",
+        const=Path(LOCK_FILE),
+        type=folder,
+        help="take the requests and the exact versions of this lock file, or fail if they are not"
+        f" possible; default: {LOCK_FILE}",
+    )
+
+
 def add_strict(parser: argparse.ArgumentParser) -> None:
     """Add ``--strict``."""
     parser.add_argument(
@@ -59,13 +86,7 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that build for a user: profile, jobs, glibc and recipes."""
     parser.add_argument("--profile", choices=PROFILES, help="overrides REZBUILD_PROFILE")
     add_jobs(parser)
-    parser.add_argument(
-        "--glibc",
-        metavar="VERSION",
-        default="",
-        help="build for this glibc, e.g. 2.28, or for the glibc of a year, e.g. CY2026;"
-        " overrides REZBUILD_GLIBC; default: the host's",
-    )
+    add_glibc(parser)
     add_glibc_max(parser)
     add_recipes(parser)
 

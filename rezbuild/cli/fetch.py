@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.model import Recipe, Release
-from rezbuild.cli.arguments import add_recipes, folder
+from rezbuild.cli.arguments import add_locked, add_recipes, folder
 from rezbuild.cli.context import find_recipes
 from rezbuild.errors import FetchError, UsageError
 from rezbuild.plan import resolve
@@ -17,11 +18,13 @@ from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetched, Fetcher
 from rezbuild.util import json_output, words
-from rezbuild.versions import notices
+from rezbuild.versions import lock_file, notices
+from rezbuild.versions.lock_file import LockedRecipes
 
 EPILOG = """\
 examples:
   rezbuild fetch python-3.11            into the cache, with its dependencies
+  rezbuild fetch --locked               exactly the sources of rezbuild.lock
   rezbuild fetch --all --to /mnt/mirror fills a mirror for an air-gapped site, where
                                         REZBUILD_MIRRORS=/mnt/mirror finds it
 """
@@ -30,6 +33,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("requests", nargs="*", metavar="REQUEST", help="e.g. python-3.11")
     parser.add_argument("--all", action="store_true", help="every version of every package")
+    add_locked(parser)
     parser.add_argument("--to", metavar="DIR", type=folder, help="also fill this mirror folder")
     json_output.add_option(parser)
     add_recipes(parser)
@@ -42,8 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
     fetcher = Fetcher(settings, reporter=reporter)
     folder = find_recipes(arguments)
     recipes = resolve.recipes(folder)
+    years: lock_file.Years = platform_years.find(folder)
+    locked = _locked(arguments, recipes, years)
+    requests: Sequence[str] = arguments.requests
+    if locked:
+        recipes, years, requests = locked.recipes, locked.years, locked.lock.requests
+    _, requests = platform_years.expand(years, requests)
     sources: list[dict[str, Any]] = []
-    _, requests = platform_years.expand(platform_years.find(folder), arguments.requests)
 
     def get(_: Recipe, release: Release) -> bool:
         fetched = fetcher.fetch(release)
@@ -54,20 +63,32 @@ def run(arguments: argparse.Namespace) -> int:
             reporter.result(f"{release.name}-{release.version}: {fetched.path}")
         return True
 
-    if not (arguments.all or requests):
-        raise UsageError(
-            "rezbuild fetch requires a request or --all", advice=["name a request, or give --all"]
-        )
     try:
         if arguments.all:
             _fetch_all(recipes, get)
         else:
-            for line in notices.for_steps(resolve.plan(recipes, requests, get)):
+            steps = resolve.plan(recipes, requests, get)
+            for line in notices.for_steps(steps):
                 reporter.notice(line)
+            if locked:
+                locked.check_plan(steps)
     finally:
         if arguments.json:
             reporter.result(json_output.text("rezbuild-fetch", {"sources": sources}))
     return 0
+
+
+def _locked(
+    arguments: argparse.Namespace, recipes: Recipes, years: lock_file.Years
+) -> LockedRecipes | None:
+    """Return the lock file of ``--locked``, if it is given; check that one choice is given."""
+    choices = [arguments.requests, arguments.all, arguments.locked]
+    if sum(map(bool, choices)) != 1:
+        raise UsageError(
+            "rezbuild fetch requires requests, --all or --locked",
+            advice=["name a request, or give one of --all and --locked"],
+        )
+    return lock_file.load(arguments.locked, recipes, years) if arguments.locked else None
 
 
 def _source(release: Release, fetched: Fetched) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rezbuild.util.terminal import printable_line
 _COMMANDS = {
     "build": "build packages and what they need, and install them",
     "plan": "print what a build would do, why, and how long it takes; nothing is done",
+    "lock": "write the exact versions of a build to a file, for build --locked",
     "rollback": "put back a released package that --replace has replaced",
     "fetch": "get and verify sources",
     "add-version": "add a version: fetch it, verify who signed it, write its catalogue entry",

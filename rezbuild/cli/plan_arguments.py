@@ -11,7 +11,7 @@ from pathlib import Path
 from rezbuild.build import toolchain
 from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.platform_years import Platform
-from rezbuild.cli.arguments import add_build_options, add_strict, folder
+from rezbuild.cli.arguments import add_build_options, add_locked, add_strict, folder
 from rezbuild.cli.context import find_recipes, read_settings
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.plan import matrix, resolve
@@ -24,7 +24,8 @@ from rezbuild.run.plan_runner import PlanRunner, local_drivers
 from rezbuild.settings import Settings
 from rezbuild.util import extras
 from rezbuild.util.glibc_version import host_glibc, number
-from rezbuild.versions import fallbacks
+from rezbuild.versions import fallbacks, lock_file
+from rezbuild.versions.lock_file import LockedRecipes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="build again even if nothing has changed"
     )
+    add_locked(parser)
     add_strict(parser)
     add_build_options(parser)
     parser.add_argument(
@@ -84,53 +86,71 @@ def open_plan(
         arguments.timeline,
     )
     folder = find_recipes(arguments)
-    known = platform_years.find(folder)
+    recipes = resolve.recipes(folder)
+    known: lock_file.Years = platform_years.find(folder)
     if copy := extras.outdated_copy(folder):
         arguments.reporter.on_stderr().notice(f"notice: {copy}")
-    request_sets = _request_sets(arguments, settings)
-    settings = _with_floor_of_year(settings, arguments, request_sets, known)
+    locked = None
+    if arguments.locked:
+        locked = lock_file.load(arguments.locked, recipes, known)
+        recipes, known = locked.recipes, locked.years
+        settings = locked.with_glibc(settings)
+    request_sets = _request_sets(arguments, settings, locked)
+    if arguments.release:
+        requests = [request for one in request_sets for request in one.requests]
+        settings = with_glibc_of_year(settings, requests, known, arguments.reporter)
     targets = [request_set.target for request_set in request_sets]
     with _open_runner(targets, settings, options, folder, arguments.reporter) as runner:
         prepare(runner)
         drivers = runner.drivers
         plan = matrix.plan(
             request_sets,
-            resolve.recipes(folder),
+            recipes,
             known,
             lambda target: drivers[target].is_available,
             lambda target: drivers[target].repository,
         )
+        if locked:
+            locked.check_plan(plan.steps)
         if arguments.strict:
             fallbacks.refuse(plan.steps)
         yield runner, plan
 
 
-def _with_floor_of_year(
+def with_glibc_of_year(
     settings: Settings,
-    arguments: argparse.Namespace,
-    request_sets: Sequence[RequestSet],
+    requests: Sequence[str],
     known: Mapping[str, list[Platform]],
+    reporter: Reporter,
 ) -> Settings:
-    """Let the release of a year build for the glibc of the year, unless a glibc is set.
+    """Return settings that build a requested year for its glibc, unless a glibc is set.
 
     For several years, it is the oldest glibc of them.
     """
-    if settings.glibc or not arguments.release:
+    if settings.glibc:
         return settings
-    asked = dict.fromkeys(request for one in request_sets for request in one.requests)
-    years, _ = platform_years.expand(known, list(asked))
+    years, _ = platform_years.expand(known, list(dict.fromkeys(requests)))
     host = host_glibc()
     lowest = min((year.glibc for year in years), key=number, default=host)
     if not host or number(lowest) >= number(host):
         return settings
-    arguments.reporter.notice(
+    reporter.notice(
         f"{' '.join(map(str, years))}: built for glibc {lowest}, the newest that the year allows;"
         f" --glibc {host} builds for the glibc of this host"
     )
     return replace(settings, glibc=lowest)
 
 
-def _request_sets(arguments: argparse.Namespace, settings: Settings) -> list[RequestSet]:
+def _request_sets(
+    arguments: argparse.Namespace, settings: Settings, locked: LockedRecipes | None
+) -> list[RequestSet]:
+    if locked:
+        if arguments.matrix or arguments.requests:
+            raise UsageError(
+                "--locked builds the requests of its file, and no others",
+                advice=["leave out the requests and --matrix, or leave out --locked"],
+            )
+        return [RequestSet(resolve.DEFAULT_TARGET, locked.lock.requests)]
     if bool(arguments.matrix) == bool(arguments.requests):
         raise UsageError(
             "give either requests or --matrix FILE",

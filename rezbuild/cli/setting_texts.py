@@ -213,6 +213,7 @@ EXIT_CODES = {
     13: "an installed package is outdated",
     14: "the store failed",
     15: "a release is not possible, or lacks its tag",
+    16: "a lock file does not fit the recipes here",
     130: "interrupted",
 }
 _REZ = (

@@ -39,7 +39,7 @@ def test_wrong_usage_exits_with_2(studio, argv):
         (("build", "nothing"), {}, 3, "choose a recipe: bzip2, expat, gdbm, libffi"),
         (("build", "python-2"), {}, 3, "choose a version: 3.9.2"),
         (("build", "python", "--recipes", "/nowhere"), {}, 3, "contains no recipes"),
-        (("fetch",), {}, 2, "fetch requires a request or --all"),
+        (("fetch",), {}, 2, "fetch requires requests, --all or --locked"),
         (("audit", ""), {}, 2, "must not be empty"),
         (("audit", "zlib-2,3"), {}, 2, "neither a folder nor a Rez request"),
         (("build", ""), {}, 2, "empty request"),

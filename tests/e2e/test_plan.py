@@ -110,7 +110,7 @@ from rezbuild.plan.simulate import Worker
 from rezbuild.reporter import Reporter
 asked = argparse.Namespace(requests=["top"], matrix=None, host=None, profile=None, recipes=None,
                            release=False, replace=False, force=False, message=None, timeline=None,
-                           strict=False, reporter=Reporter())
+                           strict=False, locked=None, reporter=Reporter())
 with plan_arguments.open_plan(asked, dry_run.make_dry) as (runner, plan):
     try:
         dry_run.examine(runner, plan.steps, [Worker("elsewhere")])

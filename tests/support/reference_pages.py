@@ -31,6 +31,7 @@ _PAGE_OF_CODE = {
     13: ("Bring a security fix to artists", "../how-to/security.md#find-outdated-packages"),
     14: ("Share builds with a store", "../how-to/store.md"),
     15: ("Build packages", "../how-to/build-packages.md#release"),
+    16: ("Build packages", "../how-to/build-packages.md#lock-the-versions"),
 }
 
 
