@@ -20,12 +20,13 @@ from rezbuild.settings import Settings
 from rezbuild.util import json_output
 from rezbuild.util.tables import console
 from rezbuild.versions import support_matrix, table
+from rezbuild.versions.python_index import PythonIndex
 
 EPILOG = """\
 examples:
   rezbuild versions openssl
   rezbuild versions --outdated       installed packages that are older than their newest
-                                     pin, or were built against such a package
+                                     pin, or contain or were built against such a package
   rezbuild versions --outdated --upstream openssl python
 Exit code 13 when something is outdated, for a timer.
 """
@@ -105,7 +106,8 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
     from rezbuild.versions.upstream import Upstream
 
     reporter: Reporter = arguments.reporter
-    found = list(outdated.installed(recipes, names, installed.search_path(release=False)))
+    paths = installed.search_path(release=False)
+    found = list(outdated.installed(recipes, names, paths))
     unknown: list[FetchError] = []
     if arguments.upstream:
         settings = Settings.read()
@@ -116,6 +118,8 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
             )
         asked = Upstream(settings, reporter.on_stderr().info)
         found += outdated.upstream(recipes, names, asked, unknown.append)
+        newest = PythonIndex().newest
+        found += outdated.python_packages(recipes, names, paths, newest, unknown.append)
     if arguments.json:
         data = {
             "outdated": [asdict(finding) for finding in found],

@@ -7,11 +7,13 @@ chain lists all parts.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import BuildError
@@ -28,6 +30,8 @@ FILE = "rezbuild-sbom.cdx.json"
 ARCHIVE = "rezbuild:archive"
 PATCH = "rezbuild:patch:"
 # CPE 2.3, NIST IR 7695: part, vendor and product, version; the rest is any.
+# Kind, name and version; versions that are hashes of commits cannot be compared.
+_PURL = re.compile(r"pkg:([a-z]+)/([^/@?#]+)@([0-9][0-9A-Za-z]*(?:[.+_-][0-9A-Za-z]+)*)")
 _CPE = "cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*"
 
 
@@ -103,6 +107,22 @@ def components(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return name, version and license of the payload and of all its parts."""
     listed = [data.get("metadata", {}).get("component", {}), *data.get("components", [])]
     return [(str(one.get("name")), str(one.get("version", "")), _license(one)) for one in listed]
+
+
+def parts(payload: Path) -> list[tuple[str, str, str]]:
+    """Return kind, name and version of the direct parts of a payload, or [] without a valid bill.
+
+    These are the packages that it was built against, and the parts of its own source. The kind is
+    the type of the package URL, e.g. ``pypi``; see `Part`.
+    """
+    try:
+        data = read(payload) or {}
+        own = data["metadata"]["component"]["bom-ref"]
+        rows = [row for row in data["dependencies"] if row["ref"] == own]
+        found = [_PURL.fullmatch(ref) for row in rows for ref in row.get("dependsOn", [])]
+    except (AttributeError, KeyError, TypeError):
+        return []
+    return [(hit[1], unquote(hit[2]), hit[3]) for hit in found if hit]
 
 
 def _license(component: Mapping[str, Any]) -> str:

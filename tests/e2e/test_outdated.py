@@ -5,6 +5,7 @@ from __future__ import annotations
 import json_page
 import pytest
 from sample_packages import LOW
+from scripted_server import Answer, ScriptedServer, scripted_server
 
 pytestmark = pytest.mark.e2e
 
@@ -77,3 +78,57 @@ def test_upstream_option_lists_new_releases(studio, samples, tmp_path):
         assert done.stdout == "low 1.0.0 is the newest pin; upstream has 1.0.7\n"
         server.set_body(b'<a href="low-1.0.0.tar.gz">low-1.0.0.tar.gz</a>')
         assert studio.rezbuild(*words, **env).stdout == ""
+
+
+PARTS = """
+def parts(b):
+    from rezbuild.payload.sbom import Part
+    yield Part("low", "1.0.0", "MIT")
+    yield Part("pip", "22.3.1", "MIT", "pypa:pip", "pypi")
+    yield Part("setuptools", "65.5.0", "MIT", "", "pypi")
+"""
+
+
+def serve_index(server: ScriptedServer, name: str, **versions: str) -> None:
+    """Serve the wheels of a Python package; each needs the given Python."""
+    links = "".join(
+        f'<a href="{name}-{version[1:].replace("_", ".")}-py3-none-any.whl"'
+        f' data-requires-python="{python}">{name}</a>'
+        for version, python in versions.items()
+    )
+    page = f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
+    server.at(f"/simple/{name}/", Answer(page, headers={"Content-Type": "text/html"}))
+
+
+def test_parts_of_a_source_are_outdated(studio, samples):
+    """A library is compared with the catalogue, Python packages with the index that pip uses."""
+    samples.add("python", "3.11.2", LOW)
+    with (samples.recipes / "python/recipe.py").open("a") as file:
+        file.write(PARTS)
+    samples.add("low", "1.0.1", LOW)
+    studio.rezbuild("build", "python")
+    words = ("versions", "--outdated", "python", "--recipes", samples.recipes)
+    low = f"python 3.11.2 in {studio.local}: its source contains low 1.0.0; 1.0.1 is pinned\n"
+    done = studio.rezbuild(*words, ok=False)
+    assert (done.returncode, done.stdout) == (13, low)
+
+    env = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "0", "PIP_RETRIES": "0"}
+    env |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "NO_PROXY": "127.0.0.1"}
+    env |= {"REZBUILD_OFFLINE": "0", "REZBUILD_RETRIES": "0"}
+    with scripted_server() as server:
+        env["PIP_INDEX_URL"] = f"{server.url}/simple"
+        serve_index(server, "pip", v22_3_1="", v25_1="", v26_0="&gt;=3.12", v27_0rc1="")
+        serve_index(server, "setuptools", v65_5_0="")
+        out = studio.rezbuild(*words, "--upstream", ok=False, **env).stdout
+        pip = f"python 3.11.2 in {studio.local}: its source contains pip 22.3.1; upstream has 25.1"
+        assert out == f"{low}{pip}\n"
+        done = studio.rezbuild(*words, "--upstream", "--json", ok=False, **env)
+        found = json_page.read(done.stdout)["outdated"]
+        assert [(f["library"], f["inside"], f["upstream"]) for f in found] == [
+            ("low", True, False),
+            ("pip", True, True),
+        ]
+        server.answers.clear()
+        done = studio.rezbuild(*words, "--upstream", ok=False, **env)
+        assert done.stdout == low
+        assert "the versions of the Python package pip cannot be read" in done.stderr
