@@ -40,6 +40,7 @@ _COMMANDS = {
     "store": "manage the store of payloads that REZBUILD_STORE names",
     "cache": "show and clean the cache: sources, objects of compilers, ...",
     "doctor": "list what this machine lacks, and the command that installs it",
+    "completion": "print the script that completes commands in bash, zsh or fish",
 }
 # While one of these runs, `rezbuild cache clean` removes nothing. Each job of a worker has a lock.
 _USES_CACHE = ("add-version", "bench", "build", "export", "fetch", "reproduce")
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = aliases.replace_old_names(given)
     # The command is the first word that is no option: the options before it have no values.
     command = next((word for word in words if not word.startswith("-")), "")
-    arguments = _parser([command]).parse_args(words)
+    arguments = make_parser([command]).parse_args(words)
     reporter = arguments.reporter = Reporter(
         quiet=getattr(arguments, "quiet", False),
         verbose=getattr(arguments, "verbose", False),
@@ -97,7 +98,7 @@ def _stop(number: int, _: object) -> NoReturn:
     raise KeyboardInterrupt(number)
 
 
-def _parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentParser:
+def make_parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentParser:
     """Return the parser. Only the modules of ``commands`` are imported, for their arguments."""
     parser = argparse.ArgumentParser(
         prog="rezbuild",

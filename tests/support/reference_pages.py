@@ -62,7 +62,7 @@ def settings_page() -> str:
 def commands_page() -> str:
     """Return the text of docs/reference/commands.md."""
     lines = ["# Commands\n", _NOTE, "`rezbuild COMMAND --help` prints the same text."]
-    for parser in _commands(main._parser()):
+    for parser in _commands(main.make_parser()):
         lines += ["", *_section(parser)]
     return "\n".join(lines) + "\n"
 

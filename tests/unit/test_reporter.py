@@ -78,7 +78,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
         yield from ((name, *rest) for rest in commands(below))
 
 
-@pytest.mark.parametrize("words", list(commands(cli._parser())))
+@pytest.mark.parametrize("words", list(commands(cli.make_parser())))
 def test_each_command_can_be_quiet_and_verbose(words, capsys):
     with pytest.raises(SystemExit):
         cli.main([*words, "--help"])

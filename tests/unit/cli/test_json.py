@@ -26,7 +26,7 @@ def commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
 def test_page_has_a_section_for_each_command_with_json() -> None:
     found = {
         command.prog
-        for command in commands(main._parser())
+        for command in commands(main.make_parser())
         if any("--json" in action.option_strings for action in command._actions)
     }
     documented = set()

@@ -60,8 +60,8 @@ def test_scripts_are_valid_and_call_real_commands() -> None:
         words = shlex.split(
             re.sub(r'"\$\(.*\)"', "10.0.0.1", line).replace('"$SLURM_CPUS_PER_TASK"', "8")
         )
-        main._parser().parse_args(words[1:])
+        main.make_parser().parse_args(words[1:])
     for part in yaml.safe_load_all(blocks("yaml")[0]):
         if part["kind"] == "Deployment":
             (container,) = part["spec"]["template"]["spec"]["containers"]
-            main._parser().parse_args(container["command"][1:])
+            main.make_parser().parse_args(container["command"][1:])
