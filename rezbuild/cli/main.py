@@ -37,6 +37,7 @@ _COMMANDS = {
     "export": "build a payload without a package manager, for a container or another packager",
     "scheduler": "run the scheduler of a farm",
     "worker": "build for a farm",
+    "farm": "show the workers and jobs of a farm, and drain workers",
     "store": "manage the store of payloads that REZBUILD_STORE names",
     "cache": "show and clean the cache: sources, objects of compilers, ...",
     "doctor": "list what this machine lacks, and the command that installs it",

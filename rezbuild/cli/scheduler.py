@@ -6,6 +6,7 @@ import argparse
 
 from rezbuild.cli.arguments import port
 from rezbuild.farm import daemons
+from rezbuild.farm.log import LogReporter
 from rezbuild.settings import Settings
 
 EPILOG = """\
@@ -26,5 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    daemons.run_scheduler(Settings.read(), arguments.host, arguments.port, arguments.reporter)
+    log = LogReporter(quiet=arguments.reporter.quiet)
+    daemons.run_scheduler(Settings.read(), arguments.host, arguments.port, log)
     return 0

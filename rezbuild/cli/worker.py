@@ -7,6 +7,7 @@ import argparse
 from rezbuild.cli.arguments import add_recipes, job_count, label
 from rezbuild.cli.context import find_recipes
 from rezbuild.farm import daemons
+from rezbuild.farm.log import LogReporter
 from rezbuild.run import named_folders
 from rezbuild.settings import Settings
 
@@ -15,7 +16,8 @@ examples:
   rezbuild worker tcp://127.0.0.1:8786
   rezbuild worker tls://10.0.0.5:8786 --host 10.0.0.7 --label debian12
 The worker needs its own recipes, sources and compiler, like a build by hand. It runs
-until SIGTERM or Ctrl-C. See docs/how-to/farm.md.
+until SIGTERM or Ctrl-C; its jobs go to other workers. SIGUSR1 and "rezbuild farm drain" let
+it finish its jobs first. See docs/how-to/farm.md.
 """
 
 
@@ -48,5 +50,5 @@ def run(arguments: argparse.Namespace) -> int:
         name=arguments.name,
         recipes=find_recipes(arguments),
     )
-    daemons.run_worker(settings, options, arguments.reporter)
+    daemons.run_worker(settings, options, LogReporter(quiet=arguments.reporter.quiet))
     return 0

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 import itertools
+import json
+import os
+import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from rezbuild.errors import MachineError, RezbuildError
-from rezbuild.farm import connection
+from rezbuild.farm import connection, job_keys
 from rezbuild.farm.job_runner import FarmJob, JobRunner
 from rezbuild.farm.worker_facts import FACTS, Facts
 from rezbuild.settings import Settings
@@ -49,6 +53,7 @@ class Farm:
         timeout: Seconds to wait for a lost scheduler, worker or result.
         topic: The topic of the workers' events.
         client: Dask's client.
+        user: The user and the machine, for the log of the farm.
         is_known: Whether the workers are known: the scheduler has answered.
     """
 
@@ -58,9 +63,11 @@ class Farm:
         self.timeout = settings.farm_timeout
         self.topic = f"rezbuild-{uuid.uuid4().hex}"
         self.client: Any = None
+        self.user = user()
         self.is_known = False
         self._say = say
         self._workers: dict[str, Facts] = {}
+        self._draining: set[str] = set()
         self._free: dict[str, int] = {}
         # Jobs at the scheduler, by Dask's key; the times of jobs that no update has seen yet.
         self._jobs: dict[str, JobRunner] = {}
@@ -68,6 +75,9 @@ class Farm:
         self._tasks: set[asyncio.Task[None]] = set()
         self._numbers = itertools.count()
         self._scheduler = ""
+        # The steps that wait for cores, and those that the scheduler knows.
+        self._queue: Sequence[str] = ()
+        self._sent: Sequence[str] = ()
         self._stopping = False
         self._loop = asyncio.new_event_loop()
         self._ready: Future[None] = Future()
@@ -88,8 +98,16 @@ class Farm:
         self._thread.join(_END)
 
     def workers(self) -> dict[str, Facts]:
-        """Return the rezbuild workers of the farm, by address."""
+        """Return the rezbuild workers of the farm that take jobs, by address."""
+        return {a: facts for a, facts in self.all_workers().items() if a not in self._draining}
+
+    def all_workers(self) -> dict[str, Facts]:
+        """Return all rezbuild workers of the farm, also those that are drained."""
         return dict(self._workers)
+
+    def set_queue(self, steps: Sequence[str]) -> None:
+        """Set the steps that wait for cores, for ``rezbuild farm status``."""
+        self._queue = steps
 
     def free_cores(self) -> dict[str, int]:
         """Return the free cores of each worker; {} until all submitted jobs are visible."""
@@ -134,14 +152,15 @@ class Farm:
         busy = await self.client.scheduler.processing()
         if self._scheduler != known["id"]:
             # A new scheduler has no subscriptions.
-            self._scheduler = known["id"]
+            self._scheduler, self._sent = known["id"], ()
             self.client.subscribe_topic(self.topic, self._on_event)
         found = {a: Facts.read(w.get(FACTS)) for a, w in known["workers"].items()}
+        self._draining = {a for a, w in known["workers"].items() if w.get("status") != "running"}
         self._workers = {address: facts for address, facts in found.items() if facts}
         self.is_known = True
         keys = {address: [str(key) for key in busy.get(address, ())] for address in self._workers}
         self._free = {
-            address: facts.cores - sum(map(_cores_of, keys[address]))
+            address: facts.cores - sum(map(job_keys.cores, keys[address]))
             for address, facts in self._workers.items()
         }
         seen = {key for some in keys.values() for key in some}
@@ -150,6 +169,15 @@ class Farm:
         for key, since in list(self._unseen.items()):
             if key in seen or since < late:
                 self._unseen.pop(key, None)
+        await self._send_queue(str(known["type"]))
+
+    async def _send_queue(self, kind: str) -> None:
+        """Tell rezbuild's scheduler which steps wait; Dask's own does not know the message."""
+        queue = self._queue
+        if queue != self._sent and kind == "FarmScheduler":
+            text = json.dumps([self.user, *queue])
+            await self.client.scheduler.rezbuild_queue(client=self.client.id, text=text)
+            self._sent = queue
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -205,13 +233,8 @@ class Farm:
         while (error := await self._open()) is not None:
             why = words.reason(error.__cause__ or error)
             if self._stopping or time.monotonic() > deadline or not self._ready.done():
-                raise MachineError(
-                    f"no scheduler answers at {self.address}: {why}",
-                    advice=[
-                        "start one there: rezbuild scheduler",
-                        "or leave out --scheduler and REZBUILD_SCHEDULER to build here",
-                    ],
-                )
+                here = "or leave out --scheduler and REZBUILD_SCHEDULER to build here"
+                raise connection.no_answer(self.address, why, here)
             await asyncio.sleep(1)
         self._scheduler = ""
 
@@ -252,7 +275,10 @@ class Farm:
         await JobRunner(self, job, cores).run()
 
 
-def _cores_of(key: str) -> int:
-    """Return the cores of a job, which its key names; any other task counts as one core."""
-    number = key.rpartition("-")[2]
-    return int(number) if number.isdecimal() and len(number) < 6 else 1
+def user() -> str:
+    """Return the user and the machine, e.g. ``ann@ws12``, for the log of the farm."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container without an entry of the user in /etc/passwd
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"

@@ -52,6 +52,14 @@ def configure_dask() -> None:
     restricted_pickle.restrict()
 
 
+def no_answer(address: str, why: str, *more: str) -> MachineError:
+    """Return the error of a scheduler that does not answer; ``more`` is more advice."""
+    return MachineError(
+        f"no scheduler answers at {address}: {why}",
+        advice=["start one there: rezbuild scheduler", *more],
+    )
+
+
 def security(settings: Settings, host: str) -> Security | None:
     """Return the certificates of connections; None if every user who reaches the port may connect.
 

@@ -31,7 +31,7 @@ def run_scheduler(settings: Settings, host: str, port: int, reporter: Reporter) 
         settings: The files of TLS.
         host: The address to listen on.
         port: The port; 0 for any free one.
-        reporter: Prints messages.
+        reporter: Prints the log.
 
     Raises:
         MachineError: It cannot listen there, or Dask is not installed.
@@ -43,10 +43,13 @@ def run_scheduler(settings: Settings, host: str, port: int, reporter: Reporter) 
     security = connection.security(settings, host)
     connection.warn_if_open(host, security is not None, reporter.notice)
 
+    def say(text: str) -> None:
+        reporter.info(f"scheduler: {text}")
+
     async def serve() -> None:
         options = {"protocol": "tls" if security else "tcp", "security": security}
         try:
-            async with FarmScheduler(host=host, port=port, **options) as running:
+            async with FarmScheduler(say, host=host, port=port, **options) as running:
                 reporter.info(f"scheduler: {running.address}")
                 await _wait_or_stop(running.finished)
         except RuntimeError as error:
@@ -80,7 +83,10 @@ class WorkerOptions:
 
 
 def run_worker(settings: Settings, options: WorkerOptions, reporter: Reporter) -> None:
-    """Run a worker. If its scheduler is lost, it waits for the scheduler to come back.
+    """Run a worker until it is drained. If its scheduler is lost, it waits for the scheduler.
+
+    SIGUSR1 drains it, as the scheduler can: it takes no more jobs, and ends when its jobs have
+    ended. Slurm can send this signal some time before a job's time limit (sbatch, --signal).
 
     Raises:
         UsageError: Its scheduler could not reach it.
@@ -116,14 +122,18 @@ async def _serve(
 ) -> None:
     from rezbuild.farm.worker import FarmWorker
 
+    drained = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drained.set)
     is_reported = False
-    while True:
+    while not drained.is_set():
         running = FarmWorker(
             options.scheduler,
             place=place,
             facts=facts,
             settings=settings,
             recipes=options.recipes,
+            say=lambda text: reporter.info(f"worker: {text}"),
+            on_drain=drained.set,
             host=options.host,
             security=connection.resolve_address(options.scheduler, settings, lambda _: None)[1],
         )
@@ -134,14 +144,19 @@ async def _serve(
                     f"worker: {facts.name} at {running.address}, {words.count(facts.cores, 'core')}"
                 )
                 is_reported = False
-                await _wait_or_stop(running.finished)
-            reporter.notice(f"worker: {facts.name} has lost its scheduler; waiting for it")
+                await _wait_or_stop(running.finished, drained.wait)
+                if drained.is_set():
+                    reporter.info(f"worker: {facts.name} is drained: it gets no more jobs")
+                    await _wait_or_stop(running.drain, running.finished)
+            if not drained.is_set():
+                reporter.notice(f"worker: {facts.name} has lost its scheduler; waiting for it")
         except (OSError, RuntimeError, ValueError) as error:
             if not is_reported:
                 is_reported = True
                 why = error.__cause__ or error
                 reporter.notice(f"worker: {options.scheduler} cannot be reached ({why}): waiting")
-        await _wait_or_stop(lambda: asyncio.sleep(_AGAIN))
+        await _wait_or_stop(lambda: asyncio.sleep(_AGAIN), drained.wait)
+    reporter.info(f"worker: {facts.name} has ended, as it was drained")
 
 
 async def _check_scheduler(scheduler: str, settings: Settings) -> None:
@@ -158,8 +173,8 @@ async def _check_scheduler(scheduler: str, settings: Settings) -> None:
     await comm.close()
 
 
-async def _wait_or_stop(finished: Callable[[], Awaitable[object]]) -> None:
-    """Wait for something, or for a signal.
+async def _wait_or_stop(*events: Callable[[], Awaitable[object]]) -> None:
+    """Wait for the first of several events, or for a signal.
 
     Raises:
         KeyboardInterrupt: A signal came.
@@ -167,7 +182,7 @@ async def _wait_or_stop(finished: Callable[[], Awaitable[object]]) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ended.set)
-    waits = [asyncio.ensure_future(finished()), asyncio.ensure_future(ended.wait())]
+    waits = [asyncio.ensure_future(wait()) for wait in (*events, ended.wait)]
     _, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for one in rest:
         one.cancel()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rezbuild.errors import MachineError, RezbuildError
-from rezbuild.farm import retry_policy
+from rezbuild.farm import job_keys, retry_policy
 from rezbuild.farm.messages import Order, Result
 from rezbuild.farm.retry_policy import Attempt
 from rezbuild.farm.worker_facts import CORES, Facts
@@ -151,7 +150,7 @@ class JobRunner:
         if farm.client.status == "running":
             with contextlib.suppress(OSError, ValueError):
                 await farm.update()
-                if self._worker not in {facts.name for facts in farm.workers().values()}:
+                if self._worker not in {facts.name for facts in farm.all_workers().values()}:
                     return True
                 note("a worker with data of the job was lost; restarting")
                 return False
@@ -186,9 +185,14 @@ class JobRunner:
 
         job, farm = self._job, self._farm
         facts = farm.workers()[places[0]]
-        key = f"{job.order}-{uuid.uuid4().hex[:8]}-{cores}"
+        key = job_keys.make(job.order, cores)
         order = replace(
-            job.order, id=key, cores=cores, topic=farm.topic, attached=tuple(job.attached)
+            job.order,
+            id=key,
+            cores=cores,
+            topic=farm.topic,
+            attached=tuple(job.attached),
+            client=farm.user,
         )
         self._worker = ""
         farm.register(key, self)
@@ -216,7 +220,7 @@ class JobRunner:
         seen = time.monotonic()
         while not future.done():
             await asyncio.sleep(_PAUSE)
-            if not self._farm.is_known or set(places) & set(self._farm.workers()):
+            if not self._farm.is_known or set(places) & set(self._farm.all_workers()):
                 seen = time.monotonic()
             # Dask would wait for these workers to come back.
             elif time.monotonic() - seen > _DESERTED:

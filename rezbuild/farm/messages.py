@@ -1,4 +1,4 @@
-"""Messages between client and worker, as JSON: a job, and its result."""
+"""Messages of the farm: a job, its result, and what scheduler and workers tell each other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ from rezbuild.errors import RezbuildError, from_report
 from rezbuild.files import safe_files
 from rezbuild.settings import MOST_JOBS
 
+# The message by which the scheduler drains a worker.
+DRAIN = "rezbuild-drain"
+# The topic of a worker's events for the log of the scheduler, and their kinds.
+JOBS = "rezbuild-jobs"
+BEGAN, ENDED = "began", "ended"
 _PLAIN = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,199}")
 
 
@@ -57,6 +62,7 @@ class Order:
         step_timeout: Seconds that a step may take; None for the worker's setting.
         glibc: The glibc to build for; None for the worker's setting.
         glibc_max: The newest glibc that the payload may need, or None.
+        client: The user and the machine of the client, for the log.
     """
 
     id: str
@@ -73,6 +79,7 @@ class Order:
     step_timeout: float | None = None
     glibc: str | None = None
     glibc_max: str | None = None
+    client: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}-{self.version}"
@@ -94,7 +101,7 @@ class Order:
             found = cls(**{**data, **lists})
         except (TypeError, KeyError) as error:
             raise ValueError(str(error)) from None
-        texts = ("id", "name", "version", "profile", "revision", "topic")
+        texts = ("id", "name", "version", "profile", "revision", "topic", "client")
         _check(
             all(isinstance(getattr(found, name), str) for name in texts),
             all(isinstance(entry, dict) for entry in found.dependencies),

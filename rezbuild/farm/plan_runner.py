@@ -81,6 +81,7 @@ class FarmBudget:
     def __init__(self, drivers: Mapping[Target, FarmDriver]) -> None:
         self._drivers = drivers
         self._full: set[Target] = set()
+        self._waiting: list[Step] = []
 
     def take(self, step: Step, /) -> bool:
         """Return whether a core is free for one more step of a target.
@@ -91,6 +92,8 @@ class FarmBudget:
         # Ask for free cores once for all steps that are ready.
         if step.target not in self._full and self._drivers[step.target].free_slots() <= 0:
             self._full.add(step.target)
+        if step.target in self._full:
+            self._waiting.append(step)
         return step.target not in self._full
 
     def give_back(self) -> None:
@@ -99,7 +102,9 @@ class FarmBudget:
     def share(self) -> None:
         """Give the started steps their cores."""
         self._full.clear()
+        waiting, self._waiting = tuple(map(str, self._waiting)), []
         for driver in self._drivers.values():
+            driver.pool.farm.set_queue(waiting)
             driver.assign_cores()
 
     def reset(self) -> None:

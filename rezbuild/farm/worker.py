@@ -20,7 +20,8 @@ import asyncio
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,13 @@ from distributed import Worker, get_worker
 
 from rezbuild.errors import REPORT, MachineError, to_report
 from rezbuild.farm import job_process, payload_cache
-from rezbuild.farm.messages import Order, Result, is_file_name
+from rezbuild.farm.log import foreign
+from rezbuild.farm.messages import BEGAN, DRAIN, ENDED, JOBS, Order, Result, is_file_name
 from rezbuild.farm.worker_facts import FACTS, Facts
 from rezbuild.files import safe_files
 from rezbuild.reporter import ABSENT
 from rezbuild.settings import Settings
-from rezbuild.util import processes
+from rezbuild.util import processes, words
 
 # Seconds between two polls of a build.
 _PAUSE = 0.1
@@ -81,9 +83,11 @@ class FarmWorker(Worker):
         facts: The description of the worker.
         settings: The worker's settings.
         recipes: The recipes folder.
+        say: Prints a line of the log.
+        on_drain: Called when the scheduler drains this worker.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (Dask adds its own)
         self,
         scheduler: str,
         *,
@@ -91,8 +95,11 @@ class FarmWorker(Worker):
         facts: Facts,
         settings: Settings,
         recipes: Path,
+        say: Callable[[str], None],
+        on_drain: Callable[[], None],
         **options: Any,
     ) -> None:
+        self._say = say
         self._place = place
         self._recipes = recipes
         # Without a common store, a private one keeps finished builds.
@@ -117,6 +124,7 @@ class FarmWorker(Worker):
         )
         for name in _REFUSED:
             self.handlers.pop(name, None)
+        self.stream_handlers[DRAIN] = on_drain
 
     def start_http_server(self, *_: Any, **__: Any) -> None:
         """Open no second port."""
@@ -132,7 +140,29 @@ class FarmWorker(Worker):
             known.run_spec = Task(key, _refuse)
         return await super().execute(key, stimulus_id=stimulus_id)
 
+    async def drain(self) -> None:
+        """Take no more jobs, and end when the clients have the results of all jobs."""
+        message = {"op": "worker-status-change", "status": "closing_gracefully"}
+        self.batched_send({**message, "stimulus_id": "drain"})
+        while self.state.tasks:  # noqa: ASYNC110 (Dask has no event for it)
+            await asyncio.sleep(_PAUSE)
+        await self.close(reason="drained")
+
     async def work(self, order: Order, blobs: Sequence[bytes]) -> tuple[Any, ...]:
+        """Build a payload, and log the begin and the end of the job."""
+        began, name, client = time.monotonic(), foreign(order), foreign(order.client)
+        self._say(f"{name} began, {words.count(order.cores, 'core')}, for {client}")
+        self.log_event(JOBS, {"id": order.id, "kind": BEGAN, "client": client})
+        outcome = "stopped"
+        try:
+            result, *packed = await self._make(order, blobs)
+            outcome = "cancelled" if self._is_cancelled(order.id) else _outcome(result)
+            return (result.to_json(), *packed)
+        finally:
+            self._say(f"{name} ended after {time.monotonic() - began:.0f} s: {outcome}")
+            self.log_event(JOBS, {"id": order.id, "kind": ENDED, "text": outcome})
+
+    async def _make(self, order: Order, blobs: Sequence[bytes]) -> tuple[Any, ...]:
         """Build a payload in a new process; return errors as a result that clients can read."""
         place = self._place / "jobs" / str(order.id)
         try:
@@ -152,7 +182,7 @@ class FarmWorker(Worker):
                 else str(error)
             )
             ours = to_report(MachineError(f"the job cannot run: {text}"))
-            return (Result(self._facts.name, str(place), error=ours).to_json(),)
+            return (Result(self._facts.name, str(place), error=ours),)
 
     def _write_files(self, order: Order, blobs: Sequence[bytes], place: Path) -> None:
         for payload, data, debug in zip(order.attached, blobs[::2], blobs[1::2]):
@@ -228,7 +258,14 @@ class FarmWorker(Worker):
             output=output,
             logs=logs,
         )
-        return (result.to_json(), *blobs)
+        return (result, *blobs)
+
+
+def _outcome(result: Result) -> str:
+    """Return how a job ended, with the first line of its error."""
+    if result.error is None:
+        return "succeeded"
+    return f"failed: {str(result.error.get('message')).partition(chr(10))[0]}"
 
 
 def _check_names(order: Order) -> None:

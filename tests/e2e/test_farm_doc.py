@@ -39,7 +39,7 @@ def samples(tmp_path: Path) -> Samples:
 def test_commands_of_the_farm_page_run(samples, tmp_path):
     studio = Studio(tmp_path / "studio")
     studio.env |= {**samples.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 5
     lines = ["set -m", *(line for block in BLOCKS for line in block.splitlines())]
     # kill and wait return the exit code of the killed process.
     ends = ("kill ", "wait", "set ")
@@ -63,3 +63,6 @@ def test_commands_of_the_farm_page_run(samples, tmp_path):
     assert "zlib-1.3.1: building, --force is given" in done.stdout
     assert "worker: three at tls://127.0.0.1:" in done.stdout
     assert done.stdout.count("zlib-1.3.1: installed, ") == 2
+    assert re.search(r"(?m)^ *four .* running +tls://127\.0\.0\.1:\d+$", done.stdout)
+    assert "four: draining, it has no job, and ends now" in done.stdout
+    assert "worker: four has ended, as it was drained" in done.stdout

@@ -54,7 +54,7 @@ class Process:
     def address(self) -> str:
         wait_until(lambda: "://" in self.log.read_text() or self.process.poll() is not None, 60)
         (found,) = re.findall(
-            r"^\w+: .*?(tcp://\S+:\d+|tls://\S+:\d+)", self.log.read_text(), re.MULTILINE
+            r"^\S+ \w+: .*?(tcp://\S+:\d+|tls://\S+:\d+)", self.log.read_text(), re.MULTILINE
         )[:1]
         return found
 

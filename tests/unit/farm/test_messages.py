@@ -261,6 +261,8 @@ def work(tmp_path):
             facts=FACTS,
             settings=Settings(tmp_path / "cache"),
             recipes=tmp_path,
+            say=print,
+            on_drain=print,
             host="127.0.0.1",
         )
         (text,) = await worker.work(order, ())

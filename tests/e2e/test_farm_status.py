@@ -1,0 +1,238 @@
+"""The logs of a farm, ``rezbuild farm status``, and ``rezbuild farm drain``."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import json_page
+import pytest
+from farm import Farm, Process, farm, payloads, start
+from polling import wait_until
+from sample_packages import LOW, RECIPE, Samples
+from studio import Studio
+
+pytestmark = pytest.mark.e2e
+
+WAIT = "echo $$ >>{marks}/{name}; while [ ! -e {marks}/{name}.open ]; do sleep 0.1; done"
+
+
+class Packages(Samples):
+    """Packages that wait in their build until a test opens them; they are built against ``low``."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.marks = folder / "marks"
+        self.marks.mkdir()
+        for name in ("held", "next"):
+            self._add(name, WAIT.format(marks=self.marks, name=name))
+        self._add("bad", "exit 3")
+
+    def _add(self, name: str, command: str) -> None:
+        self.add(name, "1.0.0", LOW, requires='"low-1"')
+        code = f'    b.run("sh", "-c", {command!r})\n    b.make'
+        (self.recipes / name / "recipe.py").write_text(RECIPE.replace("    b.make", code))
+
+    def builds(self, name: str) -> int:
+        """Return how many builds of a package have started."""
+        mark = self.marks / name
+        return len(mark.read_text().split()) if mark.exists() else 0
+
+    def open(self, *names: str) -> None:
+        for name in names:
+            (self.marks / f"{name}.open").touch()
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Packages:
+    return Packages(tmp_path / "samples")
+
+
+@pytest.fixture
+def running(tmp_path: Path, samples: Packages) -> Iterator[Farm]:
+    env = Studio(tmp_path / "studio").env | samples.environ
+    with farm(tmp_path / "run", env) as started:
+        yield started
+
+
+@pytest.fixture
+def client(tmp_path: Path, running: Farm, samples: Packages) -> Studio:
+    """Return a client of the farm, with an empty repository."""
+    client = Studio(tmp_path / "site")
+    client.env |= samples.environ | {
+        "REZBUILD_SCHEDULER": running.address,
+        "REZBUILD_HOST_LABEL": "plain",
+        "REZBUILD_CACHE": str(tmp_path / "cache"),
+    }
+    return client
+
+
+def add_worker(running: Farm, name: str, cores: int = 1) -> Process:
+    worker = running.worker(name, "--cores", str(cores), "--label", "plain")
+    assert worker.address
+    return worker
+
+
+def state(client: Studio) -> dict[str, list[dict[str, object]]]:
+    return json_page.read(client.rezbuild("farm", "status", "--json").stdout)
+
+
+def state_of(client: Studio, worker: str) -> object:
+    return {row["name"]: row["state"] for row in state(client)["workers"]}.get(worker)
+
+
+def log_lines(process: Process) -> list[str]:
+    """Return the lines of a log without their times, which must be ISO with a zone."""
+    lines = []
+    for line in process.log.read_text().splitlines():
+        time, _, rest = line.partition(" ")
+        assert datetime.fromisoformat(time).tzinfo is not None, line
+        lines.append(rest)
+    return lines
+
+
+def has_line(process: Process, pattern: str) -> bool:
+    return any(re.fullmatch(pattern, line) for line in log_lines(process))
+
+
+def test_status_shows_workers_jobs_and_queue(client, running, samples):
+    assert "the farm has no workers" in client.rezbuild("farm", "status").stdout
+    worker = add_worker(running, "one")
+    with start(client, "build", "held", "next") as process:
+        wait_until(lambda: samples.builds("held") + samples.builds("next") == 1, 60)
+        wait_until(lambda: state(client)["queue"])
+        found = state(client)
+        shown = client.rezbuild("farm", "status").stdout
+        samples.open("held", "next")
+        out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, out
+    assert found["scheduler"] == running.address
+    (one,) = found["workers"]
+    assert {**one, "joined": ""} == {
+        "name": "one",
+        "address": worker.address,
+        "label": "plain",
+        "cores": 1,
+        "free": 0,
+        "state": "running",
+        "joined": "",
+    }
+    (job,), (waiting,) = found["jobs"], found["queue"]
+    assert {job["job"], waiting["job"]} == {"held-1.0.0", "next-1.0.0"}
+    assert job["worker"] == "one"
+    assert job["cores"] == 1
+    assert re.fullmatch(r"\S+@\S+", job["client"])
+    assert job["client"] == waiting["client"]
+    for time in (one["joined"], job["began"]):
+        assert datetime.fromisoformat(time).tzinfo is not None
+    assert re.search(r"(?m)^ *one +plain +1 +0 +running +tls://127\.0\.0\.1:\d+$", shown), shown
+    assert re.search(rf"(?m)^ *{job['job']} +one +1 +\d+ s +{job['client']}$", shown), shown
+    assert re.search(rf"(?m)^ *{waiting['job']} +\(waiting\) +{job['client']}$", shown), shown
+    wait_until(lambda: not state(client)["jobs"])
+    assert state(client)["queue"] == []
+
+
+def test_logs_name_workers_and_jobs_with_times(client, running, samples):
+    worker = add_worker(running, "one", 2)
+    done = client.rezbuild("build", "bad", ok=False)
+    assert done.returncode == 7
+    worker.end()
+    wait_until(lambda: has_line(running.scheduler, "scheduler: worker one left"))
+    for pattern in (
+        r"worker one joined: tls://127\.0\.0\.1:\d+, 2 cores, plain",
+        r"low-1\.0\.0 began on one, 2 cores, for \S+@\S+",
+        r"low-1\.0\.0 ended on one after \d+ s: succeeded",
+        r"bad-1\.0\.0 ended on one after \d+ s: failed: bad 1\.0\.0: .*",
+    ):
+        assert has_line(running.scheduler, f"scheduler: {pattern}"), pattern
+    for pattern in (
+        r"low-1\.0\.0 began, 2 cores, for \S+@\S+",
+        r"low-1\.0\.0 ended after \d+ s: succeeded",
+        r"bad-1\.0\.0 ended after \d+ s: failed: bad 1\.0\.0: .*",
+    ):
+        text = worker.log.read_text().partition("\nrezbuild: interrupted")[0]
+        assert re.search(rf"(?m)^\S+T\S+ worker: {pattern}$", text), text
+
+
+def test_job_of_a_killed_worker_is_logged_as_lost(client, running, samples):
+    worker = add_worker(running, "one")
+    with start(client, "build", "held") as process:
+        wait_until(lambda: samples.builds("held") == 1, 60)
+        worker.kill()
+        lost = r"scheduler: held-1\.0\.0 ended on one after \d+ s: lost, its worker has left"
+        wait_until(lambda: has_line(running.scheduler, lost))
+        samples.open("held")
+        add_worker(running, "two")
+        out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, out
+
+
+@pytest.mark.parametrize("way", ["command", "signal"])
+def test_drained_worker_finishes_its_job_and_ends_with_0(client, running, samples, way):
+    """The job has a payload of another package with it; the next job goes to another worker."""
+    first = add_worker(running, "one")
+    with start(client, "build", "held", "next") as process:
+        wait_until(lambda: samples.builds("held") + samples.builds("next") == 1, 60)
+        (here,) = [name for name in ("held", "next") if samples.builds(name)]
+        (other,) = {"held", "next"} - {here}
+        if way == "command":
+            said = client.rezbuild("farm", "drain", "one").stdout
+            assert said == f"one: draining, it ends after {here}-1.0.0\n"
+        else:
+            first.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: state_of(client, "one") == "draining")
+        add_worker(running, "two")
+        wait_until(lambda: samples.builds(other) == 1, 60)
+        jobs = {job["job"]: job["worker"] for job in state(client)["jobs"]}
+        assert jobs == {f"{here}-1.0.0": "one", f"{other}-1.0.0": "two"}
+        assert first.process.poll() is None
+        samples.open(here)
+        assert first.process.wait(30) == 0
+        # The client has the payload; the worker took it from nowhere else.
+        wait_until(lambda: here in payloads(client))
+        samples.open(other)
+        out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, out
+    assert "was lost" not in out
+    assert (samples.builds("held"), samples.builds("next")) == (1, 1)
+    assert set(payloads(client)) == {"low", "held", "next"}
+    assert log_lines(first)[-1] == "worker: one has ended, as it was drained"
+    assert has_line(running.scheduler, "scheduler: worker one left")
+    assert state_of(client, "one") is None
+
+
+def test_drained_worker_without_a_job_ends_at_once(client, running):
+    worker = add_worker(running, "one")
+    said = client.rezbuild("farm", "drain", "one").stdout
+    assert said == "one: draining, it has no job, and ends now\n"
+    assert worker.process.wait(15) == 0
+
+
+def test_drained_worker_that_waits_for_its_scheduler_ends(running):
+    worker = running.worker("one")
+    running.scheduler.kill()
+    wait_until(lambda: "waiting" in worker.log.read_text(), 60)
+    worker.process.send_signal(signal.SIGUSR1)
+    assert worker.process.wait(15) == 0
+
+
+def test_unknown_worker_cannot_be_drained(client, running):
+    worker = add_worker(running, "one")
+    done = client.rezbuild("farm", "drain", "one", "other", ok=False)
+    assert done.returncode == 2
+    assert "unknown worker 'other'" in done.stderr
+    assert "tried: the farm has one" in done.stderr
+    assert worker.process.poll() is None
+    assert state_of(client, "one") == "running"
+
+
+def test_status_needs_a_scheduler(client):
+    done = client.rezbuild("farm", "status", ok=False, REZBUILD_SCHEDULER="tcp://127.0.0.1:9")
+    assert done.returncode == 10
+    assert "no scheduler answers at tls://127.0.0.1:9" in done.stderr
+    done = client.rezbuild("farm", "status", ok=False, REZBUILD_SCHEDULER="")
+    assert done.returncode == 2
+    assert "set REZBUILD_SCHEDULER" in done.stderr
