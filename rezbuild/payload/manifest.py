@@ -14,7 +14,6 @@ from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import CatalogueError
 from rezbuild.files import safe_files
 from rezbuild.files.hashing import sha256
-from rezbuild.payload import self_test
 
 MANIFEST = "rezbuild.json"
 CONTENTS = "rezbuild-files.json"
@@ -37,6 +36,11 @@ _SHAPING = (
 )
 
 
+def test_files(recipe: Path) -> list[Path]:
+    """Return the files that a recipe adds to the test in its payloads."""
+    return sorted(path for path in (recipe / "host").glob("*") if path.is_file())
+
+
 def recipe_revision(recipe: Recipe, release: Release) -> str:
     """Return a hash (16 hex digits) of rezbuild's and the recipe's files that change the payload.
 
@@ -50,7 +54,7 @@ def recipe_revision(recipe: Recipe, release: Release) -> str:
     steps = recipe.steps
     files = [recipe.folder / "package.py", steps / "recipe.py"]
     known = {*files, steps / "package.py", *steps.glob("check*.py")}
-    files += sorted(set(steps.glob("*.py")) - known) + self_test.sources(steps)
+    files += sorted(set(steps.glob("*.py")) - known) + test_files(steps)
     files += recipe.patches(release)
     files += [path for pattern in _SHAPING for path in sorted(here.glob(pattern))]
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rezbuild.elf import reader
 from rezbuild.elf.host_libraries import host_libraries
+from rezbuild.payload import manifest
 
 FOLDER = "rezbuild-test"
 RUN = "run.sh"
@@ -19,17 +20,12 @@ RUN = "run.sh"
 _LOADERS = {"EM_X86_64": "x86-64", "EM_AARCH64": "aarch64"}
 
 
-def sources(recipe: Path) -> list[Path]:
-    """Return the files that a recipe adds."""
-    return sorted(path for path in (recipe / "host").glob("*") if path.is_file())
-
-
 def write(payload: Path, recipe: Path, version: str) -> None:
     """Write the test into the payload."""
     files = [path.relative_to(payload).as_posix() for path in reader.walk(payload) if _loads(path)]
     folder = payload / FOLDER
     folder.mkdir()
-    for path in sources(recipe):
+    for path in manifest.test_files(recipe):
         shutil.copyfile(path, folder / path.name)
     (folder / "files").write_text("".join(f"{name}\n" for name in files), encoding="utf-8")
     machine = _LOADERS[reader.read(payload / files[0] if files else Path(sys.executable)).machine]
