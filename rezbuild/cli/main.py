@@ -44,7 +44,7 @@ _COMMANDS = {
     "completion": "print the script that completes commands in bash, zsh or fish",
 }
 # While one of these runs, `rezbuild cache clean` removes nothing. Each job of a worker has a lock.
-_USES_CACHE = ("add-version", "bench", "build", "export", "fetch", "reproduce")
+_USES_CACHE = ("add-version", "bench", "build", "export", "fetch", "lock", "reproduce")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
