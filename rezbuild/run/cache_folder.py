@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import stat
@@ -80,7 +81,8 @@ def usage(cache: Path) -> list[Usage]:
     found: dict[Kind, list[os.stat_result]] = {}
     for path in sorted(cache.iterdir()) if cache.is_dir() else ():
         kind = next((kind for kind in KINDS if kind.has(path.name)), OTHER)
-        found.setdefault(kind, []).extend(_facts(path))
+        # A link at the top of the cache may lead to another disk.
+        found.setdefault(kind, []).extend(_facts(path.resolve()))
     used = [Usage(kind, *_sum(facts)) for kind, facts in found.items()]
     return sorted(used, key=lambda one: one.size, reverse=True)
 
@@ -139,12 +141,18 @@ def _items(cache: Path, kind: Kind) -> Iterator[Path]:
 
 
 def _facts(path: Path) -> Iterator[os.stat_result]:
-    """Yield the facts of a file, or of a folder and all that is below it."""
-    yield path.lstat()
-    # A link at the top of the cache leads to another disk; others are not followed.
-    for folder, folders, files in os.walk(path):
-        for name in (*folders, *files):
-            yield Path(folder, name).lstat()
+    """Yield the facts of a file or link, or of a folder and all that is below it."""
+    for one in _paths(path):
+        # A build may remove files meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            yield one.lstat()
+
+
+def _paths(path: Path) -> Iterator[Path]:
+    yield path
+    if not path.is_symlink():
+        for folder, folders, files in os.walk(path):
+            yield from (Path(folder, name) for name in (*folders, *files))
 
 
 def _sum(facts: Iterable[os.stat_result]) -> tuple[int, int]:

@@ -99,6 +99,15 @@ def cache_size(folder: Path) -> int:
     return int(done.stdout.split()[0])
 
 
+def test_size_counts_a_kind_on_another_disk(cache, tmp_path, capsys) -> None:
+    (tmp_path / "disk").mkdir()
+    (cache / "stock").rename(tmp_path / "disk/stock")
+    (cache / "stock").symlink_to(tmp_path / "disk/stock")
+    found = json_page.read(run(capsys, "size", "--json")[1])["kinds"]
+    (stock,) = (one for one in found if one["kind"] == "stock")
+    assert stock["size"] == cache_size(tmp_path / "disk/stock")
+
+
 def test_size_of_the_store_counts_shared_payloads_once(cache, tmp_path, monkeypatch, capsys):
     store = Store(str(tmp_path / "store"))
     root = payload(tmp_path / "root")
@@ -154,7 +163,8 @@ def test_clean_follows_no_links(cache, tmp_path, capsys) -> None:
     outside.mkdir()
     (outside / "file").write_text("x")
     (cache / "glibc/link").symlink_to(outside)
-    run(capsys, "clean")
+    (outside / "large").write_bytes(b"x" * 10_000_000)
+    assert "MB" not in run(capsys, "clean")[1]
     assert not os.path.lexists(cache / "glibc/link")
     assert (outside / "file").exists()
 
