@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import rez_install
 from host_tools import require_tool
-from moves import PYTHON, RESOLVER, build_folders, hide
+from moves import PYTHON, RESOLVER, build_folders, hide, variant
 from studio import Studio
 
 pytestmark = pytest.mark.e2e
@@ -97,3 +97,35 @@ def test_usd_and_qt_wheels_import(built, copied, rez_pip, tmp_path):
             *("env", *request, "--", "python3", "-c", OFFSCREEN), QT_QPA_PLATFORM="offscreen"
         )
     assert done.stdout.splitlines()[-1].startswith("offscreen 6.")
+
+
+# Qt Designer runs the files register*.py. This one ends it.
+PLUGIN = """\
+import os, ssl, sys
+from PySide6.QtDesigner import QPyDesignerCustomWidgetCollection
+maps = open("/proc/self/maps").read().split()
+(library,) = {one for one in maps if "/libpython3." in one}
+with open(os.environ["SEEN"], "w") as stream:
+    print(sys.prefix, library, sep="\\n", file=stream)
+os._exit(0)
+"""
+
+
+@pytest.mark.matrix
+def test_qt_designer_loads_python_plugins_with_the_payloads_library(
+    built, copied, rez_pip, tmp_path
+):
+    """The command is that of docs/how-to/building.md."""
+    require_tool(*QT_NEEDS)
+    studio = studio_of(tmp_path / "studio", copied)
+    built_in(studio, rez_pip, "PySide6-Essentials")
+    (tmp_path / "register_thing.py").write_text(PLUGIN)
+    command = 'LD_LIBRARY_PATH="$REZ_PYTHON_ROOT/lib" pyside6-designer'
+    studio.rez(
+        *("env", "PySide6_Essentials", "python", "--", "sh", "-c", command),
+        QT_QPA_PLATFORM="offscreen",
+        PYSIDE_DESIGNER_PLUGINS=str(tmp_path),
+        SEEN=str(tmp_path / "seen"),
+    )
+    prefix, library = (tmp_path / "seen").read_text().splitlines()
+    assert Path(prefix) == Path(library).parents[1] == variant(studio.released)
