@@ -66,10 +66,18 @@ def run(arguments: argparse.Namespace) -> int:
     with plan_arguments.open_plan(arguments) as (runner, plan):
         if arguments.release:
             _prepare_release(runner, plan, arguments)
+        if arguments.locked:
+            dry_run.check_all(runner, plan.steps)
         runner.run(plan.steps)
         for target, years in plan.years.items():
             for year in years:
                 runner.drivers[target].install_year(year)
+    _report(plan, arguments)
+    return 0
+
+
+def _report(plan: Plan, arguments: argparse.Namespace) -> None:
+    """Print the environments, run the command in them, and name the versions that are missing."""
     for target, keys in plan.asked:
         paths = f"--paths {shlex.quote(target.repository)} " if target.repository else ""
         for packages in _environments(keys):
@@ -77,7 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.run:
                 _run_in(packages, arguments.run)
     fallbacks.report(plan.steps, arguments.reporter)
-    return 0
 
 
 def _try(arguments: argparse.Namespace) -> int:

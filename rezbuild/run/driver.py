@@ -259,9 +259,8 @@ class Driver:
         if not self.options.release:
             forced = self.options.force and step.requested
             return ["--install", *(["--clean"] if forced else [])]
+        self.check_unreleased(step)
         target = self._target(step)
-        if not (self.options.replace and step.requested):
-            self._refuse_released(step, target)
         message = self.options.message or f"{step.package}, by rezbuild"
         # Another target may have released it already, into its own repository.
         tagged = target.is_dir() or self.target.repository
@@ -320,9 +319,14 @@ class Driver:
     def _target(self, step: Step) -> Path:
         return installed.variant_root(self.repository, *step.key)
 
-    def _refuse_released(self, step: Step, target: Path) -> None:
-        """Raise an error if a package is released: a failed rez-release would delete it."""
-        if target.is_dir():
+    def check_unreleased(self, step: Step) -> None:
+        """Check that a step may be released: a failed rez-release would delete a released package.
+
+        Raises:
+            RezError: The step is released, and may not be replaced.
+        """
+        target, options = self._target(step), self.options
+        if options.release and target.is_dir() and not (options.replace and step.requested):
             raise RezError(
                 f"{step} is already released, and must be built: {self.reasons[step.key]}",
                 tried=[str(target)],

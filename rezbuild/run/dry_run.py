@@ -254,6 +254,32 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
     return DryRun(tuple(map(row, ordered)), len(workers), outcome, glibc, lines)
 
 
+def check_all(runner: PlanRunner, steps: Sequence[Step]) -> None:
+    """Check before the first build that no build will fail at once; fetch all sources.
+
+    Args:
+        runner: A runner that has built nothing yet.
+        steps: All steps, dependencies first.
+
+    Raises:
+        RezbuildError: The error of the first build that would fail.
+    """
+    shown = [(driver, driver.progress) for driver in runner.drivers.values()]
+    for driver, _ in shown:
+        driver.progress = _SILENT
+    try:
+        for step in steps:
+            driver = runner.driver_of(step)
+            if not driver.is_done(step):
+                driver.assume_built(step)
+                driver.check_unreleased(step)
+                if not _is_stored(driver, step):
+                    driver.fetcher.available(step.release)
+    finally:
+        for driver, progress in shown:
+            driver.progress = progress
+
+
 def _simulate(
     steps: Sequence[Step], expected: Mapping[Job, Estimate], workers: Sequence[Worker]
 ) -> Outcome:

@@ -57,6 +57,16 @@ def test_locked_build_without_a_source_builds_nothing(studio, samples, lock):
     assert not (studio.local / "top").exists()
 
 
+def test_locked_build_checks_all_packages_before_the_first_build(studio, samples, lock):
+    """Both packages are installed, and must be built again; one of them has no source."""
+    studio.rezbuild("build", "--locked", lock)
+    (samples.mirror / "top-2.0.0.tar.gz").unlink()
+    shutil.rmtree(Path(samples.environ["REZBUILD_CACHE"]) / "sources")
+    done = studio.rezbuild("build", "--locked", lock, "--profile", "optimized", ok=False)
+    assert (done.returncode, "building" in done.stdout) == (4, False)
+    assert "the source archive of top 2.0.0 could not be downloaded" in done.stderr
+
+
 def test_locked_sources_fill_a_mirror_for_another_machine(studio, samples, lock, tmp_path):
     studio.rezbuild("fetch", "--locked", lock, "--to", tmp_path / "carried")
     found = {path.name for path in (tmp_path / "carried").rglob("*.gz")}
