@@ -139,7 +139,8 @@ def open_lock(path: Path, say: Callable[[str], None], *, shared: bool = False) -
 
     Args:
         path: The lock file. Its folder exists and can be written.
-        say: Prints a notice once for each folder whose file system has no locks.
+        say: Prints a notice once for each folder whose file system has no locks, unless the lock
+            is shared.
         shared: See `Lock`.
 
     Raises:
@@ -149,7 +150,8 @@ def open_lock(path: Path, say: Callable[[str], None], *, shared: bool = False) -
     missing = missing_support(path.parent)
     if not missing:
         return Lock(path, say, shared=shared)
-    if path.parent not in _told:
+    # Holders of a shared lock wait only for a clean-up.
+    if not shared and path.parent not in _told:
         _told.add(path.parent)
         say(
             f"notice: no locks on the file system of {path.parent} ({missing}): rezbuild waits for "
