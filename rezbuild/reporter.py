@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
-from rezbuild.util.terminal import printable
+from rezbuild.util.terminal import paint, printable
 
 # The variable with the file of events.
 EVENTS = "REZBUILD_EVENTS"
@@ -40,6 +40,8 @@ TAKEN, ABSENT = "taken", "absent"
 READY, CHECKED = "ready", "checked"
 # Any other line, which is printed even with --quiet.
 NOTICE = "notice"
+# The styles of notices and errors.
+NOTICE_STYLE, ERROR_STYLE = "yellow", "bold red"
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,23 @@ class Reporter:
 
     def notice(self, text: str) -> None:
         """Print a line, even with --quiet, and append it as an event."""
-        self._print(text)
+        self._print(text, NOTICE_STYLE)
         self.event(Event(NOTICE, text.strip()))
 
     def error(self, text: str) -> None:
-        """Print a line on standard error."""
-        print(printable(text), file=sys.stderr, flush=True)
+        """Print a message on standard error; its first line has a color."""
+        first, feed, rest = printable(text).lstrip("\n").partition("\n")
+        space = "\n" if text.startswith("\n") else ""
+        print(
+            f"{space}{paint(first, ERROR_STYLE, sys.stderr)}{feed}{rest}",
+            file=sys.stderr,
+            flush=True,
+        )
 
-    def _print(self, text: str) -> None:
+    def _print(self, text: str, style: str = "") -> None:
         # Other processes write to the same terminal or log, so no line may stay in a buffer.
-        print(printable(text), file=self._stream, flush=True)
+        shown = paint(printable(text), style, self._stream or sys.stdout)
+        print(shown, file=self._stream, flush=True)
 
     @contextlib.contextmanager
     def step(self, step: str) -> Iterator[None]:

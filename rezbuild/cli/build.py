@@ -72,16 +72,23 @@ def run(arguments: argparse.Namespace) -> int:
         for target, years in plan.years.items():
             for year in years:
                 runner.drivers[target].install_year(year)
-    _report(plan, arguments)
+    _report(plan, arguments, runner.progress.skipped())
     return 0
 
 
-def _report(plan: Plan, arguments: argparse.Namespace) -> None:
-    """Print the environments, run the command in them, and name the versions that are missing."""
+def _report(plan: Plan, arguments: argparse.Namespace, skipped: str) -> None:
+    """Print the environments, run the command in them, and name the versions that are missing.
+
+    Args:
+        plan: The plan.
+        arguments: The arguments.
+        skipped: A summary, if there was nothing to do.
+    """
+    note = f" ({skipped})" if skipped else ""
     for target, keys in plan.asked:
         paths = f"--paths {shlex.quote(target.repository)} " if target.repository else ""
         for packages in _environments(keys):
-            arguments.reporter.info(f"ready: rez-env {paths}{' '.join(packages)}")
+            arguments.reporter.info(f"ready: rez-env {paths}{' '.join(packages)}{note}")
             if arguments.run:
                 _run_in(packages, arguments.run)
     fallbacks.report(plan.steps, arguments.reporter)

@@ -21,6 +21,7 @@ from rezbuild.reporter import Reporter
 from rezbuild.run import named_folders, progress, system_needs
 from rezbuild.run.driver import Options
 from rezbuild.run.plan_runner import PlanRunner, local_drivers
+from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 from rezbuild.util import extras
 from rezbuild.util.glibc_version import host_glibc, number
@@ -100,16 +101,19 @@ def open_plan(
         requests = [request for one in request_sets for request in one.requests]
         settings = with_glibc_of_year(settings, requests, known, arguments.reporter)
     targets = [request_set.target for request_set in request_sets]
-    with _open_runner(targets, settings, options, folder, arguments.reporter) as runner:
-        prepare(runner)
-        drivers = runner.drivers
-        plan = matrix.plan(
-            request_sets,
-            recipes,
-            known,
-            lambda target: drivers[target].is_available,
-            lambda target: drivers[target].repository,
-        )
+    shown = _progress(arguments)
+    with contextlib.ExitStack() as stack:
+        with shown.planning():
+            runner = stack.enter_context(_open_runner(targets, settings, options, folder, shown))
+            prepare(runner)
+            drivers = runner.drivers
+            plan = matrix.plan(
+                request_sets,
+                recipes,
+                known,
+                lambda target: drivers[target].is_available,
+                lambda target: drivers[target].repository,
+            )
         if locked:
             locked.check_plan(plan.steps)
         if arguments.strict:
@@ -169,16 +173,21 @@ def _request_sets(
     return [RequestSet(resolve.DEFAULT_TARGET, tuple(arguments.requests))]
 
 
+def _progress(arguments: argparse.Namespace) -> LineProgress:
+    # With --json, standard output holds the result alone.
+    is_quiet = arguments.reporter.quiet or getattr(arguments, "json", False)
+    return progress.choose(quiet=is_quiet, verbose=arguments.reporter.verbose)
+
+
 @contextlib.contextmanager
 def _open_runner(
     targets: Sequence[Target],
     settings: Settings,
     options: Options,
     recipes: Path,
-    reporter: Reporter,
+    shown: LineProgress,
 ) -> Iterator[PlanRunner]:
     """Yield a runner that builds on this machine, or on a farm if a scheduler is set."""
-    shown = progress.choose(quiet=reporter.quiet, verbose=reporter.verbose)
     if settings.scheduler:
         from rezbuild.farm.plan_runner import open_farm
 

@@ -14,8 +14,8 @@ _MOST = 200
 class LogReporter(Reporter):
     """Prints lines that begin with the local time and its zone."""
 
-    def _print(self, text: str) -> None:
-        super()._print(f"{now()} {text}")
+    def _print(self, text: str, style: str = "") -> None:
+        super()._print(f"{now()} {text}", style)
 
 
 def now() -> str:

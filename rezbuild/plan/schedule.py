@@ -56,6 +56,10 @@ class Schedule:
         """Return the number of remaining steps."""
         return len(self._left)
 
+    def left(self) -> list[Step]:
+        """Return the remaining steps, dependencies first."""
+        return [self._steps[number] for number in sorted(self._left)]
+
     def ahead(self, step: Step) -> float:
         """Return the longest work from the begin of a step to the end of the plan."""
         return self._ahead[self._number[step.job]]

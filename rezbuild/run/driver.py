@@ -78,7 +78,7 @@ class Driver:
         self.options = options
         self.progress = progress
         self.target = target
-        self.fetcher = Fetcher(settings, reporter=progress)
+        self.fetcher = Fetcher(settings, progress.console, reporter=progress)
         self.store = Store.of(settings, progress.notice)
         release = options.release
         own = target.repository
@@ -157,7 +157,7 @@ class Driver:
         }
         found = installed.attributes(year.name, year.version, self.search_path, list(wanted))
         if found == wanted:
-            self.progress.info(f"{year}: nothing to do, installed with the same requests")
+            self.progress.skip(f"{year}: nothing to do, installed with the same requests")
             return
         if found and self.options.release:
             raise RezError(
@@ -197,7 +197,7 @@ class Driver:
         # The limit is no input of the build, so it may have changed since.
         what = f"{step}, installed in {current.root},"
         glibc.check_record(what, current.record, self.settings.glibc_limit)
-        self.progress.info(
+        self.progress.skip(
             f"{step}: nothing to do, installed from the same inputs in {current.root}"
         )
         self.identities[step.key] = manifest.identity(current.record)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.console import Console
+
 from rezbuild.catalogue.model import Release
 from rezbuild.errors import FetchError, MachineError, RezbuildError
 from rezbuild.plan.durations import Estimate
@@ -15,7 +17,7 @@ from rezbuild.repository import installed
 from rezbuild.run import gantt
 from rezbuild.run.driver import Driver
 from rezbuild.run.gantt import Bar, Timeline, clock
-from rezbuild.run.plan_runner import PlanRunner
+from rezbuild.run.plan_runner import RESTORED, PlanRunner
 from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
@@ -25,14 +27,12 @@ from rezbuild.versions import fallbacks
 # Reasons of steps that cannot be built.
 _FAILS = "the build will fail"
 _REFUSED = "rezbuild will refuse it, since it is already released"
-# The time to restore a payload from the store.
-_RESTORED = Estimate(3.0, known=False)
 
 
 class _Silent(LineProgress):
     """Shows nothing: the plan has the state of each step."""
 
-    def _print(self, text: str) -> None:
+    def _print(self, text: str, style: str = "") -> None:
         """Print nothing."""
 
 
@@ -42,8 +42,8 @@ _SILENT = _Silent()
 class _Probe(Fetcher):
     """Looks for each source once, where a build looks for it, and fetches none."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: Settings, console: Console | None) -> None:
+        super().__init__(settings, console)
         self._failures: dict[tuple[str, str], FetchError | None] = {}
 
     def available(self, release: Release) -> bool:
@@ -69,8 +69,8 @@ class _Probe(Fetcher):
 
 def make_dry(runner: PlanRunner) -> None:
     """Keep the drivers of a runner from fetching sources and from printing."""
+    probe = _Probe(next(iter(runner.drivers.values())).settings, runner.progress.console)
     runner.progress = _SILENT
-    probe = _Probe(next(iter(runner.drivers.values())).settings)
     for driver in runner.drivers.values():
         driver.progress = _SILENT
         driver.fetcher = probe
@@ -215,12 +215,12 @@ def examine(runner: PlanRunner, steps: Sequence[Step], workers: Sequence[Worker]
     """
     states = {step.job: _state(runner.driver_of(step), step) for step in steps}
     left = [step for step in steps if states[step.job][1]]
-    stored = {step.job for step in left if _is_stored(runner.driver_of(step), step)}
+    stored = {step.job for step in left if runner.is_stored(step)}
     for step in left:
         failure = "" if step.job in stored else _missing_source(runner.driver_of(step), step)
         states[step.job] = ("", failure or states[step.job][1])
 
-    expected = {s.job: _RESTORED if s.job in stored else runner.estimate(s) for s in steps}
+    expected = {s.job: RESTORED if s.job in stored else runner.estimate(s) for s in steps}
     outcome = _simulate(left, expected, workers)
     begins = {build.step.job: build.began for build in outcome.builds}
     critical = {step.job for step in outcome.critical}
@@ -273,7 +273,7 @@ def check_all(runner: PlanRunner, steps: Sequence[Step]) -> None:
             if not driver.is_done(step):
                 driver.assume_built(step)
                 driver.check_unreleased(step)
-                if not _is_stored(driver, step):
+                if not runner.is_stored(step):
                     driver.fetcher.available(step.release)
     finally:
         for driver, progress in shown:
@@ -318,8 +318,3 @@ def _missing_source(driver: Driver, step: Step) -> str:
     except FetchError as error:
         return f"{_FAILS}: {error.message}"
     return ""
-
-
-def _is_stored(driver: Driver, step: Step) -> bool:
-    forced = driver.options.force and step.requested
-    return not forced and driver.is_stored(step.recipe, step.release)

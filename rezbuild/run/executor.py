@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from rezbuild.errors import RezbuildError, SeveralFailedError, as_error
+from rezbuild.plan.forecast import Forecast
 from rezbuild.plan.resolve import Job, Step
 from rezbuild.plan.schedule import Schedule
-from rezbuild.run.progress import LineProgress
+from rezbuild.run.progress import LineProgress, State
 from rezbuild.run.timeline import Recorder
 from rezbuild.util.processes import RunningTask, become_subreaper, stop
 
@@ -80,6 +81,7 @@ class Executor:
         progress: Shows the run.
         max_builds: The largest number of parallel builds.
         recorder: Estimates times, and records the run.
+        forecast: Estimates when the run ends.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 (the parts of a run)
@@ -90,7 +92,10 @@ class Executor:
         progress: LineProgress,
         max_builds: int,
         recorder: Recorder | None = None,
+        forecast: Forecast | None = None,
     ) -> None:
+        self._forecast = forecast
+        self._total = len(steps)
         self._recorder = recorder or Recorder()
         self._schedule = Schedule(steps, self._recorder.expect)
         self._work = work
@@ -174,9 +179,15 @@ class Executor:
             self._recorder.update(step, task, news.events)
             if news.status is not None:
                 self._end(step, task, news.status)
-        self._progress.show_running(
-            [task for _, task in self._running.values()], len(self._schedule)
-        )
+        tasks = [task for _, task in self._running.values()]
+        self._progress.show_running(tasks, State(len(self._schedule), self._total, self._time_left))
+
+    def _time_left(self) -> float | None:
+        """Return the estimated seconds until the end of the run, or None if they are unknown."""
+        if self._forecast is None:
+            return None
+        elapsed = {job: task.seconds for job, (_, task) in self._running.items()}
+        return self._forecast.seconds_left(self._schedule.left(), elapsed)
 
     def _end(self, step: Step, task: RunningTask, status: int) -> None:
         del self._running[step.job]

@@ -10,6 +10,7 @@ from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import MachineError, UsageError, as_error
 from rezbuild.files import temp_folders
 from rezbuild.plan.durations import Durations, Estimate
+from rezbuild.plan.forecast import Forecast
 from rezbuild.plan.resolve import Job, Step, Target
 from rezbuild.plan.simulate import Worker
 from rezbuild.run import timeline
@@ -22,6 +23,8 @@ from rezbuild.util import jobserver
 from rezbuild.util.processes import RunningTask
 from rezbuild.versions import notices
 
+# The time to restore a payload from the store.
+RESTORED = Estimate(3.0, known=False)
 # Creates the driver of a target.
 DriverFactory = Callable[[Target], Driver]
 
@@ -94,7 +97,8 @@ class PlanRunner:
             try:
                 with self._budget(first.jobs, folder) as budget:
                     most = self._max_builds(first)
-                    Executor(steps, self, budget, self.progress, most, recorder).run()
+                    forecast = Forecast(self._expected_seconds, self.workers)
+                    Executor(steps, self, budget, self.progress, most, recorder, forecast).run()
             finally:
                 self._write_timeline(recorder, steps, first)
 
@@ -117,6 +121,15 @@ class PlanRunner:
     def estimate(self, step: Step) -> Estimate:
         """Estimate how long a build takes."""
         return self.durations.estimate(step, self.driver_of(step).profile, self.host(step))
+
+    def is_stored(self, step: Step) -> bool:
+        """Return whether the store has a step, so that it is only restored."""
+        driver = self.driver_of(step)
+        forced = driver.options.force and step.requested
+        return not forced and driver.is_stored(step.recipe, step.release)
+
+    def _expected_seconds(self, step: Step) -> float:
+        return (RESTORED if self.is_stored(step) else self.estimate(step)).seconds
 
     def _note(self, step: Step, seconds: float) -> None:
         driver = self.driver_of(step)

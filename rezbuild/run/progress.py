@@ -6,31 +6,72 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from rezbuild.reporter import NOTICE, STEP_END, Event, Reporter
+from rezbuild.run.gantt import clock
+from rezbuild.util import tables, words
 from rezbuild.util.processes import RunningTask, TaskUpdate
-from rezbuild.util.terminal import printable
+from rezbuild.util.terminal import printable, printable_line
 
 # Seconds until a silent step gets a line: a CI may end a job without output.
 SILENCE = 120
+# Columns of the bar.
+_BAR = 30
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a run.
+
+    Attributes:
+        left: The steps that have not ended.
+        total: All steps.
+        time_left: Returns the estimated seconds until the end, or None if they are unknown.
+    """
+
+    left: int
+    total: int
+    time_left: Callable[[], float | None] = lambda: None
 
 
 class LineProgress(Reporter):
-    """Prints lines, each with the name of its build."""
+    """Prints lines, each with the name of its build.
+
+    Attributes:
+        console: The console of a table, or None.
+    """
+
+    console: Console | None = None
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
         self._spoken: dict[str, float] = {}
 
     @contextlib.contextmanager
+    def planning(self) -> Iterator[None]:
+        """Show that a plan is being made."""
+        yield
+
+    @contextlib.contextmanager
     def live(self) -> Iterator[None]:
         """Show progress while builds run."""
         yield
+
+    def skip(self, text: str) -> None:
+        """Report a step that needs no build."""
+        self.info(text)
+
+    def skipped(self) -> str:
+        """Return a summary of the steps that needed no build, if nothing else was reported."""
+        return ""
 
     def show_update(self, task: RunningTask, news: TaskUpdate) -> None:
         """Print the events of a build that have a text; its log has all other output."""
@@ -45,8 +86,8 @@ class LineProgress(Reporter):
     def _shows(self, event: Event) -> bool:
         return bool(event.text)
 
-    def show_running(self, tasks: Sequence[RunningTask], left: int) -> None:  # noqa: ARG002 (for the table)
-        """Show the running builds and how many steps are left; called several times a second."""
+    def show_running(self, tasks: Sequence[RunningTask], state: State) -> None:  # noqa: ARG002 (for the table)
+        """Show the running builds and the state of the run; called several times a second."""
         now = time.monotonic()
         for task in tasks:
             if now - max(self._spoken.get(task.name, 0), task.step_began) > SILENCE:
@@ -56,42 +97,74 @@ class LineProgress(Reporter):
 
 
 class TableProgress(LineProgress):
-    """Draws a table of the running builds below the lines."""
+    """Draws a table of the running builds below the lines, and counts steps that need no build."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
+        self.console: Console = tables.console()
         self._live: Live | None = None
-        self._drawn = 0.0
+        self._began = self._drawn = 0.0
+        self._skipped = 0
+        self._has_spoken = False
+
+    @contextlib.contextmanager
+    def planning(self) -> Iterator[None]:
+        """Draw a line while a plan is made, and clear it at the end."""
+        with self._draw(Text("planning ...")):
+            yield
 
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
         """Draw the table while builds run, and clear it at the end."""
+        self._began = time.monotonic()
+        with self._draw(Text("starting ...")):
+            yield
+
+    @contextlib.contextmanager
+    def _draw(self, first: RenderableType) -> Iterator[None]:
         # No thread of Rich draws, because the tasks change at the same time.
-        with Live(console=Console(), auto_refresh=False, transient=True) as live:
+        with Live(first, console=self.console, auto_refresh=False, transient=True) as live:
             self._live = live
             try:
                 yield
             finally:
                 self._live = None
 
-    def _print(self, text: str) -> None:
-        """Print above the table."""
-        if self._live:
-            # Do not fold lines: users copy paths from a terminal.
-            self._live.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+    def skip(self, text: str) -> None:
+        """Count a step that needs no build, for one line about all of them."""
+        if self.verbose:
+            super().skip(text)
         else:
-            super()._print(text)
+            self._skipped += 1
+
+    def skipped(self) -> str:
+        """Return a summary of the steps that needed no build, if nothing else was reported."""
+        if self._has_spoken or not self._skipped:
+            return ""
+        return f"nothing to do, {words.count(self._skipped, 'package')} installed"
+
+    def _print(self, text: str, style: str = "") -> None:
+        """Print above the table."""
+        if not self._has_spoken:
+            self._has_spoken = True
+            if self._skipped:
+                count = words.count(self._skipped, "package")
+                self._print(f"{count} installed already from the same inputs")
+        # Do not fold lines: users copy paths from a terminal.
+        line = Text(printable(text), style)
+        self.console.print(line, soft_wrap=True)
 
     def _shows(self, event: Event) -> bool:
         """Leave out steps, which the table shows."""
         return event.kind != STEP_END and super()._shows(event)
 
-    def show_running(self, tasks: Sequence[RunningTask], left: int) -> None:
+    def show_running(self, tasks: Sequence[RunningTask], state: State) -> None:
         """Draw the table several times a second."""
         now = time.monotonic()
         if self._live and now - self._drawn > 0.2:
             self._drawn = now
-            self._live.update(_table(tasks, left, now), refresh=True)
+            shown = Group(_table(tasks, now), _sum(state, now - self._began))
+            self._live.update(shown, refresh=True)
 
 
 def choose(
@@ -109,13 +182,33 @@ def _step(task: RunningTask) -> str:
     return f"{task.step} ... " if task.step else ""
 
 
-def _table(tasks: Sequence[RunningTask], left: int, now: float) -> Table:
+def _table(tasks: Sequence[RunningTask], now: float) -> Table:
+    """Return a row for each build; the worker is shown if there is a farm."""
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, style="bold")
+    has_farm = any(task.worker for task in tasks)
+    if has_farm:
+        table.add_column(no_wrap=True, style="magenta")
     table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(no_wrap=True, overflow="ellipsis", style="cyan")
     for task in tasks:
         step = f"{_step(task)}{now - task.step_began:.0f} s" if task.step else ""
-        table.add_row(task.name, f"{now - task.began:.0f} s", step)
-    table.add_row(f"{left} left")
+        worker = [task.worker] if has_farm else []
+        cells = (task.name, *worker, f"{now - task.began:.0f} s", step)
+        table.add_row(*(Text(printable_line(cell)) for cell in cells))
+    return table
+
+
+def _sum(state: State, elapsed: float) -> Table:
+    """Return the last line: the steps that have ended, a bar, and the time that is left."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(max_width=_BAR)
+    table.add_column(no_wrap=True)
+    time_left = state.time_left()
+    share = elapsed / (elapsed + time_left) if elapsed and time_left is not None else 0.0
+    bar = ProgressBar(total=1.0, completed=share, width=None, complete_style="green")
+    ended = f"{state.total - state.left} of {words.count(state.total, 'package')}"
+    rest = "" if time_left is None else f"about {clock(time_left)} left"
+    table.add_row(Text(ended), bar, Text(rest))
     return table

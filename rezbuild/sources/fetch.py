@@ -29,6 +29,7 @@ from rezbuild.sources.http_client import HttpClient
 from rezbuild.sources.http_errors import DownloadError, host, public_address
 from rezbuild.sources.locations import Location
 from rezbuild.sources.partial_file import PartialFile
+from rezbuild.util import tables
 from rezbuild.util.terminal import printable
 
 _T = TypeVar("_T")
@@ -75,7 +76,7 @@ class Fetcher:
     ) -> None:
         self._settings = settings
         self._reporter = reporter or Reporter()
-        self._console = console or Console(stderr=True, quiet=self._reporter.quiet)
+        self._console = console or tables.console(stderr=True, quiet=self._reporter.quiet)
         self._base = settings.cache / "sources"
         self._http = HttpClient(settings, self._say, backoff)
         # Signatures have a few hundred bytes.

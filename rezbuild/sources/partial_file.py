@@ -98,7 +98,7 @@ class PartialFile:
     def progress_bar(self, console: Console) -> Iterator[None]:
         """Draw a progress bar if ``console`` is a terminal."""
         columns = (TextColumn("  "), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        hidden = not console.is_terminal
+        hidden = not console.is_interactive
         with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
             task = bar.add_task("", total=self.archive.size)
             self._on_progress = lambda size: bar.update(task, completed=size)

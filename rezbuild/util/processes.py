@@ -115,6 +115,8 @@ class Task:
             self._output = log.open(encoding="utf-8", errors="replace")
             self._output.seek(0, os.SEEK_END)
             self._events = Events()
+            # The output goes to a log.
+            env = {name: value for name, value in env.items() if name != "FORCE_COLOR"}
             self._process = subprocess.Popen(
                 argv,
                 cwd=cwd,

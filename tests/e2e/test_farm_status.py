@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from farm import Farm, Process, farm, payloads, start
 from polling import wait_until
 from sample_packages import LOW, RECIPE, Samples
 from studio import Studio
+from terminal import Terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -133,6 +135,16 @@ def test_status_shows_workers_jobs_and_queue(client, running, samples):
     assert re.search(rf"(?m)^ *{waiting['job']} +\(waiting\) +{job['client']}$", shown), shown
     wait_until(lambda: not state(client)["jobs"])
     assert state(client)["queue"] == []
+
+
+def test_table_of_a_build_names_the_worker(client, running, samples):
+    add_worker(running, "one")
+    env = {k: v for k, v in client.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    with Terminal([sys.executable, "-m", "rezbuild", "build", "held"], env) as terminal:
+        row = re.compile(r"held-1\.0\.0  one  \d+ s  01-sh \.\.\. \d+ s")
+        terminal.until(lambda lines: any(map(row.fullmatch, lines)), "the worker")
+        samples.open("held")
+        terminal.until(lambda lines: lines[-1].startswith("ready: "), "ready")
 
 
 def test_logs_name_workers_and_jobs_with_times(client, running, samples):

@@ -116,11 +116,13 @@ def test_clients_without_the_authority_are_refused(client, tls_farm, authority, 
         ),
         (tls_farm.address, {**ours, "REZBUILD_FARM_KEY": "/none"}, 10, "REZBUILD_FARM_KEY=/none"),
     ):
-        done = client.rezbuild("build", "low", "--scheduler", address, ok=False, **files)
-        assert done.returncode == code, (words, done.stderr)
-        assert words in done.stderr
-        assert "Traceback" not in done.stderr
-        assert "\n  next:  " in done.stderr
+        for command in (("build", "low"), ("farm", "drain", "one")):
+            done = client.rezbuild(*command, "--scheduler", address, ok=False, **files)
+            assert done.returncode == code, (words, done.stderr)
+            assert words in done.stderr
+            assert "Traceback" not in done.stderr
+            assert "\n  next:  " in done.stderr
+    assert tls_farm.workers["one"].process.poll() is None
     assert payloads(client) == {}
 
 

@@ -24,11 +24,11 @@ TIMEOUT = 30  # seconds
 class Terminal:
     """A terminal that runs a program, shows its screen, and types."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
-        self.screen = pyte.Screen(COLUMNS, ROWS)
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], columns: int = COLUMNS) -> None:
+        self.screen = pyte.Screen(columns, ROWS)
         self._stream = pyte.ByteStream(self.screen)
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
         self._process = subprocess.Popen(
             argv, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
         )
@@ -48,6 +48,9 @@ class Terminal:
             self._process.wait(5)  # the program ends when its terminal closes
         self._process.kill()
         self._process.wait()
+
+    def send_signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def type(self, keys: str) -> None:
         os.write(self._ours, keys.encode())

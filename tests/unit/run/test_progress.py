@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from rezbuild.reporter import Event
 from rezbuild.run import progress
@@ -23,7 +24,7 @@ EVENTS = [
 
 def task(**values):
     now = time.monotonic()
-    facts = {"name": "zlib-1.3.1", "step": "", "began": now, "step_began": now}
+    facts = {"name": "zlib-1.3.1", "step": "", "worker": "", "began": now, "step_began": now}
     return SimpleNamespace(**facts | {"log": Path("/a/rez.log")} | values)
 
 
@@ -70,7 +71,7 @@ def test_long_step_prints_a_line_at_intervals(capsys):
     lines = progress.LineProgress()
     long = task(step="02-make", step_began=time.monotonic() - progress.SILENCE - 1)
     for _ in range(3):
-        lines.show_running([long, task(step="01-configure")], 2)
+        lines.show_running([long, task(step="01-configure")], progress.State(2, 3))
     seconds = progress.SILENCE + 1
     said = f"zlib-1.3.1: 02-make ... still running, {seconds} s: /a/rez.log\n"
     assert capsys.readouterr().out == said
@@ -89,3 +90,75 @@ def test_long_step_prints_a_line_at_intervals(capsys):
 def test_table_is_for_terminals_only(monkeypatch, tty, env, kind):
     monkeypatch.setattr("sys.stdout.isatty", lambda: tty, raising=False)
     assert type(progress.choose(env)) is kind
+
+
+def shown(tasks, state, columns: int, elapsed: float = 60.0) -> list[str]:
+    """Return the lines of the table on a terminal of some columns."""
+    console = Console(width=columns, force_terminal=True, no_color=True, color_system=None)
+    with console.capture() as captured:
+        console.print(progress._table(tasks, time.monotonic()))
+        console.print(progress._sum(state, elapsed))
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+STATE = progress.State(3, 17, lambda: 180.0)
+
+
+def test_table_shows_bar_and_time_left():
+    *_, last = shown([task()], STATE, 80)
+    # A quarter of 30 columns. Without colors, Rich leaves the rest empty.
+    assert last == f"14 of 17 packages  {'━' * 7}╸{' ' * 22}  about 3:00 left"
+
+
+def test_unknown_time_is_not_shown():
+    *_, last = shown([task()], progress.State(1, 1), 80)
+    assert last == "0 of 1 package"
+
+
+def test_table_names_the_workers_of_a_farm():
+    first, second, _ = shown(
+        [task(worker="build02", step="02-make"), task(name="bzip2-1.0.8")], STATE, 80
+    )
+    assert first == "zlib-1.3.1   build02  0 s  02-make ... 0 s"
+    assert second == "bzip2-1.0.8           0 s"
+
+
+def test_worker_cannot_write_codes_to_the_terminal():
+    first, _ = shown([task(worker="evil\x1b[2J[red]\n")], STATE, 80)
+    assert r"evil\x1b[2J[red]\n" in first
+
+
+@pytest.mark.parametrize("columns", [1, 12, 30, 50])
+def test_table_fits_narrow_terminals(columns):
+    lines = shown([task(worker="build02", step="02-make-install")] * 2, STATE, columns)
+    assert len(lines) == 3
+    assert all(len(line) <= columns for line in lines)
+
+
+@pytest.fixture
+def table():
+    return progress.TableProgress()
+
+
+def test_run_with_nothing_to_do_has_one_summary(table, capsys):
+    table.skip("zlib-1.3.1: nothing to do, installed from the same inputs in /packages")
+    table.skip("bzip2-1.0.8: nothing to do, installed from the same inputs in /packages")
+    assert table.skipped() == "nothing to do, 2 packages installed"
+    assert capsys.readouterr().out == ""
+
+
+def test_skipped_steps_are_one_line_before_the_first_build(table, capsys):
+    for name in ("zlib", "bzip2"):
+        table.skip(f"{name}: nothing to do, installed from the same inputs in /packages")
+    table.info("python-3.11.2: building, it is not installed")
+    assert capsys.readouterr().out.splitlines() == [
+        "2 packages installed already from the same inputs",
+        "python-3.11.2: building, it is not installed",
+    ]
+    assert table.skipped() == ""
+
+
+@pytest.mark.parametrize("kind", [progress.LineProgress, progress.TableProgress])
+def test_verbose_progress_lists_skipped_steps(kind, capsys):
+    kind(verbose=True).skip("zlib-1.3.1: nothing to do")
+    assert capsys.readouterr().out == "zlib-1.3.1: nothing to do\n"
