@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from rezbuild.bench import Report, machine
+from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import CONFIDENCE, Measurement, Spread, spread
+from rezbuild.errors import UsageError
+from rezbuild.files import safe_files
+from rezbuild.util import words
 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")),
@@ -43,16 +49,17 @@ def table(report: Report) -> Table:
             shown.add_row()
         first = measurement.part if measurement.part != part else ""
         part = measurement.part
-        shown.add_row(first, measurement.name, *_cells(measurement, len(report.interpreters)))
+        shown.add_row(first, measurement.name, *cells(measurement, len(report.interpreters)))
     return shown
 
 
-def _cells(measurement: Measurement, columns: int) -> list[str]:
+def cells(measurement: Measurement, columns: int) -> list[str]:
+    """Return the values and the ratio of a measurement of one or two interpreters."""
     if columns == 1:
         return [_value(spread(measurement.first), measurement.unit, interval=True)]
     values = [measurement.first, measurement.second]
-    cells = [_value(spread(v), measurement.unit) if v else "-" for v in values]
-    return [*cells, format_ratio(measurement.ratio) if measurement.ratio else "-"]
+    shown = [_value(spread(v), measurement.unit) if v else "-" for v in values]
+    return [*shown, format_ratio(measurement.ratio) if measurement.ratio else "-"]
 
 
 def format_ratio(found: Spread) -> str:
@@ -82,6 +89,37 @@ def as_data(report: Report) -> dict[str, Any]:
         "measurements": [_as_data(measurement) for measurement in report.measurements],
         "left_out": [{"what": what, "why": why} for what, why in report.left_out],
     }
+
+
+def read(file: Path) -> Report:
+    """Return the report that ``rezbuild bench --json FILE`` has written.
+
+    Raises:
+        UsageError: The file cannot be read, or has another content.
+    """
+    try:
+        return _from_data(safe_files.parse_json(safe_files.read(file)))
+    except OSError as error:
+        reason = error.strerror or words.reason(error)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        reason = "its content is not the output of rezbuild bench"
+    raise UsageError(
+        f"{file} cannot be read: {reason}", advice=["write it: rezbuild bench --json FILE"]
+    )
+
+
+def _from_data(data: Mapping[str, Any]) -> Report:
+    """Return the report of `as_data`."""
+    interpreters = [
+        Interpreter(one["label"], Path(one["python"]), facts=dict(one))
+        for one in data["interpreters"]
+    ]
+    measurements = [
+        Measurement(one["part"], one["name"], one["unit"], *map(tuple, one["values"]))
+        for one in data["measurements"]
+    ]
+    left_out = [(one["what"], one["why"]) for one in data["left_out"]]
+    return Report(tuple(interpreters), data["machine"], tuple(measurements), tuple(left_out))
 
 
 def _as_data(measurement: Measurement) -> dict[str, Any]:

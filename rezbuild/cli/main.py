@@ -31,6 +31,7 @@ _COMMANDS = {
     "log": "show the last log of a package, of the failed step if there is one",
     "audit": "prove that a payload is relocatable and independent of the host",
     "manifest": "show the sources, compiler, flags and contents of a payload",
+    "report": "write a page (HTML) about a payload, its changes, or all repositories",
     "check": "test a payload: the audit, the package's checks, upstream's own tests",
     "bench": "compare two Pythons: start, system calls, size, pyperformance",
     "reproduce": "build a package again under other conditions, and compare byte for byte",

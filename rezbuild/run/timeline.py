@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import calendar
+import contextlib
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from rezbuild.util.processes import RunningTask
 # The folder in REZBUILD_CACHE, and the number of timelines that are kept.
 FOLDER = "timelines"
 KEPT = 20
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass
@@ -146,7 +149,7 @@ def as_data(timeline: Timeline) -> dict[str, Any]:
     return {
         "rezbuild": rezbuild.__version__,
         "title": timeline.title,
-        "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timeline.began)),
+        "began": time.strftime(_TIME, time.gmtime(timeline.began)),
         "seconds": timeline.seconds,
         "jobs": timeline.jobs,
         "critical_path": list(timeline.critical),
@@ -188,6 +191,35 @@ def write_to_cache(timeline: Timeline, cache: Path) -> Path:
     write(timeline, file)
     _prune(folder)
     return file
+
+
+def find(cache: Path, package: str, moment: float) -> Timeline | None:
+    """Return the timeline in the cache of the run that built a package at some moment.
+
+    Args:
+        cache: REZBUILD_CACHE.
+        package: Name and version, e.g. ``zlib-1.3.2``.
+        moment: Seconds since 1970, e.g. the time of the record in the payload.
+    """
+    for file in sorted(cache.joinpath(FOLDER).glob("*.json"), reverse=True):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            found = _from_data(safe_files.parse_json(safe_files.read(file)))
+            for bar in found.bars:
+                job = bar.job.partition("@")[0]
+                # The begin is written in whole seconds.
+                late = moment - found.began - bar.ended
+                early = found.began + bar.began - moment
+                if job == package and bar.state == gantt.BUILT and max(late, early) <= 1:
+                    return found
+    return None
+
+
+def _from_data(data: dict[str, Any]) -> Timeline:
+    """Return the timeline of `as_data`."""
+    began = calendar.timegm(time.strptime(data["began"], _TIME))
+    names = [field.name for field in fields(Bar)]
+    bars = tuple(Bar(**{name: bar[name] for name in names}) for bar in data["bars"])
+    return Timeline(data["title"], began, data["jobs"], bars, tuple(data["critical_path"]))
 
 
 def check_writable(file: Path) -> None:

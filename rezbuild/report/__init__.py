@@ -1,0 +1,1 @@
+"""Pages about payloads and repositories: one HTML file that loads nothing."""
