@@ -10,6 +10,7 @@ from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.cli import plan_arguments
 from rezbuild.cli.arguments import LOCK_FILE, add_glibc, add_recipes, add_strict, folder
 from rezbuild.cli.context import find_recipes, read_settings
+from rezbuild.errors import UsageError
 from rezbuild.plan import resolve
 from rezbuild.reporter import Reporter
 from rezbuild.run import named_folders
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     reporter: Reporter = arguments.reporter
+    above = arguments.output.absolute().parent
+    if not above.is_dir():  # before anything is fetched
+        raise UsageError(
+            f"the folder {above} does not exist", advice=[f"create it: mkdir -p {above}"]
+        )
     settings = read_settings(arguments)
     named_folders.require(settings)
     recipes = find_recipes(arguments)
@@ -61,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         fallbacks.refuse(steps)
     lock = Lock.of_plan(arguments.requests, settings.glibc or host_glibc(), years, steps)
     lock_file.write(arguments.output, lock)
-    count = words.count(len(lock.package), "package")
-    reporter.info(f"{arguments.output}: {count}, for glibc {lock.glibc or 'of no version'}")
+    floor = f", for glibc {lock.glibc}" if lock.glibc else ""
+    reporter.info(f"{arguments.output}: {words.count(len(lock.package), 'package')}{floor}")
     fallbacks.report(steps, reporter)
     return 0

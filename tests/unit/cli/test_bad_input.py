@@ -479,6 +479,15 @@ def test_error_contains_no_escape_sequences(
     assert "\x1b" not in said
 
 
+def test_lock_file_in_a_missing_folder_is_refused_before_a_download(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REZBUILD_CACHE", str(tmp_path / "cache"))
+    assert main.main(["lock", "zlib", "-o", str(tmp_path / "no/zlib.lock")]) == 2
+    assert f"the folder {tmp_path}/no does not exist" in capfd.readouterr().err
+    assert not (tmp_path / "cache/sources").exists()
+
+
 def test_secrets_and_controls_are_not_printed(tmp_path: Path) -> None:
     """This tests the whole way from the environment to the message, with our own recipe."""
     recipe = tmp_path / "recipes" / "thing"
