@@ -98,11 +98,16 @@ def read(file: Path) -> Report:
         UsageError: The file cannot be read, or has another content.
     """
     try:
-        return _from_data(safe_files.parse_json(safe_files.read(file)))
+        found = _from_data(safe_files.parse_json(safe_files.read(file)))
+        # Fail here for keys and numbers that are missing.
+        table(found)
+        legend(found)
     except OSError as error:
         reason = error.strerror or words.reason(error)
     except (ValueError, TypeError, KeyError, AttributeError):
         reason = "its content is not the output of rezbuild bench"
+    else:
+        return found
     raise UsageError(
         f"{file} cannot be read: {reason}", advice=["write it: rezbuild bench --json FILE"]
     )

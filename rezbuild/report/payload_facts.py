@@ -160,8 +160,10 @@ def _glibc_symbols(root: Path, places: Iterable[str]) -> dict[str, dict[str, lis
 def _parts(bill: Mapping[str, Any]) -> Iterator[Part]:
     listed = [bill.get("metadata", {}).get("component", {}), *bill.get("components", [])]
     for row, component in zip(sbom.components(bill), listed):
-        properties = component.get("properties") or []
-        said = [one.get("value") for one in properties if one.get("name") == _ARCHIVE]
+        properties = component.get("properties")
+        rows = properties if isinstance(properties, list) else []
+        tables = [one for one in rows if isinstance(one, dict)]
+        said = [one.get("value") for one in tables if one.get("name") == _ARCHIVE]
         yield Part(*row, archive=str(said[0]) if said else "")
 
 

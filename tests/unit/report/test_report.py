@@ -94,8 +94,10 @@ def test_damaged_records_do_not_end_the_report(small, tmp_path):
     for name in ("flags", "dependencies", "options"):
         (small / "rezbuild.json").write_text(json.dumps({**record, name: ["x"], "extra": 3}))
         report(tmp_path, small)
+    source = {"urls": 3, "file": ["x"]}
+    (small / "rezbuild.json").write_text(json.dumps({**record, "source": source}))
     (small / manifest.CONTENTS).write_text("[]")
-    (small / "rezbuild-sbom.cdx.json").write_text('{"components": [{"name": "x"}]}')
+    (small / "rezbuild-sbom.cdx.json").write_text('{"components": [{"properties": [3]}]}')
     report(tmp_path, small)
 
 
@@ -207,11 +209,25 @@ def test_wrong_arguments_are_refused(argv, message, capsys, tmp_path):
     assert message in capsys.readouterr().err
 
 
-def test_other_file_than_that_of_bench_is_refused(small, tmp_path, capsys):
-    (tmp_path / "x.json").write_text("[]")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"interpreters": [], "machine": {}, "measurements": [], "left_out": []}',
+    ],
+)
+def test_other_file_than_that_of_bench_is_refused(text, small, tmp_path, capsys):
+    (tmp_path / "x.json").write_text(text)
     assert main.main(["report", str(small), "--bench", str(tmp_path / "x.json")]) == 2
     assert "x.json cannot be read" in capsys.readouterr().err
     assert not Path("report.html").exists()
+
+
+def test_missing_template_library_is_named_with_the_command(small, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "jinja2", None)  # as the import system marks it
+    assert main.main(["report", str(small)]) == 10
+    assert "requires the library jinja2" in (said := capsys.readouterr().err)
+    assert "[report]" in said
 
 
 def test_page_that_cannot_be_written_is_an_error(small, tmp_path, capsys):
