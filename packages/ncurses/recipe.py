@@ -21,6 +21,8 @@ LIBRARY_ONLY = (
     "--without-cxx",
     "--without-cxx-binding",
     "--without-debug",
+    # The mouse of the Linux console, by a library of the host.
+    "--without-gpm",
     "--without-manpages",
     "--without-tests",
 )

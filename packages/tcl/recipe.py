@@ -18,7 +18,8 @@ def build(b: Build) -> None:
     # If zlib cannot be linked, configure uses Tcl's own copy without a warning: remove the copy.
     shutil.rmtree(b.source / "compat/zlib", ignore_errors=True)
     options = ("--enable-shared", "--enable-threads", "--disable-rpath", "--without-tzdata")
-    b.configure(*options, folder="unix")
+    # Without the answer, configure links a libinet of the host, if there is one.
+    b.configure(*options, folder="unix", env={"ac_cv_lib_inet_main": "no"})
     b.make("-C", "unix", "binaries", "libraries")
     # These targets write to the same folders: one job only.
     b.run(

@@ -45,7 +45,7 @@ def test_packages_build_with_a_newer_compiler(system):
     trixie.run("make", ".venv/.base", cwd=CLONE)
     names = [name for name in NAMES if name not in LONG]
     env = {"REZ_CONFIG_FILE": f"{CLONE}/rezconfig.py", "REZBUILD_MIRRORS": "/sources"}
-    out = trixie.run(f"{CLONE}/.venv/bin/rezbuild", "build", *names, cwd=CLONE, **env).stdout
+    out = trixie.run(f"{CLONE}/.venv/bin/rezbuild", "build", "python", cwd=CLONE, **env).stdout
     assert all(f"{name}==" in out.rpartition("ready:")[2] for name in names), out
 
 
@@ -122,6 +122,40 @@ def test_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
     test = "rezbuild-test/run.sh"
     subprocess.run(["sh", here / test, "long"], check=True)
     new.run("sh", f"/{there.name}/{test}", "long")
+
+
+# Headers and libraries that configure scripts of the chain search, or have searched once.
+DEVELOPMENT = """
+gettext libb2-dev libbluetooth-dev libbz2-dev libcap-dev libdb-dev libedit-dev libexpat1-dev
+libffi-dev libgdbm-compat-dev libgdbm-dev libgpm-dev libicu-dev liblzma-dev libmpdec-dev
+libncurses-dev libnsl-dev libpcre2-dev libreadline-dev libselinux1-dev libsqlite3-dev libssl-dev
+libsystemd-dev libtirpc-dev libxml2-dev libxss-dev libzstd-dev systemtap-sdt-dev tcl-dev tk-dev
+uuid-dev zlib1g-dev
+"""
+
+
+@pytest.mark.matrix
+def test_development_packages_of_the_host_change_no_byte(system):
+    chroot = system("bookworm")
+    chroot.run("make", ".venv/.base", cwd=CLONE)
+
+    def sums(repository: str) -> dict[str, str]:
+        env = {
+            "REZ_CONFIG_FILE": f"{CLONE}/rezconfig.py",
+            "REZ_LOCAL_PACKAGES_PATH": repository,
+            "REZ_PACKAGES_PATH": repository,
+            "REZBUILD_CACHE": f"{repository}/cache",
+            "REZBUILD_MIRRORS": "/sources",
+        }
+        chroot.run(f"{CLONE}/.venv/bin/rezbuild", "build", "python", cwd=CLONE, **env)
+        found = (chroot.folder / repository[1:]).glob("*/*/platform-*/arch-*/rezbuild-files.sha256")
+        return {path.parts[-5]: path.read_text() for path in found}
+
+    bare = sums("/bare")
+    chroot.install(*DEVELOPMENT.split())
+    rich = sums("/rich")
+    assert bare.keys() == rich.keys() >= {"python", "ncurses", "tcl"}
+    assert [name for name in bare if bare[name] != rich[name]] == []
 
 
 @pytest.mark.matrix
