@@ -23,7 +23,7 @@ from rezbuild.audit.rules import ERROR, NOTE, RULES, Finding, Rule
 from rezbuild.elf import reader, sections
 from rezbuild.elf.reader import MAGIC
 from rezbuild.errors import UsageError
-from rezbuild.payload import manifest
+from rezbuild.payload import formats, manifest
 
 __all__ = ["ERROR", "NOTE", "RULES", "Finding", "Needs", "Report", "Rule", "audit"]
 
@@ -178,6 +178,7 @@ class _Tree:
             yield "libtool-archive", "programs link without it"
         if data[: len(MAGIC)] == MAGIC:
             self.elves.append(place)
+        if data[: len(MAGIC)] in formats.MAGICS:
             yield from self.binaries.check(place)
             if place in self.binaries.files:
                 yield from glibc.check(self.binaries.files[place], self.ceiling)

@@ -1,4 +1,4 @@
-"""Rules for ELF files: the libraries they need, their rpaths, how they are loaded."""
+"""Rules for programs and libraries: the libraries they need, their rpaths, how they are loaded."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rezbuild.elf.host_libraries import host_libraries
 from rezbuild.elf.model import Elf
 from rezbuild.elf.reader import ElfError
 from rezbuild.errors import RezbuildError
+from rezbuild.macho import signature
+from rezbuild.macho.reader import MachO
 from rezbuild.payload import formats
 from rezbuild.payload.formats import Binary
 from rezbuild.payload.relocate import DEPS
@@ -38,10 +40,10 @@ _LONGEST = 4096
 
 
 class Binaries:
-    """The ELF files of one tree.
+    """The programs and libraries of one tree.
 
     Attributes:
-        files: The checked and readable files, by their paths in the tree.
+        files: The checked and readable ELF files, by their paths in the tree.
     """
 
     def __init__(self, root: Path) -> None:
@@ -59,18 +61,21 @@ class Binaries:
         try:
             data = self._of(path)
         except RezbuildError as error:
-            yield "elf-damaged", error.message
+            yield "elf-damaged" if isinstance(error, ElfError) else "macho-damaged", error.message
             return
-        self.files[place] = data
-        yield from _memory(data)
-        if data.interpreter and data.interpreter not in host_libraries().loaders:
-            yield "interpreter", data.interpreter
         if data.interpreter and not path.stat().st_mode & 0o111:
             yield "mode", "it is a program that is not executable"
-        for name in data.helpers:
-            yield "helper", name
-        if data.dynamic:
-            yield from self._search(data, path.parent)
+        if isinstance(data, MachO):
+            if problem := signature.problem(data):
+                yield "signature", problem
+        else:
+            self.files[place] = data
+            yield from _memory(data)
+            if data.interpreter and data.interpreter not in host_libraries().loaders:
+                yield "interpreter", data.interpreter
+            for name in data.helpers:
+                yield "helper", name
+        yield from self._search(data, path.parent)
 
     def link(self, place: str) -> Iterator[tuple[str, str]]:
         """Check a link to a library in another folder.

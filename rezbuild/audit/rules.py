@@ -44,6 +44,8 @@ class Finding:
 
 _ALL = (
     Rule("elf-damaged", ERROR, "the loader cannot read it either"),
+    Rule("macho-damaged", ERROR, "dyld cannot read it either, or the audit cannot check it", NOTE),
+    Rule("signature", ERROR, "macOS ends each process that loads it"),
     Rule("needed-unresolved", ERROR, "the library comes from the host, or is missing"),
     Rule("needed-absolute", ERROR, "after a move, the path is wrong"),
     Rule("needed-host", NOTE, "a host without the library cannot load the file"),

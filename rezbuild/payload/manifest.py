@@ -29,7 +29,7 @@ _GLIBC = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
 # The files of rezbuild that change payloads, by folder: if one of them changes, rezbuild builds
 # again. The command line, farms and stores do not change payloads.
 _SHAPING = (
-    *("audit/*.py", "build/*.py", "elf/*.py", "payload/*.py"),
+    *("audit/*.py", "build/*.py", "elf/*.py", "macho/*.py", "payload/*.py"),
     *("data/libraries.toml", "data/run.sh"),
     *("files/apply_patches.py", "files/hashing.py", "files/unpack.py"),
     *("rez_plugin/package_definition.py", "util/import_file.py"),

@@ -18,7 +18,8 @@ Which version was built and tested, when, and on which host. This page is genera
 
 Every version with a record was built, moved, and passed the audit, on x86-64. Builds on AArch64
 are prepared and were never run: tests read, relocate, audit and run files of that machine that a
-cross-compiler makes. The suites:
+cross-compiler makes. macOS is prepared, never run: tests relocate and audit files that a
+cross-compiler links for arm64 and x86-64, and no recipe has steps for it. The suites:
 
 | suite | what passed |
 | --- | --- |
