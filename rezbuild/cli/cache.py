@@ -103,6 +103,7 @@ def _store(settings: Settings, reporter: Reporter) -> dict[str, Any] | None:
 
 def _clean(arguments: argparse.Namespace) -> int:
     cache, reporter, dry = Settings.read().cache, arguments.reporter, arguments.dry_run
+    cache_folder.check_cleanable(cache)
     sums: dict[Kind, list[Usage]] = {}
     needed, days = _needed(arguments, cache), arguments.older_than
     changes = cache.is_dir() and not dry

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from rezbuild.errors import UsageError
 from rezbuild.files import safe_files
 from rezbuild.plan.resolve import Recipes
 
@@ -85,6 +86,26 @@ def usage(cache: Path) -> list[Usage]:
         found.setdefault(kind, []).extend(_facts(path.resolve()))
     used = [Usage(kind, *_sum(facts)) for kind, facts in found.items()]
     return sorted(used, key=lambda one: one.size, reverse=True)
+
+
+def check_cleanable(cache: Path) -> None:
+    """Refuse a folder that holds more than a cache: names such as ``sources`` are not rare.
+
+    Raises:
+        UsageError: The folder is ``/``, the user's home, a folder above it, or a checkout of Git;
+            or it is no folder.
+    """
+    home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 (Path.home may raise an error)
+    if cache.resolve() in (home, *home.parents) or (cache / ".git").exists():
+        reason = "is a folder for other files, too"
+    elif cache.exists() and not cache.is_dir():
+        reason = "is not a folder"
+    else:
+        return
+    raise UsageError(
+        f"the cache {cache} {reason}, so rezbuild removes nothing",
+        advice=["set REZBUILD_CACHE to a folder for the cache alone"],
+    )
 
 
 def clean(

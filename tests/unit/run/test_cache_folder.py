@@ -197,6 +197,28 @@ with cache_lock.shared(pathlib.Path(sys.argv[1]), print):
     assert run(capsys, "clean")[0] == 0
 
 
+@pytest.mark.parametrize("home", ["cache", "cache/alice"])
+def test_clean_refuses_the_home_and_folders_above_it(cache, home, monkeypatch, capsys) -> None:
+    (cache.parent / home).mkdir(exist_ok=True)
+    monkeypatch.setenv("HOME", str(cache.parent / home))
+    code, _, err = run(capsys, "clean")
+    assert code == 2
+    assert f"the cache {cache} is a folder for other files, too" in err
+    assert left(cache) == set(FILES)
+
+
+def test_clean_refuses_a_checkout_and_a_file(cache, tmp_path, monkeypatch, capsys) -> None:
+    (cache / ".git").mkdir()
+    assert run(capsys, "clean", "--dry-run")[0] == 2
+    assert run(capsys, "clean", "ccache")[0] == 2
+    assert left(cache) == set(FILES)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("REZBUILD_CACHE", str(tmp_path / "file"))
+    code, _, err = run(capsys, "clean")
+    assert code == 2
+    assert "is not a folder" in err
+
+
 def test_unknown_kind_is_a_usage_error(cache, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         main.main(["cache", "clean", "nonsense"])
