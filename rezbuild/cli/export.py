@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from rezbuild.cli.arguments import add_build_options, folder
 from rezbuild.cli.context import find_payload, find_recipes, read_settings
@@ -101,10 +102,10 @@ def _for_uv(arguments: argparse.Namespace) -> None:
         export_uv.check(payload)
     reporter: Reporter = arguments.reporter
     target = arguments.folder.absolute()
-    url = arguments.url or target.as_uri()
+    url = (arguments.url or target.as_uri()).rstrip("/")
     for payload in payloads:
         with temp_folders.folder():
             key = export_uv.add(payload, target, url, reporter.notice)
         reporter.info(f"ready: {key}, from {payload}")
-    variable = f"UV_PYTHON_DOWNLOADS_JSON_URL={url}/{export_uv.LIST}"
+    variable = f"UV_PYTHON_DOWNLOADS_JSON_URL={shlex.quote(f'{url}/{export_uv.LIST}')}"
     reporter.info(f"next:  {variable} uv python install {key}")

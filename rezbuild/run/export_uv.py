@@ -20,7 +20,7 @@ from typing import Any
 from rezbuild.errors import RezbuildError, StoreError, UsageError
 from rezbuild.files import locks, pack, safe_files, temp_folders
 from rezbuild.files.hashing import sha256
-from rezbuild.payload import manifest
+from rezbuild.payload import describe, manifest
 from rezbuild.util.processes import capture, last_line
 
 LIST = "downloads.json"
@@ -43,13 +43,19 @@ def check(payload: Path) -> None:
     """Check that uv can install a payload.
 
     Raises:
-        UsageError: It is no Python.
+        UsageError: It is no payload, no Python, or its record is damaged.
     """
-    name = (manifest.read(payload) or {}).get("name")
-    if name not in VARIANTS:
+    record = describe.load(payload)
+    version, machine = (str(record.get(key)) for key in ("version", "machine"))
+    if record.get("name") not in VARIANTS:
         raise UsageError(
             f"{payload} is not a payload of python, so uv cannot install it",
             advice=[f"name a package: {' or '.join(VARIANTS)}"],
+        )
+    if not _VERSION.match(version) or machine.count("-") != 2:
+        raise UsageError(
+            f"the record of {payload} is damaged: version {version!r}, machine {machine!r}",
+            advice=["build the package again, then export it"],
         )
 
 

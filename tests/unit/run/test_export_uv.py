@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from rezbuild.errors import RezbuildError
+from rezbuild.errors import RezbuildError, UsageError
+from rezbuild.payload import manifest
 from rezbuild.run import export_uv
 
 
@@ -32,3 +35,17 @@ def test_paths_below_the_prefix_become_paths_that_uv_replaces():
 def test_variable_that_uv_cannot_read_is_refused(value):
     with pytest.raises(RezbuildError, match="the variable CC of sysconfig has a form that uv does"):
         export_uv.literal({"CC": value}, "/p")
+
+
+@pytest.mark.parametrize("changed", [{"version": "3"}, {"machine": "x86_64"}, {"machine": None}])
+def test_damaged_record_is_refused(changed, tmp_path):
+    record = {"name": "python", "version": "3.11.2", "machine": "x86_64-linux-gnu"}
+    text = json.dumps({**record, "fingerprint": "0" * 64, **changed})
+    (tmp_path / manifest.MANIFEST).write_text(text)
+    with pytest.raises(UsageError, match=r"the record of .* is damaged"):
+        export_uv.check(tmp_path)
+
+
+def test_folder_without_a_record_is_no_payload(tmp_path):
+    with pytest.raises(UsageError, match="is not a payload of rezbuild"):
+        export_uv.check(tmp_path)
