@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from rezbuild.catalogue import platform_years
@@ -49,7 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     above = arguments.output.absolute().parent
     if not above.is_dir():  # before anything is fetched
         raise UsageError(
-            f"the folder {above} does not exist", advice=[f"create it: mkdir -p {above}"]
+            f"the folder {above} does not exist",
+            advice=[f"create it: mkdir -p {shlex.quote(str(above))}"],
+        )
+    if arguments.output.is_dir():
+        raise UsageError(
+            f"{arguments.output} is a folder, and a lock file is a file",
+            advice=[f"name a file: -o {shlex.quote(str(arguments.output / LOCK_FILE))}"],
         )
     settings = read_settings(arguments)
     named_folders.require(settings)

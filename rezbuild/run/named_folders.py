@@ -5,6 +5,7 @@ Otherwise a missing store would be made anew on the local disk, and a missing mi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,6 @@ def require(settings: Settings, created: Path | None = None) -> None:
                 f"{variable} names a folder that does not exist: {folder}",
                 advice=[
                     "mount it, or correct the setting",
-                    f"or create it, if it is new: mkdir -p {folder}",
+                    f"or create it, if it is new: mkdir -p {shlex.quote(str(folder))}",
                 ],
             )

@@ -479,6 +479,23 @@ def test_error_contains_no_escape_sequences(
     assert "\x1b" not in said
 
 
+def test_folder_as_a_lock_file_is_refused_before_a_download(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REZBUILD_RECIPES", str(PACKAGES))
+    above = tmp_path / "a b"
+    above.mkdir()
+    assert main.main(["lock", "zlib", "-o", str(above)]) == 2
+    out, err = capsys.readouterr()
+    assert not out
+    assert f"{above} is a folder" in err
+    assert f"next:  name a file: -o '{above}/rezbuild.lock'" in err
+
+
+def test_advice_quotes_a_folder_with_a_space(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("REZBUILD_RECIPES", str(PACKAGES))
+    assert main.main(["lock", "zlib", "-o", str(tmp_path / "a b/zlib.lock")]) == 2
+    assert f"mkdir -p '{tmp_path}/a b'" in capsys.readouterr().err
+
+
 def test_lock_file_in_a_missing_folder_is_refused_before_a_download(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ def test_missing_folder_ends_a_command_before_it_begins(
     assert main.main(argv.format(tmp_path).split()) == 10
     said = capsys.readouterr().err
     assert f"{variable} names a folder that does not exist: {missing}" in said
+    assert f"mkdir -p '{missing}'" in said
     assert not missing.exists()
 
 
