@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 def count(number: int, noun: str) -> str:
     """Return a number and a noun, e.g. ``1 package`` or ``2 packages``."""
@@ -9,5 +11,8 @@ def count(number: int, noun: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the text of an exception, or its type: e.g. a TimeoutError has no text."""
-    return str(error) or type(error).__name__
+    """Return the text of an exception, or its type: e.g. a TimeoutError has no text.
+
+    Dask puts an object of Python before some texts: ``in <... object at 0x7f48>: OSError: ...``.
+    """
+    return re.sub(r"^in <[^>]*>: (\w+: )?", "", str(error)) or type(error).__name__

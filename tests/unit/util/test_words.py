@@ -22,6 +22,14 @@ def test_reason_of_an_exception_without_text_is_its_type(error):
     assert words.reason(error) == type(error).__name__
 
 
+def test_reason_has_no_object_of_dask():
+    text = (
+        "in <distributed.comm.tcp.TLSConnector object at 0x7f48>: ConnectionRefusedError: refused"
+    )
+    assert words.reason(OSError(text)) == "refused"
+    assert words.reason(OSError("<a> in b: c")) == "<a> in b: c"
+
+
 def test_error_of_the_machine_has_a_reason():
     assert MachineError.from_os_error(TimeoutError()).message == "TimeoutError"
 
