@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rezbuild.cli.arguments import add_payload
 from rezbuild.cli.context import find_payload
+from rezbuild.errors import UsageError
 from rezbuild.payload import describe, provenance, sbom
 from rezbuild.settings import Settings
 from rezbuild.util import json_output
@@ -37,19 +39,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--builder",
         metavar="URI",
-        default=provenance.BUILDER,
-        help="with --provenance: the studio's build system; default: %(default)s",
+        type=_uri,
+        help=f"with --provenance: the studio's build system; default: {provenance.BUILDER}",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.builder and not arguments.provenance:
+        raise UsageError("--builder requires --provenance", advice=["add --provenance"])
     root = find_payload(arguments.what)
     if arguments.sbom:
         arguments.reporter.result(json.dumps(describe.bill(root), indent=2))
         return 0
     record = describe.load(root)
     if arguments.provenance:
-        arguments.reporter.result(_provenance(root, record, arguments.builder))
+        arguments.reporter.result(
+            _provenance(root, record, arguments.builder or provenance.BUILDER)
+        )
         return 0
     if arguments.json:
         data = dict(sorted(record.items()))
@@ -68,3 +74,9 @@ def _provenance(root: Path, record: Mapping[str, Any], builder: str) -> str:
 
     signer = Signer(key)
     return json.dumps(provenance.envelope(text, signer.sign, signer.key_id()), indent=2)
+
+
+def _uri(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", text):
+        raise argparse.ArgumentTypeError(f"must be a URI such as https://ci.studio, not {text!r}")
+    return text

@@ -43,7 +43,7 @@ def statement(
         builder: The URI of the studio's build system.
 
     Raises:
-        UsageError: The payload has no list of checksums.
+        UsageError: The payload has no list of checksums, or its record or its bill was changed.
     """
     sums = payload / manifest.SUMS
     if not sums.is_file():
@@ -51,6 +51,14 @@ def statement(
             f"{sums} is missing",
             advice=["build the payload again: old versions of rezbuild wrote no such list"],
         )
+    # Nobody may sign a statement whose facts are not those of the build.
+    listed = manifest.read_sums(payload) or {}
+    for name in (manifest.MANIFEST, sbom.FILE):
+        if listed.get(name) != sha256(payload / name):
+            raise UsageError(
+                f"{payload / name} was changed after the build: its checksum is not in {sums.name}",
+                advice=["restore the payload from a store, or build it again"],
+            )
     return {
         "_type": STATEMENT,
         "subject": [

@@ -479,6 +479,18 @@ def test_error_contains_no_escape_sequences(
     assert "\x1b" not in said
 
 
+@pytest.mark.parametrize("builder", ["", "https://a b", "studio"])
+def test_builder_that_is_no_uri_is_refused(builder, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["manifest", ".", "--provenance", "--builder", builder])
+    assert "argument --builder: must be a URI such as https://" in capsys.readouterr().err
+
+
+def test_builder_requires_provenance(capsys):
+    assert main.main(["manifest", ".", "--builder", "https://ci.example"]) == 2
+    assert "--builder requires --provenance" in capsys.readouterr().err
+
+
 def test_folder_as_a_lock_file_is_refused_before_a_download(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("REZBUILD_RECIPES", str(PACKAGES))
     above = tmp_path / "a b"
