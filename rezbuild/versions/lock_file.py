@@ -218,6 +218,10 @@ def _read(path: Path) -> Lock:
         raise _invalid(path, f"a key is missing, unknown or has a wrong type: {error}") from None
     if lock.glibc and not GLIBC.fullmatch(lock.glibc):
         raise _invalid(path, f"glibc is no version: {lock.glibc!r}")
+    # As after a merge in Git that kept both sides.
+    names = [str(one) for one in (*lock.platform, *lock.package)]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise _invalid(path, f"several entries of {', '.join(twice)}")
     return lock
 
 

@@ -160,6 +160,17 @@ def test_plan_of_other_packages_is_refused(clone):
     )
 
 
+def test_file_with_two_entries_of_a_package_is_refused(clone):
+    """The first entry differs from the recipes: the second one must not hide that."""
+    clone.lock("top")
+    head, *packages = clone.path.read_text("utf-8").split("[[package]]\n")
+    assert "low-1.0.2" in packages[-1]
+    packages.insert(0, packages[-1].replace("low-1.0.2", "low-1.0.0"))
+    clone.path.write_text("[[package]]\n".join([head, *packages]), encoding="utf-8")
+    with pytest.raises(LockError, match=r"several entries of top-2\.0\.0"):
+        clone.load()
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
