@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from rezbuild.plan.resolve import Job, Step
 from rezbuild.plan.simulate import Worker, simulate
 
-# Seconds until the simulation is repeated, even if no step has ended: a plan may be long.
-_REPEAT = 5.0
+# The simulation is repeated after a second, or after this many times its own time.
+_REPEAT = 20
 # A step that takes longer than expected still takes this share of its time, and at least a second.
 _OVERDUE = 0.1
+_LEAST = 1.0
 
 
 class Forecast:
@@ -29,7 +30,7 @@ class Forecast:
         self._workers = workers
         self._expected: dict[Job, float] = {}
         self._count = -1
-        self._made = 0.0
+        self._next = 0.0
         self._end: float | None = None
 
     def seconds_left(self, steps: Sequence[Step], elapsed: Mapping[Job, float]) -> float | None:
@@ -40,8 +41,8 @@ class Forecast:
             elapsed: The seconds since the begin of each running step.
         """
         now = time.monotonic()
-        if len(steps) != self._count or now - self._made > _REPEAT:
-            self._count, self._made = len(steps), now
+        if len(steps) != self._count or now > self._next:
+            self._count = len(steps)
             for step in steps:
                 if step.job not in self._expected:
                     self._expected[step.job] = self._expect(step)
@@ -50,8 +51,10 @@ class Forecast:
                 self._end = now + found.makespan
             except ValueError:
                 self._end = None
-        return None if self._end is None else max(0.0, self._end - now)
+            ended = time.monotonic()
+            self._next = ended + max(_LEAST, _REPEAT * (ended - now))
+        return None if self._end is None else max(_LEAST if steps else 0.0, self._end - now)
 
     def _left(self, step: Step, elapsed: Mapping[Job, float]) -> float:
         expected, took = self._expected[step.job], elapsed.get(step.job)
-        return expected if took is None else max(expected - took, _OVERDUE * took, 1.0)
+        return expected if took is None else max(expected - took, _OVERDUE * took, _LEAST)

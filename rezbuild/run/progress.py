@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
+from rich.control import Control
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import ControlType
 from rich.table import Table
 from rich.text import Text
 
@@ -109,19 +111,21 @@ class TableProgress(LineProgress):
 
     @contextlib.contextmanager
     def planning(self) -> Iterator[None]:
-        """Draw a line while a plan is made, and clear it at the end."""
-        with self._draw(Text("planning ...")):
+        """Show a line while a plan is made, and clear it at the end; other output overwrites it."""
+        # No Live: a download draws its own.
+        self.console.print("planning ...", end="\r", highlight=False)
+        try:
             yield
+        finally:
+            self._erase_line()
+
+    def _erase_line(self) -> None:
+        self.console.control(Control((ControlType.ERASE_IN_LINE, 2)))
 
     @contextlib.contextmanager
     def live(self) -> Iterator[None]:
         """Draw the table while builds run, and clear it at the end."""
-        self._began = time.monotonic()
-        with self._draw(Text("starting ...")):
-            yield
-
-    @contextlib.contextmanager
-    def _draw(self, first: RenderableType) -> Iterator[None]:
+        self._began, first = time.monotonic(), Text("starting ...")
         # No thread of Rich draws, because the tasks change at the same time.
         with Live(first, console=self.console, auto_refresh=False, transient=True) as live:
             self._live = live
@@ -150,6 +154,8 @@ class TableProgress(LineProgress):
             if self._skipped:
                 count = words.count(self._skipped, "package")
                 self._print(f"{count} installed already from the same inputs")
+        if not self._live:
+            self._erase_line()
         # Do not fold lines: users copy paths from a terminal.
         line = Text(printable(text), style)
         self.console.print(line, soft_wrap=True)

@@ -57,7 +57,7 @@ def test_simulation_is_not_repeated_for_each_picture():
         return [Worker()]
 
     found = Forecast(lambda _: 10.0, workers)
-    times = [found.seconds_left([BY_NAME["top"]], {}) for _ in range(9)]
+    times = [found.seconds_left([BY_NAME["top"]], {}) for _ in range(9)]  # in less than a second
     assert len(asked) == 1
     assert times == sorted(times, reverse=True)
     found.seconds_left([], {})

@@ -34,6 +34,13 @@ def lines_until(task, seen):
         time.sleep(0.01)
 
 
+def test_log_has_no_forced_colors(tmp_path, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    task = start(tmp_path, "echo color=$FORCE_COLOR")
+    assert task.wait() == 0
+    assert task.log.read_text() == "color=\n"
+
+
 def test_output_arrives_in_complete_lines(tmp_path):
     code = "printf 'one\\ntw'; touch here; until test -e go; do sleep 0.02; done; printf 'o\\nlast'"
     task = start(tmp_path, code)
