@@ -231,7 +231,7 @@ class Farm:
         """
         deadline = time.monotonic() + seconds
         while (error := await self._open()) is not None:
-            why = words.reason(error.__cause__ or error)
+            why = words.reason_of_cause(error)
             if self._stopping or time.monotonic() > deadline or not self._ready.done():
                 here = "or leave out --scheduler and REZBUILD_SCHEDULER to build here"
                 raise connection.no_answer(self.address, why, here)

@@ -53,7 +53,7 @@ class Control:
         try:
             answer = asyncio.run(self._send(operation, values))
         except (OSError, asyncio.TimeoutError) as error:
-            why = words.reason(error.__cause__ or error)
+            why = words.reason_of_cause(error)
             raise connection.no_answer(self.address, why) from None
         try:
             return FarmStatus.from_json(answer)

@@ -153,7 +153,7 @@ async def _serve(
         except (OSError, RuntimeError, ValueError) as error:
             if not is_reported:
                 is_reported = True
-                why = words.reason(error.__cause__ or error)
+                why = words.reason_of_cause(error)
                 reporter.notice(f"worker: {options.scheduler} cannot be reached ({why}): waiting")
         await _wait_or_stop(lambda: asyncio.sleep(_AGAIN), drained.wait)
     reporter.info(f"worker: {facts.name} has ended, as it was drained")

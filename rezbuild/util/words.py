@@ -16,3 +16,9 @@ def reason(error: BaseException) -> str:
     Dask puts an object of Python before some texts: ``in <... object at 0x7f48>: OSError: ...``.
     """
     return re.sub(r"^in <[^>]*>: (\w+: )?", "", str(error)) or type(error).__name__
+
+
+def reason_of_cause(error: BaseException) -> str:
+    """Return the text of the cause of an exception, or its own if the cause has no text."""
+    cause = error.__cause__
+    return reason(cause if cause is not None and str(cause) else error)

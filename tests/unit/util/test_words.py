@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from rich.table import Table
 
@@ -28,6 +30,14 @@ def test_reason_has_no_object_of_dask():
     )
     assert words.reason(OSError(text)) == "refused"
     assert words.reason(OSError("<a> in b: c")) == "<a> in b: c"
+
+
+def test_reason_is_of_the_error_if_its_cause_has_no_text():
+    error = OSError("timed out after 10 s")
+    error.__cause__ = asyncio.CancelledError()
+    assert words.reason_of_cause(error) == "timed out after 10 s"
+    error.__cause__ = OSError("refused")
+    assert words.reason_of_cause(error) == "refused"
 
 
 def test_error_of_the_machine_has_a_reason():
