@@ -107,8 +107,11 @@ def replace(path: Path, data: bytes, mode: int = 0o644) -> None:
     A link at ``path`` is replaced; its target does not change.
 
     Raises:
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written, or ``path`` is a folder.
     """
+    if path.is_dir() and not path.is_symlink():
+        # The error of rename(2) would name the temporary file.
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     number, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(number, "wb") as file:
