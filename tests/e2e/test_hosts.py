@@ -127,7 +127,7 @@ def test_payload_of_an_older_release_runs_on_newer_ones(system, tmp_path):
 # Headers and libraries that configure scripts of the chain search, or have searched once.
 DEVELOPMENT = """
 gettext libb2-dev libbluetooth-dev libbz2-dev libcap-dev libdb-dev libedit-dev libexpat1-dev
-libffi-dev libgdbm-compat-dev libgdbm-dev libgpm-dev libicu-dev liblzma-dev libmpdec-dev
+libffi-dev libgdbm-compat-dev libgdbm-dev libgpm-dev libicu-dev liblzma-dev
 libncurses-dev libnsl-dev libpcre2-dev libreadline-dev libselinux1-dev libsqlite3-dev libssl-dev
 libsystemd-dev libtirpc-dev libxml2-dev libxss-dev libzstd-dev systemtap-sdt-dev tcl-dev tk-dev
 uuid-dev zlib1g-dev
