@@ -113,8 +113,8 @@ class TableProgress(LineProgress):
     def planning(self) -> Iterator[None]:
         """Show a line while a plan is made, and clear it at the end; other output overwrites it."""
         # No Live: a download draws its own.
-        self.console.print("planning ...", end="\r", highlight=False)
         try:
+            self.console.print("planning ...", end="\r", highlight=False)
             yield
         finally:
             self._erase_line()

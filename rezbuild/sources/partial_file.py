@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rich.console import Console
+from rich.control import Control
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.segment import ControlType
 
 from rezbuild.catalogue.model import Archive
 from rezbuild.errors import ChecksumError
@@ -99,6 +101,8 @@ class PartialFile:
         """Draw a progress bar if ``console`` is a terminal."""
         columns = (TextColumn("  "), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         hidden = not console.is_interactive
+        # The bar replaces a line without a line feed, e.g. about planning.
+        console.control(Control((ControlType.ERASE_IN_LINE, 2)))
         with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
             task = bar.add_task("", total=self.archive.size)
             self._on_progress = lambda size: bar.update(task, completed=size)

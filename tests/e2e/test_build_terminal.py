@@ -105,7 +105,7 @@ def test_terminal_shows_that_a_plan_is_made(builds, silent_server):
     """Before the first source comes, nothing else is known."""
     env = {"REZBUILD_MIRRORS": silent_server, "REZBUILD_OFFLINE": ""}
     with builds.open_terminal("low", **env) as terminal:
-        terminal.until_last("planning ...")
+        terminal.until(lambda lines: re.search(r"^planning|bytes", lines[-1]), "a first line")
         terminal.send_signal(signal.SIGTERM)
         terminal.until_last("rezbuild: interrupted")
         assert "planning ..." not in terminal.lines()
