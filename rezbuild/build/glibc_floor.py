@@ -62,7 +62,20 @@ def describe(floor: str) -> str:
             f"glibc {floor} is not a possible --glibc: this host has {host or 'another C library'}",
             advice=["name a version from 2.17 to the host's, or build on a newer host"],
         )
-    return f"{floor} (ziglang {glibc_sysroot.installed_version()})"
+    glibc_sysroot.installed_version()
+    return describe_for(floor, host)
+
+
+def describe_for(floor: str | None, host: str) -> str:
+    """Return what `describe` returns on another host, e.g. on a worker.
+
+    Args:
+        floor: The glibc to build for, if not the host's.
+        host: The glibc of that host.
+    """
+    if not floor or floor == host:
+        return ""
+    return f"{floor} (ziglang {glibc_sysroot.ZIGLANG})"
 
 
 def wrap(tools: Toolchain, floor: str, cache: Path) -> Toolchain:

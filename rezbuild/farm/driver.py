@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 
 import rezbuild
+from rezbuild.build import glibc_floor
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import MachineError, RezError
@@ -71,6 +72,7 @@ class FarmDriver(Driver):
             machine=pool.kind.machine,
             assembler=pool.kind.assembler,
             linker=pool.kind.linker,
+            glibc=glibc_floor.describe_for(settings.glibc, pool.kind.glibc),
         )
         super().__init__(settings, tools, options, progress, target)
         self._begun = begun

@@ -20,7 +20,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Names of folders in the store; none may lead out of it.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/=]{0,200}")
-_GLIBC = re.compile(r"(2\.[0-9]{1,3})?")
+# e.g. 2.34, or 2.2.5, the first version on x86-64.
+_GLIBC = re.compile(r"([0-9]{1,4}(\.[0-9]{1,4}){1,3})?")
 # Bytes. A valid entry has about two thousand.
 MOST = 1 << 20
 # Bytes. Larger packed trees are refused.

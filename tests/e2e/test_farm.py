@@ -15,6 +15,7 @@ from pathlib import Path
 import json_page
 import pytest
 from farm import Farm, farm, payloads, processes_with, start
+from host_tools import require_newer_glibc
 from polling import wait_until
 from sample_packages import LOW, RECIPE, Samples
 from studio import Studio
@@ -110,6 +111,14 @@ def test_farm_payloads_equal_a_local_build(client, running, samples, local_paylo
         ("low", "plain"),
         ("top", "plain"),
     }
+
+
+def test_farm_builds_for_an_older_glibc(client, running):
+    require_newer_glibc("2.28")
+    client.rezbuild("build", "top", "--glibc", "2.28")
+    for record in client.local.glob("*/*/*/*/rezbuild.json"):
+        assert json.loads(record.read_text())["glibc_floor"].startswith("2.28 (ziglang ")
+    assert "nothing to do" in client.rezbuild("build", "top", "--glibc", "2.28").stdout
 
 
 def test_farm_listens_on_loopback_only(client, running):
