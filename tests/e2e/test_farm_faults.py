@@ -158,6 +158,8 @@ def test_killed_worker_loses_its_job_and_third_loss_fails(client, running, sampl
         wait_until(lambda: processes_with("3000.25"), 60)
         (name,) = running.busy_workers()
         builds = running.workers[name].builds()
+        # The client hears of the job's begin later than this process; before, it has no name.
+        time.sleep(2)
         running.workers.pop(name).kill()
         wait_until(lambda: not any(build.is_running() for build in builds), 3)
         out = process.communicate(timeout=120)[0]

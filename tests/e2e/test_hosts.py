@@ -45,7 +45,7 @@ def test_packages_build_with_a_newer_compiler(system):
     trixie.run("make", ".venv/.base", cwd=CLONE)
     names = [name for name in NAMES if name not in LONG]
     env = {"REZ_CONFIG_FILE": f"{CLONE}/rezconfig.py", "REZBUILD_MIRRORS": "/sources"}
-    out = trixie.run(f"{CLONE}/.venv/bin/rezbuild", "build", "python", cwd=CLONE, **env).stdout
+    out = trixie.run(f"{CLONE}/.venv/bin/rezbuild", "build", *names, cwd=CLONE, **env).stdout
     assert all(f"{name}==" in out.rpartition("ready:")[2] for name in names), out
 
 
