@@ -31,6 +31,10 @@ ANSWERS = {
     "ac_cv_buggy_getaddrinfo": "no",
     "ac_cv_file__dev_ptmx": "yes",
     "ac_cv_file__dev_ptc": "no",
+    # Headers and libraries that the build machine may have, and that no module uses.
+    "ac_cv_header_db_h": "no",
+    "ac_cv_have_libdb": "no",
+    "ac_cv_header_gdbm_dash_ndbm_h": "no",
 }
 
 # Run by the new interpreter: its libraries must be those of the Rez packages, not the host's.
@@ -181,6 +185,8 @@ def _environment(b: Build) -> dict[str, str]:
         # sysconfig records this value, so it must not contain the number of jobs.
         "PROFILE_TASK": TRAINING,
         **ANSWERS,
+        # Up to 3.11, setup.py searches bzlib.h, and configure finds only a header of the host.
+        **({"ac_cv_header_bzlib_h": "no"} if b.series < (3, 12) else {}),
     }
 
 
