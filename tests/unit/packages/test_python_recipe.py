@@ -122,7 +122,7 @@ def test_failed_training_stops_the_build(tmp_path):
 
 def test_configure_records_no_number_of_jobs():
     recipe = import_file.load(FOLDER, "recipe.py")
-    builds = [types.SimpleNamespace(dependencies={}, jobs=jobs) for jobs in (2, 3)]
+    builds = [types.SimpleNamespace(dependencies={}, jobs=jobs, series=(3, 11)) for jobs in (2, 3)]
     assert recipe._environment(builds[0]) == recipe._environment(builds[1])
 
 
@@ -416,6 +416,10 @@ def test_makefile_without_the_expected_lines_stops_the_build(inside):
 def test_configure_results_do_not_depend_on_the_build_machine():
     """On a machine without shared memory, configure would disable semaphores."""
     recipe = import_file.load(FOLDER, "recipe.py")
-    told = recipe._environment(types.SimpleNamespace(dependencies={}))
+    told = recipe._environment(types.SimpleNamespace(dependencies={}, series=(3, 11)))
     assert told["ac_cv_posix_semaphores_enabled"] == "yes"
     assert told["ac_cv_broken_sem_getvalue"] == "no"
+    # A bzlib.h of the host; from 3.12 on, configure searches that of the package bzip2.
+    assert told["ac_cv_header_bzlib_h"] == "no"
+    newer = recipe._environment(types.SimpleNamespace(dependencies={}, series=(3, 12)))
+    assert "ac_cv_header_bzlib_h" not in newer
