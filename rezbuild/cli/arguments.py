@@ -9,11 +9,30 @@ import argparse
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
 
 # The default name of a lock file.
 LOCK_FILE = "rezbuild.lock"
+
+
+def add_command(
+    parsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    summary: str,
+    **options: Any,
+) -> argparse.ArgumentParser:
+    """Add a command, and return its parser.
+
+    Args:
+        parsers: The commands of a parser.
+        name: The name of the command.
+        summary: What it does, for the list of commands.
+        options: For the parser.
+    """
+    text = summary[0].upper() + summary[1:] + "."
+    return parsers.add_parser(name, help=summary, description=text, allow_abbrev=False, **options)
 
 
 def add_payload(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from rezbuild.cli.arguments import add_command
 from rezbuild.errors import UsageError
 from rezbuild.farm.control import Control
 from rezbuild.farm.status import DRAINING, FarmStatus
@@ -32,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, summary: str) -> argparse.ArgumentParser:
-        text = summary[0].upper() + summary[1:] + "."
-        found = parsers.add_parser(name, help=summary, description=text, allow_abbrev=False)
+        found = add_command(parsers, name, summary)
         add_options(found)
         found.add_argument("--scheduler", metavar="ADDRESS", help="overrides REZBUILD_SCHEDULER")
         return found

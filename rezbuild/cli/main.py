@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import io
 import os
@@ -13,6 +14,7 @@ from typing import NoReturn
 
 from rezbuild import __version__
 from rezbuild.cli import aliases, setting_texts
+from rezbuild.cli.arguments import add_command
 from rezbuild.errors import as_error
 from rezbuild.files import cache_lock
 from rezbuild.reporter import Reporter, add_options
@@ -74,10 +76,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # file names may hold bytes that are no text
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        if command in _USES_CACHE:
-            with cache_lock.shared(Settings.read().cache, reporter.on_stderr().notice):
-                return int(arguments.command(arguments))
-        return int(arguments.command(arguments))
+        with contextlib.ExitStack() as stack:
+            if command in _USES_CACHE:
+                cache, say = Settings.read().cache, reporter.on_stderr().notice
+                stack.enter_context(cache_lock.shared(cache, say))
+            return int(arguments.command(arguments))
     except KeyboardInterrupt:
         reporter.error("\nrezbuild: interrupted")
         return 130
@@ -112,12 +115,8 @@ def make_parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.Argument
     parser.add_argument("--version", action="version", version=f"rezbuild {__version__}")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, summary in _COMMANDS.items():
-        command = parsers.add_parser(
-            name,
-            help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
+        command = add_command(
+            parsers, name, summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name in commands:
             module = importlib.import_module(f"rezbuild.cli.{name.replace('-', '_')}")

@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from rezbuild.cli.arguments import add_recipes, day_count
+from rezbuild.cli.arguments import add_command, add_recipes, day_count
 from rezbuild.cli.context import find_recipes
 from rezbuild.errors import CheckError, UsageError
 from rezbuild.files import temp_folders
@@ -40,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parsers = parser.add_subparsers(metavar="COMMAND", required=True)
 
     def command(name: str, summary: str, *, json: bool = True) -> argparse.ArgumentParser:
-        text = summary[0].upper() + summary[1:] + "."
-        found = parsers.add_parser(name, help=summary, description=text, allow_abbrev=False)
+        found = add_command(parsers, name, summary)
         add_options(found)
         if json:
             json_output.add_option(found)
