@@ -14,7 +14,7 @@ from pathlib import Path
 
 import json_page
 import pytest
-from farm import Farm, farm, payloads, processes_with, start
+from farm import Farm, farm, make_client, payloads, processes_with, start
 from host_tools import require_newer_glibc
 from polling import wait_until
 from sample_packages import LOW, RECIPE, Samples
@@ -67,13 +67,7 @@ def running(home: Path, samples: Samples) -> Iterator[Farm]:
 @pytest.fixture
 def client(running: Farm, samples: Samples, tmp_path: Path) -> Studio:
     """Return a client of the farm, with an empty repository."""
-    client = Studio(tmp_path / "site")
-    client.env |= samples.environ | {
-        "REZBUILD_SCHEDULER": running.address,
-        "REZBUILD_HOST_LABEL": "plain",
-        "REZBUILD_CACHE": str(tmp_path / "cache"),
-    }
-    return client
+    return make_client(tmp_path, running, {**samples.environ, "REZBUILD_HOST_LABEL": "plain"})
 
 
 @pytest.fixture(scope="module")

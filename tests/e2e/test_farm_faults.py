@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from farm import Farm, Process, farm, payloads, processes_with, start
+from farm import Farm, Process, farm, make_client, payloads, processes_with, start
 from host_tools import needs_tool
 from mounts import mounts
 from network import HUB, network
@@ -120,15 +120,6 @@ def running(home: Path, env: dict[str, str]) -> Iterator[Farm]:
 @pytest.fixture
 def client(tmp_path: Path, running: Farm, env: dict[str, str]) -> Studio:
     return make_client(tmp_path, running, env)
-
-
-def make_client(folder: Path, running: Farm, env: dict[str, str]) -> Studio:
-    """Return a client of the farm, with an empty repository."""
-    client = Studio(folder / "site")
-    ours = {name: value for name, value in env.items() if name.startswith("REZBUILD")}
-    client.env |= {**ours, "REZBUILD_SCHEDULER": running.address}
-    client.env["REZBUILD_CACHE"] = str(folder / "cache")
-    return client
 
 
 def add_workers(running: Farm, label: str, *names: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import json_page
 import pytest
-from farm import Farm, Process, farm, payloads, start
+from farm import Farm, Process, farm, make_client, payloads, start
 from polling import wait_until
 from sample_packages import LOW, RECIPE, Samples
 from studio import Studio
@@ -63,13 +63,7 @@ def running(tmp_path: Path, samples: Packages) -> Iterator[Farm]:
 @pytest.fixture
 def client(tmp_path: Path, running: Farm, samples: Packages) -> Studio:
     """Return a client of the farm, with an empty repository."""
-    client = Studio(tmp_path / "site")
-    client.env |= samples.environ | {
-        "REZBUILD_SCHEDULER": running.address,
-        "REZBUILD_HOST_LABEL": "plain",
-        "REZBUILD_CACHE": str(tmp_path / "cache"),
-    }
-    return client
+    return make_client(tmp_path, running, {**samples.environ, "REZBUILD_HOST_LABEL": "plain"})
 
 
 def add_worker(running: Farm, name: str, cores: int = 1) -> Process:

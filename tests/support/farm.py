@@ -153,6 +153,15 @@ def farm(
         started.end()
 
 
+def make_client(folder: Path, running: Farm, env: Mapping[str, str]) -> Studio:
+    """Return a client of the farm, with an empty repository."""
+    client = Studio(folder / "site")
+    ours = {name: value for name, value in env.items() if name.startswith("REZBUILD")}
+    client.env |= {**ours, "REZBUILD_SCHEDULER": running.address}
+    client.env["REZBUILD_CACHE"] = str(folder / "cache")
+    return client
+
+
 @contextlib.contextmanager
 def two_workers(folder: Path) -> Iterator[dict[str, str]]:
     """Start a farm of two workers with sources only; return the variables that select it."""
