@@ -157,22 +157,17 @@ class Binaries:
 
     def _resolve(self, name: str, data: Binary, origin: Path) -> str | None:
         """Return the rpath entry that finds ``name`` in the tree, or "" for a path; ld.so(8)."""
-        searched = data.searched(name)
-        if searched is None:
-            at_origin = data.ORIGIN_PATTERN.match(name)
-            return "" if at_origin and self._fits(_expand(name, data, origin), data) else None
-        for element in (*data.rpath, *data.runpath):
-            if self._fits(_expand(element, data, origin) / searched, data):
-                return element
-        return None
+        if data.searched(name) is None and not data.ORIGIN_PATTERN.match(name):
+            return None
+        found = formats.search(data, name, origin)
+        return next((element for element, path in found if self._fits(path, data)), None)
 
     def _fits(self, path: Path, data: Binary) -> bool:
         """Whether a file is a library of the same machine type: ld.so ignores others."""
-        real = Path(os.path.realpath(path))
-        if not inside(real, self.root) or not formats.is_binary(real):
+        if not inside(path, self.root) or not formats.is_binary(path):
             return False
         try:
-            found = self._of(real)
+            found = self._of(path)
         except RezbuildError:
             return False
         # The loader finds other files, too, and fails.
@@ -188,7 +183,7 @@ class Binaries:
             return
         if not data.ORIGIN_PATTERN.match(element):
             yield "rpath-absolute", f"{shown} does not start with {data.ORIGIN}"
-        elif not inside(_expand(element, data, origin), self.root):
+        elif not inside(formats.expand(element, data, origin), self.root):
             yield "rpath-outside", f"{shown} leaves the payload"
         elif element not in used:
             yield "rpath-unneeded", f"{shown} finds nothing that the file needs"
@@ -246,7 +241,3 @@ def _exports(data: Elf) -> frozenset[str]:
         return symbols.exported(data.path) - _LINKER_SYMBOLS
     except ElfError:
         return frozenset()  # reported for the file, if ld.so needs it
-
-
-def _expand(text: str, data: Binary, origin: Path) -> Path:
-    return Path(os.path.realpath(data.ORIGIN_PATTERN.sub(lambda _: str(origin), text)))

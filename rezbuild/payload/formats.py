@@ -7,6 +7,7 @@ file needs and what of it comes from the host (`needed`, `from_host`), where it 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Union
@@ -46,3 +47,33 @@ def read(path: Path) -> Binary:
         RezbuildError: The file cannot be read or is damaged.
     """
     return macho.read(path) if is_macho(path) else elf.read(path)
+
+
+def expand(text: str, data: Binary, origin: Path) -> Path:
+    """Return the real path for an element of an rpath, or for a need that is a path.
+
+    Args:
+        text: The element, e.g. ``$ORIGIN/../lib``.
+        data: The file that has it.
+        origin: The folder of the file.
+    """
+    return Path(os.path.realpath(data.ORIGIN_PATTERN.sub(lambda _: str(origin), text)))
+
+
+def search(data: Binary, name: str, origin: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the real paths where the loader looks for a need of a file, in its order; ld.so(8).
+
+    Args:
+        data: The file.
+        name: The need.
+        origin: The folder of the file.
+
+    Yields:
+        The element of the rpath, or "" for a need that is a path; and the path.
+    """
+    searched = data.searched(name)
+    if searched is None:
+        yield "", expand(name, data, origin)
+        return
+    for element in (*data.rpath, *data.runpath):
+        yield element, Path(os.path.realpath(expand(element, data, origin) / searched))

@@ -107,9 +107,8 @@ def _chosen(record: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]
 
 def _materials(bill: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the source archive and the patches of the payload and of each part."""
-    for part in [bill.get("metadata", {}).get("component", {}), *bill.get("components", [])]:
-        for one in part.get("properties", []):
-            name, value = str(one.get("name")), str(one.get("value"))
+    for part in sbom.listed(bill):
+        for name, value in sbom.properties(part):
             if name == sbom.ARCHIVE:
                 file, _, digest = value.partition(" sha256:")
                 yield {"uri": part["purl"], "name": file, "digest": {"sha256": digest}}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,8 +105,22 @@ def read(payload: Path) -> dict[str, Any] | None:
 
 def components(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return name, version and license of the payload and of all its parts."""
-    listed = [data.get("metadata", {}).get("component", {}), *data.get("components", [])]
-    return [(str(one.get("name")), str(one.get("version", "")), _license(one)) for one in listed]
+    return [
+        (str(one.get("name")), str(one.get("version", "")), _license(one)) for one in listed(data)
+    ]
+
+
+def listed(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the components of a bill as they are in it; the payload itself is the first."""
+    return [data.get("metadata", {}).get("component", {}), *data.get("components", [])]
+
+
+def properties(component: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield names and values of a component's properties, e.g. `ARCHIVE`."""
+    found = component.get("properties")
+    for one in found if isinstance(found, list) else ():
+        if isinstance(one, dict):
+            yield str(one.get("name")), str(one.get("value"))
 
 
 def parts(payload: Path) -> list[tuple[str, str, str]]:

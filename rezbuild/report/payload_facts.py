@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from rezbuild.payload.formats import Binary
 from rezbuild.payload.relocate import DEPS
 
 _TABLES = ("source", "patches", "flags", "dependencies", "built_against", "hardening", "runtimes")
-_ARCHIVE = "rezbuild:archive"
 
 
 @dataclass(frozen=True)
@@ -129,14 +127,9 @@ def _links(
 
 def _library(name: str, data: Binary, root: Path) -> Library:
     """Return the library that the loader finds for a need of a file."""
-    searched = data.searched(name)
-    folders = ("",) if searched is None else (*data.rpath, *data.runpath)
-    for folder in folders:
-        path = os.path.join(folder, searched or name)
-        path = data.ORIGIN_PATTERN.sub(lambda _: str(data.path.parent), path)
-        real = Path(os.path.realpath(path))
-        if real.is_file() and root in real.parents:
-            return Library(name, "payload", real.relative_to(root).as_posix())
+    for _, path in formats.search(data, name, data.path.parent):
+        if path.is_file() and root in path.parents:
+            return Library(name, "payload", path.relative_to(root).as_posix())
     if data.from_host(name):
         return Library(name, "host", data.SYSTEM)
     reason = host_libraries().known.get(name)
@@ -158,13 +151,8 @@ def _glibc_symbols(root: Path, places: Iterable[str]) -> dict[str, dict[str, lis
 
 
 def _parts(bill: Mapping[str, Any]) -> Iterator[Part]:
-    listed = [bill.get("metadata", {}).get("component", {}), *bill.get("components", [])]
-    for row, component in zip(sbom.components(bill), listed):
-        properties = component.get("properties")
-        rows = properties if isinstance(properties, list) else []
-        tables = [one for one in rows if isinstance(one, dict)]
-        said = [one.get("value") for one in tables if one.get("name") == _ARCHIVE]
-        yield Part(*row, archive=str(said[0]) if said else "")
+    for row, component in zip(sbom.components(bill), sbom.listed(bill)):
+        yield Part(*row, archive=dict(sbom.properties(component)).get(sbom.ARCHIVE, ""))
 
 
 def bundled_in(path: str) -> str:
