@@ -55,14 +55,14 @@ def describe(floor: str) -> str:
         MachineError: ziglang is not installed, or the host's own glibc is older than the floor.
     """
     host = host_glibc()
-    if floor == host:
-        return ""
-    if not host or not OLDEST <= number(floor) <= number(host):
-        raise MachineError(
-            f"glibc {floor} is not a possible --glibc: this host has {host or 'another C library'}",
-            advice=["name a version from 2.17 to the host's, or build on a newer host"],
-        )
-    glibc_sysroot.installed_version()
+    if floor != host:
+        if not host or not OLDEST <= number(floor) <= number(host):
+            has = host or "another C library"
+            raise MachineError(
+                f"glibc {floor} is not a possible --glibc: this host has {has}",
+                advice=["name a version from 2.17 to the host's, or build on a newer host"],
+            )
+        glibc_sysroot.installed_version()
     return describe_for(floor, host)
 
 

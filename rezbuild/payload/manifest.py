@@ -14,6 +14,7 @@ from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import CatalogueError
 from rezbuild.files import safe_files
 from rezbuild.files.hashing import sha256
+from rezbuild.util import glibc_version
 
 MANIFEST = "rezbuild.json"
 CONTENTS = "rezbuild-files.json"
@@ -25,7 +26,6 @@ _SUM = re.compile(rb"(\\?)([0-9a-f]{64})  (.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)")
 # JSON may contain surrogates, which cannot be encoded as UTF-8.
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_GLIBC = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
 # The files of rezbuild that change payloads, by folder: if one of them changes, rezbuild builds
 # again. The command line, farms and stores do not change payloads.
 _SHAPING = (
@@ -177,7 +177,7 @@ def _has_lists(value: object) -> bool:
 
 
 def _is_version(value: object) -> bool:
-    return isinstance(value, str) and _GLIBC.fullmatch(value) is not None
+    return isinstance(value, str) and glibc_version.PATTERN.fullmatch(value) is not None
 
 
 # Checks of the values that rezbuild uses.

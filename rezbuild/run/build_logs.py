@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from rezbuild.run.rez_process import LOG
@@ -40,7 +41,7 @@ class BuildLogs:
         """The time of the last line."""
         return max(path.stat().st_mtime for path in (self.rez, *self.steps) if path)
 
-    @property
+    @cached_property
     def unfinished(self) -> Path | None:
         """The log of the step that failed or was killed, or that runs now; None: of no step."""
         lines = _STEP.findall(_read(self.rez)) if self.rez else []

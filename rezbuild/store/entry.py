@@ -11,6 +11,7 @@ from typing import Any
 from rezbuild.errors import StoreError
 from rezbuild.files import safe_files
 from rezbuild.store import key as keys
+from rezbuild.util import glibc_version
 
 SUFFIX = ".json"
 # The folder of packed trees, beside the folders of the packages.
@@ -20,8 +21,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Names of folders in the store; none may lead out of it.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,99}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/=]{0,200}")
-# e.g. 2.34, or 2.2.5, the first version on x86-64.
-_GLIBC = re.compile(r"([0-9]{1,4}(\.[0-9]{1,4}){1,3})?")
 # Bytes. A valid entry has about two thousand.
 MOST = 1 << 20
 # Bytes. Larger packed trees are refused.
@@ -123,7 +122,7 @@ class Entry:
             *(type(p.size) is int and 0 < p.size <= _MOST_PACKED for p in packed),
             self.profile is None or _PLAIN.fullmatch(self.profile),
             _SIGNATURE.fullmatch(self.signature),
-            _GLIBC.fullmatch(self.glibc),
+            self.glibc == "" or glibc_version.PATTERN.fullmatch(self.glibc),
             isinstance(self.inputs, dict),
         ]
         if not all(fits):

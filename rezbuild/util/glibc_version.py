@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+
+# e.g. 2.34, or 2.2.5, the first version on x86-64.
+PATTERN = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}")
 
 
 def host_glibc() -> str:
