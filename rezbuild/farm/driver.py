@@ -181,7 +181,9 @@ class FarmDriver(Driver):
 
     def is_stored(self, recipe: Recipe, release: Release) -> bool:
         """Return whether the store has a version for the workers, as far as they are known."""
-        return has_payload(self.store, recipe, release, self.profile, self.pool.kind)
+        return has_payload(
+            self.store, recipe, release, self.profile, self.pool.kind, self.tools.glibc
+        )
 
     def _job(self, step: Step, remote: RemoteTask) -> FarmJob:
         against = [self._dependency(*needed) for needed in step.built_against.items()]
@@ -212,10 +214,17 @@ class FarmDriver(Driver):
         return self._begin(begun.step, begun.arguments, given, after=True)
 
 
-def has_payload(
-    store: Store | None, recipe: Recipe, release: Release, profile: str, kind: Facts
+def has_payload(  # noqa: PLR0913, PLR0917 (the inputs of a build)
+    store: Store | None,
+    recipe: Recipe,
+    release: Release,
+    profile: str,
+    kind: Facts,
+    floor: str = "",
 ) -> bool:
     """Return whether the store has a version for workers of a kind; their patchelf is unknown.
+
+    ``floor`` is the glibc that is built for, if not the workers' own; see `Toolchain`.
 
     Raises:
         CatalogueError: A file of the recipe is missing.
@@ -229,6 +238,7 @@ def has_payload(
         "linker": kind.linker,
         "machine": kind.machine,
         "glibc": kind.glibc,
+        "glibc_floor": floor or None,
     }
     entries = store.entries(release.name, release.version) if store else ()
     return any(all(e.inputs.get(k) == v for k, v in wanted.items()) for e in entries)

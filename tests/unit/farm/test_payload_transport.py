@@ -149,6 +149,7 @@ def test_payloads_in_the_store_do_not_travel(root, tmp_path):
 
     assert is_stored()
     assert not is_stored("optimized")
-    for what in ("recipe", "rezbuild", "compiler", "assembler", "linker", "machine", "glibc"):
+    inputs = ("recipe", "rezbuild", "compiler", "assembler", "linker", "machine", "glibc")
+    for what in (*inputs, "glibc_floor"):
         assert not is_stored(**{what: "another"}), what
     assert not driver.has_payload(None, recipe, release, "fast", FACTS)
