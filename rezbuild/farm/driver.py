@@ -179,8 +179,8 @@ class FarmDriver(Driver):
         host = f"-{self.target.host}" if self.target.host else ""
         return f"{super()._build_directory(step)}{host}"
 
-    def is_stored(self, recipe: Recipe, release: Release) -> bool:
-        """Return whether the store has a version for the workers, as far as they are known."""
+    def _ask_store(self, recipe: Recipe, release: Release) -> bool:
+        """Ask for a payload that fits the workers, as far as they are known."""
         return has_payload(
             self.store, recipe, release, self.profile, self.pool.kind, self.tools.glibc
         )

@@ -89,6 +89,7 @@ class Driver:
         self.reasons: dict[tuple[str, str], str] = {}
         self.profiles: dict[tuple[str, str], str] = {}
         self.locks: dict[tuple[str, str], locks.Lock] = {}
+        self._stored: dict[tuple[str, str], bool] = {}
         self.jobs = settings.jobs or installed.jobs()
         self.rez = RezProcesses(own, self.repository, release=release, jobs=self.jobs)
 
@@ -105,7 +106,13 @@ class Driver:
         return made or self.fetcher.available(release)
 
     def is_stored(self, recipe: Recipe, release: Release) -> bool:
-        """Return whether the store has a version, with any dependencies."""
+        """Return whether the store has a version, with any dependencies; ask the store once."""
+        key = (release.name, release.version)
+        if key not in self._stored:
+            self._stored[key] = self._ask_store(recipe, release)
+        return self._stored[key]
+
+    def _ask_store(self, recipe: Recipe, release: Release) -> bool:
         return get_or_build.has_payload(self.store, recipe, release, self.profile, self.tools)
 
     def prepare(self, steps: Sequence[Step]) -> None:
