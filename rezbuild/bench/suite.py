@@ -209,7 +209,7 @@ def geometric_means(found: Sequence[Measurement], name: str = MEAN) -> Measureme
 
 
 def means(found: Sequence[Measurement], without: Sequence[str]) -> Iterator[Measurement]:
-    """Yield the geometric mean of all benchmarks, and that of those that fit no pattern."""
+    """Yield the geometric mean of all benchmarks, then the mean of those that fit no pattern."""
     if not found:
         return
     yield geometric_means(found)

@@ -115,7 +115,7 @@ os._exit(0)
 def test_qt_designer_loads_python_plugins_with_the_payloads_library(
     built, copied, rez_pip, tmp_path
 ):
-    """The command is that of docs/how-to/building.md."""
+    """Run the command of docs/how-to/building.md."""
     require_tool(*QT_NEEDS)
     studio = studio_of(tmp_path / "studio", copied)
     built_in(studio, rez_pip, "PySide6-Essentials")

@@ -419,7 +419,7 @@ def test_configure_results_do_not_depend_on_the_build_machine():
     told = recipe._environment(types.SimpleNamespace(dependencies={}, series=(3, 11)))
     assert told["ac_cv_posix_semaphores_enabled"] == "yes"
     assert told["ac_cv_broken_sem_getvalue"] == "no"
-    # A bzlib.h of the host; from 3.12 on, configure searches that of the package bzip2.
+    # The host may have a bzlib.h. From 3.12 on, configure needs the one of the package bzip2.
     assert told["ac_cv_header_bzlib_h"] == "no"
     newer = recipe._environment(types.SimpleNamespace(dependencies={}, series=(3, 12)))
     assert "ac_cv_header_bzlib_h" not in newer
