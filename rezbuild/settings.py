@@ -173,7 +173,7 @@ def version_variable(name: str) -> str:
     return f"REZBUILD_{name.upper().replace('-', '_')}_VERSION"
 
 
-GLIBC = re.compile(r"2\.\d{1,3}")
+GLIBC = re.compile(r"2\.[0-9]{1,3}")
 
 
 def glibc_version(text: str, source: str) -> str | None:

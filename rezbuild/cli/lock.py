@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         fallbacks.refuse(steps)
     lock = Lock.of_plan(arguments.requests, settings.glibc or host_glibc(), years, steps)
     lock_file.write(arguments.output, lock)
-    floor = f", for glibc {lock.glibc}" if lock.glibc else ""
-    reporter.info(f"{arguments.output}: {words.count(len(lock.package), 'package')}{floor}")
+    packages = words.count(len(lock.package), "package")
+    reporter.info(f"{arguments.output}: {packages}, for glibc {lock.glibc}")
     fallbacks.report(steps, reporter)
     return 0

@@ -11,6 +11,7 @@ from typing import Any
 from rezbuild.errors import RezbuildError, from_report
 from rezbuild.files import safe_files
 from rezbuild.settings import MOST_JOBS
+from rezbuild.util import typed_table
 
 # The message by which the scheduler drains a worker.
 DRAIN = "rezbuild-drain"
@@ -20,24 +21,13 @@ BEGAN, ENDED = "began", "ended"
 _PLAIN = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]{0,199}")
 
 
-def _data(text: object) -> dict[str, Any]:
-    """Return the table of a JSON text.
+def _data(text: object) -> Any:
+    """Return the data of a JSON text.
 
     Raises:
-        ValueError: The text holds something else.
+        ValueError: It is not JSON.
     """
-    if not isinstance(text, str):
-        raise ValueError("not a text")  # noqa: TRY004 (foreign data)
-    data = safe_files.parse_json(text)
-    if not isinstance(data, dict):
-        raise ValueError("not a table")  # noqa: TRY004 (foreign data)
-    return data
-
-
-def _check(*facts: bool) -> None:
-    """Raise ValueError unless all facts hold."""
-    if not all(facts):
-        raise ValueError("a value is of another type")
+    return safe_files.parse_json(text) if isinstance(text, str) else None
 
 
 def is_file_name(name: object) -> bool:
@@ -95,23 +85,9 @@ class Order:
         Raises:
             ValueError: The text is not a job.
         """
-        data = _data(text)
-        try:
-            lists = {name: tuple(data[name]) for name in ("dependencies", "attached")}
-            found = cls(**{**data, **lists})
-        except (TypeError, KeyError) as error:
-            raise ValueError(str(error)) from None
-        texts = ("id", "name", "version", "profile", "revision", "topic", "client")
-        _check(
-            all(isinstance(getattr(found, name), str) for name in texts),
-            all(isinstance(entry, dict) for entry in found.dependencies),
-            all(isinstance(digest, str) for digest in found.attached),
-            type(found.cores) is int and 0 < found.cores <= MOST_JOBS,
-            type(found.return_payload) is bool and type(found.force) is bool,
-            found.step_timeout is None or type(found.step_timeout) in (int, float),
-            found.glibc is None or isinstance(found.glibc, str),
-            found.glibc_max is None or isinstance(found.glibc_max, str),
-        )
+        found = typed_table.read(cls, _data(text))
+        if found.cores not in range(1, MOST_JOBS + 1):
+            raise ValueError(f"cores is not a number from 1 to {MOST_JOBS}")
         return found
 
 
@@ -150,20 +126,7 @@ class Result:
         Raises:
             ValueError: The text is not a result.
         """
-        try:
-            found = cls(**_data(text))
-        except TypeError as error:
-            raise ValueError(str(error)) from None
-        _check(
-            *(isinstance(getattr(found, name), str) for name in ("worker", "place", "output")),
-            found.error is None or isinstance(found.error, dict),
-            isinstance(found.entry, dict),
-            type(found.carried) is bool,
-            isinstance(found.logs, dict)
-            and all(isinstance(text, str) for text in found.logs.values()),
-            type(found.seconds) in (int, float),
-        )
-        return found
+        return typed_table.read(cls, _data(text))
 
     def failure(self, here: str) -> RezbuildError | None:
         """Return the error, with the folder ``here`` for the worker's folder; None without one."""

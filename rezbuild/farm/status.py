@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rezbuild.files import safe_files
+from rezbuild.util import typed_table
 
 # States of a worker: it takes jobs, or it finishes its jobs and ends. Dask has others.
 RUNNING, DRAINING = "running", "draining"
@@ -94,32 +95,4 @@ class FarmStatus:
             ValueError: The text is not a state.
         """
         data = safe_files.parse_json(text) if isinstance(text, str) else None
-        if not isinstance(data, dict):
-            raise ValueError("not a table")  # noqa: TRY004 (foreign data)
-        return cls(
-            [_read(WorkerStatus, row) for row in _rows(data, "workers")],
-            [_read(JobStatus, row) for row in _rows(data, "jobs")],
-            [_read(WaitingStatus, row) for row in _rows(data, "queue")],
-        )
-
-
-def _rows(data: dict[str, Any], name: str) -> list[Any]:
-    rows = data.get(name)
-    if not isinstance(rows, list):
-        raise ValueError(f"no list {name!r}")  # noqa: TRY004 (foreign data)
-    return rows
-
-
-def _read(kind: Any, row: object) -> Any:
-    """Return a row with values of the right types.
-
-    Raises:
-        ValueError: A value is missing, or has another type.
-    """
-    types = {"str": (str,), "int": (int,), "float": (int, float)}
-    wanted = {field.name: types[str(field.type)] for field in fields(kind)}
-    if not isinstance(row, dict) or set(row) != set(wanted):
-        raise ValueError("a row has other values")
-    if not all(type(row[name]) in of for name, of in wanted.items()):
-        raise ValueError("a value is of another type")
-    return kind(**row)
+        return typed_table.read(cls, data)

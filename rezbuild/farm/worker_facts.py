@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ from rezbuild.files.hashing import sha256
 from rezbuild.payload import manifest
 from rezbuild.plan import resolve
 from rezbuild.settings import MOST_JOBS
+from rezbuild.util import typed_table
 from rezbuild.util.glibc_version import host_glibc
 
 # The name of Dask's resource for cores.
 CORES = "cores"
 # The key of a worker's facts in the scheduler's data.
 FACTS = "rezbuild"
-_TOOLS = ("compiler", "assembler", "linker")
-_TEXTS = ("name", "rezbuild", "platform", "arch", "glibc", "label", *_TOOLS, "machine")
 
 
 @dataclass(frozen=True)
@@ -88,10 +86,10 @@ class Facts:
     def read(cls, data: object) -> Facts | None:
         """Read the facts of a worker; return None for other workers and very different versions."""
         try:
-            found = cls(**data) if isinstance(data, dict) else None
-        except TypeError:
+            found = typed_table.read(cls, data)
+        except ValueError:
             return None
-        return found if found is not None and _is_sound(found) else None
+        return found if found.cores in range(1, MOST_JOBS + 1) else None
 
     def as_data(self) -> dict[str, Any]:
         """Return the facts as plain data."""
@@ -126,21 +124,6 @@ class Facts:
             for name in sorted(set(needed))
             if self.recipes.get(name) != recipes.get(name)
         ]
-
-
-def _is_sound(facts: Facts) -> bool:
-    """Return whether all attributes have the right type, and the cores a valid number."""
-    texts = [getattr(facts, name) for name in _TEXTS]
-    recipes = facts.recipes.items() if isinstance(facts.recipes, dict) else [(None, None)]
-    for name, versions in recipes:
-        texts.append(name)
-        texts += chain(*versions.items()) if isinstance(versions, dict) else [None]
-    return (
-        all(isinstance(text, str) for text in texts)
-        and type(facts.cores) is int
-        and 1 <= facts.cores <= MOST_JOBS
-        and type(facts.store) is bool
-    )
 
 
 def revisions(folder: Path) -> dict[str, dict[str, str]]:

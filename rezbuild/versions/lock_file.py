@@ -29,27 +29,26 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rez.version import Version
 
 import rezbuild
+from rezbuild.catalogue import platform_years
 from rezbuild.catalogue.model import Release
 from rezbuild.catalogue.platform_years import Platform
-from rezbuild.errors import LockError, MachineError, UsageError
+from rezbuild.errors import CatalogueError, LockError, MachineError, UsageError
 from rezbuild.files import safe_files
 from rezbuild.payload import manifest
+from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Recipes, Step
 from rezbuild.settings import GLIBC, Settings
-from rezbuild.util import toml
+from rezbuild.util import toml, typed_table
 from rezbuild.util.glibc_version import host_glibc, number
 
 Years = Mapping[str, list[Platform]]
-_T = TypeVar("_T")
-# By the type of a field; all others are lists.
-_KINDS = {"str": str, "Mapping[str, str]": dict}
-_HOLD_TEXTS = {"tuple[str, ...]", "Mapping[str, str]"}
 FORMAT = 1
+_RESTORE = ("restore it from version control", "or write it again: rezbuild lock REQUEST")
 _HEAD = """\
 # Written by rezbuild lock. Do not edit it; commit it. "rezbuild build --locked" builds exactly
 # these packages, or fails.
@@ -87,21 +86,31 @@ class Year:
 class Lock:
     """The content of a lock file; see the module."""
 
+    rezbuild: str
     requests: tuple[str, ...]
     glibc: str
     platform: tuple[Year, ...]
     package: tuple[Package, ...]
-    rezbuild: str = rezbuild.__version__
 
     @classmethod
     def of_plan(
         cls, requests: Sequence[str], glibc: str, years: Iterable[Platform], steps: Iterable[Step]
     ) -> Lock:
-        """Return the lock of a plan for one target."""
+        """Return the lock of a plan for one target.
+
+        Raises:
+            UsageError: ``glibc`` is "", since this host has another C library.
+        """
+        if not glibc:
+            raise UsageError(
+                "a lock file requires a glibc to build for, but this host has none",
+                advice=["name it: --glibc 2.28"],
+            )
         packages = [_package(step) for step in steps]
         packages.sort(key=lambda one: (one.name, Version(one.version)))
         found = [Year(y.name, y.version, y.glibc, y.requires) for y in years]
-        return cls(tuple(dict.fromkeys(requests)), glibc, tuple(found), tuple(packages))
+        named = tuple(dict.fromkeys(requests))
+        return cls(rezbuild.__version__, named, glibc, tuple(found), tuple(packages))
 
     def text(self) -> str:
         """Return the text of the file."""
@@ -147,8 +156,6 @@ class LockedRecipes:
             MachineError: This host has an older one, and would build.
         """
         wanted, host = self.lock.glibc, host_glibc()
-        if not wanted:
-            return settings
         if settings.glibc not in {None, wanted}:
             raise UsageError(
                 f"glibc {settings.glibc} does not fit the lock file {self.path}, "
@@ -173,8 +180,8 @@ def load(path: Path, recipes: Recipes, years: Years) -> LockedRecipes:
     """Read a lock file, and compare it with the recipes here.
 
     Raises:
-        LockError: The file is missing or invalid, or a recipe, a version, a checksum or a platform
-            year differs.
+        LockError: The file is missing or invalid, a recipe, a version, a checksum or a platform
+            year differs, or its packages do not satisfy its requests.
     """
     lock = _read(path)
     _refuse(path, lock, [*_year_differences(lock, years), *_recipe_differences(lock, recipes)])
@@ -182,11 +189,26 @@ def load(path: Path, recipes: Recipes, years: Years) -> LockedRecipes:
     for one in lock.package:
         release = recipes[one.name].release(one.version)
         kept.setdefault(one.name, {})[one.version] = release
-    locked = {name: replace(recipes[name], releases=found) for name, found in kept.items()}
+    kept_recipes = {name: replace(recipes[name], releases=found) for name, found in kept.items()}
     named = {str(year) for year in lock.platform}
     chosen = {name: [year for year in found if str(year) in named] for name, found in years.items()}
     chosen = {name: found for name, found in chosen.items() if found}
-    return LockedRecipes(path, lock, locked, chosen)
+    locked = LockedRecipes(path, lock, kept_recipes, chosen)
+    _check_requests(locked)
+    return locked
+
+
+def _check_requests(locked: LockedRecipes) -> None:
+    """Check that the packages of a file satisfy its requests, e.g. after an edit by hand."""
+    try:
+        _, requests = platform_years.expand(locked.years, locked.lock.requests)
+        resolve.plan(locked.recipes, requests, lambda *_: True)
+    except (CatalogueError, UsageError) as error:
+        raise LockError(
+            f"requests of the lock file {locked.path} do not fit its packages",
+            tried=[f"requests: {error.message}"],
+            advice=_RESTORE,
+        ) from None
 
 
 def write(path: Path, lock: Lock) -> None:
@@ -211,13 +233,14 @@ def _read(path: Path) -> Lock:
     if data.pop("format", None) != FORMAT:
         raise _invalid(path, f"format must be {FORMAT}, the only one that this rezbuild reads")
     try:
-        years = [_table(Year, one) for one in data.pop("platform", [])]
-        packages = [_table(Package, one) for one in data.pop("package", [])]
-        lock = _table(Lock, {**data, "platform": years, "package": packages})
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise _invalid(path, f"a key is missing, unknown or has a wrong type: {error}") from None
-    if lock.glibc and not GLIBC.fullmatch(lock.glibc):
-        raise _invalid(path, f"glibc is no version: {lock.glibc!r}")
+        # A file without platform years has no such table.
+        lock = typed_table.read(Lock, {"platform": [], "package": [], **data})
+    except ValueError as error:
+        raise _invalid(path, str(error)) from None
+    if not GLIBC.fullmatch(lock.glibc):
+        raise _invalid(path, f"glibc is not a version such as 2.28: {lock.glibc!r}")
+    if not lock.requests:
+        raise _invalid(path, "requests is empty")
     # As after a merge in Git that kept both sides.
     names = [str(one) for one in (*lock.platform, *lock.package)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -228,25 +251,8 @@ def _read(path: Path) -> Lock:
 def _invalid(path: Path, reason: str) -> LockError:
     return LockError(
         f"the lock file {path} cannot be read: {reason}",
-        advice=["restore it from version control", "or write it again: rezbuild lock"],
+        advice=_RESTORE,
     )
-
-
-def _table(kind: type[_T], data: Mapping[str, Any]) -> _T:
-    """Return a table as a dataclass; raise an exception if a key has another type."""
-    values, left = {}, dict(data)
-    for field in fields(kind):  # type: ignore[arg-type]  # a dataclass
-        value, kind_of = left.pop(field.name), str(field.type)
-        fits = isinstance(value, _KINDS.get(kind_of, list))
-        if fits and kind_of in _HOLD_TEXTS:
-            held = value.values() if isinstance(value, dict) else value
-            fits = all(isinstance(one, str) for one in held)
-        if not fits:
-            raise TypeError(field.name)
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    if left:
-        raise ValueError(", ".join(left))
-    return kind(**values)
 
 
 def _year_differences(lock: Lock, years: Years) -> Iterator[str]:

@@ -47,6 +47,23 @@ def test_locked_build_of_a_changed_recipe_is_refused(studio, samples, lock):
     assert "low-1.0.1: installed" in studio.rezbuild("build", "--locked", lock).stdout
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('requests = ["top"]', 'requests = ["top", "zlib"]', "requests: no recipe for zlib"),
+        ("glibc = ", 'glibc = "" #', "glibc is not a version"),
+    ],
+)
+def test_file_that_was_edited_by_hand_is_refused(studio, samples, lock, old, new, said):
+    lock.write_text(lock.read_text("utf-8").replace(old, new), encoding="utf-8")
+    for command in ("plan", "build", "fetch"):
+        done = studio.rezbuild(command, "--locked", lock, ok=False)
+        assert (done.returncode, done.stdout) == (16, "")
+        assert str(lock) in done.stderr
+        assert said in done.stderr
+        assert "next:  restore it from version control" in done.stderr
+
+
 def test_locked_build_without_a_source_builds_nothing(studio, samples, lock):
     (samples.mirror / "low-1.0.0.tar.gz").unlink()
     shutil.rmtree(Path(samples.environ["REZBUILD_CACHE"]) / "sources")

@@ -177,27 +177,97 @@ def test_file_with_two_entries_of_a_package_is_refused(clone):
         ("format = 1", "format = 2", "format must be 1"),
         ("format = 1", "", "format must be 1"),
         ("format = 1", "format = ]", "Invalid value"),
-        ('glibc = "2.28"', "", "glibc"),
-        ('glibc = "2.28"', 'glibc = "two"', "glibc is no version: 'two'"),
-        ('glibc = "2.28"', "glibc = 2", "glibc"),
-        ('requests = ["top"]', 'requests = "top"', "requests"),
-        ('requests = ["top"]', "requests = [1]", "requests"),
-        ('against = ["low-1.0.2"]', "against = [{}]", "against"),
-        ("[package.sha256]", "sha256 = 5\n[other]", "sha256"),
+        ('glibc = "2.28"', "", "glibc is missing"),
+        ('glibc = "2.28"', 'glibc = "two"', "glibc is not a version such as 2.28: 'two'"),
+        ('glibc = "2.28"', 'glibc = ""', "glibc is not a version such as 2.28: ''"),
+        ('glibc = "2.28"', 'glibc = "2.\u0662"', "glibc is not a version"),
+        ('glibc = "2.28"', "glibc = 2", "glibc is not a text"),
+        ("rezbuild = ", "rezbild = ", "rezbild is unknown"),
+        ('requests = ["top"]', 'requests = "top"', "requests is not a list"),
+        ('requests = ["top"]', "requests = [1]", "requests[0] is not a text"),
+        ('requests = ["top"]', "requests = []", "requests is empty"),
+        ('against = ["low-1.0.2"]', "against = [{}]", "package[1].against[0] is not a text"),
+        ("[package.sha256]", "sha256 = 5\n[other]", "other is unknown"),
+        ("[package.sha256]", "[package.sha256]\nx = 1", "package[0].sha256.x is not a text"),
         ("[[package]]\n", "[package]\n", "Cannot"),
-        ('name = "low"', 'nam = "low"', "name"),
-        ("glibc = ", 'more = "x"\nglibc = ', "more"),
+        ('name = "low"', 'nam = "low"', "package[0].nam is unknown"),
+        ('version = "1.0.2"\n', "", "package[0].version is missing"),
+        ("glibc = ", 'more = "x"\nglibc = ', "more is unknown"),
     ],
 )
-def test_invalid_files_are_refused(clone, old, new, said):
+def test_invalid_files_are_refused_with_file_and_key(clone, old, new, said):
     clone.lock("top")
     text = clone.path.read_text("utf-8")
     assert old in text
     clone.path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(LockError, match="cannot be read") as caught:
         clone.load()
+    assert str(clone.path) in caught.value.message
     assert said in caught.value.message
     assert caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        ("other-1", "no recipe for other"),
+        ("low-1.0.0", "no version of low matches 'low-1.0.0'"),
+        ("year", "no recipe for year"),
+        ("year-2031", "no recipe for year"),
+        ("top<>", "'top<>' is not a Rez request"),
+        ("~top", "'~top' excludes a package"),
+        ("", "empty request"),
+    ],
+)
+def test_added_request_that_the_packages_do_not_satisfy_is_refused(clone, request_, said):
+    clone.lock("top")
+    text = clone.path.read_text("utf-8")
+    changed = text.replace('requests = ["top"]', f'requests = ["top", "{request_}"]')
+    clone.path.write_text(changed, encoding="utf-8")
+    with pytest.raises(LockError, match="do not fit its packages") as caught:
+        clone.load()
+    assert str(clone.path) in caught.value.message
+    assert caught.value.tried[0].startswith(f"requests: {said}")
+    assert caught.value.exit_code == 16
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('name = "low"', 'name = ""'),
+        ('name = "low"', 'name = "year"'),
+        ('version = "1.0.2"', 'version = ""'),
+        ('version = "1.0.2"', 'version = "1.0.0"'),
+        ('recipe = "', 'recipe = "0'),
+        ("102".zfill(64), "f02".zfill(64)),
+        ('"low-1.0.2.tar.gz"', '"low.tar.gz"'),
+        ('against = ["low-1.0.2"]', "against = []"),
+        ('against = ["low-1.0.2"]', 'against = ["low-1.0.0"]'),
+        ('version = "2026"', 'version = "2031"'),
+        ('requires = ["~top-2"]', 'requires = ["top-2"]'),
+        ('requests = ["year"]', 'requests = ["low"]'),
+    ],
+)
+def test_damaged_values_are_refused_as_faults_of_the_file(clone, old, new):
+    clone.lock("year")
+    text = clone.path.read_text("utf-8")
+    assert old in text
+    clone.path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(LockError) as caught:
+        locked = clone.load()
+        _, requests = platform_years.expand(locked.years, locked.lock.requests)
+        locked.check_plan(resolve.plan(locked.recipes, requests, lambda *_: True))
+    assert str(clone.path) in caught.value.message
+    assert caught.value.tried
+    assert caught.value.advice
+
+
+def test_host_without_glibc_must_name_one(clone):
+    with pytest.raises(UsageError, match="requires a glibc") as caught:
+        clone.lock("top", glibc="")
+    assert "--glibc" in caught.value.advice[0]
+    assert not clone.path.exists()
 
 
 def test_missing_file_is_refused(clone):
