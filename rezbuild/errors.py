@@ -181,7 +181,7 @@ def as_error(error: Exception) -> RezbuildError:
     if os.environ.get("REZBUILD_TRACE") == "1":
         raise error
     return RezbuildError(
-        f"a defect of rezbuild itself: {type(error).__name__}: {error}",
+        f"a defect of rezbuild itself: {type(error).__name__}: {words.reason(error)}",
         advice=["run it again with REZBUILD_TRACE=1, and report the traceback"],
     )
 

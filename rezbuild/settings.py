@@ -12,6 +12,7 @@ from pathlib import Path
 import platformdirs
 
 from rezbuild.errors import UsageError
+from rezbuild.util import words
 from rezbuild.util.glibc_version import number
 
 PROFILES = ("fast", "optimized")
@@ -232,7 +233,7 @@ def _words(env: Mapping[str, str], name: str, items: str) -> list[str]:
         return shlex.split(env.get(name, ""))
     except ValueError as error:
         raise UsageError(
-            f"{name} cannot be read: {error}",
+            f"{name} cannot be read: {words.reason(error)}",
             advice=[f"separate {items} by spaces; quote a name with a space"],
         ) from None
 

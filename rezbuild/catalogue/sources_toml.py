@@ -49,7 +49,7 @@ from urllib.parse import urlsplit
 from rezbuild.catalogue.model import FILE_NAME, Archive, DistributionFile, Recipe, Release, Signed
 from rezbuild.catalogue.toml_table import Table
 from rezbuild.errors import CatalogueError
-from rezbuild.util import toml
+from rezbuild.util import toml, words
 
 # Not \d, which matches the digits of all scripts.
 VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){1,9}[a-z]?")
@@ -325,7 +325,7 @@ def _url(entry: Table, template: str, version: str, file: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise entry.wrong("urls", f"holds {url!r}: {error}") from None
+        raise entry.wrong("urls", f"holds {url!r}: {words.reason(error)}") from None
     if parts.scheme != "https" or not parts.hostname or re.search(r"\s", url):
         raise entry.wrong("urls", f"holds {url!r}, which is not an https address")
     if parts.username or parts.password:
@@ -340,7 +340,9 @@ def _expand(entry: Table, key: str, template: str, version: str, file: str = "")
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise entry.wrong(key, f"holds an invalid pattern {template!r}: {error}") from None
+        raise entry.wrong(
+            key, f"holds an invalid pattern {template!r}: {words.reason(error)}"
+        ) from None
     if any(form or conversion for _, _, form, conversion in parts):
         raise entry.wrong(key, f"holds a pattern with a format: {template!r}")
     unknown = [name for _, name, _, _ in parts if name is not None and name not in values]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
+from rezbuild.util.words import reason
 
 # The default name of a lock file.
 LOCK_FILE = "rezbuild.lock"
@@ -115,7 +116,7 @@ def words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"cannot be read as a command: {error}") from None
+        raise argparse.ArgumentTypeError(f"cannot be read as a command: {reason(error)}") from None
 
 
 def names(text: str) -> tuple[str, ...]:

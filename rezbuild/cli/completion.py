@@ -13,7 +13,7 @@ from rezbuild.cli.arguments import add_recipes
 from rezbuild.cli.context import find_recipes
 from rezbuild.errors import MachineError, RezbuildError
 from rezbuild.run.cache_folder import KINDS
-from rezbuild.util import extras
+from rezbuild.util import extras, words
 
 SHELLS = ("bash", "zsh", "fish")
 # Lists that the scripts ask for.
@@ -55,7 +55,7 @@ def _script(shell: str) -> str:
         import shtab
     except ImportError as error:
         raise MachineError(
-            f"rezbuild completion needs the Python package shtab: {error}",
+            f"rezbuild completion needs the Python package shtab: {words.reason(error)}",
             advice=[f"install it: {extras.install_command('completion')}"],
         ) from None
     from rezbuild.cli.main import make_parser

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rezbuild.errors import MachineError, UsageError
 from rezbuild.farm import secret
 from rezbuild.settings import Settings
-from rezbuild.util import extras
+from rezbuild.util import extras, words
 
 if TYPE_CHECKING:
     from distributed.security import Security
@@ -39,7 +39,8 @@ def configure_dask() -> None:
         import distributed  # noqa: F401 (a check that it is installed)
     except ImportError as error:
         raise MachineError(
-            f"a farm requires Dask's distributed, which is not installed here ({error})",
+            "a farm requires Dask's distributed, which is not installed here "
+            f"({words.reason(error)})",
             advice=[extras.install_command("farm")],
         ) from None
     from rezbuild.farm import restricted_pickle

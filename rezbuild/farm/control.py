@@ -59,7 +59,7 @@ class Control:
             return FarmStatus.from_json(answer)
         except ValueError as error:
             raise MachineError(
-                f"the scheduler at {self.address} does not tell its state: {error}",
+                f"the scheduler at {self.address} does not tell its state: {words.reason(error)}",
                 advice=["start a scheduler of this version of rezbuild: rezbuild scheduler"],
             ) from None
 

@@ -22,6 +22,8 @@ from rezbuild.util import processes, words
 _AGAIN = 2.0
 # Seconds until a scheduler must have answered.
 _ANSWER = 10.0
+# A part of Dask's answer to a worker whose name another worker has.
+_NAME_TAKEN = "'name taken, "
 
 
 def run_scheduler(settings: Settings, host: str, port: int, reporter: Reporter) -> None:
@@ -124,7 +126,7 @@ async def _serve(
 
     drained = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, drained.set)
-    is_reported = False
+    reported: set[str] = set()
     while not drained.is_set():
         running = FarmWorker(
             options.scheduler,
@@ -143,7 +145,7 @@ async def _serve(
                 reporter.info(
                     f"worker: {facts.name} at {running.address}, {words.count(facts.cores, 'core')}"
                 )
-                is_reported = False
+                reported.clear()
                 await _wait_or_stop(running.finished, drained.wait)
                 if drained.is_set():
                     reporter.info(f"worker: {facts.name} is drained: it gets no more jobs")
@@ -151,12 +153,27 @@ async def _serve(
             if not drained.is_set():
                 reporter.notice(f"worker: {facts.name} has lost its scheduler; waiting for it")
         except (OSError, RuntimeError, ValueError) as error:
-            if not is_reported:
-                is_reported = True
-                why = words.reason_of_cause(error)
-                reporter.notice(f"worker: {options.scheduler} cannot be reached ({why}): waiting")
+            said = _join_failure(options.scheduler, facts.name, words.reason_of_cause(error))
+            if said not in reported:
+                reported.add(said)
+                reporter.notice(f"worker: {said}")
         await _wait_or_stop(lambda: asyncio.sleep(_AGAIN), drained.wait)
     reporter.info(f"worker: {facts.name} has ended, as it was drained")
+
+
+def _join_failure(scheduler: str, name: str, why: str) -> str:
+    """Return a notice of a worker that cannot join its farm and tries again."""
+    if _NAME_TAKEN not in why:
+        return f"{scheduler} cannot be reached ({why}): waiting"
+    taken = MachineError(
+        f"the name {name} is taken by another worker of {scheduler}: waiting",
+        tried=["join the farm; the name of a lost worker is free after a minute"],
+        advice=[
+            f"end the other worker: rezbuild farm drain {name}",
+            "or give this worker another name: --name",
+        ],
+    )
+    return str(taken)
 
 
 async def _check_scheduler(scheduler: str, settings: Settings) -> None:

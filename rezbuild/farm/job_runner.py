@@ -15,6 +15,7 @@ from rezbuild.farm import job_keys, retry_policy
 from rezbuild.farm.messages import Order, Result
 from rezbuild.farm.retry_policy import Attempt
 from rezbuild.farm.worker_facts import CORES, Facts
+from rezbuild.util import words
 
 if TYPE_CHECKING:
     from rezbuild.farm.client import Farm
@@ -236,14 +237,14 @@ class JobRunner:
             return ()
         return came
 
-    def _failure(self, error: object) -> RezbuildError:
+    def _failure(self, error: BaseException) -> RezbuildError:
         order = self._job.order
         if type(error).__name__ == "KilledWorker":
             return MachineError(
                 f"several workers have ended during {order}, the last one {self._worker}",
                 advice=["check their machines: memory, time limits of a queue"],
             )
-        return MachineError(f"the farm could not run the job of {order}: {error}")
+        return MachineError(f"the farm could not run the job of {order}: {words.reason(error)}")
 
 
 def read_result(came: Sequence[Any]) -> tuple[Result, Sequence[bytes]]:
@@ -259,6 +260,6 @@ def read_result(came: Sequence[Any]) -> tuple[Result, Sequence[bytes]]:
         return Result.from_json(result), blobs
     except (ValueError, TypeError) as error:
         raise MachineError(
-            f"a worker has sent an invalid result: {error}",
+            f"a worker has sent an invalid result: {words.reason(error)}",
             advice=["check whether the worker runs the same rezbuild, or stop it"],
         ) from None

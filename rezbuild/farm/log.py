@@ -15,7 +15,8 @@ class LogReporter(Reporter):
     """Prints lines that begin with the local time and its zone."""
 
     def _print(self, text: str, style: str = "") -> None:
-        super()._print(f"{now()} {text}", style)
+        time = now()
+        super()._print("\n".join(f"{time} {line}" for line in text.split("\n")), style)
 
 
 def now() -> str:

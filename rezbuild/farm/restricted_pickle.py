@@ -15,6 +15,8 @@ import types
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from rezbuild.util import words
+
 # The parts of a job: plain data, one task, one function (see `rezbuild.farm.worker.build`).
 _NAMES = {
     ("builtins", "bytearray"),
@@ -77,7 +79,7 @@ def loads(data: Any, *, buffers: Iterable[Any] = (), **_: Any) -> Any:
     try:
         return _Unpickler(io.BytesIO(data), buffers=buffers).load()
     except struct.error as error:  # the pickle ends within a number
-        raise pickle.UnpicklingError(str(error)) from None
+        raise pickle.UnpicklingError(words.reason(error)) from None
 
 
 def restrict() -> None:

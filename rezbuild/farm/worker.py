@@ -179,7 +179,7 @@ class FarmWorker(Worker):
             text = (
                 MachineError.from_os_error(error).message
                 if isinstance(error, OSError)
-                else str(error)
+                else words.reason(error)
             )
             ours = to_report(MachineError(f"the job cannot run: {text}"))
             return (Result(self._facts.name, str(place), error=ours),)

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from rezbuild.errors import MachineError
 from rezbuild.files import safe_files
+from rezbuild.util import words
 from rezbuild.util.terminal import printable_line
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def missing_support(folder: Path) -> str:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            return error.strerror or str(error)
+            return error.strerror or words.reason(error)
     return ""
 
 

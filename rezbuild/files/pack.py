@@ -20,6 +20,7 @@ from rezbuild.errors import RezbuildError, StoreError
 from rezbuild.files import safe_files, temp_folders
 from rezbuild.files import unpack as archives
 from rezbuild.files.hashing import sha256
+from rezbuild.util import words
 
 # Files that Rez writes into an installed variant; they contain times and paths.
 OF_REZ = ("build.rxt", "variant.json")
@@ -102,8 +103,7 @@ def unpack(stream: BinaryIO, target: Path, digest: str) -> None:
             archives.unpack(archive, tree)
             _restore_modes(archive, tree)
         except (RezbuildError, zstandard.ZstdError, tarfile.TarError) as error:
-            why = error.message if isinstance(error, RezbuildError) else str(error)
-            raise StoreError(f"a packed payload is refused: {why}") from None
+            raise StoreError(f"a packed payload is refused: {words.reason(error)}") from None
         found = _digest(tree)
         if found != digest:
             raise StoreError(f"a packed payload has the sum {found}, not {digest}")

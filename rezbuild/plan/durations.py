@@ -18,6 +18,7 @@ from rezbuild.errors import MachineError
 from rezbuild.files import locks, safe_files
 from rezbuild.plan.resolve import Step
 from rezbuild.plan.schedule import source_size
+from rezbuild.util import words
 
 FILE = "durations.json"
 # The newest records are kept; a platform year on three host kinds has about fifty.
@@ -123,7 +124,10 @@ class Durations:
             finally:
                 lock.release()
         except (OSError, MachineError) as error:
-            self._say(f"notice: the duration of {step} is not recorded in {self._file}: {error}")
+            self._say(
+                f"notice: the duration of {step} is not recorded in {self._file}: "
+                f"{words.reason(error)}"
+            )
 
     def _rate(self, host: str) -> float:
         """Return the recorded seconds per byte of a source, of this host kind if possible."""

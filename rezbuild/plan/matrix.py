@@ -23,7 +23,7 @@ from rezbuild.errors import CatalogueError, UsageError
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Available, Job, Recipes, Step, Target
 from rezbuild.settings import LABEL, PROFILES, Settings, build_profile
-from rezbuild.util import toml
+from rezbuild.util import toml, words
 
 _KEYS = {"requests", "profiles", "hosts", "repository"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -70,7 +70,9 @@ def load(path: Path, settings: Settings, *, release: bool) -> list[RequestSet]:
     try:
         data = toml.loads(path.read_text(encoding="utf-8"))
     except toml.UNREADABLE as error:
-        raise CatalogueError(f"{path} cannot be read: {error}", advice=[_ADVICE]) from None
+        raise CatalogueError(
+            f"{path} cannot be read: {words.reason(error)}", advice=[_ADVICE]
+        ) from None
     shared = {key: value for key, value in data.items() if key != "sets"}
     sets = data.get("sets")
     if not isinstance(sets, dict) or not sets:

@@ -12,6 +12,7 @@ from rez.version import Requirement, Version, VersionError, VersionRange
 from rezbuild.catalogue import model, sources_toml
 from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.errors import CatalogueError, FetchError, UsageError
+from rezbuild.util import words
 
 Recipes = Mapping[str, Recipe]
 # Tells whether a version can be built here: its source can be fetched, or it is installed. It may
@@ -295,7 +296,7 @@ def requirement(request: str) -> Requirement:
         requirement = Requirement(request.strip())
     except (VersionError, ValueError) as error:  # int() refuses numbers of 5000 digits
         raise UsageError(
-            f"{request[:80]!r} is not a Rez request: {str(error)[:200]}",
+            f"{request[:80]!r} is not a Rez request: {words.reason(error)[:200]}",
             advice=["write a request such as python-3.11"],
         ) from None
     if not requirement.name:

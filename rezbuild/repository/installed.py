@@ -19,6 +19,7 @@ from rez.version import Requirement, VersionError
 
 from rezbuild.errors import MachineError, RezError, UsageError
 from rezbuild.payload import manifest
+from rezbuild.util import words
 
 # Rez's packages for the host of a variant.
 HOST_FAMILIES = ("platform", "arch")
@@ -167,7 +168,9 @@ def resolve_root(request: str) -> Path:
     try:
         name = Requirement(request).name
     except VersionError as error:
-        raise UsageError(f"{request!r} is neither a folder nor a Rez request: {error}") from None
+        raise UsageError(
+            f"{request!r} is neither a folder nor a Rez request: {words.reason(error)}"
+        ) from None
     reason = "the package has no files"
     try:
         context = ResolvedContext([request])
@@ -176,7 +179,7 @@ def resolve_root(request: str) -> Path:
         if variant is not None and variant.root:
             return Path(variant.root)
     except RezsOwnError as error:
-        reason = str(error)
+        reason = words.reason(error)
     raise RezError(
         f"{request!r} does not resolve to a payload: {reason}",
         advice=["list packages: rez-search", "or name a folder"],
@@ -194,6 +197,6 @@ def _rez(what: str) -> Iterator[None]:
         yield
     except (RezsOwnError, OSError) as error:
         raise RezError(
-            f"Rez cannot read or write {what}: {error}",
+            f"Rez cannot read or write {what}: {words.reason(error)}",
             advice=["repair or remove that package, and check the repository's permissions"],
         ) from None

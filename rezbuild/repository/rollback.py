@@ -13,6 +13,7 @@ from rez.version import Requirement, Version, VersionError
 
 from rezbuild.errors import MachineError, ReleaseError, UsageError
 from rezbuild.repository import installed, staging
+from rezbuild.util import words
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def find(repository: Path, request: str) -> Replaced:
         wanted = Requirement(request)
     except VersionError as error:
         raise UsageError(
-            f"invalid request {request!r}: {error}", advice=["name a package: python-3.11.2"]
+            f"invalid request {request!r}: {words.reason(error)}",
+            advice=["name a package: python-3.11.2"],
         ) from None
     old = repository / staging.FOLDER / "old"
     found = [package for package in _replaced(repository, wanted) if package.payload.is_dir()]

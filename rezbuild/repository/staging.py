@@ -26,6 +26,7 @@ from urllib.parse import quote, unquote
 
 from rezbuild.errors import MachineError
 from rezbuild.files import atomic_swap, locks, safe_files
+from rezbuild.util import words
 
 FOLDER = ".rezbuild"
 # The name of rezbuild's build process for Rez.
@@ -200,7 +201,7 @@ def _recover(repository: Path, package: str, say: Callable[[str], None]) -> None
                             f"notice: {swapping / name} is left alone: it is not a variant of yours"
                         )
         except (OSError, MachineError) as error:
-            say(f"notice: {swapping} is left alone: {error}")
+            say(f"notice: {swapping} is left alone: {words.reason(error)}")
         with contextlib.suppress(OSError):
             swapping.rmdir()
 

@@ -19,6 +19,7 @@ from rez.release_vcs import create_release_vcs
 
 from rezbuild.errors import ReleaseError
 from rezbuild.repository import installed
+from rezbuild.util import words
 from rezbuild.util.processes import capture
 
 
@@ -53,11 +54,11 @@ def open_clone(recipe: Path) -> Any:
         return create_release_vcs(str(recipe))
     except RezsOwnError as error:
         done = git(recipe, "rev-parse", "--show-toplevel")
-        words = _words(done) if done.returncode else str(error).splitlines()
-    advice = [f"run: {line}" for line in words if line.startswith("git config ")]
+        said = _words(done) if done.returncode else words.reason(error).splitlines()
+    advice = [f"run: {line}" for line in said if line.startswith("git config ")]
     raise ReleaseError(
         f"{recipe} is not in a clone that packages can be released from",
-        tried=words,
+        tried=said,
         advice=[*advice, "run the command in a clone of the recipes' git repository"],
     )
 
@@ -83,7 +84,7 @@ def check(clone: Any, tags: Collection[str], *, retag: bool) -> None:
     except (RezsOwnError, ValueError) as error:  # ValueError: the upstream is a local branch
         raise ReleaseError(
             f"the clone {clone.vcs_root} is not ready for a release",
-            tried=str(error).splitlines(),
+            tried=words.reason(error).splitlines(),
             advice=["push or pull the commits, and set an upstream branch: git push -u"],
         ) from None
     taken = [tag for tag in tags if clone.tag_exists(tag)]

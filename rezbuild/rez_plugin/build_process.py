@@ -32,7 +32,7 @@ from rezbuild.files import disk_space
 from rezbuild.reporter import Reporter
 from rezbuild.repository import staging, version_control
 from rezbuild.repository.version_control import Released
-from rezbuild.util import processes
+from rezbuild.util import processes, words
 
 if TYPE_CHECKING:
     from rez.packages import Package, Variant
@@ -109,7 +109,7 @@ class StagedBuildProcess(LocalBuildProcess):
         except ReleaseVCSError as error:
             ours = ReleaseError(
                 f"{self.package.qualified_name} is released, but its tag is missing",
-                tried=str(error).splitlines(),
+                tried=words.reason(error).splitlines(),
                 advice=["repair the cause, then run the command again, which creates the tag"],
             )
             write_report(ours)

@@ -287,7 +287,7 @@ def _simulate(
         return simulate(steps, lambda step: expected[step.job].seconds, workers)
     except ValueError as error:
         raise MachineError(
-            f"no worker could build some of the packages: {error}",
+            f"no worker could build some of the packages: {words.reason(error)}",
             advice=[
                 "update workers that have another rezbuild or other recipes: they get no job",
                 "or set the number of workers: --workers N",

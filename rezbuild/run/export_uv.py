@@ -21,6 +21,7 @@ from rezbuild.errors import RezbuildError, StoreError, UsageError
 from rezbuild.files import locks, pack, safe_files, temp_folders
 from rezbuild.files.hashing import sha256
 from rezbuild.payload import describe, manifest
+from rezbuild.util import words
 from rezbuild.util.processes import capture, last_line
 
 LIST = "downloads.json"
@@ -190,7 +191,8 @@ def _read_list(path: Path) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise StoreError(
-            f"{path} is not a list of downloads: {error}", advice=["remove it, and export again"]
+            f"{path} is not a list of downloads: {words.reason(error)}",
+            advice=["remove it, and export again"],
         ) from None
     if not isinstance(listed, dict):
         raise StoreError(

@@ -31,6 +31,7 @@ from rezbuild.store.packed_trees import check_record, pack_tree, temporary_folde
 from rezbuild.store.revocations import Revocations, revocation_place
 from rezbuild.store.signing import Signer, Trust
 from rezbuild.store.timeouts import StoreFileError, check_file, describe
+from rezbuild.util import words
 
 __all__ = ["Entry", "Packed", "Store"]
 
@@ -328,8 +329,7 @@ class Store(EntryReader):
                 self._unpack(entry.debug, folder / "debug")
                 self._debug.add(payload, folder / "debug")
         except (StoreFileError, RezbuildError, OSError) as error:
-            why = error.message if isinstance(error, RezbuildError) else str(error)
             self._say(
                 f"{entry.name} {entry.version}: notice: its debug data cannot be read from the "
-                f"store {self.display_url}: {why}"
+                f"store {self.display_url}: {words.reason(error)}"
             )

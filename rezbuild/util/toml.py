@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from rezbuild.errors import CatalogueError
+from rezbuild.util import words
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,5 +21,5 @@ loads = tomllib.loads
 def unreadable(path: Path, error: Exception) -> CatalogueError:
     """Return the error for a file that cannot be read as TOML."""
     return CatalogueError(
-        f"{path} cannot be read: {error}", advice=["see docs/reference/catalogue.md"]
+        f"{path} cannot be read: {words.reason(error)}", advice=["see docs/reference/catalogue.md"]
     )

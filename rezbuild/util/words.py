@@ -11,11 +11,18 @@ def count(number: int, noun: str) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Return the text of an exception, or its type: e.g. a TimeoutError has no text.
+    """Return the text of an exception without advice, or its type in words, e.g. "timeout error".
 
     Dask puts an object of Python before some texts: ``in <... object at 0x7f48>: OSError: ...``.
     """
-    return re.sub(r"^in <[^>]*>: (\w+: )?", "", str(error)) or type(error).__name__
+    message = getattr(error, "message", None)  # of a RezbuildError
+    text = message if isinstance(message, str) else str(error)
+    return re.sub(r"^in <[^>]*>: (\w+: )?", "", text).strip() or _type_in_words(error)
+
+
+def _type_in_words(error: BaseException) -> str:
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+", type(error).__name__)
+    return " ".join(word if word.isupper() else word.lower() for word in words)
 
 
 def reason_of_cause(error: BaseException) -> str:

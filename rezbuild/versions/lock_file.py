@@ -43,7 +43,7 @@ from rezbuild.payload import manifest
 from rezbuild.plan import resolve
 from rezbuild.plan.resolve import Recipes, Step
 from rezbuild.settings import GLIBC, Settings
-from rezbuild.util import toml, typed_table
+from rezbuild.util import toml, typed_table, words
 from rezbuild.util.glibc_version import host_glibc, number
 
 Years = Mapping[str, list[Platform]]
@@ -229,14 +229,14 @@ def _read(path: Path) -> Lock:
             advice=[f"write it: rezbuild lock REQUEST -o {shlex.quote(str(path))}"],
         ) from None
     except toml.UNREADABLE as error:
-        raise _invalid(path, str(error)) from None
+        raise _invalid(path, words.reason(error)) from None
     if data.pop("format", None) != FORMAT:
         raise _invalid(path, f"format must be {FORMAT}, the only one that this rezbuild reads")
     try:
         # A file without platform years has no such table.
         lock = typed_table.read(Lock, {"platform": [], "package": [], **data})
     except ValueError as error:
-        raise _invalid(path, str(error)) from None
+        raise _invalid(path, words.reason(error)) from None
     if not GLIBC.fullmatch(lock.glibc):
         raise _invalid(path, f"glibc is not a version such as 2.28: {lock.glibc!r}")
     if not lock.requests:

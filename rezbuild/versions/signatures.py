@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rezbuild.catalogue.model import Signed
 from rezbuild.errors import CatalogueError, MachineError, SignatureError
-from rezbuild.util import extras
+from rezbuild.util import extras, words
 from rezbuild.util.terminal import printable_line
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _sigstore(archive: Path, signature: Path, signed: Signed) -> Verified:
         policy = Identity(identity=signed.identity, issuer=signed.issuer)
         Verifier.production(offline=True).verify_artifact(archive.read_bytes(), bundle, policy)
     except (Error, ValueError) as error:
-        reason = printable_line(str(error).partition("\n")[0])
+        reason = printable_line(words.reason(error).partition("\n")[0])
         raise SignatureError(
             f"{signature.name} is not a valid signature of {archive.name}: {reason}",
             tried=[f"pinned: {signed.identity} by {signed.issuer}"],

@@ -225,6 +225,24 @@ def test_drained_worker_that_waits_for_its_scheduler_ends(running):
     assert worker.process.wait(15) == 0
 
 
+def test_worker_with_a_taken_name_says_so_and_joins_when_the_name_is_free(client, running):
+    first = add_worker(running, "one")
+    second = Process(running.folder, running.env, "worker", running.address, "--name", "one")
+    running.workers["second"] = second
+    wait_until(lambda: "is taken" in second.log.read_text(), 60)
+    assert log_lines(second)[-4:] == [
+        f"worker: the name one is taken by another worker of {running.address}: waiting",
+        "  tried: join the farm; the name of a lost worker is free after a minute",
+        "  next:  end the other worker: rezbuild farm drain one",
+        "  next:  or give this worker another name: --name",
+    ]
+    client.rezbuild("farm", "drain", "one")
+    assert first.process.wait(15) == 0
+    wait_until(lambda: has_line(second, r"worker: one at tls://\S+, \d+ cores?"))
+    assert state_of(client, "one") == "running"
+    assert second.log.read_text().count("is taken") == 1
+
+
 def test_unknown_worker_cannot_be_drained(client, running):
     worker = add_worker(running, "one")
     done = client.rezbuild("farm", "drain", "one", "other", ok=False)

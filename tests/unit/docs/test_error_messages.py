@@ -207,6 +207,75 @@ def test_errors_are_found_in_the_source():
     assert {text.kind for text in texts()} == {"message", "tried", "advice"}
 
 
+# Classes of rezbuild whose texts are never empty.
+OWN = KINDS | {"DownloadError", "RetryableError", "StoreFileError", "ElfError", "MachOError"}
+# Their exceptions have texts, or they replace an empty one. A change of these modules would change
+# the revision of every recipe.
+SHAPING = ("audit", "build", "elf", "macho", "payload", "apply_patches.py", "unpack.py")
+
+
+def class_names(node: ast.expr | None) -> set[str]:
+    """Return the names of the classes in an annotation or after ``except``."""
+    parts = ast.walk(node) if node is not None else ()
+    return {getattr(p, "id", "") or getattr(p, "attr", "") for p in parts} - {""}
+
+
+def foreign_exceptions(tree: ast.AST) -> Iterator[tuple[str, list[ast.stmt]]]:
+    """Yield the name of each exception of another library, and the code that has it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node.name and class_names(node.type) - OWN:
+            yield node.name, node.body
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for one in node.args.args:
+                if {"Exception", "BaseException"} & class_names(one.annotation):
+                    yield one.arg, node.body
+
+
+def bare_texts(text: str) -> list[int]:
+    """Return the lines that take ``str(error)`` of a foreign exception, which may be empty."""
+    return [
+        node.lineno
+        for name, body in foreign_exceptions(ast.parse(text))
+        for node in (part for line in body for part in ast.walk(line))
+        if (isinstance(node, ast.FormattedValue) and node.conversion != ord("r"))
+        or (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "str")
+        if name in {getattr(p, "id", "") for p in (getattr(node, "value", None), *node_args(node))}
+    ]
+
+
+def node_args(node: ast.AST) -> list[ast.expr]:
+    return node.args if isinstance(node, ast.Call) else []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("raise A(f'{error}')", True),
+        ("raise A(f'x: {error}')", True),
+        ("say(str(error))", True),
+        ("raise A(f'{error!r}')", False),
+        ("raise A(f'x: {words.reason(error)}')", False),
+    ],
+)
+def test_bare_text_of_a_foreign_exception_is_found(code, found):
+    for kind in ("OSError", "(StoreFileError, OSError)", "library.Error"):
+        text = f"try:\n    a()\nexcept {kind} as error:\n    {code}"
+        assert bool(bare_texts(text)) is found
+    assert bool(bare_texts(f"def a(error: Exception) -> None:\n    {code}")) is found
+    assert bare_texts(f"try:\n    a()\nexcept StoreError as error:\n    {code}") == []
+
+
+def test_reasons_are_never_empty():
+    """``str(TimeoutError())`` is empty; `rezbuild.util.words.reason` is not."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: use words.reason"
+        for path in sorted(ROOT.glob("rezbuild/**/*.py"))
+        if not {path.name, path.parent.name} & {*SHAPING, "words.py"}
+        for line in bare_texts(path.read_text(encoding="utf-8"))
+    ]
+    assert found == [], "\n".join(found)
+
+
 @pytest.mark.parametrize("folder", sorted({text.folder for text in texts()}))
 def test_messages_name_the_problem_and_advice_is_imperative(folder):
     wrong = [

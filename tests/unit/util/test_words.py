@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 
 import pytest
 from rich.table import Table
 
-from rezbuild.errors import MachineError
+from rezbuild.errors import MachineError, UsageError
 from rezbuild.util import tables, words
 
 
@@ -19,9 +20,23 @@ def test_plural_is_right():
     ]
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), AssertionError(), OSError()])
-def test_reason_of_an_exception_without_text_is_its_type(error):
-    assert words.reason(error) == type(error).__name__
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "timeout error"),
+        (asyncio.CancelledError(), "cancelled error"),
+        (OSError(), "OS error"),
+        (EOFError(""), "EOF error"),
+        (ValueError(" "), "value error"),
+        (struct.error(), "error"),
+    ],
+)
+def test_reason_of_an_exception_without_text_is_its_type_in_words(error, said):
+    assert words.reason(error) == said
+
+
+def test_reason_of_an_error_of_rezbuild_has_no_advice():
+    assert words.reason(UsageError("no", tried=["a"], advice=["b"])) == "no"
 
 
 def test_reason_has_no_object_of_dask():
@@ -41,7 +56,7 @@ def test_reason_is_of_the_error_if_its_cause_has_no_text():
 
 
 def test_error_of_the_machine_has_a_reason():
-    assert MachineError.from_os_error(TimeoutError()).message == "TimeoutError"
+    assert MachineError.from_os_error(TimeoutError()).message == "timeout error"
 
 
 def test_lines_in_a_pipe_have_no_spaces_at_their_ends(capsys):
