@@ -120,6 +120,10 @@ class Reporter:
             flush=True,
         )
 
+    def raw(self, *lines: str) -> None:
+        """Print lines that may hold codes of terminals; untrusted parts are escaped already."""
+        print(*lines, sep="\n", file=self._stream, flush=True)
+
     def _print(self, text: str, style: str = "") -> None:
         # Other processes write to the same terminal or log, so no line may stay in a buffer.
         shown = paint(printable(text), style, self._stream or sys.stdout)

@@ -209,6 +209,6 @@ class Executor:
             self._work.unlock(step)
             ours = as_error(error)
             self._errors.append(ours)
-            self._progress.notice(f"{step}: failed: {str(ours).splitlines()[0]}")
+            self._progress.show_failure(str(step), str(ours).splitlines()[0])
             for skipped in self._schedule.failed(step):
                 self._progress.notice(f"{skipped}: skipped, it needs {step}")

@@ -18,6 +18,8 @@ from rich.table import Table
 from rich.text import Text
 
 from rezbuild.reporter import NOTICE, STEP_END, Event, Reporter
+from rezbuild.run import ci_log
+from rezbuild.run.ci_log import CiLog
 from rezbuild.run.gantt import clock
 from rezbuild.util import tables, words
 from rezbuild.util.processes import RunningTask, TaskUpdate
@@ -78,12 +80,21 @@ class LineProgress(Reporter):
     def show_update(self, task: RunningTask, news: TaskUpdate) -> None:
         """Print the events of a build that have a text; its log has all other output."""
         for line in news.lines if self.verbose else ():
-            self.info(f"{task.name}: {line}")
+            self._show_line(task, line)
         if self.verbose:
             return
         for event in filter(self._shows, news.events):
-            show = self.notice if event.kind == NOTICE else self.info
-            show(f"{task.name}: {event.text}")
+            if event.kind == NOTICE:
+                self.notice(f"{task.name}: {event.text}")
+            else:
+                self._show_line(task, event.text)
+
+    def _show_line(self, task: RunningTask, line: str) -> None:
+        self.info(f"{task.name}: {line}")
+
+    def show_failure(self, step: str, reason: str) -> None:
+        """Report a step that failed."""
+        self.notice(f"{step}: failed: {reason}")
 
     def _shows(self, event: Event) -> bool:
         return bool(event.text)
@@ -96,6 +107,46 @@ class LineProgress(Reporter):
                 self._spoken[task.name] = now
                 seconds = now - task.step_began
                 self.info(f"{task.name}: {_step(task)}still running, {seconds:.0f} s: {task.log}")
+
+
+class GroupProgress(LineProgress):
+    """Prints the lines of each build together at its end: groups in the log of a CI cannot nest.
+
+    Args:
+        log: The markers of the CI service.
+    """
+
+    def __init__(self, log: CiLog, *, quiet: bool = False, verbose: bool = False) -> None:
+        super().__init__(quiet=quiet, verbose=verbose)
+        self._log = log
+        self._groups: dict[str, tuple[RunningTask, list[str]]] = {}
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[None]:
+        """Print the lines of builds that were interrupted, too."""
+        try:
+            yield
+        finally:
+            for task, _ in list(self._groups.values()):
+                self._print_group(task)
+
+    def show_update(self, task: RunningTask, news: TaskUpdate) -> None:
+        super().show_update(task, news)
+        if news.status is not None:
+            self._print_group(task)
+
+    def _show_line(self, task: RunningTask, line: str) -> None:
+        # Each line begins with the name, so that none is a command of a CI service.
+        lines = (f"{task.name}: {part}" for part in line.splitlines())
+        self._groups.setdefault(task.name, (task, []))[1].extend(lines)
+
+    def _print_group(self, task: RunningTask) -> None:
+        _, lines = self._groups.pop(task.name, (task, []))
+        if lines and not self.quiet:
+            self.raw(*self._log.group(task.name, lines, task.seconds))
+
+    def show_failure(self, step: str, reason: str) -> None:
+        self.raw(self._log.failure(step, f"{step}: failed: {reason}"))
 
 
 class TableProgress(LineProgress):
@@ -176,11 +227,13 @@ class TableProgress(LineProgress):
 def choose(
     environ: Mapping[str, str] | None = None, *, quiet: bool = False, verbose: bool = False
 ) -> LineProgress:
-    """Return a table for a terminal; lines for a pipe, a CI and a simple terminal."""
+    """Return a table for a terminal, groups for a CI, and lines for a pipe or a simple terminal."""
     env = os.environ if environ is None else environ
     able = sys.stdout.isatty() and not env.get("CI") and env.get("TERM", "dumb") != "dumb"
     if able and not quiet:
         return TableProgress(verbose=verbose)
+    if log := ci_log.find(env):
+        return GroupProgress(log, quiet=quiet, verbose=verbose)
     return LineProgress(quiet=quiet, verbose=verbose)
 
 

@@ -15,8 +15,16 @@ from typing import BinaryIO
 
 from rich.console import Console
 from rich.control import Control
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.segment import ControlType
+from rich.table import Column
 
 from rezbuild.catalogue.model import Archive
 from rezbuild.errors import ChecksumError
@@ -98,8 +106,15 @@ class PartialFile:
 
     @contextlib.contextmanager
     def progress_bar(self, console: Console) -> Iterator[None]:
-        """Draw a progress bar if ``console`` is a terminal."""
-        columns = (TextColumn("  "), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        """Draw a progress bar with the rate and the time left if ``console`` is a terminal."""
+        columns = (
+            TextColumn("  "),
+            # On a narrow terminal, the bar shrinks, and the numbers do not.
+            BarColumn(None, table_column=Column(max_width=40)),
+            DownloadColumn(table_column=Column(no_wrap=True)),
+            TransferSpeedColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        )
         hidden = not console.is_interactive
         # The bar replaces a line without a line feed, e.g. about planning.
         console.control(Control((ControlType.ERASE_IN_LINE, 2)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sample_packages import LOW, RECIPE, Samples
+from slow_server import slow_server
 from studio import Studio
 from terminal import Terminal
 
@@ -34,8 +36,10 @@ class Builds:
         self.env = {k: v for k, v in studio.env.items() if k not in drop}
         self.env |= {"TERM": "xterm-256color"}
 
-    def open_terminal(self, *words: str, columns: int = 80, **env: str) -> Terminal:
-        argv = [sys.executable, "-m", "rezbuild", "build", *words]
+    def open_terminal(
+        self, *words: str, command: str = "build", columns: int = 80, **env: str
+    ) -> Terminal:
+        argv = [sys.executable, "-m", "rezbuild", command, *words]
         return Terminal(argv, {**self.env, **env}, columns)
 
 
@@ -155,3 +159,56 @@ def test_table_fits_a_narrow_terminal(builds, columns, env):
         terminal.until(is_table, "a narrow table")
         builds.go.touch()
         terminal.until(lambda lines: "ready: rez-env slow" in "".join(lines), "ready")
+
+
+def test_github_log_has_a_group_for_each_package(builds, samples):
+    """The lines of two builds that run in parallel do not mix."""
+    samples.edit("slow/recipe.py", "while ", "exit 3; while ")
+    done = builds.studio.rezbuild("build", "slow", "low", ok=False, GITHUB_ACTIONS="true")
+    assert done.returncode == 7
+    group = r"(?ms)^::group::(\S+) \(\d+ s\)\n(.*?)^::endgroup::$"
+    groups = dict(re.findall(group, done.stdout))
+    assert list(groups) == ["low-1.0.0", "slow-1.0.0"]
+    for name, text in groups.items():
+        assert all(line.startswith(f"{name}: ") for line in text.splitlines())
+    assert "01-make ... " in groups["low-1.0.0"]
+    assert "01-sh ... failed" in groups["slow-1.0.0"]
+    (failure,) = re.findall(r"(?m)^::error (.*)$", done.stdout)
+    assert re.fullmatch(r"title=slow-1\.0\.0::slow-1\.0\.0: failed: .+", failure)
+
+
+def test_gitlab_log_has_a_section_for_each_package(builds):
+    builds.go.touch()
+    out = builds.studio.rezbuild("build", "slow", "-v", GITLAB_CI="true").stdout
+    for name in ("low-1.0.0", "slow-1.0.0"):
+        # Python's text mode reads the carriage returns as line feeds.
+        start = rf"^\x1b\[0Ksection_start:(\d+):{name}\[collapsed=true\]\n\x1b\[0K{name}\n"
+        end = rf"^\x1b\[0Ksection_end:(\d+):{name}\n\x1b\[0K\n"
+        section = re.search(f"(?ms){start}(.*?){end}", out)
+        assert section, out
+        assert f"{name}:   01-" in section[2]
+        assert int(section[1]) <= int(section[3])
+
+
+@pytest.fixture
+def slow_source(samples: Samples) -> Iterator[dict[str, str]]:
+    """Yield the variables for the package ``big``, whose source comes in three seconds."""
+    samples.add("big", "1.0.0", {**LOW, "data": random.Random(1).randbytes(400_000).hex()})
+    with slow_server(samples.mirror, pace=0.5) as server:
+        yield {"REZBUILD_MIRRORS": server.url, "REZBUILD_OFFLINE": ""}
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_download_shows_its_rate_and_the_time_left(builds, slow_source, columns):
+    bar = re.compile(r" *[━╸╺]+ +\d+\.\d/456\.9 kB \d+\.\d kB/s 00:0[1-3]")
+    with builds.open_terminal("big", command="fetch", columns=columns, **slow_source) as terminal:
+        terminal.until(lambda lines: bar.fullmatch(lines[-1]), "a bar with a rate and a time")
+        terminal.until(lambda lines: re.search(r"\n  ok, .* in 3.* s\n", "\n".join(lines)), "ok")
+        assert not any("━" in line for line in terminal.lines())
+
+
+def test_download_prints_plain_lines_in_a_pipe(builds, slow_source):
+    done = builds.studio.rezbuild("fetch", "big", **slow_source)
+    text = done.stdout + done.stderr
+    assert re.search(r"(?m)^fetch big-1\.0\.0\.tar\.gz from .* \(.* kB\)\n  ok, ", text)
+    assert not re.search("[━\x1b\r]", text)

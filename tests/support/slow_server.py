@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _BLOCKS = 6
-_PACE = 0.05  # seconds between two blocks
 
 
 class SlowServer(http.server.ThreadingHTTPServer):
@@ -18,14 +17,16 @@ class SlowServer(http.server.ThreadingHTTPServer):
 
     Attributes:
         url: The address, to be used as a mirror.
+        pace: The seconds between two blocks.
         asked: The names of files that a client requested from the first byte on.
     """
 
     daemon_threads = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pace: float) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
+        self.pace = pace
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.asked: list[str] = []
 
@@ -54,7 +55,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         size = len(data) // _BLOCKS + 1
         for start in range(begin, len(data), size):
-            time.sleep(_PACE)
+            time.sleep(self.server.pace)
             self.wfile.write(data[start : start + size])
 
     def log_message(self, *_: object) -> None:
@@ -62,9 +63,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def slow_server(folder: Path) -> Iterator[SlowServer]:
+def slow_server(folder: Path, pace: float = 0.05) -> Iterator[SlowServer]:
     """Run a server during the block."""
-    with SlowServer(folder) as server:
+    with SlowServer(folder, pace) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
         server.shutdown()

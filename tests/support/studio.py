@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 # Variables of the caller that a test must not inherit.
 # Variables of the caller for all builds of a test; tests of the older glibc set the last one.
 CALLERS = ("REZBUILD_CACHE", "REZBUILD_GLIBC")
-OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH")
+OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH", "GITHUB_ACTIONS", "GITLAB_CI")
 
 
 def run_command(

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rezbuild.reporter import Event
-from rezbuild.run import progress
+from rezbuild.run import ci_log, progress
 from rezbuild.util.processes import TaskUpdate
 
 EVENTS = [
@@ -55,6 +55,30 @@ def test_verbose_lines_are_all_that_a_build_prints(capsys):
     ]
 
 
+def test_interrupted_builds_have_groups(capsys):
+    groups = progress.GroupProgress(ci_log.GitHubLog())
+    with groups.live():
+        running = task(seconds=65.0)
+        groups.show_update(running, TaskUpdate(None, [], EVENTS))
+        # Notices do not wait for the end of a build.
+        assert "waiting for another build" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        "::group::zlib-1.3.1 (65 s)",
+        "zlib-1.3.1: 01-configure ... 3 s",
+        "zlib-1.3.1: more",
+        "::endgroup::",
+    ]
+
+
+def test_line_of_a_build_cannot_be_a_command_of_a_service(capsys):
+    groups = progress.GroupProgress(ci_log.GitHubLog(), verbose=True)
+    groups.show_update(task(seconds=1.0), TaskUpdate(0, ["make", "  ::stop-commands::x"], []))
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "zlib-1.3.1: make",
+        "zlib-1.3.1:   ::stop-commands::x",
+    ]
+
+
 def test_quiet_terminal_has_no_table(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     assert type(progress.choose({"TERM": "xterm"}, quiet=True)) is progress.LineProgress
@@ -85,6 +109,8 @@ def test_long_step_prints_a_line_at_intervals(capsys):
         (True, {"TERM": "dumb"}, progress.LineProgress),
         (True, {}, progress.LineProgress),
         (True, {"TERM": "xterm", "CI": "true"}, progress.LineProgress),
+        (False, {"CI": "true", "GITHUB_ACTIONS": "true"}, progress.GroupProgress),
+        (False, {"CI": "true", "GITLAB_CI": "true"}, progress.GroupProgress),
     ],
 )
 def test_table_is_for_terminals_only(monkeypatch, tty, env, kind):
