@@ -9,21 +9,22 @@ import argparse
 import re
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rezbuild.settings import MOST_JOBS, PROFILES, whole_number
 from rezbuild.util.words import reason
 
+_Parser = TypeVar("_Parser", bound=argparse.ArgumentParser)
 # The default name of a lock file.
 LOCK_FILE = "rezbuild.lock"
 
 
 def add_command(
-    parsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    parsers: argparse._SubParsersAction[_Parser],
     name: str,
     summary: str,
     **options: Any,
-) -> argparse.ArgumentParser:
+) -> _Parser:
     """Add a command, and return its parser.
 
     Args:

@@ -15,6 +15,7 @@ from typing import NoReturn
 from rezbuild import __version__
 from rezbuild.cli import aliases, setting_texts
 from rezbuild.cli.arguments import add_command
+from rezbuild.cli.parser import Parser
 from rezbuild.errors import as_error
 from rezbuild.files import cache_lock
 from rezbuild.reporter import Reporter, add_options
@@ -105,7 +106,7 @@ def _stop(number: int, _: object) -> NoReturn:
 
 def make_parser(commands: Iterable[str] = tuple(_COMMANDS)) -> argparse.ArgumentParser:
     """Return the parser. Only the modules of ``commands`` are imported, for their arguments."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="rezbuild",
         description="Build CPython and its native dependencies as Rez packages that can be moved.",
         epilog=setting_texts.epilog(),
