@@ -189,7 +189,15 @@ class Driver:
         installed.forget()
 
     def is_done(self, step: Step) -> bool:
-        """Return whether a step is installed from the same inputs; note the reason if it is not.
+        """Return whether `find_done` finds a step, and report it."""
+        if current := self.find_done(step):
+            self.progress.skip(
+                f"{step}: nothing to do, installed from the same inputs in {current.root}"
+            )
+        return current is not None
+
+    def find_done(self, step: Step) -> Installed | None:
+        """Return the package of a step if it has the same inputs; else note why not.
 
         Raises:
             AuditError: It is installed, but needs a newer glibc than allowed.
@@ -200,15 +208,12 @@ class Driver:
         if reason or current is None:
             self.reasons[step.key] = reason
             self.profiles[step.key] = profile
-            return False
+            return None
         # The limit is no input of the build, so it may have changed since.
         what = f"{step}, installed in {current.root},"
         glibc.check_record(what, current.record, self.settings.glibc_limit)
-        self.progress.skip(
-            f"{step}: nothing to do, installed from the same inputs in {current.root}"
-        )
         self.identities[step.key] = manifest.identity(current.record)
-        return True
+        return current
 
     def assume_built(self, step: Step) -> None:
         """Assume that a step will be built, for the plan of the steps that depend on it.

@@ -18,7 +18,6 @@ from rezbuild.run import gantt
 from rezbuild.run.driver import Driver
 from rezbuild.run.gantt import Bar, Timeline, clock
 from rezbuild.run.plan_runner import RESTORED, PlanRunner
-from rezbuild.run.progress import LineProgress
 from rezbuild.settings import Settings
 from rezbuild.sources.fetch import Fetcher
 from rezbuild.util import words
@@ -27,16 +26,6 @@ from rezbuild.versions import fallbacks
 # Reasons of steps that cannot be built.
 _FAILS = "the build will fail"
 _REFUSED = "rezbuild will refuse it, since it is already released"
-
-
-class _Silent(LineProgress):
-    """Shows nothing: the plan has the state of each step."""
-
-    def _print(self, text: str, style: str = "") -> None:
-        """Print nothing."""
-
-
-_SILENT = _Silent()
 
 
 class _Probe(Fetcher):
@@ -68,11 +57,9 @@ class _Probe(Fetcher):
 
 
 def make_dry(runner: PlanRunner) -> None:
-    """Keep the drivers of a runner from fetching sources and from printing."""
+    """Keep the drivers of a runner from fetching sources."""
     probe = _Probe(next(iter(runner.drivers.values())).settings, runner.progress.console)
-    runner.progress = _SILENT
     for driver in runner.drivers.values():
-        driver.progress = _SILENT
         driver.fetcher = probe
 
 
@@ -264,20 +251,13 @@ def check_all(runner: PlanRunner, steps: Sequence[Step]) -> None:
     Raises:
         RezbuildError: The error of the first build that would fail.
     """
-    shown = [(driver, driver.progress) for driver in runner.drivers.values()]
-    for driver, _ in shown:
-        driver.progress = _SILENT
-    try:
-        for step in steps:
-            driver = runner.driver_of(step)
-            if not driver.is_done(step):
-                driver.assume_built(step)
-                driver.check_unreleased(step)
-                if not runner.is_stored(step):
-                    driver.fetcher.available(step.release)
-    finally:
-        for driver, progress in shown:
-            driver.progress = progress
+    for step in steps:
+        driver = runner.driver_of(step)
+        if driver.find_done(step) is None:
+            driver.assume_built(step)
+            driver.check_unreleased(step)
+            if not runner.is_stored(step):
+                driver.fetcher.available(step.release)
 
 
 def _simulate(
@@ -298,9 +278,8 @@ def _simulate(
 def _state(driver: Driver, step: Step) -> tuple[str, str]:
     """Return where a step is installed, and why it must be built; "" if it need not be."""
     try:
-        if driver.is_done(step):
-            found = installed.installed(*step.key, driver.search_path)
-            return str(found.root) if found else "", ""
+        if found := driver.find_done(step):
+            return str(found.root), ""
     except RezbuildError as error:
         return "", f"{_FAILS}: {error.message}"
     driver.assume_built(step)
