@@ -1,8 +1,12 @@
-"""The lock of the cache: builds share it; ``rezbuild cache clean`` holds it alone."""
+"""The lock of the cache: builds share it; ``rezbuild cache clean`` holds it alone.
+
+A marker in the cache says that rezbuild has created the folder, and may remove files there.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +14,16 @@ from rezbuild.errors import MachineError
 from rezbuild.files import locks
 
 FILE = "in-use.lock"
+MARKER = ".rezbuild-cache"
+_TEXT = "A cache of rezbuild. The command rezbuild cache clean may remove files here.\n"
+
+
+def create(cache: Path) -> None:
+    """Create the cache if it can be written; mark it, unless the folder has other files already."""
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        if not os.listdir(cache):
+            (cache / MARKER).write_text(_TEXT, encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -18,9 +32,9 @@ def shared(cache: Path, say: Callable[[str], None]) -> Iterator[None]:
 
     A cache that cannot be written is not locked.
     """
+    create(cache)
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
-            cache.mkdir(parents=True, exist_ok=True)
             lock = locks.open_lock(cache / FILE, say, shared=True)
             lock.acquire("  waiting for rezbuild cache clean")
             stack.callback(lock.release)

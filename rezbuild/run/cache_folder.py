@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import fnmatch
 import os
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+
 from rezbuild.errors import UsageError
-from rezbuild.files import safe_files
+from rezbuild.files import cache_lock, safe_files
 from rezbuild.plan.resolve import Recipes
 
 _DAY = 24 * 3600.0
@@ -93,19 +96,32 @@ def check_cleanable(cache: Path) -> None:
 
     Raises:
         UsageError: The folder is ``/``, the user's home, a folder above it, or a checkout of Git;
-            or it is no folder.
+            it is no folder; or rezbuild has not created it.
     """
     home = Path(os.path.expanduser("~")).resolve()  # noqa: PTH111 (Path.home may raise an error)
+    advice = ["set REZBUILD_CACHE to a folder for the cache alone"]
     if cache.resolve() in (home, *home.parents) or (cache / ".git").exists():
         reason = "is a folder for other files, too"
     elif cache.exists() and not cache.is_dir():
         reason = "is not a folder"
+    elif _is_foreign(cache):
+        marker = shlex.quote(str(cache / cache_lock.MARKER))
+        reason = "had files before rezbuild used it"
+        advice.append(f"or, if rezbuild alone writes files there, mark it: touch {marker}")
     else:
         return
     raise UsageError(
         f"the cache {cache} {reason}, so rezbuild removes nothing",
-        advice=["set REZBUILD_CACHE to a folder for the cache alone"],
+        advice=advice,
     )
+
+
+def _is_foreign(cache: Path) -> bool:
+    """Return whether a folder has files, but not the marker of a cache of rezbuild."""
+    if cache == Path(platformdirs.user_cache_dir("rezbuild")) or not cache.is_dir():
+        return False
+    names = os.listdir(cache)
+    return bool(names) and cache_lock.MARKER not in names
 
 
 def clean(
@@ -128,7 +144,7 @@ def clean(
     wanted = set(names)
     for kind in KINDS:
         if kind.name in wanted or not (wanted or kind.kept):
-            for path in _items(cache, kind):
+            for path in _items(cache, kind, links=kind.name in wanted):
                 if kind.name == SOURCES and not wanted and needed(path):
                     continue
                 facts = list(_facts(path))
@@ -153,8 +169,15 @@ def source_filter(recipes: Recipes, cache: Path) -> Callable[[Path], bool]:
     return lambda path: path in needed or path.with_suffix("") in needed
 
 
-def _items(cache: Path, kind: Kind) -> Iterator[Path]:
+def _items(cache: Path, kind: Kind, *, links: bool) -> Iterator[Path]:
+    """Yield the items of a kind.
+
+    A link at the top of the cache may lead to a folder that others use, e.g. a mirror, so its files
+    are left out unless ``links`` is true.
+    """
     for pattern in kind.items:
+        if not links and (cache / pattern.partition("/")[0]).is_symlink() and "/" in pattern:
+            continue
         for path in sorted(cache.glob(pattern)):
             # Another process may wait for a lock. The pattern ** also finds folders.
             if path.suffix != ".lock" and not ("**" in pattern and path.is_dir()):

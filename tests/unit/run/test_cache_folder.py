@@ -12,6 +12,7 @@ from pathlib import Path
 import json_page
 import pytest
 from payloads import payload, put
+from trees import tree
 
 from rezbuild.cli import main
 from rezbuild.files import cache_lock
@@ -36,7 +37,10 @@ FILES = {
     "timelines": ("timelines/run.svg",),
     "durations": ("durations.json",),
 }
-NOT_CACHED = ("ccache/ccache.conf", "notes.txt", "glibc/2.28-1234.lock", "durations.lock")
+NOT_CACHED = (
+    *("ccache/ccache.conf", "notes.txt", "glibc/2.28-1234.lock", "durations.lock"),
+    cache_lock.MARKER,
+)
 
 
 @pytest.fixture
@@ -85,7 +89,7 @@ def test_size_has_each_kind_and_the_sum(cache, capsys) -> None:
     sizes = {one["kind"]: (one["size"], one["files"]) for one in found["kinds"]}
     assert sizes["stock"] == (cache_size(cache / "stock"), 1)
     assert sizes["farm"][1] == 2
-    assert sizes["other"][1] == 2
+    assert sizes["other"][1] == 3
     assert set(sizes) == {*FILES, "other"}
     assert found["size"] == sum(size for size, _ in sizes.values())
     assert found["store"] is None
@@ -205,6 +209,67 @@ def test_clean_refuses_the_home_and_folders_above_it(cache, home, monkeypatch, c
     assert code == 2
     assert f"the cache {cache} is a folder for other files, too" in err
     assert left(cache) == set(FILES)
+
+
+def test_clean_refuses_a_folder_that_had_other_files(cache, tmp_path, monkeypatch, capsys):
+    """Here, each name of a kind belongs to somebody else; a build may have used the folder."""
+    (cache / cache_lock.MARKER).unlink()
+    with cache_lock.shared(cache, pytest.fail):
+        pass
+    before = tree(cache)
+    for argv in ((), ("--dry-run",), ("sources",), tuple(FILES)):
+        code, out, err = run(capsys, "clean", *argv)
+        assert (code, out) == (2, "")
+        assert f"the cache {cache} had files before rezbuild used it" in err
+        assert "next:  set REZBUILD_CACHE" in err
+        assert f"touch {cache}/{cache_lock.MARKER}" in err
+    assert tree(cache) == before
+    (cache / cache_lock.MARKER).touch()
+    assert run(capsys, "clean")[0] == 0
+    # The folder that rezbuild uses without REZBUILD_CACHE has its name.
+    (cache / cache_lock.MARKER).unlink()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    cache.rename(tmp_path / "home/rezbuild")
+    monkeypatch.delenv("REZBUILD_CACHE")
+    assert run(capsys, "clean")[0] == 0
+
+
+@pytest.mark.parametrize("folders", [("zlib", "python"), ("sources", "bench", "farm", "stock")])
+def test_build_in_a_foreign_folder_does_not_make_it_a_cache(tmp_path, monkeypatch, capsys, folders):
+    """A mirror, a repository or a project, whose folders may have the names of our kinds."""
+    files = [tmp_path / "foreign" / name / "1.0/package.py" for name in folders]
+    for path in files:
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+    monkeypatch.setenv("REZBUILD_CACHE", str(tmp_path / "foreign"))
+    monkeypatch.setenv("REZBUILD_OFFLINE", "1")
+    assert main.main(["fetch", "zlib", "--recipes", str(ROOT / "packages")]) == 4
+    capsys.readouterr()
+    assert run(capsys, "clean")[0] == 2
+    assert all(path.exists() for path in files)
+
+
+@pytest.mark.parametrize("command", ["fetch", "plan"])
+def test_new_cache_is_marked(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.setenv("REZBUILD_CACHE", str(tmp_path / "new/cache"))
+    monkeypatch.setenv("REZBUILD_OFFLINE", "1")
+    main.main([command, "zlib", "--recipes", str(ROOT / "packages")])
+    capsys.readouterr()
+    assert (tmp_path / "new/cache" / cache_lock.MARKER).is_file()
+    (tmp_path / "new/cache/notes.txt").write_text("x")
+    assert run(capsys, "clean")[0] == 0
+    assert (tmp_path / "new/cache/notes.txt").exists()
+
+
+def test_clean_follows_a_link_at_the_top_only_for_a_named_kind(cache, tmp_path, capsys):
+    """For example, the sources may be a mirror that other machines use."""
+    (cache / "sources").rename(tmp_path / "mirror")
+    (cache / "sources").symlink_to(tmp_path / "mirror")
+    assert run(capsys, "clean")[0] == 0
+    assert (tmp_path / "mirror/zlib/zlib-0.1.tar.gz").exists()
+    assert run(capsys, "clean", "sources")[0] == 0
+    assert not (tmp_path / "mirror/zlib/zlib-0.1.tar.gz").exists()
 
 
 def test_clean_refuses_a_checkout_and_a_file(cache, tmp_path, monkeypatch, capsys) -> None:
