@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import json_page
+import psutil
 import pytest
 from farm import Farm, Process, farm, make_client, payloads, start
 from polling import wait_until
 from sample_packages import LOW, RECIPE, Samples
-from studio import Studio
+from studio import ROOT, Studio
 from terminal import Terminal
 
 pytestmark = pytest.mark.e2e
@@ -208,6 +211,29 @@ def test_drained_worker_finishes_its_job_and_ends_with_0(client, running, sample
     assert log_lines(first)[-1] == "worker: one has ended, as it was drained"
     assert has_line(running.scheduler, "scheduler: worker one left")
     assert state_of(client, "one") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a namespace")
+def test_hook_of_kubernetes_drains_the_worker_of_a_container(client, running, samples):
+    """The worker is process 1, as in a container."""
+    page = (ROOT / "docs/how-to/farm-kubernetes.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r'preStop: .*\[sh, -c, "(.*)"\]', page)
+    apart = ("unshare", "--fork", "--pid", "--mount-proc")
+    worker = running.worker("one", "--label", "plain", before=apart)
+    running.ready()
+    (inside,) = psutil.Process(worker.pid).children()
+    with start(client, "build", "held") as process:
+        wait_until(lambda: samples.builds("held") == 1, 60)
+        enter = ["nsenter", "--pid", "--mount", "--target", str(inside.pid)]
+        with subprocess.Popen([*enter, "sh", "-c", script]) as hook:
+            wait_until(lambda: state_of(client, "one") == "draining")
+            assert hook.poll() is None
+            samples.open("held")
+            out = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, out
+    assert worker.process.wait(30) == 0
+    assert log_lines(worker)[-1] == "worker: one has ended, as it was drained"
+    assert "was lost" not in out
 
 
 def test_drained_worker_without_a_job_ends_at_once(client, running):

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -61,7 +62,24 @@ def test_scripts_are_valid_and_call_real_commands() -> None:
             re.sub(r'"\$\(.*\)"', "10.0.0.1", line).replace('"$SLURM_CPUS_PER_TASK"', "8")
         )
         main.make_parser().parse_args(words[1:])
-    for part in yaml.safe_load_all(blocks("yaml")[0]):
-        if part["kind"] == "Deployment":
-            (container,) = part["spec"]["template"]["spec"]["containers"]
-            main.make_parser().parse_args(container["command"][1:])
+    for pod in pods():
+        (container,) = pod["containers"]
+        main.make_parser().parse_args(container["command"][1:])
+
+
+def pods() -> list[dict[str, Any]]:
+    """Return the pods of scheduler and workers in Kubernetes."""
+    parts = yaml.safe_load_all(blocks("yaml")[0])
+    return [part["spec"]["template"]["spec"] for part in parts if part["kind"] == "Deployment"]
+
+
+def test_kubernetes_drains_a_worker_before_its_pod_ends() -> None:
+    """test_farm_status.py runs the command beside a worker that is process 1."""
+    scheduler, worker = pods()
+    assert "lifecycle" not in scheduler["containers"][0]
+    shell, option, script = worker["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert (shell, option) == ("sh", "-c")
+    subprocess.run(["sh", "-n"], input=script, text=True, check=True)
+    assert script.startswith("kill -USR1 1;")
+    # Kubernetes kills the worker if preStop takes longer; the default is 30 s.
+    assert worker["terminationGracePeriodSeconds"] >= 3600
