@@ -17,7 +17,7 @@ from rezbuild.plan.resolve import Recipes
 from rezbuild.reporter import Reporter
 from rezbuild.repository import installed
 from rezbuild.settings import Settings
-from rezbuild.util import json_output
+from rezbuild.util import json_output, words
 from rezbuild.util.tables import console
 from rezbuild.versions import support_matrix, table
 from rezbuild.versions.python_index import PythonIndex
@@ -28,7 +28,8 @@ examples:
   rezbuild versions --outdated       installed packages that are older than their newest
                                      pin, or contain or were built against such a package
   rezbuild versions --outdated --upstream openssl python
-Exit code 13 when something is outdated, for a timer.
+Exit code 13 when something is outdated, for a timer; Python packages in sources, e.g. pip in
+CPython's, are listed but do not count.
 """
 
 
@@ -129,11 +130,24 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
     else:
         for finding in found:
             reporter.result(str(finding))
-    for error in unknown:
-        reporter.error(str(error))
-    if found:
+    _print_unknown(unknown, reporter)
+    updates = sum(finding.has_update for finding in found)
+    if inside := len(found) - updates:
         reporter.on_stderr().info(
-            f"{len(found)} outdated; docs/how-to/security.md shows how to update packages"
+            f"{words.count(inside, 'older Python package')} in sources: only a newer source has newer ones"
+        )
+    if updates:
+        reporter.on_stderr().info(
+            f"{updates} outdated; docs/how-to/security.md shows how to update packages"
         )
         return OutdatedError.exit_code
     return FetchError.exit_code if unknown else 0
+
+
+def _print_unknown(unknown: Sequence[FetchError], reporter: Reporter) -> None:
+    """Print errors; those with the same cause have one explanation."""
+    causes: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+    for error in unknown:
+        causes.setdefault((error.tried, error.advice), []).append(error.message)
+    for (tried, advice), messages in causes.items():
+        reporter.error(str(FetchError("\n".join(messages), tried=tried, advice=advice)))

@@ -43,6 +43,11 @@ class Finding:
     inside: bool = False
     upstream: bool = False
 
+    @property
+    def has_update(self) -> bool:
+        """Whether a new pin or a new build updates it: pip in CPython's source has no pin."""
+        return not (self.inside and self.upstream)
+
     def __str__(self) -> str:
         package = f"{self.name} {self.version}"
         if not self.repository:

@@ -100,6 +100,14 @@ def serve_index(server: ScriptedServer, name: str, **versions: str) -> None:
     server.at(f"/simple/{name}/", Answer(page, headers={"Content-Type": "text/html"}))
 
 
+def pip_environment(server: ScriptedServer) -> dict[str, str]:
+    """Return variables by which pip asks a server alone."""
+    env = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "0", "PIP_RETRIES": "0"}
+    env |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "NO_PROXY": "127.0.0.1,localhost"}
+    env |= {"REZBUILD_OFFLINE": "0", "REZBUILD_RETRIES": "0"}
+    return env | {"PIP_INDEX_URL": f"{server.url}/simple"}
+
+
 def test_parts_of_a_source_are_outdated(studio, samples):
     """A library is compared with the catalogue, Python packages with the index that pip uses."""
     samples.add("python", "3.11.2", LOW)
@@ -112,11 +120,8 @@ def test_parts_of_a_source_are_outdated(studio, samples):
     done = studio.rezbuild(*words, ok=False)
     assert (done.returncode, done.stdout) == (13, low)
 
-    env = {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "0", "PIP_RETRIES": "0"}
-    env |= {"PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": "", "NO_PROXY": "127.0.0.1"}
-    env |= {"REZBUILD_OFFLINE": "0", "REZBUILD_RETRIES": "0"}
     with scripted_server() as server:
-        env["PIP_INDEX_URL"] = f"{server.url}/simple"
+        env = pip_environment(server)
         serve_index(server, "pip", v22_3_1="", v25_1="", v26_0="&gt;=3.12", v27_0rc1="")
         serve_index(server, "setuptools", v65_5_0="")
         out = studio.rezbuild(*words, "--upstream", ok=False, **env).stdout
@@ -132,3 +137,27 @@ def test_parts_of_a_source_are_outdated(studio, samples):
         done = studio.rezbuild(*words, "--upstream", ok=False, **env)
         assert done.stdout == low
         assert "the versions of the Python package pip cannot be read" in done.stderr
+
+
+def test_python_packages_in_a_source_alone_do_not_alarm(studio, samples, tmp_path):
+    """Each CPython has an older pip than the index, so a timer would always alarm."""
+    from loopback import serving
+
+    samples.add("python", "3.11.2", LOW)
+    with (samples.recipes / "python/recipe.py").open("a") as file:
+        file.write(PARTS)
+    studio.rezbuild("build", "python")
+    words = ("versions", "--outdated", "--upstream", "python", "--recipes", samples.recipes)
+    with scripted_server() as server, serving(tmp_path) as upstream:
+        pip = f"python 3.11.2 in {studio.local}: its source contains pip 22.3.1; upstream has 25.1"
+        env = pip_environment(server) | {"REQUESTS_CA_BUNDLE": str(upstream.authority)}
+        serve_index(server, "pip", v25_1="")
+        serve_index(server, "setuptools", v65_5_0="")
+        upstream.set_body(b"<a>python-3.11.2.tar.gz</a>")
+        samples.edit("python/sources.toml", "https://upstream.invalid/", upstream.url)
+        done = studio.rezbuild(*words, **env)
+        assert done.stdout == f"{pip}\n"
+        assert (
+            "1 older Python package in sources: only a newer source has newer ones" in done.stderr
+        )
+        assert "outdated" not in done.stderr
