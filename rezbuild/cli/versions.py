@@ -133,9 +133,8 @@ def _outdated(recipes: Recipes, names: Sequence[str], arguments: argparse.Namesp
     _print_unknown(unknown, reporter)
     updates = sum(finding.has_update for finding in found)
     if inside := len(found) - updates:
-        reporter.on_stderr().info(
-            f"{words.count(inside, 'older Python package')} in sources: only a newer source has newer ones"
-        )
+        packages = words.count(inside, "older Python package")
+        reporter.on_stderr().info(f"{packages} in sources: only a newer source has newer ones")
     if updates:
         reporter.on_stderr().info(
             f"{updates} outdated; docs/how-to/security.md shows how to update packages"
