@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
 
+import json_page
 import pytest
+from moves import PYTHON, REQUEST
 from sample_packages import LOW
+from studio import ROOT
+from trees import tree
 
 pytestmark = pytest.mark.e2e
 
@@ -90,6 +95,29 @@ def test_locked_sources_fill_a_mirror_for_another_machine(studio, samples, lock,
     assert found == {"low-1.0.0.tar.gz", "top-2.0.0.tar.gz"}
     away = {"REZBUILD_CACHE": str(tmp_path / "away"), "REZBUILD_MIRRORS": str(tmp_path / "carried")}
     assert "ready:" in studio.rezbuild("build", "--locked", lock, **away).stdout
+
+
+def test_locked_build_of_the_whole_chain_has_nothing_to_do(built, tmp_path):
+    """Its own lock file fits the chain; a changed recipe does not fit, and nothing is built."""
+    recipes, path = tmp_path / "packages", tmp_path / "chain.lock"
+    shutil.copytree(ROOT / "packages", recipes, ignore=shutil.ignore_patterns("build"))
+    words = ("--recipes", recipes, "-q")
+    built.rezbuild("lock", REQUEST, "-o", path, *words)
+    before = tree(built.local)
+    done = built.rezbuild("build", "--locked", path, "--recipes", recipes)
+    (line,) = done.stdout.splitlines()
+    assert re.fullmatch(rf"nothing to do: .* python=={PYTHON}", line), line
+    planned = built.rezbuild("plan", "--locked", path, "--json", "--recipes", recipes).stdout
+    jobs = json_page.read(planned)["jobs"]
+    assert len(jobs) == path.read_text("utf-8").count("[[package]]") > 15
+    assert all(job["built"] for job in jobs)
+
+    with (recipes / "zlib/recipe.py").open("a") as file:
+        file.write("# changed\n")
+    done = built.rezbuild("build", "--locked", path, "--recipes", recipes, ok=False)
+    assert (done.returncode, done.stdout) == (16, "")
+    assert "tried: the recipe or rezbuild has changed since: zlib-" in done.stderr
+    assert tree(built.local) == before
 
 
 def test_strict_lock_refuses_another_version(studio, samples, lock):
