@@ -11,7 +11,9 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose error for an unknown option names the nearest option, or the argument.
+    """A parser whose errors for unknown options and commands name the nearest one.
+
+    An unknown option may mean an argument without a name.
 
     The parsers of commands are of this class, too.
     """
@@ -34,7 +36,7 @@ class Parser(argparse.ArgumentParser):
         super().error(next(self._unknown(), message))
 
     def _unknown(self) -> Iterator[str]:
-        """Yield a line for each unknown option of this command."""
+        """Yield a line for each unknown option of this command, and for an unknown command."""
         words = itertools.takewhile(lambda word: word != "--", self._given)
         if self._subparsers:  # the others are of the command below
             words = itertools.takewhile(lambda word: word.startswith("-"), words)
@@ -42,6 +44,15 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
                 yield f"{name} is unknown{self._hint(name)}"
+        if self._subparsers:
+            yield from self._unknown_command()
+
+    def _unknown_command(self) -> Iterator[str]:
+        known = next(iter(self._get_positional_actions())).choices or ()
+        word = next((word for word in self._given if not word.startswith("-")), "")
+        near = difflib.get_close_matches(word, known, 1)
+        if word not in known and near:
+            yield f"{word} is unknown; is it {near[0]}?"
 
     def _hint(self, name: str) -> str:
         plain = {

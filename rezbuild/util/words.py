@@ -14,10 +14,13 @@ def reason(error: BaseException) -> str:
     """Return the text of an exception without advice, or its type in words, e.g. "timeout error".
 
     Dask puts an object of Python before some texts: ``in <... object at 0x7f48>: OSError: ...``.
+    Python puts a number before the texts of the system: ``[Errno 2] No such file ...``.
     """
     message = getattr(error, "message", None)  # of a RezbuildError
     text = message if isinstance(message, str) else str(error)
-    return re.sub(r"^in <[^>]*>: (\w+: )?", "", text).strip() or _type_in_words(error)
+    return re.sub(
+        r"^(in <[^>]*>: (\w+: )?)?(\[Errno -?\d+\] )?", "", text
+    ).strip() or _type_in_words(error)
 
 
 def _type_in_words(error: BaseException) -> str:

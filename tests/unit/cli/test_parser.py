@@ -1,4 +1,4 @@
-"""Unknown options: the nearest option, or the argument that they mean."""
+"""Unknown options and commands: the nearest one, or the argument that an option means."""
 
 from __future__ import annotations
 
@@ -47,6 +47,8 @@ def refusal(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
             "--jobs 4 build zlib",
             "error: --jobs is unknown; options follow the command: rezbuild COMMAND",
         ),
+        ("biuld zlib", "error: biuld is unknown; is it build?"),
+        ("farm statsu", "farm: error: statsu is unknown; is it status?"),
         ("--verison", "error: --verison is unknown; is it --version?"),
         ("build zlib --nonsense", "build: error: --nonsense is unknown"),
         ("build zlib -x", "build: error: unknown arguments: -x"),

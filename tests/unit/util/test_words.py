@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import struct
 
 import pytest
@@ -45,6 +46,12 @@ def test_reason_has_no_object_of_dask():
     )
     assert words.reason(OSError(text)) == "refused"
     assert words.reason(OSError("<a> in b: c")) == "<a> in b: c"
+
+
+def test_reason_has_no_number_of_the_system():
+    error = FileNotFoundError(errno.ENOENT, "No such file or directory", "/x")
+    assert words.reason(error) == "No such file or directory: '/x'"
+    assert words.reason(OSError("in <a object at 0x7f>: OSError: [Errno 111] refused")) == "refused"
 
 
 def test_reason_is_of_the_error_if_its_cause_has_no_text():
