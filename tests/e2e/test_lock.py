@@ -12,6 +12,7 @@ import pytest
 from moves import PYTHON, REQUEST
 from sample_packages import LOW
 from studio import ROOT
+from terminal import Terminal
 from trees import tree
 
 pytestmark = pytest.mark.e2e
@@ -104,9 +105,14 @@ def test_locked_build_of_the_whole_chain_has_nothing_to_do(built, tmp_path):
     words = ("--recipes", recipes, "-q")
     built.rezbuild("lock", REQUEST, "-o", path, *words)
     before = tree(built.local)
-    done = built.rezbuild("build", "--locked", path, "--recipes", recipes)
-    (line,) = done.stdout.splitlines()
-    assert re.fullmatch(rf"nothing to do: .* python=={PYTHON}", line), line
+    argv = (sys.executable, "-m", "rezbuild", "build", "--locked", path, "--recipes", recipes)
+    env = {k: v for k, v in built.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    with Terminal(list(map(str, argv)), env, 100) as terminal:
+        terminal.until(lambda lines: lines[-1].startswith("ready: "), "ready")
+        (line,) = terminal.lines()
+    line, _, note = line.partition(" (")
+    assert f"python=={PYTHON}" in line.split()
+    assert re.fullmatch(r"nothing to do, \d+ packages installed\)", note)
     planned = built.rezbuild("plan", "--locked", path, "--json", "--recipes", recipes).stdout
     jobs = json_page.read(planned)["jobs"]
     assert len(jobs) == path.read_text("utf-8").count("[[package]]") > 15
