@@ -6,10 +6,12 @@ of git, and creates a tag only after the package is published.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 import subprocess
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,19 @@ def open_clone(recipe: Path) -> Any:
     )
 
 
+@contextlib.contextmanager
+def _without_debug_lines() -> Iterator[None]:
+    """Hide the output of a failed git, which Rez logs before it raises the error."""
+    logger = logging.getLogger("rez.utils.logging_")
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@_without_debug_lines()
 def check(clone: Any, tags: Collection[str], *, retag: bool) -> None:
     """Check that a release will succeed in its clone, before anything is built.
 
@@ -106,6 +121,7 @@ def tag_of(clone: Any, name: str, version: str) -> str | None:
         return None
 
 
+@_without_debug_lines()
 def add_missing_tags(
     clone: Any, packages: Sequence[Released], say: Callable[[str], None], *, dry: bool = False
 ) -> None:

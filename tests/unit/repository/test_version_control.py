@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -204,13 +206,25 @@ def test_tag_that_only_the_server_has_is_not_missing(clone, tmp_path):
     assert (said, tags(clone), tags(tmp_path / "remote.git")) == ([], [], [TAG])
 
 
-@pytest.mark.parametrize("upstream", ["local", "deleted"])
-def test_branch_without_upstream_on_a_server_is_refused(clone, upstream):
+@pytest.fixture
+def rez_log() -> Iterator[list[str]]:
+    """Return the lines that Rez logs."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("rez").addHandler(handler)
+    yield lines
+    logging.getLogger("rez").removeHandler(handler)
+
+
+@pytest.mark.parametrize("upstream", ["local", "deleted", "none"])
+def test_branch_without_upstream_on_a_server_is_refused(clone, upstream, rez_log):
     released = Released("low", "1.0.0", git(clone, "rev-parse", "HEAD").strip(), "first")
     if upstream == "local":
         git(clone, "checkout", "-q", "-b", "side", "--track", "main")
     else:
         git(clone, "checkout", "-q", "-b", "side")
+    if upstream == "deleted":
         git(clone, "push", "-qu", "origin", "side")
         git(clone, "push", "-q", "origin", ":side")
         git(clone, "fetch", "-q", "--prune")
@@ -219,6 +233,8 @@ def test_branch_without_upstream_on_a_server_is_refused(clone, upstream):
     said: list[str] = []
     version_control.add_missing_tags(found, [released], said.append, dry=True)
     assert len(said) == 1
+    # Rez logs the output of each failed git.
+    assert rez_log == []
 
 
 def test_release_from_another_clone_gets_no_tag(clone):
