@@ -84,11 +84,13 @@ def add(recipe: Recipe, new: NewVersion, settings: Settings, reporter: Reporter)
     with tempfile.TemporaryDirectory(prefix="pin-", dir=settings.cache) as folder:
         fetcher = Fetcher(settings, reporter=reporter)
         fetched, signed_on = _verified(fetcher, release, new, Path(folder), reporter.info)
+        if known and _is_of_distribution(known, fetched):
+            reporter.info(f"{path} already has {recipe.name} {new.version}, with this archive")
+            return ""
         _check_other_versions(recipe, release, fetched)
         _check_names(release, fetched, Path(folder), reporter.info)
         _check_date(recipe, release, signed_on, new)
         if known:
-            _compare(fetched, known.archives[0].sha256, f"{path} says")
             reporter.info(f"{path} already has {recipe.name} {new.version} with this checksum")
             return ""
         after = insert(text, new.version, _entry(text, new, fetched, signed_on))
@@ -156,6 +158,12 @@ def _verified(
     archive = fetched.archive
     say(f"{archive.file}: {archive.size} bytes from {fetched.location}")
     say(f"  sha256 {archive.sha256}")
+    if pinned and _is_of_distribution(release, fetched):
+        first = release.archives[0]
+        if new.sha256.lower() not in {"", first.sha256}:
+            _compare(fetched, new.sha256.lower(), "--sha256 says")
+        say(f"  the pinned archive of the distribution; upstream's is {first.file}")
+        return fetched, ""
     if new.sha256:
         _compare(fetched, new.sha256.lower(), "--sha256 says")
         say("  it has the checksum of --sha256")
@@ -165,6 +173,11 @@ def _verified(
     signer = _signer(fetcher, release, release.signed, fetched, named=bool(new.sha256))
     say(f"  {signer}")
     return fetched, "" if isinstance(signer, str) else signer.on
+
+
+def _is_of_distribution(release: Release, fetched: Fetched) -> bool:
+    """Return whether a pinned archive has other bytes than upstream's, so no signature fits it."""
+    return fetched.archive.sha256 != release.archives[0].sha256
 
 
 def _check_other_versions(recipe: Recipe, release: Release, fetched: Fetched) -> None:

@@ -103,6 +103,26 @@ def test_version_without_a_pinned_key_needs_confirmation(upstream):
     assert upstream.add("1.2.2", sha256=hashlib.sha256(archive("thing-1.2.2")).hexdigest())
 
 
+def test_existing_version_may_come_from_the_distribution(upstream):
+    """A distribution may pack a source again: it has its own checksum, and no signature."""
+    upstream.serve("1.2.1")
+    upstream.add("1.2.1")
+    folder, other = upstream.cache / "sources/thing", hashlib.sha256(OTHER).hexdigest()
+    (folder / "thing-1.2.1.tar.gz").rename(upstream.cache / "away")
+    (folder / "thing_1.2.1.orig.tar.gz").write_bytes(OTHER)
+    text = upstream.path.read_text()
+    debian = f'{{ source = "thing", file = "thing_1.2.1.orig.tar.gz", sha256 = "{other}" }}'
+    changed = text.replace('[versions."1.2.1"]\n', f'[versions."1.2.1"]\ndebian = {debian}\n')
+    upstream.path.write_text(changed)
+    assert upstream.add("1.2.1") == ""
+    assert any("the pinned archive of the distribution" in line for line in upstream.lines)
+    assert "already has thing 1.2.1, with this archive" in upstream.lines[-1]
+    assert upstream.add("1.2.1", sha256=SHA256) == ""
+    with pytest.raises(ChecksumError, match="but --sha256 says f"):
+        upstream.add("1.2.1", sha256="f" * 64)
+    assert upstream.path.read_text() == changed
+
+
 def test_existing_version_is_verified_again(upstream):
     """The file does not change. The archive comes from the cache, only the signature does not."""
     upstream.serve("1.2.1")
