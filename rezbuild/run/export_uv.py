@@ -3,7 +3,8 @@
 uv reads a list of downloads (``UV_PYTHON_DOWNLOADS_JSON_URL``) and unpacks an archive. Then it
 replaces the prefix ``/install`` in the variables of sysconfig, which must be a literal dictionary
 below a fixed comment (crates/uv-python/src/sysconfig in uv's source). Ours computes its prefix, so
-the copy in the archive gets a literal one.
+the copy in the archive gets a literal one. Lines below the dictionary compute the prefix for tools
+that unpack the archive and rewrite nothing, e.g. Hatch and mise; uv drops these lines.
 """
 
 from __future__ import annotations
@@ -32,6 +33,18 @@ VARIANTS = {"python": None, "python_freethreading": "freethreaded"}
 _LOCK = ".downloads.lock"
 _PREFIX = "/install"
 _HEADER = "# system configuration generated and used by the sysconfig module\n"
+_COMPUTED = """
+# These lines are for tools that do not replace /install above.
+import os as _os
+
+try:
+    _file = __file__
+except NameError:  # some tools execute the text of this file
+    _file = _os.__file__
+_prefix = _os.path.abspath(_os.path.join(_file, "../../.."))
+for _name in {names}:
+    build_time_vars[_name] = build_time_vars[_name].replace("/install", _prefix)
+"""
 _VERSION = re.compile(r"^(\d+)\.(\d+)\.(\d+)(.*)$")
 _READ = """\
 import json, sys, sysconfig
@@ -115,8 +128,10 @@ def literal(values: Mapping[str, Any], prefix: str) -> str:
     Raises:
         RezbuildError: A variable has no such form.
     """
-    lines = []
+    lines, placed = [], []
     for name, value in sorted(values.items()):
+        if isinstance(value, str) and prefix in value:
+            placed.append(name)
         text = repr(value.replace(prefix, _PREFIX) if isinstance(value, str) else value)
         # uv's parser knows texts and whole numbers, and these three escapes.
         if not isinstance(value, (str, int)) or re.search(r"\\[^\\'\"]", text.replace("\\\\", "")):
@@ -125,7 +140,8 @@ def literal(values: Mapping[str, Any], prefix: str) -> str:
                 advice=["report this: packages/python/installed.py must change it"],
             )
         lines.append(f"    {name!r}: {text},\n")
-    return f"{_HEADER}build_time_vars = {{\n{''.join(lines)}}}\n"
+    computed = _COMPUTED.format(names=placed)
+    return f"{_HEADER}build_time_vars = {{\n{''.join(lines)}}}\n{computed}"
 
 
 def entry_of(record: Mapping[str, Any], sum_: str) -> dict[str, Any]:

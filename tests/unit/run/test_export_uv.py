@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 
 import pytest
 
@@ -23,12 +24,21 @@ def test_key_is_the_name_that_uv_gives(name, version, key):
 
 
 def test_paths_below_the_prefix_become_paths_that_uv_replaces():
-    values = {"LIBDIR": "/a b/lib", "QUOTED": "'x' \\", "SIZE": 8}
-    text = export_uv.literal(values, "/a b")
+    text = export_uv.literal({"LIBDIR": "/a b/lib", "QUOTED": "'x' \\", "SIZE": 8}, "/a b")
     assert text.startswith("# system configuration generated and used by the sysconfig module\n")
+    values, _, _ = text.partition("}\n")
     found: dict[str, object] = {}
-    exec(text, found)
+    exec(values + "}", found)
     assert found["build_time_vars"] == {"LIBDIR": "/install/lib", "QUOTED": "'x' \\", "SIZE": 8}
+
+
+def test_values_name_the_folder_if_a_tool_only_unpacks_the_archive(tmp_path):
+    values = {"INSTALL": "/usr/bin/install -c", "LIBDIR": "/p/lib", "SIZE": 8}
+    module = tmp_path / "lib/python3.11/_sysconfigdata.py"
+    module.parent.mkdir(parents=True)
+    module.write_text(export_uv.literal(values, "/p"))
+    found = runpy.run_path(str(module))["build_time_vars"]
+    assert found == {**values, "LIBDIR": f"{tmp_path}/lib"}
 
 
 @pytest.mark.parametrize("value", ["a\tb", "a\nb", 1.5, None])
