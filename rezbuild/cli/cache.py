@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.filesize import decimal
-from rich.table import Table
 
 from rezbuild.cli.arguments import add_command, add_recipes, day_count
 from rezbuild.cli.context import find_recipes
@@ -22,7 +21,7 @@ from rezbuild.run.cache_folder import KINDS, Kind, Usage
 from rezbuild.settings import Settings
 from rezbuild.store import Entry, Store, maintain
 from rezbuild.util import json_output, words
-from rezbuild.util.tables import console
+from rezbuild.util.tables import TextTable, console
 from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
@@ -74,14 +73,12 @@ def _size(arguments: argparse.Namespace) -> int:
     used, store = cache_folder.usage(settings.cache), _store(settings, reporter)
     total = sum(one.size for one in used)
     if arguments.json:
-        rows = [{**_as_data(one), "meaning": one.kind.meaning} for one in used]
-        data = {"cache": str(settings.cache), "size": total, "kinds": rows, "store": store}
+        kinds = [{**_as_data(one), "meaning": one.kind.meaning} for one in used]
+        data = {"cache": str(settings.cache), "size": total, "kinds": kinds, "store": store}
         reporter.result(json_output.text("rezbuild-cache-size", data))
         return 0
-    table = Table("kind", "size", "files", "meaning", box=None)
-    for one in used:
-        table.add_row(one.kind.name, decimal(one.size), str(one.files), one.kind.meaning)
-    console().print(table)
+    rows = [(one.kind.name, decimal(one.size), str(one.files), one.kind.meaning) for one in used]
+    console().print(TextTable(("kind", "size", "files", "meaning"), rows))
     reporter.result(f"{settings.cache}: {decimal(total)}")
     if store:
         payloads = words.count(store["payloads"], "payload")

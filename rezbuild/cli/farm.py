@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 
 from rich.markup import escape
-from rich.table import Table
 
 from rezbuild.cli.arguments import add_command
 from rezbuild.errors import UsageError
@@ -16,7 +15,7 @@ from rezbuild.reporter import Reporter, add_options
 from rezbuild.run.gantt import clock
 from rezbuild.settings import Settings
 from rezbuild.util import json_output
-from rezbuild.util.tables import console
+from rezbuild.util.tables import TextTable, console
 from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
@@ -113,7 +112,5 @@ def _print(found: FarmStatus, reporter: Reporter) -> None:
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    table = Table(*head, box=None)
-    for row in rows:
-        table.add_row(*(escape(printable_line(text)) for text in row))
-    console().print(table)
+    shown = [[escape(printable_line(text)) for text in row] for row in rows]
+    console().print(TextTable(head, shown))

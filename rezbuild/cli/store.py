@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 
 from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
 from rezbuild.cli.arguments import add_command, add_recipes, day_count
 from rezbuild.cli.context import find_recipes
@@ -21,7 +20,7 @@ from rezbuild.settings import Settings
 from rezbuild.store import Store, maintain
 from rezbuild.store.maintain import Finding
 from rezbuild.util import json_output, words
-from rezbuild.util.tables import console
+from rezbuild.util.tables import TextTable, console
 from rezbuild.util.terminal import printable_line
 
 EPILOG = """\
@@ -101,17 +100,17 @@ def _list(arguments: argparse.Namespace) -> int:
         }
         arguments.reporter.result(json_output.text("rezbuild-store-list", data))
     else:
-        table = Table("package", "version", "profile", "size", "compiler", "glibc", box=None)
-        table.add_column("signed")
-        table.add_column("key", overflow="fold")
-        for entry in sound:
-            row = [
+        rows = [
+            (
                 *(entry.name, entry.version, entry.profile or "", decimal(entry.size)),
                 *(str(entry.inputs.get("compiler", "")), entry.glibc),
                 *(signed if entry.signature else "", entry.key[:16]),
-            ]
-            table.add_row(*(escape(printable_line(text)) for text in row))
-        console().print(table)
+            )
+            for entry in sound
+        ]
+        head = ("package", "version", "profile", "size", "compiler", "glibc", "signed", "key")
+        shown = [[escape(printable_line(text)) for text in row] for row in rows]
+        console().print(TextTable(head, shown))
     for place, why in found:
         if isinstance(why, str):
             arguments.reporter.on_stderr().notice(f"notice: {place}: {why}")

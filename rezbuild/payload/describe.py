@@ -8,11 +8,14 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from rezbuild.errors import UsageError
 from rezbuild.payload import manifest, sbom
+from rezbuild.util.tables import TextTable
 from rezbuild.util.terminal import printable
+
+_STYLE = {"header_style": "bold", "pad_edge": False}
 
 
 def load(root: Path) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def bill(root: Path) -> dict[str, Any]:
 
 def show(console: Console, record: Mapping[str, Any], bill: Mapping[str, Any] | None) -> None:
     """Print the record, and the bill of materials if there is one."""
-    facts = Table.grid(padding=(0, 2))
+    facts = Table.grid("", Column(overflow="fold"), padding=(0, 2))
     for name, value in _facts(record):
         if value:
             facts.add_row(f"[bold]{name}[/]", _plain(value))
@@ -88,19 +91,17 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "of the host", "\n".join(map(str, record.get("host_libraries") or ()))
 
 
-def _parts(data: Mapping[str, Any]) -> Table:
-    table = Table("part", "version", "license", box=None, header_style="bold", pad_edge=False)
-    for row in sbom.components(data):
-        table.add_row(*map(_plain, row))
-    return table
+def _parts(data: Mapping[str, Any]) -> TextTable:
+    rows = [[_plain(text) for text in row] for row in sbom.components(data)]
+    return TextTable(("part", "version", "license"), rows, **_STYLE)
 
 
-def _protection(files: Mapping[str, Any]) -> Table:
+def _protection(files: Mapping[str, Any]) -> TextTable:
     names = ("file", "kind", "RELRO", "canary", "fortified", "CET", "stack")
-    table = Table(*names, box=None, header_style="bold", pad_edge=False)
+    rows = []
     for name, said in sorted(files.items()):
         cet = [mark.upper() for mark in ("ibt", "shstk", "bti", "pac") if said.get(mark)]
-        table.add_row(
+        row = (
             _plain(name),
             str(said.get("kind")),
             str(said.get("relro")),
@@ -109,7 +110,8 @@ def _protection(files: Mapping[str, Any]) -> Table:
             " ".join(cet) or "no",
             "not executable" if said.get("nx") else "EXECUTABLE",
         )
-    return table
+        rows.append(row)
+    return TextTable(names, rows, **_STYLE)
 
 
 def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

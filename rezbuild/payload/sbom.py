@@ -29,10 +29,13 @@ FILE = "rezbuild-sbom.cdx.json"
 # Properties of a component: the file and the sum of its source, and those of each patch.
 ARCHIVE = "rezbuild:archive"
 PATCH = "rezbuild:patch:"
-# CPE 2.3, NIST IR 7695: part, vendor and product, version; the rest is any.
 # Kind, name and version; versions that are hashes of commits cannot be compared.
 _PURL = re.compile(r"pkg:([a-z]+)/([^/@?#]+)@([0-9][0-9A-Za-z]*(?:[.+_-][0-9A-Za-z]+)*)")
-_CPE = "cpe:2.3:a:{product}:{version}:*:*:*:*:*:*:*"
+# CPE 2.3, NIST IR 7695: part, vendor and product, version, update; the rest is any.
+_CPE = "cpe:2.3:a:{product}:{version}:{update}:*:*:*:*:*:*"
+# Updates are prereleases; the National Vulnerability Database (NVD) has e.g. 3.15.0:rc1.
+_PRERELEASE = re.compile(r"(\d+(?:\.\d+)+)(a|b|rc)(\d+)")
+_UPDATES = {"a": "alpha", "b": "beta", "rc": "rc"}
 
 
 @dataclass(frozen=True)
@@ -271,6 +274,13 @@ def _component(
         version=version,
         bom_ref=purl.to_string(),
         purl=purl,
-        cpe=_CPE.format(product=cpe, version=version) if cpe else None,
+        cpe=_cpe(cpe, version) if cpe else None,
         licenses=[LicenseExpression(license_)] if license_ else None,
     )
+
+
+def _cpe(product: str, version: str) -> str:
+    update = "*"
+    if found := _PRERELEASE.fullmatch(version):
+        version, update = found[1], _UPDATES[found[2]] + found[3]
+    return _CPE.format(product=product, version=version, update=update)

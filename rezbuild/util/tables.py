@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table
 
 from rezbuild.util.terminal import has_colors
 
 # Spaces at the end of a line, before the codes that end a color.
 _END = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
+# The width of a terminal, for each column, below which a table cannot be read.
+_COLUMN = 9
 
 
 def console(*, markup: bool = True, stderr: bool = False, quiet: bool = False) -> Console:
@@ -34,6 +38,39 @@ def console(*, markup: bool = True, stderr: bool = False, quiet: bool = False) -
         "quiet": quiet,
     }
     return Console(**options) if is_terminal else _PipeConsole(width=1000, **options)
+
+
+class TextTable:
+    """A table of texts; on a narrow terminal, a line for each value.
+
+    Args:
+        head: The names of the columns.
+        rows: The texts of the cells; markup is escaped already.
+        options: Options of `rich.table.Table`.
+    """
+
+    def __init__(self, head: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> None:
+        self._head, self._rows, self._options = head, rows, options
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        if options.max_width < _COLUMN * len(self._head):
+            for row in self._rows:
+                yield from self._lines(row)
+            return
+        table = Table(box=None, **self._options)
+        for name in self._head:
+            table.add_column(name, overflow="fold")
+        for row in self._rows:
+            table.add_row(*row)
+        yield table
+
+    def _lines(self, row: Sequence[str]) -> Iterable[RenderableType]:
+        first, *rest = row
+        yield first
+        for name, text in zip(self._head[1:], rest):
+            if text:
+                label = f"{name}: " if name else ""
+                yield f"  {label}" + text.replace("\n", ", ")
 
 
 class _PipeConsole(Console):

@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-
 from rezbuild.catalogue.model import Recipe, Release
 from rezbuild.catalogue.test_records import Record
 from rezbuild.payload import manifest
 from rezbuild.plan import resolve
 from rezbuild.repository import installed as repository
 from rezbuild.settings import Settings
+from rezbuild.util.tables import TextTable
 
 
 @dataclass(frozen=True)
@@ -63,20 +62,22 @@ def shorten(rows: Sequence[Row]) -> tuple[list[Row], dict[str, str]]:
     return [row for row in rows if not row.source or row.installed], left_out
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row]) -> TextTable:
     """Return the rows as a table for a terminal."""
-    shown = Table("package", "version", "", "tested on", "sources", box=None)
-    shown.add_column("installed in", overflow="fold")
-    for row in rows:
-        shown.add_row(
-            row.name,
-            row.version,
-            "default" * row.default,
-            "\n".join(f"{record.host} {record.on}" for record in row.tested) or "never built",
-            ", ".join(row.had_from),
-            "\n".join(row.installed),
-        )
-    return shown
+    return TextTable(
+        ("package", "version", "", "tested on", "sources", "installed in"),
+        [
+            (
+                row.name,
+                row.version,
+                "default" * row.default,
+                "\n".join(f"{record.host} {record.on}" for record in row.tested) or "never built",
+                ", ".join(row.had_from),
+                "\n".join(row.installed),
+            )
+            for row in rows
+        ],
+    )
 
 
 def _places(release: Release, cache: Path) -> Iterable[str]:

@@ -212,3 +212,13 @@ def test_download_prints_plain_lines_in_a_pipe(builds, slow_source):
     text = done.stdout + done.stderr
     assert re.search(r"(?m)^fetch big-1\.0\.0\.tar\.gz from .* \(.* kB\)\n  ok, ", text)
     assert not re.search("[━\x1b\r]", text)
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_versions_are_lines_on_a_narrow_terminal(builds, env):
+    with builds.open_terminal("low", command="versions", columns=40, **env) as terminal:
+        terminal.until(lambda lines: lines[0] == "low" and "sources" in lines[-1], "a version")
+        first, version, *_ = terminal.lines()
+        assert (first, version.strip()) == ("low", "version: 1.0.0")
+        assert all(len(line) <= 40 and "…" not in line for line in terminal.lines())
+        assert not (env and colors(terminal))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import textwrap
+from pathlib import Path
+
 import json_page
 import pytest
 from sample_packages import LOW
 from scripted_server import Answer, ScriptedServer, scripted_server
+from studio import ROOT
 
 pytestmark = pytest.mark.e2e
 
@@ -45,6 +51,16 @@ def test_new_pin_is_outdated_until_it_is_built(studio, samples):
     assert len(done.stdout.splitlines()) == 1
     studio.rezbuild("build", "low-1.0", "top", "--recipes", samples.recipes)
     assert studio.rezbuild(*outdated).stdout == ""
+
+
+def test_documented_job_prints_outdated_packages(studio, samples, tmp_path):
+    page = (ROOT / "docs/how-to/security.md").read_text()
+    (example,) = re.findall(r"(?m)(?:^    rezbuild .* --json > .*\n)(?:    .*\n)+", page)
+    studio.rezbuild("build", "top")
+    add(studio, samples, "1.0.1")
+    path = {"PATH": f"{Path(sys.executable).parent}:{studio.env['PATH']}"}
+    done = studio.run("sh", "-e", "-c", textwrap.dedent(example), cwd=tmp_path, **path)
+    assert done.stdout.splitlines() == ["low 1.0.0  1.0.1", "top 2.0.0 low 1.0.1"]
 
 
 @pytest.mark.parametrize(
