@@ -47,9 +47,7 @@ _COMMANDS = {
     "doctor": "list what this machine lacks, and the command that installs it",
     "completion": "print the script that completes commands in bash, zsh or fish",
 }
-# Each job of a worker has a lock. A plan may fetch lists of the distribution.
-_FILLS_CACHE = ("plan", "worker")
-# While one of these runs, `rezbuild cache clean` removes nothing.
+# While one of these runs, `rezbuild cache clean` removes nothing. Each job of a worker has a lock.
 _USES_CACHE = ("add-version", "bench", "build", "export", "fetch", "lock", "reproduce")
 
 
@@ -83,8 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             if command in _USES_CACHE:
                 cache, say = Settings.read().cache, reporter.on_stderr().notice
                 stack.enter_context(cache_lock.shared(cache, say))
-            elif command in _FILLS_CACHE:
-                cache_lock.create(Settings.read().cache)
             return int(arguments.command(arguments))
     except KeyboardInterrupt:
         reporter.error("\nrezbuild: interrupted")

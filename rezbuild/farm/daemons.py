@@ -13,7 +13,7 @@ from pathlib import Path
 from rezbuild.build import toolchain
 from rezbuild.errors import MachineError
 from rezbuild.farm import connection, payload_cache, worker_facts
-from rezbuild.files import ownership, temp_folders
+from rezbuild.files import cache_lock, ownership, temp_folders
 from rezbuild.reporter import Reporter
 from rezbuild.settings import Settings
 from rezbuild.util import processes, words
@@ -110,6 +110,7 @@ def run_worker(settings: Settings, options: WorkerOptions, reporter: Reporter) -
     )
     ownership.check_folder(settings, settings.cache)
     processes.become_subreaper()
+    cache_lock.create(settings.cache)
     payload_cache.start_daily_cleanup(settings, reporter.notice)
     with temp_folders.folder() as place:
         asyncio.run(_serve(settings, options, facts, place, reporter))

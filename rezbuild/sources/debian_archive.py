@@ -18,7 +18,7 @@ from typing import TypeVar
 from rezbuild.build import toolchain
 from rezbuild.catalogue.model import DistributionFile
 from rezbuild.errors import FetchError
-from rezbuild.files import locks, safe_files
+from rezbuild.files import cache_lock, locks, safe_files
 from rezbuild.settings import Settings
 from rezbuild.util.processes import capture
 
@@ -97,6 +97,7 @@ class SourceArchive:
         """Call ``use`` with the source package of a file; again with new lists if it fails."""
         if not toolchain.which("apt-get") or not _HELPER.exists():
             raise FetchError("apt-get is not installed")
+        cache_lock.create(self._settings.cache)  # a plan may be the first user of the cache
         self._base.mkdir(parents=True, exist_ok=True)
         with locks.open_lock(self._base / ".lock", self._say):
             self._configure()

@@ -20,6 +20,8 @@ from sample_packages import LOW, RECIPE, Samples
 from studio import ROOT, Studio
 from terminal import Terminal
 
+from rezbuild.files import cache_lock
+
 pytestmark = pytest.mark.e2e
 
 WAIT = "echo $$ >>{marks}/{name}; while [ ! -e {marks}/{name}.open ]; do sleep 0.1; done"
@@ -241,6 +243,8 @@ def test_drained_worker_without_a_job_ends_at_once(client, running):
     said = client.rezbuild("farm", "drain", "one").stdout
     assert said == "one: draining, it has no job, and ends now\n"
     assert worker.process.wait(15) == 0
+    # `rezbuild cache clean` may remove files there.
+    assert (running.folder / "cache-one" / cache_lock.MARKER).exists()
 
 
 def test_drained_worker_that_waits_for_its_scheduler_ends(running):

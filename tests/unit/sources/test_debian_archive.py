@@ -20,6 +20,7 @@ from rich.console import Console
 
 from rezbuild.catalogue.model import Archive, DistributionFile, Release
 from rezbuild.errors import FetchError
+from rezbuild.files import cache_lock
 from rezbuild.settings import Settings
 from rezbuild.sources.debian_archive import SourceArchive
 from rezbuild.sources.fetch import Fetcher
@@ -83,6 +84,7 @@ def run(code: str, folder: Path, **environ: str) -> str:
 def test_real_source_is_fetched(cache: Path, tmp_path: Path) -> None:
     said: list[str] = []
     path = SourceArchive(Settings(cache=cache), said.append).fetch(WANTED, SHA256, tmp_path)
+    assert (cache / cache_lock.MARKER).exists()  # so that `rezbuild cache clean` works there
     assert path == tmp_path / WANTED.file
     assert path.stat().st_size == SIZE
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
