@@ -7,6 +7,7 @@ import re
 import socket
 from pathlib import Path
 
+import pycharm
 import pytest
 from comparison import replace_prefix
 from dap import connect
@@ -100,6 +101,32 @@ def test_debugpy_stops_at_the_same_places(pair: Pair, tmp_path, way):
     assert ["work", str(script), 4] in frames
     assert any(path == f"<prefix>/lib/python{SERIES}/textwrap.py" for _, path, _ in frames)
     assert any(stop["locals"].get("text") == "'a  a'" for stop in expected)
+    assert found == expected
+
+
+def test_pycharm_stops_at_the_same_places(pair: Pair, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(DEBUGGED)
+
+    def look(prefix: Path) -> str:
+        commands = pair.venv(prefix, "pydevd-pycharm")
+        with pycharm.listen() as server:
+            port = server.getsockname()[1]
+            code = (
+                # settrace() returns when PyCharm has set the breakpoints.
+                "import pydevd_pycharm, runpy\nprint('ready', flush=True)\n"
+                f"pydevd_pycharm.settrace('127.0.0.1', port={port}, suspend=False)\n"
+                f"runpy.run_path({str(script)!r})\n"
+            )
+            start = ("-X", "frozen_modules=off", "-c", code)
+            with start_process(commands / "python", *start):
+                found = pycharm.stops(server, breakpoints(prefix, script), 2)
+        return replace_prefix(json.dumps(sorted(found)), prefix)
+
+    expected, found = map(json.loads, pair.compare(look))
+    innermost = {tuple(frames[0]) for frames in expected}
+    assert ("work", str(script), "4") in innermost
+    assert any(path == f"<prefix>/lib/python{SERIES}/textwrap.py" for _, path, _ in innermost)
     assert found == expected
 
 
