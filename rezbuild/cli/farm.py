@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from rezbuild.cli.arguments import add_command
 from rezbuild.errors import UsageError
 from rezbuild.farm.control import Control
@@ -112,5 +110,4 @@ def _print(found: FarmStatus, reporter: Reporter) -> None:
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    shown = [[escape(printable_line(text)) for text in row] for row in rows]
-    console().print(TextTable(head, shown))
+    console().print(TextTable(head, [map(printable_line, row) for row in rows]))

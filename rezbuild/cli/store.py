@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, replace
 
 from rich.filesize import decimal
-from rich.markup import escape
 
 from rezbuild.cli.arguments import add_command, add_recipes, day_count
 from rezbuild.cli.context import find_recipes
@@ -109,8 +108,7 @@ def _list(arguments: argparse.Namespace) -> int:
             for entry in sound
         ]
         head = ("package", "version", "profile", "size", "compiler", "glibc", "signed", "key")
-        shown = [[escape(printable_line(text)) for text in row] for row in rows]
-        console().print(TextTable(head, shown))
+        console().print(TextTable(head, [map(printable_line, row) for row in rows]))
     for place, why in found:
         if isinstance(why, str):
             arguments.reporter.on_stderr().notice(f"notice: {place}: {why}")

@@ -92,7 +92,7 @@ def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _parts(data: Mapping[str, Any]) -> TextTable:
-    rows = [[_plain(text) for text in row] for row in sbom.components(data)]
+    rows = [map(printable, row) for row in sbom.components(data)]
     return TextTable(("part", "version", "license"), rows, **_STYLE)
 
 
@@ -102,7 +102,7 @@ def _protection(files: Mapping[str, Any]) -> TextTable:
     for name, said in sorted(files.items()):
         cet = [mark.upper() for mark in ("ibt", "shstk", "bti", "pac") if said.get(mark)]
         row = (
-            _plain(name),
+            printable(name),
             str(said.get("kind")),
             str(said.get("relro")),
             "yes" if said.get("canary") else "no",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.markup import escape
 from rich.table import Table
 
 from rezbuild.util.terminal import has_colors
@@ -45,12 +46,13 @@ class TextTable:
 
     Args:
         head: The names of the columns.
-        rows: The texts of the cells; markup is escaped already.
+        rows: The texts of the cells, without markup and without control characters.
         options: Options of `rich.table.Table`.
     """
 
-    def __init__(self, head: Sequence[str], rows: Iterable[Sequence[str]], **options: Any) -> None:
-        self._head, self._rows, self._options = head, rows, options
+    def __init__(self, head: Sequence[str], rows: Iterable[Iterable[str]], **options: Any) -> None:
+        self._head, self._options = head, options
+        self._rows = [[escape(text) for text in row] for row in rows]
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
         if options.max_width < _COLUMN * len(self._head):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 
 from rezbuild.payload import describe
@@ -45,6 +46,15 @@ def test_narrow_table_loses_no_text():
     lines = shown(TextTable(("kind", "sum"), [("a", "0123456789" * 5)]), 20)
     assert all(len(line) <= 20 for line in lines)
     assert "".join(line.split()[-1] for line in lines[1:]) == "0123456789" * 5
+
+
+@pytest.mark.parametrize(
+    ("columns", "row"),
+    [(100, [" [bold]a  /x[red]"]), (17, ["[bold]a", "  path: /x[red]"])],
+)
+def test_text_in_brackets_is_not_markup(columns, row):
+    lines = shown(TextTable(("kind", "path"), [("[bold]a", "/x[red]")]), columns)
+    assert lines[-len(row) :] == row
 
 
 def test_manifest_shows_whole_checksums_on_a_narrow_terminal():
