@@ -73,6 +73,12 @@ class Clone:
         lock_file.write(self.path, lock)
         return lock
 
+    def edit(self, old: str, new: str) -> None:
+        """Replace a text in the lock file, as by hand."""
+        text = self.path.read_text("utf-8")
+        assert old in text
+        self.path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
     def load(self) -> lock_file.LockedRecipes:
         return lock_file.load(self.path, self.recipes, self.years)
 
@@ -197,9 +203,7 @@ def test_file_with_two_entries_of_a_package_is_refused(clone):
 )
 def test_invalid_files_are_refused_with_file_and_key(clone, old, new, said):
     clone.lock("top")
-    text = clone.path.read_text("utf-8")
-    assert old in text
-    clone.path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    clone.edit(old, new)
     with pytest.raises(LockError, match="cannot be read") as caught:
         clone.load()
     assert str(clone.path) in caught.value.message
@@ -221,9 +225,7 @@ def test_invalid_files_are_refused_with_file_and_key(clone, old, new, said):
 )
 def test_added_request_that_the_packages_do_not_satisfy_is_refused(clone, request_, said):
     clone.lock("top")
-    text = clone.path.read_text("utf-8")
-    changed = text.replace('requests = ["top"]', f'requests = ["top", "{request_}"]')
-    clone.path.write_text(changed, encoding="utf-8")
+    clone.edit('requests = ["top"]', f'requests = ["top", "{request_}"]')
     with pytest.raises(LockError, match="do not fit its packages") as caught:
         clone.load()
     assert str(clone.path) in caught.value.message
@@ -251,9 +253,7 @@ def test_added_request_that_the_packages_do_not_satisfy_is_refused(clone, reques
 )
 def test_damaged_values_are_refused_as_faults_of_the_file(clone, old, new):
     clone.lock("year")
-    text = clone.path.read_text("utf-8")
-    assert old in text
-    clone.path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    clone.edit(old, new)
     with pytest.raises(LockError) as caught:
         locked = clone.load()
         _, requests = platform_years.expand(locked.years, locked.lock.requests)
