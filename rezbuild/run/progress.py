@@ -58,6 +58,8 @@ class LineProgress(Reporter):
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         super().__init__(quiet=quiet, verbose=verbose)
         self._spoken: dict[str, float] = {}
+        self._skipped = 0
+        self._has_counted = False
 
     @contextlib.contextmanager
     def planning(self) -> Iterator[None]:
@@ -70,12 +72,28 @@ class LineProgress(Reporter):
         yield
 
     def skip(self, text: str) -> None:
-        """Report a step that needs no build."""
-        self.info(text)
+        """Count a step that needs no build; one line tells the number. With -v, print its text."""
+        if self.verbose:
+            self.info(text)
+        else:
+            self._skipped += 1
 
     def skipped(self) -> str:
-        """Return a summary of the steps that needed no build, if nothing else was reported."""
-        return ""
+        """Return a summary of the steps that needed no build, if no line has told their number."""
+        if self._has_counted or not self._skipped:
+            return ""
+        return f"nothing to do, {words.count(self._skipped, 'package')} installed"
+
+    def _print(self, text: str, style: str = "") -> None:
+        """Print a line, after one with the number of steps that needed no build."""
+        if self._skipped and not self.quiet:
+            count = words.count(self._skipped, "package")
+            self._skipped, self._has_counted = 0, True
+            self._print_line(f"{count} installed already from the same inputs")
+        self._print_line(text, style)
+
+    def _print_line(self, text: str, style: str = "") -> None:
+        super()._print(text, style)
 
     def show_update(self, task: RunningTask, news: TaskUpdate) -> None:
         """Print the events of a build that have a text; its log has all other output."""
@@ -150,15 +168,13 @@ class GroupProgress(LineProgress):
 
 
 class TableProgress(LineProgress):
-    """Draws a table of the running builds below the lines, and counts steps that need no build."""
+    """Draws a table of the running builds below the lines."""
 
     def __init__(self, *, verbose: bool = False) -> None:
         super().__init__(verbose=verbose)
         self.console: Console = tables.console()
         self._live: Live | None = None
         self._began = self._drawn = 0.0
-        self._skipped = 0
-        self._has_spoken = False
 
     @contextlib.contextmanager
     def planning(self) -> Iterator[None]:
@@ -185,26 +201,8 @@ class TableProgress(LineProgress):
             finally:
                 self._live = None
 
-    def skip(self, text: str) -> None:
-        """Count a step that needs no build, for one line about all of them."""
-        if self.verbose:
-            super().skip(text)
-        else:
-            self._skipped += 1
-
-    def skipped(self) -> str:
-        """Return a summary of the steps that needed no build, if nothing else was reported."""
-        if self._has_spoken or not self._skipped:
-            return ""
-        return f"nothing to do, {words.count(self._skipped, 'package')} installed"
-
-    def _print(self, text: str, style: str = "") -> None:
+    def _print_line(self, text: str, style: str = "") -> None:
         """Print above the table."""
-        if not self._has_spoken:
-            self._has_spoken = True
-            if self._skipped:
-                count = words.count(self._skipped, "package")
-                self._print(f"{count} installed already from the same inputs")
         if not self._live:
             self._erase_line()
         # Do not fold lines: users copy paths from a terminal.

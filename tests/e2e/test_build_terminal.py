@@ -80,8 +80,8 @@ def test_run_with_nothing_to_do_says_one_line(builds):
     with builds.open_terminal("slow") as terminal:
         terminal.until_last(line)
         assert [line for line in terminal.lines() if line] == [line]
-    # Lines for other programs are as before.
-    lines = builds.studio.rezbuild("build", "slow").stdout.splitlines()
+    assert builds.studio.rezbuild("build", "slow").stdout == f"{line}\n"
+    lines = builds.studio.rezbuild("build", "slow", "-v").stdout.splitlines()
     for name, line in zip(("low", "slow"), lines):
         assert line.startswith(f"{name}-1.0.0: nothing to do, installed from the same inputs in ")
     assert lines[2:] == ["ready: rez-env slow==1.0.0"]

@@ -102,7 +102,7 @@ def test_optimized_profile_builds_and_moves(studio, scratch):
     said = studio.run(root / "bin/python3", "-c", BY_PATH).stdout
     assert json.loads(said) == [True, True]
     # A fast build would replace it.
-    assert f"python-{PYTHON}: nothing to do" in studio.rezbuild("build", "python").stdout
+    assert "(nothing to do, " in studio.rezbuild("build", "python").stdout
 
 
 def test_optimized_profile_is_reproducible(studio, scratch):

@@ -50,7 +50,7 @@ def test_year_builds_its_packages(studio, years):
     assert "top" not in resolve(studio, "years-2026")
     assert studio.rez("env", "years-2026", "top-2", "--", "true", ok=False).returncode != 0
     out = studio.rezbuild("build", "years-2026").stdout
-    assert "years-2026: nothing to do" in out
+    assert "(nothing to do, " in out
     assert "building" not in out
 
 
@@ -68,7 +68,7 @@ def test_matrix_builds_years(studio, years, tmp_path):
         assert studio.rez(*argv, cwd=studio.folder).stdout == "42\n"
     assert not list(studio.local.glob("*"))
     out = studio.rezbuild("build", "--matrix", file).stdout
-    assert out.count("nothing to do, installed with the same requests") == 2
+    assert out.count("(nothing to do, ") == 2
 
 
 def test_draft_year_is_built_by_name_only(studio, years):

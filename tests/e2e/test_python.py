@@ -217,12 +217,12 @@ def test_user_pythonpath_stays(built, moved):
 # Building.
 
 
-def test_second_build_is_quick_and_says_why(built):
+def test_second_build_is_quick_and_says_one_line(built):
     began = time.monotonic()
     out = built.rezbuild("build", REQUEST).stdout
     assert time.monotonic() - began < 20
-    for name in NAMES:
-        assert f"{name}-{DEFAULTS[name]}: nothing to do, installed from the same inputs" in out
+    (line,) = out.splitlines()
+    assert line.endswith(f" (nothing to do, {len(NAMES)} packages installed)")
 
 
 def test_failed_build_keeps_the_installed_python(built, scratch):

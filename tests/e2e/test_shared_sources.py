@@ -58,7 +58,7 @@ def test_package_follows_the_version_of_its_source_package(studio, samples, low_
     done = studio.rez("env", "low_more", "--", "printenv", "REZ_LOW_VERSION")
     assert done.stdout.strip() == "1.0.0", "Rez brings the very version along"
     done = studio.rezbuild("build", "low_more")
-    assert done.stdout.count("nothing to do") == 2
+    assert "(nothing to do, 2 packages installed)" in done.stdout
     samples.edit("low/recipe.py", "=. ", "=. -O1 -DCHANGED")
     studio.rezbuild("build", "low_more")
     assert_ids_agree(studio)

@@ -161,30 +161,48 @@ def test_table_fits_narrow_terminals(columns):
     assert all(len(line) <= columns for line in lines)
 
 
-@pytest.fixture
-def table():
-    return progress.TableProgress()
+KINDS = pytest.mark.parametrize("kind", [progress.LineProgress, progress.TableProgress])
 
 
-def test_run_with_nothing_to_do_has_one_summary(table, capsys):
-    table.skip("zlib-1.3.1: nothing to do, installed from the same inputs in /packages")
-    table.skip("bzip2-1.0.8: nothing to do, installed from the same inputs in /packages")
-    assert table.skipped() == "nothing to do, 2 packages installed"
-    assert capsys.readouterr().out == ""
+def skip(lines: progress.LineProgress, *names: str) -> None:
+    for name in names:
+        lines.skip(f"{name}: nothing to do, installed from the same inputs in /packages")
 
 
-def test_skipped_steps_are_one_line_before_the_first_build(table, capsys):
-    for name in ("zlib", "bzip2"):
-        table.skip(f"{name}: nothing to do, installed from the same inputs in /packages")
-    table.info("python-3.11.2: building, it is not installed")
+@KINDS
+def test_run_with_nothing_to_do_has_one_summary(kind, capsys):
+    lines = kind()
+    lines.notice("notice: another cache is older")
+    skip(lines, "zlib-1.3.1", "bzip2-1.0.8")
+    assert lines.skipped() == "nothing to do, 2 packages installed"
+    assert capsys.readouterr().out.splitlines() == ["notice: another cache is older"]
+
+
+@KINDS
+def test_skipped_steps_are_one_line_before_the_next_line(kind, capsys):
+    lines = kind()
+    skip(lines, "zlib-1.3.1", "bzip2-1.0.8")
+    lines.info("python-3.11.2: building, it is not installed")
+    # The build of another package gave what was there.
+    skip(lines, "python_tests-3.11.2")
+    lines.info("timeline: /cache/timelines/1.svg")
     assert capsys.readouterr().out.splitlines() == [
         "2 packages installed already from the same inputs",
         "python-3.11.2: building, it is not installed",
+        "1 package installed already from the same inputs",
+        "timeline: /cache/timelines/1.svg",
     ]
-    assert table.skipped() == ""
+    assert lines.skipped() == ""
 
 
-@pytest.mark.parametrize("kind", [progress.LineProgress, progress.TableProgress])
+def test_quiet_run_has_no_line_about_skipped_steps(capsys):
+    lines = progress.LineProgress(quiet=True)
+    skip(lines, "zlib-1.3.1")
+    lines.notice("python 3.11.17 was wanted, 3.11.2 taken")
+    assert capsys.readouterr().out == "python 3.11.17 was wanted, 3.11.2 taken\n"
+
+
+@KINDS
 def test_verbose_progress_lists_skipped_steps(kind, capsys):
     kind(verbose=True).skip("zlib-1.3.1: nothing to do")
     assert capsys.readouterr().out == "zlib-1.3.1: nothing to do\n"
