@@ -108,7 +108,7 @@ class MachineError(RezbuildError):
             # shutil.copytree: (source, target, reason) of each file that was not copied.
             _, place, reason = error.args[0][0]
             number = f", and {len(error.args[0]) - 1} more" if error.args[0][1:] else ""
-            why = words.reason(OSError(reason)).partition(": ")[0]
+            why = words.without_number(reason).partition(": ")[0]
             return cls(f"{place}{number}: {why}", advice=[_DISK_ADVICE])
         where = f"{error.filename}: " if error.filename else ""
         return cls(f"{where}{error.strerror or words.reason(error)}", advice=[_DISK_ADVICE])

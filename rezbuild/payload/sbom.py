@@ -19,6 +19,7 @@ from rezbuild.catalogue.model import Archive, Release
 from rezbuild.errors import BuildError
 from rezbuild.files import safe_files
 from rezbuild.files.hashing import sha256
+from rezbuild.util import words
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -192,7 +193,7 @@ def _dependency(package: str, root: Path) -> tuple[Component, Bom]:
     try:
         found = Bom.from_json(read(root))  # type: ignore[attr-defined]  # py-serializable adds it
     except Exception as error:  # noqa: BLE001 (the library raises many classes for damaged files)
-        raise _unreadable(package, root, str(error)) from None
+        raise _unreadable(package, root, words.reason(error)) from None
     if found is None or found.metadata.component is None:
         raise _unreadable(package, root, "it is missing or empty")
     return found.metadata.component, found

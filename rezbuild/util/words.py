@@ -18,9 +18,13 @@ def reason(error: BaseException) -> str:
     """
     message = getattr(error, "message", None)  # of a RezbuildError
     text = message if isinstance(message, str) else str(error)
-    return re.sub(
-        r"^(in <[^>]*>: (\w+: )?)?(\[Errno -?\d+\] )?", "", text
-    ).strip() or _type_in_words(error)
+    text = without_number(re.sub(r"^in <[^>]*>: (\w+: )?", "", text))
+    return text.strip() or _type_in_words(error)
+
+
+def without_number(text: str) -> str:
+    """Return a text of the system without its number, e.g. "No such file or directory"."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", text)
 
 
 def _type_in_words(error: BaseException) -> str:
