@@ -39,9 +39,12 @@ if TYPE_CHECKING:
 # The attribute for the part of ``requires`` that is known before the build.
 FIXED = "fixed_requires"
 
-# Rez defines these two for late functions and commands.
+# Rez defines these for late functions and commands.
 this: Any = None
 env: Any = None
+defined: Any = None
+getenv: Any = None
+unsetenv: Any = None
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,24 @@ def requires() -> Any:
 
 def commands() -> None:
     env.PATH.prepend("{root}/bin")
+
+
+def commands_of_python() -> None:
+    env.PATH.prepend("{root}/bin")
+    # A DCC may have set PYTHONHOME for its Python, and other Pythons cannot start with it. Python
+    # ignores an empty value, which also works where Rez cannot unset a variable: its interpreter
+    # for ResolvedContext.execute_command (rez/rex.py, class Python).
+    if defined("PYTHONHOME") and getenv("PYTHONHOME"):
+        env.PYTHONHOME = ""
+        # Also remove the DCC's PYTHONPATH, unless a package of this environment has set it.
+        actions = getenv.__self__
+        if "PYTHONPATH" not in actions.environ:
+            unsetenv("PYTHONPATH")
+            getattr(actions.interpreter, "target_environ", {}).pop("PYTHONPATH", None)
+
+
+# Rez drops functions with other names (rez/serialise.py, process_python_objects).
+commands_of_python.__name__ = "commands"
 
 
 def package() -> Package:

@@ -5,12 +5,12 @@ The package has the host's Python, which starts with neither variable of the DCC
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from pathlib import Path
 
 import pytest
+from rez.packages import get_developer_package
 from studio import ROOT, Studio
 
 PACKAGES = ("python", "python_freethreading")
@@ -48,11 +48,8 @@ sys.exit(status)
 
 
 def commands_of(package: str) -> str:
-    """Return the source of a package's function ``commands``."""
-    text = (ROOT / "packages" / package / "package.py").read_text(encoding="utf-8")
-    functions = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
-    (node,) = (node for node in functions if node.name == "commands")
-    return ast.get_source_segment(text, node) or ""
+    """Return the source of a package's function ``commands``, as Rez installs it."""
+    return get_developer_package(str(ROOT / "packages" / package)).commands.to_text("commands")
 
 
 def add(repository: Path, name: str, commands: str) -> Path:
