@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# Variables of the caller that a test must not inherit.
 # Variables of the caller for all builds of a test; tests of the older glibc set the last one.
 CALLERS = ("REZBUILD_CACHE", "REZBUILD_GLIBC")
+# Beginnings of variables of the caller that a test must not inherit.
 OWN = ("REZ", "PYTHON", "LD_", "SSL_CERT", "CFLAGS", "CPATH", "GITHUB_ACTIONS", "GITLAB_CI")
 
 
