@@ -51,7 +51,7 @@ def bill(root: Path) -> dict[str, Any]:
 def show(console: Console, record: Mapping[str, Any], bill: Mapping[str, Any] | None) -> None:
     """Print the record, and the bill of materials if there is one."""
     facts = Table.grid("", Column(overflow="fold"), padding=(0, 2))
-    for name, value in _facts(record):
+    for name, value in list_facts(record):
         if value:
             facts.add_row(f"[bold]{name}[/]", _plain(value))
     console.print(facts)
@@ -62,13 +62,15 @@ def show(console: Console, record: Mapping[str, Any], bill: Mapping[str, Any] | 
         console.print(_protection(protection))
 
 
-def _facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def list_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield names and values of the facts in a record; a value may be "" or have several lines."""
     profile = f" ({record['profile']})" if record.get("profile") else ""
     yield "package", f"{record.get('name')} {record.get('version')}{profile}"
     yield "fingerprint", f"{record['fingerprint']}, recipe {record.get('recipe')}"
     source = _table(record, "source")
     yield "source", f"{source.get('file')}\nsha256 {source.get('sha256')}"
-    routes = [*(source.get("urls") or ())]
+    urls = source.get("urls")
+    routes = list(map(str, urls)) if isinstance(urls, list) else []
     if source.get("debian"):
         routes.append(f"Debian's source package {source['debian']}")
     yield "from", "\n".join(routes)

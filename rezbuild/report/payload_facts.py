@@ -77,6 +77,11 @@ class Facts:
         return f"{self.record.get('name')} {self.record.get('version')}"
 
     @property
+    def inputs(self) -> list[tuple[str, str]]:
+        """Names and values of the facts that ``rezbuild manifest`` prints, too."""
+        return list(describe.list_facts(self.record))
+
+    @property
     def sizes(self) -> dict[str, int]:
         """The size of each file."""
         return {path: size for path, size in self.contents.items() if isinstance(size, int)}

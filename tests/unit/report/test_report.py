@@ -89,6 +89,19 @@ def test_page_shows_libraries_and_escapes_names_of_files(small, tmp_path):
     assert '<span class="host">host</span>' in text
 
 
+def test_page_has_the_facts_that_manifest_prints(small, tmp_path, capsys):
+    record = json.loads((small / "rezbuild.json").read_text())
+    record |= {"linker": "GNU ld 2.40", "flags": {"CFLAGS": "-O2", "LDFLAGS": "-Wl,-z,now"}}
+    (small / "rezbuild.json").write_text(json.dumps(record))
+    text = report(tmp_path, small)
+    capsys.readouterr()
+    assert main.main(["manifest", str(small)]) == 0
+    shown = capsys.readouterr().out
+    for name, value in payload_facts.gather(small).inputs:
+        assert not value or f'<th scope="row">{name.capitalize()}</th><td><code>{value}<' in text
+        assert not value or re.search(rf"(?m)^{name} +{re.escape(value.splitlines()[0])}", shown)
+
+
 def test_damaged_records_do_not_end_the_report(small, tmp_path):
     record = json.loads((small / "rezbuild.json").read_text())
     for name in ("flags", "dependencies", "options"):
