@@ -55,9 +55,8 @@ class Output:
         if self.data == STDOUT:
             reporter.result(_text(report), end="")
         else:
-            plain = console(markup=False)
-            plain.print(report_format.table(report))
-            plain.print(f"\n{report_format.legend(report)}")
+            console().print(report_format.table(report))
+            console(markup=False).print(f"\n{report_format.legend(report)}")
         if self.data and self.data != STDOUT:
             Path(self.data).write_text(_text(report), encoding="utf-8")
         if self.picture:

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from rezbuild.bench import Report, machine
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import CONFIDENCE, Measurement, Spread, spread
 from rezbuild.errors import UsageError
 from rezbuild.files import safe_files
 from rezbuild.util import words
+from rezbuild.util.tables import TextTable
 
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")),
@@ -36,21 +35,21 @@ def legend(report: Report) -> str:
     return "\n".join(lines)
 
 
-def table(report: Report) -> Table:
+def table(report: Report) -> TextTable:
     """Return the measurements as a table for a terminal."""
-    shown = Table("", "", box=None)
-    for one in report.interpreters:
-        shown.add_column(f"{one.label} ({one.version})", justify="right", overflow="fold")
-    if len(report.interpreters) > 1:
-        shown.add_column("ratio", justify="right", no_wrap=True)
+    head = ["part", "measurement"]
+    head += [f"{one.label} ({one.version})" for one in report.interpreters]
+    head += ["ratio"] * (len(report.interpreters) > 1)
+    rows: list[list[str]] = []
     part = ""
     for measurement in report.measurements:
-        if part not in ("", measurement.part):
-            shown.add_row()
-        first = measurement.part if measurement.part != part else ""
+        is_new = measurement.part != part
+        if is_new and rows:
+            rows.append([""] * len(head))
         part = measurement.part
-        shown.add_row(first, measurement.name, *cells(measurement, len(report.interpreters)))
-    return shown
+        values = cells(measurement, len(report.interpreters))
+        rows.append([part if is_new else "", measurement.name, *values])
+    return TextTable(head, rows, numbers=len(head) - 2)
 
 
 def cells(measurement: Measurement, columns: int) -> list[str]:

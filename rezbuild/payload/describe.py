@@ -15,7 +15,7 @@ from rezbuild.payload import manifest, sbom
 from rezbuild.util.tables import TextTable
 from rezbuild.util.terminal import printable
 
-_STYLE = {"header_style": "bold", "pad_edge": False}
+_STYLE: dict[str, Any] = {"header_style": "bold", "pad_edge": False}
 
 
 def load(root: Path) -> dict[str, Any]:

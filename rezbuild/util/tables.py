@@ -14,8 +14,8 @@ from rich.table import Table
 
 from rezbuild.util.terminal import has_colors
 
-# Spaces at the end of a line, before the codes that end a color.
-_END = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
+# Spaces at the end of a line, between codes of colors.
+_END = re.compile(r"(?: |\x1b\[[0-9;]*m)+$")
 # The width of a terminal, for each column, below which a table cannot be read.
 _COLUMN = 9
 
@@ -46,12 +46,21 @@ class TextTable:
 
     Args:
         head: The names of the columns.
-        rows: The texts of the cells, without markup and without control characters.
+        rows: The texts of the cells, without markup and without control characters. If the first
+            cell is empty, the row belongs to the row above; rows of empty cells separate others.
+        numbers: The number of columns at the right that have numbers.
         options: Options of `rich.table.Table`.
     """
 
-    def __init__(self, head: Sequence[str], rows: Iterable[Iterable[str]], **options: Any) -> None:
-        self._head, self._options = head, options
+    def __init__(
+        self,
+        head: Sequence[str],
+        rows: Iterable[Iterable[str]],
+        *,
+        numbers: int = 0,
+        **options: Any,
+    ) -> None:
+        self._head, self._numbers, self._options = head, numbers, options
         self._rows = [[escape(text) for text in row] for row in rows]
 
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
@@ -60,15 +69,17 @@ class TextTable:
                 yield from self._lines(row)
             return
         table = Table(box=None, **self._options)
-        for name in self._head:
-            table.add_column(name, overflow="fold")
+        for number, name in enumerate(self._head, 1):
+            is_number = number > len(self._head) - self._numbers
+            table.add_column(name, overflow="fold", justify="right" if is_number else "left")
         for row in self._rows:
             table.add_row(*row)
         yield table
 
     def _lines(self, row: Sequence[str]) -> Iterable[RenderableType]:
         first, *rest = row
-        yield first
+        if first:
+            yield first
         for name, text in zip(self._head[1:], rest):
             if text:
                 label = f"{name}: " if name else ""
@@ -82,4 +93,4 @@ class _PipeConsole(Console):
         with self.capture() as captured:
             super().print(*objects, **options)
         for line in captured.get().splitlines():
-            self.file.write(_END.sub(r"\1", line) + "\n")
+            self.file.write(_END.sub(lambda end: end[0].replace(" ", ""), line) + "\n")

@@ -18,6 +18,8 @@ from terminal import Terminal
 
 pytestmark = pytest.mark.e2e
 
+# Two interpreters, which are the same.
+PAIR = (sys.executable, "--against", sys.executable)
 BAR = re.compile(r"(\d) of 2 packages  [━╸╺ ]+ about (\d+) s left")
 
 
@@ -214,11 +216,41 @@ def test_download_prints_plain_lines_in_a_pipe(builds, slow_source):
     assert not re.search("[━\x1b\r]", text)
 
 
+# Commands that print tables, and a pattern of a line at 40 columns.
+TABLES = {
+    ("versions", "low"): r"  version: 1\.0\.0",
+    ("store", "list"): r"  profile: fast",
+    ("manifest", "low"): r"  RELRO: full",
+    ("cache", "size"): r" sources +\S+ kB +\d+ +archives of",
+    ("bench", *PAIR, "--only", "start", "--rounds", "1"): r"  ratio: \d\.\d+",
+}
+
+
+@pytest.fixture
+def stored(builds: Builds, tmp_path: Path) -> Builds:
+    """Return a user who has built and stored ``low``."""
+    store = tmp_path / "store"
+    store.mkdir()
+    for env in (builds.env, builds.studio.env):
+        env["REZBUILD_STORE"] = str(store)
+    builds.studio.rezbuild("build", "low")
+    return builds
+
+
 @pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
-def test_versions_are_lines_on_a_narrow_terminal(builds, env):
-    with builds.open_terminal("low", command="versions", columns=40, **env) as terminal:
-        terminal.until(lambda lines: lines[0] == "low" and "sources" in lines[-1], "a version")
-        first, version, *_ = terminal.lines()
-        assert (first, version.strip()) == ("low", "version: 1.0.0")
-        assert all(len(line) <= 40 and "…" not in line for line in terminal.lines())
-        assert not (env and colors(terminal))
+def test_tables_fit_a_narrow_terminal(stored, env):
+    for (command, *words), line in TABLES.items():
+        with stored.open_terminal(*words, command=command, columns=40, **env) as terminal:
+            terminal.until(lambda lines, at=line: any(re.match(at, one) for one in lines), line)
+            assert all(len(line) <= 40 and "…" not in line for line in terminal.lines())
+            assert not (env and colors(terminal)), command
+
+
+def test_force_color_changes_no_text_of_a_table(stored):
+    stored.studio.env.pop("NO_COLOR", None)
+    for words in ([*words] for words in TABLES if words[0] != "bench"):
+        plain = stored.studio.rezbuild(*words).stdout
+        shown = stored.studio.rezbuild(*words, FORCE_COLOR="1").stdout
+        assert "\x1b" not in plain
+        assert "\x1b[" in shown, words
+        assert re.sub(r"\x1b\[[0-9;]*m", "", shown) == plain

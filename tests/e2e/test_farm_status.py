@@ -99,6 +99,14 @@ def has_line(process: Process, pattern: str) -> bool:
     return any(re.fullmatch(pattern, line) for line in log_lines(process))
 
 
+def narrow_status(client: Studio) -> list[str]:
+    """Return the lines of ``farm status`` on a terminal of 40 columns."""
+    env = {k: v for k, v in client.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    with Terminal([sys.executable, "-m", "rezbuild", "farm", "status"], env, 40) as terminal:
+        terminal.until(lambda lines: "  worker: (waiting)" in lines, "the queue")
+        return terminal.lines()
+
+
 def test_status_shows_workers_jobs_and_queue(client, running, samples):
     assert "the farm has no workers" in client.rezbuild("farm", "status").stdout
     worker = add_worker(running, "one")
@@ -107,6 +115,7 @@ def test_status_shows_workers_jobs_and_queue(client, running, samples):
         wait_until(lambda: state(client)["queue"])
         found = state(client)
         shown = client.rezbuild("farm", "status").stdout
+        narrow = narrow_status(client)
         samples.open("held", "next")
         out = process.communicate(timeout=60)[0]
     assert process.returncode == 0, out
@@ -132,6 +141,7 @@ def test_status_shows_workers_jobs_and_queue(client, running, samples):
     assert re.search(r"(?m)^ *one +plain +1 +0 +running +tls://127\.0\.0\.1:\d+$", shown), shown
     assert re.search(rf"(?m)^ *{job['job']} +one +1 +\d+ s +{job['client']}$", shown), shown
     assert re.search(rf"(?m)^ *{waiting['job']} +\(waiting\) +{job['client']}$", shown), shown
+    assert {"  state: running", "  worker: one", "  worker: (waiting)"} <= set(narrow)
     wait_until(lambda: not state(client)["jobs"])
     assert state(client)["queue"] == []
 

@@ -209,7 +209,7 @@ def report() -> bench.Report:
 def test_table_shows_ratios(capfd, report):
     output.Output().write(report, Reporter())
     lines = [line.split() for line in capfd.readouterr().out.splitlines() if line.strip()]
-    assert lines[0] == ["a", "(3.11.2)", '<&">', "(3.11.2)", "ratio"]
+    assert lines[0] == ["part", "measurement", "a", "(3.11.2)", '<&">', "(3.11.2)", "ratio"]
     assert lines[1] == [
         "start",
         "pass,",
