@@ -73,6 +73,15 @@ def test_artist_runs_python_without_rezbuild(built, artist, copied):
     check(json.loads(done.stdout), variant(copied))
 
 
+def test_leaked_pythonhome_does_not_end_the_studios_rez(artists_rez, tmp_path):
+    made = host(tmp_path, artists_rez)
+    folder = made.local / "thing/1.0"
+    folder.mkdir(parents=True)
+    (folder / "package.py").write_text('name = "thing"\nversion = "1.0"\n')
+    out = made.rez("env", "thing", "--", "printenv", "REZ_THING_VERSION", PYTHONHOME="/dcc").stdout
+    assert out == "1.0\n"
+
+
 def test_rez_caches_the_package_automatically(built, artist, copied, tmp_path):
     """This needs a Rez that its own installer installed."""
     env = cache_settings(tmp_path, copied)
