@@ -14,10 +14,13 @@ def show(studio, *argv: str) -> str:
 
 def test_log_of_a_failed_step_is_shown_first(studio, samples):
     samples.edit("top/recipe.py", "    b.install", "    b.run('sh', '-c', 'echo wrong; exit 3')\n#")
-    studio.rezbuild("build", "top", ok=False)
+    done = studio.rezbuild("build", "top", ok=False)
     assert show(studio, "top").splitlines() == ["$ sh -c 'echo wrong; exit 3'", "wrong"]
     path = samples.recipes / "top/build/2.0.0-fast/platform-linux/arch-x86_64/logs/02-sh.log"
     assert show(studio, "--path", "top-2") == f"{path}\n"
+    # The error and the lines that it refers to are on one stream.
+    assert f"The last lines of {path}:\n    $ sh -c" in done.stderr
+    assert "    wrong\n" in done.stderr
     found = json_page.read(show(studio, "--json", "top"))
     assert (found["version"], found["profile"], found["unfinished"]) == ("2.0.0", "fast", True)
     assert found["path"] == found["logs"][-1] == str(path)
