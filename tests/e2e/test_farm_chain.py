@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from each_chain import SAME
+from each_chain import OTHERS, SAME, pass_tests
 from farm import Farm, farm, payloads, start
 from network import HUB, Network, network
 from polling import wait_until
-from studio import ROOT, Studio
+from studio import Studio
 
 from rezbuild.settings import Settings
 
@@ -73,23 +72,13 @@ def build_openssl_and_kill_worker(folder: Path) -> tuple[dict[str, str], str]:
 
 
 # All tests that read payloads; they run with the chain from a farm.
-FILES = (*SAME, "packages", "memory", "sbom")
+FILES = (*SAME, "test_packages.py", "test_memory.py", "test_sbom.py")
 
 
 def test_chain_from_a_farm_passes_the_same_tests(scratch):
     """A farm builds the chain of a new process; its payloads equal the local ones."""
-    folder = scratch / "farm-chain"
-    tests = ROOT / "tests/e2e"
-    files = [path for name in FILES if (path := tests / f"test_{name}.py").exists()]
-    # Failed builds and rez-build do not depend on the farm.
-    others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
-    done = Studio(scratch / "farm-caller").run(
-        *(sys.executable, "-m", "pytest", "-q", *others, *files),
-        ok=False,
-        REZBUILD_TEST_FARM="1",
-        REZBUILD_TEST_CHAIN=str(folder),
-    )
-    assert done.returncode == 0, done.stdout[-20000:]
+    studio = Studio(scratch / "farm-chain")
+    pass_tests(studio, "python", FILES, *OTHERS, REZBUILD_TEST_FARM="1")
 
 
 def test_killed_worker_leaves_the_same_openssl(built, scratch):

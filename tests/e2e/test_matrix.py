@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from each_chain import BY_PATH, MOST, SAME
+from each_chain import BY_PATH, MOST, OTHERS, SAME, pass_tests
 from moves import PROBE, PYTHON, check, copy_packages, hide, move_and_check, variant
-from studio import ROOT, Studio
+from studio import Studio
 
 from rezbuild.bench.counts import measure_tree
 from rezbuild.build import toolchain
@@ -58,13 +58,7 @@ def test_chain_builds_and_moves(studio, scratch, chain):
 
 @pytest.mark.parametrize("request_", [r for rs, _ in CHAINS.values() if len(rs) == 1 for r in rs])
 def test_other_versions_pass_the_same_tests(studio, request_):
-    """A new process is needed, because the chain under test is read at import."""
-    files = [ROOT / f"tests/e2e/test_{name}.py" for name in SAME]
-    environ = {"REZBUILD_TEST_REQUEST": request_, "REZBUILD_TEST_CHAIN": str(studio.folder)}
-    # Tests of rez-build and of failed builds do not depend on the version.
-    others = ("-m", "not matrix", "-k", "not by_hand_in_each and not failed_build")
-    done = studio.run(sys.executable, "-m", "pytest", "-q", *others, *files, ok=False, **environ)
-    assert done.returncode == 0, done.stdout[-20000:]
+    pass_tests(studio, request_, SAME, *OTHERS)
 
 
 def test_platform_years_build(studio):
@@ -114,6 +108,13 @@ def test_optimized_profile_is_reproducible(studio, scratch):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(scratch / "again")
+
+
+@pytest.mark.parametrize("request_", ["python", "python-3.13.5"])
+def test_optimized_profile_passes_cpythons_tests(studio, request_):
+    """CPython's own tests fail in it only if they fail in the stock build."""
+    studio.rezbuild("build", request_, "--profile", "optimized")
+    pass_tests(studio, request_, ["fidelity/test_suite.py"])
 
 
 LOAD_ALL = """\

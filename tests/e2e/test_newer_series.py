@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from each_chain import pass_tests
 from moves import move_and_check
-from studio import ROOT, Studio
+from studio import Studio
 
 pytestmark = pytest.mark.e2e
 VERSION = "3.13.5"
@@ -43,12 +43,4 @@ def test_newer_series_moves_and_passes_its_own_tests(studio, scratch):
     ids=["probes", "tools"],
 )
 def test_newer_series_is_the_cpython_of_its_archive(studio, marked, names):
-    """A new process is needed, because the chain under test is read at import."""
-    environ = {
-        "REZBUILD_TEST_REQUEST": f"python-{VERSION}",
-        "REZBUILD_TEST_CHAIN": str(studio.folder),
-    }
-    files = [ROOT / "tests/e2e" / name for name in names]
-    argv = (sys.executable, "-m", "pytest", "-q", "-m", marked, *files)
-    done = studio.run(*argv, ok=False, **environ)
-    assert done.returncode == 0, done.stdout[-20000:]
+    pass_tests(studio, f"python-{VERSION}", names, "-m", marked)
