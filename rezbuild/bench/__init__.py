@@ -1,4 +1,4 @@
-"""Measurements of interpreters, compared in pairs: start, calls, memory, size, pyperformance."""
+"""Measurements of interpreters, compared in pairs; `PARTS` lists them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rezbuild.bench import counts, interpreters, machine, memory, start, suite
+from rezbuild.bench import counts, interpreters, machine, memory, native, start, suite
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.errors import CheckError, MachineError, RezbuildError
@@ -25,6 +25,7 @@ PARTS: Mapping[str, int] = {
     "latency": 10,
     "memory": 6,
     "size": 1,
+    "native": 6,
     "suite": 6,
 }
 _ABOUT = {
@@ -33,6 +34,7 @@ _ABOUT = {
     "latency": f"start with {start.DELAY / 1000:g} ms delay of each file system call",
     "memory": "resident memory of a process",
     "size": "bytes and files",
+    "native": "work of the native libraries",
     "suite": "benchmarks of pyperformance",
 }
 _EXACT = ("calls", "size")
@@ -42,6 +44,7 @@ _SIMPLE: Mapping[str, Callable[[Sequence[Interpreter], int], Iterator[Measuremen
     "latency": start.measure_delayed_starts,
     "memory": memory.measure_memory,
     "size": counts.measure_sizes,
+    "native": native.measure_libraries,
 }
 
 

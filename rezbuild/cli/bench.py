@@ -17,7 +17,7 @@ examples:
   rezbuild bench python-3.11                     a moved copy, against the host's 3.11
   rezbuild bench python-3.11 --only start,calls  in a minute
   rezbuild bench NEW --against OLD --full        two payloads, all of pyperformance
-Parts: start, calls, latency, memory, size, suite.
+Parts: start, calls, latency, memory, size, native, suite.
 docs/explanation/performance.md explains the method.
 """
 

@@ -15,7 +15,7 @@ import pytest
 from host_tools import needs_tool
 
 from rezbuild import bench
-from rezbuild.bench import counts, interpreters, output, picture, report_format, start
+from rezbuild.bench import counts, interpreters, native, output, picture, report_format, start
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
 from rezbuild.cli import main
@@ -66,6 +66,16 @@ def test_interpreter_against_itself_has_ratio_one(capfd, tmp_path):
     slow, calls = found["latency", "pass, wall"], found["calls", "pass, all"]
     assert min(slow["values"][0]) > calls["values"][0][0] * 0.001
     assert ET.parse(svg).getroot().tag == f"{SVG}svg"
+
+
+def test_each_native_library_does_its_work(capfd):
+    argv = (sys.executable, "--only", "native", "--rounds", "1", "--json", "-")
+    status, out, err = run(capfd, *argv)
+    assert status == 0
+    assert "left out" not in err
+    measured = json_page.read(out)["measurements"]
+    assert [m["name"] for m in measured] == list(native.CASES)
+    assert all(m["part"] == "native" and m["values"][0][0] > 0 for m in measured)
 
 
 def test_memory_of_an_interpreter_against_itself_is_equal(capfd):
