@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from studio import ROOT, Studio
 
 # Bytes (80 MB) and files, as `rezbuild bench` counts them; without tests and debug data.
-MOST = (80_000_000, 3_500)
+MOST = (80_000_000, 2_500)
 BY_PATH = """\
 import ctypes, json, os, sys, sysconfig
 path = os.path.join(*map(sysconfig.get_config_var, ("LIBDIR", "INSTSONAME")))
