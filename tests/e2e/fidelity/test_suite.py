@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.matrix]
 regrtest: Any = load(stock_build.RECIPE, "check_regrtest.py")
 # It hangs in some virtual machines; known-failures.toml has the reason.
 LEFT_OUT = ("-i", "*ThreadedVSOCKSocketStreamTest*")
+# The entry "certificates" of intended.toml.
+MENDED = {"test.test_ssl.ContextTests.test_load_verify_cadata"}
 
 
 def races() -> set[str]:
@@ -76,4 +78,4 @@ def test_same_tests_fail_as_in_the_stock_build(built, stock, payload, tmp_path):
         ours &= bad(tmp_path / "again/regrtest.log", tmp_path / "again/regrtest.xml")
         theirs &= run(stock, tmp_path / "stock again", 1, again)
     assert sorted(ours - theirs) == []
-    assert sorted(theirs - ours) == []
+    assert sorted(theirs - ours - MENDED) == []
