@@ -1,4 +1,4 @@
-"""Rez's other commands: search, help, suite, orderers, memcached."""
+"""Rez's other commands: search, help, suite, depends, orderers, memcached."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ def test_search_and_help_show_the_attributes(built, commands, name):
     assert found[0] == f"{name}-{DEFAULTS[name]}"
     assert all(found)
     assert "https://" in rez(commands, built, "help", "--entries", name)
+
+
+def test_depends_lists_what_a_package_needs_at_run_time(studio, samples):
+    """``top`` contains the library of ``low``, as docs/how-to/studio.md says of python and zlib."""
+    studio.rezbuild("build", "top")
+    assert studio.rez("depends", "-q", "low").stdout.split() == ["low"]
+    assert studio.rez("depends", "-q", "platform").stdout.split() == ["platform", "low", "top"]
 
 
 def test_suite_runs_python(built, commands, tmp_path):
