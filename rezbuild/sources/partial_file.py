@@ -115,10 +115,12 @@ class PartialFile:
             TransferSpeedColumn(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
         )
-        hidden = not console.is_interactive
+        if not console.is_interactive:
+            yield
+            return
         # The bar replaces a line without a line feed, e.g. about planning.
         console.control(Control((ControlType.ERASE_IN_LINE, 2)))
-        with Progress(*columns, console=console, transient=True, disable=hidden) as bar:
+        with Progress(*columns, console=console, transient=True) as bar:
             task = bar.add_task("", total=self.archive.size)
             self._on_progress = lambda size: bar.update(task, completed=size)
             yield

@@ -209,8 +209,9 @@ def test_download_shows_its_rate_and_the_time_left(builds, slow_source, columns)
         assert not any("━" in line for line in terminal.lines())
 
 
-def test_download_prints_plain_lines_in_a_pipe(builds, slow_source):
-    done = builds.studio.rezbuild("fetch", "big", **slow_source)
+@pytest.mark.parametrize("env", [{}, {"FORCE_COLOR": "1", "NO_COLOR": ""}])
+def test_download_prints_plain_lines_in_a_pipe(builds, slow_source, env):
+    done = builds.studio.rezbuild("fetch", "big", **slow_source, **env)
     text = done.stdout + done.stderr
     assert re.search(r"(?m)^fetch big-1\.0\.0\.tar\.gz from .* \(.* kB\)\n  ok, ", text)
     assert not re.search("[━\x1b\r]", text)
