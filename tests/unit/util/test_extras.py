@@ -69,3 +69,9 @@ def test_pages_advise_no_extra_of_another_project():
         found = re.findall(r"([\w./-]+)\[(bench|dev|farm|signatures)\]", page.read_text("utf-8"))
         names = {name for name, _ in found if not name.startswith("/")}
         assert names <= {".", PROJECT["name"]}, page
+
+
+def test_pages_install_a_clone_in_editable_mode():
+    """A copy stays old after ``git pull``."""
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        assert not re.findall(r"pip install '?\.", page.read_text("utf-8")), page
