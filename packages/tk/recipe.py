@@ -10,6 +10,8 @@ from rezbuild.build.recipe_api import Build
 
 # An extension's configure reads tkConfig.sh after it has set TK_BIN_DIR to the file's folder.
 ROOT = '_tk_root=$(cd "${TK_BIN_DIR:?is not set: the folder of tkConfig.sh}/.." && pwd)\n'
+# The libraries of the host that Tk calls, and their sonames.
+HOST = {"Xft": "libXft.so.2", "fontconfig": "libfontconfig.so.1", "X11": "libX11.so.6"}
 
 
 def build(b: Build) -> None:
@@ -19,7 +21,10 @@ def build(b: Build) -> None:
     options = ("--enable-shared", "--enable-threads", "--disable-rpath")
     # The screen saver extension (xss) needs one more library for one rarely used command.
     b.configure(f"--with-tcl={tcl.lib}", *options, "--disable-xss", folder="unix")
-    b.make("-C", "unix", "binaries", "libraries")
+    # wish calls libraries of Tcl and Tk only.
+    wish = "WISH_LIBS=$(TCL_LIB_SPEC) -Wl,--allow-shlib-undefined"
+    host = f"X11_LIB_SWITCHES={_link_by_soname(b)}"
+    b.make("-C", "unix", host, wish, "binaries", "libraries")
     install = ("install-binaries", "install-libraries", "install-headers")
     b.run("make", "-C", "unix", f"DESTDIR={b.destdir}", *install)
     _configuration(b)
@@ -29,6 +34,26 @@ def build(b: Build) -> None:
     for folder in ("tcl8", "tcl8.6"):
         bundled = b.payload / "deps/tcl" / tcl.version / "lib" / folder
         shutil.copytree(tcl.lib / folder, bundled)
+
+
+def _link_by_soname(b: Build) -> str:
+    """Return options that link the host's libraries by libraries without symbols.
+
+    The symbols of all libraries in a link decide about the order of Tk's, and Tk exports _edata if
+    a library does, e.g. libX11 of Debian 12. So each host would make other bytes.
+    """
+    switches = re.findall(r"(?m)^(?:XFT_LIBS|X11_LIB_SWITCHES)\s*=(.*)", _makefile(b))
+    names = [name for name in HOST if f"-l{name}" in " ".join(switches).split()]
+    for name in names:
+        soname = f"-Wl,-soname,{HOST[name]}"
+        empty = ("-shared", "-nostdlib", "-x", "c", "/dev/null")
+        b.run(b.env["CC"], *empty, soname, "-o", f"unix/lib{name}.so")
+    libraries = " ".join(f"-l{name}" for name in names)
+    return f"-L. -Wl,--no-as-needed {libraries} -Wl,--as-needed"
+
+
+def _makefile(b: Build) -> str:
+    return (b.source / "unix/Makefile").read_text()
 
 
 def _configuration(b: Build) -> None:

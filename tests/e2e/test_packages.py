@@ -17,7 +17,7 @@ from studio import ROOT, Studio
 
 from rezbuild import audit
 from rezbuild.catalogue import sources_toml
-from rezbuild.elf import reader
+from rezbuild.elf import reader, symbols
 from rezbuild.elf.host_libraries import host_libraries
 
 pytestmark = pytest.mark.e2e
@@ -308,6 +308,13 @@ def test_tk_draws(moved, display):
     code = "puts [list $tcl_library $tk_library]; exit"
     (moved.folder / "code.tcl").write_text(code)
     assert str(moved.root("tk") / "deps/tcl") in moved.run(wish, "code.tcl", DISPLAY=display)
+
+
+def test_tk_has_no_symbols_of_libraries_of_the_host(moved):
+    """The linker exports _edata if a library in the link does, e.g. libX11 of Debian 12."""
+    exported = symbols.exported(moved.root("tk") / "lib/libtk8.6.so")
+    assert "Tk_Init" in exported
+    assert not exported & {"_edata", "_end", "__bss_start"}
 
 
 # Commands.
