@@ -35,6 +35,10 @@ ANSWERS = {
     "ac_cv_header_db_h": "no",
     "ac_cv_have_libdb": "no",
     "ac_cv_header_gdbm_dash_ndbm_h": "no",
+    "ac_cv_header_rpc_rpc_h": "no",
+    "ac_cv_search_yp_match": "no",
+    # By default, the newest python3.X of the build machine. No step of the build runs it.
+    "ac_cv_prog_PYTHON_FOR_REGEN": "python3",
 }
 
 # Run by the new interpreter: its libraries must be those of the Rez packages, not the host's.
@@ -59,7 +63,7 @@ def build(b: Build) -> None:
     installed.prepare(b)
     setup_local = b.source / "Modules/Setup.local"
     setup_local.write_text("*disabled*\n" + "\n".join(NOT_BUILT) + "\n")
-    _hide_from_pkg_config(b, "libb2")
+    _hide_from_pkg_config(b, "libb2", "libnsl")
     _fit_mpdecimal(b)
     whole = b.series >= inside.SINCE
     if whole:
@@ -270,12 +274,13 @@ def _check_training(b: Build) -> None:
         )
 
 
-def _hide_from_pkg_config(b: Build, name: str) -> None:
-    """Hide a library of the host from configure, so that CPython uses its own copy."""
+def _hide_from_pkg_config(b: Build, *names: str) -> None:
+    """Hide libraries of the host from configure: CPython has a copy, or does without."""
     folder = b.source / "hidden"
     folder.mkdir(exist_ok=True)
-    unusable = f"Name: {name}\nDescription: hidden\nVersion: 0\nRequires: nothing-of-this-name\n"
-    (folder / f"{name}.pc").write_text(unusable)
+    for name in names:
+        unusable = "Description: hidden\nVersion: 0\nRequires: nothing-of-this-name\n"
+        (folder / f"{name}.pc").write_text(f"Name: {name}\n{unusable}")
     b.env["PKG_CONFIG_PATH"] = f"{folder}:{b.env['PKG_CONFIG_PATH']}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,14 @@ def test_tcl_and_tk_are_where_nuitka_looks_for_them(moved):
     """Nuitka looks in <prefix>/lib; otherwise it copies the host's scripts of another version."""
     for place in ("tcl8.6/init.tcl", "tk8.6/tk.tcl"):
         assert (variant(moved) / "lib" / place).is_file()
+
+
+def test_makefile_names_no_python_and_library_of_the_build_machine(moved):
+    """configure searches the newest python3.X, and libnsl for a module that is not built."""
+    (makefile,) = variant(moved).glob("lib/python3*/config-*/Makefile")
+    text = makefile.read_text()
+    assert re.findall(r"(?m)^PYTHON_FOR_REGEN\??=(.*)", text) == ["python3"]
+    assert "-lnsl" not in text
 
 
 def test_leaked_library_path_affects_other_programs(built, moved, scratch):
