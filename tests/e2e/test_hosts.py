@@ -139,23 +139,49 @@ def test_development_packages_of_the_host_change_no_byte(system):
     chroot = system("bookworm")
     chroot.run("make", ".venv/.base", cwd=CLONE)
 
-    def sums(repository: str) -> dict[str, str]:
-        env = {
-            "REZ_CONFIG_FILE": f"{CLONE}/rezconfig.py",
-            "REZ_LOCAL_PACKAGES_PATH": repository,
-            "REZ_PACKAGES_PATH": repository,
-            "REZBUILD_CACHE": f"{repository}/cache",
-            "REZBUILD_MIRRORS": "/sources",
-        }
-        chroot.run(f"{CLONE}/.venv/bin/rezbuild", "build", "python", cwd=CLONE, **env)
-        found = (chroot.folder / repository[1:]).glob("*/*/platform-*/arch-*/rezbuild-files.sha256")
-        return {path.parts[-5]: path.read_text() for path in found}
-
-    bare = sums("/bare")
+    bare = sums(chroot, "/bare")
     chroot.install(*DEVELOPMENT.split())
-    rich = sums("/rich")
+    rich = sums(chroot, "/rich")
     assert bare.keys() == rich.keys() >= {"python", "ncurses", "tcl"}
     assert [name for name in bare if bare[name] != rich[name]] == []
+
+
+def sums(chroot: Chroot, repository: str, *options: str, **environ: str) -> dict[str, str]:
+    """Build python into a new repository; return the checksums of each package's files."""
+    env = {
+        "REZ_CONFIG_FILE": f"{CLONE}/rezconfig.py",
+        "REZ_LOCAL_PACKAGES_PATH": repository,
+        "REZ_PACKAGES_PATH": repository,
+        "REZBUILD_CACHE": f"{repository}/cache",
+        "REZBUILD_MIRRORS": "/sources",
+        **environ,
+    }
+    rezbuild = f"{CLONE}/.venv/bin/rezbuild"
+    chroot.run(rezbuild, "build", "python", *options, cwd=CLONE, **env)
+    found = (chroot.folder / repository[1:]).glob("*/*/platform-*/arch-*/rezbuild-files.sha256")
+    return {path.parts[-5]: path.read_text() for path in found}
+
+
+# Debian 12's compiler and binutils; the packages of one version need each other.
+TOOLS = """
+binutils binutils-common binutils-x86-64-linux-gnu cpp-12 g++-12 gcc-12 gcc-12-base libbinutils
+libctf-nobfd0 libctf0 libgcc-12-dev libgprofng0 libstdc++-12-dev
+"""
+
+
+@pytest.mark.matrix
+def test_same_tools_make_the_same_bytes_on_another_release(system):
+    """Both build for one glibc. Headers of X11, Python, Perl, make and libraries differ."""
+    found = []
+    for suite in ("bookworm", "trixie"):
+        chroot = system(suite)
+        chroot.add_release("bookworm", TOOLS.split())
+        chroot.install("gcc-12", "g++-12", "binutils")
+        chroot.run("make", ".venv/.glibc", cwd=CLONE)
+        found.append(sums(chroot, "/same", "--glibc", "2.28", REZBUILD_CC="gcc-12"))
+    here, there = found
+    assert here.keys() == there.keys() >= {"python", "openssl", "tk"}
+    assert [name for name in here if here[name] != there[name]] == []
 
 
 @pytest.mark.matrix

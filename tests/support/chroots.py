@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -58,10 +59,22 @@ class Chroot:
         (folder / "sources").mkdir()
         self._copy_network()
 
+    def add_release(self, suite: str, packages: Iterable[str]) -> None:
+        """Let apt take these packages from a release, also if they are older."""
+        apt = self.folder / "etc/apt"
+        (apt / f"sources.list.d/{suite}.list").write_text(f"deb {_archive()} {suite} main\n")
+        pins = {" ".join(packages): 1001, "*": 100}
+        (apt / f"preferences.d/{suite}").write_text(
+            "".join(
+                f"Package: {names}\nPin: release n={suite}\nPin-Priority: {priority}\n\n"
+                for names, priority in pins.items()
+            )
+        )
+
     def install(self, *packages: str) -> None:
         """Install system packages as root, without what they only recommend."""
         self.run("apt-get", "update", "-q")
-        options = ("-q", "-y", "--no-install-recommends")
+        options = ("-q", "-y", "--no-install-recommends", "--allow-downgrades")
         self.run("apt-get", "install", *options, *packages, DEBIAN_FRONTEND="noninteractive")
         # ca-certificates writes a new file.
         self._copy_network()
