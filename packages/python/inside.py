@@ -81,12 +81,13 @@ FILES_INSIDE = {files}
 SHAREDMODS += $(FILES_INSIDE)
 {target}: $(FILES_INSIDE)
 $(FILES_INSIDE): Modules/inside.o
-\t$(BLDSHARED) {options} -Wl,--defsym,PyInit_$(notdir $(@:$(EXT_SUFFIX)=))=inside_init \\
-\t\t-o $@ Modules/inside.o
+\t$(filter-out -fprofile%,$(BLDSHARED)) {options} -o $@ Modules/inside.o \\
+\t\t-Wl,--defsym,PyInit_$(notdir $(@:$(EXT_SUFFIX)=))=inside_init
 Modules/inside.o: inside.c
-\t$(CC) -c $(CCSHARED) $(PY_STDMODULE_CFLAGS) -fno-lto -o $@ inside.c
+\t$(CC) -c $(CCSHARED) $(filter-out -fprofile%,$(PY_STDMODULE_CFLAGS)) -fno-lto -o $@ inside.c
 """
-# Each of these files has two pages, the smallest possible size.
+# Each of these files has two pages, the smallest possible size. The training does not count them:
+# clang's profile runtime needs the start files.
 SMALL = "-s -fno-lto -nostartfiles -Wl,-z,noseparate-code"
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
 # Up to 3.12, the code of modules for the start is in static C objects. The program keeps them. In a
