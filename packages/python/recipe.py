@@ -9,6 +9,7 @@ from pathlib import Path
 from rezbuild.build.recipe_api import Build
 from rezbuild.errors import BuildError
 from rezbuild.payload.sbom import Part
+from rezbuild.util.processes import capture
 
 from . import inside, installed, managed, names, others
 
@@ -191,7 +192,17 @@ def _environment(b: Build) -> dict[str, str]:
         **ANSWERS,
         # Up to 3.11, setup.py searches bzlib.h, and configure finds only a header of the host.
         **({"ac_cv_header_bzlib_h": "no"} if b.series < (3, 12) else {}),
+        **(_llvm_tools(b.env) if "clang" in b.env["CC"] else {}),
     }
+
+
+def _llvm_tools(env: dict[str, str]) -> dict[str, str]:
+    """Return clang's own tools: those on PATH may be of an older LLVM, which cannot read counts."""
+    tools = {}
+    for name in ("ar", "profdata"):
+        told = capture([env["CC"], f"-print-prog-name=llvm-{name}"], env=env).stdout
+        tools[f"LLVM_{name.upper()}"] = told.strip()
+    return tools
 
 
 def _arguments(b: Build) -> Iterator[str]:
