@@ -122,7 +122,8 @@ def test_failed_training_stops_the_build(tmp_path):
 
 def test_configure_records_no_number_of_jobs():
     recipe = import_file.load(FOLDER, "recipe.py")
-    builds = [types.SimpleNamespace(dependencies={}, jobs=jobs, series=(3, 11)) for jobs in (2, 3)]
+    known = {"dependencies": {}, "env": {"CC": "gcc"}, "series": (3, 11)}
+    builds = [types.SimpleNamespace(**known, jobs=jobs) for jobs in (2, 3)]
     assert recipe._environment(builds[0]) == recipe._environment(builds[1])
 
 
@@ -416,10 +417,32 @@ def test_makefile_without_the_expected_lines_stops_the_build(inside):
 def test_configure_results_do_not_depend_on_the_build_machine():
     """On a machine without shared memory, configure would disable semaphores."""
     recipe = import_file.load(FOLDER, "recipe.py")
-    told = recipe._environment(types.SimpleNamespace(dependencies={}, series=(3, 11)))
+    told = recipe._environment(
+        types.SimpleNamespace(dependencies={}, env={"CC": "gcc"}, series=(3, 11))
+    )
     assert told["ac_cv_posix_semaphores_enabled"] == "yes"
     assert told["ac_cv_broken_sem_getvalue"] == "no"
     # The host may have a bzlib.h. From 3.12 on, configure needs the one of the package bzip2.
     assert told["ac_cv_header_bzlib_h"] == "no"
-    newer = recipe._environment(types.SimpleNamespace(dependencies={}, series=(3, 12)))
+    newer = recipe._environment(
+        types.SimpleNamespace(dependencies={}, env={"CC": "gcc"}, series=(3, 12))
+    )
     assert "ac_cv_header_bzlib_h" not in newer
+
+
+CLANG = next((name for v in range(40, 13, -1) if shutil.which(name := f"clang-{v}")), "")
+
+
+@pytest.mark.skipif(not CLANG, reason="no clang-<version> here")
+def test_tools_of_llvm_have_the_version_of_clang():
+    """PATH may lead to an older llvm-profdata, which cannot read the counts of this clang."""
+    recipe = import_file.load(FOLDER, "recipe.py")
+    found = recipe._llvm_tools({"CC": CLANG, "PATH": "/usr/bin:/bin"})
+    profdata = Path(found["LLVM_PROFDATA"])
+    if not profdata.is_file():
+        pytest.skip(f"the tools of {CLANG} are not installed")
+    series = CLANG.partition("-")[2]
+    words = [profdata, "--version"]
+    said = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert f"version {series}." in said.stdout
+    assert Path(found["LLVM_AR"]).parent == profdata.parent
