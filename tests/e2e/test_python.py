@@ -14,7 +14,19 @@ from pathlib import Path
 
 import pytest
 from loopback import TlsServer, serving
-from moves import DEFAULTS, NAMES, PROBE, PYTHON, REQUEST, check, find_on_host, probe, variant
+from moves import (
+    DEFAULTS,
+    NAMES,
+    PROBE,
+    PYTHON,
+    PYTHON_SERIES,
+    REQUEST,
+    check,
+    find_on_host,
+    probe,
+    variant,
+)
+from preload import faults
 from studio import ROOT, Studio
 
 pytestmark = pytest.mark.e2e
@@ -188,6 +200,29 @@ def test_makefile_names_no_python_and_library_of_the_build_machine(moved):
     text = makefile.read_text()
     assert re.findall(r"(?m)^PYTHON_FOR_REGEN\??=(.*)", text) == ["python3"]
     assert "-lnsl" not in text
+
+
+WAITS = """\
+import threading, time
+event, lock = threading.Event(), threading.Lock()
+lock.acquire()
+for wait in (event.wait, lambda seconds: lock.acquire(timeout=seconds)):
+    begin = time.monotonic()
+    assert not wait(0.3)
+    print(round(time.monotonic() - begin, 1))
+"""
+
+
+@pytest.mark.skipif(PYTHON_SERIES < (3, 11), reason="CPython before 3.11 waits by the wall clock")
+@pytest.mark.parametrize("years", [100, -1])
+def test_waits_take_as_long_if_the_clock_is_wrong(moved, tmp_path, years):
+    """The wait must use sem_clockwait, which glibc has since 2.30, or its replacement."""
+    offset = tmp_path / "offset"
+    offset.write_text(str(years * 365 * 24 * 3600))
+    argv = [variant(moved) / "bin/python3", "-I", "-c", WAITS]
+    env = {**faults(), "CLOCK_OFFSET": str(offset)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["0.3", "0.3"]
 
 
 def test_leaked_library_path_affects_other_programs(built, moved, scratch):
