@@ -188,7 +188,7 @@ def test_killed_build_keeps_the_installed_package(studio, samples, tmp_path, pha
         # The inputs are equal, but Rez's test passes now.
         ready.with_suffix(".quick").touch()
     # The next run repairs the interrupted swap.
-    assert "top-2.0.0: " in studio.rezbuild("build", "top").stdout
+    assert "ready: rez-env top==2.0.0" in studio.rezbuild("build", "top").stdout
     assert answer(studio) == "42"
     variant = root(studio, "top", "2.0.0")
     assert [path.name for path in variant.parent.iterdir()] == [variant.name]
