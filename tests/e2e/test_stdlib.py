@@ -64,6 +64,7 @@ LESS = {
         "HAVE_BZLIB_H=1": "configure looks for it where pkg-config knows no bzip2",
         "HAVE_DB_H=1": BERKELEY,
         "HAVE_LIBDB=1": BERKELEY,
+        "HAVE_RPC_RPC_H=1": "for nis, which is left out",
         "USE_COMPUTED_GOTOS=1": "an option of configure; without it HAVE_COMPUTED_GOTOS=1 decides",
         "WITH_DTRACE=1": "probes need SystemTap's headers",
     },
