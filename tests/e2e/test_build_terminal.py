@@ -14,7 +14,7 @@ import pytest
 from sample_packages import LOW, RECIPE, Samples
 from slow_server import slow_server
 from studio import Studio
-from terminal import Terminal
+from terminal import Terminal, at_terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -34,9 +34,7 @@ class Builds:
         (samples.recipes / "slow/recipe.py").write_text(
             RECIPE.replace("    b.make", f"{code}    b.make")
         )
-        drop = {"CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS"}
-        self.env = {k: v for k, v in studio.env.items() if k not in drop}
-        self.env |= {"TERM": "xterm-256color"}
+        self.env = at_terminal(studio.env)
 
     def open_terminal(
         self, *words: str, command: str = "build", columns: int = 80, **env: str

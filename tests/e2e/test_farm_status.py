@@ -18,7 +18,7 @@ from farm import Farm, Process, farm, make_client, payloads, start
 from polling import wait_until
 from sample_packages import LOW, RECIPE, Samples
 from studio import ROOT, Studio
-from terminal import Terminal
+from terminal import Terminal, at_terminal
 
 from rezbuild.files import cache_lock
 
@@ -101,7 +101,7 @@ def has_line(process: Process, pattern: str) -> bool:
 
 def narrow_status(client: Studio) -> list[str]:
     """Return the lines of ``farm status`` on a terminal of 40 columns."""
-    env = {k: v for k, v in client.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    env = at_terminal(client.env)
     with Terminal([sys.executable, "-m", "rezbuild", "farm", "status"], env, 40) as terminal:
         terminal.until(lambda lines: "  worker: (waiting)" in lines, "the queue")
         return terminal.lines()
@@ -148,7 +148,7 @@ def test_status_shows_workers_jobs_and_queue(client, running, samples):
 
 def test_table_of_a_build_names_the_worker(client, running, samples):
     add_worker(running, "one")
-    env = {k: v for k, v in client.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    env = at_terminal(client.env)
     with Terminal([sys.executable, "-m", "rezbuild", "build", "held"], env) as terminal:
         row = re.compile(r"held-1\.0\.0  one  \d+ s  01-sh \.\.\. \d+ s")
         terminal.until(lambda lines: any(map(row.fullmatch, lines)), "the worker")

@@ -12,7 +12,7 @@ import pytest
 from moves import PYTHON, REQUEST
 from sample_packages import LOW
 from studio import ROOT
-from terminal import Terminal
+from terminal import Terminal, at_terminal
 from trees import tree
 
 pytestmark = pytest.mark.e2e
@@ -106,7 +106,7 @@ def test_locked_build_of_the_whole_chain_has_nothing_to_do(built, tmp_path):
     built.rezbuild("lock", REQUEST, "-o", path, *words)
     before = tree(built.local)
     argv = (sys.executable, "-m", "rezbuild", "build", "--locked", path, "--recipes", recipes)
-    env = {k: v for k, v in built.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    env = at_terminal(built.env)
     with Terminal(list(map(str, argv)), env, 100) as terminal:
         terminal.until(lambda lines: lines[-1].startswith("ready: "), "ready")
         (line,) = terminal.lines()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sample_packages import LOW, RECIPE, Samples
 from studio import Studio, processes_in
-from terminal import Terminal
+from terminal import Terminal, at_terminal
 
 pytestmark = pytest.mark.e2e
 
@@ -232,7 +232,7 @@ def test_interrupted_run_leaves_nothing(studio, samples, tmp_path, number, whom)
 def test_terminal_shows_a_table(studio, samples, tmp_path):
     for name in ("one", "two"):
         add(samples, name, first=wait_for_builds(tmp_path, name, "one", "two", "go"))
-    env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    env = at_terminal(studio.env)
     with Terminal([sys.executable, "-m", "rezbuild", "build", "one", "two"], env) as terminal:
 
         def both(lines: list[str]) -> bool:

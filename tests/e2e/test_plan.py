@@ -13,7 +13,7 @@ import json_page
 import pytest
 from sample_packages import LOW, Samples
 from studio import Studio
-from terminal import Terminal
+from terminal import Terminal, at_terminal
 from trees import tree
 
 pytestmark = pytest.mark.e2e
@@ -265,7 +265,7 @@ def test_unwritable_records_stop_no_build(studio, samples):
 
 
 def test_plan_fits_a_terminal(studio, samples):
-    env = {k: v for k, v in studio.env.items() if k != "CI"} | {"TERM": "xterm-256color"}
+    env = at_terminal(studio.env)
     argv = [sys.executable, "-m", "rezbuild"]
     with Terminal([*argv, "plan", "top"], env) as terminal:
         terminal.until(lambda lines: lines[-1].startswith("expected with 2 parallel"), "a plan")

@@ -19,6 +19,14 @@ import pytest
 
 ROWS, COLUMNS = 24, 80
 TIMEOUT = 30  # seconds
+# Variables that change what a terminal shows. A worker of pytest-xdist has COLUMNS.
+_NOT_OF_A_USER = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+
+
+def at_terminal(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a user at a terminal with colors."""
+    kept = {name: value for name, value in env.items() if name not in _NOT_OF_A_USER}
+    return {**kept, "TERM": "xterm-256color"}
 
 
 class Terminal:
