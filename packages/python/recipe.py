@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rezbuild.build.recipe_api import Build
+from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import BuildError
 from rezbuild.payload.sbom import Part
-from rezbuild.util.processes import capture
 
 from . import inside, installed, managed, names, others
 
@@ -198,11 +198,8 @@ def _environment(b: Build) -> dict[str, str]:
 
 def _llvm_tools(env: dict[str, str]) -> dict[str, str]:
     """Return clang's own tools: those on PATH may be of an older LLVM, which cannot read counts."""
-    tools = {}
-    for name in ("ar", "profdata"):
-        told = capture([env["CC"], f"-print-prog-name=llvm-{name}"], env=env).stdout
-        tools[f"LLVM_{name.upper()}"] = told.strip()
-    return tools
+    clang = Toolchain(env["CC"], env["CXX"], description="", machine="", path=env["PATH"])
+    return {f"LLVM_{name.upper()}": clang.program(f"llvm-{name}") for name in ("ar", "profdata")}
 
 
 def _arguments(b: Build) -> Iterator[str]:

@@ -437,7 +437,7 @@ CLANG = next((name for v in range(40, 13, -1) if shutil.which(name := f"clang-{v
 def test_tools_of_llvm_have_the_version_of_clang():
     """PATH may lead to an older llvm-profdata, which cannot read the counts of this clang."""
     recipe = import_file.load(FOLDER, "recipe.py")
-    found = recipe._llvm_tools({"CC": CLANG, "PATH": "/usr/bin:/bin"})
+    found = recipe._llvm_tools({"CC": CLANG, "CXX": "", "PATH": "/usr/bin:/bin"})
     profdata = Path(found["LLVM_PROFDATA"])
     if not profdata.is_file():
         pytest.skip(f"the tools of {CLANG} are not installed")
