@@ -51,11 +51,17 @@ _NEW_HEADERS = {
     "stdbit.h": (2, 39),
     "sys/hwprobe.h": (2, 40),
 }
-# The declarations of newer_functions.c, and the version of glibc that has them itself.
+# The declarations of newer_functions.c, and the version of glibc that has them itself. The constant
+# is one of the kernel; its header does not exist in older versions.
 _DECLARATIONS = {
+    "fcntl.h": ((2, 36), "#define PIDFD_NONBLOCK O_NONBLOCK"),
     "semaphore.h": ((2, 30), "int sem_clockwait(sem_t *, clockid_t, const struct timespec *);"),
     "unistd.h": ((2, 34), "int close_range(unsigned int, unsigned int, int) __THROW;"),
 }
+# The first version in which B9600 is 9600. Functions of older versions take the kernel's number.
+_PLAIN_SPEEDS = (2, 42)
+# The kernel's numbers in headers of later versions.
+_SPEED = re.compile(r"(?m)^#define\s+__(B\d+)\s+(\d+)")
 _HEADER_ABSENT = re.compile(r'#\s*error "\S+ did not exist before glibc (\d+\.\d+)"')
 
 
@@ -232,10 +238,20 @@ def _fit_headers(floor: str, include: Path) -> None:
             lines = ("#ifdef __USE_GNU", "__BEGIN_DECLS", declaration, "__END_DECLS", "#endif")
             with (include / name).open("a") as stream:
                 stream.write("\n" + "\n".join(lines) + "\n")
+    if number(floor) < _PLAIN_SPEEDS:
+        _encode_speeds(include / "bits")
     for name in _HOST_HEADERS:
         # Also before the headers are installed: the cache keeps the sysroot.
         if not (include / name).exists():
             (include / name).symlink_to(Path("/usr/include", name))
+
+
+def _encode_speeds(bits: Path) -> None:
+    """Give the speeds of terminals the kernel's numbers, which cfsetospeed and tcsetattr expect."""
+    text = "".join((bits / name).read_text() for name in ("termios.h", "termios-cbaud.h"))
+    lines = [f"#define {name} {value}" for name, value in _SPEED.findall(text)]
+    lines += ("#ifdef __USE_MISC", "# define EXTA B19200", "# define EXTB B38400", "#endif")
+    (bits / "termios-baud.h").write_text("\n".join([*lines, "#define __MAX_BAUD B4000000", ""]))
 
 
 def _add_newer_functions(sysroot: Path, tools: Toolchain) -> None:

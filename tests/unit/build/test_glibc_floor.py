@@ -64,6 +64,24 @@ int main(int argc, char **argv) {
     return 0;
 }
 """
+SPEEDS = """\
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <termios.h>
+int main(void) {
+    speed_t speeds[] = {B50, B9600, EXTB, B57600, B4000000};
+    struct termios facts;
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY);
+    if (terminal < 0) return 1;
+    for (int i = 0; i < 5; i++) {
+        if (tcgetattr(terminal, &facts) || cfsetispeed(&facts, speeds[i])) return 2;
+        if (cfsetospeed(&facts, speeds[i]) || tcsetattr(terminal, TCSANOW, &facts)) return 3;
+        if (tcgetattr(terminal, &facts) || cfgetospeed(&facts) != speeds[i]) return 4;
+    }
+    return 0;
+}
+"""
 # setup.py of CPython 3.11 names them.
 HOST_FOLDERS = ("-I/usr/include", f"-I/usr/include/{os.uname().machine}-linux-gnu")
 LIBRARIES = ("-lm", "-lpthread", "-ldl")
@@ -182,9 +200,13 @@ def test_newer_functions_are_found_by_configure_and_work(wrapped, tmp_path):
 @pytest.mark.parametrize("suffix", ["c", "cc"])
 def test_newer_functions_are_declared(wrapped, tmp_path, suffix):
     source = """\
+#include <fcntl.h>
 #include <semaphore.h>
 #include <time.h>
 #include <unistd.h>
+#if PIDFD_NONBLOCK != O_NONBLOCK || !defined PIDFD_NONBLOCK
+#error "no PIDFD_NONBLOCK"
+#endif
 int main() {
     sem_t semaphore;
     struct timespec until = {0, 0};
@@ -204,6 +226,12 @@ def test_newer_functions_do_the_same_on_older_hosts(tools, tmp_path, flags):
     program = compiled(tools, tmp_path / "newer.c", source, "-D_GNU_SOURCE", *flags)
     done = subprocess.run([program], capture_output=True, text=True, check=True, timeout=20)
     assert done.stdout == "0 -1 1 -1\n"
+
+
+def test_speeds_of_terminals_fit_the_functions_of_the_floor(wrapped, tmp_path):
+    """With the numbers of glibc 2.42, an older cfsetospeed refuses each speed."""
+    program = compiled(wrapped, tmp_path / "speeds.c", SPEEDS, "-Wall", "-Werror")
+    subprocess.run([program], check=True)
 
 
 @pytest.mark.parametrize("flags", [(), ("-no-pie",), ("-fPIC",)], ids=["pie", "no-pie", "pic"])

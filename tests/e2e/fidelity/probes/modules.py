@@ -46,6 +46,12 @@ def kind(value):
     return type(value).__module__ + "." + type(value).__qualname__
 
 
+def attribute(name, value):
+    """Return the type, and the value of a constant: it may come from another header."""
+    is_constant = type(value) is int and name.isupper()
+    return f"{kind(value)} {value}" if is_constant else kind(value)
+
+
 def source(module):
     try:
         return hashlib.md5(inspect.getsource(module).encode()).hexdigest()
@@ -74,7 +80,9 @@ def facts(module):
         "repr": repr(module),
         "source": source(module),
         "code": code_files(module),
-        "attributes": {name: kind(value) for name, value in sorted(vars(module).items())},
+        "attributes": {
+            name: attribute(name, value) for name, value in sorted(vars(module).items())
+        },
     }
 
 
