@@ -18,29 +18,30 @@ import os
 import sys
 
 # Modules that tools import: all except rare, large and -m modules. A star means the whole package.
+# The program has their code in this order. The modules of each start and of most tools are first,
+# so that the code that a process reads is on few pages.
 MODULES = """
-__future__ _ast_unparse _collections_abc _colorize _compat_pickle _compression _markupbase
-_opcode_metadata _py_warnings _strptime _threading_local _weakrefset
-abc annotationlib argparse ast asyncio.* base64 bdb bisect bz2 calendar cmd code codecs codeop
-collections.* compileall compression.* concurrent.* configparser contextlib contextvars copy
-copyreg csv ctypes ctypes._endian ctypes.util dataclasses datetime decimal difflib dis email.*
-encodings encodings.aliases encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna
-encodings.latin_1 encodings.punycode encodings.raw_unicode_escape encodings.unicode_escape
-encodings.utf_16 encodings.utf_16_le encodings.utf_32 encodings.utf_8 encodings.utf_8_sig
-enum filecmp fileinput fnmatch fractions functools genericpath getopt getpass gettext
-glob graphlib gzip hashlib heapq hmac html.* http.* imp importlib.* inspect io
-ipaddress json json.decoder json.encoder json.scanner keyword linecache locale logging.*
-lzma mimetypes multiprocessing.* ntpath nturl2path numbers opcode operator os
-pathlib pathlib.* pickle pkgutil platform plistlib posixpath pprint py_compile
-queue quopri random re re.* reprlib rlcompleter runpy secrets selectors shlex
-shutil signal site socket socketserver sqlite3 sqlite3.dbapi2 sre_compile
-sre_constants sre_parse ssl stat string.* stringprep struct subprocess
-sysconfig sysconfig.* tarfile tempfile textwrap threading token tokenize
-tomllib.* traceback types typing unittest unittest.async_case
-unittest.case unittest.loader unittest.main unittest.result unittest.runner
-unittest.signals unittest.suite unittest.util urllib.* uuid warnings weakref xml
-xml.etree xml.etree.ElementPath xml.etree.ElementTree xml.parsers xml.parsers.expat
-zipfile zipfile.* zipimport zoneinfo.*
+encodings encodings.aliases encodings.utf_8 linecache
+_colorize _opcode_metadata _weakrefset argparse ast asyncio.* base64 collections.* concurrent.*
+contextlib contextvars copy copyreg dataclasses dis enum fnmatch functools gettext glob heapq
+importlib inspect json json.decoder json.encoder json.scanner keyword locale logging opcode operator
+pathlib.* re.* reprlib selectors signal socket ssl string.* struct subprocess textwrap threading
+token tokenize traceback types typing urllib urllib.parse warnings weakref
+
+__future__ _ast_unparse _collections_abc _compat_pickle _compression _markupbase _py_warnings
+_strptime _threading_local abc annotationlib bdb bisect bz2 calendar cmd code codecs codeop
+compileall compression.* configparser csv ctypes ctypes._endian ctypes.util datetime decimal difflib
+email.* encodings.ascii encodings.cp1252 encodings.cp437 encodings.idna encodings.latin_1
+encodings.punycode encodings.raw_unicode_escape encodings.unicode_escape encodings.utf_16
+encodings.utf_16_le encodings.utf_32 encodings.utf_8_sig filecmp fileinput fractions genericpath
+getopt getpass graphlib gzip hashlib hmac html.* http.* imp importlib.* io ipaddress logging.* lzma
+mimetypes multiprocessing.* ntpath nturl2path numbers os pickle pkgutil platform plistlib posixpath
+pprint py_compile queue quopri random rlcompleter runpy secrets shlex shutil site socketserver
+sqlite3 sqlite3.dbapi2 sre_compile sre_constants sre_parse stat stringprep sysconfig sysconfig.*
+tarfile tempfile tomllib.* unittest unittest.async_case unittest.case unittest.loader unittest.main
+unittest.result unittest.runner unittest.signals unittest.suite unittest.util urllib.* uuid xml
+xml.etree xml.etree.ElementPath xml.etree.ElementTree xml.parsers xml.parsers.expat zipfile
+zipfile.* zipimport zoneinfo.*
 """
 # Exceptions from MODULES: CPython has frozen the code, it is for Windows, or it is large and few
 # tools import it (in the packed file, it takes a third of the size).
@@ -103,22 +104,26 @@ def table(items, build, program):
     """Return ``struct table`` of modules_code.c.
 
     Args:
-        items: Path, stored code, size of the unpacked code, size and CRC-32 of the source.
+        items: Path, stored code, size of the unpacked code, size and CRC-32 of the source. The
+            table has the code in this order.
         build: Eight bytes.
         program: The position of the program's own table.
     """
-    items = sorted((path.encode(), *rest) for path, *rest in items)
+    items = [(path.encode() + b"\0", *rest) for path, *rest in items]
     at = 20 + 24 * len(items)
     # All paths are together: a search reads one or two pages of them, and no code.
-    begin = at + sum(len(path) + 1 for path, *_ in items)
-    rows, paths, codes = [], [], []
-    for path, code, *rest in items:
-        rows.append(numbers(at, begin, len(code), *rest))
-        paths += [path, b"\0"]
-        codes.append(code)
-        at += len(path) + 1
-        begin += len(code)
-    return b"".join([build, numbers(begin, program, len(items)), *rows, *paths, *codes])
+    end = at + sum(len(path) for path, *_ in items)
+    places = {}
+    for path, code, *_ in items:
+        places[path] = end
+        end += len(code)
+    rows = []
+    for path, code, *rest in sorted(items):
+        rows.append(numbers(at, places[path], len(code), *rest))
+        at += len(path)
+    paths = sorted(places)
+    codes = [code for _, code, *_ in items]
+    return b"".join([build, numbers(end, program, len(items)), *rows, *paths, *codes])
 
 
 def numbers(*values):
@@ -129,7 +134,7 @@ def numbers(*values):
 def for_program(lib, folder, out):
     """Write OUT.bin (the table), OUT.h (the build's identity) and OUT.s (assembler code)."""
     items = []
-    for file in sorted({file for _, file, _ in modules(lib)}):
+    for file in dict.fromkeys(file for _, file, _ in modules(lib)):
         code, source = compiled(lib, folder, file)
         # No CRC-32: _bootstrap_python has no zlib.
         items.append((file, code, len(code), len(source), 0))
@@ -163,7 +168,8 @@ def others(lib, folder, inside, program, out):
     with open(program, "rb") as stream:
         place = stream.read().index(ours)
     with open(out, "wb") as stream:
-        stream.write(table(items, ours[:8], place))
+        # modules_code.c reads the file up to the code of the first path.
+        stream.write(table(sorted(items), ours[:8], place))
 
 
 def for_site(lib, folder):

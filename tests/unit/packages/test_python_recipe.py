@@ -329,7 +329,7 @@ def test_makefile_parser_reads_the_path_like_make(installed_module, tmp_path):
 
 
 def test_paths_of_a_table_are_grouped():
-    """A search reads only the paths; modules_code.c keeps the bytes before the first code."""
+    """A search reads only the paths, which are sorted; the code is in the order of the items."""
     freeze = import_file.load(FOLDER, "freeze.py")
     items = [("b/c.py", b"second", 6, 20, 200), ("a.py", b"first", 5, 10, 100)]
     table = freeze.table(items, b"marked 8", 7)
@@ -339,10 +339,10 @@ def test_paths_of_a_table_are_grouped():
     assert table == (
         b"marked 8"
         + freeze.numbers(len(table), 7, 2)
-        + freeze.numbers(rows, codes, 5, 5, 10, 100)
-        + freeze.numbers(rows + 5, codes + 5, 6, 6, 20, 200)
+        + freeze.numbers(rows, codes + 6, 5, 5, 10, 100)
+        + freeze.numbers(rows + 5, codes, 6, 6, 20, 200)
         + paths
-        + b"firstsecond"
+        + b"secondfirst"
     )
 
 
