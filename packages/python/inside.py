@@ -60,13 +60,13 @@ LINK = (
 # would generate code for a shared library, since the objects were compiled for one.
 LINK_WHOLE = (
     "$(LINKCC) $(PY_CORE_LDFLAGS) $(LINKFORSHARED) -no-pie -fno-pic -fno-pie"
-    " -Wl,-soname,$(INSTSONAME) -o $@"
+    " -Wl,-soname,$(INSTSONAME) -Wl,-T,program.ld -o $@"
     " Programs/python.o Python/modules_table.o $(LIBRARY_OBJS) $(LIBS) $(MODLIBS) $(SYSLIBS)"
 )
 RULES = """
 LIBRARY_OBJS += Python/modules_code.o
 $(BUILDPYTHON) libpython$(LDVERSION).so: Python/modules_code.o
-$(BUILDPYTHON): Python/modules_table.o
+$(BUILDPYTHON): Python/modules_table.o program.ld
 Python/modules_code.o: Python/modules_code.c Python/modules_table.s
 \t$(CC) -c $(PY_CORE_CFLAGS) -o $@ Python/modules_code.c
 Python/modules_table.o: Python/modules_table.s
@@ -151,7 +151,7 @@ def configured(b: Build) -> None:
     # -W: generate the Makefile now, whatever the file times are. It is edited below, so make must
     # not generate it again later.
     b.make("-W", f"Modules/Setup.{'local' if b.series < (3, 12) else 'stdlib'}", "Makefile")
-    for name in ("freeze.py", "inside.c"):
+    for name in ("freeze.py", "inside.c", "program.ld"):
         shutil.copyfile(b.recipe / name, b.source / name)
     makefile = b.source / "Makefile"
     text = makefile.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import platform
 import re
 import shutil
@@ -17,6 +18,7 @@ from moves import PYTHON_SERIES
 
 from rezbuild.payload import manifest
 from rezbuild.util import strace
+from rezbuild.util.import_file import load
 
 pytestmark = [
     pytest.mark.e2e,
@@ -51,6 +53,52 @@ def test_one_call_maps_the_data(payload):
     assert int(size) > 1 << 19
     if KERNEL >= (5, 14):
         assert result == "0"
+
+
+# Counts the written pages between two addresses, see proc_pid_pagemap(5): bit 63 is "present", bit
+# 61 is "page of a file".
+WRITTEN = """\
+import mmap, struct, sys
+first, end = (int(word) // mmap.PAGESIZE for word in sys.argv[1:])
+with open("/proc/self/pagemap", "rb") as stream:
+    stream.seek(first * 8)
+    pages = struct.unpack(f"{end - first}Q", stream.read((end - first) * 8))
+print(sum(page >> 63 and not page >> 61 & 1 for page in pages))
+"""
+
+
+def test_start_uses_no_data_of_libraries(built, payload):
+    """In one section with CPython's, equal strings would be one: a start would use all pages."""
+    with (payload / "bin/python3").open("rb") as stream:
+        file = ELFFile(stream)
+        section = file.get_section_by_name
+        ours, theirs = (section(f".rodata.{name}").data() for name in ("strings", "libraries"))
+        assert b"SQLite format 3\0" not in section(".rodata").data() + ours
+        data = section(".data.libraries")
+        begin, size = data["sh_addr"], data["sh_size"]
+    assert b"SQLite format 3\0" in theirs
+    assert b"__reduce_ex__\0" in ours
+    # The first page also has data of CPython.
+    pages = (str(begin + mmap.PAGESIZE), str(begin + size))
+    written = built.run(payload / "bin/python3", "-I", "-c", WRITTEN, *pages).stdout
+    assert int(written) < size / mmap.PAGESIZE / 4
+
+
+IMPORTED = """\
+import sys
+specs = [module.__spec__ for module in sys.modules.values()]
+print(*[spec.name for spec in specs if spec and spec.has_location])
+"""
+
+
+def test_code_of_a_start_is_first_in_the_table(built, payload):
+    """Then it is on few pages of the program."""
+    freeze = load(Path(__file__).parents[2] / "packages/python", "freeze.py")
+    lib = payload / f"lib/python{PYTHON_SERIES[0]}.{PYTHON_SERIES[1]}"
+    first = [name for name, *_ in freeze.modules(str(lib))][:4]
+    imported = built.run(payload / "bin/python3", "-I", "-c", IMPORTED).stdout.split()
+    assert "encodings.utf_8" in imported
+    assert set(imported) <= set(first)
 
 
 PLACES = """\
