@@ -78,14 +78,14 @@ Python/modules_table.s: freeze.py _bootstrap_python
 # Each extension module also has a file in lib-dynload, as in any CPython: see inside.c.
 RULES_FILES = """
 FILES_INSIDE = {files}
-COUNTING = $(PGO_PROF_GEN_FLAG) $(PGO_PROF_USE_FLAG)
+WITHOUT = $(PGO_PROF_GEN_FLAG) $(PGO_PROF_USE_FLAG) $(LTO_LINK_FLAG)
 SHAREDMODS += $(FILES_INSIDE)
 {target}: $(FILES_INSIDE)
 $(FILES_INSIDE): Modules/inside.o
-\t$(filter-out $(COUNTING),$(BLDSHARED)) {options} -o $@ Modules/inside.o \\
+\t$(filter-out $(WITHOUT),$(BLDSHARED)) {options} -o $@ Modules/inside.o \\
 \t\t-Wl,--defsym,PyInit_$(notdir $(@:$(EXT_SUFFIX)=))=inside_init
 Modules/inside.o: inside.c
-\t$(CC) -c $(CCSHARED) $(filter-out $(COUNTING),$(PY_STDMODULE_CFLAGS)) -fno-lto -o $@ inside.c
+\t$(CC) -c $(CCSHARED) $(filter-out $(WITHOUT),$(PY_STDMODULE_CFLAGS)) -fno-lto -o $@ inside.c
 """
 # Each of these files has two pages, the smallest possible size. The training does not count them:
 # clang's profile runtime needs the start files.

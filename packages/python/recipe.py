@@ -10,11 +10,19 @@ from rezbuild.build.recipe_api import Build
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import BuildError
 from rezbuild.payload.sbom import Part
+from rezbuild.util.processes import capture
 
 from . import inside, installed, managed, names, others
 
 # Modules whose libraries have no Rez package, and that a studio does not need.
 NOT_BUILT = {"nis": "Sun's yellow pages: libnsl and libtirpc; removed from CPython 3.13"}
+
+# With PGO, gcc 12 takes the interpreter loop of CPython 3.13 for code that never runs, and puts it
+# between such code. gcc knows this option from version 10 on.
+GCC_LOOP = "Python/ceval.o: PY_CORE_CFLAGS += -fprofile-partial-training\n"
+# clang 19 makes one indirect jump of all those in the interpreter loop, unless it may copy blocks
+# with many predecessors; clang 20 always copies computed gotos (LLVM's TailDuplicator.cpp).
+CLANG_19_LINK = "-Wl,-plugin-opt=-tail-dup-pred-size=1000,-plugin-opt=-tail-dup-succ-size=1000"
 
 # The program whose run gives the PGO profile.
 TRAINING = "training.py"
@@ -75,7 +83,7 @@ def build(b: Build) -> None:
     _compile_nothing(b)
     _check_profile(b)
     if b.optimized:
-        _link_in_parallel(b)
+        _tune(b)
         shutil.copyfile(b.recipe / TRAINING, b.source / TRAINING)
         # The training runs this many processes; each adds to the profile.
         b.env["TRAINING_JOBS"] = str(b.jobs)
@@ -253,18 +261,36 @@ def _check_profile(b: Build) -> None:
         )
 
 
-def _link_in_parallel(b: Build) -> None:
-    """Link in parallel: CPython's configure gives each link one partition, and so one thread.
+def _tune(b: Build) -> None:
+    """Change the Makefile's options for PGO and LTO.
 
-    A later option does not help: gcc's lto-wrapper accepts "none" at any place. Programs that only
-    serve the build or the training are linked without LTO.
+    Link in parallel: CPython's configure gives each link one partition, and so one thread. A later
+    option does not help: gcc's lto-wrapper accepts "none" at any place. Programs that only serve
+    the build or the training are linked without LTO.
     """
     makefile = b.source / "Makefile"
     text = makefile.read_text().replace("-flto-partition=none", f"-flto={b.jobs}")
     text = re.sub(r"(?m)^(PGO_PROF_GEN_FLAG=.*-fprofile.*)$", r"\1 -fno-lto", text)
     freeze = "$(LINKCC) {} -o $@ Programs/_freeze_module.o"
     old, new = freeze.format("$(PY_CORE_LDFLAGS)"), freeze.format("$(PY_LDFLAGS_NOLTO)")
-    makefile.write_text(text.replace(old, new))
+    text = text.replace(old, new)
+    name, version = _compiler(b.env)
+    if name == "gcc" and version >= 10:
+        text += GCC_LOOP
+    elif (name, version) == ("clang", 19):
+        # In the rule of the last build only: the linker knows the option together with -flto.
+        link = 'LDFLAGS_NODIST="$(LDFLAGS_NODIST)'
+        text = text.replace(f'{link}"', f'{link} $(LTO_LINK_FLAG)"')
+        # make takes it from here: it is no variable of the installed Makefile.
+        b.env["LTO_LINK_FLAG"] = CLANG_19_LINK
+    makefile.write_text(text)
+
+
+def _compiler(env: dict[str, str]) -> tuple[str, int]:
+    """Return ``gcc`` or ``clang``, and the first number of its version."""
+    said = capture([env["CC"], "--version"], env=env).stdout
+    number = capture([env["CC"], "-dumpversion"], env=env).stdout.partition(".")[0].strip()
+    return "clang" if "clang version" in said else "gcc", int(number)
 
 
 def _check_training(b: Build) -> None:

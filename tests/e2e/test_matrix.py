@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -145,3 +146,17 @@ def test_oldest_accepted_patchelf_works(studio, scratch):
             after = reader.read(path)
             assert (after.rpath, after.needed) == (before.rpath, before.needed)
     studio.run(root / "bin/python3", "-I", "-c", LOAD_ALL)
+
+
+# The last, since the chain is another compiler's afterwards.
+@pytest.mark.parametrize("compiler", ["gcc", "clang-19"])
+def test_instructions_of_the_optimized_loop_end_in_jumps_of_their_own(studio, compiler):
+    """The jumps are in the function, not in its cold part, and the processor predicts each."""
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler} here")
+    wanted = ("python-3.13.5", "--profile", "optimized")
+    studio.rezbuild("build", *wanted, REZBUILD_CC=compiler)
+    program = variant(studio.local, version="3.13.5") / "bin/python3.13"
+    words = ("objdump", "-d", "--no-show-raw-insn", "--disassemble=_PyEval_EvalFrameDefault")
+    jumps = re.findall(r"\tjmp +\*", studio.run(*words, program).stdout)
+    assert len(jumps) > 150

@@ -430,6 +430,22 @@ def test_configure_results_do_not_depend_on_the_build_machine():
     assert "ac_cv_header_bzlib_h" not in newer
 
 
+def test_compilers_get_the_options_for_the_interpreter_loop(tmp_path):
+    """Each of them gave it one common jump, or took it for code that never runs."""
+    recipe = import_file.load(FOLDER, "recipe.py")
+    rule = '\t$(MAKE) LDFLAGS_NODIST="$(LDFLAGS_NODIST)"\n'
+    for compiler in filter(shutil.which, ("gcc", "clang-19")):
+        (tmp_path / "Makefile").write_text(rule)
+        env = {"CC": compiler, "PATH": "/usr/bin:/bin"}
+        recipe._tune(types.SimpleNamespace(env=env, source=tmp_path, jobs=2))
+        text = (tmp_path / "Makefile").read_text()
+        if compiler == "gcc":
+            assert text == rule + recipe.GCC_LOOP
+        else:
+            assert text == rule.replace(')"', ') $(LTO_LINK_FLAG)"')
+            assert env["LTO_LINK_FLAG"] == recipe.CLANG_19_LINK
+
+
 CLANG = next((name for v in range(40, 13, -1) if shutil.which(name := f"clang-{v}")), "")
 
 
