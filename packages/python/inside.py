@@ -75,20 +75,21 @@ Python/modules_table.s: freeze.py _bootstrap_python
 \t./_bootstrap_python freeze.py program $(srcdir)/Lib lib/python$(VERSION)$(ABI_THREAD) \\
 \t\tPython/modules_table
 """
-# Each extension module also has a file in lib-dynload, as in any CPython: see inside.c.
+# Each extension module also has a file in lib-dynload, as in any CPython: see inside.c. The rules
+# define no variable, since sysconfig would return it.
 RULES_FILES = """
-FILES_INSIDE = {files}
-WITHOUT = $(PGO_PROF_GEN_FLAG) $(PGO_PROF_USE_FLAG) $(LTO_LINK_FLAG)
-SHAREDMODS += $(FILES_INSIDE)
-{target}: $(FILES_INSIDE)
-$(FILES_INSIDE): Modules/inside.o
-\t$(filter-out $(WITHOUT),$(BLDSHARED)) {options} -o $@ Modules/inside.o \\
+SHAREDMODS += {files}
+{target}: {files}
+{files}: Modules/inside.o
+\t$(filter-out {without},$(BLDSHARED)) {options} -o $@ Modules/inside.o \\
 \t\t-Wl,--defsym,PyInit_$(notdir $(@:$(EXT_SUFFIX)=))=inside_init
 Modules/inside.o: inside.c
-\t$(CC) -c $(CCSHARED) $(filter-out $(WITHOUT),$(PY_STDMODULE_CFLAGS)) -fno-lto -o $@ inside.c
+\t$(CC) -c $(CCSHARED) $(filter-out {without},$(PY_STDMODULE_CFLAGS)) -fno-lto -o $@ inside.c
 """
-# Each of these files has two pages, the smallest possible size. The training does not count them:
-# clang's profile runtime needs the start files.
+# Flags that these files cannot have: the training does not count them, since clang's profile
+# runtime needs the start files, and they have no LTO.
+NOT_FOR_FILES = "$(PGO_PROF_GEN_FLAG) $(PGO_PROF_USE_FLAG) $(LTO_LINK_FLAG)"
+# Each of these files has two pages, the smallest possible size.
 SMALL = "-s -fno-lto -nostartfiles -Wl,-z,noseparate-code"
 LINK_LIBRARY = "-o $(INSTSONAME) $(LIBRARY_OBJS)"
 # Up to 3.12, the code of modules for the start is in static C objects. The program keeps them. In a
@@ -174,6 +175,7 @@ def configured(b: Build) -> None:
     text += RULES_FILES.format(
         files=" ".join(f"Modules/{name}$(EXT_SUFFIX)" for name in extensions),
         options=SMALL,
+        without=NOT_FOR_FILES,
         target="oldsharedmods" if b.series < (3, 12) else "sharedmods",
     )
     if b.series < (3, 13):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import types
@@ -428,6 +429,13 @@ def test_configure_results_do_not_depend_on_the_build_machine():
         types.SimpleNamespace(dependencies={}, env={"CC": "gcc"}, series=(3, 12))
     )
     assert "ac_cv_header_bzlib_h" not in newer
+
+
+def test_rules_define_no_variable():
+    """sysconfig reads the installed Makefile and returns each name that is set there."""
+    inside = import_file.load(FOLDER, "inside.py")
+    text = inside.RULES + inside.RULES_FILES + inside.RULES_MARSHALLED
+    assert re.findall(r"(?m)^\w+\s*:?=", text) == []
 
 
 def test_compilers_get_the_options_for_the_interpreter_loop(tmp_path):
