@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rezbuild.build.recipe_api import Build
-from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import BuildError
 from rezbuild.payload.sbom import Part
-from rezbuild.util.processes import capture
 
 from . import inside, installed, managed, names, others
 
@@ -200,14 +198,15 @@ def _environment(b: Build) -> dict[str, str]:
         **ANSWERS,
         # Up to 3.11, setup.py searches bzlib.h, and configure finds only a header of the host.
         **({"ac_cv_header_bzlib_h": "no"} if b.series < (3, 12) else {}),
-        **(_llvm_tools(b.env) if "clang" in b.env["CC"] else {}),
+        **_llvm_tools(b),
     }
 
 
-def _llvm_tools(env: dict[str, str]) -> dict[str, str]:
+def _llvm_tools(b: Build) -> dict[str, str]:
     """Return clang's own tools: those on PATH may be of an older LLVM, which cannot read counts."""
-    clang = Toolchain(env["CC"], env["CXX"], description="", machine="", path=env["PATH"])
-    return {f"LLVM_{name.upper()}": clang.program(f"llvm-{name}") for name in ("ar", "profdata")}
+    if b.tools.compiler[0] != "clang":
+        return {}
+    return {f"LLVM_{name.upper()}": b.tools.program(f"llvm-{name}") for name in ("ar", "profdata")}
 
 
 def _arguments(b: Build) -> Iterator[str]:
@@ -274,7 +273,7 @@ def _tune(b: Build) -> None:
     freeze = "$(LINKCC) {} -o $@ Programs/_freeze_module.o"
     old, new = freeze.format("$(PY_CORE_LDFLAGS)"), freeze.format("$(PY_LDFLAGS_NOLTO)")
     text = text.replace(old, new)
-    name, version = _compiler(b.env)
+    name, version = b.tools.compiler
     if name == "gcc" and version >= 10:
         text += GCC_LOOP
     elif (name, version) == ("clang", 19):
@@ -284,13 +283,6 @@ def _tune(b: Build) -> None:
         # make takes it from here: it is no variable of the installed Makefile.
         b.env["LTO_LINK_FLAG"] = CLANG_19_LINK
     makefile.write_text(text)
-
-
-def _compiler(env: dict[str, str]) -> tuple[str, int]:
-    """Return ``gcc`` or ``clang``, and the first number of its version."""
-    said = capture([env["CC"], "--version"], env=env).stdout
-    number = capture([env["CC"], "-dumpversion"], env=env).stdout.partition(".")[0].strip()
-    return "clang" if "clang version" in said else "gcc", int(number)
 
 
 def _check_training(b: Build) -> None:

@@ -184,6 +184,7 @@ def _prepare(inputs: Inputs, fetched: Fetched, work: Path, home: Path, reporter:
         jobs=toolchain.jobs(inputs.settings, os.environ),
         env={**env, **_ccache(settings, tools, home, work), **inputs.job.environ},
         dependencies=_link_dependencies(inputs.job.dependencies, work / "needs"),
+        tools=tools,
         jobserver=os.environ.get(jobserver.VARIABLE, ""),
         debug_store=inputs.settings.cache / "debug",
         limit=inputs.settings.step_timeout,

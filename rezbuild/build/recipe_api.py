@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rezbuild.build import pgo_profiles
+from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import BuildError, UnpackError
 from rezbuild.payload.dependency import PLACEHOLDER_ROOT, Dependency
 from rezbuild.reporter import Reporter
@@ -35,6 +36,7 @@ class Build:
         jobs: The number of parallel jobs, shared with all builds that run now.
         env: The whole environment of the steps; a recipe may add to it.
         dependencies: The packages that Rez resolved, by name.
+        tools: The compilers, and the programs that they run.
         jobserver: The address of make's job server, or "".
         debug_store: The folder for debug data; see `rezbuild.payload.debug_data`.
         limit: Seconds that a step may take, or None for no limit.
@@ -54,6 +56,7 @@ class Build:
     jobs: int
     env: dict[str, str]
     dependencies: Mapping[str, Dependency]
+    tools: Toolchain
     jobserver: str = ""
     debug_store: Path = Path()
     limit: float | None = None

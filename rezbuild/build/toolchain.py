@@ -75,6 +75,14 @@ class Toolchain:
         parts = [self.description, self.assembler, self.linker]
         return "\n".join([*parts, self.glibc] if self.glibc else parts)
 
+    @property
+    def compiler(self) -> tuple[str, int]:
+        """``gcc`` or ``clang``, whatever CC is called, and the first number of its version."""
+        plain = re.sub(r"\(.*?\)", "", self.description)
+        number = re.search(r"\s(\d+)\.\d", plain)
+        name = "clang" if "clang version" in plain else "gcc"
+        return name, int(number[1]) if number else 0
+
     def difference(self, record: Mapping[str, object]) -> str:
         """Return why these tools do not match a payload's record; "" if they do."""
         own = {"compiler": self.description, "assembler": self.assembler, "linker": self.linker}

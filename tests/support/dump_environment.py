@@ -15,7 +15,7 @@ def dump(folder: Path) -> None:
     folder.mkdir()
     tools = toolchain.find(Settings.read())
     env = toolchain.environment(tools, folder, 7)
-    Build("x", "1.0", folder, folder, folder, folder, "fast", 1, env, {}).run(
+    Build("x", "1.0", folder, folder, folder, folder, "fast", 1, env, {}, tools).run(
         "sh", "-c", "env >env.txt"
     )
 

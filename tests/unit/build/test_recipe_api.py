@@ -38,6 +38,7 @@ def build(tmp_path) -> Build:
         jobs=3,
         env=toolchain.environment(tools, tmp_path / "home", 1234567890),
         dependencies={"low": Dependency("low", "1.0", tmp_path / "low")},
+        tools=tools,
     )
 
 
@@ -189,6 +190,22 @@ def test_make_runs_the_given_jobs():
 def test_missing_compiler_is_named():
     with pytest.raises(MachineError, match="no compiler '/opt/none/gcc'"):
         toolchain.find(Settings.read({"REZBUILD_CC": "/opt/none/gcc"}))
+
+
+@pytest.mark.parametrize(
+    ("description", "compiler"),
+    [
+        ("gcc (Debian 12.2.0-14+deb12u1) 12.2.0", ("gcc", 12)),
+        ("gcc-13 (Debian 13.3.0-16) 13.3.0", ("gcc", 13)),
+        ("gcc (GCC) 8.5.0 20210514 (Red Hat 8.5.0-28)", ("gcc", 8)),
+        ("Debian clang version 19.1.7 (3~deb12u1)", ("clang", 19)),
+        ("clang version 21.1.0", ("clang", 21)),
+        ("a compiler of its own", ("gcc", 0)),
+    ],
+)
+def test_compiler_and_its_version_are_read_from_its_description(description, compiler):
+    tools = toolchain.Toolchain("cc", "c++", description, "x86_64-linux-gnu")
+    assert tools.compiler == compiler
 
 
 def test_old_patchelf_is_refused():

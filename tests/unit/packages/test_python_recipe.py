@@ -10,12 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from rezbuild.build import toolchain
+from rezbuild.build.toolchain import Toolchain
 from rezbuild.catalogue import sources_toml
 from rezbuild.errors import BuildError
+from rezbuild.settings import Settings
 from rezbuild.util import import_file
 
 FOLDER = Path(__file__).parents[3] / "packages/python"
 PREFIX = "/rezbuild/python-3.11.2"
+
+
+def compilers(name: str) -> Toolchain:
+    return toolchain.find(Settings.read({"REZBUILD_CC": name}))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +130,7 @@ def test_failed_training_stops_the_build(tmp_path):
 
 def test_configure_records_no_number_of_jobs():
     recipe = import_file.load(FOLDER, "recipe.py")
-    known = {"dependencies": {}, "env": {"CC": "gcc"}, "series": (3, 11)}
+    known = {"dependencies": {}, "tools": compilers("gcc"), "series": (3, 11)}
     builds = [types.SimpleNamespace(**known, jobs=jobs) for jobs in (2, 3)]
     assert recipe._environment(builds[0]) == recipe._environment(builds[1])
 
@@ -418,16 +425,13 @@ def test_makefile_without_the_expected_lines_stops_the_build(inside):
 def test_configure_results_do_not_depend_on_the_build_machine():
     """On a machine without shared memory, configure would disable semaphores."""
     recipe = import_file.load(FOLDER, "recipe.py")
-    told = recipe._environment(
-        types.SimpleNamespace(dependencies={}, env={"CC": "gcc"}, series=(3, 11))
-    )
+    known = {"dependencies": {}, "tools": compilers("gcc")}
+    told = recipe._environment(types.SimpleNamespace(**known, series=(3, 11)))
     assert told["ac_cv_posix_semaphores_enabled"] == "yes"
     assert told["ac_cv_broken_sem_getvalue"] == "no"
     # The host may have a bzlib.h. From 3.12 on, configure needs the one of the package bzip2.
     assert told["ac_cv_header_bzlib_h"] == "no"
-    newer = recipe._environment(
-        types.SimpleNamespace(dependencies={}, env={"CC": "gcc"}, series=(3, 12))
-    )
+    newer = recipe._environment(types.SimpleNamespace(**known, series=(3, 12)))
     assert "ac_cv_header_bzlib_h" not in newer
 
 
@@ -444,8 +448,9 @@ def test_compilers_get_the_options_for_the_interpreter_loop(tmp_path):
     rule = '\t$(MAKE) LDFLAGS_NODIST="$(LDFLAGS_NODIST)"\n'
     for compiler in filter(shutil.which, ("gcc", "clang-19")):
         (tmp_path / "Makefile").write_text(rule)
-        env = {"CC": compiler, "PATH": "/usr/bin:/bin"}
-        recipe._tune(types.SimpleNamespace(env=env, source=tmp_path, jobs=2))
+        env: dict[str, str] = {}
+        tools = compilers(compiler)
+        recipe._tune(types.SimpleNamespace(env=env, source=tmp_path, jobs=2, tools=tools))
         text = (tmp_path / "Makefile").read_text()
         if compiler == "gcc":
             assert text == rule + recipe.GCC_LOOP
@@ -461,7 +466,7 @@ CLANG = next((name for v in range(40, 13, -1) if shutil.which(name := f"clang-{v
 def test_tools_of_llvm_have_the_version_of_clang():
     """PATH may lead to an older llvm-profdata, which cannot read the counts of this clang."""
     recipe = import_file.load(FOLDER, "recipe.py")
-    found = recipe._llvm_tools({"CC": CLANG, "CXX": "", "PATH": "/usr/bin:/bin"})
+    found = recipe._llvm_tools(types.SimpleNamespace(tools=compilers(CLANG)))
     profdata = Path(found["LLVM_PROFDATA"])
     if not profdata.is_file():
         pytest.skip(f"the tools of {CLANG} are not installed")
