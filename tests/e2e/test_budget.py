@@ -19,8 +19,8 @@ from rezbuild.util import strace
 # The most file system calls of a start, and the most that fail: those of the whole process, with
 # glibc's, as measured on Debian 12. Lower them when a start gets cheaper; never raise them.
 LIMITS = {
-    (3, 11): {"pass": (39, 5), "libraries": (65, 7), "modules": (66, 5)},
-    (3, 13): {"pass": (40, 5), "libraries": (66, 7), "modules": (70, 5)},
+    (3, 11): {"pass": (35, 4), "libraries": (61, 6), "modules": (62, 4)},
+    (3, 13): {"pass": (36, 4), "libraries": (62, 6), "modules": (66, 4)},
 }
 pytestmark = [
     pytest.mark.e2e,

@@ -155,6 +155,27 @@ def test_folders_and_zip_files_on_the_path_are_found(built, payload, tmp_path):
     }
 
 
+BESIDE = """\
+import json, sys
+import inside, below
+kinds = [type(sys.path_importer_cache[p]).__name__ for p in sys.path[1:4]]
+print(json.dumps([inside.value, below.value, kinds]))
+"""
+
+
+def test_zip_files_beside_the_library_are_found(built, payload, tmp_path):
+    """The zip finder does not check the folder of the library: it is no zip file."""
+    copy = tmp_path / "payload"
+    shutil.copytree(payload, copy, symlinks=True)
+    zipped = copy / f"lib/python{PYTHON_SERIES[0]}{PYTHON_SERIES[1]}.zip"
+    with zipfile.ZipFile(zipped, "w") as stream:
+        stream.writestr("inside.py", "value = 1")
+        stream.writestr("folder/below.py", "value = 2")
+    path = f"{zipped}/folder:{copy}/lib/missing.zip:{copy}/lib/python-missing/x.zip"
+    done = built.run(copy / "bin/python3", "-c", BESIDE, cwd="/", PYTHONPATH=path)
+    assert json.loads(done.stdout) == [1, 2, ["zipimporter", "NoneType", "NoneType"]]
+
+
 USER = """\
 import json, site
 print(json.dumps([site.ENABLE_USER_SITE, site.USER_BASE, site.USER_SITE]))
