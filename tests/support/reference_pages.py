@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rezbuild.audit import RULES
 from rezbuild.build.recipe_api import Build
+from rezbuild.build.toolchain import Toolchain
 from rezbuild.cli import main, setting_texts
 from rezbuild.payload.dependency import Dependency
 from rezbuild.settings import RENAMED
@@ -97,11 +98,13 @@ def recipe_api_page() -> str:
         "\n## Attributes of a dependency\n",
         "`b.dependency(name)` and the values of `b.dependencies` have these attributes.\n",
         *_attributes(Dependency),
+        "\n## Attributes of b.tools\n",
+        *_attributes(Toolchain),
         "\n## Methods of b",
+        *_methods("b", Build),
+        "\n## Methods of b.tools",
+        *_methods("b.tools", Toolchain),
     ]
-    for name, method in inspect.getmembers(Build, inspect.isfunction):
-        if not name.startswith("_"):
-            lines += [f"\n### {name}\n", *_method(name, method)]
     return "\n".join(lines) + "\n"
 
 
@@ -115,12 +118,19 @@ def _attributes(kind: type) -> list[str]:
     return lines + [f"| `{name}` | {_code(text)} |" for name, text in found.items()]
 
 
+def _methods(owner: str, kind: type) -> Iterator[str]:
+    for name, method in inspect.getmembers(kind, inspect.isfunction):
+        if not name.startswith("_"):
+            yield f"\n### {name}\n"
+            yield from _method(f"{owner}.{name}", method)
+
+
 def _method(name: str, method: object) -> list[str]:
     signature = str(inspect.signature(method))  # type: ignore[arg-type]
     signature = re.sub(r"\(self(, )?", "(", signature)
     signature = re.sub(r"(: |-> )'([^']+)'", r"\1\2", signature)  # annotations are strings
     text, sections = _parts(method)
-    lines = ["```python", f"b.{name}{signature}", "```", "", _code(text)]
+    lines = ["```python", f"{name}{signature}", "```", "", _code(text)]
     for title, rows in sections.items():
         lines += ["", f"{title}:", ""]
         for key, words in rows.items():
@@ -139,7 +149,7 @@ def _parts(documented: object) -> tuple[str, dict[str, dict[str, str]]]:
         elif entries is None:
             text.append(line)
         else:
-            entry = re.match(r"    (\w+): (.*)", line)
+            entry = re.match(r"    (\w+(?:, \w+)*): (.*)", line)
             key, words = entry.groups() if entry else (key, line.strip())
             entries[key] = f"{entries.get(key, '')} {words}".strip()
     return "\n".join(text).strip(), sections
