@@ -11,7 +11,7 @@ from typing import Any
 
 from rezbuild.bench import counts, interpreters, machine, memory, native, start, suite
 from rezbuild.bench.interpreters import Interpreter
-from rezbuild.bench.numbers import Measurement
+from rezbuild.bench.numbers import Measurement, spread
 from rezbuild.errors import CheckError, MachineError, RezbuildError
 from rezbuild.files import noexec
 from rezbuild.util import words
@@ -119,7 +119,11 @@ def bench(
             how_often = "" if part in _EXACT else f", {words.count(rounds, 'round')}"
             say(f"{part}: {_ABOUT[part]}{how_often} ...")
             try:
-                found += _measure(part, pair, rounds, options, scratch, leave_out)
+                for measurement in _measure(part, pair, rounds, options, scratch, leave_out):
+                    found.append(measurement)
+                    if part == "suite":
+                        # All benchmarks take an hour or more. Whoever stops them has these results.
+                        say(f"suite: {_result(measurement)}")
             except (CheckError, MachineError) as error:
                 leave_out(part, error)
     finally:
@@ -130,6 +134,11 @@ def bench(
             tried=[f"{what}: {why}" for what, why in left_out],
         )
     return Report(tuple(named), facts, tuple(found), tuple(left_out))
+
+
+def _result(measurement: Measurement) -> str:
+    median = f"{spread(measurement.first).median:.3g} {measurement.unit}"
+    return f"{measurement.name}: {measurement.ratio or median}"
 
 
 def _measure(  # noqa: PLR0913, PLR0917 (one call)

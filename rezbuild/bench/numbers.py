@@ -26,6 +26,11 @@ class Spread:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        """Return e.g. ``0.980 [0.970, 1.010]``; an exact one has no interval."""
+        interval = "" if self.low == self.high else f" [{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.median:.3f}{interval}"
+
 
 @dataclass(frozen=True)
 class Measurement:

@@ -75,4 +75,4 @@ def _row(index: int, row: tuple[Measurement, Spread], axis: _Axis) -> Iterator[s
         low, high = axis(found.low), axis(found.high)
         yield parts.line(low, middle, high, middle, parts.TEXT_COLOR)
         yield from (parts.line(x, middle - 4, x, middle + 4, parts.TEXT_COLOR) for x in (low, high))
-    yield parts.text(_WIDTH - _MARGIN, middle + 4, report_format.format_ratio(found), anchor="end")
+    yield parts.text(_WIDTH - _MARGIN, middle + 4, str(found), anchor="end")

@@ -58,13 +58,7 @@ def cells(measurement: Measurement, columns: int) -> list[str]:
         return [_value(spread(measurement.first), measurement.unit, interval=True)]
     values = [measurement.first, measurement.second]
     shown = [_value(spread(v), measurement.unit) if v else "-" for v in values]
-    return [*shown, format_ratio(measurement.ratio) if measurement.ratio else "-"]
-
-
-def format_ratio(found: Spread) -> str:
-    """Return a ratio as in ``0.98 [0.97, 1.01]``; an exact one has no interval."""
-    interval = "" if found.low == found.high else f" [{found.low:.3f}, {found.high:.3f}]"
-    return f"{found.median:.3f}{interval}"
+    return [*shown, str(measurement.ratio or "-")]
 
 
 def _value(found: Spread, unit: str, *, interval: bool = False) -> str:

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds", metavar="N", type=job_count, help="number of pairs for each measurement"
     )
-    parser.add_argument("--full", action="store_true", help="all of pyperformance; takes hours")
+    parser.add_argument(
+        "--full", action="store_true", help="all of pyperformance; takes more than an hour"
+    )
     parser.add_argument(
         "--without",
         metavar="NAMES",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from rezbuild import bench
 from rezbuild.bench import interpreters, suite
 from rezbuild.bench.interpreters import Interpreter
 from rezbuild.bench.numbers import Measurement
@@ -146,6 +148,19 @@ def test_second_mean_leaves_benchmarks_out():
     assert (rest.name, rest.ratio.median) == ("geometric mean without scimark_*", 0.5)
     # Patterns that fit none, or all, give no second mean.
     assert len(list(suite.means(found, ["nbody"]))) == len(list(suite.means(found, ["*"]))) == 1
+
+
+def test_each_result_is_printed_at_once(found, this_interpreter, monkeypatch):
+    monkeypatch.setattr(suite, "DEFAULT", ("nbody",))
+    said: list[str] = []
+    options = bench.Options(found.cache, ("suite",), rounds=1)
+    bench.bench(this_interpreter, this_interpreter, options, said.append)
+    bench.bench(this_interpreter, None, options, said.append)
+    first = "suite: benchmarks of pyperformance, 1 round ..."
+    assert said[::3] == [first, first]
+    assert re.fullmatch(r"suite: nbody: \d\.\d{3}", said[1])
+    assert said[2].removeprefix("suite: geometric mean") == said[1].removeprefix("suite: nbody")
+    assert re.fullmatch(r"suite: nbody: \S+ s", said[4])
 
 
 def test_missing_pyperformance_is_reported(capfd, monkeypatch):
