@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rezbuild.bench import counts, interpreters, machine, memory, native, start, suite
 from rezbuild.bench.interpreters import Interpreter
-from rezbuild.bench.numbers import Measurement, spread
+from rezbuild.bench.numbers import Measurement
 from rezbuild.errors import CheckError, MachineError, RezbuildError
 from rezbuild.files import noexec
 from rezbuild.util import words
@@ -122,7 +123,7 @@ def bench(
                 for measurement in _measure(part, pair, rounds, options, scratch, leave_out):
                     found.append(measurement)
                     if part == "suite":
-                        # All benchmarks take an hour or more. Whoever stops them has these results.
+                        # All benchmarks take more than an hour: keep the results if a user stops.
                         say(f"suite: {_result(measurement)}")
             except (CheckError, MachineError) as error:
                 leave_out(part, error)
@@ -137,8 +138,8 @@ def bench(
 
 
 def _result(measurement: Measurement) -> str:
-    median = f"{spread(measurement.first).median:.3g} {measurement.unit}"
-    return f"{measurement.name}: {measurement.ratio or median}"
+    shown = measurement.ratio or f"{median(measurement.first):.3g} {measurement.unit}"
+    return f"{measurement.name}: {shown}"
 
 
 def _measure(  # noqa: PLR0913, PLR0917 (one call)
