@@ -7,12 +7,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rezbuild.bench import counts, interpreters, machine, memory, native, start, suite
 from rezbuild.bench.interpreters import Interpreter
-from rezbuild.bench.numbers import Measurement
+from rezbuild.bench.numbers import Measurement, spread, with_unit
 from rezbuild.errors import CheckError, MachineError, RezbuildError
 from rezbuild.files import noexec
 from rezbuild.util import words
@@ -138,7 +137,7 @@ def bench(
 
 
 def _result(measurement: Measurement) -> str:
-    shown = measurement.ratio or f"{median(measurement.first):.3g} {measurement.unit}"
+    shown = measurement.ratio or with_unit(spread(measurement.first), measurement.unit)
     return f"{measurement.name}: {shown}"
 
 

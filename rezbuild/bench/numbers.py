@@ -13,6 +13,10 @@ from typing import TypeVar
 Thing = TypeVar("Thing")
 Value = TypeVar("Value")
 CONFIDENCE = 0.95
+_SCALES = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")),
+    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,22 @@ def spread(values: Sequence[float]) -> Spread:
     ordered = sorted(values)
     rank = _rank(len(ordered))
     return Spread(statistics.median(ordered), ordered[rank], ordered[-1 - rank])
+
+
+def with_unit(found: Spread, unit: str, *, interval: bool = False) -> str:
+    """Return a median for people, e.g. ``2.1 us``; with its interval, ``2.1 us [2, 2.3]``.
+
+    Args:
+        found: The median in the unit of a `Measurement`.
+        unit: A time or a size gets a fitting prefix; anything else is a count.
+        interval: Add the interval.
+    """
+    if unit not in _SCALES:
+        return f"{found.median:.0f}"
+    scale, name = next(((s, n) for s, n in _SCALES[unit] if found.median >= s), _SCALES[unit][-1])
+    median, low, high = (f"{v / scale:.3g}" for v in (found.median, found.low, found.high))
+    around = f" [{low}, {high}]" if interval and low != high else ""
+    return f"{median} {name}{around}"
 
 
 def _rank(count: int) -> int:

@@ -8,16 +8,12 @@ from typing import Any
 
 from rezbuild.bench import Report, machine
 from rezbuild.bench.interpreters import Interpreter
-from rezbuild.bench.numbers import CONFIDENCE, Measurement, Spread, spread
+from rezbuild.bench.numbers import CONFIDENCE, Measurement, spread, with_unit
 from rezbuild.errors import UsageError
 from rezbuild.files import safe_files
 from rezbuild.util import words
 from rezbuild.util.tables import TextTable
 
-_SCALES = {
-    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns")),
-    "bytes": ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")),
-}
 INTERVAL = f"interval of the median, with {CONFIDENCE:.0%} confidence from six rounds on"
 
 
@@ -55,19 +51,10 @@ def table(report: Report) -> TextTable:
 def cells(measurement: Measurement, columns: int) -> list[str]:
     """Return the values and the ratio of a measurement of one or two interpreters."""
     if columns == 1:
-        return [_value(spread(measurement.first), measurement.unit, interval=True)]
+        return [with_unit(spread(measurement.first), measurement.unit, interval=True)]
     values = [measurement.first, measurement.second]
-    shown = [_value(spread(v), measurement.unit) if v else "-" for v in values]
+    shown = [with_unit(spread(v), measurement.unit) if v else "-" for v in values]
     return [*shown, str(measurement.ratio or "-")]
-
-
-def _value(found: Spread, unit: str, *, interval: bool = False) -> str:
-    if unit not in _SCALES:
-        return f"{found.median:.0f}"
-    scale, name = next(((s, n) for s, n in _SCALES[unit] if found.median >= s), _SCALES[unit][-1])
-    median, low, high = (f"{v / scale:.3g}" for v in (found.median, found.low, found.high))
-    around = f" [{low}, {high}]" if interval and low != high else ""
-    return f"{median} {name}{around}"
 
 
 def as_data(report: Report) -> dict[str, Any]:
