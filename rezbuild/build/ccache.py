@@ -16,12 +16,10 @@ import os
 import shutil
 from pathlib import Path
 
-from rezbuild.build import toolchain
+from rezbuild.build import glibc_floor, toolchain
 from rezbuild.build.toolchain import Toolchain
 from rezbuild.errors import MachineError
 from rezbuild.settings import Settings
-
-_COMPILERS = ("cc", "c++", "gcc", "g++", "clang", "clang++")
 
 
 def find(settings: Settings) -> str | None:
@@ -56,7 +54,7 @@ def environment(
     """
     links = home / "ccache"
     links.mkdir()
-    for name in {*_COMPILERS, tools.cc, tools.cxx}:
+    for name in {*glibc_floor.COMPILERS, tools.cc, tools.cxx}:
         if "/" not in name and tools.which(name):
             (links / name).symlink_to(program)
     return {

@@ -43,7 +43,7 @@ done
 exec {command} "$@"
 """
 # Scripts call them by these names, whatever CC is.
-_COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
+COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
 
 
 def describe(floor: str) -> str:
@@ -91,7 +91,7 @@ def wrap(tools: Toolchain, floor: str, cache: Path) -> Toolchain:
         MachineError: ziglang or the compiler failed.
     """
     cc, cxx = os.path.basename(tools.cc), os.path.basename(tools.cxx)
-    programs = {name: tools.which(name) for name in _COMPILERS}
+    programs = {name: tools.which(name) for name in COMPILERS}
     programs |= {cc: tools.which(tools.cc), cxx: tools.which(tools.cxx)}
     key = glibc_sysroot.inputs(tools) + f"{programs}\n".encode() + Path(__file__).read_bytes()
     place = cache / "glibc" / f"{floor}-{hashlib.sha256(key).hexdigest()[:16]}"
