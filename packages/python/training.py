@@ -74,7 +74,6 @@ def numbers():
     x, y, seed, bits = 0.0, 0.0, 12345, 12345
     for step in range(400):
         x, y = x * x - y * y - 0.4, 2.0 * x * y + 0.3 if step % 3 else abs(complex(x, y)) / 4
-
     sieve = bytearray([1]) * 6000
     for i in range(2, 78):
         if sieve[i]:
@@ -132,7 +131,8 @@ def containers():
     for number, weight, shot in rows:
         by_shot[shot].append((number, weight))
     best = {shot: max(items, key=operator.itemgetter(1)) for shot, items in by_shot.items()}
-    odd = {number for number, _, _ in rows if number % 2} & set(range(900)) - {*range(0, 900, 3)}
+    odd = {number for number, _, _ in rows if number % 2}
+    odd &= set(range(900)) - set(range(0, 900, 3))
     low = sorted([row for row in rows if row < rows[0]] + rows[::-7], key=lambda row: row[1])
     for row in rows[:300]:
         low.insert(row[0] % 9, row)
@@ -140,8 +140,8 @@ def containers():
     numbers, weights, names = zip(*rows)
     ordered = sorted(numbers), sorted(weights), [*reversed(weights)], heapq.nsmallest(99, rows)
     sums = sum(numbers), sum(weights), math.fsum(weights), max(weights), ",".join(names)
-    lazy = [*map(str, numbers)], [*itertools.accumulate(numbers)], [*collections.deque(names, 500)]
-    return collections.Counter(names).most_common(5), best, odd, low, ordered, sums, lazy
+    kept = [*map(str, numbers)], [*itertools.accumulate(numbers)], [*collections.deque(names, 500)]
+    return collections.Counter(names).most_common(5), best, odd, low, ordered, sums, kept
 
 
 def text():
