@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -132,7 +131,7 @@ import array, base64, binascii, json, random, sys, timeit
 data, numbers = bytes(range(256)) * 256, random.Random(1).sample(range(1000000), 20000)
 words = [str(number) for number in numbers]
 text, coded = " ".join(words), base64.b64encode(data)
-calls = sys.stdin.read().splitlines()
+calls = sys.argv[1].splitlines()
 print(json.dumps([min(timeit.repeat(c, globals=globals(), number=20, repeat=5)) for c in calls]))
 """
 
@@ -143,10 +142,7 @@ def test_functions_in_c_are_trained(studio):
     studio.rezbuild("build", "python", "--profile", "optimized")
 
     def times(program: Path) -> list[float]:
-        said = subprocess.run(
-            [program, "-I", "-c", CLOCK], input=CALLS, capture_output=True, text=True, check=True
-        )
-        return json.loads(said.stdout)
+        return json.loads(studio.run(program, "-I", "-c", CLOCK, CALLS).stdout)
 
     rounds = [(times(variant(studio.local) / "bin/python3"), times(host)) for _ in range(4)]
     ours, theirs = (map(min, *each) for each in zip(*rounds))
