@@ -3,13 +3,13 @@
     TRAINING_JOBS=8 ./python training.py
 
 The instrumented interpreter runs it in the folder of its source (CPython's PROFILE_TASK). First it
-runs CPython's selection of tests, which cover much code a few times. Then it runs common workloads
-often: objects, numbers, text, functions in C, file formats, and interpreter starts.
+runs CPython's selection of tests, which cover much code a few times, then common workloads often.
 """
 
 import array
 import asyncio
 import binascii
+import bisect
 import collections
 import contextlib
 import copy
@@ -32,11 +32,13 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from xml.etree import ElementTree as ET
 
 NAME = re.compile(r"(?P<show>[a-z]+)_(?P<shot>\d{3,4})_(?P<task>\w+?)_v(?P<version>\d+)\.(\w+)$")
 LINE = "2024-01-02 12:00:01 ERROR [render/7] frame 1001 failed: cannot open /a/b/c.1001.exr\n"
 SHOTS = [{"name": f"sh{i}", "range": [1001, i], "fps": 24.0, "note": None} for i in range(60)]
+SEARCHES = ["/show|_v1", "[/s]ob|os?w", r"[^ -~\s]", r"_\w9", "(?i)SHOW_1", "(?m)^/job", r"\bcomp"]
 DATA = {"shots": SHOTS, "text": "größer\n" * 9, "nested": {str(i): [i] for i in range(40)}}
 
 
@@ -83,8 +85,9 @@ def numbers():
         seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
         bits ^= seed >> 3 | (seed << 2) & 0xFF
     big = functools.reduce(operator.mul, range(1, 200))
+    prices = [str((Decimal(i) / 7 * 3 - 1).quantize(Decimal("0.01"))) for i in range(150)]
     orders = sum(1 for order in itertools.permutations(range(6)) if order[0] < order[-1])
-    return product, x, sum(sieve), bits, big // 3**90, str(big)[:9], orders
+    return product, x, sum(sieve), bits, big // 3**90, str(big)[:9], prices, orders
 
 
 class Node:
@@ -131,14 +134,13 @@ def containers():
     for number, weight, shot in rows:
         by_shot[shot].append((number, weight))
     best = {shot: max(items, key=operator.itemgetter(1)) for shot, items in by_shot.items()}
-    odd = {number for number, _, _ in rows if number % 2}
-    odd &= set(range(900)) - set(range(0, 900, 3))
+    odd = {number for number, _, _ in rows if number % 2} & set(range(900)) - {*range(0, 900, 3)}
     low = sorted([row for row in rows if row < rows[0]] + rows[::-7], key=lambda row: row[1])
-    for row in rows[:300]:
-        low.insert(row[0] % 9, row)
     best.update(("".join("Q" if x == y * 4 % 9 else "." for x in range(9)), y) for y in range(9))
     numbers, weights, names = zip(*rows)
     ordered = sorted(numbers), sorted(weights), [*reversed(weights)], heapq.nsmallest(99, rows)
+    for number in numbers[:300]:
+        bisect.insort(ordered[0], number)
     sums = sum(numbers), sum(weights), math.fsum(weights), max(weights), ",".join(names)
     kept = [*map(str, numbers)], [*itertools.accumulate(numbers)], [*collections.deque(names, 500)]
     return collections.Counter(names).most_common(5), best, odd, low, ordered, sums, kept
@@ -160,13 +162,14 @@ def text():
     for codec in ("utf-8", "latin-1", "cp1252", "utf-16", "utf-32", "unicode_escape"):
         same = wide.encode(codec).decode(codec), whole.encode(codec).decode("ascii", "ignore")
     found = re.findall(r"(?m)^(\S+) (\S+) (ERROR|WARN) \[(.*?)/(\d+)\] .*? (\d+)", LINE * 9)
-    return words["comp"], counts, parts[-1], found, same, re.search(r"(a|b)*z", "ab" * 60)
+    hits = [re.findall(pattern, whole) for pattern in SEARCHES], re.search(r"(a|b)*z", "ab" * 60)
+    return words["comp"], counts, parts[-1], found, same, hits
 
 
 def formats():
     loaded = json.loads(json.dumps(DATA))
     pretty = json.dumps(loaded, indent=2, sort_keys=True, ensure_ascii=False)
-    again = pickle.loads(pickle.dumps(loaded, protocol=4))
+    again = pickle.loads(pickle.dumps([loaded, [*range(200)]], protocol=4))
     pickle._Pickler(io.BytesIO(), protocol=4).dump(SHOTS[:10])
     csv.writer(table := io.StringIO()).writerows(shot.values() for shot in SHOTS)
     rows = list(csv.reader(io.StringIO(table.getvalue(), newline=None)))
@@ -205,8 +208,7 @@ def compilers():
 
 def numbers_from(limit):
     for i in range(limit):
-        received = yield i
-        if received:
+        if received := (yield i):
             yield received
 
 
@@ -227,14 +229,13 @@ async def work(queue, results):
         results.append(await deep(item, 6))
 
 
-async def tasks():
-    queue, results = asyncio.Queue(), []
-    for item in [*range(60), *[None] * 4]:
-        queue.put_nowait(item)
-    await asyncio.gather(*(work(queue, results) for _ in range(4)))
-
-
 def coroutines():
+    async def tasks():
+        queue, results = asyncio.Queue(), []
+        for item in [*range(60), *[None] * 4]:
+            queue.put_nowait(item)
+        await asyncio.gather(*(work(queue, results) for _ in range(4)))
+
     asyncio.run(tasks())
 
 
@@ -278,12 +279,11 @@ WORKLOADS |= {formats: 6000, buffers: 12000, compilers: 1800, generators: 54000}
 WORKLOADS |= {coroutines: 18000, jobs: 12000, starts: 36}
 
 
-def main(number):
+def main(count):
     """Run the tests and then all workloads, as many at once as there are jobs."""
-    tests = ("-m", "test", "--pgo", "--timeout=1200", f"-j{number}")
     # A failed test has trained the compiler as well; CPython's make ignores failures, too.
-    subprocess.run([sys.executable, *tests], check=False)
-    with ThreadPoolExecutor(int(number)) as pool:
+    subprocess.run([sys.executable, "-mtest", "--pgo", "--timeout=1200", f"-j{count}"], check=False)
+    with ThreadPoolExecutor(int(count)) as pool:
         again = [[sys.executable, __file__, "--only", one.__name__] for one in WORKLOADS]
         failed = [argv[-1] for argv, code in zip(again, pool.map(subprocess.call, again)) if code]
     # make ignores the exit code; the recipe reads this file.
