@@ -111,7 +111,7 @@ def test_optimized_profile_builds_and_moves(studio, scratch):
 
 # One call of a function in C a line, on much data. The compiler writes small and slow code for what
 # the training runs seldom or only on little data: with another training, the second line took 4.3
-# of the host's time, and base64 1.5.
+# of the host's time, and base64 and the first search 1.5.
 CALLS = """\
 base64.b64decode(coded)
 data.find(b"\\xff\\1")
@@ -125,12 +125,15 @@ text.upper()
 ",".join(words)
 list(reversed(words))
 sorted(numbers)
+re.findall("(?i)gat", letters)
+re.findall("agggtaaa|tttaccct", letters)
 """
 CLOCK = """\
-import array, base64, binascii, json, random, sys, timeit
+import array, base64, binascii, json, random, re, sys, timeit
 data, numbers = bytes(range(256)) * 256, random.Random(1).sample(range(1000000), 20000)
 words = [str(number) for number in numbers]
 text, coded = " ".join(words), base64.b64encode(data)
+letters = "".join(random.Random(1).choices("acgt", k=9000))
 calls = sys.argv[1].splitlines()
 print(json.dumps([min(timeit.repeat(c, globals=globals(), number=20, repeat=5)) for c in calls]))
 """
