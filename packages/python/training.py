@@ -273,7 +273,7 @@ def starts():
         subprocess.check_call([sys.executable, "-I", "-c", words])
 
 
-# Fixed, so that builds are trained equally; 3 to 9 s each, to outweigh the counts of the tests.
+# Fixed, so that builds are trained equally; 2 to 11 s each, to outweigh the counts of the tests.
 WORKLOADS = {vectors: 18000, numbers: 9000, graph: 6000, containers: 4200, text: 6000}
 WORKLOADS |= {formats: 6000, buffers: 12000, compilers: 1800, generators: 54000}
 WORKLOADS |= {coroutines: 18000, jobs: 12000, starts: 36}
