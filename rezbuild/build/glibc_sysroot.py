@@ -43,7 +43,9 @@ _HOST_HEADERS = ("X11", "freetype2", "fontconfig")
 _NO_SECTION = ("SHN_UNDEF", "SHN_ABS")
 # STB_WEAK and STT_OBJECT (elf.h).
 _WEAK_OBJECT = 2 << 4 | 1
-_LIBRARIES = ("m", "c", "ld", "resolv", "pthread", "dl", "rt", "util")
+_LIBRARIES = ("m", "c", "ld", "resolv")
+# From 2.34 on, libc has their functions, and they are empty archives.
+_JOINED = ("pthread", "dl", "rt", "util")
 # Headers with the version that they came with (glibc's NEWS). Others say it by an #error of zig.
 _NEW_HEADERS = {
     "sys/rseq.h": (2, 35),
@@ -142,7 +144,7 @@ def _make_files(floor: str, zig: Path, scratch: Path, include: Path) -> dict[str
     """Copy the headers; return what zig makes to link two programs, one of them as PIE."""
     target = ("cc", "-target", f"{os.uname().machine}-linux-gnu.{floor}")
     (scratch / "program.c").write_text("int main(void) { return 0; }\n")
-    linked = [f"-l{name}" for name in _LIBRARIES if name not in ("c", "ld")]
+    linked = [f"-l{name}" for name in (*_LIBRARIES, *_JOINED) if name not in ("c", "ld")]
     for kind in (("-no-pie",), ("-pie", "-fPIE")):
         options = (*kind, "-O2", "program.c", *linked, "-o", "program")
         _run("", str(zig), *target, *options, cwd=scratch)
@@ -168,9 +170,12 @@ def _copy_libraries(
     _run(tools.path, ar, "rcsD", str(libraries / archive.name), *map(str, objects))
     for name in ("crt1.o", "Scrt1.o"):
         shutil.copy(made[name], libraries)
-    for name in _LIBRARIES:
-        (library,) = (file for file in made if re.fullmatch(rf"lib{name}\.so\.\d+", file))
-        shutil.copy(made[library], libraries / f"lib{name}.so")
+    for name in (*_LIBRARIES, *_JOINED):
+        library = [path for file, path in made.items() if file.startswith(f"lib{name}.so.")]
+        if library or name in _LIBRARIES:
+            shutil.copy(library[0], libraries / f"lib{name}.so")
+        else:
+            _run(tools.path, ar, "rcD", str(libraries / f"lib{name}.a"))
     for name in ("c", "m"):
         host = _run(tools.path, tools.cc, f"-print-file-name=lib{name}.so.6").strip()
         _join_aliases(libraries / f"lib{name}.so", Path(host))
@@ -262,9 +267,10 @@ def _add_newer_functions(sysroot: Path, tools: Toolchain) -> None:
     _run(tools.path, tools.tool("ar"), "rcsD", str(libraries / "libnewer.a"), str(compiled))
     compiled.unlink()
     (libraries / "libc.so").rename(libraries / "libc_symbols.so")
-    # A linker script, ld(1). From 2.34 on, glibc has the functions of these libraries in libc:
-    # configure finds them without -l, as in a build for the host's glibc.
-    needed = " ".join(f"lib{name}.so" for name in ("pthread", "dl", "rt", "util", "ld"))
+    # A linker script, ld(1). configure finds all functions without -l, as in a build for the
+    # host's glibc.
+    found = [f"lib{name}.so" for name in (*_JOINED, "ld")]
+    needed = " ".join(name for name in found if (libraries / name).exists())
     parts = f"libc_symbols.so libc_nonshared.a libnewer.a AS_NEEDED ( {needed} )"
     (libraries / "libc.so").write_text(f"GROUP ( {parts} )\n")
 

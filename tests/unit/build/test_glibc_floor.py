@@ -161,6 +161,19 @@ def test_program_needs_no_newer_glibc_than_the_floor(wrapped, tools, tmp_path, f
     assert needed(compiled(tools, tmp_path / "native.c", PROGRAM, *flags)) > number(FLOOR)
 
 
+@pytest.mark.parametrize("floor", ["2.33", "2.34"])
+def test_program_runs_that_is_built_for_any_glibc(tools, tmp_path, floor):
+    """From 2.34 on, libc contains libpthread, libdl, librt and libutil."""
+    require_newer_glibc(floor)
+    other = glibc_floor.wrap(tools, floor, tmp_path / "cache")
+    program = compiled(other, tmp_path / "any.c", PROGRAM, "-lrt", "-lutil")
+    told = subprocess.run([program], capture_output=True, text=True, check=True).stdout
+    assert told == "1 5.0 1\n"
+    assert needed(program) <= number(floor)
+    joined = {"libpthread.so.0", "libdl.so.2"}.isdisjoint(reader.read(program).needed)
+    assert joined == (number(floor) >= (2, 34))
+
+
 def test_programs_in_cpp_need_no_newer_glibc_than_the_floor(wrapped, tmp_path):
     source = """\
 #include <iostream>
