@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <features.h>
 #include <semaphore.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -51,5 +52,14 @@ OWN int
 close_range(unsigned int first, unsigned int last, int flags)
 {
     return (int)syscall(SYS_close_range, first, last, flags);
+}
+#endif
+
+#if !__GLIBC_PREREQ(2, 38)
+/* libgcov of gcc on newer hosts, which collects the counts for PGO, calls strtol by this name. */
+OWN long
+__isoc23_strtol(const char *text, char **end, int base)
+{
+    return strtol(text, end, base);
 }
 #endif

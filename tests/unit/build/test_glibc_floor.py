@@ -210,6 +210,18 @@ def test_newer_functions_are_found_by_configure_and_work(wrapped, tmp_path):
         assert needed(program) <= number(FLOOR)
 
 
+def test_libraries_of_a_newer_compiler_can_be_linked(wrapped, tmp_path):
+    """libgcov of gcc on Debian 13 needs this function of glibc 2.38."""
+    source = """\
+long __isoc23_strtol(const char *text, char **end, int base);
+int main(void) { return __isoc23_strtol("0x2a", (char **)0, 0) != 42; }
+"""
+    program = compiled(wrapped, tmp_path / "counts.c", source, "-fprofile-generate")
+    subprocess.run([program], check=True, cwd=tmp_path)
+    assert (tmp_path / "counts.gcda").is_file()
+    assert needed(program) <= number(FLOOR)
+
+
 @pytest.mark.parametrize("suffix", ["c", "cc"])
 def test_newer_functions_are_declared(wrapped, tmp_path, suffix):
     source = """\
