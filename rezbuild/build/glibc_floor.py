@@ -23,6 +23,7 @@ from rezbuild.build import glibc_sysroot
 from rezbuild.errors import MachineError
 from rezbuild.files import locks
 from rezbuild.util.glibc_version import host_glibc, number
+from rezbuild.util.processes import capture
 
 if TYPE_CHECKING:
     from rezbuild.build.toolchain import Toolchain
@@ -40,7 +41,7 @@ for word; do
         *) set -- "$@" "$word" ;;
     esac
 done
-exec {command} "$@"
+exec {command} "$@" {last}
 """
 # Scripts call them by these names, whatever CC is.
 COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "clang++")
@@ -101,41 +102,62 @@ def wrap(tools: Toolchain, floor: str, cache: Path) -> Toolchain:
             partial = place.with_name(f"{place.name}.partial")
             shutil.rmtree(partial, ignore_errors=True)
             glibc_sysroot.make(floor, tools, partial / "sysroot")
-            _write_wrappers(partial / "bin", programs, tools.program("ld"), place)
+            _write_wrappers(partial / "bin", programs, tools, place)
             partial.rename(place)
     return replace(tools, cc=cc, cxx=cxx, path=f"{place}/bin:{tools.path}")
 
 
 def _write_wrappers(
-    folder: Path, programs: Mapping[str, str | None], linker: str, place: Path
+    folder: Path, programs: Mapping[str, str | None], tools: Toolchain, place: Path
 ) -> None:
     """Write the wrappers of the compilers, and of the linker that they run.
 
     Args:
         folder: The new folder for them, which becomes ``bin`` of `place`.
         programs: The path of each compiler, by the name of its wrapper; None if it is missing.
-        linker: The path of the linker.
+        tools: The compilers, without the wrappers.
         place: The folder of the sysroot.
     """
     sysroot = place / "sysroot"
-    # gcc searches its own folders of libraries before the sysroot's, but for -B and -L. By the
-    # other -B it finds the wrapper of ld.
+    # gcc searches its own folders of start files before the sysroot's, but for -B. By the other -B
+    # it finds the wrapper of ld.
     options = [
         f"--sysroot={sysroot}",
         f"-B{place}/bin/",
         f"-B{sysroot}/usr/lib/",
-        f"-L{sysroot}/usr/lib",
         f"-ffile-prefix-map={sysroot}=/glibc",
     ]
     folder.mkdir()
     for name, program in programs.items():
         if program:
-            _write_wrapper(folder / name, program, *options)
-    # Libraries of the host, e.g. libX11, need symbols of the host's glibc, which the sysroot lacks.
-    # As an option of the compiler (-Wl), it would make `gcc -v` link, and fail.
-    _write_wrapper(folder / "ld", linker, "--allow-shlib-undefined")
+            _write_wrapper(folder / name, program, *options, *_gcc_folder(program, tools.path))
+    # Options of the linker, not of the compiler: -Wl would make `gcc -v` link, and fail, and clang
+    # warns of -L where it does not link. Libraries of the host, e.g. libX11, need symbols of the
+    # host's glibc, which the sysroot lacks. gcc searches the host's folder after all others; clang
+    # does not.
+    first = ("--allow-shlib-undefined", f"-L{sysroot}/usr/lib")
+    found = Path(_say(tools.path, tools.cc, "-print-file-name=libgcc_s.so.1"))
+    libraries = f"-L{found.parent}" if found.is_absolute() else ""
+    for name in ("ld", "ld.lld"):
+        linker = tools.which(tools.program(name))
+        if linker:
+            _write_wrapper(folder / name, linker, *first, last=libraries)
 
 
-def _write_wrapper(wrapper: Path, program: str, *options: str) -> None:
-    wrapper.write_text(_WRAPPER.format(command=shlex.join([program, *options])))
+def _gcc_folder(program: str, path: str) -> list[str]:
+    """Return an option for clang, which searches gcc's files (libgcc, C++) only in the sysroot."""
+    if "clang version" not in _say(path, program, "--version"):
+        return []
+    found = Path(_say(path, program, "-print-file-name=crtbegin.o"))
+    # The file is in lib/gcc/MACHINE/VERSION of that folder.
+    return [f"--gcc-toolchain={found.parents[4]}"] if found.is_absolute() else []
+
+
+def _say(path: str, *argv: str) -> str:
+    return capture(argv, env={"PATH": path, "LC_ALL": "C"}).stdout.strip()
+
+
+def _write_wrapper(wrapper: Path, program: str, *options: str, last: str = "") -> None:
+    command = shlex.join([program, *options])
+    wrapper.write_text(_WRAPPER.format(command=command, last=shlex.quote(last) if last else ""))
     wrapper.chmod(0o755)
