@@ -14,7 +14,7 @@ import hashlib
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,6 @@ from rezbuild.build import glibc_sysroot
 from rezbuild.errors import MachineError
 from rezbuild.files import locks
 from rezbuild.util.glibc_version import host_glibc, number
-from rezbuild.util.processes import capture
 
 if TYPE_CHECKING:
     from rezbuild.build.toolchain import Toolchain
@@ -130,34 +129,30 @@ def _write_wrappers(
     folder.mkdir()
     for name, program in programs.items():
         if program:
-            _write_wrapper(folder / name, program, *options, *_gcc_folder(program, tools.path))
+            _write_wrapper(folder / name, program, *options, *_gcc_folder(program, tools))
     # Options of the linker, not of the compiler: -Wl would make `gcc -v` link, and fail, and clang
     # warns of -L where it does not link. Libraries of the host, e.g. libX11, need symbols of the
     # host's glibc, which the sysroot lacks. gcc searches the host's folder after all others; clang
     # does not.
     first = ("--allow-shlib-undefined", f"-L{sysroot}/usr/lib")
-    found = Path(_say(tools.path, tools.cc, "-print-file-name=libgcc_s.so.1"))
-    libraries = f"-L{found.parent}" if found.is_absolute() else ""
+    found = Path(tools.ask(tools.cc, "-print-file-name=libgcc_s.so.1"))
+    last = [f"-L{found.parent}"] if found.is_absolute() else []
     for name in ("ld", "ld.lld"):
         linker = tools.which(tools.program(name))
         if linker:
-            _write_wrapper(folder / name, linker, *first, last=libraries)
+            _write_wrapper(folder / name, linker, *first, last=last)
 
 
-def _gcc_folder(program: str, path: str) -> list[str]:
+def _gcc_folder(program: str, tools: Toolchain) -> list[str]:
     """Return an option for clang, which searches gcc's files (libgcc, C++) only in the sysroot."""
-    if "clang version" not in _say(path, program, "--version"):
+    if "clang version" not in tools.ask(program, "--version"):
         return []
-    found = Path(_say(path, program, "-print-file-name=crtbegin.o"))
+    found = Path(tools.ask(program, "-print-file-name=crtbegin.o"))
     # The file is in lib/gcc/MACHINE/VERSION of that folder.
     return [f"--gcc-toolchain={found.parents[4]}"] if found.is_absolute() else []
 
 
-def _say(path: str, *argv: str) -> str:
-    return capture(argv, env={"PATH": path, "LC_ALL": "C"}).stdout.strip()
-
-
-def _write_wrapper(wrapper: Path, program: str, *options: str, last: str = "") -> None:
+def _write_wrapper(wrapper: Path, program: str, *options: str, last: Iterable[str] = ()) -> None:
     command = shlex.join([program, *options])
-    wrapper.write_text(_WRAPPER.format(command=command, last=shlex.quote(last) if last else ""))
+    wrapper.write_text(_WRAPPER.format(command=command, last=shlex.join(last)))
     wrapper.chmod(0o755)

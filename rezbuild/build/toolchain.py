@@ -111,9 +111,13 @@ class Toolchain:
             )
         return found
 
+    def ask(self, compiler: str, option: str) -> str:
+        """Return what a compiler prints for an option; "" if it cannot be run."""
+        return _output(compiler, option, self.path).strip()
+
     def program(self, name: str) -> str:
         """Return the path of a program that the C compiler runs, e.g. ``ld``; else its name."""
-        told = _output(self.cc, f"-print-prog-name={name}", self.path).strip() or name
+        told = self.ask(self.cc, f"-print-prog-name={name}") or name
         return self.which(told) or told
 
 
